@@ -1,0 +1,1 @@
+"""The frame every service is mounted on. It knows no service."""

@@ -1,0 +1,134 @@
+"""Who asks, and under which request and trace. Travels as gRPC metadata and in a context variable."""
+
+import re
+import secrets
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Final
+
+from services.chassis.errors import FailedPrecondition, Violation, invalid
+
+VERSIONS: Final = ("1.0",)
+VERSION_KEY: Final = "runplane-version"
+REQUEST_KEY: Final = "x-request-id"
+TRACE_KEY: Final = "traceparent"
+TENANT_KEY: Final = "runplane-tenant"
+SUBJECT_KEY: Final = "runplane-subject"
+ROLES_KEY: Final = "runplane-roles"
+
+_ID: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,128}")
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a call is made for. Every stored row is keyed by its tenant.
+
+    Until authentication is set up, everyone is the local user of the default tenant.
+    """
+
+    tenant: str = "default"
+    subject: str = "local"
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """One call as this process sees it."""
+
+    principal: Principal
+    request_id: str
+    trace_id: str
+    """32 hexadecimal digits (W3C Trace Context)."""
+    span_id: str
+    """16 hexadecimal digits: this process's part of the trace."""
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What to send along with calls made on behalf of this one."""
+        who = self.principal
+        pairs = (
+            (REQUEST_KEY, self.request_id),
+            (TRACE_KEY, f"00-{self.trace_id}-{self.span_id}-01"),
+            (TENANT_KEY, who.tenant),
+            (SUBJECT_KEY, who.subject),
+        )
+        return (*pairs, (ROLES_KEY, ",".join(who.roles))) if who.roles else pairs
+
+
+current: ContextVar[RequestContext] = ContextVar("runplane_request")
+
+
+def new_trace_id() -> str:
+    """A random trace id."""
+    return secrets.token_hex(16)
+
+
+def new_span_id() -> str:
+    """A random span id."""
+    return secrets.token_hex(8)
+
+
+def local_context(principal: Principal = Principal()) -> RequestContext:  # noqa: B008 - frozen
+    """A context for work that no request asked for, such as start-up."""
+    return RequestContext(principal, f"req_{secrets.token_hex(8)}", new_trace_id(), new_span_id())
+
+
+def child(context: RequestContext) -> RequestContext:
+    """The same request, in a span of its own."""
+    return replace(context, span_id=new_span_id())
+
+
+def _identifier(key: str, value: str) -> str:
+    if not _ID.fullmatch(value):
+        fix = "use 1 to 128 of A-Z a-z 0-9 . _ : @ / -"
+        raise invalid(Violation(key, "is not an identifier", fix))
+    return value
+
+
+def from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -> RequestContext:
+    """The context of an incoming call. What it does not carry is made up here.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`; an id has characters that ids do not have.
+        FailedPrecondition: `PROTOCOL_VERSION_UNSUPPORTED`.
+    """
+    values = {key: value for key, value in metadata or () if isinstance(value, str)}
+    if (version := values.get(VERSION_KEY)) is not None:
+        negotiate(version)
+    trace = _TRACEPARENT.fullmatch(values.get(TRACE_KEY, ""))
+    request_id = values.get(REQUEST_KEY)
+    roles = values.get(ROLES_KEY)
+    return RequestContext(
+        principal=Principal(
+            tenant=_identifier(TENANT_KEY, values.get(TENANT_KEY, "default")),
+            subject=_identifier(SUBJECT_KEY, values.get(SUBJECT_KEY, "local")),
+            roles=tuple(_identifier(ROLES_KEY, role) for role in roles.split(",")) if roles else (),
+        ),
+        request_id=(
+            _identifier(REQUEST_KEY, request_id) if request_id else f"req_{secrets.token_hex(8)}"
+        ),
+        trace_id=trace[1] if trace else new_trace_id(),
+        span_id=new_span_id(),
+    )
+
+
+def negotiate(version: str) -> str:
+    """The version to speak when a caller asks for `version`; empty means the newest.
+
+    Raises:
+        FailedPrecondition: `PROTOCOL_VERSION_UNSUPPORTED`, with the supported ones.
+    """
+    if not version:
+        return VERSIONS[-1]
+    if version not in VERSIONS:
+        supported = ", ".join(VERSIONS)
+        raise FailedPrecondition(
+            "PROTOCOL_VERSION_UNSUPPORTED",
+            f"{VERSION_KEY} {version[:32]} is not spoken here; supported: {supported}",
+            version=version[:32],
+            supported=supported,
+            field=VERSION_KEY,
+            suggested_fix=f"send {VERSION_KEY}: {VERSIONS[-1]}, or leave it out",
+        )
+    return version
