@@ -1,4 +1,4 @@
-"""Who asks, and under which request and trace. Travels as gRPC metadata and in a context variable."""
+"""Who asks, and under which request and trace: as gRPC metadata and as a context variable."""
 
 import re
 import secrets
@@ -18,7 +18,9 @@ SUBJECT_KEY: Final = "runplane-subject"
 ROLES_KEY: Final = "runplane-roles"
 
 _ID: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,128}")
-_TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+_TRACEPARENT: Final = re.compile(
+    r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def new_span_id() -> str:
     return secrets.token_hex(8)
 
 
-def local_context(principal: Principal = Principal()) -> RequestContext:  # noqa: B008 - frozen
+def local_context(principal: Principal = Principal()) -> RequestContext:
     """A context for work that no request asked for, such as start-up."""
     return RequestContext(principal, f"req_{secrets.token_hex(8)}", new_trace_id(), new_span_id())
 

@@ -1,0 +1,76 @@
+"""How a service calls another: always with a deadline, never with retries of its own."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import grpc
+
+from services.chassis.context import current
+from services.chassis.settings import ClientSettings
+from services.chassis.status import from_rpc_error
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+_ROUND_ROBIN: Final = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
+
+
+@asynccontextmanager
+async def channel(settings: ClientSettings) -> AsyncIterator[grpc.aio.Channel]:
+    """A connection to a service: keepalive, round-robin over its replicas.
+
+    Retries are the orchestrator's and the workflow worker's alone, so grpc's are off.
+    """
+    options = [
+        ("grpc.service_config", _ROUND_ROBIN),
+        ("grpc.enable_retries", 0),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+    ]
+    async with grpc.aio.insecure_channel(settings.target, options=options) as opened:
+        yield opened
+
+
+async def unary(
+    method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+    request: Request,
+    *,
+    timeout: float,  # noqa: ASYNC109 - it goes over the wire as the deadline
+) -> Response:
+    """Call, on behalf of the current request. `timeout` is in seconds.
+
+    Raises:
+        ServiceError: what the peer said, or that it cannot be reached.
+    """
+    try:
+        return await method(request, timeout=timeout, metadata=current.get().metadata())
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from None
+
+
+async def streaming(
+    method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+    request: Request,
+    *,
+    timeout: float,  # noqa: ASYNC109 - as above
+) -> AsyncGenerator[Response, None]:
+    """Messages of a server stream. Closing the generator cancels the call.
+
+    Raises:
+        ServiceError: as `unary`.
+    """
+    call = method(request, timeout=timeout, metadata=current.get().metadata())
+    try:
+        async for message in call:
+            yield message
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from None
+    finally:
+        call.cancel()

@@ -1,0 +1,1 @@
+"""The event bus: events that other systems see and send."""

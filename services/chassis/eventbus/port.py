@@ -1,0 +1,43 @@
+"""What a service needs of an event bus. Adapters pass `tests/contract/chassis/eventbus`."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message on a topic."""
+
+    topic: str
+    key: str
+    """Messages with the same key stay in order."""
+    value: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Consumer(Protocol):
+    """One member of a group. Each message reaches one member, at least once."""
+
+    async def next(self, limit: int = 100) -> Sequence[Message]:
+        """The next messages; waits until there is one. What was not committed comes again after
+        the consumer is closed."""
+
+    async def commit(self) -> None:
+        """Everything `next` has returned is dealt with."""
+
+
+class EventBus(Protocol):
+    """Topics that keep messages until every group has dealt with them."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Send in this order. On return they survive what the adapter promises to survive.
+
+        Raises:
+            ResourceExhausted: `EVENT_BUS_FULL`; a topic's backlog is at its bound. None was sent.
+            Unavailable: `EVENT_BUS_UNAVAILABLE`; some may have been sent.
+        """
+
+    def consume(self, topic: str, *, group: str) -> AbstractAsyncContextManager[Consumer]:
+        """Join a group. A new group starts with the messages sent from then on."""

@@ -1,0 +1,81 @@
+"""JSON lines on standard error, each with the request, trace and tenant it belongs to."""
+
+import json
+import logging
+import queue
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from typing import Final
+
+from services.chassis.context import current
+
+_STANDARD: Final = frozenset(
+    vars(logging.LogRecord("", 0, "", 0, "", None, None)).keys() | {"message", "asctime", "context"}
+)
+_MAX_LINES: Final = 10_000
+
+
+class JsonFormatter(logging.Formatter):
+    """One record as one line of JSON: what `extra` brings stands beside the message."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "service": self._service,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= getattr(record, "context", {})
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class _Handler(QueueHandler):
+    """Hands records to a thread. When that cannot keep up, lines are lost, not the service."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        if (context := current.get(None)) is not None:
+            record.context = {
+                "request_id": context.request_id,
+                "trace_id": context.trace_id,
+                "tenant": context.principal.tenant,
+            }
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            return
+
+
+@contextmanager
+def logging_to_stderr(service: str, level: str) -> Iterator[None]:
+    """Log as JSON lines until the context is left; then what is queued is still written."""
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(_MAX_LINES)
+    writer = logging.StreamHandler(sys.stderr)
+    writer.setFormatter(JsonFormatter(service))
+    listener = QueueListener(lines, writer)
+    handler = _Handler(lines)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    listener.start()
+    try:
+        yield
+    finally:
+        listener.stop()
+        root.removeHandler(handler)

@@ -1,0 +1,109 @@
+"""`ServiceError` to google.rpc.Status (AIP-193) and back: one table, both ways."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from services.chassis import errors
+
+CODES: Final[dict[type[errors.ServiceError], int]] = {
+    errors.InvalidArgument: code_pb2.INVALID_ARGUMENT,
+    errors.NotFound: code_pb2.NOT_FOUND,
+    errors.AlreadyExists: code_pb2.ALREADY_EXISTS,
+    errors.FailedPrecondition: code_pb2.FAILED_PRECONDITION,
+    errors.Aborted: code_pb2.ABORTED,
+    errors.PermissionDenied: code_pb2.PERMISSION_DENIED,
+    errors.Unauthenticated: code_pb2.UNAUTHENTICATED,
+    errors.ResourceExhausted: code_pb2.RESOURCE_EXHAUSTED,
+    errors.Unavailable: code_pb2.UNAVAILABLE,
+    errors.DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
+}
+KINDS: Final = {code: kind for kind, code in CODES.items()}
+
+# What a Status without ErrorInfo means: it comes from grpc itself, or from a bug of the peer's.
+_BARE: Final = {
+    code_pb2.UNAVAILABLE: "PEER_UNAVAILABLE",
+    code_pb2.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+    code_pb2.RESOURCE_EXHAUSTED: "PEER_OVERLOADED",
+    code_pb2.UNAUTHENTICATED: "UNAUTHENTICATED",
+    code_pb2.PERMISSION_DENIED: "PERMISSION_DENIED",
+}
+DETAILS_KEY: Final = "grpc-status-details-bin"
+
+
+def code_name(error: errors.ServiceError) -> str:
+    """The canonical name of the error's code, such as `INVALID_ARGUMENT`."""
+    return str(code_pb2.Code.Name(CODES[type(error)]))
+
+
+def to_status(error: errors.ServiceError, *, domain: str) -> Status:
+    """The error as it goes over the wire."""
+    info = ErrorInfo(reason=error.reason, domain=error.domain or domain, metadata=error.metadata)
+    details: list[Message] = [info]
+    if error.violations:
+        fields = [
+            BadRequest.FieldViolation(field=each.field, description=each.message)
+            for each in error.violations
+        ]
+        details.append(BadRequest(field_violations=fields))
+    if error.retry_after is not None:
+        retry = RetryInfo()
+        retry.retry_delay.FromTimedelta(error.retry_after)
+        details.append(retry)
+    return Status(code=CODES[type(error)], message=error.message, details=map(_pack, details))
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.ServiceError:
+    """What a peer's failure is here, keeping its domain and reason."""
+    status = status_of(error)
+    kind = KINDS.get(status.code, errors.Unavailable)
+    info, violations, retry_after = _unpack(status.details)
+    if info is None:
+        reason = _BARE.get(status.code, "PEER_FAILED")
+        return kind(reason, f"a service this one needs failed: {status.message[:200]}")
+    result = kind(info.reason, status.message, **info.metadata)
+    result.domain = info.domain
+    result.violations = violations
+    result.retry_after = retry_after
+    return result
+
+
+def status_of(error: grpc.aio.AioRpcError) -> Status:
+    """The google.rpc.Status of a failed call, made from code and text where it carries none."""
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            try:
+                return Status.FromString(value)
+            except DecodeError:
+                break
+    return Status(code=error.code().value[0], message=error.details() or "")
+
+
+def _pack(message: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed
+
+
+def _unpack(
+    details: Iterable[AnyMessage],
+) -> tuple[ErrorInfo | None, list[errors.Violation], timedelta | None]:
+    info: ErrorInfo | None = None
+    violations: list[errors.Violation] = []
+    retry_after: timedelta | None = None
+    for detail in details:
+        if detail.Is(ErrorInfo.DESCRIPTOR):
+            info = ErrorInfo.FromString(detail.value)
+        elif detail.Is(BadRequest.DESCRIPTOR):
+            bad = BadRequest.FromString(detail.value)
+            violations = [errors.Violation(v.field, v.description) for v in bad.field_violations]
+        elif detail.Is(RetryInfo.DESCRIPTOR):
+            retry_after = RetryInfo.FromString(detail.value).retry_delay.ToTimedelta()
+    return info, violations, retry_after
