@@ -18,6 +18,11 @@ from services.chassis.status import to_status
 log = logging.getLogger(__name__)
 
 
+def _or_bytes(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Let a stream yield messages that are serialized already: every watcher gets the same bytes."""
+    return lambda message: message if isinstance(message, bytes) else serialize(message)
+
+
 class Boundary(grpc.aio.ServerInterceptor):
     """Sets `context.current` for the handler, and turns what it raises into a Status.
 
@@ -49,7 +54,10 @@ class Boundary(grpc.aio.ServerInterceptor):
         if handler.unary_unary:
             return handler._replace(unary_unary=self._unary(handler.unary_unary))
         if inspect.isasyncgenfunction(handler.unary_stream):
-            return handler._replace(unary_stream=self._stream(handler.unary_stream))
+            return handler._replace(
+                unary_stream=self._stream(handler.unary_stream),
+                response_serializer=_or_bytes(handler.response_serializer),
+            )
         if inspect.isasyncgenfunction(handler.stream_stream):
             return handler._replace(stream_stream=self._stream(handler.stream_stream))
         return handler

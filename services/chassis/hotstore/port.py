@@ -45,4 +45,4 @@ class HotStore(Protocol):
         """Forget a value."""
 
     async def add(self, key: str, amount: int, *, ttl: timedelta) -> int:
-        """Add to a counter, which starts at 0 and expires `ttl` after its first use; its new value."""
+        """Add to a counter that starts at 0 and expires `ttl` after that; its new value."""

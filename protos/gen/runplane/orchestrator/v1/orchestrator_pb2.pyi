@@ -236,6 +236,7 @@ class TaskEvent(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `tool_result`,
     `message_delta`, `final_answer`, `step_abandoned`, `warning` or `task_complete`.
@@ -280,6 +281,10 @@ class TaskEvent(_message.Message):
     """With `usage`: how long the turn took, in milliseconds."""
     event_type: _builtins.str
     """On `task_complete`: `task_complete`, as `type` says."""
+    time_to_first_token_ms: _builtins.float
+    """With `usage`, on the task's first turn: from acceptance to the model's first token, in
+    milliseconds.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -367,10 +372,11 @@ class TaskEvent(_message.Message):
         metrics: Global___TaskMetrics | None = ...,
         metadata: Global___TaskMetadata | None = ...,
         warnings: _abc.Iterable[_content_pb2.Warning] | None = ...,
+        time_to_first_token_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "chunks", b"chunks", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "chunks", b"chunks", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__answer: _TypeAlias = _typing.Literal["answer"]  # noqa: Y015
     _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
@@ -408,6 +414,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__step_id: _TypeAlias = _typing.Literal["_step_id", b"_step_id"]  # noqa: Y015
     _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
+    _WhichOneofReturnType__time_to_first_token_ms: _TypeAlias = _typing.Literal["time_to_first_token_ms"]  # noqa: Y015
+    _WhichOneofArgType__time_to_first_token_ms: _TypeAlias = _typing.Literal["_time_to_first_token_ms", b"_time_to_first_token_ms"]  # noqa: Y015
     _WhichOneofReturnType__tool_call_id: _TypeAlias = _typing.Literal["tool_call_id"]  # noqa: Y015
     _WhichOneofArgType__tool_call_id: _TypeAlias = _typing.Literal["_tool_call_id", b"_tool_call_id"]  # noqa: Y015
     _WhichOneofReturnType__tool_name: _TypeAlias = _typing.Literal["tool_name"]  # noqa: Y015
@@ -456,6 +464,8 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__step_id) -> _WhichOneofReturnType__step_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_to_first_token_ms) -> _WhichOneofReturnType__time_to_first_token_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_call_id) -> _WhichOneofReturnType__tool_call_id | None: ...
     @_typing.overload
