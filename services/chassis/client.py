@@ -42,7 +42,7 @@ async def unary(
     method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
     request: Request,
     *,
-    timeout: float,  # noqa: ASYNC109 - it goes over the wire as the deadline
+    timeout: float,
 ) -> Response:
     """Call, on behalf of the current request. `timeout` is in seconds.
 
@@ -59,7 +59,7 @@ async def streaming(
     method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
     request: Request,
     *,
-    timeout: float,  # noqa: ASYNC109 - as above
+    timeout: float,
 ) -> AsyncGenerator[Response, None]:
     """Messages of a server stream. Closing the generator cancels the call.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,9 @@ class ServiceError(Exception):
     `domain` is empty where the error is raised and names the service once it crossed the wire.
     """
 
+    code: ClassVar[str] = "UNKNOWN"
+    """The canonical name of its gRPC code."""
+
     def __init__(self, reason: str, message: str, **metadata: str) -> None:
         super().__init__(message)
         self.reason = reason
@@ -45,41 +49,61 @@ class ServiceError(Exception):
 class InvalidArgument(ServiceError):
     """Wrong whatever the state of the system."""
 
+    code = "INVALID_ARGUMENT"
+
 
 class NotFound(ServiceError):
     """There is no such thing for this caller."""
+
+    code = "NOT_FOUND"
 
 
 class AlreadyExists(ServiceError):
     """There is one already."""
 
+    code = "ALREADY_EXISTS"
+
 
 class FailedPrecondition(ServiceError):
     """Wrong in the state things are in."""
+
+    code = "FAILED_PRECONDITION"
 
 
 class Aborted(ServiceError):
     """Someone else changed it first: read again and repeat."""
 
+    code = "ABORTED"
+
 
 class PermissionDenied(ServiceError):
     """The caller is known and may not."""
+
+    code = "PERMISSION_DENIED"
 
 
 class Unauthenticated(ServiceError):
     """The caller is not known."""
 
+    code = "UNAUTHENTICATED"
+
 
 class ResourceExhausted(ServiceError):
     """A quota, a rate or a queue is full."""
+
+    code = "RESOURCE_EXHAUSTED"
 
 
 class Unavailable(ServiceError):
     """Not now: overload, start, drain or a lost connection."""
 
+    code = "UNAVAILABLE"
+
 
 class DeadlineExceeded(ServiceError):
     """Time ran out."""
+
+    code = "DEADLINE_EXCEEDED"
 
 
 def invalid(*violations: Violation, reason: str = "INVALID_REQUEST") -> InvalidArgument:

@@ -14,16 +14,19 @@ from google.rpc.status_pb2 import Status
 from services.chassis import errors
 
 CODES: Final[dict[type[errors.ServiceError], int]] = {
-    errors.InvalidArgument: code_pb2.INVALID_ARGUMENT,
-    errors.NotFound: code_pb2.NOT_FOUND,
-    errors.AlreadyExists: code_pb2.ALREADY_EXISTS,
-    errors.FailedPrecondition: code_pb2.FAILED_PRECONDITION,
-    errors.Aborted: code_pb2.ABORTED,
-    errors.PermissionDenied: code_pb2.PERMISSION_DENIED,
-    errors.Unauthenticated: code_pb2.UNAUTHENTICATED,
-    errors.ResourceExhausted: code_pb2.RESOURCE_EXHAUSTED,
-    errors.Unavailable: code_pb2.UNAVAILABLE,
-    errors.DeadlineExceeded: code_pb2.DEADLINE_EXCEEDED,
+    kind: code_pb2.Code.Value(kind.code)
+    for kind in (
+        errors.InvalidArgument,
+        errors.NotFound,
+        errors.AlreadyExists,
+        errors.FailedPrecondition,
+        errors.Aborted,
+        errors.PermissionDenied,
+        errors.Unauthenticated,
+        errors.ResourceExhausted,
+        errors.Unavailable,
+        errors.DeadlineExceeded,
+    )
 }
 KINDS: Final = {code: kind for kind, code in CODES.items()}
 
@@ -36,11 +39,6 @@ _BARE: Final = {
     code_pb2.PERMISSION_DENIED: "PERMISSION_DENIED",
 }
 DETAILS_KEY: Final = "grpc-status-details-bin"
-
-
-def code_name(error: errors.ServiceError) -> str:
-    """The canonical name of the error's code, such as `INVALID_ARGUMENT`."""
-    return str(code_pb2.Code.Name(CODES[type(error)]))
 
 
 def to_status(error: errors.ServiceError, *, domain: str) -> Status:

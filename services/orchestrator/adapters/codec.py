@@ -1,0 +1,229 @@
+"""Events as bytes: what is stored is what goes over the wire.
+
+A stored name is for ever: to change an event, add `.v2` and keep `.v1`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.type.v1 import usage_pb2
+
+from services.chassis import structs
+from services.chassis.eventlog.port import NewEvent, StoredEvent
+from services.orchestrator import mapping
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.task import Task
+
+NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
+    ev.Queued: ("task.queued.v1", "task_start"),
+    ev.Started: ("task.started.v1", "task_start"),
+    ev.Claimed: ("task.claimed.v1", "status_changed"),
+    ev.ThoughtAdded: ("task.thought_added.v1", "agent_thought"),
+    ev.TextAdded: ("task.text_added.v1", "message_delta"),
+    ev.ToolCalled: ("task.tool_called.v1", "tool_call"),
+    ev.ToolReturned: ("task.tool_returned.v1", "tool_result"),
+    ev.Answered: ("task.answered.v1", "final_answer"),
+    ev.StepAbandoned: ("task.step_abandoned.v1", "step_abandoned"),
+    ev.Warned: ("task.warned.v1", "warning"),
+    ev.Completed: ("task.completed.v1", "task_complete"),
+    ev.Failed: ("task.failed.v1", "task_complete"),
+    ev.Canceled: ("task.canceled.v1", "task_complete"),
+}
+END: Final = "task_complete"
+
+
+def encode(event: ev.Event, task: Task) -> NewEvent:
+    """One event, and the task as it stands after it."""
+    name, kind = NAMES[type(event)]
+    message = pb.TaskEvent(type=kind, task_id=task.spec.task_id, sequence=task.sequence)
+    message.time.FromDatetime(event.time)
+    if isinstance(event, ev.StepEvent):
+        message.step_id = f"step_{event.step}"
+        message.attempt = event.attempt
+    _WRITE[type(event)](message, event, task)
+    return NewEvent(name, event.time, message.SerializeToString())
+
+
+def decode(stored: StoredEvent) -> ev.Event:
+    """The event that was stored. Raises `KeyError` for a name that was never used."""
+    return _READ[stored.type](pb.TaskEvent.FromString(stored.body), stored)
+
+
+def closes(body: bytes) -> bool:
+    """Whether this stored event is its task's last."""
+    return pb.TaskEvent.FromString(body).type == END
+
+
+def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> None:
+    spec = event.spec
+    message.status = task.state.value
+    message.session_id = spec.session_id
+    message.watch = f"/v1/tasks/{spec.task_id}:watch"
+    message.request.MergeFromString(spec.request)
+    message.owner = spec.owner
+    message.deadline.FromDatetime(spec.deadline)
+    message.metadata.CopyFrom(mapping.metadata(spec))
+
+
+def _status(message: pb.TaskEvent, event: ev.Event, task: Task) -> None:
+    message.status = task.state.value
+
+
+def _thought(message: pb.TaskEvent, event: ev.ThoughtAdded, task: Task) -> None:
+    message.reasoning = event.reasoning
+
+
+def _text(message: pb.TaskEvent, event: ev.TextAdded, task: Task) -> None:
+    message.text = event.text
+
+
+def _called(message: pb.TaskEvent, event: ev.ToolCalled, task: Task) -> None:
+    message.tool_call_id = event.call_id
+    message.tool_name = event.tool
+    message.tool_version = event.tool_version
+    structs.from_dict(event.input, message.input)
+    if event.turn is not None:
+        _turn(message, event.turn)
+
+
+def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None:
+    message.tool_call_id = event.call_id
+    message.tool_name = event.tool
+    message.tool_version = event.tool_version
+    message.latency_ms = event.latency_ms
+    message.status = "success" if event.failure is None else "error"
+    if event.failure is None:
+        structs.from_value(event.output, message.output)
+    else:
+        message.error.CopyFrom(mapping.error(event.failure))
+
+
+def _answered(message: pb.TaskEvent, event: ev.Answered, task: Task) -> None:
+    message.answer = event.answer
+    structs.from_value(event.output, message.output)
+    _turn(message, event.turn)
+
+
+def _abandoned(message: pb.TaskEvent, event: ev.StepAbandoned, task: Task) -> None:
+    message.error.CopyFrom(mapping.error(event.failure))
+    _turn(message, event.turn)
+
+
+def _warned(message: pb.TaskEvent, event: ev.Warned, task: Task) -> None:
+    message.warning.code = event.code
+    message.warning.message = event.message
+
+
+def _end(message: pb.TaskEvent, event: ev.Completed | ev.Failed | ev.Canceled, task: Task) -> None:
+    message.event_type = END
+    message.status = task.state.value
+    message.chunks.extend(mapping.chunks(task))
+    message.metrics.CopyFrom(mapping.metrics(task))
+    message.metadata.CopyFrom(mapping.metadata(task.spec))
+    message.warnings.extend(mapping.warnings(task))
+    if isinstance(event, ev.Failed):
+        message.error.CopyFrom(mapping.error(event.failure))
+    if isinstance(event, ev.Canceled) and event.reason:
+        message.reasoning = event.reason
+
+
+def _turn(message: pb.TaskEvent, turn: ev.Turn) -> None:
+    message.usage.prompt_tokens = turn.prompt_tokens
+    message.usage.completion_tokens = turn.completion_tokens
+    message.usage.cached_tokens = turn.cached_tokens
+    message.usage.total_tokens = turn.tokens
+    message.duration_ms = turn.duration_ms
+    if turn.time_to_first_token_ms is not None:
+        message.time_to_first_token_ms = turn.time_to_first_token_ms
+
+
+_WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] = {
+    ev.Queued: _start,
+    ev.Started: _start,
+    ev.Claimed: _status,
+    ev.ThoughtAdded: _thought,
+    ev.TextAdded: _text,
+    ev.ToolCalled: _called,
+    ev.ToolReturned: _returned,
+    ev.Answered: _answered,
+    ev.StepAbandoned: _abandoned,
+    ev.Warned: _warned,
+    ev.Completed: _end,
+    ev.Failed: _end,
+    ev.Canceled: _end,
+}
+
+
+def _step(message: pb.TaskEvent) -> tuple[int, int]:
+    return int(message.step_id.removeprefix("step_")), message.attempt
+
+
+def _read_turn(message: pb.TaskEvent) -> ev.Turn:
+    usage: usage_pb2.Usage = message.usage
+    has_first = message.HasField("time_to_first_token_ms")
+    return ev.Turn(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        duration_ms=message.duration_ms,
+        time_to_first_token_ms=message.time_to_first_token_ms if has_first else None,
+    )
+
+
+def _read_error(message: pb.TaskError) -> ev.Failure:
+    return ev.Failure(
+        message.grpc_status, message.error_code, message.message, message.suggested_fix
+    )
+
+
+def _read_called(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
+    return ev.ToolCalled(
+        stored.time,
+        *_step(message),
+        message.tool_call_id,
+        message.tool_name,
+        message.tool_version,
+        structs.to_dict(message.input),
+        _read_turn(message) if message.HasField("usage") else None,
+    )
+
+
+def _read_returned(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
+    return ev.ToolReturned(
+        stored.time,
+        *_step(message),
+        message.tool_call_id,
+        message.tool_name,
+        message.tool_version,
+        structs.to_value(message.output) if message.HasField("output") else None,
+        _read_error(message.error) if message.HasField("error") else None,
+        message.latency_ms,
+    )
+
+
+def _read_answered(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
+    output = structs.to_value(message.output)
+    return ev.Answered(stored.time, *_step(message), message.answer, output, _read_turn(message))
+
+
+def _read_abandoned(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
+    failure = _read_error(message.error)
+    return ev.StepAbandoned(stored.time, *_step(message), failure, _read_turn(message))
+
+
+_READ: Final[dict[str, Callable[[pb.TaskEvent, StoredEvent], ev.Event]]] = {
+    "task.queued.v1": lambda m, s: ev.Queued(s.time, mapping.spec(m, s.tenant)),
+    "task.started.v1": lambda m, s: ev.Started(s.time, mapping.spec(m, s.tenant)),
+    "task.claimed.v1": lambda m, s: ev.Claimed(s.time),
+    "task.thought_added.v1": lambda m, s: ev.ThoughtAdded(s.time, *_step(m), m.reasoning),
+    "task.text_added.v1": lambda m, s: ev.TextAdded(s.time, *_step(m), m.text),
+    "task.tool_called.v1": _read_called,
+    "task.tool_returned.v1": _read_returned,
+    "task.answered.v1": _read_answered,
+    "task.step_abandoned.v1": _read_abandoned,
+    "task.warned.v1": lambda m, s: ev.Warned(s.time, m.warning.code, m.warning.message),
+    "task.completed.v1": lambda m, s: ev.Completed(s.time),
+    "task.failed.v1": lambda m, s: ev.Failed(s.time, _read_error(m.error)),
+    "task.canceled.v1": lambda m, s: ev.Canceled(s.time, m.reasoning),
+}

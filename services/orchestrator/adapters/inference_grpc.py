@@ -1,0 +1,103 @@
+"""Models, by the inference service."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import timedelta
+
+import grpc
+from runplane.inference.v1 import inference_pb2 as pb
+from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
+from runplane.type.v1 import content_pb2, usage_pb2
+
+from services.chassis import structs
+from services.chassis.client import streaming, unary
+from services.chassis.errors import NotFound
+from services.orchestrator.adapters.cached import Cached
+from services.orchestrator.domain.events import Message, Sampling, Turn
+from services.orchestrator.ports import Generation, Model, Piece
+
+_PAGE = 1000
+
+
+class GrpcModels:
+    """Asks the inference service; its list of models may be `ttl` old."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, timeout: timedelta, ttl: timedelta) -> None:
+        self._stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(channel)
+        self._timeout = timeout.total_seconds()
+        self._known = Cached(self._fetch, ttl)
+
+    async def resolve(self, name: str) -> Model:
+        """The model of this name; empty means the default."""
+        known = await self._known.get()
+        if (model := known.get(name)) is None:
+            names = ", ".join(sorted(filter(None, known)))
+            raise NotFound(
+                "MODEL_NOT_FOUND",
+                f"there is no model {name or 'by default'}; there are {names}",
+                field="model",
+                model=name,
+                known=names,
+                suggested_fix=f"use one of {names}, or leave model out for the default",
+            )
+        return model
+
+    async def count_tokens(self, model: str, messages: Sequence[Message]) -> int:
+        """How long a prompt is."""
+        request = pb.CountTokensRequest(model=model, messages=map(_message, messages))
+        counted = await unary(self._stub.CountTokens, request, timeout=self._timeout)
+        return counted.prompt_tokens
+
+    async def generate(
+        self, generation: Generation, *, timeout: float
+    ) -> AsyncGenerator[Piece, None]:
+        """One turn; closing the generator closes the call, which stops the engine."""
+        call = streaming(self._stub.StreamGenerate, _request(generation), timeout=timeout)
+        async with aclosing(call) as messages:
+            async for message in messages:
+                yield _piece(message)
+
+    async def _fetch(self) -> Mapping[str, Model]:
+        request = pb.ListModelsRequest(page_size=_PAGE)
+        listed = await unary(self._stub.ListModels, request, timeout=self._timeout)
+        known = {model.name: _model(model) for model in listed.models}
+        for default in (model for model in listed.models if model.is_default):
+            known[""] = known[default.name]
+        return known
+
+
+def _model(message: pb.Model) -> Model:
+    return Model(message.name, message.version, message.context_tokens, message.default_max_tokens)
+
+
+def _message(message: Message) -> content_pb2.Message:
+    return content_pb2.Message(role=message.role, content=message.content)
+
+
+def _request(generation: Generation) -> pb.GenerateRequest:
+    request = pb.GenerateRequest(
+        model=generation.model,
+        messages=map(_message, generation.messages),
+        sampling=_sampling(generation.sampling, generation.max_tokens),
+    )
+    if generation.schema is not None:
+        structs.from_dict(generation.schema, request.response_schema)
+    return request
+
+
+def _sampling(sampling: Sampling, max_tokens: int) -> usage_pb2.Sampling:
+    return usage_pb2.Sampling(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=max_tokens,
+        stop=sampling.stop,
+        seed=sampling.seed,
+    )
+
+
+def _piece(message: pb.StreamGenerateResponse) -> Piece:
+    if message.type != "complete":
+        return Piece(message.text)
+    usage = message.usage
+    turn = Turn(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    return Piece(message.text, message.finish_reason, turn)

@@ -1,0 +1,61 @@
+"""The composition root."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from functools import partial
+
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+
+from services.chassis.client import channel
+from services.chassis.eventlog.open import event_store
+from services.chassis.hotstore.open import hot_store
+from services.chassis.server import Running, serving
+from services.chassis.settings import SharedSettings
+from services.orchestrator.adapters.inference_grpc import GrpcModels
+from services.orchestrator.adapters.schemas import CompiledSchemas
+from services.orchestrator.adapters.tasklog import EventStoreTaskLog
+from services.orchestrator.adapters.tools_grpc import GrpcTools
+from services.orchestrator.rpc import OrchestratorServicer
+from services.orchestrator.run import World, utc_now
+from services.orchestrator.settings import Settings
+from services.orchestrator.usecases import Bounds, Tasks
+from services.orchestrator.worker import working
+
+SERVICE = pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, shared: SharedSettings, *, now: Callable[[], datetime] = utc_now
+) -> AsyncIterator[Running]:
+    """Run the orchestrator until the context is left."""
+    tasks, ttl = settings.tasks, settings.catalogue_ttl
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(event_store(shared.event_store))
+        hot = await stack.enter_async_context(hot_store(shared.hot_store))
+        inference = await stack.enter_async_context(channel(settings.inference))
+        registry = await stack.enter_async_context(channel(settings.tool_registry))
+        worker = await stack.enter_async_context(
+            working(max_running=tasks.max_running, max_queued=tasks.max_queued)
+        )
+        world = World(
+            log=EventStoreTaskLog(store, hot),
+            models=GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl),
+            tools=GrpcTools(registry, timeout=settings.tool_registry.timeout, ttl=ttl),
+            schemas=CompiledSchemas(),
+            now=now,
+            spawn=worker.spawn,
+        )
+        bounds = Bounds(tasks.max_query_bytes, tasks.default_steps)
+        servicer = OrchestratorServicer(Tasks(world, worker, bounds), tasks)
+        register = partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer)
+        yield await stack.enter_async_context(
+            serving(
+                settings.server,
+                domain="orchestrator.runplane.dev",
+                register=[register],
+                services=[SERVICE],
+            )
+        )

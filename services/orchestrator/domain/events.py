@@ -1,0 +1,199 @@
+"""What can happen in a task. Names are past participles; each is one event of the task's log."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task, a step or a tool call failed."""
+
+    code: str
+    """The canonical gRPC name, such as `INVALID_ARGUMENT`."""
+    reason: str
+    message: str
+    suggested_fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn of a model took."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    duration_ms: float = 0.0
+    time_to_first_token_ms: float | None = None
+    """From the task's acceptance; on its first turn only."""
+
+    @property
+    def tokens(self) -> int:
+        """Of prompt and output together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `role` is `system`, `user`, `assistant` or `tool`."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the model chooses tokens; None means the model's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: Sequence[str] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a task may use; None means no limit of its own."""
+
+    steps: int
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a task is to do, for whom, until when. It never changes."""
+
+    task_id: str
+    tenant: str
+    owner: str
+    session_id: str
+    trace_id: str
+    query: str
+    history: Sequence[Message]
+    model: str
+    model_version: str
+    response_schema: Mapping[str, object] | None
+    sampling: Sampling
+    limits: Limits
+    survives_disconnect: bool
+    labels: Mapping[str, str]
+    deadline: datetime
+    request: bytes
+    """The request as it came, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, and when it was recorded."""
+
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Queued(Event):
+    """Accepted; waits for a worker."""
+
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Event):
+    """Accepted, and taken up at once."""
+
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed(Event):
+    """Taken up by a worker after it was queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent(Event):
+    """Something that happened in an attempt at a step; both count from 1."""
+
+    step: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtAdded(StepEvent):
+    """The model said why it does what it does next."""
+
+    reasoning: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextAdded(StepEvent):
+    """More of the answer was produced."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled(StepEvent):
+    """The model asked for a tool."""
+
+    call_id: str
+    tool: str
+    tool_version: str
+    input: Mapping[str, object]
+    turn: Turn | None = None
+    """On the last call of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned(StepEvent):
+    """A tool answered, or failed when there is a `failure`."""
+
+    call_id: str
+    tool: str
+    tool_version: str
+    output: object
+    failure: Failure | None
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(StepEvent):
+    """The model gave its answer; `output` is the answer as JSON when a schema asks for it."""
+
+    answer: str
+    output: object
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class StepAbandoned(StepEvent):
+    """The attempt failed, and what it said does not count."""
+
+    failure: Failure
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Event):
+    """Something was degraded, defaulted or cut."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completed(Event):
+    """The task ended with its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """The task ended with an error."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled(Event):
+    """Someone cancelled the task."""
+
+    reason: str

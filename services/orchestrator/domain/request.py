@@ -1,0 +1,150 @@
+"""What a caller asks for, and what of it is refused."""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.chassis.errors import Violation, invalid
+from services.orchestrator.domain.events import Message, Sampling
+
+ROLES: Final = ("system", "user", "assistant")
+TOOL_CHOICES: Final = ("", "auto", "none")
+ON_DISCONNECT: Final = ("", "cancel", "continue")
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_STEPS: Final = 32
+MAX_TIMEOUT_MS: Final = 300_000
+MAX_MESSAGES: Final = 200
+MAX_TOOLS: Final = 128
+MAX_STOPS: Final = 8
+MAX_LABELS: Final = 16
+MAX_TOKENS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run that someone asks for; None means the default."""
+
+    query: str
+    messages: Sequence[Message]
+    model: str
+    tools: Sequence[str]
+    tool_choice: str
+    response_schema: Mapping[str, object] | None
+    sampling: Sampling
+    timeout_ms: float | None
+    steps: int | None
+    tokens: int | None
+    on_disconnect: str
+    labels: Mapping[str, str]
+    source: bytes
+    """The request as it came."""
+
+
+def split(request: Request) -> tuple[str, Sequence[Message]]:
+    """What is asked, and the conversation before it."""
+    if request.query:
+        return request.query, request.messages
+    return request.messages[-1].content, request.messages[:-1]
+
+
+def check(request: Request, *, max_query_bytes: int) -> None:
+    """Refuse what cannot be run, naming every fault.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`.
+    """
+    faults = [
+        *_query(request, max_query_bytes),
+        *_words(request),
+        *_sampling(request.sampling),
+        *_limits(request),
+        *_labels(request.labels),
+    ]
+    if faults:
+        raise invalid(*faults[:10])
+
+
+def _query(request: Request, max_bytes: int) -> Iterator[Violation]:
+    if len(request.messages) > MAX_MESSAGES:
+        fix = f"send at most {MAX_MESSAGES} messages"
+        yield Violation("messages", f"has {len(request.messages)} messages", fix)
+    for index, message in enumerate(request.messages[:MAX_MESSAGES]):
+        if message.role not in ROLES:
+            fix = "use one of " + ", ".join(ROLES)
+            yield Violation(f"messages[{index}].role", "is not a role of a request", fix)
+    ends_with_user = bool(request.messages) and request.messages[-1].role == "user"
+    asked = request.query or (request.messages[-1].content if ends_with_user else "")
+    if not asked.strip():
+        yield Violation("query", "is empty", "say what the agent is to do")
+    size = len(request.query.encode()) + sum(len(m.content.encode()) for m in request.messages)
+    if size > max_bytes:
+        fix = f"send at most {max_bytes} bytes of query and messages together"
+        field = "query" if len(request.query) * 2 > size or not request.messages else "messages"
+        yield Violation(field, f"is {size} bytes, over the limit of {max_bytes}", fix)
+
+
+def _words(request: Request) -> Iterator[Violation]:
+    if request.tool_choice not in TOOL_CHOICES:
+        yield Violation("tool_choice", "is not a choice", "use auto or none")
+    if request.on_disconnect not in ON_DISCONNECT:
+        yield Violation("on_disconnect", "is not a choice", "use cancel or continue")
+    if len(request.tools) > MAX_TOOLS:
+        yield Violation("tools", f"names {len(request.tools)} tools", f"name at most {MAX_TOOLS}")
+    for index, name in enumerate(request.tools[:MAX_TOOLS]):
+        if not NAME.fullmatch(name):
+            fix = "use 1 to 64 of A-Z a-z 0-9 _ -"
+            yield Violation(f"tools[{index}]", "is not a tool's name", fix)
+    if len(request.model) > 256:
+        yield Violation("model", "is longer than 256 characters", "name a model of GET /v1/models")
+
+
+def _sampling(sampling: Sampling) -> Iterator[Violation]:
+    yield from _number("sampling.temperature", sampling.temperature, _between(0, 2), "0 to 2")
+    yield from _number(
+        "sampling.top_p", sampling.top_p, lambda p: 0 < p <= 1, "above 0 and at most 1"
+    )
+    bound = f"1 to {MAX_TOKENS}"
+    yield from _number("sampling.max_tokens", sampling.max_tokens, _between(1, MAX_TOKENS), bound)
+    yield from _number("sampling.seed", sampling.seed, _between(0, 2**31), "0 to 2147483647")
+    if len(sampling.stop) > MAX_STOPS:
+        yield Violation(
+            "sampling.stop", f"has {len(sampling.stop)} texts", f"send at most {MAX_STOPS}"
+        )
+    for index, text in enumerate(sampling.stop[:MAX_STOPS]):
+        if not 1 <= len(text) <= 64:
+            field = f"sampling.stop[{index}]"
+            yield Violation(field, "is empty or too long", "send 1 to 64 characters")
+
+
+def _limits(request: Request) -> Iterator[Violation]:
+    steps = f"1 to {MAX_STEPS}"
+    yield from _number("limits.steps", request.steps, _between(1, MAX_STEPS), steps)
+    tokens = "1 to 2147483647"
+    yield from _number("limits.tokens", request.tokens, _between(1, 2**31), tokens)
+    allowed = f"1 to {MAX_TIMEOUT_MS} milliseconds"
+    yield from _number("timeout_ms", request.timeout_ms, _between(1, MAX_TIMEOUT_MS), allowed)
+
+
+def _labels(labels: Mapping[str, str]) -> Iterator[Violation]:
+    if len(labels) > MAX_LABELS:
+        yield Violation("labels", f"has {len(labels)} labels", f"send at most {MAX_LABELS}")
+    for key, value in labels.items():
+        if not NAME.fullmatch(key):
+            yield Violation(
+                "labels", f"{key[:64]!r} is not a label's name", "use 1 to 64 of A-Z a-z 0-9 _ -"
+            )
+        if len(value) > 256:
+            yield Violation(f"labels.{key[:64]}", "is too long", "send at most 256 characters")
+
+
+def _between(low: float, high: float) -> Callable[[float], bool]:
+    return lambda number: low <= number <= high
+
+
+def _number(
+    field: str, number: float | None, fits: Callable[[float], bool], allowed: str
+) -> Iterator[Violation]:
+    if number is not None and not (math.isfinite(number) and fits(number)):
+        yield Violation(field, f"is {number:g}", f"send {allowed}, or leave it out")

@@ -1,0 +1,213 @@
+"""A task: what its events add up to. The state machine is `NEXT`; everything here is pure."""
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from services.chassis.errors import FailedPrecondition
+from services.orchestrator.domain import events as ev
+
+
+class State(enum.Enum):
+    """Where a task stands; the value is the word that users see as `status`."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+CLOSED: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELED})
+
+# The whole state machine. A pair that is missing cannot happen.
+NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
+    (None, ev.Queued): State.PENDING,
+    (None, ev.Started): State.RUNNING,
+    (State.PENDING, ev.Claimed): State.RUNNING,
+    (State.PENDING, ev.Failed): State.FAILED,
+    (State.PENDING, ev.Canceled): State.CANCELED,
+    (State.RUNNING, ev.ThoughtAdded): State.RUNNING,
+    (State.RUNNING, ev.TextAdded): State.RUNNING,
+    (State.RUNNING, ev.ToolCalled): State.RUNNING,
+    (State.RUNNING, ev.ToolReturned): State.RUNNING,
+    (State.RUNNING, ev.Answered): State.RUNNING,
+    (State.RUNNING, ev.StepAbandoned): State.RUNNING,
+    (State.RUNNING, ev.Warned): State.RUNNING,
+    (State.RUNNING, ev.Completed): State.COMPLETED,
+    (State.RUNNING, ev.Failed): State.FAILED,
+    (State.RUNNING, ev.Canceled): State.CANCELED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call of a step, and what came of it; `latency_ms` is None while it runs."""
+
+    call_id: str
+    tool: str
+    input: Mapping[str, object]
+    output: object = None
+    failure: ev.Failure | None = None
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the surviving attempt at a step said and did."""
+
+    thought: str = ""
+    calls: tuple[Call, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as it stands after `sequence` events."""
+
+    spec: ev.Spec
+    state: State
+    sequence: int
+    create_time: datetime
+    update_time: datetime
+    steps: tuple[Step, ...] = ()
+    """Finished and current steps that called tools or thought; the answer is not among them."""
+    text: str = ""
+    """The answer as far as it is produced."""
+    output: object = None
+    failure: ev.Failure | None = None
+    tokens: int = 0
+    thought_ms: float = 0.0
+    tool_ms: float = 0.0
+    tools_began: datetime | None = None
+    time_to_first_token_ms: float | None = None
+    warnings: tuple[ev.Warned, ...] = ()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can happen any more."""
+        return self.state in CLOSED
+
+
+def evolve(task: Task | None, event: ev.Event) -> Task:
+    """Apply one event. Raises `KeyError` if it cannot happen now: the history is corrupt."""
+    state = NEXT[task.state if task else None, type(event)]
+    if isinstance(event, ev.Queued | ev.Started):
+        return Task(event.spec, state, 1, event.time, event.time)
+    if task is None:
+        raise KeyError(type(event))
+    moved = replace(task, state=state, sequence=task.sequence + 1, update_time=event.time)
+    apply = _APPLY.get(type(event))
+    return apply(moved, event) if apply else moved
+
+
+def replay(history: Sequence[ev.Event]) -> Task:
+    """The task that these events, from the first on, add up to."""
+    task: Task | None = None
+    for event in history:
+        task = evolve(task, event)
+    if task is None:
+        raise KeyError("a history has at least one event")
+    return task
+
+
+def check_cancel(task: Task) -> bool:
+    """Whether there is anything to cancel: False for a task that is canceled already.
+
+    Raises:
+        FailedPrecondition: `TASK_ALREADY_ENDED`; it is completed or failed.
+    """
+    if task.state in (State.COMPLETED, State.FAILED):
+        raise FailedPrecondition(
+            "TASK_ALREADY_ENDED",
+            f"{task.spec.task_id} is {task.state.value} and cannot be cancelled",
+            task_id=task.spec.task_id,
+            state=task.state.value,
+        )
+    return task.state is not State.CANCELED
+
+
+def _thought(task: Task, event: ev.ThoughtAdded) -> Task:
+    return _with_step(task, event.step, thought=event.reasoning)
+
+
+def _text(task: Task, event: ev.TextAdded) -> Task:
+    return replace(task, text=task.text + event.text)
+
+
+def _called(task: Task, event: ev.ToolCalled) -> Task:
+    call = Call(event.call_id, event.tool, event.input)
+    calls = (*task.steps[event.step - 1].calls, call) if len(task.steps) >= event.step else (call,)
+    began = task.tools_began or event.time
+    return _with_turn(
+        _with_step(replace(task, tools_began=began), event.step, calls=calls), event.turn
+    )
+
+
+def _returned(task: Task, event: ev.ToolReturned) -> Task:
+    calls = tuple(
+        replace(call, output=event.output, failure=event.failure, latency_ms=event.latency_ms)
+        if call.call_id == event.call_id
+        else call
+        for call in task.steps[event.step - 1].calls
+    )
+    task = _with_step(task, event.step, calls=calls)
+    if any(call.latency_ms is None for call in calls) or task.tools_began is None:
+        return task
+    spent = (event.time - task.tools_began).total_seconds() * 1000
+    return replace(task, tools_began=None, tool_ms=task.tool_ms + spent)
+
+
+def _answered(task: Task, event: ev.Answered) -> Task:
+    return _with_turn(replace(task, text=event.answer, output=event.output), event.turn)
+
+
+def _abandoned(task: Task, event: ev.StepAbandoned) -> Task:
+    return _with_turn(replace(task, text="", steps=task.steps[: event.step - 1]), event.turn)
+
+
+def _warned(task: Task, event: ev.Warned) -> Task:
+    return replace(task, warnings=(*task.warnings, event))
+
+
+def _failed(task: Task, event: ev.Failed) -> Task:
+    return replace(task, failure=event.failure)
+
+
+def _with_step(
+    task: Task,
+    number: int,
+    *,
+    thought: str | None = None,
+    calls: tuple[Call, ...] | None = None,
+) -> Task:
+    steps = task.steps if len(task.steps) >= number else (*task.steps, Step())
+    step = steps[number - 1]
+    new = Step(step.thought if thought is None else thought, step.calls if calls is None else calls)
+    return replace(task, steps=(*steps[: number - 1], new))
+
+
+def _with_turn(task: Task, turn: ev.Turn | None) -> Task:
+    if turn is None:
+        return task
+    first = task.time_to_first_token_ms
+    return replace(
+        task,
+        tokens=task.tokens + turn.tokens,
+        thought_ms=task.thought_ms + turn.duration_ms,
+        time_to_first_token_ms=turn.time_to_first_token_ms if first is None else first,
+    )
+
+
+_APPLY: Final[dict[type[ev.Event], Callable[..., Task]]] = {
+    ev.ThoughtAdded: _thought,
+    ev.TextAdded: _text,
+    ev.ToolCalled: _called,
+    ev.ToolReturned: _returned,
+    ev.Answered: _answered,
+    ev.StepAbandoned: _abandoned,
+    ev.Warned: _warned,
+    ev.Failed: _failed,
+}

@@ -1,0 +1,26 @@
+"""A tool as an agent sees it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A call that shows how a tool is used."""
+
+    query: str
+    input: Mapping[str, object]
+    output: object
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What the model is told of a tool, and what the loop needs to call it."""
+
+    name: str
+    version: str
+    description: str
+    input_schema: Mapping[str, object]
+    examples: Sequence[Example]
+    timeout_ms: float
+    is_idempotent: bool

@@ -1,0 +1,199 @@
+"""Protobuf to domain and back. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.type.v1 import content_pb2, usage_pb2
+
+from services.chassis import structs
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.request import Request, split
+from services.orchestrator.domain.task import Call, State, Task
+
+DEFAULT_STEPS: Final = 8
+CHUNK_CHARACTERS: Final = 2000
+MAX_CHUNKS: Final = 200
+
+STATES: Final = {
+    State.PENDING: pb.TASK_STATE_PENDING,
+    State.RUNNING: pb.TASK_STATE_RUNNING,
+    State.WAITING: pb.TASK_STATE_WAITING,
+    State.COMPLETED: pb.TASK_STATE_COMPLETED,
+    State.FAILED: pb.TASK_STATE_FAILED,
+    State.CANCELED: pb.TASK_STATE_CANCELED,
+}
+
+
+def request(message: pb.InvokeRequest) -> Request:
+    """What a caller asks for.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`; the schema holds what JSON does not.
+    """
+    sampling, limits = message.sampling, message.limits
+    schema = (
+        structs.to_dict(message.response_schema) if message.HasField("response_schema") else None
+    )
+    return Request(
+        query=message.query,
+        messages=[ev.Message(each.role, each.content) for each in message.messages],
+        model=message.model,
+        tools=list(message.tools),
+        tool_choice=message.tool_choice,
+        response_schema=schema,
+        sampling=_sampling(sampling),
+        timeout_ms=message.timeout_ms if message.HasField("timeout_ms") else None,
+        steps=limits.steps if limits.HasField("steps") else None,
+        tokens=limits.tokens if limits.HasField("tokens") else None,
+        on_disconnect=message.on_disconnect,
+        labels=dict(message.labels),
+        source=message.SerializeToString(),
+    )
+
+
+def _sampling(message: usage_pb2.Sampling) -> ev.Sampling:
+    return ev.Sampling(
+        temperature=message.temperature if message.HasField("temperature") else None,
+        top_p=message.top_p if message.HasField("top_p") else None,
+        max_tokens=message.max_tokens if message.HasField("max_tokens") else None,
+        stop=tuple(message.stop),
+        seed=message.seed if message.HasField("seed") else None,
+    )
+
+
+def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
+    """What a task is to do, from the first event of its log."""
+    asked = request(start.request)
+    query, history = split(asked)
+    return ev.Spec(
+        task_id=start.task_id,
+        tenant=tenant,
+        owner=start.owner,
+        session_id=start.session_id,
+        trace_id=start.metadata.trace_id,
+        query=query,
+        history=tuple(history),
+        model=start.metadata.model,
+        model_version=start.metadata.model_version,
+        response_schema=asked.response_schema,
+        sampling=asked.sampling,
+        limits=ev.Limits(asked.steps or DEFAULT_STEPS, asked.tokens),
+        survives_disconnect=asked.on_disconnect == "continue",
+        labels=asked.labels,
+        deadline=structs.to_datetime(start.deadline),
+        request=start.request.SerializeToString(),
+    )
+
+
+def task(found: Task) -> pb.Task:
+    """The resource."""
+    message = pb.Task(
+        task_id=found.spec.task_id,
+        status=found.state.value,
+        state=STATES[found.state],
+        query=found.spec.query,
+        session_id=found.spec.session_id,
+        owner=found.spec.owner,
+        result=found.text,
+        last_sequence=found.sequence,
+        metrics=metrics(found),
+        metadata=metadata(found.spec),
+        warnings=warnings(found),
+        labels=found.spec.labels,
+    )
+    if found.output is not None:
+        structs.from_value(found.output, message.output)
+    if found.failure is not None:
+        message.error.CopyFrom(error(found.failure))
+    message.create_time.FromDatetime(found.create_time)
+    message.update_time.FromDatetime(found.update_time)
+    message.deadline.FromDatetime(found.spec.deadline)
+    return message
+
+
+def response(found: Task) -> pb.InvokeResponse:
+    """What came of a query."""
+    message = pb.InvokeResponse(
+        task_id=found.spec.task_id,
+        status=found.state.value,
+        result=found.text,
+        metrics=metrics(found),
+        metadata=metadata(found.spec),
+        warnings=warnings(found),
+    )
+    if found.output is not None:
+        structs.from_value(found.output, message.output)
+    return message
+
+
+def metrics(found: Task) -> pb.TaskMetrics:
+    """What a task took so far."""
+    total = (found.update_time - found.create_time).total_seconds() * 1000
+    return pb.TaskMetrics(
+        total_duration_ms=round(total, 3),
+        thought_duration_ms=round(found.thought_ms, 3),
+        tool_duration_ms=round(found.tool_ms, 3),
+        tokens_used=found.tokens,
+        time_to_first_token_ms=(
+            None if found.time_to_first_token_ms is None else round(found.time_to_first_token_ms, 3)
+        ),
+        cost_usd=0.0,
+    )
+
+
+def metadata(of: ev.Spec) -> pb.TaskMetadata:
+    """What runs a task."""
+    return pb.TaskMetadata(
+        model=of.model,
+        model_version=of.model_version,
+        session_id=of.session_id,
+        cached=False,
+        trace_id=of.trace_id,
+    )
+
+
+def warnings(found: Task) -> list[content_pb2.Warning]:
+    """What was degraded, defaulted or cut."""
+    return [content_pb2.Warning(code=each.code, message=each.message) for each in found.warnings]
+
+
+def error(failure: ev.Failure) -> pb.TaskError:
+    """Why something failed."""
+    return pb.TaskError(
+        grpc_status=failure.code,
+        error_code=failure.reason,
+        message=failure.message,
+        suggested_fix=failure.suggested_fix,
+    )
+
+
+def chunks(found: Task) -> list[pb.Chunk]:
+    """What a task did, in short."""
+    made: list[pb.Chunk] = []
+    for step in found.steps:
+        if step.thought:
+            made.append(pb.Chunk(type="thought", content=step.thought[:CHUNK_CHARACTERS]))
+        for call in step.calls:
+            made += _call_chunks(call)
+    if found.text:
+        made.append(_chunk("result", found.output, content=found.text[:CHUNK_CHARACTERS]))
+    return made[-MAX_CHUNKS:]
+
+
+def _call_chunks(call: Call) -> list[pb.Chunk]:
+    called = pb.Chunk(type="tool_call", tool=call.tool)
+    structs.from_dict(call.input, called.input)
+    if call.latency_ms is None:
+        return [called]
+    if call.failure is not None:
+        failed = {"error": call.failure.reason, "message": call.failure.message}
+        return [called, _chunk("result", failed)]
+    return [called, _chunk("result", call.output)]
+
+
+def _chunk(kind: str, output: object, content: str | None = None) -> pb.Chunk:
+    chunk = pb.Chunk(type=kind, content=content)
+    if isinstance(output, Mapping) or output is not None:
+        structs.from_value(output, chunk.output)
+    return chunk

@@ -1,0 +1,31 @@
+"""What is tried again, and when: the one place of retries (product.md 9)."""
+
+import asyncio
+import random
+from typing import Final
+
+from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
+from services.orchestrator.domain.events import Failure
+
+ATTEMPTS: Final = 3
+BACKOFF_SECONDS: Final = 0.1
+
+
+def failure(error: ServiceError) -> Failure:
+    """An error as a fact of the log."""
+    fix = error.metadata.get("suggested_fix", "")
+    return Failure(error.code, error.reason, error.message, fix)
+
+
+def is_passing(error: ServiceError) -> bool:
+    """Whether the same call may do better soon (product.md 9)."""
+    if isinstance(error, Unavailable):
+        return True
+    return isinstance(error, ResourceExhausted) and error.retry_after is not None
+
+
+async def backoff(attempt: int, error: ServiceError) -> None:
+    """Wait before the next attempt: exponentially, with jitter, at least as long as was asked."""
+    asked = error.retry_after.total_seconds() if error.retry_after else 0.0
+    jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, guards nothing
+    await asyncio.sleep(max(asked, BACKOFF_SECONDS * 2 ** (attempt - 1) * jitter))

@@ -1,0 +1,304 @@
+"""One task being run: the agent loop. All that happens becomes an event of the task's log."""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from services.chassis import ids
+from services.chassis.errors import FailedPrecondition, ServiceError
+from services.orchestrator.calls import Caller
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.prompt import conversation
+from services.orchestrator.domain.step import Malformed, Outcome, Plan, ToolRequest
+from services.orchestrator.domain.task import State, Task
+from services.orchestrator.domain.tool import Tool
+from services.orchestrator.ports import (
+    Generation,
+    Model,
+    Models,
+    Returned,
+    Schemas,
+    TaskLog,
+    Tools,
+)
+from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
+from services.orchestrator.turn import Conversing, Cut
+
+log = logging.getLogger(__name__)
+
+MALFORMED_ATTEMPTS: Final = 2  # At a step whose output is cut or not what was asked for.
+INTERNAL: Final = ev.Failure("INTERNAL", "INTERNAL", "internal error")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run acts on."""
+
+    log: TaskLog
+    models: Models
+    tools: Tools
+    schemas: Schemas
+    now: Callable[[], datetime]
+    spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a task was given when it was accepted."""
+
+    model: Model
+    tools: Mapping[str, Tool]
+
+
+class Run:
+    """Runs one task to its end. Its owner calls `execute`; anyone may `cancel`."""
+
+    def __init__(self, world: World, spec: ev.Spec, equipment: Equipment) -> None:
+        self.spec = spec
+        self.task: Task | None = None
+        self.done = asyncio.Event()
+        self._world = world
+        self._equipment = equipment
+        self._writing = asyncio.Lock()
+        self._scope: asyncio.Timeout | None = None
+        self._canceled: str | None = None
+        self._speaker: Conversing | None = None
+        self._caller = Caller(world.tools, equipment.tools, self._left)
+        loop = asyncio.get_running_loop()
+        self._accepted_at = loop.time()
+        left = (spec.deadline - world.now()).total_seconds()
+        self._deadline = self._accepted_at + left
+
+    @property
+    def current(self) -> Task:
+        """The task as it stands. Raises `LookupError` before it is accepted."""
+        if self.task is None:
+            raise LookupError(self.spec.task_id)
+        return self.task
+
+    async def accept(self, *, is_queued: bool) -> None:
+        """Begin the task's log."""
+        kind = ev.Queued if is_queued else ev.Started
+        await self._append(kind(self._world.now(), self.spec))
+
+    def cancel(self, reason: str) -> None:
+        """Stop what it does and end the task; `done` is set when that has happened."""
+        if self._canceled is None:
+            self._canceled = reason
+            if self._scope is not None and not self._scope.expired():
+                self._scope.reschedule(asyncio.get_running_loop().time())
+
+    async def execute(self) -> None:
+        """Run to the end. Whatever goes wrong becomes the task's end, not an exception."""
+        try:
+            await self._end(await self._outcome())
+        except ServiceError:
+            log.exception("task cannot be written", extra=self._named())
+        finally:
+            self.done.set()
+
+    async def _outcome(self) -> ev.Event:
+        try:
+            if self._canceled is not None:
+                return ev.Canceled(self._world.now(), self._canceled)
+            async with asyncio.timeout_at(self._deadline) as self._scope:
+                if self.current.state is State.PENDING:
+                    await self._append(ev.Claimed(self._world.now()))
+                await self._steps()
+            return ev.Completed(self._world.now())
+        except TimeoutError:
+            return self._stopped()
+        except ServiceError as error:
+            return ev.Failed(self._world.now(), failure(error))
+        except Exception:
+            log.exception("task failed", extra=self._named())
+            return ev.Failed(self._world.now(), INTERNAL)
+
+    async def _end(self, outcome: ev.Event) -> None:
+        """What was said and not passed on is kept: the log has all that was produced."""
+        rest = await self._speaker.unsaid() if self._speaker else ""
+        if rest and self._speaker:
+            at = self._speaker.at
+            await self._append(ev.TextAdded(self._world.now(), *at, rest), outcome)
+        else:
+            await self._append(outcome)
+
+    def _stopped(self) -> ev.Event:
+        """The scope ended: someone cancelled, or the deadline passed."""
+        if self._canceled is not None:
+            return ev.Canceled(self._world.now(), self._canceled)
+        message = "the task's deadline passed before it had an answer"
+        fix = "raise timeout_ms, or ask for less"
+        timed_out = ev.Failure("DEADLINE_EXCEEDED", "TASK_TIMEOUT", message, fix)
+        return ev.Failed(self._world.now(), timed_out)
+
+    async def _steps(self) -> None:
+        limit = self.spec.limits.steps
+        for number in range(1, limit + 1):
+            is_last = number == limit
+            if is_last and limit > 1 and self._equipment.tools:
+                message = f"limits.steps of {limit} is reached: the agent has to answer"
+                await self._append(ev.Warned(self._world.now(), "STEP_LIMIT_REACHED", message))
+            calls = await self._step(number, is_last=is_last)
+            if not calls:
+                return
+            async with asyncio.TaskGroup() as group:
+                for called in calls:
+                    group.create_task(self._call(called))
+
+    async def _step(self, number: int, *, is_last: bool) -> Sequence[ev.ToolCalled]:
+        """One step, in as many attempts as it may have: the calls it asks for, or none."""
+        malformed = 0
+        for attempt in itertools.count(1):
+            plan = self._plan(is_last=is_last)
+            speaker = self._speaker = self._conversing(plan, number, attempt)
+            try:
+                outcome = await speaker.listen(
+                    self._world.models, self._generation(plan), timeout=self._left()
+                )
+                self._check(outcome, plan)
+                return await self._said(outcome, speaker, (number, attempt))
+            except (Cut, Malformed) as fault:
+                malformed += 1
+                error: ServiceError = _refused(fault, plan)
+                may_retry = malformed < MALFORMED_ATTEMPTS
+            except ServiceError as fault:
+                error = fault
+                may_retry = attempt < ATTEMPTS and is_passing(fault)
+            await speaker.unsaid()  # It does not count.
+            turn = self._took(speaker)
+            abandoned = ev.StepAbandoned(self._world.now(), number, attempt, failure(error), turn)
+            await self._append(abandoned)
+            if not may_retry:
+                raise error
+            await backoff(attempt, error)
+        raise AssertionError("count never ends")
+
+    async def _said(
+        self, outcome: Outcome, speaker: Conversing, at: tuple[int, int]
+    ) -> Sequence[ev.ToolCalled]:
+        rest = await speaker.unsaid()
+        now, turn = self._world.now(), self._took(speaker)
+        if not outcome.calls:
+            answered = ev.Answered(now, *at, outcome.answer, outcome.output, turn)
+            await self._append(*([ev.TextAdded(now, *at, rest)] if rest else []), answered)
+            return ()
+        last = len(outcome.calls) - 1
+        calls = [
+            self._called(request, at, turn if index == last else None)
+            for index, request in enumerate(outcome.calls)
+        ]
+        await self._append(*calls)
+        return calls
+
+    def _called(
+        self, request: ToolRequest, at: tuple[int, int], turn: ev.Turn | None
+    ) -> ev.ToolCalled:
+        tool = self._equipment.tools.get(request.tool)
+        version = tool.version if tool else ""
+        name, call_id = request.tool[:64], ids.new("call")
+        return ev.ToolCalled(self._world.now(), *at, call_id, name, version, request.input, turn)
+
+    async def _call(self, called: ev.ToolCalled) -> None:
+        """Call a tool; whatever comes of it is told to the model."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            returned = await self._caller.call(called)
+        except ServiceError as error:
+            took = (loop.time() - began) * 1000
+            returned = Returned(None, failure(error), took)
+        await self._append(
+            ev.ToolReturned(
+                self._world.now(),
+                called.step,
+                called.attempt,
+                called.call_id,
+                called.tool,
+                called.tool_version,
+                returned.output,
+                returned.failure,
+                round(returned.latency_ms, 3),
+            )
+        )
+
+    def _plan(self, *, is_last: bool) -> Plan:
+        """How the next turn is to answer."""
+        wanted = self.spec.sampling.max_tokens or self._equipment.model.default_max_tokens
+        if (allowed := self.spec.limits.tokens) is not None:
+            left = allowed - self.current.tokens
+            if left <= 0:
+                raise FailedPrecondition(
+                    "TOKEN_LIMIT_REACHED",
+                    f"limits.tokens of {allowed} are used up ({self.current.tokens})",
+                    limit=str(allowed),
+                    used=str(self.current.tokens),
+                    field="limits.tokens",
+                    suggested_fix="raise limits.tokens, or ask for less",
+                )
+            wanted = min(wanted, left)
+        tools = () if is_last else tuple(self._equipment.tools.values())
+        schema = self.spec.response_schema
+        return Plan(tools, bool(self._equipment.tools), schema, wanted)
+
+    def _generation(self, plan: Plan) -> Generation:
+        shown = tuple(self._equipment.tools.values())
+        messages = conversation(self.spec, shown, self.current.steps)
+        return Generation(
+            self.spec.model, messages, self.spec.sampling, plan.max_tokens, plan.schema()
+        )
+
+    def _conversing(self, plan: Plan, number: int, attempt: int) -> Conversing:
+        async def deliver(text: str) -> None:
+            await self._append(ev.TextAdded(self._world.now(), number, attempt, text))
+
+        async def think(thought: str) -> None:
+            await self._append(ev.ThoughtAdded(self._world.now(), number, attempt, thought))
+
+        return Conversing((number, attempt), plan, self._world.spawn, deliver, think)
+
+    def _check(self, outcome: Outcome, plan: Plan) -> None:
+        schema = plan.answer_schema
+        if schema is None or outcome.calls:
+            return
+        if violations := self._world.schemas.violations(schema, outcome.output):
+            raise Malformed(f"the answer does not match: {violations[0].message}")
+
+    def _took(self, speaker: Conversing) -> ev.Turn:
+        duration = round((asyncio.get_running_loop().time() - speaker.began_at) * 1000, 3)
+        if self.current.time_to_first_token_ms is not None or speaker.first_token_at is None:
+            return replace(speaker.turn, duration_ms=duration)
+        first = round((speaker.first_token_at - self._accepted_at) * 1000, 3)
+        return replace(speaker.turn, duration_ms=duration, time_to_first_token_ms=first)
+
+    def _left(self) -> float:
+        """Seconds until the task's deadline."""
+        return max(0.001, self._deadline - asyncio.get_running_loop().time())
+
+    async def _append(self, *events: ev.Event) -> None:
+        async with self._writing:
+            self.task = await self._world.log.append(self.task, events)
+
+    def _named(self) -> dict[str, str]:
+        return {"task_id": self.spec.task_id}
+
+
+def _refused(fault: Cut | Malformed, plan: Plan) -> FailedPrecondition:
+    if isinstance(fault, Cut):
+        return FailedPrecondition(
+            "MODEL_OUTPUT_INVALID",
+            f"the model's output did not fit in {plan.max_tokens} tokens",
+            max_tokens=str(plan.max_tokens),
+            field="sampling.max_tokens",
+            suggested_fix="raise sampling.max_tokens or limits.tokens, or ask for less",
+        )
+    return FailedPrecondition("MODEL_OUTPUT_INVALID", f"the model failed: {fault}")
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)

@@ -1,0 +1,36 @@
+"""`ORCHESTRATOR_…`."""
+
+from datetime import timedelta
+
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.chassis.settings import SECRETS, ClientSettings, ServerSettings
+
+
+class TaskSettings(BaseModel, frozen=True):
+    """What tasks may take, and how many there may be."""
+
+    max_running: int = Field(256, ge=1)
+    max_queued: int = Field(1024, ge=0)
+    max_query_bytes: int = Field(64 * 1024, ge=1)
+    default_steps: int = Field(8, ge=1, le=32)
+    invoke_timeout: timedelta = timedelta(seconds=30)
+    stream_timeout: timedelta = timedelta(seconds=300)
+
+
+class Settings(BaseSettings):
+    """The orchestrator's settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ORCHESTRATOR_",
+        env_nested_delimiter="__",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        frozen=True,
+    )
+
+    server: ServerSettings = ServerSettings(listen="127.0.0.1:8081")
+    inference: ClientSettings = ClientSettings(target="127.0.0.1:8082")
+    tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
+    tasks: TaskSettings = TaskSettings()
+    catalogue_ttl: timedelta = timedelta(seconds=5)  # How old a list of models or tools may be.

@@ -1,0 +1,187 @@
+"""What callers can do with tasks."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.chassis import ids
+from services.chassis.errors import InvalidArgument, NotFound, Violation, invalid
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain import request as rq
+from services.orchestrator.domain.prompt import conversation
+from services.orchestrator.domain.task import Task, check_cancel
+from services.orchestrator.domain.tool import Tool
+from services.orchestrator.ports import Model
+from services.orchestrator.run import Equipment, Run, World
+from services.orchestrator.worker import Worker
+
+LEAST_OUTPUT_TOKENS: Final = 16
+MARGIN: Final = timedelta(milliseconds=50)  # To answer in before the caller's deadline, or 5 %.
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, under which trace, and how long the caller waits."""
+
+    tenant: str
+    subject: str
+    trace_id: str
+    time_left: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What requests may ask for."""
+
+    max_query_bytes: int
+    default_steps: int
+
+
+class Tasks:
+    """Starts, shows, follows and cancels tasks."""
+
+    def __init__(self, world: World, worker: Worker, bounds: Bounds) -> None:
+        self._world = world
+        self._worker = worker
+        self._bounds = bounds
+
+    async def invoke(
+        self, request: rq.Request, caller: Caller, *, default_timeout: timedelta
+    ) -> Task:
+        """Run a query to its end. Being cancelled cancels the task, unless it is to go on.
+
+        Raises:
+            ServiceError: the request is refused; there is no task then.
+        """
+        run = await self._start(request, caller, default_timeout)
+        try:
+            await run.done.wait()
+        finally:
+            self._leave(run)
+        return run.current
+
+    async def stream(
+        self, request: rq.Request, caller: Caller, *, default_timeout: timedelta
+    ) -> AsyncGenerator[bytes, None]:
+        """Run a query and yield its task's events. Closing the generator is as for `invoke`."""
+        run = await self._start(request, caller, default_timeout)
+        try:
+            async with aclosing(
+                self._world.log.watch(caller.tenant, run.spec.task_id, after=0)
+            ) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._leave(run)
+
+    async def get(self, caller: Caller, task_id: str) -> Task:
+        """A task as it stands."""
+        run = self._worker.find(caller.tenant, task_id)
+        if run is not None and run.task is not None:
+            return run.task
+        return await self._world.log.load(caller.tenant, task_id)
+
+    def watch(self, caller: Caller, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
+        """A task's events after a sequence, until its end."""
+        if after < 0:
+            fix = "send 0 for all, or the sequence of the last event you have"
+            raise invalid(Violation("after_sequence", "is negative", fix))
+        return self._world.log.watch(caller.tenant, task_id, after=after)
+
+    async def cancel(self, caller: Caller, task_id: str, *, reason: str) -> Task:
+        """Cancel a task; the task once it has ended."""
+        if len(reason) > 256:
+            raise invalid(Violation("reason", "is too long", "send at most 256 characters"))
+        if check_cancel(await self.get(caller, task_id)):
+            run = self._worker.find(caller.tenant, task_id)
+            if run is not None:
+                self._worker.cancel(run, reason)
+                await run.done.wait()
+        task = await self.get(caller, task_id)
+        check_cancel(task)  # It may have ended otherwise in the meantime.
+        return task
+
+    async def _start(self, request: rq.Request, caller: Caller, default_timeout: timedelta) -> Run:
+        self._worker.check_room()
+        rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
+        if request.response_schema is not None:
+            self._world.schemas.check(request.response_schema, field="response_schema")
+        model = await self._world.models.resolve(request.model)
+        equipment = Equipment(model, await self._tools(request))
+        deadline = self._world.now() + _allowed(request, caller, default_timeout)
+        spec = self._spec(request, caller, model, deadline)
+        await self._check_fits(spec, equipment)
+        return await self._worker.submit(self._world, spec, equipment)
+
+    async def _tools(self, request: rq.Request) -> Mapping[str, Tool]:
+        if request.tool_choice == "none":
+            return {}
+        known = await self._world.tools.catalogue()
+        for index, name in enumerate(request.tools):
+            if name not in known:
+                names = ", ".join(sorted(known))
+                raise NotFound(
+                    "TOOL_NOT_FOUND",
+                    f"tools[{index}]: there is no tool {name}; there are {names}",
+                    field=f"tools[{index}]",
+                    tool=name,
+                    known=names,
+                    suggested_fix=f"use some of {names}, or leave tools out for all",
+                )
+        return {name: known[name] for name in request.tools} if request.tools else known
+
+    def _spec(
+        self, request: rq.Request, caller: Caller, model: Model, deadline: datetime
+    ) -> ev.Spec:
+        query, history = rq.split(request)
+        return ev.Spec(
+            task_id=ids.new("task"),
+            tenant=caller.tenant,
+            owner=caller.subject,
+            session_id=ids.new("session"),
+            trace_id=caller.trace_id,
+            query=query,
+            history=tuple(history),
+            model=model.name,
+            model_version=model.version,
+            response_schema=request.response_schema,
+            sampling=request.sampling,
+            limits=ev.Limits(request.steps or self._bounds.default_steps, request.tokens),
+            survives_disconnect=request.on_disconnect == "continue",
+            labels=request.labels,
+            deadline=deadline,
+            request=request.source,
+        )
+
+    async def _check_fits(self, spec: ev.Spec, equipment: Equipment) -> None:
+        """A token is at least a byte, so that a short prompt need not be counted."""
+        window = equipment.model.context_tokens - LEAST_OUTPUT_TOKENS
+        messages = conversation(spec, tuple(equipment.tools.values()), ())
+        if sum(len(message.content.encode()) + 16 for message in messages) <= window:
+            return
+        prompt = await self._world.models.count_tokens(spec.model, messages)
+        if prompt > window:
+            raise InvalidArgument(
+                "CONTEXT_WINDOW_EXCEEDED",
+                f"the prompt has {prompt} tokens; {spec.model} takes {window} with room to answer",
+                prompt_tokens=str(prompt),
+                limit_tokens=str(window),
+                model=spec.model,
+                field="query",
+                suggested_fix="shorten the query or the messages, or allow fewer tools",
+            )
+
+    def _leave(self, run: Run) -> None:
+        if not run.done.is_set() and not run.spec.survives_disconnect:
+            self._worker.cancel(run, "the caller went away")
+
+
+def _allowed(request: rq.Request, caller: Caller, default: timedelta) -> timedelta:
+    """How long the task may take: the answer has to be out before the caller stops waiting."""
+    asked = default if request.timeout_ms is None else timedelta(milliseconds=request.timeout_ms)
+    if caller.time_left is None or request.on_disconnect == "continue":
+        return asked
+    margin = max(MARGIN, caller.time_left * 0.05)
+    return max(timedelta(milliseconds=1), min(asked, caller.time_left - margin))

@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import pytest
+
+from services.chassis.errors import InvalidArgument
+from services.orchestrator.domain.events import Message, Sampling
+from services.orchestrator.domain.request import Request, check, split
+
+GOOD = Request(
+    query="Hello",
+    messages=(),
+    model="",
+    tools=(),
+    tool_choice="",
+    response_schema=None,
+    sampling=Sampling(),
+    timeout_ms=None,
+    steps=None,
+    tokens=None,
+    on_disconnect="",
+    labels={},
+    source=b"",
+)
+
+BAD = {
+    "query": [
+        {"query": ""},
+        {"query": " \n"},
+        {"query": "x" * 101},
+        {"messages": (Message("assistant", "hi"),), "query": ""},
+    ],
+    "messages": [
+        {"messages": (Message("user", "x"),) * 201},
+        {"messages": (Message("user", "x" * 200),)},
+    ],
+    "messages[0].role": [{"messages": (Message("tool", "x"),)}],
+    "tool_choice": [{"tool_choice": "required"}],
+    "on_disconnect": [{"on_disconnect": "explode"}],
+    "tools": [{"tools": ("a",) * 129}],
+    "tools[1]": [{"tools": ("good", "not good")}],
+    "model": [{"model": "m" * 257}],
+    "sampling.temperature": [
+        {"sampling": Sampling(temperature=value)} for value in (-0.1, 2.1, float("nan"))
+    ],
+    "sampling.top_p": [{"sampling": Sampling(top_p=value)} for value in (0.0, 1.1, float("inf"))],
+    "sampling.max_tokens": [{"sampling": Sampling(max_tokens=value)} for value in (0, -1, 10**7)],
+    "sampling.seed": [{"sampling": Sampling(seed=-1)}],
+    "sampling.stop": [{"sampling": Sampling(stop=("a",) * 9)}],
+    "sampling.stop[0]": [
+        {"sampling": Sampling(stop=("",))},
+        {"sampling": Sampling(stop=("x" * 65,))},
+    ],
+    "limits.steps": [{"steps": 0}, {"steps": -5}, {"steps": 33}],
+    "limits.tokens": [{"tokens": 0}, {"tokens": -1}],
+    "timeout_ms": [{"timeout_ms": value} for value in (0.0, -1.0, 300_001.0, float("nan"))],
+    "labels": [{"labels": {str(n): "" for n in range(17)}}, {"labels": {"a b": "x"}}],
+    "labels.a": [{"labels": {"a": "x" * 257}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "change"), [(field, change) for field, changes in BAD.items() for change in changes]
+)
+def test_a_bad_request_names_the_field_and_the_fix(field: str, change: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check(replace(GOOD, **change), max_query_bytes=100)
+
+    assert caught.value.reason == "INVALID_REQUEST"
+    assert caught.value.metadata["field"] == field
+    assert caught.value.metadata["suggested_fix"]
+
+
+def test_every_fault_is_named_at_once() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check(replace(GOOD, query="", steps=0), max_query_bytes=100)
+
+    assert [each.field for each in caught.value.violations] == ["query", "limits.steps"]
+
+
+def test_a_good_request_passes() -> None:
+    check(GOOD, max_query_bytes=100)
+
+
+def test_the_last_users_turn_is_the_query_when_there_is_none() -> None:
+    messages = (Message("system", "Be brief."), Message("user", "Hello"))
+
+    assert split(replace(GOOD, query="", messages=messages)) == ("Hello", messages[:1])
