@@ -1,0 +1,83 @@
+"""The edge put together: `running(settings)`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+import grpc
+
+from gateway import codec, templates
+from gateway.edge import Application
+from gateway.endpoints import Edge, Endpoint, Streaming, Unary
+from gateway.http import serving_edge
+from gateway.operations import About, Alive, Ready
+from gateway.routes import Route, Router
+from gateway.settings import Settings
+from gateway.traffic import Traffic
+from services.chassis.admin import Admin
+from services.chassis.client import channel
+from services.chassis.http import serving_http
+from services.chassis.server import Running
+
+Channels = Mapping[str, grpc.aio.Channel]
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Run the edge until the context is left; then requests under way get the grace period.
+
+    Raises:
+        OSError: an address cannot be listened on.
+    """
+    async with AsyncExitStack() as stack:
+        channels = {
+            name: await stack.enter_async_context(channel(getattr(settings, name)))
+            for name in codec.CONTRACTS
+        }
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        traffic = Traffic(tasks, max_requests=settings.limits.max_requests)
+        application = Application(router(Edge(settings, traffic), channels), traffic)
+        admin = await stack.enter_async_context(
+            serving_http(
+                Admin(lambda: not traffic.is_stopping), settings.admin, grace=timedelta(seconds=1)
+            )
+        )
+        address = await stack.enter_async_context(
+            serving_edge(application, settings.listen, settings.limits)
+        )
+        try:
+            yield Running(address, admin)
+        finally:
+            await traffic.drain(settings.grace)
+
+
+def router(edge: Edge, channels: Channels) -> Router[Endpoint]:
+    """All routes: those of the contracts, and the edge's own.
+
+    Raises:
+        ValueError: a contract's HTTP rule cannot be served.
+    """
+    routes = list(_rpcs(edge, channels))
+    listed = sorted(f"{method} {path}" for method, path, _ in routes)
+    own: list[tuple[str, str, Endpoint]] = [
+        ("GET", "/healthz", Alive()),
+        ("GET", "/readyz", Ready(channels, edge.traffic)),
+    ]
+    found = [
+        Route(method, templates.parse(path), endpoint) for method, path, endpoint in (*routes, *own)
+    ]
+    root = templates.Template(("",), ())
+    return Router([*found, Route("GET", root, About(listed))])
+
+
+def _rpcs(edge: Edge, channels: Channels) -> Iterator[tuple[str, str, Endpoint]]:
+    for method in codec.methods():
+        kind = Streaming if method.is_stream else Unary
+        for rule in method.rules:
+            template = templates.parse(rule.template)
+            yield (
+                rule.verb,
+                rule.template,
+                kind(edge, method, rule, template, channels[method.service]),
+            )

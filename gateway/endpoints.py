@@ -1,0 +1,160 @@
+"""RPCs as HTTP answers: a unary one is JSON, one that streams is a stream."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+import grpc
+from grpc.aio import EOF
+
+from gateway import sse
+from gateway.codec import Method, Rule
+from gateway.exchange import Exchange
+from gateway.head import check_json, timeout
+from gateway.settings import Settings
+from gateway.templates import Template
+from gateway.traffic import ClientGone, Traffic
+from gateway.transcode import Encoded, Transcoder
+from services.chassis.errors import Violation, invalid
+
+# A service that was given `timeout_ms` is to answer itself; the call lasts a little longer.
+_MARGIN: Final = 1.0
+# How long a stream may hang on a client that does not read, after its call is over.
+_STALL: Final = 10.0
+
+
+class Endpoint(Protocol):
+    """What answers at a route."""
+
+    @property
+    def service(self) -> str:
+        """The service behind it; empty for the edge itself."""
+        ...
+
+    async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
+        """Answer a request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What all endpoints share."""
+
+    settings: Settings
+    traffic: Traffic
+
+
+class _Rpc:
+    def __init__(self, edge: Edge, method: Method, rule: Rule, template: Template) -> None:
+        self.service = method.service
+        self._limits = edge.settings.limits
+        self._traffic = edge.traffic
+        self._transcoder = Transcoder(method, rule, template)
+        self._reply = method.reply
+        deadlines = edge.settings.deadlines
+        self._maximum = deadlines.maximum.total_seconds()
+        default = deadlines.read if rule.verb == "GET" else deadlines.effect
+        self._default = (deadlines.stream if method.is_stream else default).total_seconds()
+
+    async def _encoded(self, exchange: Exchange, captures: Mapping[str, str]) -> Encoded:
+        body = b""
+        if self._transcoder.takes_body:
+            check_json(exchange.head)
+            limits = self._limits
+            body = await exchange.body(max_bytes=limits.max_body_bytes, timeout=limits.body_timeout)
+        elif exchange.head.has_body:
+            fix = "send it without a body; fields go into path and query"
+            raise invalid(Violation("body", "is not taken by this route", fix))
+        head, query = exchange.head, exchange.scope["query_string"]
+        return self._transcoder.encode(captures, query, body, head.text(b"last-event-id"))
+
+    def _seconds(self, exchange: Exchange, encoded: Encoded) -> float:
+        """How long the call may take: what the client says, else the request, else the table."""
+        if said := timeout(exchange.head):
+            return min(said, self._maximum)
+        if encoded.timeout_ms > 0:
+            return min(encoded.timeout_ms / 1000 + _MARGIN, self._maximum + _MARGIN)
+        return self._default
+
+
+class Unary(_Rpc):
+    """One request, one reply."""
+
+    def __init__(
+        self, edge: Edge, method: Method, rule: Rule, template: Template, channel: grpc.aio.Channel
+    ) -> None:
+        super().__init__(edge, method, rule, template)
+        self._call: Callable[..., Any] = channel.unary_unary(method.path)
+
+    async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
+        """Call, and answer with the reply."""
+        encoded = await self._encoded(exchange, captures)
+        call = self._call(
+            encoded.raw,
+            timeout=self._seconds(exchange, encoded),
+            metadata=exchange.head.metadata,
+        )
+        with self._traffic.watch(call, exchange.receive) as watch:
+            try:
+                raw = await call
+            except asyncio.CancelledError:
+                watch.explain()  # It was the call that was cancelled; else so is this request.
+                raise
+        await exchange.answer(200, self._reply.whole(raw))
+
+
+class Streaming(_Rpc):
+    """One request, many messages."""
+
+    def __init__(
+        self, edge: Edge, method: Method, rule: Rule, template: Template, channel: grpc.aio.Channel
+    ) -> None:
+        super().__init__(edge, method, rule, template)
+        self._call: Callable[..., Any] = channel.unary_stream(method.path)
+        self._heartbeat = edge.settings.heartbeat
+        self._is_resumable = self._transcoder.is_resumable
+
+    async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
+        """Call, and send messages as they come."""
+        framing = sse.framing(exchange.head.text(b"accept"))
+        encoded = await self._encoded(exchange, captures)
+        seconds = self._seconds(exchange, encoded)
+        call = self._call(encoded.raw, timeout=seconds, metadata=exchange.head.metadata)
+        beating = self._traffic.tasks.create_task(_beat(exchange, framing, self._heartbeat))
+        try:
+            with self._traffic.watch(call, exchange.receive, at_once=True) as watch:
+                watch.is_resumable = self._is_resumable
+                try:
+                    async with asyncio.timeout(seconds + _STALL):
+                        await self._copy(call, exchange, framing)
+                except asyncio.CancelledError:
+                    watch.explain()
+                    raise
+                except TimeoutError:
+                    raise ClientGone from None
+        finally:
+            beating.cancel()
+            call.cancel()
+
+    async def _copy(self, call: Any, exchange: Exchange, framing: sse.Framing) -> None:
+        """Send each message. The head waits for the first, so that a failure has its own status."""
+        piece, framed, part, read = self._reply.piece, framing.message, exchange.part, call.read
+        while (raw := await read()) is not EOF:
+            if not exchange.has_started:
+                await exchange.start(framing)
+            await part(framed(piece(raw)))
+        if not exchange.has_started:
+            await exchange.start(framing)
+        await exchange.finish()
+
+
+async def _beat(exchange: Exchange, framing: sse.Framing, every: timedelta) -> None:
+    """Show on an idle stream that it lives. One that has no message yet gets its head."""
+    while True:
+        await asyncio.sleep(every.total_seconds())
+        if not exchange.has_started:
+            await exchange.start(framing)
+        elif framing.heartbeat and exchange.was_quiet():
+            await exchange.part(framing.heartbeat)

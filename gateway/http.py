@@ -1,0 +1,151 @@
+"""uvicorn as the edge runs it: HTTP/1.1 with bounds on heads, and JSON for what is no HTTP."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import uvicorn
+from uvicorn._types import ASGIApplication
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway.errors import from_error
+from gateway.settings import LimitSettings
+from services.chassis.context import local_context
+from services.chassis.errors import InvalidArgument, ServiceError
+from services.chassis.http import address_of, bound
+
+_SECOND_IN_TICKS: Final = 10
+
+
+class _Protocol(HttpToolsProtocol):
+    """A connection. A head that is too large or too slow ends it."""
+
+    limits: LimitSettings
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.head_bytes = 0
+        self.head_since: float | None = self.loop.time()
+        self.is_leaving = False
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.head_bytes = 0
+        self.head_since = self.loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        self.head_since = None
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser refused, as every other error is answered."""
+        if self.head_bytes > self.limits.max_head_bytes:
+            self.refuse(_head_too_large(self.limits.max_head_bytes))
+        else:
+            fix = "send HTTP/1.1"
+            self.refuse(InvalidArgument("HTTP_INVALID", "this is not HTTP/1.1", suggested_fix=fix))
+
+    def refuse(self, error: ServiceError) -> None:
+        """Answer without the application, and close."""
+        failure = from_error(error, context := local_context())
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(failure.body)),
+            (b"x-request-id", context.request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[failure.http] + lines + b"\r\n" + failure.body)
+        self.transport.close()
+
+    def _count(self, size: int) -> None:
+        self.head_bytes += size
+        if self.head_bytes > self.limits.max_head_bytes:
+            raise ValueError("head too large")  # The parser turns it into `send_400_response`.
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: the process owns them."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Once a second, end connections that do not get on with it."""
+        if counter % _SECOND_IN_TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, _Protocol):
+                    _sweep(connection, now)
+        return await super().on_tick(counter)
+
+
+def _sweep(connection: _Protocol, now: float) -> None:
+    transport = connection.transport
+    if transport.is_closing():
+        if connection.is_leaving:  # Since the last sweep at least: it does not read our answer.
+            transport.abort()
+        connection.is_leaving = True
+    elif connection.head_since is not None:
+        limit = connection.limits.head_timeout.total_seconds()
+        if now - connection.head_since > limit:
+            transport.close()
+
+
+def _head_too_large(max_bytes: int) -> InvalidArgument:
+    return InvalidArgument(
+        "HEAD_TOO_LARGE",
+        f"request line and headers are larger than {max_bytes} bytes",
+        max_head_bytes=str(max_bytes),
+        suggested_fix="send fewer or shorter headers",
+    )
+
+
+@asynccontextmanager
+async def serving_edge(
+    app: ASGIApplication, listen: str, limits: LimitSettings
+) -> AsyncIterator[str]:
+    """Serve `app`; yields `host:port`. Drain it before leaving: what still runs gets a second.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    sock = bound(listen)
+    server = _Server(_config(app, limits))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[sock]))
+        try:
+            yield address_of(sock)
+        finally:
+            server.should_exit = True
+            sock.close()
+
+
+def _config(app: ASGIApplication, limits: LimitSettings) -> uvicorn.Config:
+    protocol = type("EdgeProtocol", (_Protocol,), {"limits": limits})
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=1,
+        limit_concurrency=limits.max_connections,
+    )

@@ -1,0 +1,54 @@
+"""`GATEWAY_…` variables."""
+
+from datetime import timedelta
+
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.chassis.settings import ClientSettings, LogSettings
+
+
+class DeadlineSettings(BaseModel, frozen=True):
+    """How long a call may take when its caller does not say."""
+
+    read: timedelta = timedelta(seconds=5)
+    effect: timedelta = timedelta(seconds=30)
+    stream: timedelta = timedelta(seconds=300)
+    maximum: timedelta = timedelta(seconds=300)  # Longer wishes are cut to this.
+
+
+class LimitSettings(BaseModel, frozen=True):
+    """How much of this process one client, or all together, may take."""
+
+    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024)
+    max_head_bytes: int = Field(32 * 1024, ge=1024)  # Request line and headers together.
+    max_requests: int = Field(2048, ge=1)  # At the same time; more are shed with 503.
+    max_connections: int = Field(8192, ge=1)
+    head_timeout: timedelta = timedelta(seconds=10)
+    body_timeout: timedelta = timedelta(seconds=30)
+
+
+class Settings(BaseSettings):
+    """Where the edge listens, whom it calls, and within which bounds."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_nested_delimiter="__", frozen=True)
+
+    listen: str = "127.0.0.1:8080"
+    admin: str = "127.0.0.1:0"  # Plain HTTP: /livez and /readyz of this process alone.
+    inference: ClientSettings = ClientSettings(target="127.0.0.1:50051")
+    orchestrator: ClientSettings = ClientSettings(target="127.0.0.1:50052")
+    tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:50053")
+    deadlines: DeadlineSettings = DeadlineSettings()
+    limits: LimitSettings = LimitSettings()
+    heartbeat: timedelta = timedelta(seconds=15)  # Of server-sent events on an idle stream.
+    grace: timedelta = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
+
+
+class ProcessSettings(BaseSettings):
+    """What the edge's process takes from the suite's `RUNPLANE_…` variables."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNPLANE_", env_nested_delimiter="__", frozen=True
+    )
+
+    log: LogSettings = LogSettings()
