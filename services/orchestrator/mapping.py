@@ -1,6 +1,6 @@
 """Protobuf to domain and back. Pure."""
 
-from collections.abc import Mapping
+from datetime import UTC
 from typing import Final
 
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
@@ -32,9 +32,9 @@ def request(message: pb.InvokeRequest) -> Request:
         InvalidArgument: `INVALID_REQUEST`; the schema holds what JSON does not.
     """
     sampling, limits = message.sampling, message.limits
-    schema = (
-        structs.to_dict(message.response_schema) if message.HasField("response_schema") else None
-    )
+    has_schema = message.HasField("response_schema")
+    given = message.response_schema
+    schema = structs.to_dict(given, field="response_schema") if has_schema else None
     return Request(
         query=message.query,
         messages=[ev.Message(each.role, each.content) for each in message.messages],
@@ -81,7 +81,7 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         limits=ev.Limits(asked.steps or DEFAULT_STEPS, asked.tokens),
         survives_disconnect=asked.on_disconnect == "continue",
         labels=asked.labels,
-        deadline=structs.to_datetime(start.deadline),
+        deadline=start.deadline.ToDatetime(UTC),
         request=start.request.SerializeToString(),
     )
 
@@ -194,6 +194,6 @@ def _call_chunks(call: Call) -> list[pb.Chunk]:
 
 def _chunk(kind: str, output: object, content: str | None = None) -> pb.Chunk:
     chunk = pb.Chunk(type=kind, content=content)
-    if isinstance(output, Mapping) or output is not None:
+    if output is not None:
         structs.from_value(output, chunk.output)
     return chunk

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Final
 
 from services.chassis import ids
@@ -68,10 +69,9 @@ class Run:
         self._canceled: str | None = None
         self._speaker: Conversing | None = None
         self._caller = Caller(world.tools, equipment.tools, self._left)
-        loop = asyncio.get_running_loop()
-        self._accepted_at = loop.time()
+        self._accepted_at = perf_counter()
         left = (spec.deadline - world.now()).total_seconds()
-        self._deadline = self._accepted_at + left
+        self._deadline = asyncio.get_running_loop().time() + left
 
     @property
     def current(self) -> Task:
@@ -205,12 +205,11 @@ class Run:
 
     async def _call(self, called: ev.ToolCalled) -> None:
         """Call a tool; whatever comes of it is told to the model."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = perf_counter()
         try:
             returned = await self._caller.call(called)
         except ServiceError as error:
-            took = (loop.time() - began) * 1000
+            took = (perf_counter() - began) * 1000
             returned = Returned(None, failure(error), took)
         await self._append(
             ev.ToolReturned(
@@ -269,7 +268,7 @@ class Run:
             raise Malformed(f"the answer does not match: {violations[0].message}")
 
     def _took(self, speaker: Conversing) -> ev.Turn:
-        duration = round((asyncio.get_running_loop().time() - speaker.began_at) * 1000, 3)
+        duration = round((perf_counter() - speaker.began_at) * 1000, 3)
         if self.current.time_to_first_token_ms is not None or speaker.first_token_at is None:
             return replace(speaker.turn, duration_ms=duration)
         first = round((speaker.first_token_at - self._accepted_at) * 1000, 3)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import ServiceError
@@ -95,12 +96,11 @@ class Conversing:
     ) -> None:
         self.at = at
         self.turn = Turn()
-        self.began_at = asyncio.get_running_loop().time()
+        self.began_at = perf_counter()
         self.first_token_at: float | None = None
         self._reader = Reader(plan)
         self._merger = Merger(spawn, deliver)
         self._think = think
-        self._loop = asyncio.get_running_loop()
 
     async def listen(self, models: Models, generation: Generation, *, timeout: float) -> Outcome:
         """Ask the model and hear it out.
@@ -129,7 +129,7 @@ class Conversing:
 
     async def _hear(self, text: str) -> None:
         if self.first_token_at is None:
-            self.first_token_at = self._loop.time()
+            self.first_token_at = perf_counter()
         had_thought = self._reader.thought is not None
         answer = self._reader.feed(text)
         if self._reader.thought and not had_thought:
