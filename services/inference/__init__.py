@@ -1,0 +1,5 @@
+"""Owns models and engines: turns messages into text, whole or streamed, free or bound by a schema.
+
+Keeps no memory of a conversation, calls no tools and retries nothing. The orchestrator calls it;
+it calls nobody.
+"""

@@ -1,0 +1,119 @@
+"""What callers ask for, and what makes a request acceptable to any engine."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from services.chassis.errors import Violation, invalid
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+
+ROLES: Final = ("system", "user", "assistant", "tool")
+MAX_MESSAGES: Final = 1_000
+MAX_STOPS: Final = 8
+MAX_STOP_CHARACTERS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to choose tokens. None means the model's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseSchema:
+    """A JSON Schema that is valid, and what tells whether a value matches it."""
+
+    document: Mapping[str, JSON]
+    """Its `properties` stand in the order in which they are to be produced."""
+    violations: Callable[[JSON], Sequence[Violation]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One assistant turn that is asked for. An empty `model` means the default one."""
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    schema: ResponseSchema | None = None
+
+
+def check(request: Request, *, max_bytes: int) -> None:
+    """Refuse what no engine takes. `max_bytes` bounds the contents of all messages together.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`, with every fault.
+    """
+    check_messages(request.messages, max_bytes=max_bytes)
+    if faults := list(_sampling_faults(request.sampling)):
+        raise invalid(*faults)
+
+
+def check_messages(messages: Sequence[Message], *, max_bytes: int) -> None:
+    """Refuse a conversation that no engine takes.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`; it is empty, too long or not text.
+    """
+    if not messages:
+        raise invalid(Violation("messages", "is empty", "send at least one message"))
+    if len(messages) > MAX_MESSAGES:
+        fault = f"has {len(messages)} messages; at most {MAX_MESSAGES} are taken"
+        raise invalid(Violation("messages", fault, "leave out the oldest ones"))
+    size = 0
+    for index, message in enumerate(messages):
+        if message.role not in ROLES:
+            fault = f"is {message.role[:32]!r}, which is no role"
+            raise invalid(Violation(f"messages[{index}].role", fault, f"use {', '.join(ROLES)}"))
+        size += _bytes(message.content, f"messages[{index}].content")
+    if size > max_bytes:
+        fault = f"has {size} bytes of content; at most {max_bytes} are taken"
+        raise invalid(Violation("messages", fault, "send less text"))
+
+
+def _bytes(text: str, field: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        fix = "send valid UTF-8, without lone surrogates"
+        raise invalid(Violation(field, "is not valid text", fix)) from None
+
+
+def _sampling_faults(sampling: Sampling) -> Iterator[Violation]:
+    temperature, top_p = sampling.temperature, sampling.top_p
+    if temperature is not None and not 0 <= temperature <= 2:
+        fault = f"is {_number(temperature)}; it must be from 0 to 2"
+        yield Violation("sampling.temperature", fault, "send 0 to 2, such as 0.7")
+    if top_p is not None and not 0 < top_p <= 1:
+        fault = f"is {_number(top_p)}; it must be above 0 and at most 1"
+        yield Violation("sampling.top_p", fault, "send a share such as 0.9")
+    if sampling.max_tokens is not None and sampling.max_tokens < 1:
+        fault = f"is {sampling.max_tokens}; it must be at least 1"
+        yield Violation("sampling.max_tokens", fault, "send 1 or more, or leave it out")
+    if len(sampling.stop) > MAX_STOPS:
+        fault = f"has {len(sampling.stop)} texts; at most {MAX_STOPS} are taken"
+        yield Violation("sampling.stop", fault, "send fewer stop texts")
+    for index, stop in enumerate(sampling.stop):
+        if not 1 <= len(stop) <= MAX_STOP_CHARACTERS:
+            fault = f"has {len(stop)} characters"
+            fix = f"send 1 to {MAX_STOP_CHARACTERS} characters"
+            yield Violation(f"sampling.stop[{index}]", fault, fix)
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if math.isfinite(value) else "not a finite number"

@@ -1,0 +1,28 @@
+"""The errors that every engine raises alike."""
+
+from services.chassis.errors import InvalidArgument, Unavailable, Violation, invalid
+
+
+def window_exceeded(prompt_tokens: int, limit_tokens: int) -> InvalidArgument:
+    """The prompt leaves no room in the model's window."""
+    error = invalid(
+        Violation(
+            "messages",
+            f"has {prompt_tokens} tokens, and the model's window is {limit_tokens} tokens",
+            "send fewer or shorter messages; CountTokens tells the size",
+        ),
+        reason="CONTEXT_WINDOW_EXCEEDED",
+    )
+    error.metadata |= {"limit_tokens": str(limit_tokens), "prompt_tokens": str(prompt_tokens)}
+    return error
+
+
+def schema_refused(why: str) -> InvalidArgument:
+    """The engine cannot produce what the schema describes."""
+    fix = "send a JSON Schema (2020-12) that some value matches"
+    return invalid(Violation("response_schema", why[:500], fix), reason="SCHEMA_INVALID")
+
+
+def engine_failed(why: str) -> Unavailable:
+    """The engine, not the request, is at fault."""
+    return Unavailable("ENGINE_FAILED", f"the engine failed: {why[:500]}", cause=why[:500])

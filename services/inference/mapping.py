@@ -1,0 +1,149 @@
+"""Between protobuf and the domain. Pure, but for the schemas it remembers."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+
+from google.protobuf.struct_pb2 import Struct
+from runplane.inference.v1 import inference_pb2 as pb
+from runplane.type.v1 import content_pb2, usage_pb2
+
+from services.chassis import structs
+from services.chassis.schema import Schema
+from services.inference.domain.generation import Complete
+from services.inference.domain.model import Model
+from services.inference.domain.request import JSON, Message, Request, ResponseSchema, Sampling
+from services.inference.domain.schema_order import in_order
+
+_MAX_SCHEMAS: Final = 256
+
+
+class Schemas:
+    """Schemas as they come in, compiled. An agent sends the same few over and over."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, ResponseSchema] = OrderedDict()
+
+    def compiled(self, document: Struct) -> ResponseSchema:
+        """The schema, its properties in order.
+
+        Raises:
+            InvalidArgument: `SCHEMA_INVALID`; it is no JSON Schema, or beyond bounds.
+        """
+        key = document.SerializeToString(deterministic=True)
+        if (known := self._known.get(key)) is not None:
+            self._known.move_to_end(key)
+            return known
+        self._known[key] = schema = _schema(document)
+        if len(self._known) > _MAX_SCHEMAS:
+            self._known.popitem(last=False)
+        return schema
+
+
+def _schema(document: Struct) -> ResponseSchema:
+    field = "response_schema"
+    received = cast("Mapping[str, JSON]", structs.to_dict(document, field=field))
+    ordered = in_order(received)
+    return ResponseSchema(ordered, Schema(ordered, field=field).violations)
+
+
+def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
+    """What a caller asks for."""
+    return Request(
+        model=message.model,
+        messages=messages(message.messages),
+        sampling=_sampling(message.sampling),
+        schema=(
+            schemas.compiled(message.response_schema)
+            if message.HasField("response_schema")
+            else None
+        ),
+    )
+
+
+def messages(sent: Iterable[content_pb2.Message]) -> tuple[Message, ...]:
+    """A conversation."""
+    return tuple(Message(each.role, each.content) for each in sent)
+
+
+def _sampling(sent: usage_pb2.Sampling) -> Sampling:
+    return Sampling(
+        temperature=sent.temperature if sent.HasField("temperature") else None,
+        top_p=sent.top_p if sent.HasField("top_p") else None,
+        max_tokens=sent.max_tokens if sent.HasField("max_tokens") else None,
+        stop=tuple(sent.stop),
+        seed=sent.seed if sent.HasField("seed") else None,
+    )
+
+
+def response(generation_id: str, text: str, end: Complete, trace_id: str) -> pb.GenerateResponse:
+    """A whole turn."""
+    return pb.GenerateResponse(
+        id=generation_id,
+        status="completed",
+        text=text,
+        finish_reason=end.finished.reason,
+        usage=_usage(end),
+        metrics=_metrics(end),
+        metadata=_metadata(end, trace_id),
+    )
+
+
+def delta(generation_id: str, sequence: int, text: str) -> pb.StreamGenerateResponse:
+    """A piece of a turn."""
+    return pb.StreamGenerateResponse(type="delta", sequence=sequence, id=generation_id, text=text)
+
+
+def complete(
+    generation_id: str, sequence: int, end: Complete, trace_id: str
+) -> pb.StreamGenerateResponse:
+    """The end of a turn."""
+    return pb.StreamGenerateResponse(
+        type="complete",
+        sequence=sequence,
+        id=generation_id,
+        finish_reason=end.finished.reason,
+        usage=_usage(end),
+        metrics=_metrics(end),
+        metadata=_metadata(end, trace_id),
+    )
+
+
+def _usage(end: Complete) -> usage_pb2.Usage:
+    used = end.finished.usage
+    return usage_pb2.Usage(
+        prompt_tokens=used.prompt_tokens,
+        completion_tokens=used.completion_tokens,
+        cached_tokens=used.cached_tokens,
+        total_tokens=used.prompt_tokens + used.completion_tokens,
+    )
+
+
+def _metrics(end: Complete) -> pb.GenerationMetrics:
+    return pb.GenerationMetrics(
+        latency_ms=end.metrics.latency_ms,
+        time_to_first_token_ms=end.metrics.time_to_first_token_ms,
+        queue_ms=end.metrics.queue_ms,
+        tokens_per_second=end.metrics.tokens_per_second,
+    )
+
+
+def _metadata(end: Complete, trace_id: str) -> pb.GenerationMetadata:
+    metadata = pb.GenerationMetadata(
+        model=end.model.name, model_version=end.model.version, trace_id=trace_id
+    )
+    metadata.timestamp.FromDatetime(end.time)
+    return metadata
+
+
+def model(served: Model, *, is_default: bool) -> pb.Model:
+    """A model."""
+    return pb.Model(
+        name=served.name,
+        version=served.version,
+        engine=served.engine,
+        context_tokens=served.context_tokens,
+        default_max_tokens=served.default_max_tokens,
+        slots=served.slots,
+        is_default=is_default,
+    )
