@@ -111,6 +111,7 @@ def test_a_violation_says_where_and_what_to_send(
         ({"anyOf": [{"minimum": 3}, {"maximum": 1}]}, 2),
         ({"anyOf": [False]}, 2),
         ({"properties": {"a": False}}, {"a": 1}),
+        ({"additionalProperties": False}, {"a": 1}),
         ({"unevaluatedProperties": False}, {"a": 1}),
         ({"dependentRequired": {"a": ["b"]}}, {"a": 1}),
         ({"if": True, "then": {"type": "null"}}, 1),
@@ -140,7 +141,7 @@ def test_a_large_value_tells_its_first_violation() -> None:
 
 
 def test_ten_of_a_thousand_unknown_properties_are_told() -> None:
-    schema = Schema({"additionalProperties": False}, field="input")
+    schema = Schema({"properties": {"a": {}}, "additionalProperties": False}, field="input")
 
     assert len(schema.violations({f"k{n}": n for n in range(1000)})) == 10
 

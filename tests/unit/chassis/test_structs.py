@@ -5,7 +5,7 @@ import math
 import pytest
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct, Value
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.chassis import structs
@@ -36,6 +36,7 @@ def fault(action: object) -> dict[str, str]:
     return caught.value.metadata
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), JSON))
 def test_what_goes_in_comes_out(members: dict[str, object]) -> None:
     assert structs.to_dict(structs.from_dict(members, Struct())) == members
@@ -48,6 +49,7 @@ def test_a_value_survives_the_wire(value: object) -> None:
     assert structs.to_value(Value.FromString(sent.SerializeToString())) == value
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), JSON))
 def test_it_agrees_with_the_library_of_protobuf(members: dict[str, object]) -> None:
     assert json_format.MessageToDict(structs.from_dict(members, Struct())) == members
