@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def _or_bytes(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    """Let a stream yield messages that are serialized already: every watcher gets the same bytes."""
+    """Let a stream yield serialized messages, so that every watcher gets the same bytes."""
     return lambda message: message if isinstance(message, bytes) else serialize(message)
 
 

@@ -42,7 +42,14 @@ class JsonFormatter(logging.Formatter):
 
 
 class _Handler(QueueHandler):
-    """Hands records to a thread. When that cannot keep up, lines are lost, not the service."""
+    """Hands records to a thread. When that cannot keep up, lines are lost, not the service.
+
+    The bound is kept here and not by the queue: the mark that stops the thread has to fit too.
+    """
+
+    def __init__(self, lines: "queue.Queue[logging.LogRecord]") -> None:
+        super().__init__(lines)
+        self._lines = lines
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         if (context := current.get(None)) is not None:
@@ -54,16 +61,14 @@ class _Handler(QueueHandler):
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            return
+        if self._lines.qsize() < _MAX_LINES:
+            self._lines.put_nowait(record)
 
 
 @contextmanager
 def logging_to_stderr(service: str, level: str) -> Iterator[None]:
     """Log as JSON lines until the context is left; then what is queued is still written."""
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(_MAX_LINES)
+    lines: queue.Queue[logging.LogRecord] = queue.Queue()
     writer = logging.StreamHandler(sys.stderr)
     writer.setFormatter(JsonFormatter(service))
     listener = QueueListener(lines, writer)

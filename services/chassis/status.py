@@ -1,6 +1,6 @@
 """`ServiceError` to google.rpc.Status (AIP-193) and back: one table, both ways."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -40,22 +40,49 @@ _BARE: Final = {
 }
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
+# Peers refuse more than 8 KiB of trailers, and then see neither code nor reason. A status goes
+# there in base64, and its message once more, in per cents.
+_MESSAGE_BYTES: Final = 1_024
+_STATUS_BYTES: Final = 3_000
+_MAX_VIOLATIONS: Final = 16
+
 
 def to_status(error: errors.ServiceError, *, domain: str) -> Status:
-    """The error as it goes over the wire."""
-    info = ErrorInfo(reason=error.reason, domain=error.domain or domain, metadata=error.metadata)
+    """The error as it goes over the wire, cut to what fits there."""
+    message = _cut(error.message, _MESSAGE_BYTES)
+    room = _STATUS_BYTES - len(message.encode())
+    metadata = {}
+    for key, value in error.metadata.items():
+        metadata[key] = _cut(value, room // 2)
+        room -= len(metadata[key].encode())
+    info = ErrorInfo(reason=error.reason, domain=error.domain or domain, metadata=metadata)
     details: list[Message] = [info]
     if error.violations:
-        fields = [
-            BadRequest.FieldViolation(field=each.field, description=each.message)
-            for each in error.violations
-        ]
-        details.append(BadRequest(field_violations=fields))
+        details.append(_bad_request(error.violations[:_MAX_VIOLATIONS], room))
     if error.retry_after is not None:
         retry = RetryInfo()
         retry.retry_delay.FromTimedelta(error.retry_after)
         details.append(retry)
-    return Status(code=CODES[type(error)], message=error.message, details=map(_pack, details))
+    return Status(code=CODES[type(error)], message=message, details=map(_pack, details))
+
+
+def _bad_request(violations: Sequence[errors.Violation], room: int) -> BadRequest:
+    """As many of the violations as fit, the first at any rate."""
+    bad = BadRequest()
+    for each in violations:
+        field, description = _cut(each.field, 256), _cut(each.message, 512)
+        room -= len(field.encode()) + len(description.encode())
+        if room < 0 and bad.field_violations:
+            break
+        bad.field_violations.add(field=field, description=description)
+    return bad
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    """The text, or its beginning and an ellipsis."""
+    if len(text) * 4 <= limit_bytes or len(raw := text.encode()) <= limit_bytes:
+        return text
+    return raw[: max(0, limit_bytes - 3)].decode(errors="ignore") + "…"
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.ServiceError:
@@ -66,7 +93,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.ServiceError:
     if info is None:
         reason = _BARE.get(status.code, "PEER_FAILED")
         return kind(reason, f"a service this one needs failed: {status.message[:200]}")
-    result = kind(info.reason, status.message, **info.metadata)
+    result = kind(info.reason, status.message)
+    result.metadata = dict(info.metadata)
     result.domain = info.domain
     result.violations = violations
     result.retry_after = retry_after
