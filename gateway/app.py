@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import timedelta
 
 import grpc
@@ -17,7 +17,7 @@ from gateway.settings import Settings
 from gateway.traffic import Traffic
 from services.chassis.admin import Admin
 from services.chassis.client import channel
-from services.chassis.http import serving_http
+from services.chassis.http import bound, serving_http
 from services.chassis.server import Running
 
 Channels = Mapping[str, grpc.aio.Channel]
@@ -31,6 +31,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         OSError: an address cannot be listened on.
     """
     async with AsyncExitStack() as stack:
+        sock = stack.enter_context(closing(bound(settings.listen)))
         channels = {
             name: await stack.enter_async_context(channel(getattr(settings, name)))
             for name in codec.CONTRACTS
@@ -43,9 +44,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 Admin(lambda: not traffic.is_stopping), settings.admin, grace=timedelta(seconds=1)
             )
         )
-        address = await stack.enter_async_context(
-            serving_edge(application, settings.listen, settings.limits)
-        )
+        address = await stack.enter_async_context(serving_edge(application, sock, settings.limits))
         try:
             yield Running(address, admin)
         finally:

@@ -65,7 +65,6 @@ _WELL_KNOWN: Final = {
 }
 # A string, which is kept; or a fraction of nothing, which is dropped.
 _FRACTION: Final = re.compile(r'("(?:[^"\\]++|\\.)*+")|\.0(?=[,}\]])')
-_FRACTIONS: Final = (".0,", ".0}", ".0]")
 
 
 class SyntaxRefused(Exception):
@@ -159,7 +158,7 @@ class ReplyCodec:
 
 def _integral(text: str) -> str:
     """JSON with `84` where the codec writes `84.0`: an integer comes back as it was sent."""
-    if any(end in text for end in _FRACTIONS):
+    if ".0," in text or ".0}" in text or ".0]" in text:
         return _FRACTION.sub(r"\1", text)
     return text
 

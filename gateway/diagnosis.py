@@ -27,7 +27,8 @@ class Place:
 
     def member(self, name: str) -> "Place":
         """One field of the object here."""
-        dotted = f"{self.field}.{name}" if self.field else name
+        shown = name or '""'
+        dotted = f"{self.field}.{shown}" if self.field else shown
         escaped = name.replace("~", "~0").replace("/", "~1")
         return Place(dotted, f"{self.pointer}/properties/{escaped}")
 

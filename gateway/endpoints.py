@@ -3,21 +3,22 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final, Protocol
 
 import grpc
 from grpc.aio import EOF
 
-from gateway import sse
 from gateway.codec import Method, Rule
 from gateway.exchange import Exchange
 from gateway.head import check_json, timeout
+from gateway.sender import Sender
 from gateway.settings import Settings
+from gateway.sse import Framing
+from gateway.sse import framing as framing_of
 from gateway.templates import Template
-from gateway.traffic import ClientGone, Traffic
+from gateway.traffic import ClientGone, Traffic, Watch
 from gateway.transcode import Encoded, Transcoder
-from services.chassis.errors import Violation, invalid
+from services.chassis.errors import Unavailable, Violation, invalid
 
 # A service that was given `timeout_ms` is to answer itself; the call lasts a little longer.
 _MARGIN: Final = 1.0
@@ -114,47 +115,50 @@ class Streaming(_Rpc):
         super().__init__(edge, method, rule, template)
         self._call: Callable[..., Any] = channel.unary_stream(method.path)
         self._heartbeat = edge.settings.heartbeat
-        self._is_resumable = self._transcoder.is_resumable
 
     async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
         """Call, and send messages as they come."""
-        framing = sse.framing(exchange.head.text(b"accept"))
+        framing = framing_of(exchange.head.text(b"accept"))
         encoded = await self._encoded(exchange, captures)
         seconds = self._seconds(exchange, encoded)
+        tasks = self._traffic.tasks
+        sender = Sender(exchange, framing, tasks)
         call = self._call(encoded.raw, timeout=seconds, metadata=exchange.head.metadata)
-        beating = self._traffic.tasks.create_task(_beat(exchange, framing, self._heartbeat))
+        beating = tasks.create_task(sender.beat(self._heartbeat))
         try:
             with self._traffic.watch(call, exchange.receive, at_once=True) as watch:
-                watch.is_resumable = self._is_resumable
-                try:
-                    async with asyncio.timeout(seconds + _STALL):
-                        await self._copy(call, exchange, framing)
-                except asyncio.CancelledError:
-                    watch.explain()
-                    raise
-                except TimeoutError:
-                    raise ClientGone from None
+                watch.is_resumable = self._transcoder.is_resumable
+                async with asyncio.timeout(seconds + _STALL):
+                    await self._copy(call, sender, framing, watch)
+        except TimeoutError:  # The client does not read. There is nothing to tell it.
+            raise ClientGone from None
         finally:
             beating.cancel()
+            sender.close()
             call.cancel()
 
-    async def _copy(self, call: Any, exchange: Exchange, framing: sse.Framing) -> None:
+    async def _copy(self, call: Any, sender: Sender, framing: Framing, watch: Watch) -> None:
         """Send each message. The head waits for the first, so that a failure has its own status."""
-        piece, framed, part, read = self._reply.piece, framing.message, exchange.part, call.read
-        while (raw := await read()) is not EOF:
-            if not exchange.has_started:
-                await exchange.start(framing)
-            await part(framed(piece(raw)))
-        if not exchange.has_started:
-            await exchange.start(framing)
-        await exchange.finish()
+        piece, framed, read = self._reply.piece, framing.message, call.read
+        try:
+            if (raw := await read()) is not EOF:
+                await sender.start()
+            while raw is not EOF:
+                await sender.add(framed(piece(raw)))
+                raw = await read()
+            await sender.finish()
+        except asyncio.CancelledError:
+            await _explained(sender, watch)
+            raise
+        except grpc.aio.AioRpcError:
+            await sender.flush()
+            raise
 
 
-async def _beat(exchange: Exchange, framing: sse.Framing, every: timedelta) -> None:
-    """Show on an idle stream that it lives. One that has no message yet gets its head."""
-    while True:
-        await asyncio.sleep(every.total_seconds())
-        if not exchange.has_started:
-            await exchange.start(framing)
-        elif framing.heartbeat and exchange.was_quiet():
-            await exchange.part(framing.heartbeat)
+async def _explained(sender: Sender, watch: Watch) -> None:
+    """After a cancellation: if it was the call's, say why, after what came before it."""
+    try:
+        watch.explain()
+    except Unavailable:
+        await sender.flush()
+        raise

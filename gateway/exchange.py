@@ -32,7 +32,6 @@ class Exchange:
     __slots__ = (
         "_context",
         "_framing",
-        "_is_quiet",
         "_is_unread",
         "_send",
         "head",
@@ -50,7 +49,6 @@ class Exchange:
         self._context: RequestContext | None = None
         self._framing: Framing | None = None
         self._is_unread = False
-        self._is_quiet = False
         self.head: Head
         self.service = ""
         """The service that is to answer."""
@@ -66,11 +64,6 @@ class Exchange:
     def has_started(self) -> bool:
         """Whether a stream's head is out."""
         return self._framing is not None
-
-    def was_quiet(self) -> bool:
-        """Whether nothing was sent since this was asked last."""
-        quiet, self._is_quiet = self._is_quiet, True
-        return quiet
 
     def read(self, head: Head) -> None:
         """Take note of the head."""
@@ -145,7 +138,6 @@ class Exchange:
 
     async def part(self, data: bytes) -> None:
         """Send some of the body. Waits while the client does not read."""
-        self._is_quiet = False
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self, data: bytes = b"") -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
@@ -14,7 +15,7 @@ from gateway.errors import from_error
 from gateway.settings import LimitSettings
 from services.chassis.context import local_context
 from services.chassis.errors import InvalidArgument, ServiceError
-from services.chassis.http import address_of, bound
+from services.chassis.http import address_of
 
 _SECOND_IN_TICKS: Final = 10
 
@@ -114,14 +115,9 @@ def _head_too_large(max_bytes: int) -> InvalidArgument:
 
 @asynccontextmanager
 async def serving_edge(
-    app: ASGIApplication, listen: str, limits: LimitSettings
+    app: ASGIApplication, sock: socket.socket, limits: LimitSettings
 ) -> AsyncIterator[str]:
-    """Serve `app`; yields `host:port`. Drain it before leaving: what still runs gets a second.
-
-    Raises:
-        OSError: the address cannot be listened on.
-    """
-    sock = bound(listen)
+    """Serve `app`; yields `host:port`. Drain it before leaving: what still runs gets a second."""
     server = _Server(_config(app, limits))
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[sock]))
@@ -129,7 +125,6 @@ async def serving_edge(
             yield address_of(sock)
         finally:
             server.should_exit = True
-            sock.close()
 
 
 def _config(app: ASGIApplication, limits: LimitSettings) -> uvicorn.Config:

@@ -65,7 +65,7 @@ class Parameters:
             fix = f"did you mean {close[0]}?"
         else:
             fix = f"use one of: {', '.join(known)}"
-        return invalid(Violation(name[:200], "is not a query parameter of this route", fix))
+        return invalid(Violation(name[:200] or '""', "is not a query parameter of this route", fix))
 
 
 def pairs(query: bytes) -> list[tuple[str, str]]:

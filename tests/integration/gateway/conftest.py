@@ -1,0 +1,30 @@
+"""The edge over fakes, and a client for it. A module's tests share them, and their loop."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.integration.gateway.fakes import Suite, suite
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def shared() -> AsyncIterator[Suite]:
+    """The edge over services that do as the script says."""
+    async with suite() as running:
+        yield running
+
+
+@pytest.fixture
+def edge(shared: Suite) -> Suite:
+    """That edge, with a script that is this test's own."""
+    shared.script.reset()
+    return shared
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def http(edge: Suite) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of that edge."""
+    async with httpx.AsyncClient(base_url=f"http://{edge.edge.address}", timeout=5) as client:
+        yield client
