@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from services.orchestrator.domain.events import Message, Spec
+from services.orchestrator.domain.examples import Shown, nearest
 from services.orchestrator.domain.task import Call, Step
 from services.orchestrator.domain.tool import Tool
 
 EXCERPT_CHARACTERS: Final = 4000
-_EXAMPLES: Final = 4
 
 _DIRECT: Final = "You are a helpful agent. Answer the user briefly and truthfully."
 _WITH_TOOLS: Final = """\
@@ -28,7 +29,7 @@ def conversation(spec: Spec, tools: Sequence[Tool], steps: Sequence[Step]) -> li
         start = [Message("system", _DIRECT)]
     else:
         start = [Message("system", _WITH_TOOLS + "\n".join(map(_describe, tools)))]
-        start += _examples(tools)
+        start += chain.from_iterable(map(_exchange, nearest(spec.query, tools)))
     return [*start, *spec.history, Message("user", spec.query), *shown]
 
 
@@ -38,20 +39,20 @@ def _describe(tool: Tool) -> str:
     return f"- {tool.name}({', '.join(names)}): {tool.description}"
 
 
-def _examples(tools: Sequence[Tool]) -> Iterable[Message]:
-    """Whole exchanges: a question, the call, the result, the answer."""
-    shown = [(tool, example) for tool in tools for example in tool.examples[:1]]
-    for tool, example in shown[:_EXAMPLES]:
-        call = Call("", tool.name, example.input, example.output, latency_ms=0)
-        yield Message("user", example.query)
-        yield from _step(Step(f"I use {tool.name}.", (call,)))
-        yield Message(
-            "assistant", _dumps({"thought": "The tool gave it.", "answer": _say(example.output)})
-        )
-    yield Message("user", "Hello!")
-    yield Message(
-        "assistant", _dumps({"thought": "A greeting.", "answer": "Hello! How can I help?"})
-    )
+def _exchange(shown: Shown) -> Iterable[Message]:
+    """A question and its answer, with the tool call and its result between them."""
+    example = shown.example
+    yield Message("user", example.query)
+    if not shown.tool:
+        yield Message("assistant", _answer("I need no tool.", str(example.output)))
+        return
+    call = Call("", shown.tool, example.input, example.output, latency_ms=0)
+    yield from _step(Step(f"I use {shown.tool}.", (call,)))
+    yield Message("assistant", _answer("The tool gave it.", _say(example.output)))
+
+
+def _answer(thought: str, answer: str) -> str:
+    return _dumps({"thought": thought, "answer": answer})
 
 
 def _say(output: object) -> str:

@@ -1,0 +1,60 @@
+"""Which examples a model is shown: those most like the query, the likest last.
+
+Small models follow the example that stands nearest to the question, so a few fitting ones do more
+than all of them (Liu et al., "What Makes Good In-Context Examples for GPT-3?", 2022).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from services.orchestrator.domain.tool import Example, Tool
+
+SHOWN: Final = 3
+_COMPARED_CHARACTERS: Final = 400
+_NUMBER: Final = re.compile(r"\d+")
+_PUNCTUATION: Final = re.compile(r"[^\w+*/%-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An exchange to show; `tool` is empty where the answer needs none."""
+
+    tool: str
+    example: Example
+
+
+_TALK: Final = (
+    Shown("", Example("Hello!", {}, "Hello! How can I help?")),
+    Shown(
+        "",
+        Example(
+            "Who was Isaac Newton?",
+            {},
+            "Isaac Newton was an English physicist who described gravity.",
+        ),
+    ),
+)
+
+
+def nearest(query: str, tools: Sequence[Tool]) -> list[Shown]:
+    """At most `SHOWN` examples, the one most like the query last."""
+    known = [*_TALK, *(Shown(tool.name, each) for tool in tools for each in tool.examples)]
+    wanted = _trigrams(query)
+    known.sort(key=lambda each: _likeness(wanted, _trigrams(each.example.query)))
+    return known[-SHOWN:]
+
+
+@lru_cache(1024)
+def _trigrams(text: str) -> frozenset[str]:
+    """Three characters at a time; all numbers count as the same."""
+    plain = _NUMBER.sub("9", text[:_COMPARED_CHARACTERS].lower())
+    plain = f" {_PUNCTUATION.sub(' ', plain)} "
+    return frozenset(plain[start : start + 3] for start in range(len(plain) - 2))
+
+
+def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """From 0 to 1 (Jaccard)."""
+    return len(one & other) / max(1, len(one | other))

@@ -1,0 +1,70 @@
+"""The orchestrator over real sockets, with the real tool registry and inference with `echo`."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from runplane.inference.v1 import inference_pb2_grpc
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+from services.tool_registry.app import running as tool_registry_running
+from services.tool_registry.settings import Settings as ToolRegistrySettings
+
+from services.chassis.settings import ClientSettings, ServerSettings, SharedSettings
+from services.inference.app import running as inference_running
+from services.inference.settings import Settings as InferenceSettings
+from services.orchestrator.app import running
+from services.orchestrator.settings import Settings, TaskSettings
+
+LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
+SHARED = SharedSettings(page_token_key="00" * 32)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A running suite as its clients see it."""
+
+    stub: pb_grpc.OrchestratorServiceAsyncStub
+    inference: inference_pb2_grpc.InferenceServiceAsyncStub
+    address: str
+
+    async def events(self, query: str, **fields: object) -> list[pb.TaskEvent]:
+        """All events of a new task."""
+        request = pb.InvokeRequest(query=query, **fields)
+        return [event async for event in self.stub.StreamInvoke(request, timeout=10)]
+
+
+@asynccontextmanager
+async def started(
+    tasks: TaskSettings | None = None, inference_target: str | None = None
+) -> AsyncIterator[Suite]:
+    """A suite of real services in this process."""
+    async with AsyncExitStack() as stack:
+        inference = await stack.enter_async_context(
+            inference_running(InferenceSettings(engine="echo", server=LOOPBACK), SHARED)
+        )
+        registry = await stack.enter_async_context(
+            tool_registry_running(ToolRegistrySettings(server=LOOPBACK), SHARED)
+        )
+        settings = Settings(
+            server=LOOPBACK,
+            inference=ClientSettings(target=inference_target or inference.address),
+            tool_registry=ClientSettings(target=registry.address),
+            tasks=tasks or TaskSettings(),
+        )
+        orchestrator = await stack.enter_async_context(running(settings, SHARED))
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))
+        models = await stack.enter_async_context(grpc.aio.insecure_channel(inference.address))
+        yield Suite(
+            pb_grpc.OrchestratorServiceStub(channel),
+            inference_pb2_grpc.InferenceServiceStub(models),
+            orchestrator.address,
+        )
+
+
+@pytest.fixture
+async def suite() -> AsyncIterator[Suite]:
+    async with started() as running_suite:
+        yield running_suite

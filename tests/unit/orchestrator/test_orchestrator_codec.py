@@ -1,0 +1,123 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+
+from services.chassis.eventlog.port import StoredEvent
+from services.orchestrator import mapping
+from services.orchestrator.adapters import codec
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.task import NEXT, Task, evolve, replay
+
+NOW = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
+REQUEST = pb.InvokeRequest(
+    query="12*7?",
+    tools=["calculator"],
+    limits=pb.TaskLimits(steps=4, tokens=1000),
+    labels={"team": "a"},
+)
+SPEC = ev.Spec(
+    task_id="task_1",
+    tenant="default",
+    owner="local",
+    session_id="session_1",
+    trace_id="a" * 32,
+    query="12*7?",
+    history=(),
+    model="echo",
+    model_version="1",
+    response_schema=None,
+    sampling=ev.Sampling(),
+    limits=ev.Limits(4, 1000),
+    survives_disconnect=False,
+    labels={"team": "a"},
+    deadline=NOW + timedelta(seconds=30),
+    request=REQUEST.SerializeToString(),
+)
+TURN = ev.Turn(10, 5, 2, 12.5, 3.25)
+FAILURE = ev.Failure("UNAVAILABLE", "ENGINE_FAILED", "gone", "wait")
+HISTORY = [
+    ev.Queued(NOW, SPEC),
+    ev.Claimed(NOW),
+    ev.ThoughtAdded(NOW, 1, 1, "wrong"),
+    ev.StepAbandoned(NOW, 1, 1, FAILURE, TURN),
+    ev.ThoughtAdded(NOW, 1, 2, "right"),
+    ev.ToolCalled(NOW, 1, 2, "call_1", "calculator", "1.0.0", {"expression": "12*7"}),
+    ev.ToolCalled(NOW, 1, 2, "call_2", "teleport", "", {"to": [1, None, True]}, TURN),
+    ev.ToolReturned(NOW, 1, 2, "call_1", "calculator", "1.0.0", {"value": 84}, None, 1.5),
+    ev.ToolReturned(NOW, 1, 2, "call_2", "teleport", "", None, FAILURE, 2.5),
+    ev.Warned(NOW, "STEP_LIMIT_REACHED", "the agent has to answer"),
+    ev.TextAdded(NOW, 2, 1, "84"),
+    ev.Answered(NOW, 2, 1, "84", None, TURN),
+]
+ENDINGS = [ev.Completed(NOW), ev.Failed(NOW, FAILURE), ev.Canceled(NOW, "enough")]
+
+
+def stored(event: ev.Event, task: Task) -> StoredEvent:
+    new = codec.encode(event, task)
+    return StoredEvent(
+        "default", "task_1", task.sequence, task.sequence, new.type, new.time, new.body
+    )
+
+
+def through_the_store(history: list[ev.Event]) -> list[ev.Event]:
+    read, task = [], None
+    for event in history:
+        task = evolve(task, event)
+        read.append(codec.decode(stored(event, task)))
+    return read
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda each: type(each).__name__)
+def test_a_history_is_the_same_after_it_was_stored(ending: ev.Event) -> None:
+    history = [*HISTORY, ending]
+
+    read = through_the_store(history)
+
+    assert read == history
+    assert replay(read) == replay(history)
+
+
+def test_a_started_task_is_the_same_after_it_was_stored() -> None:
+    assert through_the_store([ev.Started(NOW, SPEC)]) == [ev.Started(NOW, SPEC)]
+
+
+def test_every_event_has_a_stored_name_and_every_name_is_read() -> None:
+    assert set(codec.NAMES) == {event for _, event in NEXT}
+    assert set(codec._READ) == {name for name, _ in codec.NAMES.values()}
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda each: type(each).__name__)
+def test_only_an_ending_closes_a_log(ending: ev.Event) -> None:
+    history = [*HISTORY, ending]
+    tasks = [replay(history[: n + 1]) for n in range(len(history))]
+
+    bodies = [stored(event, task).body for event, task in zip(history, tasks, strict=True)]
+
+    assert [codec.closes(body) for body in bodies] == [False] * len(HISTORY) + [True]
+
+
+def test_the_wire_shows_the_sequence_and_what_a_type_has() -> None:
+    task = replay(HISTORY[:6])
+
+    event = pb.TaskEvent.FromString(stored(HISTORY[5], task).body)
+
+    assert (event.type, event.sequence, event.step_id, event.attempt) == (
+        "tool_call",
+        6,
+        "step_1",
+        2,
+    )
+    assert not event.HasField("usage")
+    assert not event.HasField("text")
+
+
+def test_a_long_tasks_chunks_are_bounded() -> None:
+    task = replay(HISTORY)
+    many = replace(task, steps=task.steps * 200, text="x" * 10_000)
+
+    chunks = mapping.chunks(many)
+
+    assert len(chunks) == mapping.MAX_CHUNKS
+    assert len(chunks[-1].content) == mapping.CHUNK_CHARACTERS
