@@ -1,0 +1,65 @@
+"""The composition root: the only place that names tools."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from runplane.tool_registry.v1 import tool_registry_pb2 as pb
+from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
+
+from services.chassis import ids
+from services.chassis.paging import Pager
+from services.chassis.server import Running, serving
+from services.chassis.settings import SharedSettings
+from services.tool_registry.adapters.builtin.calculator import Calculator
+from services.tool_registry.adapters.builtin.current_time import CurrentTime
+from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
+from services.tool_registry.ports import Tool
+from services.tool_registry.rpc import ToolRegistryServicer
+from services.tool_registry.settings import Settings
+from services.tool_registry.usecases import Limits, Tools
+
+DOMAIN: Final = "tool-registry.runplane.dev"
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["ToolRegistryService"].full_name
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    shared: SharedSettings,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    more: Sequence[Tool] = (),
+) -> AsyncIterator[Running]:
+    """Run the service with its built-in tools, and `more`.
+
+    Raises:
+        OSError: an address cannot be listened on.
+    """
+    clock, units = CurrentTime(now), UnitConvert()
+    builtin: list[Tool] = [Calculator(), clock, units]
+    limits = Limits(**settings.limits.model_dump())
+    tools = Tools([*builtin, *more], limits, partial(ids.new, "call"))
+    pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()))
+    servicer = ToolRegistryServicer(tools, pager)
+    async with (
+        serving(
+            settings.server,
+            domain=DOMAIN,
+            register=[partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, servicer)],
+            services=[SERVICE],
+        ) as server,
+        asyncio.TaskGroup() as background,
+    ):
+        warming = [background.create_task(tool.warm()) for tool in (clock, units)]
+        yield server
+        for task in warming:
+            task.cancel()

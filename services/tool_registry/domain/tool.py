@@ -1,0 +1,50 @@
+"""What a tool is: its contract, and how it says that it could not do something."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from services.chassis.schema import Schema
+
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A call and its result."""
+
+    query: str
+    """What someone might ask."""
+    input: Mapping[str, object]
+    output: object
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What callers may rely on."""
+
+    name: str
+    """Matches `NAME`."""
+    version: str
+    """SemVer."""
+    description: str
+    """What it does and when to use it, for a small model and for people."""
+    input_schema: Schema
+    output_schema: Schema
+    examples: tuple[Example, ...]
+    timeout: timedelta
+    """How long one call may take."""
+    is_idempotent: bool = True
+
+
+class ToolFailure(Exception):
+    """The tool ran and could not do what was asked. Not a fault of the service."""
+
+    def __init__(self, reason: str, message: str, suggested_fix: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        """UPPER_SNAKE_CASE and stable."""
+        self.message = message
+        self.suggested_fix = suggested_fix

@@ -1,0 +1,31 @@
+"""`TOOL_REGISTRY_…`: what this service can be told."""
+
+from datetime import timedelta
+
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.chassis.settings import SECRETS, ServerSettings
+
+
+class LimitSettings(BaseModel, frozen=True):
+    """What calls may take at most."""
+
+    calls: int = Field(256, ge=1)  # At a time, of all tools.
+    calls_per_tool: int = Field(64, ge=1)
+    result_bytes: int = Field(64 * 1024, ge=1)  # As JSON.
+    retry_after: timedelta = Field(timedelta(milliseconds=100), gt=timedelta(0))
+
+
+class Settings(BaseSettings):
+    """The tool registry's settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TOOL_REGISTRY_",
+        env_nested_delimiter="__",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        frozen=True,
+    )
+
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
