@@ -1,7 +1,8 @@
 """The composition root: the only place that names engines."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -13,10 +14,13 @@ from services.chassis import ids
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
+from services.inference.engines.llamacpp import LlamacppEngine, Sizes
+from services.inference.engines.model_file import located
 from services.inference.ports import Engine
 from services.inference.rpc import InferenceServicer
-from services.inference.settings import EchoSettings, Settings
+from services.inference.settings import EchoSettings, LlamacppSettings, Settings
 from services.inference.usecases import Inference
 
 DOMAIN: Final = "inference.runplane.dev"
@@ -41,26 +45,42 @@ async def running(
         FailedPrecondition: the engine's wheel or the model's file is missing.
         OSError: an address cannot be listened on.
     """
-    async with engine_of(settings) as engine:
-        inference = Inference(engine, settings.stream.merge, settings.limits.prompt_bytes, now)
-        pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()))
-        servicer = InferenceServicer(inference, pager, partial(ids.new, "req"))
+    engine = engine_of(settings)
+    inference = Inference(engine, settings.stream.merge, settings.limits.prompt_bytes, now)
+    pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()))
+    servicer = InferenceServicer(inference, pager, partial(ids.new, "req"))
+    try:
         async with serving(
             settings.server,
             domain=DOMAIN,
             register=[partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
             services=[SERVICE],
+            prepare=engine.load,
         ) as server:
             yield server
+    finally:
+        await engine.close()
 
 
-def engine_of(settings: Settings) -> AbstractAsyncContextManager[Engine]:
-    """The engine that the settings name."""
-    return nullcontext(_echo(settings.echo))
+def engine_of(settings: Settings) -> Engine:
+    """The engine that the settings name, not yet loaded.
+
+    Raises:
+        FailedPrecondition: `ENGINE_NOT_INSTALLED`; a wheel or a file is missing.
+    """
+    return _echo(settings.echo) if settings.engine == "echo" else _llamacpp(settings.llamacpp)
 
 
 def _echo(settings: EchoSettings) -> EchoEngine:
     speed = Speed(settings.first_delay, settings.delay)
     return EchoEngine(
         speed=speed, tokens=settings.tokens, slots=settings.slots, queue=settings.queue
+    )
+
+
+def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
+    return LlamacppEngine(
+        located(settings.model_path, settings.model_name),
+        Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
+        Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
     )

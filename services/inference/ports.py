@@ -16,6 +16,16 @@ class Engine(Protocol):
     def active(self) -> int:
         """Slots that are busy now, those still stopping included."""
 
+    async def load(self) -> None:
+        """Get ready. Called once.
+
+        Raises:
+            Unavailable: `ENGINE_FAILED`; it cannot.
+        """
+
+    async def close(self) -> None:
+        """Let go of everything, once every slot is idle."""
+
     def models(self) -> Sequence[Model]:
         """The models it serves, the default one first.
 

@@ -32,6 +32,7 @@ class LlamacppSettings(BaseModel, frozen=True):
     temperature: float = Field(0.2, ge=0, le=2)  # What SmolLM2's authors advise.
     top_p: float = Field(0.9, gt=0, le=1)
     threads: int | None = Field(None, ge=1)  # Absent: one for each CPU.
+    prompt_cache_mib: int = Field(256, ge=0)  # Prompts remembered beyond the slots' own.
     batch_tokens: int = Field(128, ge=32)  # A cancel waits for at most one batch of the prompt.
 
 

@@ -1,0 +1,84 @@
+"""Text from a thread that produces to the loop that sends, merged on the way.
+
+Every token costs the thread one append. The loop is woken only when it waits for text: for the
+first piece, for one after a pause, and for the end; between two pieces it sleeps through.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+
+from services.chassis.errors import ServiceError
+from services.inference.domain.generation import Finished
+
+
+class Outbox:
+    """One generation's text. One thread puts, one coroutine takes."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._texts: deque[str] = deque()  # Bounded by the generation's token limit.
+        self._outcome: Finished | ServiceError | None = None
+        self._wants_text = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.is_closed = False
+        """Nobody takes any more: stop producing."""
+
+    def put(self, text: str) -> None:
+        """Add text. Called by the producing thread."""
+        self._texts.append(text)
+        if self._wants_text:
+            self._wants_text = False
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def end(self, outcome: Finished | ServiceError) -> None:
+        """Say how it ended. Called by the producing thread, once, last."""
+        self._outcome = outcome
+        self._loop.call_soon_threadsafe(self._wake)
+
+    async def pieces(self, pace: timedelta) -> AsyncGenerator[str | Finished, None]:
+        """The text, merged as the engine port promises, then the end.
+
+        Raises:
+            ServiceError: the outcome, if it is one.
+        """
+        try:
+            while self._outcome is None or self._texts:
+                await self._until_text()
+                if text := self._take():
+                    yield text
+                    await self._until_end(pace.total_seconds())
+            if isinstance(self._outcome, ServiceError):
+                raise self._outcome
+            yield self._outcome
+        finally:
+            self.is_closed = True
+
+    def _take(self) -> str:
+        # Not until it is empty: the thread may be adding all the while.
+        return "".join([self._texts.popleft() for _ in range(len(self._texts))])
+
+    async def _until_text(self) -> None:
+        # The order matters: the thread adds before it looks, and this looks after it has asked.
+        self._wants_text = True
+        while not self._texts and self._outcome is None:
+            await self._woken()
+        self._wants_text = False
+
+    async def _until_end(self, seconds: float) -> None:
+        if self._outcome is not None or seconds <= 0:
+            return
+        timer = self._loop.call_later(seconds, self._wake)
+        try:
+            await self._woken()
+        finally:
+            timer.cancel()
+
+    async def _woken(self) -> None:
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
