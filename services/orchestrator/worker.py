@@ -21,11 +21,17 @@ class Worker:
         self._running = 0
         self._queue: dict[Run, contextvars.Context] = {}  # In order of arrival.
         self._runs: dict[tuple[str, str], Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
 
-    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def spawn(
+        self, work: Coroutine[None, None, None], context: contextvars.Context | None = None
+    ) -> asyncio.Task[None]:
         """Run something in the background, owned by this worker."""
-        return self._group.create_task(work)
+        task = self._group.create_task(work, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def check_room(self) -> None:
         """Refuse before anything is done for a task there is no room for.
@@ -81,11 +87,13 @@ class Worker:
         return self._runs.get((tenant, task_id))
 
     def stop(self) -> None:
-        """Take no more tasks."""
+        """Take no more tasks, and stop those that run where they are."""
         self._is_stopping = True
+        for task in self._tasks:
+            task.cancel()
 
     def _start(self, run: Run, context: contextvars.Context) -> None:
-        self._group.create_task(self._execute(run), context=context)
+        self.spawn(self._execute(run), context)
 
     async def _execute(self, run: Run) -> None:
         try:
@@ -109,21 +117,9 @@ class Worker:
 @asynccontextmanager
 async def working(*, max_running: int, max_queued: int) -> AsyncIterator[Worker]:
     """A worker; on leaving, what still runs is stopped where it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            worker = Worker(group, max_running=max_running, max_queued=max_queued)
-            try:
-                yield worker
-            finally:
-                worker.stop()
-                group.create_task(_cancel_group())
-    except* _Stopped:
-        pass
-
-
-class _Stopped(Exception):
-    """Ends the group."""
-
-
-async def _cancel_group() -> None:
-    raise _Stopped
+    async with asyncio.TaskGroup() as group:
+        worker = Worker(group, max_running=max_running, max_queued=max_queued)
+        try:
+            yield worker
+        finally:
+            worker.stop()

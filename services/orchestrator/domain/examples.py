@@ -43,16 +43,18 @@ def nearest(query: str, tools: Sequence[Tool]) -> list[Shown]:
     """At most `SHOWN` examples, the one most like the query last."""
     known = [*_TALK, *(Shown(tool.name, each) for tool in tools for each in tool.examples)]
     wanted = _trigrams(query)
-    known.sort(key=lambda each: _likeness(wanted, _trigrams(each.example.query)))
+    known.sort(key=lambda each: _likeness(wanted, _example_trigrams(each.example.query)))
     return known[-SHOWN:]
 
 
-@lru_cache(1024)
 def _trigrams(text: str) -> frozenset[str]:
     """Three characters at a time; all numbers count as the same."""
     plain = _NUMBER.sub("9", text[:_COMPARED_CHARACTERS].lower())
     plain = f" {_PUNCTUATION.sub(' ', plain)} "
     return frozenset(plain[start : start + 3] for start in range(len(plain) - 2))
+
+
+_example_trigrams = lru_cache(1024)(_trigrams)
 
 
 def _likeness(one: frozenset[str], other: frozenset[str]) -> float:

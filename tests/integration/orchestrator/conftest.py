@@ -9,14 +9,14 @@ import pytest
 from runplane.inference.v1 import inference_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
-from services.tool_registry.app import running as tool_registry_running
-from services.tool_registry.settings import Settings as ToolRegistrySettings
 
 from services.chassis.settings import ClientSettings, ServerSettings, SharedSettings
 from services.inference.app import running as inference_running
 from services.inference.settings import Settings as InferenceSettings
 from services.orchestrator.app import running
 from services.orchestrator.settings import Settings, TaskSettings
+from services.tool_registry.app import running as tool_registry_running
+from services.tool_registry.settings import Settings as ToolRegistrySettings
 
 LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
 SHARED = SharedSettings(page_token_key="00" * 32)
@@ -26,8 +26,8 @@ SHARED = SharedSettings(page_token_key="00" * 32)
 class Suite:
     """A running suite as its clients see it."""
 
-    stub: pb_grpc.OrchestratorServiceAsyncStub
-    inference: inference_pb2_grpc.InferenceServiceAsyncStub
+    stub: "pb_grpc.OrchestratorServiceAsyncStub"
+    inference: "inference_pb2_grpc.InferenceServiceAsyncStub"
     address: str
 
     async def events(self, query: str, **fields: object) -> list[pb.TaskEvent]:

@@ -334,11 +334,6 @@ REFUSED = [
         "SCHEMA_INVALID",
         "response_schema",
     ),
-    (
-        pb.InvokeRequest(query="x", messages=[Message(role="user", content="y " * 16_000)] * 2),
-        "CONTEXT_WINDOW_EXCEEDED",
-        "query",
-    ),
 ]
 
 
@@ -354,14 +349,15 @@ async def test_a_request_that_cannot_run_is_refused_before_there_is_a_task(
     assert "task_id" not in info.metadata
 
 
-async def test_the_context_window_error_says_the_limit_and_the_size(suite: Suite) -> None:
-    messages = [Message(role="user", content="y " * 16_000)] * 2
+async def test_a_prompt_over_the_window_is_refused_with_the_limit_and_the_size() -> None:
+    async with started(TaskSettings(max_query_bytes=200_000)) as suite:
+        request = pb.InvokeRequest(query="y " * 40_000)
 
-    _, info = await refused(
-        suite.stub.Invoke(pb.InvokeRequest(query="x", messages=messages), timeout=5)
-    )
+        code, info = await refused(suite.stub.Invoke(request, timeout=5))
 
+    assert (code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "CONTEXT_WINDOW_EXCEEDED")
     assert int(info.metadata["prompt_tokens"]) > int(info.metadata["limit_tokens"]) > 0
+    assert "task_id" not in info.metadata
 
 
 async def test_beyond_the_bound_tasks_are_refused_with_a_delay() -> None:
