@@ -58,25 +58,28 @@ def router(edge: Edge, channels: Channels) -> Router[Endpoint]:
         ValueError: a contract's HTTP rule cannot be served.
     """
     routes = list(_rpcs(edge, channels))
-    listed = sorted(f"{method} {path}" for method, path, _ in routes)
-    own: list[tuple[str, str, Endpoint]] = [
-        ("GET", "/healthz", Alive()),
-        ("GET", "/readyz", Ready(channels, edge.traffic)),
-    ]
-    found = [
-        Route(method, templates.parse(path), endpoint) for method, path, endpoint in (*routes, *own)
-    ]
+    listed = sorted(f"{route.method} {path}" for path, route in routes)
+    own: dict[str, Endpoint] = {
+        "/healthz": Alive(),
+        "/readyz": Ready(channels, edge.traffic),
+    }
     root = templates.Template(("",), ())
-    return Router([*found, Route("GET", root, About(listed))])
+    return Router(
+        [
+            *(route for _, route in routes),
+            *(Route("GET", templates.parse(path), each) for path, each in own.items()),
+            Route("GET", root, About(listed)),
+        ]
+    )
 
 
-def _rpcs(edge: Edge, channels: Channels) -> Iterator[tuple[str, str, Endpoint]]:
+def _rpcs(edge: Edge, channels: Channels) -> Iterator[tuple[str, Route[Endpoint]]]:
     for method in codec.methods():
         kind = Streaming if method.is_stream else Unary
         for rule in method.rules:
             template = templates.parse(rule.template)
+            endpoint: Endpoint = kind(edge, method, rule, template, channels[method.service])
             yield (
-                rule.verb,
                 rule.template,
-                kind(edge, method, rule, template, channels[method.service]),
+                Route(rule.verb, template, endpoint, has_head=not method.is_stream),
             )

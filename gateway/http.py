@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +19,7 @@ from services.chassis.errors import InvalidArgument, ServiceError
 from services.chassis.http import address_of
 
 _SECOND_IN_TICKS: Final = 10
+_UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 class _Protocol(HttpToolsProtocol):
@@ -29,6 +31,7 @@ class _Protocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.head_bytes = 0
         self.head_since: float | None = self.loop.time()
+        self.is_in_body = False
         self.is_leaving = False
 
     def on_message_begin(self) -> None:
@@ -46,7 +49,24 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.head_since = None
+        self.is_in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self.is_in_body = False
+        super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse. A wish for another protocol, which some clients have every time, is passed over:
+        the parser would take the body for that protocol's."""
+        if b"pgrade" in data and not self.is_in_body:
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(b"\r\nignored:", head) + end + rest
+        super().data_received(data)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """End the connection after a wish that came in pieces: its body is lost."""
+        self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser refused, as every other error is answered."""

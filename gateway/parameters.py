@@ -82,7 +82,7 @@ def _pair(part: bytes) -> tuple[str, str]:
     try:
         return _text(name), _text(value)
     except UnicodeDecodeError:
-        field = name.decode("ascii", "replace")[:200]
+        field = name.decode("ascii", "replace")[:200] or '""'
         fix = "percent-encode the bytes of UTF-8 text"
         raise invalid(Violation(field, "is not UTF-8 text", fix)) from None
 

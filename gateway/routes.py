@@ -19,6 +19,8 @@ class Route(Generic[Endpoint]):
     method: str
     template: Template
     endpoint: Endpoint
+    has_head: bool = True
+    """Of `GET`: whether `HEAD` is answered as well."""
 
 
 @dataclass(slots=True)
@@ -106,8 +108,9 @@ class Router(Generic[Endpoint]):
         known[route.method] = route
 
 
-def _methods(routes: Mapping[str, object]) -> list[str]:
-    heads = ["HEAD"] if "GET" in routes else []
+def _methods(routes: Mapping[str, Route[Endpoint]]) -> list[str]:
+    get = routes.get("GET")
+    heads = ["HEAD"] if get is not None and get.has_head else []
     return sorted({*routes, *heads, "OPTIONS"})
 
 

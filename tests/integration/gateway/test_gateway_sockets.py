@@ -93,6 +93,7 @@ async def test_a_head_that_is_too_large_is_431(edge: Suite, head: bytes) -> None
     [
         b"\x00\x01\x02\x03\r\n\r\n",
         b"HELLO\r\n\r\n",
+        b"CONNECT edge:443 HTTP/1.1\r\nHost: edge\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n",
@@ -125,6 +126,16 @@ async def test_a_connection_is_kept_after_an_error(edge: Suite) -> None:
         second = await client.answer()
 
     assert (first[0], second[0]) == (400, 200)
+
+
+async def test_a_wish_for_http_2_is_answered_as_http_1(edge: Suite) -> None:
+    upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMA")
+    async with wire(edge.port) as client, asyncio.timeout(5):
+        for _ in range(2):
+            await client.send(request("POST", "/v1/agent/invoke", b'{"query": "x"}', *upgrade))
+            status, _, body = await client.answer()
+
+            assert (status, body["result"]) == (200, "x")
 
 
 async def test_a_wish_for_a_websocket_is_answered_as_http(edge: Suite) -> None:

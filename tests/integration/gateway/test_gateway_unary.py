@@ -55,6 +55,12 @@ async def test_options_says_what_is_allowed(http: httpx.AsyncClient) -> None:
     assert (reply.status_code, reply.headers["allow"]) == (204, "OPTIONS, POST")
 
 
+async def test_a_stream_has_no_head(http: httpx.AsyncClient) -> None:
+    reply = await http.head("/v1/tasks/t:watch")
+
+    assert (reply.status_code, reply.headers["allow"]) == (405, "GET, OPTIONS")
+
+
 async def test_ids_version_and_principal_travel_with_the_call(
     edge: Suite, http: httpx.AsyncClient
 ) -> None:
