@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         protected_namespaces=(),
     )
 
-    server: ServerSettings = ServerSettings()
+    server: ServerSettings = ServerSettings(listen="127.0.0.1:8082")
     engine: Literal["llamacpp", "echo"] = "llamacpp"
     llamacpp: LlamacppSettings = LlamacppSettings()
     echo: EchoSettings = EchoSettings()

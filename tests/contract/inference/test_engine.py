@@ -1,0 +1,305 @@
+"""What every engine promises, asked of each: echo, and llama.cpp with a real model.
+
+The model may say what it likes: nothing here asks how good it is.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+
+from services.chassis.errors import InvalidArgument, ResourceExhausted, Unavailable
+from services.chassis.schema import Schema
+from services.inference.domain.generation import Finished
+from services.inference.domain.request import JSON, Message, Request, ResponseSchema, Sampling
+from services.inference.engines.chat import Defaults
+from services.inference.engines.echo import EchoEngine
+from services.inference.engines.llamacpp import LlamacppEngine, Sizes
+from services.inference.engines.model_file import located
+from services.inference.ports import Engine
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SLOTS, QUEUE = 2, 1
+AT_ONCE = timedelta(0)
+NEVER = timedelta(hours=1)
+LONG = " ".join(["Tell me a very long story about the sea, the moon and a whale."] * 8)
+SHAPE: dict[str, JSON] = {
+    "type": "object",
+    "properties": {
+        "mood": {"enum": ["calm", "wild"]},
+        "count": {"type": "integer", "minimum": 0, "maximum": 9},
+        "tags": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 2,
+            "items": {"type": "string", "maxLength": 6},
+        },
+    },
+    "required": ["mood", "count", "tags"],
+    "additionalProperties": False,
+}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def loaded() -> AsyncIterator[dict[str, Engine]]:
+    """Both engines, with two slots and room for one to wait."""
+    defaults = Defaults(temperature=0.2, top_p=0.9, max_tokens=512)
+    sizes = Sizes(slots=SLOTS, queue=QUEUE, context_tokens=1_024)
+    llamacpp = LlamacppEngine(located(None, None), sizes, defaults)
+    await llamacpp.load()
+    yield {"echo": EchoEngine(slots=SLOTS, queue=QUEUE), "llamacpp": llamacpp}
+    await llamacpp.close()
+
+
+@pytest.fixture(params=["echo", "llamacpp"])
+def engine(request: pytest.FixtureRequest, loaded: dict[str, Engine]) -> Engine:
+    return loaded[request.param]
+
+
+def asking(engine: Engine, text: str, schema: JSON = None, **sampling: object) -> Request:
+    bound = (
+        ResponseSchema(schema, Schema(schema, field="response_schema").violations)
+        if isinstance(schema, dict)
+        else None
+    )
+    model = engine.models()[0].name
+    return Request(model, (Message("user", text),), Sampling(**sampling), bound)
+
+
+async def answer(
+    engine: Engine, request: Request, pace: timedelta = AT_ONCE
+) -> tuple[list[str], Finished]:
+    async with asyncio.timeout(60), aclosing(engine.generate(request, pace=pace)) as pieces:
+        *texts, end = [piece async for piece in pieces]
+    assert isinstance(end, Finished)
+    return texts, end
+
+
+async def idle(engine: Engine) -> None:
+    async with asyncio.timeout(5):
+        while engine.active:  # noqa: ASYNC110 - the port tells a number, not an event
+            await asyncio.sleep(0)
+
+
+async def test_text_comes_in_pieces_and_then_the_end(engine: Engine) -> None:
+    texts, end = await answer(engine, asking(engine, "one two three four", max_tokens=3))
+
+    assert len(texts) >= 2
+    assert all(texts)
+    assert end.reason in {"stop", "length"}
+
+
+async def test_without_a_pace_to_keep_all_text_after_the_first_comes_at_the_end(
+    engine: Engine,
+) -> None:
+    texts, _ = await answer(engine, asking(engine, "one two three four", max_tokens=4), NEVER)
+
+    assert len(texts) <= 2
+
+
+async def test_a_turn_cut_at_its_limit_says_so_and_counts(engine: Engine) -> None:
+    _, end = await answer(engine, asking(engine, LONG, max_tokens=5))
+
+    assert (end.reason, end.usage.completion_tokens) == ("length", 5)
+
+
+async def test_a_turn_that_ends_by_itself_says_so(engine: Engine) -> None:
+    _, end = await answer(engine, asking(engine, "hello", schema={"const": "x"}))
+
+    assert end.reason == "stop"
+
+
+async def test_the_prompt_counts_as_count_tokens_counts_it(engine: Engine) -> None:
+    request = asking(engine, "How many are we?", max_tokens=1)
+
+    _, end = await answer(engine, request)
+
+    counted = await engine.count_tokens(request.model, request.messages)
+    assert end.usage.prompt_tokens == counted
+    assert 0 <= end.usage.cached_tokens <= counted
+
+
+async def test_prompts_of_any_length_are_counted(engine: Engine) -> None:
+    window = engine.models()[0].context_tokens
+    messages = [Message("user", "word " * 2 * window)]
+
+    assert await engine.count_tokens(engine.models()[0].name, messages) > window
+
+
+async def test_every_role_is_taken(engine: Engine) -> None:
+    roles = ("system", "user", "assistant", "tool", "tool", "user")
+    messages = tuple(Message(role, f"I am {role}.") for role in roles)
+    request = Request(engine.models()[0].name, messages, Sampling(max_tokens=2))
+
+    _, end = await answer(engine, request)
+
+    assert end.usage.completion_tokens > 0
+
+
+async def test_a_stop_text_ends_the_turn_and_is_not_in_it(engine: Engine) -> None:
+    options = {"max_tokens": 24, "temperature": 0.0}
+    whole = "".join((await answer(engine, asking(engine, LONG, **options)))[0])
+    stop = whole.split()[3]
+
+    texts, end = await answer(engine, asking(engine, LONG, stop=(stop,), **options))
+
+    assert end.reason == "stop"
+    assert "".join(texts) == whole[: whole.index(stop)]
+
+
+@pytest.mark.parametrize("sampling", [{"temperature": 0.0}, {"temperature": 1.5, "seed": 7}])
+async def test_the_same_request_gets_the_same_answer(
+    engine: Engine, sampling: dict[str, object]
+) -> None:
+    # The first time the prompt is read in batches; from then on it comes from the cache.
+    request = asking(engine, LONG, max_tokens=12, **sampling)
+    await answer(engine, request)
+
+    one, other = [(await answer(engine, request))[0] for _ in range(2)]
+
+    assert "".join(one) == "".join(other)
+
+
+async def test_output_bound_by_a_schema_matches_it_in_its_order(engine: Engine) -> None:
+    texts, end = await answer(engine, asking(engine, "Describe the sea.", SHAPE))
+
+    value = json.loads("".join(texts))
+    assert end.reason == "stop"
+    assert Schema(SHAPE, field="s").violations(value) == []
+    assert list(value) == ["mood", "count", "tags"]
+
+
+async def test_an_option_of_several_is_matched(engine: Engine) -> None:
+    schema: JSON = {"anyOf": [SHAPE, {"type": "null"}]}
+
+    texts, _ = await answer(engine, asking(engine, "Describe the sea.", schema))
+
+    assert Schema(schema, field="s").violations(json.loads("".join(texts))) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "integer", "minimum": 5, "maximum": 4}, {"enum": []}],
+    ids=["no number", "no value"],
+)
+async def test_a_schema_that_nothing_matches_is_refused_before_any_text(
+    engine: Engine, schema: dict[str, JSON]
+) -> None:
+    unmatched = ResponseSchema(schema, lambda _: [])
+    request = Request(engine.models()[0].name, (Message("user", "Hello"),), Sampling(), unmatched)
+
+    with pytest.raises(InvalidArgument) as caught:
+        async with aclosing(engine.generate(request, pace=AT_ONCE)) as pieces:
+            await anext(pieces)
+    await idle(engine)
+
+    assert (caught.value.reason, caught.value.metadata["field"]) == (
+        "SCHEMA_INVALID",
+        "response_schema",
+    )
+
+
+async def test_a_prompt_over_the_window_is_refused_with_both_sizes(engine: Engine) -> None:
+    window = engine.models()[0].context_tokens
+    request = asking(engine, "word " * 2 * window)
+
+    with pytest.raises(InvalidArgument) as caught:
+        await answer(engine, request)
+    await idle(engine)
+
+    counted = await engine.count_tokens(request.model, request.messages)
+    assert caught.value.reason == "CONTEXT_WINDOW_EXCEEDED"
+    assert caught.value.metadata["field"] == "messages"
+    assert caught.value.metadata["limit_tokens"] == str(window)
+    assert caught.value.metadata["prompt_tokens"] == str(counted)
+
+
+async def test_closing_the_generator_stops_the_engine(engine: Engine) -> None:
+    request = asking(engine, f"tokens:1000000\n{LONG}", max_tokens=1_000)
+    async with aclosing(engine.generate(request, pace=AT_ONCE)) as pieces:
+        await anext(pieces)
+        busy = engine.active
+    await idle(engine)
+
+    assert (busy, engine.active) == (1, 0)
+
+
+async def test_closing_while_the_prompt_is_read_stops_the_engine(engine: Engine) -> None:
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        request = asking(engine, "sleep:600000\n" + "The sea is wide. " * 150)
+        reading = group.create_task(answer(engine, request))
+        while not engine.active:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        reading.cancel()
+    await idle(engine)
+
+    assert engine.active == 0
+
+
+async def started(stack: AsyncExitStack, engine: Engine) -> AsyncGenerator[object, None]:
+    request = asking(engine, f"tokens:1000000\n{LONG}", max_tokens=900)
+    return await stack.enter_async_context(aclosing(engine.generate(request, pace=AT_ONCE)))
+
+
+async def test_who_finds_slots_and_queue_full_is_turned_away_with_a_delay(engine: Engine) -> None:
+    async with asyncio.timeout(30), AsyncExitStack() as stack:
+        for _ in range(SLOTS):
+            await anext(await started(stack, engine))
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(answer(engine, asking(engine, "hello", max_tokens=1)))
+            await asyncio.sleep(0)
+            with pytest.raises(ResourceExhausted) as caught:
+                await answer(engine, asking(engine, "hello"))
+            await stack.aclose()
+    await idle(engine)
+
+    assert caught.value.reason == "ENGINE_OVERLOADED"
+    assert caught.value.retry_after
+    assert waiting.result()[1].queue_ms > 0
+
+
+async def test_who_stops_waiting_takes_no_slot(engine: Engine) -> None:
+    async with asyncio.timeout(30), AsyncExitStack() as stack:
+        for _ in range(SLOTS):
+            await anext(await started(stack, engine))
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(answer(engine, asking(engine, "hello")))
+            await asyncio.sleep(0)
+            waiting.cancel()
+        await stack.aclose()
+        await idle(engine)
+
+        texts = [await answer(engine, asking(engine, "hi", max_tokens=1)) for _ in range(SLOTS + 1)]
+
+    assert len(texts) == SLOTS + 1
+
+
+async def test_generations_run_side_by_side(engine: Engine) -> None:
+    requests = [asking(engine, f"Say {number}.", max_tokens=4) for number in range(SLOTS + QUEUE)]
+
+    ends = await asyncio.gather(*(answer(engine, request) for request in requests))
+
+    assert len(ends) == SLOTS + QUEUE
+
+
+async def test_an_engine_that_is_not_loaded_says_when_to_come_back() -> None:
+    engine = LlamacppEngine(located(None, None), Sizes(), Defaults(0.2, 0.9, 512))
+
+    with pytest.raises(Unavailable) as caught:
+        engine.models()
+
+    assert (caught.value.reason, bool(caught.value.retry_after)) == ("ENGINE_LOADING", True)
+
+
+async def test_echo_fails_where_its_script_says_so(loaded: dict[str, Engine]) -> None:
+    engine = loaded["echo"]
+
+    with pytest.raises(Unavailable) as caught:
+        await answer(engine, asking(engine, "fail"))
+
+    assert caught.value.reason == "ENGINE_FAILED"

@@ -1,0 +1,138 @@
+"""The inference service over a real socket, with a real model."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+import pytest_asyncio
+from google.protobuf.struct_pb2 import Struct
+from runplane.inference.v1 import inference_pb2 as pb
+from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
+
+from services.chassis.settings import SharedSettings
+from services.inference.app import running
+from services.inference.settings import LlamacppSettings, Settings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Client = pb_grpc.InferenceServiceStub
+ROOT = Path(__file__).parents[3]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client() -> AsyncIterator[Client]:
+    """A client of a service with one slot and no queue."""
+    sizes = LlamacppSettings(slots=1, queue=0, context_tokens=1_024)
+    async with (
+        running(Settings(llamacpp=sizes), SharedSettings(page_token_key="ab" * 32)) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        yield Client(channel)
+
+
+def asking(text: str, **more: object) -> pb.GenerateRequest:
+    return pb.GenerateRequest(messages=[{"role": "user", "content": text}], **more)
+
+
+async def once_free(client: Client, request: pb.GenerateRequest) -> pb.GenerateResponse:
+    """With one slot and no queue, an answer means that the slot was free."""
+    while True:
+        try:
+            return await client.Generate(request)
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+
+
+async def test_the_model_says_who_it_is(client: Client) -> None:
+    model = (await client.ListModels(pb.ListModelsRequest())).models[0]
+
+    assert (model.name, model.engine) == ("smollm2-135m-instruct", "llamacpp")
+    assert (model.context_tokens, model.slots, model.is_default) == (1_024, 1, True)
+    assert model.version.startswith("q4_1-")
+
+
+async def test_a_stream_adds_up_to_its_usage(client: Client) -> None:
+    request = asking("Tell me about the sea.", sampling={"max_tokens": 16})
+
+    messages = [message async for message in client.StreamGenerate(request)]
+
+    assert "".join(message.text for message in messages)
+    assert [message.sequence for message in messages] == list(range(1, len(messages) + 1))
+    end = messages[-1]
+    assert (end.type, end.finish_reason, end.usage.completion_tokens) == ("complete", "length", 16)
+    assert end.metrics.tokens_per_second > 0
+
+
+async def test_output_is_bound_by_a_schema(client: Client) -> None:
+    schema = Struct()
+    schema.update(
+        {
+            "type": "object",
+            "properties": {"a": {"enum": ["x", "y"]}, "b": {"type": "boolean"}},
+            "required": ["b", "a"],
+            "additionalProperties": False,
+        }
+    )
+
+    response = await client.Generate(asking("Choose.", response_schema=schema))
+
+    value = json.loads(response.text)
+    assert list(value) == ["b", "a"]
+    assert value["a"] in {"x", "y"}
+
+
+async def test_a_cancelled_stream_frees_its_slot(client: Client) -> None:
+    async with asyncio.timeout(30):
+        call = client.StreamGenerate(
+            asking("Tell a very long story.", sampling={"max_tokens": 900})
+        )
+        await call.read()
+        call.cancel()
+        response = await once_free(client, asking("Hello", sampling={"max_tokens": 1}))
+
+    assert response.usage.completion_tokens == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "told"),
+    [
+        (
+            {"INFERENCE_LLAMACPP__MODEL_PATH": "/nowhere/m.gguf"},
+            1,
+            "INFERENCE_LLAMACPP__MODEL_PATH",
+        ),
+        ({"INFERENCE_LLAMACPP__SLOTS": "none"}, 2, "INFERENCE_LLAMACPP__SLOTS"),
+        ({"INFERENCE_ENGINE": "gpt"}, 2, "INFERENCE_ENGINE"),
+    ],
+    ids=["no file", "bad number", "no such engine"],
+)
+async def test_a_start_that_cannot_be_is_one_line(
+    settings: dict[str, str], status: int, told: str
+) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}",
+        "RUNPLANE_PAGE_TOKEN_KEY": "ab" * 32,
+        **settings,
+    }
+
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "services.inference"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert ended.returncode == status
+    assert told in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
