@@ -27,5 +27,5 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    server: ServerSettings = ServerSettings()
+    server: ServerSettings = ServerSettings(listen="127.0.0.1:8083")
     limits: LimitSettings = LimitSettings()

@@ -147,8 +147,8 @@ def _suggestion(asked: str) -> str:
     cities = {name.rpartition("/")[2]: full for name, full in _names().items()}
     if wanted.rpartition("/")[2] in cities:
         return f"use {cities[wanted.rpartition('/')[2]]}"
-    if close := get_close_matches(wanted, _names(), 1, 0.75):
-        return f"use {_names()[close[0]]}"
     if close := get_close_matches(wanted.rpartition("/")[2], cities, 1, 0.75):
         return f"use {cities[close[0]]}"
+    if close := get_close_matches(wanted, _names(), 1, 0.75):
+        return f"use {_names()[close[0]]}"
     return _ANY_PLACE

@@ -25,13 +25,13 @@ Factors: TypeAlias = Mapping[str, int]
 """Unit names and their exponents."""
 
 _FACTOR: Final = re.compile(
-    r"""\s*(?:(?P<power>square|cubic|sq|cu)\s+)?
+    r"""(?:(?P<power>square|cubic|sq|cu)\s+)?
     (?P<name>[A-Za-zµμΩÅ℃℉][A-Za-z0-9_]{0,39}|°\s?[A-Za-z]{1,20}|%)
-    \s*(?:(?:\*\*|\^)\s*(?P<exponent>-?\d)|(?P<raised>[²³]))?\s*""",
+    (?:\s*(?:\*\*|\^)\s*(?P<exponent>-?[0-9])|(?P<raised>[²³]))?""",
     re.VERBOSE,
 )
 _POWERS: Final = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "²": 2, "³": 3}
-_SEPARATOR: Final = re.compile(r"\*|·|/|per\b|\s*")
+_SEPARATOR: Final = re.compile(r"\s*(\*|·|/|per[ ])\s*|\s+")
 _SPELLINGS: Final = {
     "°c": "degC",
     "°f": "degF",
@@ -150,32 +150,28 @@ class Units:
 def _parts(text: str, field: str) -> list[tuple[str, int]]:
     """Names and exponents, as in kilometer/hour, m/s**2, ft lb or miles per hour."""
     parts: list[tuple[str, int]] = []
+    text = text.strip()
     position, sign = 0, 1
-    while True:
-        found = _FACTOR.match(text, position)
-        if found is None or len(parts) == MAX_FACTORS:
-            raise _malformed(text, field)
+    while (found := _FACTOR.match(text, position)) and len(parts) < MAX_FACTORS:
         exponent = sign * _exponent(found)
         if not 0 < abs(exponent) <= MAX_EXPONENT:
-            raise _malformed(text, field)
+            break
         parts.append((found["name"].replace(" ", ""), exponent))
         if found.end() == len(text):
             return parts
-        separator = _SEPARATOR.match(text, found.end())
-        position = separator.end() if separator else found.end()
-        sign = -1 if separator and separator[0] in {"/", "per"} else 1
+        if (separator := _SEPARATOR.match(text, found.end())) is None:
+            break
+        position = separator.end()
+        sign = -1 if separator[1] in {"/", "per "} else 1
+    message = f"{field}: {text!r} is not a unit"
+    fix = "write unit names with * / and ** and small exponents, such as kilometer/hour or m**2"
+    raise ToolFailure("UNIT_INVALID", message, fix)
 
 
 def _exponent(found: re.Match[str]) -> int:
     before = _POWERS.get(found["power"] or "", 1)
     after = int(found["exponent"] or _POWERS.get(found["raised"] or "", 1))
     return before * after
-
-
-def _malformed(text: str, field: str) -> ToolFailure:
-    message = f"{field}: {text!r} is not a unit"
-    fix = "write unit names with * / and ** and small exponents, such as kilometer/hour or m**2"
-    return ToolFailure("UNIT_INVALID", message, fix)
 
 
 def _is_single(factors: Factors) -> bool:

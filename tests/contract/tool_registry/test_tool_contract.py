@@ -1,0 +1,105 @@
+"""What holds for every tool, wherever it runs."""
+
+import asyncio
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+import pytest
+
+from services.tool_registry.adapters.builtin.calculator import Calculator
+from services.tool_registry.adapters.builtin.current_time import EXAMPLE_TIME, CurrentTime
+from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
+from services.tool_registry.domain.tool import NAME
+from services.tool_registry.ports import Tool
+from tests.unit.tool_registry.fakes import FakeTool
+
+TOOLS = {
+    "calculator": Calculator,
+    "current_time": lambda: CurrentTime(lambda: datetime.fromisoformat(EXAMPLE_TIME)),
+    "unit_convert": UnitConvert,
+    "fake": FakeTool,
+}
+BUILTIN = [name for name in TOOLS if name != "fake"]
+BOUNDS = {
+    "string": {"maxLength"},
+    "integer": {"minimum", "maximum"},
+    "number": {"minimum", "maximum"},
+    "array": {"maxItems"},
+    "object": {"additionalProperties"},
+}
+
+
+@pytest.fixture(params=TOOLS)
+def tool(request: pytest.FixtureRequest) -> Tool:
+    """Each tool in turn."""
+    made: Tool = TOOLS[request.param]()
+    return made
+
+
+def parts(schema: object) -> Iterator[Mapping[str, object]]:
+    """Every schema within a schema that names a type."""
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("type"), str):
+            yield schema
+        for inner in schema.values():
+            yield from parts(inner)
+
+
+def test_its_contract_is_one_object_and_complete(tool: Tool) -> None:
+    definition = tool.definition
+
+    assert definition is tool.definition
+    assert NAME.fullmatch(definition.name)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", definition.version)
+    assert 40 <= len(definition.description) <= 400
+    assert len(definition.examples) >= 2
+    assert timedelta(0) < definition.timeout <= timedelta(minutes=5)
+
+
+async def test_its_examples_are_true(tool: Tool) -> None:
+    for example in tool.definition.examples:
+        assert tool.definition.input_schema.violations(example.input) == []
+        assert tool.definition.output_schema.violations(example.output) == []
+        assert await tool.call(example.input) == example.output
+
+
+async def test_it_leaves_its_arguments_alone(tool: Tool) -> None:
+    for example in tool.definition.examples:
+        given = copy.deepcopy(dict(example.input))
+        await tool.call(given)
+
+        assert given == example.input
+
+
+async def test_calls_at_the_same_time_do_not_mix(tool: Tool) -> None:
+    examples = [example for example in tool.definition.examples for _ in range(5)]
+
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*(tool.call(example.input) for example in examples))
+
+    assert results == [example.output for example in examples]
+
+
+async def test_a_cancelled_call_does_no_harm_to_the_next(tool: Tool) -> None:
+    example = tool.definition.examples[0]
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        first = group.create_task(tool.call(example.input))  # type: ignore[arg-type]
+        first.cancel()
+
+    assert await tool.call(example.input) == example.output
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_builtin_schemas_bound_every_value(name: str) -> None:
+    definition = TOOLS[name]().definition
+    schemas = (definition.input_schema.document, definition.output_schema.document)
+
+    assert [
+        part
+        for schema in schemas
+        for part in parts(schema)
+        if not BOUNDS.get(str(part["type"]), set()) <= set(part)
+    ] == []
