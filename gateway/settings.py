@@ -35,9 +35,9 @@ class Settings(BaseSettings):
 
     listen: str = "127.0.0.1:8080"
     admin: str = "127.0.0.1:0"  # Plain HTTP: /livez and /readyz of this process alone.
-    inference: ClientSettings = ClientSettings(target="127.0.0.1:50051")
-    orchestrator: ClientSettings = ClientSettings(target="127.0.0.1:50052")
-    tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:50053")
+    inference: ClientSettings = ClientSettings(target="127.0.0.1:8082")
+    orchestrator: ClientSettings = ClientSettings(target="127.0.0.1:8081")
+    tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
     heartbeat: timedelta = timedelta(seconds=15)  # Of server-sent events on an idle stream.

@@ -1,0 +1,1 @@
+"""`runplane`: starts a suite on one machine and talks to its edge. No service depends on it."""

@@ -1,0 +1,38 @@
+"""`runplane demo`: a suite on a free port, three queries, and an end."""
+
+import asyncio
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+
+from services.cli.invoke import ask
+from services.cli.ports import free
+from services.cli.state import StateFolder
+from services.cli.suite import Options
+from services.cli.up import started
+
+QUERIES: Final = ("What is 12*7?", "How many miles is 5 kilometers?", "Who wrote Hamlet?")
+
+
+@click.command()
+@click.option(
+    "--engine", type=click.Choice(["llamacpp", "echo"]), default="llamacpp", show_default=True
+)
+def demo(engine: str) -> None:
+    """Start a suite, ask it three things, stop it."""
+    with tempfile.TemporaryDirectory(prefix="runplane-demo-") as path:
+        folder = StateFolder(Path(path))
+        with folder.held():
+            asyncio.run(_demo(folder, engine))
+
+
+async def _demo(folder: StateFolder, engine: str) -> None:
+    edge = ("127.0.0.1", free("127.0.0.1", taken=set()))
+    options = Options(engine, None, "warning", "")
+    async with started(folder, options, edge, grace=timedelta(seconds=5)) as (plan, _):
+        for query in QUERIES:
+            click.echo(f"\n$ runplane invoke {query!r}")
+            await asyncio.to_thread(ask, plan.url, {"query": query}, as_json=False)

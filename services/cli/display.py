@@ -1,0 +1,56 @@
+"""What `up` prints of its children, and what it writes to their log files."""
+
+import json
+import logging
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import click
+
+COLORS = ("cyan", "magenta", "green", "yellow", "blue")
+FILE_BYTES = 10 * 1024 * 1024
+SHOWN = ("warning", "error", "critical")
+
+
+class Display:
+    """Lines of all children, each behind its name. Without `verbose`, only what matters."""
+
+    def __init__(self, names: list[str], folder: Path, *, verbose: bool) -> None:
+        self._width = max(map(len, names))
+        self._colors = {name: COLORS[n % len(COLORS)] for n, name in enumerate(names)}
+        self._verbose = verbose
+        self._files = {
+            name: RotatingFileHandler(folder / f"{name}.jsonl", maxBytes=FILE_BYTES, backupCount=1)
+            for name in names
+        }
+
+    def say(self, name: str, text: str) -> None:
+        """One line of `up` about a child."""
+        prefix = click.style(f"{name:<{self._width}}", fg=self._colors[name])
+        click.echo(f"{prefix}  {text}")
+
+    def line(self, name: str, raw: str) -> None:
+        """One line that a child wrote."""
+        self._files[name].handle(logging.LogRecord("", 0, "", 0, raw, None, None))
+        if (text := self._readable(raw)) is not None:
+            self.say(name, text)
+
+    def close(self) -> None:
+        """Close the log files."""
+        for file in self._files.values():
+            file.close()
+
+    def _readable(self, raw: str) -> str | None:
+        try:
+            record = json.loads(raw)
+        except ValueError:
+            return raw
+        if not isinstance(record, dict) or "message" not in record:
+            return raw
+        level = str(record.get("level", "info"))
+        if not self._verbose and level not in SHOWN:
+            return None
+        left_out = {"time", "level", "service", "logger", "message", "tenant", "exception"}
+        facts = " ".join(f"{key}={value}" for key, value in record.items() if key not in left_out)
+        text = f"{level}: {record['message']} {facts}".rstrip()
+        return "\n".join(filter(None, (text, record.get("exception"))))

@@ -1,0 +1,32 @@
+"""The `runplane` command."""
+
+from importlib.metadata import version
+
+import click
+
+from services.cli.demo import demo
+from services.cli.invoke import invoke
+from services.cli.up import up
+
+HELP = """Runplane: the run plane for AI agents.
+
+\b
+Start a suite, then ask it something:
+  runplane up
+  runplane invoke "What is 12*7?"
+
+\b
+Without a model, for tests and load:
+  runplane up --engine echo
+"""
+
+
+@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("runplane"), prog_name="runplane")
+def main() -> None:
+    """Everything else is a subcommand."""
+
+
+main.add_command(up)
+main.add_command(invoke)
+main.add_command(demo)

@@ -1,0 +1,32 @@
+"""Ports to listen on."""
+
+import socket
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether somebody could listen there now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError:
+        return False
+    return True
+
+
+def free(host: str, *, preferred: int = 0, taken: set[int]) -> int:
+    """A free port, `preferred` if it can be had, that is not in `taken`; it is added there."""
+    if preferred and preferred < 65_536 and preferred not in taken and is_free(host, preferred):
+        taken.add(preferred)
+        return preferred
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        with socket.create_server((host, 0), family=family) as sock:
+            port = int(sock.getsockname()[1])
+        if port not in taken:
+            taken.add(port)
+            return port
+
+
+def joined(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,95 @@
+"""A task's events as a person reads them."""
+
+import json
+from collections.abc import Callable, Mapping
+
+import click
+
+Event = Mapping[str, object]
+
+
+class Renderer:
+    """Shows one task, event by event."""
+
+    def __init__(self) -> None:
+        self._is_mid_answer = False
+        self.status = ""
+        self._shown: dict[str, Callable[[Event], None]] = {
+            "agent_thought": self._thought,
+            "tool_call": self._call,
+            "tool_result": self._result,
+            "message_delta": self._delta,
+            "final_answer": self._answer,
+            "step_abandoned": self._abandoned,
+            "warning": self._warning,
+            "task_complete": self._complete,
+        }
+
+    def show(self, event: Event) -> None:
+        """Print what an event says; unknown types are passed over."""
+        if shown := self._shown.get(str(event.get("type"))):
+            shown(event)
+
+    def _thought(self, event: Event) -> None:
+        self._line(click.style(f"· {event.get('reasoning')}", dim=True))
+
+    def _call(self, event: Event) -> None:
+        given = json.dumps(event.get("input", {}), ensure_ascii=False)
+        self._line(f"{click.style('→', fg='cyan')} {event.get('tool_name')} {given}")
+
+    def _result(self, event: Event) -> None:
+        took = click.style(f"({event.get('latency_ms', 0)} ms)", dim=True)
+        if event.get("status") == "success":
+            output = json.dumps(event.get("output"), ensure_ascii=False)
+            self._line(f"{click.style('←', fg='cyan')} {event.get('tool_name')} {output} {took}")
+        else:
+            self._line(
+                f"{click.style('✗', fg='red')} {event.get('tool_name')}: {said(event)} {took}"
+            )
+
+    def _delta(self, event: Event) -> None:
+        self._is_mid_answer = True
+        click.echo(str(event.get("text", "")), nl=False)
+
+    def _answer(self, event: Event) -> None:
+        if self._is_mid_answer:
+            self._line("")
+        else:
+            click.echo(str(event.get("answer", "")))
+
+    def _abandoned(self, event: Event) -> None:
+        withdrawn = "; what it said so far is withdrawn" if self._is_mid_answer else ""
+        attempt = f"attempt {event.get('attempt')} failed"
+        self._line(click.style(f"✗ {attempt}: {said(event)}{withdrawn}", fg="yellow"))
+
+    def _warning(self, event: Event) -> None:
+        warning = event.get("warning")
+        if isinstance(warning, Mapping):
+            self._line(click.style(f"! {warning.get('message')}", fg="yellow"))
+
+    def _complete(self, event: Event) -> None:
+        self.status = str(event.get("status", ""))
+        if self.status == "failed":
+            self._line(click.style(f"failed: {said(event)}", fg="red"))
+        metrics = event.get("metrics")
+        if isinstance(metrics, Mapping):
+            seconds = float(metrics.get("total_duration_ms", 0)) / 1000
+            tokens = metrics.get("tokens_used", 0)
+            facts = f"{self.status} in {seconds:.2f} s, {tokens} tokens, {event.get('task_id')}"
+            self._line(click.style(facts, dim=True))
+
+    def _line(self, text: str) -> None:
+        if self._is_mid_answer:
+            click.echo()
+            self._is_mid_answer = False
+        if text:
+            click.echo(text)
+
+
+def said(event: Event) -> str:
+    """What an event's error says, and what to do."""
+    error = event.get("error")
+    if not isinstance(error, Mapping):
+        return "no reason given"
+    fix = error.get("suggested_fix")
+    return f"{error.get('message')}" + (f" ({fix})" if fix else "")

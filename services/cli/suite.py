@@ -1,0 +1,97 @@
+"""What a suite on one machine consists of: four programs, their addresses and settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.cli.ports import free, joined
+from services.cli.supervisor import Program, python
+
+SERVICES: Final = ("inference", "tool_registry", "orchestrator")
+MODULES: Final = {name: f"services.{name}" for name in SERVICES} | {"gateway": "gateway"}
+OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where everything listens."""
+
+    host: str
+    edge: int
+    grpc: Mapping[str, int]
+    admin: Mapping[str, int]
+
+    @property
+    def url(self) -> str:
+        """The edge's address as people on this machine type it."""
+        wide = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a name, not a place to listen
+        return f"http://{joined(wide.get(self.host, self.host), self.edge)}"
+
+    def address(self, service: str) -> str:
+        """`host:port` of a service's gRPC port."""
+        return joined("127.0.0.1", self.grpc[service])
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person who starts a suite chose."""
+
+    engine: str
+    model: Path | None
+    log_level: str
+    page_token_key: str
+
+
+def planned(host: str, port: int) -> Plan:
+    """Ports next to the edge's where they are free, else any. Only the edge leaves the machine."""
+    taken = {port}
+    grpc = {
+        name: free("127.0.0.1", preferred=port + offset, taken=taken)
+        for name, offset in OFFSETS.items()
+    }
+    admin = {name: free("127.0.0.1", taken=taken) for name in MODULES}
+    return Plan(host, port, grpc, admin)
+
+
+def programs(plan: Plan, options: Options) -> list[Program]:
+    """The processes, in the order in which they depend on each other."""
+    environments = {
+        "inference": _inference(options),
+        "tool_registry": {},
+        "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry")),
+        "gateway": _targets(plan, "gateway", SERVICES)
+        | {"GATEWAY_LISTEN": joined(plan.host, plan.edge)},
+    }
+    shared = {
+        "RUNPLANE_PAGE_TOKEN_KEY": options.page_token_key,
+        "RUNPLANE_LOG__LEVEL": options.log_level,
+    }
+    return [
+        Program(
+            name,
+            python(MODULES[name]),
+            shared | _listen(plan, name) | environment,
+            ("127.0.0.1", plan.admin[name]),
+        )
+        for name, environment in environments.items()
+    ]
+
+
+def _listen(plan: Plan, name: str) -> dict[str, str]:
+    admin = joined("127.0.0.1", plan.admin[name])
+    if name == "gateway":
+        return {"GATEWAY_ADMIN": admin}
+    prefix = name.upper()
+    return {f"{prefix}_SERVER__LISTEN": plan.address(name), f"{prefix}_SERVER__ADMIN": admin}
+
+
+def _targets(plan: Plan, name: str, callees: tuple[str, ...]) -> dict[str, str]:
+    return {f"{name.upper()}_{each.upper()}__TARGET": plan.address(each) for each in callees}
+
+
+def _inference(options: Options) -> dict[str, str]:
+    chosen = {"INFERENCE_ENGINE": options.engine}
+    if options.model is not None:
+        chosen["INFERENCE_LLAMACPP__MODEL_PATH"] = str(options.model.resolve())
+    return chosen
