@@ -1,6 +1,7 @@
 """An ASGI application on a socket, with uvicorn, for as long as a context is open."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,19 +18,32 @@ class _Server(uvicorn.Server):
         yield
 
 
+def host_and_port(listen: str) -> tuple[str, int]:
+    """The parts of `host:port`; an IPv6 address stands in brackets.
+
+    Raises:
+        OSError: it is something else, which grpc would take for some other port.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535:
+        raise OSError(f"cannot listen on {listen}: it is not HOST:PORT")
+    return host, int(port)
+
+
 def bound(listen: str) -> socket.socket:
     """A listening socket for `host:port`; port 0 takes a free one.
 
     Raises:
         OSError: the port is taken or the address is not this machine's; says which.
     """
-    host, _, port = listen.rpartition(":")
+    host, port = host_and_port(listen)
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, int(port)), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {listen}: {error.strerror}") from None
+        problem = str(error.strerror).partition(" (while")[0]  # The address is said already.
+        raise OSError(f"cannot listen on {listen}: {problem}") from None
 
 
 def address_of(sock: socket.socket) -> str:

@@ -3,15 +3,16 @@
 import asyncio
 import gc
 import logging
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Never
+from typing import Final, Never
 
 import uvloop
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
+from pydantic_settings import BaseSettings, SettingsError
 
 from services.chassis.errors import ServiceError
 from services.chassis.logs import logging_to_stderr
@@ -22,6 +23,12 @@ log = logging.getLogger(__name__)
 
 BAD_SETTINGS = 2
 CANNOT_START = 1
+
+# What pydantic says of these does not say what to write.
+_MESSAGES: Final = {
+    "missing": "is not set",
+    "time_delta_parsing": "is not a duration such as PT20S, PT0.5S or 00:00:20",
+}
 
 
 def serve(
@@ -35,9 +42,9 @@ def serve(
     try:
         logs, running = load()
     except ValidationError as error:
-        _quit(BAD_SETTINGS, name, "; ".join(_setting(error)))
+        _quit(BAD_SETTINGS, name, "; ".join(_faults(error)))
     except SettingsError as error:
-        _quit(BAD_SETTINGS, name, str(error))
+        _quit(BAD_SETTINGS, name, _unreadable(error))
     with logging_to_stderr(name, logs.level):
         try:
             uvloop.run(_until_signal(running))
@@ -63,13 +70,37 @@ async def _until_signal(running: AbstractAsyncContextManager[Running]) -> None:
     log.info("stopped")
 
 
-def _setting(error: ValidationError) -> list[str]:
-    """Each fault as the variable and what is wrong with it."""
-    title = error.title
+def _faults(error: ValidationError) -> list[str]:
+    """Each fault as the environment variable and what is wrong with it."""
     return [
-        f"{title}: {'.'.join(map(str, each['loc'])) or 'settings'}: {each['msg']}"
+        f"{_variable(error.title, each['loc'])}: {_MESSAGES.get(each['type'], each['msg'])}"
         for each in error.errors(include_input=False, include_url=False)
     ]
+
+
+def _unreadable(error: SettingsError) -> str:
+    """A variable that has to hold JSON and does not. Only the error's text names the field."""
+    field = re.search(r'field "(\w+)"', str(error))
+    return f"{_variable('', (field[1],))}: is not JSON" if field else str(error)
+
+
+def _variable(title: str, location: tuple[str | int, ...]) -> str:
+    """The variable that sets what lies at `location` of the settings called `title`."""
+    if not location:
+        return title
+    for settings in _all_settings(BaseSettings):
+        config = settings.model_config
+        if title in {"", settings.__name__} and location[0] in settings.model_fields:
+            delimiter = config.get("env_nested_delimiter") or "__"
+            path = delimiter.join(map(str, location))
+            return f"{config.get('env_prefix', '')}{path}".upper()
+    return ".".join(map(str, location))
+
+
+def _all_settings(base: type[BaseSettings]) -> Iterator[type[BaseSettings]]:
+    for settings in base.__subclasses__():
+        yield settings
+        yield from _all_settings(settings)
 
 
 def _leaves(error: Exception) -> list[Exception]:

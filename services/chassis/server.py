@@ -10,7 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.chassis.admin import Admin
-from services.chassis.http import serving_http
+from services.chassis.http import bound, host_and_port, serving_http
 from services.chassis.interceptors import Boundary
 from services.chassis.settings import ServerSettings
 
@@ -62,13 +62,13 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
 
 
 def _listen(server: grpc.aio.Server, listen: str) -> str:
+    host, port = host_and_port(listen)
+    if port:
+        bound(listen).close()  # Says what is wrong; grpc writes it to standard error instead.
     try:
-        port = server.add_insecure_port(listen)
+        return f"{host}:{server.add_insecure_port(listen)}"
     except RuntimeError:
-        raise OSError(
-            f"cannot listen on {listen}: the port is taken or not this machine's"
-        ) from None
-    return f"{listen.rpartition(':')[0]}:{port}"
+        raise OSError(f"cannot listen on {listen}: grpc refuses the address") from None
 
 
 @asynccontextmanager

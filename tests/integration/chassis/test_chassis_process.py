@@ -1,0 +1,112 @@
+"""A service as a process: signals, exit codes, and what is said when it cannot start."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from runplane.tool_registry.v1 import tool_registry_pb2 as pb
+from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
+
+from services.chassis.http import address_of
+
+ROOT = Path(__file__).parents[3]
+COMMAND = (sys.executable, "-m", "tests.integration.chassis.process_under_test")
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if not key.startswith("RUNPLANE_")},
+    "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}",
+    "RUNPLANE_PAGE_TOKEN_KEY": "0" * 64,
+}
+
+
+@asynccontextmanager
+async def process(**environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The service, killed if it is still there in the end."""
+    child = await asyncio.create_subprocess_exec(
+        *COMMAND, env=ENVIRONMENT | environment, stderr=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        async with asyncio.timeout(20):
+            yield child
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.communicate()
+
+
+async def outcome(**environment: str) -> tuple[int | None, list[str]]:
+    """How a start ends: the exit code and the lines on standard error."""
+    async with process(**environment) as child:
+        _, said = await child.communicate()
+    return child.returncode, said.decode().splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_it_with_exit_code_0(number: signal.Signals) -> None:
+    async with process() as child:
+        assert child.stderr
+        first = json.loads(await child.stderr.readline())
+        async with grpc.aio.insecure_channel(first["address"]) as peer:
+            tool = await pb_grpc.ToolRegistryServiceStub(peer).GetTool(pb.GetToolRequest(name="a"))
+        child.send_signal(number)
+        _, rest = await child.communicate()
+
+    messages = [json.loads(line)["message"] for line in rest.decode().splitlines()]
+    assert tool.name == "a"
+    assert (first["message"], first["service"]) == ("serving", "tester")
+    assert (child.returncode, messages) == (0, ["stopping", "stopped"])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TESTER_SERVER__GRACE", "soon"),
+        ("TESTER_SERVER__MAX_MESSAGE_BYTES", "1"),
+        ("TESTER_SERVER", "not json"),
+        ("TESTER_SLOTS", "5"),
+        ("RUNPLANE_LOG__LEVEL", "loud"),
+        ("RUNPLANE_EVENT_STORE", "nosuch:"),
+    ],
+)
+async def test_a_bad_setting_is_one_line_that_names_the_variable(variable: str, value: str) -> None:
+    code, lines = await outcome(**{variable: value})
+
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(f"tester: {variable}: ")
+
+
+async def test_a_missing_secret_is_one_line_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(ENVIRONMENT, "RUNPLANE_PAGE_TOKEN_KEY")
+    code, lines = await outcome()
+
+    assert (code, lines) == (2, ["tester: RUNPLANE_PAGE_TOKEN_KEY: is not set"])
+
+
+async def test_all_bad_settings_are_named_at_once() -> None:
+    code, lines = await outcome(TESTER_SLOTS="5", TESTER_SERVER__GRACE="soon")
+
+    assert code == 2
+    assert len(lines) == 1
+    assert "TESTER_SLOTS" in lines[0]
+    assert "TESTER_SERVER__GRACE" in lines[0]
+
+
+@pytest.mark.parametrize("port", ["TESTER_SERVER__LISTEN", "TESTER_SERVER__ADMIN"])
+async def test_a_taken_port_is_one_line_that_names_it(port: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = address_of(taken)
+        code, lines = await outcome(**{port: address})
+
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith(f"tester: cannot listen on {address}: ")
