@@ -56,7 +56,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         secrets_dir=SECRETS if SECRETS.is_dir() else None,
         frozen=True,
-        protected_namespaces=(),
     )
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8082")

@@ -23,9 +23,6 @@ class Server(Protocol):
     ) -> None:
         """Run a chat completion to its end; the callback stops it by returning True."""
 
-    def handle_metrics(self) -> str:
-        """Prometheus text."""
-
 
 class Completion:
     """Puts what llama.cpp says into an outbox.

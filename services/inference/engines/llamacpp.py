@@ -57,7 +57,7 @@ class LlamacppEngine:
         return self._slots.active
 
     async def load(self) -> None:
-        """Load the model, in a thread.
+        """Load the model, in a thread, though xllamacpp holds the interpreter's lock for most of it.
 
         Raises:
             Unavailable: `ENGINE_FAILED`; the file cannot be loaded.
@@ -156,7 +156,6 @@ def _load(file: ModelFile, sizes: Sizes, key: str) -> Server:
     params.cache_ram_mib = sizes.prompt_cache_mib
     for cpu_params in (params.cpuparams, params.cpuparams_batch):
         _place(cpu_params, sizes.threads)
-    params.endpoint_metrics = True
     params.api_keys = [key]  # The port is for this process alone.
     params.n_threads_http = 2
     params.verbosity = 0
