@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 import pytest
@@ -15,7 +15,7 @@ from services.tool_registry.domain.tool import NAME
 from services.tool_registry.ports import Tool
 from tests.unit.tool_registry.fakes import FakeTool
 
-TOOLS = {
+TOOLS: dict[str, Callable[[], Tool]] = {
     "calculator": Calculator,
     "current_time": lambda: CurrentTime(lambda: datetime.fromisoformat(EXAMPLE_TIME)),
     "unit_convert": UnitConvert,
@@ -34,8 +34,7 @@ BOUNDS = {
 @pytest.fixture(params=TOOLS)
 def tool(request: pytest.FixtureRequest) -> Tool:
     """Each tool in turn."""
-    made: Tool = TOOLS[request.param]()
-    return made
+    return TOOLS[request.param]()
 
 
 def parts(schema: object) -> Iterator[Mapping[str, object]]:
@@ -86,7 +85,7 @@ async def test_a_cancelled_call_does_no_harm_to_the_next(tool: Tool) -> None:
     example = tool.definition.examples[0]
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        first = group.create_task(tool.call(example.input))  # type: ignore[arg-type]
+        first = group.create_task(tool.call(example.input))
         first.cancel()
 
     assert await tool.call(example.input) == example.output

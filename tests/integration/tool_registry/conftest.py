@@ -7,6 +7,7 @@ from datetime import datetime
 
 import grpc
 import pytest
+import pytest_asyncio
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
@@ -80,8 +81,8 @@ async def started(limits: LimitSettings | None = None, *more: Tool) -> AsyncIter
         yield Registry(pb_grpc.ToolRegistryServiceStub(channel))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def registry() -> AsyncIterator[Registry]:
-    """A registry with its built-in tools."""
+    """A registry with its built-in tools. No call leaves a trace, so a module's tests share it."""
     async with started() as opened:
         yield opened

@@ -14,6 +14,8 @@ from services.tool_registry.settings import LimitSettings
 from tests.integration.tool_registry.conftest import Registry, request, started
 from tests.unit.tool_registry.fakes import FakeTool, Waiting
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # As the registry they share.
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 

@@ -7,12 +7,17 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from services.chassis import structs
 from tests.integration.tool_registry.conftest import Registry, fault_of
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # As the registry they share.
+
 NAMES = ["calculator", "current_time", "unit_convert"]
 OTHER_TENANT = [("runplane-tenant", "other")]
 
 
-async def page(registry: Registry, **fields: object) -> pb.ListToolsResponse:
-    return await registry.stub.ListTools(pb.ListToolsRequest(**fields), timeout=5)
+async def page(
+    registry: Registry, page_size: int = 0, page_token: str = ""
+) -> pb.ListToolsResponse:
+    asked = pb.ListToolsRequest(page_size=page_size, page_token=page_token)
+    return await registry.stub.ListTools(asked, timeout=5)
 
 
 async def test_tools_are_listed_by_name(registry: Registry) -> None:

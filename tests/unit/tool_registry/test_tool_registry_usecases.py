@@ -27,7 +27,7 @@ def registry(*tools: Tool) -> Tools:
     return Tools(tools, LIMITS, lambda: "call_new")
 
 
-def asked(name: str = "fake", **fields: object) -> Call:
+def asked(name: str = "fake", /, **fields: object) -> Call:
     return Call(**{"name": name, "input": {}, "id": "", **fields})  # type: ignore[arg-type]
 
 
@@ -174,7 +174,7 @@ async def test_a_result_beyond_the_limit_is_refused() -> None:
         {"time_left": timedelta(seconds=-1)},
     ],
 )
-async def test_a_tool_that_takes_too_long_is_stopped(limits: dict[str, timedelta]) -> None:
+async def test_a_tool_that_takes_too_long_is_stopped(limits: dict[str, object]) -> None:
     work = Waiting()
 
     async with asyncio.timeout(5):
