@@ -57,7 +57,7 @@ class LlamacppEngine:
         return self._slots.active
 
     async def load(self) -> None:
-        """Load the model, in a thread, though xllamacpp holds the interpreter's lock for most of it.
+        """Load the model. In a thread, but xllamacpp holds the interpreter's lock for most of it.
 
         Raises:
             Unavailable: `ENGINE_FAILED`; the file cannot be loaded.
