@@ -5,16 +5,16 @@ from datetime import timedelta
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.chassis.settings import ClientSettings, LogSettings
+from services.chassis.settings import ClientSettings, Duration, LogSettings
 
 
 class DeadlineSettings(BaseModel, frozen=True):
     """How long a call may take when its caller does not say."""
 
-    read: timedelta = timedelta(seconds=5)
-    effect: timedelta = timedelta(seconds=30)
-    stream: timedelta = timedelta(seconds=300)
-    maximum: timedelta = timedelta(seconds=300)  # Longer wishes are cut to this.
+    read: Duration = timedelta(seconds=5)
+    effect: Duration = timedelta(seconds=30)
+    stream: Duration = timedelta(seconds=300)
+    maximum: Duration = timedelta(seconds=300)  # Longer wishes are cut to this.
 
 
 class LimitSettings(BaseModel, frozen=True):
@@ -24,8 +24,8 @@ class LimitSettings(BaseModel, frozen=True):
     max_head_bytes: int = Field(32 * 1024, ge=1024)  # Request line and headers together.
     max_requests: int = Field(2048, ge=1)  # At the same time; more are shed with 503.
     max_connections: int = Field(8192, ge=1)
-    head_timeout: timedelta = timedelta(seconds=10)
-    body_timeout: timedelta = timedelta(seconds=30)
+    head_timeout: Duration = timedelta(seconds=10)
+    body_timeout: Duration = timedelta(seconds=30)
 
 
 class Settings(BaseSettings):
@@ -40,8 +40,8 @@ class Settings(BaseSettings):
     tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
-    heartbeat: timedelta = timedelta(seconds=15)  # Of server-sent events on an idle stream.
-    grace: timedelta = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
+    heartbeat: Duration = timedelta(seconds=15)  # Of server-sent events on an idle stream.
+    grace: Duration = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
 
 
 class ProcessSettings(BaseSettings):

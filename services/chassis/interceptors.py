@@ -1,21 +1,23 @@
 """What every RPC passes through: its context comes in, and its errors go out as Status."""
 
 import asyncio
-import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Any, Never
+from typing import Any, Never, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from services.chassis.context import current, from_metadata
-from services.chassis.errors import ServiceError
+from services.chassis.errors import InvalidArgument, ServiceError
 from services.chassis.status import to_status
 
 log = logging.getLogger(__name__)
+
+Parse = Callable[[bytes], Any]
 
 
 def _or_bytes(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
@@ -23,49 +25,68 @@ def _or_bytes(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     return lambda message: message if isinstance(message, bytes) else serialize(message)
 
 
-class Boundary(grpc.aio.ServerInterceptor):
+def _parsed(raw: bytes, parse: Parse) -> Any:
+    try:
+        return parse(raw)
+    except DecodeError:
+        fix = "send what the .proto describes, nested at most 30 levels deep"
+        raise InvalidArgument(
+            "INVALID_REQUEST", "the request is not the message it should be", suggested_fix=fix
+        ) from None
+
+
+class _Registry:
+    """Stands in for a server while generated code registers a servicer."""
+
+    def __init__(self, server: grpc.aio.Server, wrap: Callable[[Any], Any]) -> None:
+        self._server = server
+        self._wrap = wrap
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[object]) -> None:
+        """The same handlers come again, by their names."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Register, wrapped."""
+        wrapped = {name: self._wrap(handler) for name, handler in handlers.items()}
+        generic = grpc.method_handlers_generic_handler(service, wrapped)
+        self._server.add_generic_rpc_handlers((generic,))
+        self._server.add_registered_method_handlers(service, wrapped)
+
+
+class Boundary:
     """Sets `context.current` for the handler, and turns what it raises into a Status.
 
     A unary call that comes without a deadline gets one. `CancelledError` passes through: the
-    caller has gone, and the handler has to stop.
+    caller has gone, and the handler has to stop. Handlers are wrapped when they are registered;
+    grpc's own interceptors would cost 20 µs a call.
     """
 
     def __init__(self, *, domain: str, timeout: timedelta) -> None:
         self._domain = domain
         self._timeout = timeout.total_seconds()
-        self._wrapped: dict[str, Any] = {}  # Of methods that exist, so it is bounded.
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        """Wrap a handler, once for each method."""
-        method = handler_call_details.method
-        if (known := self._wrapped.get(method)) is not None:
-            return known
-        handler = await continuation(handler_call_details)
-        if handler is None:  # grpc answers UNIMPLEMENTED.
-            return handler
-        self._wrapped[method] = wrapped = self._wrap(handler)
-        return wrapped
+    def before(self, server: grpc.aio.Server) -> grpc.aio.Server:
+        """A server to register with: what is registered there is wrapped and put on `server`."""
+        return cast(grpc.aio.Server, _Registry(server, self._wrap))
 
     def _wrap(self, handler: Any) -> Any:  # grpc does not say what a handler is
+        parse = handler.request_deserializer
         if handler.unary_unary:
-            return handler._replace(unary_unary=self._unary(handler.unary_unary))
-        if inspect.isasyncgenfunction(handler.unary_stream):
+            unary = self._unary(handler.unary_unary, parse)
+            return handler._replace(unary_unary=unary, request_deserializer=None)
+        if handler.unary_stream:
             return handler._replace(
-                unary_stream=self._stream(handler.unary_stream),
+                unary_stream=self._stream(handler.unary_stream, parse),
+                request_deserializer=None,
                 response_serializer=_or_bytes(handler.response_serializer),
             )
-        if inspect.isasyncgenfunction(handler.stream_stream):
-            return handler._replace(stream_stream=self._stream(handler.stream_stream))
-        return handler
+        raise TypeError("this kind of RPC is not wrapped")
 
-    def _unary(self, inner: Callable[[Any, Any], Awaitable[Any]]) -> Any:
-        async def unary(request: Any, context: Any) -> Any:
+    def _unary(self, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse) -> Any:
+        async def unary(raw: bytes, context: Any) -> Any:
             try:
                 current.set(from_metadata(context.invocation_metadata()))
+                request = _parsed(raw, parse)
                 if context.time_remaining() is not None:
                     return await inner(request, context)
                 async with asyncio.timeout(self._timeout):
@@ -75,10 +96,11 @@ class Boundary(grpc.aio.ServerInterceptor):
 
         return unary
 
-    def _stream(self, inner: Callable[[Any, Any], AsyncIterator[Any]]) -> Any:
-        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+    def _stream(self, inner: Callable[[Any, Any], AsyncIterator[Any]], parse: Parse) -> Any:
+        async def stream(raw: bytes, context: Any) -> AsyncIterator[Any]:
             try:
                 current.set(from_metadata(context.invocation_metadata()))
+                request = _parsed(raw, parse)
                 async with aclosing(inner(request, context)) as messages:  # type: ignore[type-var]
                     async for message in messages:
                         yield message

@@ -27,7 +27,7 @@ CANNOT_START = 1
 # What pydantic says of these does not say what to write.
 _MESSAGES: Final = {
     "missing": "is not set",
-    "time_delta_parsing": "is not a duration such as PT20S, PT0.5S or 00:00:20",
+    "time_delta_parsing": "is not a duration such as 20, 500ms or PT20S",
 }
 
 

@@ -89,13 +89,12 @@ async def serving(
     """
     boundary = Boundary(domain=domain, timeout=UNARY_TIMEOUT)
     server = grpc.aio.server(
-        interceptors=[boundary],
         options=_options(settings),
         maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
     )
     health_of = Health(services)
     for add in register:
-        add(server)
+        add(boundary.before(server))
     health_pb2_grpc.add_HealthServicer_to_server(health_of.servicer, server)
     reflection.enable_server_reflection(
         [*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server

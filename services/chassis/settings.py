@@ -1,13 +1,28 @@
 """Settings that services share. Each service puts them into a `Settings` of its own."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS: Final = Path("/run/secrets")
+
+_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)")
+
+
+def _seconds(value: object) -> object:
+    """`20`, `1.5s`, `500ms`, `5m`: what people write; pydantic knows the rest (`PT20S`)."""
+    if isinstance(value, str) and (amount := _AMOUNT.fullmatch(value.strip())):
+        return timedelta(seconds=float(amount[1]) * _UNITS[amount[2]])
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+"""A time span as a setting: seconds, or with a unit (`20`, `500ms`, `5m`), or ISO 8601."""
 
 
 class ServerSettings(BaseModel, frozen=True):
@@ -15,7 +30,7 @@ class ServerSettings(BaseModel, frozen=True):
 
     listen: str = "127.0.0.1:0"
     admin: str = "127.0.0.1:0"  # Plain HTTP: /livez and /readyz.
-    grace: timedelta = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
+    grace: Duration = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024)
     max_concurrent_rpcs: int = Field(4096, ge=1)
 
@@ -24,7 +39,7 @@ class ClientSettings(BaseModel, frozen=True):
     """How a service calls another."""
 
     target: str
-    timeout: timedelta = timedelta(seconds=5)  # For calls that say nothing; reads mostly.
+    timeout: Duration = timedelta(seconds=5)  # For calls that say nothing; reads mostly.
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024)
 
 

@@ -7,14 +7,14 @@ from typing import Literal
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.chassis.settings import SECRETS, ServerSettings
+from services.chassis.settings import SECRETS, Duration, ServerSettings
 
 
 class EchoSettings(BaseModel, frozen=True):
     """The engine without a model."""
 
-    first_delay: timedelta = Field(timedelta(0), ge=timedelta(0))  # Before the first token.
-    delay: timedelta = Field(timedelta(0), ge=timedelta(0))  # Between tokens.
+    first_delay: Duration = Field(timedelta(0), ge=timedelta(0))  # Before the first token.
+    delay: Duration = Field(timedelta(0), ge=timedelta(0))  # Between tokens.
     tokens: int | None = Field(None, ge=1, le=1_000_000)  # Absent: what the request says.
     slots: int = Field(256, ge=1)
     queue: int = Field(1_024, ge=0)
@@ -39,7 +39,7 @@ class LlamacppSettings(BaseModel, frozen=True):
 class StreamSettings(BaseModel, frozen=True):
     """How text goes out."""
 
-    merge: timedelta = Field(timedelta(milliseconds=10), ge=timedelta(0))  # Between two messages.
+    merge: Duration = Field(timedelta(milliseconds=10), ge=timedelta(0))  # Between two messages.
 
 
 class LimitSettings(BaseModel, frozen=True):

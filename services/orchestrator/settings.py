@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.chassis.settings import SECRETS, ClientSettings, ServerSettings
+from services.chassis.settings import SECRETS, ClientSettings, Duration, ServerSettings
 
 
 class TaskSettings(BaseModel, frozen=True):
@@ -15,8 +15,8 @@ class TaskSettings(BaseModel, frozen=True):
     max_queued: int = Field(1024, ge=0)
     max_query_bytes: int = Field(64 * 1024, ge=1)
     default_steps: int = Field(8, ge=1, le=32)
-    invoke_timeout: timedelta = timedelta(seconds=30)
-    stream_timeout: timedelta = timedelta(seconds=300)
+    invoke_timeout: Duration = timedelta(seconds=30)
+    stream_timeout: Duration = timedelta(seconds=300)
 
 
 class Settings(BaseSettings):
@@ -33,4 +33,4 @@ class Settings(BaseSettings):
     inference: ClientSettings = ClientSettings(target="127.0.0.1:8082")
     tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
     tasks: TaskSettings = TaskSettings()
-    catalogue_ttl: timedelta = timedelta(seconds=5)  # How old a list of models or tools may be.
+    catalogue_ttl: Duration = timedelta(seconds=5)  # How old a list of models or tools may be.

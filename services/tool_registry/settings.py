@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.chassis.settings import SECRETS, ServerSettings
+from services.chassis.settings import SECRETS, Duration, ServerSettings
 
 
 class LimitSettings(BaseModel, frozen=True):
@@ -14,7 +14,7 @@ class LimitSettings(BaseModel, frozen=True):
     calls: int = Field(256, ge=1)  # At a time, of all tools.
     calls_per_tool: int = Field(64, ge=1)
     result_bytes: int = Field(64 * 1024, ge=1)  # As JSON.
-    retry_after: timedelta = Field(timedelta(milliseconds=100), gt=timedelta(0))
+    retry_after: Duration = Field(timedelta(milliseconds=100), gt=timedelta(0))
 
 
 class Settings(BaseSettings):

@@ -12,7 +12,7 @@ from typing import Final
 
 from services.orchestrator.domain.tool import Example, Tool
 
-SHOWN: Final = 3
+SHOWN: Final = 2
 _COMPARED_CHARACTERS: Final = 400
 _NUMBER: Final = re.compile(r"\d+")
 _PUNCTUATION: Final = re.compile(r"[^\w+*/%-]+")
@@ -26,16 +26,14 @@ class Shown:
     example: Example
 
 
-_TALK: Final = (
-    Shown("", Example("Hello!", {}, "Hello! How can I help?")),
-    Shown(
-        "",
-        Example(
-            "Who was Isaac Newton?",
-            {},
-            "Isaac Newton was an English physicist who described gravity.",
-        ),
-    ),
+_TALK: Final = tuple(
+    Shown("", Example(query, {}, answer))
+    for query, answer in (
+        ("Hello!", "Hello! How can I help?"),
+        ("Who was Isaac Newton?", "Isaac Newton was an English physicist who described gravity."),
+        ("Tell me about the moon.", "The moon goes around the Earth once in 27 days."),
+        ("What is the capital of Italy?", "The capital of Italy is Rome."),
+    )
 )
 
 

@@ -56,9 +56,10 @@ def _answer(thought: str, answer: str) -> str:
 
 
 def _say(output: object) -> str:
-    if isinstance(output, Mapping):
-        return ", ".join(f"{key}: {value}" for key, value in output.items()) + "."
-    return f"{output}."
+    if not isinstance(output, Mapping):
+        return f"The answer is {output}."
+    facts = ", ".join(f"the {key} is {value}" for key, value in list(output.items())[:2])
+    return f"{facts[:1].upper()}{facts[1:]}."
 
 
 def _steps(steps: Sequence[Step]) -> Iterable[Message]:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
-import pytest
+import pytest_asyncio
 from runplane.inference.v1 import inference_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
@@ -64,7 +64,7 @@ async def started(
         )
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def suite() -> AsyncIterator[Suite]:
     async with started() as running_suite:
         yield running_suite

@@ -16,6 +16,8 @@ from runplane.type.v1.usage_pb2 import Sampling
 from services.orchestrator.settings import TaskSettings
 from tests.integration.orchestrator.conftest import Suite, started
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 CALCULATE = 'tool:calculator {"expression": "12*7"}\n12*7 is 84.'
 
 

@@ -80,7 +80,7 @@ async def test_a_tool_has_all_that_a_model_needs(registry: Registry) -> None:
     assert tool.description
     assert structs.to_dict(tool.input_schema)["required"] == ["expression"]
     assert structs.to_dict(tool.output_schema)["required"] == ["value"]
-    assert len(tool.examples) == 2
+    assert len(tool.examples) >= 2
 
 
 async def test_what_is_listed_is_what_is_got(registry: Registry) -> None:

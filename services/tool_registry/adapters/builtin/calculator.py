@@ -22,9 +22,8 @@ DEFINITION: Final = Definition(
     name="calculator",
     version="1.0.0",
     description=(
-        "Calculates the value of an arithmetic expression exactly. Use it for every calculation, "
-        "however easy. Knows + - * / // % **, parentheses, pi, e, and sqrt, abs, round, min, max, "
-        "floor, ceil, log, exp, sin, cos, tan (angles in radians)."
+        "Calculates an arithmetic expression exactly: + - * / // % **, parentheses, sqrt, abs, "
+        "round, min, max, floor, ceil, log, exp, sin, cos, tan, pi, e."
     ),
     input_schema=Schema(
         {
@@ -54,7 +53,10 @@ DEFINITION: Final = Definition(
         field="output",
     ),
     examples=(
-        Example("What is 12 times 7?", {"expression": "12 * 7"}, {"value": 84}),
+        Example("What is 23 * 19?", {"expression": "23 * 19"}, {"value": 437}),
+        Example("How much is 130 plus 45?", {"expression": "130 + 45"}, {"value": 175}),
+        Example("Compute (8 - 3) * 2 + 1.", {"expression": "(8 - 3) * 2 + 1"}, {"value": 11}),
+        Example("What is 15 percent of 80?", {"expression": "80 * 15 / 100"}, {"value": 12}),
         Example(
             "How long is the diagonal of a square of side 5?",
             {"expression": "sqrt(5**2 + 5**2)"},

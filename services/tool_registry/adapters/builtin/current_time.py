@@ -14,13 +14,18 @@ from services.tool_registry.domain.tool import Definition, Example, ToolFailure
 EXAMPLE_TIME: Final = "2026-01-02T03:04:05Z"
 """When the examples were made."""
 
+
+def _example(query: str, timezone: str, time: str, weekday: str) -> Example:
+    output = {"time": time, "timezone": timezone, "weekday": weekday, "unix_seconds": 1767323045}
+    return Example(query, {"timezone": timezone}, output)
+
+
 DEFINITION: Final = Definition(
     name="current_time",
     version="1.0.0",
     description=(
-        "Tells the current date, time and weekday in a time zone. Use it whenever an answer "
-        "depends on now or today. The time zone is an IANA name such as Europe/Berlin; without "
-        "one it is UTC."
+        "Tells the current date, time and weekday in a time zone: an IANA name such as "
+        "Europe/Berlin, or UTC."
     ),
     input_schema=Schema(
         {
@@ -53,25 +58,13 @@ DEFINITION: Final = Definition(
         field="output",
     ),
     examples=(
-        Example(
-            "What time is it?",
-            {},
-            {
-                "time": EXAMPLE_TIME,
-                "timezone": "UTC",
-                "weekday": "Friday",
-                "unix_seconds": 1767323045,
-            },
-        ),
-        Example(
-            "Which day is it in Los Angeles?",
-            {"timezone": "America/Los_Angeles"},
-            {
-                "time": "2026-01-01T19:04:05-08:00",
-                "timezone": "America/Los_Angeles",
-                "weekday": "Thursday",
-                "unix_seconds": 1767323045,
-            },
+        _example("What time is it in Tokyo?", "Asia/Tokyo", "2026-01-02T12:04:05+09:00", "Friday"),
+        _example("What day is it today?", "UTC", EXAMPLE_TIME, "Friday"),
+        _example(
+            "What is the date in Los Angeles?",
+            "America/Los_Angeles",
+            "2026-01-01T19:04:05-08:00",
+            "Thursday",
         ),
     ),
     timeout=timedelta(seconds=1),

@@ -16,9 +16,8 @@ DEFINITION: Final = Definition(
     name="unit_convert",
     version="1.0.0",
     description=(
-        "Converts a value from one unit of measurement to another: length, mass, time, "
-        "temperature, volume, speed, energy, data and more. Units are names such as kilometer, "
-        "mile, kilogram, pound, celsius, fahrenheit, or compounds such as kilometer/hour."
+        "Converts a value from one unit to another: length, mass, time, temperature, volume, "
+        "speed, energy, data. Units are names such as kilometer, pound or kilometer/hour."
     ),
     input_schema=Schema(
         {
@@ -49,9 +48,14 @@ DEFINITION: Final = Definition(
             {"value": 42.1648128, "unit": "kilometer"},
         ),
         Example(
-            "What is 100 degrees Celsius in Fahrenheit?",
-            {"value": 100, "from": "celsius", "to": "fahrenheit"},
-            {"value": 212, "unit": "fahrenheit"},
+            "Convert 30 celsius to fahrenheit.",
+            {"value": 30, "from": "celsius", "to": "fahrenheit"},
+            {"value": 86, "unit": "fahrenheit"},
+        ),
+        Example(
+            "What is 5 pounds in kilograms?",
+            {"value": 5, "from": "pound", "to": "kilogram"},
+            {"value": 2.26796185, "unit": "kilogram"},
         ),
     ),
     timeout=timedelta(seconds=5),  # The first call may wait for the units to load.
