@@ -1,0 +1,1 @@
+"""What Runplane costs: real suites, real sockets, one table. `python -m benchmarks --help`."""

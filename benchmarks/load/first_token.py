@@ -1,0 +1,115 @@
+"""Time to first token: through the edge, at the inference service, and at the engine itself.
+
+The three take turns, so that caches and drift are the same for all.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from datetime import timedelta
+from time import perf_counter
+from typing import Final
+
+import grpc
+from runplane.inference.v1 import inference_pb2 as pb
+from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
+from runplane.type.v1 import content_pb2, usage_pb2
+
+from benchmarks.load.figures import quantile, summary_ms
+from benchmarks.load.http import Connection, connect, request
+from benchmarks.load.job import JSON, Job, Report
+from benchmarks.load.streams import DELTA
+from services.inference.app import engine_of
+from services.inference.domain.request import Message, Request, Sampling
+from services.inference.ports import Engine
+from services.inference.settings import Settings
+
+MAX_TOKENS: Final = 4
+_PACE: Final = timedelta(milliseconds=10)
+_TIMEOUT: Final = 30
+_WARM_UP: Final = 5
+# As the orchestrator says it when no tools are offered.
+_SYSTEM: Final = "You are a helpful agent. Answer the user briefly and truthfully."
+
+
+async def run(job: Job) -> Report:
+    """`job.count` times each."""
+    query = str(job.options["query"])
+    turns = (("system", _SYSTEM), ("user", query))
+    settings = Settings.model_validate({"engine": job.engine})
+    engine = engine_of(settings)
+    await engine.load()
+    edge = await connect(job.address)
+    body: dict[str, JSON] = {
+        "query": query,
+        "tool_choice": "none",
+        "sampling": {"max_tokens": MAX_TOKENS},
+    }
+    raw = request(job.address, "/v1/agent/stream", body)
+    sampling = Sampling(max_tokens=MAX_TOKENS)
+    direct = Request("", tuple(Message(role, said) for role, said in turns), sampling)
+    asked = pb.GenerateRequest(
+        messages=[content_pb2.Message(role=role, content=said) for role, said in turns],
+        sampling=usage_pb2.Sampling(max_tokens=MAX_TOKENS),
+    )
+    async with grpc.aio.insecure_channel(job.target) as channel:
+        stub = pb_grpc.InferenceServiceStub(channel)
+        ways: dict[str, Callable[[], Awaitable[float]]] = {
+            "edge": lambda: _edge(edge, raw),
+            "service": lambda: _service(stub, asked),
+            "engine": lambda: _engine(engine, direct),
+        }
+        report = await _in_turns(ways, job.count)
+    edge.close()
+    await engine.close()
+    return report
+
+
+async def _in_turns(ways: dict[str, Callable[[], Awaitable[float]]], count: int) -> Report:
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    errors: Counter[str] = Counter()
+    began = perf_counter()
+    for turn in range(-_WARM_UP, count):
+        for name, once in ways.items():
+            try:
+                took = await once()
+            except (EOFError, grpc.aio.AioRpcError) as error:
+                errors[f"{name}: {str(error)[:120]}"] += 1
+                continue
+            if turn >= 0:
+                seconds[name].append(took)
+    above = {
+        f"above_{base}_{label}": (quantile(seconds["edge"], share) - quantile(seconds[base], share))
+        * 1e3
+        for base in ("engine", "service")
+        for label, share in (("p50", 0.5), ("p99", 0.99))
+    }
+    return {
+        "count": count,
+        "seconds": perf_counter() - began,
+        "errors": dict(errors),
+        **{name: summary_ms(each) for name, each in seconds.items()},
+        **above,
+    }
+
+
+async def _edge(connection: Connection, raw: bytes) -> float:
+    answer = connection.begin(raw, (DELTA,))
+    await answer.seen(1)
+    await answer.complete()
+    return answer.at[0] - answer.began
+
+
+async def _service(stub: "pb_grpc.InferenceServiceAsyncStub", asked: pb.GenerateRequest) -> float:
+    began, first = perf_counter(), 0.0
+    async for _ in stub.StreamGenerate(asked, timeout=_TIMEOUT):
+        first = first or perf_counter()
+    return first - began
+
+
+async def _engine(engine: Engine, asked: Request) -> float:
+    began, first = perf_counter(), 0.0
+    async with aclosing(engine.generate(asked, pace=_PACE)) as pieces:
+        async for _ in pieces:
+            first = first or perf_counter()
+    return first - began

@@ -1,0 +1,38 @@
+"""The rows of the table, a module each."""
+
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+
+from benchmarks.bench import Bench
+from benchmarks.figure import Figure
+from benchmarks.rows import (
+    cancel,
+    edge,
+    first_token,
+    invoke,
+    overload,
+    start_up,
+    status,
+    stream,
+    tools,
+)
+
+Row: TypeAlias = Callable[[Bench], Iterator[Figure]]
+
+ROWS: Final[dict[str, tuple[Row, str]]] = {
+    "validate": (tools.validate, "checking one tool call against its schemas, in-process"),
+    "tool-call": (tools.tool_call, "calling a tool through the edge and the registry"),
+    "invoke-1": (invoke.one, "invokes with echo, one caller"),
+    "invoke-32": (invoke.many, "invokes with echo, 32 callers"),
+    "status": (status.status, "asking for a task"),
+    "start": (status.start, "from POST to task_start"),
+    "edge": (edge.edge, "the edge alone, unary"),
+    "edge-envoy": (edge.envoy, "Envoy beside it; needs RUNPLANE_BENCH_ENVOY=/path/to/envoy"),
+    "stream-32": (stream.stream, "32 streams, engine at full speed and at 5 ms a token"),
+    "ttft": (first_token.echo, "time to first token above the engine's, echo"),
+    "ttft-model": (first_token.model, "the same with the embedded model"),
+    "cancel": (cancel.echo, "cancel to answer, and to an idle engine, echo"),
+    "cancel-model": (cancel.model, "the same with the embedded model"),
+    "overload": (overload.overload, "what 64 callers get from a suite with small queues"),
+    "start-up": (start_up.start_up, "each process, and the whole suite"),
+}
