@@ -102,6 +102,7 @@ def complete(
         type="complete",
         sequence=sequence,
         id=generation_id,
+        text=end.finished.text or None,
         finish_reason=end.finished.reason,
         usage=_usage(end),
         metrics=_metrics(end),

@@ -36,7 +36,7 @@ class Engine(Protocol):
     def generate(
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
-        """Pieces of text, then `Finished`.
+        """Pieces of text, then `Finished`, which may carry the last text.
 
         The first text comes at once; later ones come at least `pace` apart and hold all that was
         produced meanwhile; the end comes at once. Closing the generator stops the engine.

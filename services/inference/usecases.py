@@ -31,7 +31,7 @@ class Inference:
         async with aclosing(self._generate(request, WHOLE)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Complete):
-                    return "".join(texts), piece
+                    return "".join(texts) + piece.finished.text, piece
                 texts.append(piece.text)
         raise AssertionError("a generation ended without its last piece")
 

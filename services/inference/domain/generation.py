@@ -26,6 +26,8 @@ class Finished:
     usage: Usage
     queue_ms: float = 0.0
     """Time spent waiting for a slot."""
+    text: str = ""
+    """The last text, when it came together with the end."""
 
 
 @dataclass(frozen=True, slots=True)

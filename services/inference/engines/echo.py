@@ -76,10 +76,13 @@ class EchoEngine:
             if "fail" in turn.step.flags:
                 raise failures.engine_failed("the script says so")
             speaking = self._slowly(turn.tokens, pace) if self._slow else _at_once(turn.tokens)
+            text = ""  # The last piece goes out with the end.
             async with aclosing(speaking) as pieces:
-                async for piece in pieces:
-                    yield piece
-            yield Finished(turn.reason, Usage(prompt_tokens, len(turn.tokens)), queue_ms)
+                async for text, is_last in pieces:
+                    if not is_last:
+                        yield text
+            usage = Usage(prompt_tokens, len(turn.tokens))
+            yield Finished(turn.reason, usage, queue_ms, text)
         finally:
             self._slots.release()
 
@@ -91,7 +94,9 @@ class EchoEngine:
     def _slow(self) -> bool:
         return self._delay > 0 or self._first_delay > 0
 
-    async def _slowly(self, tokens: Sequence[str], pace: timedelta) -> AsyncGenerator[str, None]:
+    async def _slowly(
+        self, tokens: Sequence[str], pace: timedelta
+    ) -> AsyncGenerator[tuple[str, bool], None]:
         """Each token falls due at its own time; waking up for each would cost more than it."""
         now = asyncio.get_running_loop().time
         start, apart, count = now() + self._first_delay, pace.total_seconds(), len(tokens)
@@ -103,16 +108,16 @@ class EchoEngine:
             last = now()
             ready = int((last - start) / self._delay) + 1 if self._delay else count
             upto = min(count, max(ready, said + 1))
-            yield "".join(tokens[said:upto])
+            yield "".join(tokens[said:upto]), upto == count
             said = upto
 
 
-async def _at_once(tokens: Sequence[str]) -> AsyncGenerator[str, None]:
-    if tokens:
-        yield tokens[0]
-    for start in range(1, len(tokens), _BATCH):
-        yield "".join(tokens[start : start + _BATCH])
-        await asyncio.sleep(0)  # A long answer must not keep the loop from the others.
+async def _at_once(tokens: Sequence[str]) -> AsyncGenerator[tuple[str, bool], None]:
+    for start in range(0, len(tokens), _BATCH):
+        is_last = start + _BATCH >= len(tokens)
+        yield "".join(tokens[start : start + _BATCH]), is_last
+        if not is_last:
+            await asyncio.sleep(0)  # A long answer must not keep the loop from the others.
 
 
 def _count(messages: Sequence[Message]) -> int:

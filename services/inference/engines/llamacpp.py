@@ -100,13 +100,17 @@ class LlamacppEngine:
         outbox = Outbox()
         completion = Completion(outbox, is_bound=request.schema is not None)
         loop = asyncio.get_running_loop()
+        running = self._threads.submit(completion.run, loaded.server, body)
         # The slot is free when the thread is, which may be after the generator is closed.
-        self._threads.submit(completion.run, loaded.server, body).add_done_callback(
-            lambda _: loop.call_soon_threadsafe(self._slots.release)
-        )
+        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
         async with aclosing(outbox.pieces(pace)) as pieces:
             async for piece in pieces:
-                yield replace(piece, queue_ms=queue_ms) if isinstance(piece, Finished) else piece
+                if isinstance(piece, Finished):
+                    # Who hears of the end may ask again at once: the slot has to be free.
+                    await asyncio.wait((asyncio.wrap_future(running),))
+                    yield replace(piece, queue_ms=queue_ms)
+                else:
+                    yield piece
 
     async def count_tokens(self, model: str, messages: Sequence[Message]) -> int:
         """As the port says, by the model's own template."""

@@ -7,6 +7,7 @@ first piece, for one after a pause, and for the end; between two pieces it sleep
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import timedelta
 
 from services.chassis.errors import ServiceError
@@ -44,14 +45,17 @@ class Outbox:
             ServiceError: the outcome, if it is one.
         """
         try:
-            while self._outcome is None or self._texts:
+            while True:
                 await self._until_text()
-                if text := self._take():
+                outcome, text = self._outcome, self._take()
+                if isinstance(outcome, Finished):
+                    yield replace(outcome, text=text)
+                    return
+                if text:
                     yield text
-                    await self._until_end(pace.total_seconds())
-            if isinstance(self._outcome, ServiceError):
-                raise self._outcome
-            yield self._outcome
+                if outcome is not None:
+                    raise outcome
+                await self._until_end(pace.total_seconds())
         finally:
             self.is_closed = True
 

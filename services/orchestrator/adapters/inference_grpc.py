@@ -5,6 +5,7 @@ from contextlib import aclosing
 from datetime import timedelta
 
 import grpc
+from google.protobuf.struct_pb2 import Struct
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 from runplane.type.v1 import content_pb2, usage_pb2
@@ -17,6 +18,7 @@ from services.orchestrator.domain.events import Message, Sampling, Turn
 from services.orchestrator.ports import Generation, Model, Piece
 
 _PAGE = 1000
+_KEPT = 64
 
 
 class GrpcModels:
@@ -26,6 +28,7 @@ class GrpcModels:
         self._stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(channel)
         self._timeout = timeout.total_seconds()
         self._known = Cached(self._fetch, ttl)
+        self._structs: dict[int, tuple[Mapping[str, object], Struct]] = {}
 
     async def resolve(self, name: str) -> Model:
         """The model of this name; empty means the default."""
@@ -52,10 +55,31 @@ class GrpcModels:
         self, generation: Generation, *, timeout: float
     ) -> AsyncGenerator[Piece, None]:
         """One turn; closing the generator closes the call, which stops the engine."""
-        call = streaming(self._stub.StreamGenerate, _request(generation), timeout=timeout)
+        request = self._request(generation)
+        call = streaming(self._stub.StreamGenerate, request, timeout=timeout)
         async with aclosing(call) as messages:
             async for message in messages:
                 yield _piece(message)
+
+    def _request(self, generation: Generation) -> pb.GenerateRequest:
+        request = pb.GenerateRequest(
+            model=generation.model,
+            messages=map(_message, generation.messages),
+            sampling=_sampling(generation.sampling, generation.max_tokens),
+        )
+        if generation.schema is not None:
+            request.response_schema.CopyFrom(self._struct(generation.schema))
+        return request
+
+    def _struct(self, schema: Mapping[str, object]) -> Struct:
+        """Steps with the same tools have the same schema: the object itself is the key."""
+        if (kept := self._structs.get(id(schema))) is not None and kept[0] is schema:
+            return kept[1]
+        if len(self._structs) >= _KEPT:
+            self._structs.clear()
+        struct = structs.from_dict(schema, Struct())
+        self._structs[id(schema)] = schema, struct
+        return struct
 
     async def _fetch(self) -> Mapping[str, Model]:
         request = pb.ListModelsRequest(page_size=_PAGE)
@@ -72,17 +96,6 @@ def _model(message: pb.Model) -> Model:
 
 def _message(message: Message) -> content_pb2.Message:
     return content_pb2.Message(role=message.role, content=message.content)
-
-
-def _request(generation: Generation) -> pb.GenerateRequest:
-    request = pb.GenerateRequest(
-        model=generation.model,
-        messages=map(_message, generation.messages),
-        sampling=_sampling(generation.sampling, generation.max_tokens),
-    )
-    if generation.schema is not None:
-        structs.from_dict(generation.schema, request.response_schema)
-    return request
 
 
 def _sampling(sampling: Sampling, max_tokens: int) -> usage_pb2.Sampling:

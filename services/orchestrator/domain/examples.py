@@ -18,7 +18,7 @@ _NUMBER: Final = re.compile(r"\d+")
 _PUNCTUATION: Final = re.compile(r"[^\w+*/%-]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Shown:
     """An exchange to show; `tool` is empty where the answer needs none."""
 
@@ -39,10 +39,15 @@ _TALK: Final = tuple(
 
 def nearest(query: str, tools: Sequence[Tool]) -> list[Shown]:
     """At most `SHOWN` examples, the one most like the query last."""
-    known = [*_TALK, *(Shown(tool.name, each) for tool in tools for each in tool.examples)]
     wanted = _trigrams(query)
-    known.sort(key=lambda each: _likeness(wanted, _example_trigrams(each.example.query)))
-    return known[-SHOWN:]
+    known = sorted(_known(tuple(tools)), key=lambda each: _likeness(wanted, each[1]))
+    return [shown for shown, _ in known[-SHOWN:]]
+
+
+@lru_cache(64)
+def _known(tools: tuple[Tool, ...]) -> list[tuple[Shown, frozenset[str]]]:
+    shown = [*_TALK, *(Shown(tool.name, each) for tool in tools for each in tool.examples)]
+    return [(each, _trigrams(each.example.query)) for each in shown]
 
 
 def _trigrams(text: str) -> frozenset[str]:
@@ -50,9 +55,6 @@ def _trigrams(text: str) -> frozenset[str]:
     plain = _NUMBER.sub("9", text[:_COMPARED_CHARACTERS].lower())
     plain = f" {_PUNCTUATION.sub(' ', plain)} "
     return frozenset(plain[start : start + 3] for start in range(len(plain) - 2))
-
-
-_example_trigrams = lru_cache(1024)(_trigrams)
 
 
 def _likeness(one: frozenset[str], other: frozenset[str]) -> float:

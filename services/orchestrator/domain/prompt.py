@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
@@ -28,7 +29,7 @@ def conversation(spec: Spec, tools: Sequence[Tool], steps: Sequence[Step]) -> li
     if not tools:
         start = [Message("system", _DIRECT)]
     else:
-        start = [Message("system", _WITH_TOOLS + "\n".join(map(_describe, tools)))]
+        start = [_instructions(tuple(tools))]
         start += chain.from_iterable(map(_exchange, nearest(spec.query, tools)))
     return [*start, *spec.history, Message("user", spec.query), *shown]
 
@@ -39,8 +40,18 @@ def _describe(tool: Tool) -> str:
     return f"- {tool.name}({', '.join(names)}): {tool.description}"
 
 
-def _exchange(shown: Shown) -> Iterable[Message]:
+@lru_cache(64)
+def _instructions(tools: tuple[Tool, ...]) -> Message:
+    return Message("system", _WITH_TOOLS + "\n".join(map(_describe, tools)))
+
+
+@lru_cache(1024)
+def _exchange(shown: Shown) -> Sequence[Message]:
     """A question and its answer, with the tool call and its result between them."""
+    return tuple(_exchanged(shown))
+
+
+def _exchanged(shown: Shown) -> Iterable[Message]:
     example = shown.example
     yield Message("user", example.query)
     if not shown.tool:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from services.orchestrator.domain.tool import Tool
@@ -61,24 +62,32 @@ class Plan:
         """The JSON Schema that binds the output; None leaves it free."""
         if not self.is_wrapped:
             return self.answer_schema
-        answer = self.answer_schema or {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": max(32, self.max_tokens * CHARACTERS_PER_TOKEN - THOUGHT_CHARACTERS),
-        }
-        answering = _object({"thought": _THOUGHT_SCHEMA, "answer": answer})
-        if not self.tools:
-            return answering
-        calls = {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": MAX_CALLS,
-            "items": {"anyOf": [_call(tool) for tool in self.tools]},
-        }
-        return {"anyOf": [_object({"thought": _THOUGHT_SCHEMA, "tool_calls": calls}), answering]}
+        if self.answer_schema is not None:
+            return _step(tuple(self.tools), self.answer_schema)
+        return _text_step(tuple(self.tools), self.max_tokens)
 
 
 _THOUGHT_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": THOUGHT_CHARACTERS}
+
+
+@lru_cache(64)
+def _text_step(tools: tuple[Tool, ...], max_tokens: int) -> Mapping[str, object]:
+    """The same object for the same step, so that what is made of it can be kept."""
+    longest = max(32, max_tokens * CHARACTERS_PER_TOKEN - THOUGHT_CHARACTERS)
+    return _step(tools, {"type": "string", "minLength": 1, "maxLength": longest})
+
+
+def _step(tools: tuple[Tool, ...], answer: Mapping[str, object]) -> Mapping[str, object]:
+    answering = _object({"thought": _THOUGHT_SCHEMA, "answer": answer})
+    if not tools:
+        return answering
+    calls = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MAX_CALLS,
+        "items": {"anyOf": [_call(tool) for tool in tools]},
+    }
+    return {"anyOf": [_object({"thought": _THOUGHT_SCHEMA, "tool_calls": calls}), answering]}
 
 
 def _object(properties: Mapping[str, object]) -> dict[str, object]:

@@ -13,9 +13,12 @@ class Example:
     output: object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Tool:
-    """What the model is told of a tool, and what the loop needs to call it."""
+    """What the model is told of a tool, and what the loop needs to call it.
+
+    Compared by identity: what is derived from a tool is kept as long as its catalogue entry.
+    """
 
     name: str
     version: str

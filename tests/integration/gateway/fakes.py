@@ -205,9 +205,9 @@ async def _serve(name: str, script: Script) -> AsyncIterator[Running]:
     }
     add, servicer, service = servicers[name]
     boundary = Boundary(domain=f"{name.replace('_', '-')}.runplane.dev", timeout=timedelta(60))
-    server = grpc.aio.server(interceptors=[boundary])
+    server = grpc.aio.server()
     health = Health([f"runplane.{name}.v1.{service}"])
-    add(servicer, server)
+    add(servicer, boundary.before(server))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

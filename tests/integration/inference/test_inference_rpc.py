@@ -67,19 +67,16 @@ async def test_a_turn_comes_whole_with_usage_metrics_and_metadata(client: Client
     assert abs((datetime.now(UTC) - ended).total_seconds()) < 60
 
 
-async def test_a_stream_is_the_first_token_then_the_rest_then_the_end(client: Client) -> None:
+async def test_text_that_is_there_at_once_comes_in_one_message_with_the_end(client: Client) -> None:
     messages = [message async for message in client.StreamGenerate(asking("one two three"))]
 
     assert [(each.type, each.sequence, each.text) for each in messages] == [
-        ("delta", 1, "one "),
-        ("delta", 2, "two three"),
-        ("complete", 3, ""),
+        ("complete", 1, "one two three"),
     ]
     assert len({message.id for message in messages}) == 1
     end = messages[-1]
     assert (end.finish_reason, end.usage.completion_tokens) == ("stop", 3)
     assert end.metadata.model == "echo"
-    assert not messages[0].HasField("finish_reason")
 
 
 async def test_tokens_at_a_distance_are_merged_and_none_is_lost() -> None:

@@ -24,7 +24,7 @@ def test_ids_and_version_travel_on_and_the_principal_is_the_edges() -> None:
     assert sent["x-request-id"] == "mine"
     assert sent["traceparent"].split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
     assert sent["runplane-version"] == "1.0"
-    assert sent["runplane-tenant"] == "default"
+    assert sent.get("runplane-tenant", "default") == "default"
     assert "runplane-roles" not in sent
     assert "x-runplane-subject" not in sent
 

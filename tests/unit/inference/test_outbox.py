@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -22,7 +23,7 @@ async def test_what_gathered_before_it_is_taken_comes_as_one_piece() -> None:
         outbox.put(text)
     outbox.end(END)
 
-    assert [piece async for piece in outbox.pieces(AT_ONCE)] == ["abc", END]
+    assert [piece async for piece in outbox.pieces(AT_ONCE)] == [replace(END, text="abc")]
 
 
 async def test_after_the_first_piece_all_waits_for_the_pace_but_the_end_does_not() -> None:
@@ -35,7 +36,7 @@ async def test_after_the_first_piece_all_waits_for_the_pace_but_the_end_does_not
         asyncio.get_running_loop().call_soon(outbox.end, END)
         rest = [piece async for piece in pieces]
 
-    assert (first, rest) == ("a", ["bcd", END])
+    assert (first, rest) == ("a", [replace(END, text="bcd")])
 
 
 async def test_text_alone_ends_a_pause_when_the_pace_has_passed() -> None:
@@ -63,7 +64,8 @@ async def test_nothing_is_lost_between_a_thread_and_the_loop() -> None:
         pieces = [piece async for piece in outbox.pieces(AT_ONCE)]
     thread.join()
 
-    assert "".join(piece for piece in pieces if isinstance(piece, str)) == "".join(texts)
+    said = [piece.text if isinstance(piece, Finished) else piece for piece in pieces]
+    assert "".join(said) == "".join(texts)
 
 
 async def test_a_failure_comes_after_the_text_before_it() -> None:
