@@ -24,7 +24,8 @@ from services.inference.domain.request import Message, Request, Sampling
 from services.inference.ports import Engine
 from services.inference.settings import Settings
 
-MAX_TOKENS: Final = 4
+# The model greets; where it ends its first sentence is enough.
+_STOP: Final = "!"
 _PACE: Final = timedelta(milliseconds=10)
 _TIMEOUT: Final = 30
 _WARM_UP: Final = 5
@@ -43,14 +44,14 @@ async def run(job: Job) -> Report:
     body: dict[str, JSON] = {
         "query": query,
         "tool_choice": "none",
-        "sampling": {"max_tokens": MAX_TOKENS},
+        "sampling": {"temperature": 0, "stop": [_STOP]},
     }
     raw = request(job.address, "/v1/agent/stream", body)
-    sampling = Sampling(max_tokens=MAX_TOKENS)
+    sampling = Sampling(temperature=0, stop=(_STOP,))
     direct = Request("", tuple(Message(role, said) for role, said in turns), sampling)
     asked = pb.GenerateRequest(
         messages=[content_pb2.Message(role=role, content=said) for role, said in turns],
-        sampling=usage_pb2.Sampling(max_tokens=MAX_TOKENS),
+        sampling=usage_pb2.Sampling(temperature=0, stop=[_STOP]),
     )
     async with grpc.aio.insecure_channel(job.target) as channel:
         stub = pb_grpc.InferenceServiceStub(channel)
@@ -97,6 +98,8 @@ async def _edge(connection: Connection, raw: bytes) -> float:
     answer = connection.begin(raw, (DELTA,))
     await answer.seen(1)
     await answer.complete()
+    if not answer.contains(b'"status":"completed"'):
+        raise EOFError(answer.content[-300:].decode(errors="replace"))
     return answer.at[0] - answer.began
 
 
