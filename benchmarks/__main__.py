@@ -19,7 +19,7 @@ OUT: Final = Path(__file__).parent / "out" / "bench.json"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure the rows that were asked for; 0 if every bar is met."""
+    """Measure the rows that were asked for; 1 if one of them could not be."""
     options = _parser().parse_args(arguments)
     began = monotonic()
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     missed = [f"{each.row} {each.name}" for each in figures if each.is_met is False]
     for line in (*(f"MISSED: {each}" for each in missed), *(f"FAILED: {each}" for each in failed)):
         print(line)
-    return 1 if missed or failed else 0
+    return 1 if failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:

