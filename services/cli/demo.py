@@ -31,8 +31,8 @@ def demo(engine: str) -> None:
 
 async def _demo(folder: StateFolder, engine: str) -> None:
     edge = ("127.0.0.1", free("127.0.0.1", taken=set()))
-    options = Options(engine, None, "warning", "")
-    async with started(folder, options, edge, grace=timedelta(seconds=5)) as (plan, _):
+    options = Options(engine, None, "warning", grace=timedelta(seconds=5))
+    async with started(folder, options, edge) as (plan, _):
         for query in QUERIES:
             click.echo(f"\n$ runplane invoke {query!r}")
             await asyncio.to_thread(ask, plan.url, {"query": query}, as_json=False)

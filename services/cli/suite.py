@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,8 @@ class Options:
     engine: str
     model: Path | None
     log_level: str
-    page_token_key: str
+    page_token_key: str = ""
+    grace: timedelta = timedelta(seconds=20)
 
 
 def planned(host: str, port: int) -> Plan:
@@ -71,7 +73,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         Program(
             name,
             python(MODULES[name]),
-            shared | _listen(plan, name) | environment,
+            shared | _listen(plan, name) | _grace(name, options.grace) | environment,
             ("127.0.0.1", plan.admin[name]),
         )
         for name, environment in environments.items()
@@ -84,6 +86,13 @@ def _listen(plan: Plan, name: str) -> dict[str, str]:
         return {"GATEWAY_ADMIN": admin}
     prefix = name.upper()
     return {f"{prefix}_SERVER__LISTEN": plan.address(name), f"{prefix}_SERVER__ADMIN": admin}
+
+
+def _grace(name: str, whole: timedelta) -> dict[str, str]:
+    """The edge's clients get half of the time; what stands behind it has little left to end."""
+    if name == "gateway":
+        return {"GATEWAY_GRACE": f"{whole.total_seconds() * 0.5:.3f}"}
+    return {f"{name.upper()}_SERVER__GRACE": f"{whole.total_seconds() * 0.1:.3f}"}
 
 
 def _targets(plan: Plan, name: str, callees: tuple[str, ...]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
@@ -64,7 +64,7 @@ class Child:
     backoff: Backoff
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     process: asyncio.subprocess.Process | None = None
-    _is_stopping: bool = False
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _tail: list[str] = field(default_factory=list)
 
     async def keep(self) -> None:
@@ -74,10 +74,10 @@ class Child:
             StartFailed: it ended, or did not get ready in time, before it ever was ready.
         """
         crashes = 0
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             began = monotonic()
             code = await self._run()
-            if self._is_stopping:
+            if self._stopping.is_set():
                 return
             if not self.ready.is_set():
                 raise StartFailed(self._last_words(code))
@@ -87,11 +87,11 @@ class Child:
             delay = self.backoff.delay(crashes)
             when = f"in {delay:.1f} s" if delay else "at once"
             self.listener.say(self.program.name, f"crashed ({_why(code)}); restarting {when}")
-            await asyncio.sleep(delay)
+            await self._pause(delay)
 
     async def stop(self, grace: timedelta) -> None:
         """End it: SIGTERM, and SIGKILL when the grace period is over."""
-        self._is_stopping = True
+        self._stopping.set()
         process = self.process
         if process is None or process.returncode is not None:
             return
@@ -106,9 +106,15 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL, now."""
-        self._is_stopping = True
+        self._stopping.set()
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not when it is to stop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _run(self) -> int:
         self._tail.clear()
@@ -121,7 +127,7 @@ class Child:
             limit=MAX_LINE_BYTES,
             start_new_session=True,  # Ctrl-C is for `up`, which then stops its children in order.
         )
-        if self._is_stopping:
+        if self._stopping.is_set():
             process.kill()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read(process))
@@ -154,7 +160,10 @@ class Child:
             await asyncio.sleep(POLL_SECONDS)
         took = monotonic() - began
         self.listener.say(self.program.name, f"ready in {took:.1f} s")
-        self.ready.set()
+        if not self.ready.is_set():
+            self.ready.set()
+            for text in self._tail:  # Until now they might have been its last words.
+                self.listener.line(self.program.name, text)
 
     def _last_words(self, code: int) -> str:
         said = [line for line in self._tail if not line.startswith("{")]
@@ -187,7 +196,9 @@ def python(module: str) -> list[str]:
 
 @asynccontextmanager
 async def supervised(children: Sequence[Child], *, grace: timedelta) -> AsyncIterator[None]:
-    """Run all children; entered when all are ready. On leaving they stop, the last one first.
+    """Run all children; entered when all are ready.
+
+    On leaving they stop, the last one first, all within the grace period.
 
     Raises:
         StartFailed: in a group, when one of them cannot start.
@@ -200,5 +211,6 @@ async def supervised(children: Sequence[Child], *, grace: timedelta) -> AsyncIte
                 await child.ready.wait()
             yield
         finally:
+            end = monotonic() + grace.total_seconds()
             for child in reversed(children):
-                await child.stop(grace)
+                await child.stop(timedelta(seconds=max(0.0, end - monotonic())))

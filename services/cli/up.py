@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -67,21 +68,16 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     folder = StateFolder(state)
     with folder.held():
-        options = Options(engine, model, log_level, "")
-        asyncio.run(_up(folder, options, (host, port), timedelta(seconds=grace), verbose=verbose))
+        options = Options(engine, model, log_level, grace=timedelta(seconds=grace))
+        asyncio.run(_up(folder, options, (host, port), verbose=verbose))
 
 
 async def _up(
-    folder: StateFolder,
-    options: Options,
-    edge: tuple[str, int],
-    grace: timedelta,
-    *,
-    verbose: bool,
+    folder: StateFolder, options: Options, edge: tuple[str, int], *, verbose: bool
 ) -> None:
     began = monotonic()
     stopping = asyncio.Event()
-    async with started(folder, options, edge, grace=grace, verbose=verbose) as (plan, children):
+    async with started(folder, options, edge, verbose=verbose) as (plan, children):
         _on_signals(stopping, children)
         _welcome(plan, monotonic() - began)
         await stopping.wait()
@@ -94,7 +90,6 @@ async def started(
     options: Options,
     edge: tuple[str, int],
     *,
-    grace: timedelta,
     verbose: bool = False,
 ) -> AsyncIterator[tuple[Plan, Sequence[Child]]]:
     """A running suite; its children stop when the context is left.
@@ -109,15 +104,14 @@ async def started(
             f"runplane up --port {port + 10 if port < 65_000 else port - 10}"
         )
     plan = planned(host, port)
-    key = folder.key("page_token_key")
-    chosen = Options(options.engine, options.model, options.log_level, key)
+    chosen = replace(options, page_token_key=folder.key("page_token_key"))
     display = Display(list(MODULES), folder.logs, verbose=verbose)
     listener = Listener(display.line, display.say)
     children = [Child(each, listener, Backoff()) for each in programs(plan, chosen)]
     if options.engine == "llamacpp":
         display.say("inference", "loading the model …")
     try:
-        async with supervised(children, grace=grace):
+        async with supervised(children, grace=options.grace):
             folder.announce(_run(plan, children))
             yield plan, children
     except* StartFailed as failures:

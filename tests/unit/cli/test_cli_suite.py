@@ -1,0 +1,124 @@
+"""What a suite consists of."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.cli.ports import free
+from services.cli.suite import Options, Plan, planned, programs
+
+PLAN = Plan(
+    "127.0.0.1",
+    8080,
+    {"orchestrator": 1, "inference": 2, "tool_registry": 3},
+    {"orchestrator": 4, "inference": 5, "tool_registry": 6, "gateway": 7},
+)
+ECHO = Options("echo", None, "warning", "00ff", timedelta(seconds=10))
+
+
+def environment(name: str, options: Options = ECHO, plan: Plan = PLAN) -> dict[str, str]:
+    """What a program is told."""
+    return dict(next(each.environment for each in programs(plan, options) if each.name == name))
+
+
+def test_programs_come_in_the_order_of_their_needs() -> None:
+    names = [each.name for each in programs(PLAN, ECHO)]
+
+    assert names == ["inference", "tool_registry", "orchestrator", "gateway"]
+
+
+def test_each_program_runs_its_own_module_in_this_python() -> None:
+    modules = {each.name: each.command[-1] for each in programs(PLAN, ECHO)}
+
+    assert modules["gateway"] == "gateway"
+    assert modules["tool_registry"] == "services.tool_registry"
+    assert {each.command[0] for each in programs(PLAN, ECHO)} == {sys.executable}
+
+
+def test_each_program_is_asked_whether_it_is_ready_where_it_says_so() -> None:
+    for each in programs(PLAN, ECHO):
+        name = "GATEWAY_ADMIN" if each.name == "gateway" else f"{each.name.upper()}_SERVER__ADMIN"
+
+        assert each.environment[name] == f"127.0.0.1:{PLAN.admin[each.name]}"
+        assert each.admin == ("127.0.0.1", PLAN.admin[each.name])
+
+
+def test_callers_know_where_the_called_listen() -> None:
+    gateway, orchestrator = environment("gateway"), environment("orchestrator")
+
+    assert gateway["GATEWAY_ORCHESTRATOR__TARGET"] == "127.0.0.1:1"
+    assert orchestrator["ORCHESTRATOR_SERVER__LISTEN"] == "127.0.0.1:1"
+    assert orchestrator["ORCHESTRATOR_INFERENCE__TARGET"] == "127.0.0.1:2"
+    assert environment("inference")["INFERENCE_SERVER__LISTEN"] == "127.0.0.1:2"
+    assert orchestrator["ORCHESTRATOR_TOOL_REGISTRY__TARGET"] == "127.0.0.1:3"
+
+
+def test_all_share_a_key_and_a_log_level() -> None:
+    for each in programs(PLAN, ECHO):
+        assert each.environment["RUNPLANE_PAGE_TOKEN_KEY"] == ECHO.page_token_key
+        assert each.environment["RUNPLANE_LOG__LEVEL"] == "warning"
+
+
+def test_only_the_edge_leaves_the_machine() -> None:
+    wide = Plan("0.0.0.0", PLAN.edge, PLAN.grpc, PLAN.admin)  # noqa: S104
+    listening = [
+        value
+        for each in programs(wide, ECHO)
+        for name, value in each.environment.items()
+        if name.endswith(("LISTEN", "ADMIN"))
+    ]
+
+    assert [value for value in listening if not value.startswith("127.0.0.1:")] == ["0.0.0.0:8080"]
+
+
+def test_an_engine_and_its_model_are_told_to_inference_alone(tmp_path: Path) -> None:
+    options = Options("llamacpp", tmp_path / "a.gguf", "info")
+
+    assert environment("inference")["INFERENCE_ENGINE"] == "echo"
+    assert environment("inference", options)["INFERENCE_LLAMACPP__MODEL_PATH"] == str(
+        tmp_path / "a.gguf"
+    )
+    assert "INFERENCE_LLAMACPP__MODEL_PATH" not in environment("inference")
+    assert not any("MODEL" in name for name in environment("gateway", options))
+
+
+def test_the_graces_of_all_fit_into_that_of_the_suite() -> None:
+    graces = [
+        float(value)
+        for each in programs(PLAN, ECHO)
+        for name, value in each.environment.items()
+        if name.endswith("GRACE")
+    ]
+
+    assert len(graces) == 4
+    assert sum(graces) < 10
+
+
+def test_services_listen_next_to_the_edge_where_they_can() -> None:
+    edge = free("127.0.0.1", taken=set())
+    plan = planned("127.0.0.1", edge)
+
+    ports = [plan.edge, *plan.grpc.values(), *plan.admin.values()]
+    assert len(set(ports)) == 8
+    assert all(0 < port < 65_536 for port in ports)
+
+
+def test_a_suite_at_the_last_port_has_room_too() -> None:
+    plan = planned("127.0.0.1", 65_535)
+
+    assert all(0 < port < 65_535 for port in plan.grpc.values())
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),  # noqa: S104
+        ("::", "http://[::1]:8080"),
+        ("::1", "http://[::1]:8080"),
+    ],
+)
+def test_the_url_is_one_that_works_on_this_machine(host: str, url: str) -> None:
+    assert Plan(host, 8080, {}, {}).url == url
