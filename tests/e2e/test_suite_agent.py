@@ -169,7 +169,8 @@ def test_a_cancel_ends_the_task_and_its_stream(http: httpx.Client, query: str) -
 def test_a_cancel_needs_no_body_and_may_be_repeated(http: httpx.Client) -> None:
     request = {"query": "sleep:60000\nnever"}
     with http.stream("POST", "/v1/agent/stream", json=request) as reply:
-        task_id = next(read(reply.iter_lines())).said["task_id"]
+        events = read(reply.iter_lines())  # As long as it lives, the stream is open.
+        task_id = next(events).said["task_id"]
         replies = [http.post(f"/v1/tasks/{task_id}:cancel") for _ in range(2)]
 
     assert [each.json()["state"] for each in replies] == ["TASK_STATE_CANCELED"] * 2
