@@ -90,6 +90,7 @@ class Exchange:
             raise DeadlineExceeded(
                 "BODY_TIMEOUT",
                 f"the body did not arrive within {timeout.total_seconds():g} s",
+                field="body",
                 suggested_fix="send the body with the request",
             ) from None
 
@@ -171,6 +172,7 @@ def _too_large(max_bytes: int) -> InvalidArgument:
     return InvalidArgument(
         "BODY_TOO_LARGE",
         f"the body is larger than {max_bytes} bytes",
+        field="body",
         max_body_bytes=str(max_bytes),
         suggested_fix="send less",
     )

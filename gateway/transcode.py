@@ -90,7 +90,10 @@ class Transcoder:
         """Refuse what must not reach the codec."""
         if not body:
             raise InvalidArgument(
-                "JSON_INVALID", "the body is empty", suggested_fix="send a JSON object"
+                "JSON_INVALID",
+                "the body is empty",
+                field="body",
+                suggested_fix="send a JSON object",
             )
         if nesting.is_too_deep(body):
             raise _too_deep()
@@ -136,6 +139,7 @@ def _loaded(body: bytes) -> JSON:
         raise InvalidArgument(
             "JSON_INVALID",
             "the body is not UTF-8 text or has a number that JSON does not have",
+            field="body",
             suggested_fix="send JSON in UTF-8",
         ) from None
     return value
@@ -162,6 +166,7 @@ def _syntax(refused: SyntaxRefused, text: bytes) -> InvalidArgument:
         f"the body is not JSON: {fault} (line {refused.line}, column {refused.column})",
         line=str(refused.line),
         column=str(refused.column),
+        field="body",
         suggested_fix=fix,
     )
 
@@ -170,6 +175,7 @@ def _too_deep() -> InvalidArgument:
     return InvalidArgument(
         "JSON_INVALID",
         "the body is nested too deeply",
+        field="body",
         suggested_fix="nest objects and lists at most 45 levels deep",
     )
 

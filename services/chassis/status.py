@@ -91,8 +91,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.ServiceError:
     kind = KINDS.get(status.code, errors.Unavailable)
     info, violations, retry_after = _unpack(status.details)
     if info is None:
-        reason = _BARE.get(status.code, "PEER_FAILED")
-        return kind(reason, f"a service this one needs failed: {status.message[:200]}")
+        # What grpc itself says names addresses, which are not the caller's to see.
+        reason, name = _BARE.get(status.code, "PEER_FAILED"), code_pb2.Code.Name(status.code)
+        return kind(reason, f"a service that this one needs did not answer ({name})")
     result = kind(info.reason, status.message)
     result.metadata = dict(info.metadata)
     result.domain = info.domain

@@ -79,15 +79,19 @@ def _events(url: str, body: dict[str, object]) -> Iterator[str]:
     import httpx  # noqa: PLC0415 - takes 0.1 s, which `runplane up` need not pay
 
     limits = httpx.Timeout(10, read=None)
+    is_connected = False
     try:
         with httpx.stream("POST", f"{url}{STREAM}", json=body, timeout=limits) as response:
             if response.status_code != 200:
                 _refused(_error(response.read()))
+            is_connected = True
             for line in response.iter_lines():
                 if line.startswith("data:"):
                     yield line[5:].lstrip()
     except httpx.TransportError as error:
-        click.echo(f"no suite answers at {url} ({error}); start one with: runplane up", err=True)
+        broken = f"the connection to {url} broke ({error}); the task may have been canceled"
+        nobody = f"no suite answers at {url} ({error}); start one with: runplane up"
+        click.echo(broken if is_connected else nobody, err=True)
         sys.exit(NOT_CONNECTED)
 
 

@@ -133,7 +133,7 @@ def _metadata(end: Complete, trace_id: str) -> pb.GenerationMetadata:
     metadata = pb.GenerationMetadata(
         model=end.model.name, model_version=end.model.version, trace_id=trace_id
     )
-    metadata.timestamp.FromDatetime(end.time)
+    structs.set_time(metadata.timestamp, end.time)
     return metadata
 
 

@@ -106,9 +106,9 @@ def task(found: Task) -> pb.Task:
         structs.from_value(found.output, message.output)
     if found.failure is not None:
         message.error.CopyFrom(error(found.failure))
-    message.create_time.FromDatetime(found.create_time)
-    message.update_time.FromDatetime(found.update_time)
-    message.deadline.FromDatetime(found.spec.deadline)
+    structs.set_time(message.create_time, found.create_time)
+    structs.set_time(message.update_time, found.update_time)
+    structs.set_time(message.deadline, found.spec.deadline)
     return message
 
 
@@ -165,6 +165,7 @@ def error(failure: ev.Failure) -> pb.TaskError:
         error_code=failure.reason,
         message=failure.message,
         suggested_fix=failure.suggested_fix,
+        retry_after_ms=failure.retry_after_ms,
     )
 
 

@@ -95,4 +95,7 @@ def _error(failure: Failure, task_id: str) -> ServiceError:
     metadata = {"task_id": task_id}
     if failure.suggested_fix:
         metadata["suggested_fix"] = failure.suggested_fix
-    return kind(failure.reason, failure.message, **metadata)
+    error = kind(failure.reason, failure.message, **metadata)
+    if failure.retry_after_ms is not None:
+        error.after(timedelta(milliseconds=failure.retry_after_ms))
+    return error

@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 
 import httpx
 
-from services.chassis.errors import Unavailable
+from services.chassis.errors import FailedPrecondition, Unavailable
 from services.inference.domain.generation import Finished
 from services.inference.domain.model import Model
 from services.inference.domain.request import JSON, Message, Request
@@ -151,7 +151,14 @@ class _Loaded:
 
 
 def _load(file: ModelFile, sizes: Sizes, key: str) -> Server:
-    xllamacpp = import_module("xllamacpp")  # Here, so that other engines need no wheel.
+    try:
+        xllamacpp = import_module("xllamacpp")  # Here, so that other engines need no wheel.
+    except ImportError as error:
+        raise FailedPrecondition(
+            "ENGINE_NOT_INSTALLED",
+            f"llama.cpp's wheel xllamacpp does not load ({error}): install one for this machine, "
+            "or start with --engine echo (INFERENCE_ENGINE=echo)",
+        ) from None
     params = xllamacpp.CommonParams()
     params.model.path = str(file.path)
     params.n_parallel = sizes.slots

@@ -37,7 +37,7 @@ def encode(event: ev.Event, task: Task) -> NewEvent:
     """One event, and the task as it stands after it."""
     name, kind = NAMES[type(event)]
     message = pb.TaskEvent(type=kind, task_id=task.spec.task_id, sequence=task.sequence)
-    message.time.FromDatetime(event.time)
+    structs.set_time(message.time, event.time)
     if isinstance(event, ev.StepEvent):
         message.step_id = f"step_{event.step}"
         message.attempt = event.attempt
@@ -62,7 +62,7 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.watch = f"/v1/tasks/{spec.task_id}:watch"
     message.request.MergeFromString(spec.request)
     message.owner = spec.owner
-    message.deadline.FromDatetime(spec.deadline)
+    structs.set_time(message.deadline, spec.deadline)
     message.metadata.CopyFrom(mapping.metadata(spec))
 
 
@@ -173,7 +173,11 @@ def _read_turn(message: pb.TaskEvent) -> ev.Turn:
 
 def _read_error(message: pb.TaskError) -> ev.Failure:
     return ev.Failure(
-        message.grpc_status, message.error_code, message.message, message.suggested_fix
+        message.grpc_status,
+        message.error_code,
+        message.message,
+        message.suggested_fix,
+        message.retry_after_ms if message.HasField("retry_after_ms") else None,
     )
 
 

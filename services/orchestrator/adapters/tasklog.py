@@ -67,7 +67,11 @@ class EventStoreTaskLog:
         page = await self._store.read(tenant, task_id, after=after, limit=_PAGE)
         if not page and not await self._store.read(tenant, task_id, limit=1):
             raise NotFound(
-                "TASK_NOT_FOUND", f"there is no task {task_id[:64]}", task_id=task_id[:64]
+                "TASK_NOT_FOUND",
+                f"there is no task {task_id[:64]}",
+                field="task_id",
+                task_id=task_id[:64],
+                suggested_fix="use the task_id that task_start or an answer gave",
             )
         return page
 

@@ -14,6 +14,7 @@ class Failure:
     reason: str
     message: str
     suggested_fix: str = ""
+    retry_after_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

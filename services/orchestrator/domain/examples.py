@@ -59,4 +59,5 @@ def _trigrams(text: str) -> frozenset[str]:
 
 def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
     """From 0 to 1 (Jaccard)."""
-    return len(one & other) / max(1, len(one | other))
+    both = len(one & other)
+    return both / max(1, len(one) + len(other) - both)

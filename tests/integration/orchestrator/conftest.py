@@ -12,6 +12,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
 from services.chassis.settings import ClientSettings, ServerSettings, SharedSettings
 from services.inference.app import running as inference_running
+from services.inference.settings import EchoSettings
 from services.inference.settings import Settings as InferenceSettings
 from services.orchestrator.app import running
 from services.orchestrator.settings import Settings, TaskSettings
@@ -38,12 +39,17 @@ class Suite:
 
 @asynccontextmanager
 async def started(
-    tasks: TaskSettings | None = None, inference_target: str | None = None
+    tasks: TaskSettings | None = None,
+    inference_target: str | None = None,
+    echo: EchoSettings | None = None,
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process."""
     async with AsyncExitStack() as stack:
         inference = await stack.enter_async_context(
-            inference_running(InferenceSettings(engine="echo", server=LOOPBACK), SHARED)
+            inference_running(
+                InferenceSettings(engine="echo", server=LOOPBACK, echo=echo or EchoSettings()),
+                SHARED,
+            )
         )
         registry = await stack.enter_async_context(
             tool_registry_running(ToolRegistrySettings(server=LOOPBACK), SHARED)

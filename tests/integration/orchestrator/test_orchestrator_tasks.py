@@ -13,6 +13,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.type.v1.content_pb2 import Message
 from runplane.type.v1.usage_pb2 import Sampling
 
+from services.inference.settings import EchoSettings
 from services.orchestrator.settings import TaskSettings
 from tests.integration.orchestrator.conftest import Suite, started
 
@@ -381,6 +382,20 @@ async def test_beyond_the_bound_tasks_are_refused_with_a_delay() -> None:
         assert status is not None
         assert any(each.Is(RetryInfo.DESCRIPTOR) for each in status.details)
         assert canceled.status == "canceled"
+
+
+async def test_an_engine_without_room_says_when_to_come_back() -> None:
+    async with started(echo=EchoSettings(slots=1, queue=0)) as suite:
+        busy = suite.stub.StreamInvoke(pb.InvokeRequest(query="sleep:60000"), timeout=10)
+        await busy.read()
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await suite.stub.Invoke(pb.InvokeRequest(query="x"), timeout=10)
+
+    status = rpc_status.from_call(caught.value)
+    assert status is not None
+    assert error_info(caught.value).reason == "ENGINE_OVERLOADED"
+    assert any(each.Is(RetryInfo.DESCRIPTOR) for each in status.details)
 
 
 async def test_a_queued_task_runs_when_there_is_room() -> None:

@@ -36,7 +36,7 @@ SPEC = ev.Spec(
     request=REQUEST.SerializeToString(),
 )
 TURN = ev.Turn(10, 5, 2, 12.5, 3.25)
-FAILURE = ev.Failure("UNAVAILABLE", "ENGINE_FAILED", "gone", "wait")
+FAILURE = ev.Failure("UNAVAILABLE", "ENGINE_FAILED", "gone", "wait", 250.0)
 HISTORY = [
     ev.Queued(NOW, SPEC),
     ev.Claimed(NOW),

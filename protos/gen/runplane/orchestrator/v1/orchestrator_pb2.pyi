@@ -655,6 +655,7 @@ class TaskError(_message.Message):
     ERROR_CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     SUGGESTED_FIX_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
     grpc_status: _builtins.str
     """The canonical code, such as `INVALID_ARGUMENT`."""
     error_code: _builtins.str
@@ -663,6 +664,8 @@ class TaskError(_message.Message):
     """What happened and what to do."""
     suggested_fix: _builtins.str
     """What to change. May be empty."""
+    retry_after_ms: _builtins.float
+    """When the same may go better, in milliseconds from then."""
     def __init__(
         self,
         *,
@@ -670,12 +673,15 @@ class TaskError(_message.Message):
         error_code: _builtins.str = ...,
         message: _builtins.str = ...,
         suggested_fix: _builtins.str = ...,
+        retry_after_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_code", b"error_code", "grpc_status", b"grpc_status", "message", b"message", "suggested_fix", b"suggested_fix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms", "error_code", b"error_code", "grpc_status", b"grpc_status", "message", b"message", "retry_after_ms", b"retry_after_ms", "suggested_fix", b"suggested_fix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__retry_after_ms: _TypeAlias = _typing.Literal["retry_after_ms"]  # noqa: Y015
+    _WhichOneofArgType__retry_after_ms: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after_ms) -> _WhichOneofReturnType__retry_after_ms | None: ...
 
 Global___TaskError: _TypeAlias = TaskError  # noqa: Y015
 
