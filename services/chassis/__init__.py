@@ -4,6 +4,4 @@ import os
 
 # Before anything imports grpc: its own polling threads cost a fifth of an edge request and a
 # twentieth of an invoke (docs/decisions/0005). Whoever sets the variable keeps what they set.
-os.environ.setdefault(
-    "GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener,-event_engine_dns"
-)
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")

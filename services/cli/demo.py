@@ -14,7 +14,7 @@ from services.cli.state import StateFolder
 from services.cli.suite import Options
 from services.cli.up import started
 
-QUERIES: Final = ("What is 12*7?", "How many miles is 5 kilometers?", "Who wrote Hamlet?")
+QUERIES: Final = ("What is 12*7?", "Convert 100 fahrenheit to celsius.", "Who wrote Hamlet?")
 
 
 @click.command()

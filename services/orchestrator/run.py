@@ -247,9 +247,10 @@ class Run:
     def _generation(self, plan: Plan) -> Generation:
         shown = tuple(self._equipment.tools.values())
         messages = conversation(self.spec, shown, self.current.steps)
-        return Generation(
-            self.spec.model, messages, self.spec.sampling, plan.max_tokens, plan.schema()
-        )
+        sampling = self.spec.sampling
+        if shown and sampling.temperature is None:  # Which tool to take is no matter of chance.
+            sampling = replace(sampling, temperature=0.0)
+        return Generation(self.spec.model, messages, sampling, plan.max_tokens, plan.schema())
 
     def _conversing(self, plan: Plan, number: int, attempt: int) -> Conversing:
         async def deliver(text: str) -> None:
