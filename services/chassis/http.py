@@ -75,9 +75,10 @@ async def serving_http(
         h11_max_incomplete_event_size=64 * 1024,
     )
     server = _Server(config)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve(sockets=[sock]))
-        try:
-            yield address_of(sock)
-        finally:
-            server.should_exit = True
+    with sock:  # Also when the server never came to close it.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve(sockets=[sock]))
+            try:
+                yield address_of(sock)
+            finally:
+                server.should_exit = True

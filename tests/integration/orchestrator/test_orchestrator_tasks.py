@@ -365,11 +365,11 @@ async def test_a_prompt_over_the_window_is_refused_with_the_limit_and_the_size()
 
 async def test_beyond_the_bound_tasks_are_refused_with_a_delay() -> None:
     async with started(TaskSettings(max_running=1, max_queued=1)) as suite:
-        calls = [
-            suite.stub.StreamInvoke(pb.InvokeRequest(query="sleep:60000"), timeout=10)
-            for _ in range(2)
-        ]
-        starts = [await call.read() for call in calls]
+        starts = []
+        calls = []  # Kept: a call that is forgotten is cancelled.
+        for _ in range(2):
+            calls.append(suite.stub.StreamInvoke(pb.InvokeRequest(query="sleep:60000"), timeout=10))
+            starts.append(await calls[-1].read())
 
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await suite.stub.Invoke(pb.InvokeRequest(query="x"), timeout=5)
