@@ -10,7 +10,7 @@ from services.chassis import ids
 from services.chassis.errors import InvalidArgument, NotFound, Violation, invalid
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
-from services.orchestrator.domain.prompt import conversation
+from services.orchestrator.domain.prompt import conversation, most_bytes
 from services.orchestrator.domain.task import Task, check_cancel
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.ports import Model
@@ -158,9 +158,10 @@ class Tasks:
     async def _check_fits(self, spec: ev.Spec, equipment: Equipment) -> None:
         """A token is at least a byte, so that a short prompt need not be counted."""
         window = equipment.model.context_tokens - LEAST_OUTPUT_TOKENS
-        messages = conversation(spec, tuple(equipment.tools.values()), ())
-        if sum(len(message.content.encode()) + 16 for message in messages) <= window:
+        tools = tuple(equipment.tools.values())
+        if most_bytes(spec, tools) <= window:
             return
+        messages = conversation(spec, tools, ())
         prompt = await self._world.models.count_tokens(spec.model, messages)
         if prompt > window:
             raise InvalidArgument(

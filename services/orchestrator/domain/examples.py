@@ -40,8 +40,13 @@ _TALK: Final = tuple(
 def nearest(query: str, tools: Sequence[Tool]) -> list[Shown]:
     """At most `SHOWN` examples, the one most like the query last."""
     wanted = _trigrams(query)
-    known = sorted(_known(tuple(tools)), key=lambda each: _likeness(wanted, each[1]))
-    return [shown for shown, _ in known[-SHOWN:]]
+    likest = sorted(_known(tuple(tools)), key=lambda each: _likeness(wanted, each[1]))
+    return [shown for shown, _ in likest[-SHOWN:]]
+
+
+def known(tools: tuple[Tool, ...]) -> list[Shown]:
+    """All that may be shown."""
+    return [shown for shown, _ in _known(tools)]
 
 
 @lru_cache(64)

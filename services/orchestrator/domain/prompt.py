@@ -7,11 +7,12 @@ from itertools import chain
 from typing import Final
 
 from services.orchestrator.domain.events import Message, Spec
-from services.orchestrator.domain.examples import Shown, nearest
+from services.orchestrator.domain.examples import SHOWN, Shown, known, nearest
 from services.orchestrator.domain.task import Call, Step
 from services.orchestrator.domain.tool import Tool
 
 EXCERPT_CHARACTERS: Final = 4000
+MARGIN_BYTES: Final = 16  # For what a template puts around a message.
 
 _DIRECT: Final = "You are a helpful agent. Answer the user briefly and truthfully."
 _WITH_TOOLS: Final = """\
@@ -32,6 +33,25 @@ def conversation(spec: Spec, tools: Sequence[Tool], steps: Sequence[Step]) -> li
         start = [_instructions(tuple(tools))]
         start += chain.from_iterable(map(_exchange, nearest(spec.query, tools)))
     return [*start, *spec.history, Message("user", spec.query), *shown]
+
+
+def most_bytes(spec: Spec, tools: Sequence[Tool]) -> int:
+    """No first turn's prompt is longer than this, a margin for each message included."""
+    said = (spec.query, *(message.content for message in spec.history))
+    return _most_fixed_bytes(tuple(tools)) + sum(4 * len(text) + MARGIN_BYTES for text in said)
+
+
+@lru_cache(64)
+def _most_fixed_bytes(tools: tuple[Tool, ...]) -> int:
+    """Instructions, and the longest examples that may be shown."""
+    if not tools:
+        return _bytes([Message("system", _DIRECT)])
+    lengths = sorted(_bytes(_exchange(shown)) for shown in known(tools))
+    return _bytes([_instructions(tools)]) + sum(lengths[-SHOWN:])
+
+
+def _bytes(messages: Iterable[Message]) -> int:
+    return sum(len(message.content.encode()) + MARGIN_BYTES for message in messages)
 
 
 def _describe(tool: Tool) -> str:

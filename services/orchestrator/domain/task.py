@@ -4,7 +4,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from services.chassis.errors import FailedPrecondition
 from services.orchestrator.domain import events as ev
@@ -91,6 +91,10 @@ class Task:
         return self.state in CLOSED
 
 
+Changes = dict[str, Any]
+"""Fields of a task and what they become."""
+
+
 def evolve(task: Task | None, event: ev.Event) -> Task:
     """Apply one event. Raises `KeyError` if it cannot happen now: the history is corrupt."""
     state = NEXT[task.state if task else None, type(event)]
@@ -98,9 +102,8 @@ def evolve(task: Task | None, event: ev.Event) -> Task:
         return Task(event.spec, state, 1, event.time, event.time)
     if task is None:
         raise KeyError(type(event))
-    moved = replace(task, state=state, sequence=task.sequence + 1, update_time=event.time)
-    apply = _APPLY.get(type(event))
-    return apply(moved, event) if apply else moved
+    changes = _CHANGES[type(event)](task, event) if type(event) in _CHANGES else {}
+    return replace(task, state=state, sequence=task.sequence + 1, update_time=event.time, **changes)
 
 
 def replay(history: Sequence[ev.Event]) -> Task:
@@ -129,51 +132,52 @@ def check_cancel(task: Task) -> bool:
     return task.state is not State.CANCELED
 
 
-def _thought(task: Task, event: ev.ThoughtAdded) -> Task:
-    return _with_step(task, event.step, thought=event.reasoning)
+def _thought(task: Task, event: ev.ThoughtAdded) -> Changes:
+    return {"steps": _with_step(task, event.step, thought=event.reasoning)}
 
 
-def _text(task: Task, event: ev.TextAdded) -> Task:
-    return replace(task, text=task.text + event.text)
+def _text(task: Task, event: ev.TextAdded) -> Changes:
+    return {"text": task.text + event.text}
 
 
-def _called(task: Task, event: ev.ToolCalled) -> Task:
+def _called(task: Task, event: ev.ToolCalled) -> Changes:
     call = Call(event.call_id, event.tool, event.input)
     calls = (*task.steps[event.step - 1].calls, call) if len(task.steps) >= event.step else (call,)
-    began = task.tools_began or event.time
-    return _with_turn(
-        _with_step(replace(task, tools_began=began), event.step, calls=calls), event.turn
-    )
+    return {
+        "steps": _with_step(task, event.step, calls=calls),
+        "tools_began": task.tools_began or event.time,
+        **_with_turn(task, event.turn),
+    }
 
 
-def _returned(task: Task, event: ev.ToolReturned) -> Task:
+def _returned(task: Task, event: ev.ToolReturned) -> Changes:
     calls = tuple(
         replace(call, output=event.output, failure=event.failure, latency_ms=event.latency_ms)
         if call.call_id == event.call_id
         else call
         for call in task.steps[event.step - 1].calls
     )
-    task = _with_step(task, event.step, calls=calls)
+    steps = _with_step(task, event.step, calls=calls)
     if any(call.latency_ms is None for call in calls) or task.tools_began is None:
-        return task
+        return {"steps": steps}
     spent = (event.time - task.tools_began).total_seconds() * 1000
-    return replace(task, tools_began=None, tool_ms=task.tool_ms + spent)
+    return {"steps": steps, "tools_began": None, "tool_ms": task.tool_ms + spent}
 
 
-def _answered(task: Task, event: ev.Answered) -> Task:
-    return _with_turn(replace(task, text=event.answer, output=event.output), event.turn)
+def _answered(task: Task, event: ev.Answered) -> Changes:
+    return {"text": event.answer, "output": event.output, **_with_turn(task, event.turn)}
 
 
-def _abandoned(task: Task, event: ev.StepAbandoned) -> Task:
-    return _with_turn(replace(task, text="", steps=task.steps[: event.step - 1]), event.turn)
+def _abandoned(task: Task, event: ev.StepAbandoned) -> Changes:
+    return {"text": "", "steps": task.steps[: event.step - 1], **_with_turn(task, event.turn)}
 
 
-def _warned(task: Task, event: ev.Warned) -> Task:
-    return replace(task, warnings=(*task.warnings, event))
+def _warned(task: Task, event: ev.Warned) -> Changes:
+    return {"warnings": (*task.warnings, event)}
 
 
-def _failed(task: Task, event: ev.Failed) -> Task:
-    return replace(task, failure=event.failure)
+def _failed(task: Task, event: ev.Failed) -> Changes:
+    return {"failure": event.failure}
 
 
 def _with_step(
@@ -182,26 +186,25 @@ def _with_step(
     *,
     thought: str | None = None,
     calls: tuple[Call, ...] | None = None,
-) -> Task:
+) -> tuple[Step, ...]:
     steps = task.steps if len(task.steps) >= number else (*task.steps, Step())
     step = steps[number - 1]
     new = Step(step.thought if thought is None else thought, step.calls if calls is None else calls)
-    return replace(task, steps=(*steps[: number - 1], new))
+    return (*steps[: number - 1], new)
 
 
-def _with_turn(task: Task, turn: ev.Turn | None) -> Task:
+def _with_turn(task: Task, turn: ev.Turn | None) -> Changes:
     if turn is None:
-        return task
+        return {}
     first = task.time_to_first_token_ms
-    return replace(
-        task,
-        tokens=task.tokens + turn.tokens,
-        thought_ms=task.thought_ms + turn.duration_ms,
-        time_to_first_token_ms=turn.time_to_first_token_ms if first is None else first,
-    )
+    return {
+        "tokens": task.tokens + turn.tokens,
+        "thought_ms": task.thought_ms + turn.duration_ms,
+        "time_to_first_token_ms": turn.time_to_first_token_ms if first is None else first,
+    }
 
 
-_APPLY: Final[dict[type[ev.Event], Callable[..., Task]]] = {
+_CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.ThoughtAdded: _thought,
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
