@@ -3,15 +3,15 @@
 from contextlib import AbstractAsyncContextManager
 
 from gateway.app import running
-from gateway.settings import ProcessSettings, Settings
+from gateway.settings import Settings
 from services.chassis.process import serve
 from services.chassis.server import Running
-from services.chassis.settings import LogSettings
+from services.chassis.settings import ProcessSettings
 
 
-def load() -> tuple[LogSettings, AbstractAsyncContextManager[Running]]:
+def load() -> tuple[ProcessSettings, AbstractAsyncContextManager[Running]]:
     """Read the settings."""
-    return ProcessSettings().log, running(Settings())
+    return ProcessSettings(), running(Settings())
 
 
 if __name__ == "__main__":

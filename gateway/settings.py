@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.chassis.settings import ClientSettings, Duration, LogSettings
+from services.chassis.settings import ClientSettings, Duration
 
 
 class DeadlineSettings(BaseModel, frozen=True):
@@ -42,13 +42,3 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     heartbeat: Duration = timedelta(seconds=15)  # Of server-sent events on an idle stream.
     grace: Duration = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
-
-
-class ProcessSettings(BaseSettings):
-    """What the edge's process takes from the suite's `RUNPLANE_…` variables."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="RUNPLANE_", env_nested_delimiter="__", frozen=True
-    )
-
-    log: LogSettings = LogSettings()

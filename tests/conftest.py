@@ -1,5 +1,6 @@
 """What every test may use. Nothing here knows a service."""
 
+import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,10 @@ ROOT = Path(__file__).parent.parent
 for folder in (ROOT, ROOT / "protos" / "gen"):  # As the editable install has it.
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+# A shell starts what runs in its background with Ctrl-C ignored, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class FakeClock:

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsError
 from services.chassis.errors import ServiceError
 from services.chassis.logs import logging_to_stderr
 from services.chassis.server import Running
-from services.chassis.settings import LogSettings
+from services.chassis.settings import ProcessSettings
 
 log = logging.getLogger(__name__)
 
@@ -34,21 +34,22 @@ _MESSAGES: Final = {
 
 
 def serve(
-    name: str, load: Callable[[], tuple[LogSettings, AbstractAsyncContextManager[Running]]]
+    name: str, load: Callable[[], tuple[ProcessSettings, AbstractAsyncContextManager[Running]]]
 ) -> None:
     """Run until SIGTERM or SIGINT, then stop within the grace period.
 
     `load` reads the settings. A setting that is wrong is one line and exit code 2; a start that
     fails is one line and exit code 1.
     """
-    _run_in_batches()  # Threads inherit it, so before there are any.
     try:
-        logs, running = load()
+        process, running = load()
     except ValidationError as error:
         _quit(BAD_SETTINGS, name, "; ".join(_faults(error)))
     except SettingsError as error:
         _quit(BAD_SETTINGS, name, _unreadable(error))
-    with logging_to_stderr(name, logs.level):
+    if process.scheduling == "batch":
+        _run_in_batches()  # Threads inherit it, so before there are any.
+    with logging_to_stderr(name, process.log.level):
         try:
             uvloop.run(_until_signal(running))
         except (ServiceError, OSError, ExceptionGroup) as error:

@@ -49,7 +49,18 @@ class LogSettings(BaseModel, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class SharedSettings(BaseSettings):
+class ProcessSettings(BaseSettings):
+    """`RUNPLANE_…`: how every process of a suite runs, the edge's included."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNPLANE_", env_nested_delimiter="__", frozen=True
+    )
+
+    log: LogSettings = LogSettings()
+    scheduling: Literal["batch", "normal"] = "batch"  # `normal` beside an embedded model.
+
+
+class SharedSettings(ProcessSettings):
     """`RUNPLANE_…`: the same for every service of a suite."""
 
     model_config = SettingsConfigDict(
@@ -63,4 +74,3 @@ class SharedSettings(BaseSettings):
     event_store: Literal["memory:"] = "memory:"
     hot_store: Literal["memory:"] = "memory:"
     event_bus: Literal["memory:"] = "memory:"
-    log: LogSettings = LogSettings()

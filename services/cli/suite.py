@@ -68,6 +68,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
     shared = {
         "RUNPLANE_PAGE_TOKEN_KEY": options.page_token_key,
         "RUNPLANE_LOG__LEVEL": options.log_level,
+        "RUNPLANE_SCHEDULING": "normal" if options.engine == "llamacpp" else "batch",
     }
     return [
         Program(

@@ -125,7 +125,9 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=MAX_LINE_BYTES,
-            start_new_session=True,  # Ctrl-C is for `up`, which then stops its children in order.
+            # Ctrl-C is for `up`, which then stops its children in order. They stay in its session:
+            # Linux would share CPUs among sessions first, whatever the threads' priorities.
+            process_group=0,
         )
         if self._stopping.is_set():
             process.kill()

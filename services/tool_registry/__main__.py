@@ -4,15 +4,15 @@ from contextlib import AbstractAsyncContextManager
 
 from services.chassis.process import serve
 from services.chassis.server import Running
-from services.chassis.settings import LogSettings, SharedSettings
+from services.chassis.settings import ProcessSettings, SharedSettings
 from services.tool_registry.app import running
 from services.tool_registry.settings import Settings
 
 
-def load() -> tuple[LogSettings, AbstractAsyncContextManager[Running]]:
+def load() -> tuple[ProcessSettings, AbstractAsyncContextManager[Running]]:
     """Read the settings."""
     shared = SharedSettings()
-    return shared.log, running(Settings(), shared)
+    return shared, running(Settings(), shared)
 
 
 if __name__ == "__main__":

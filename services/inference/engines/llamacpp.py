@@ -3,6 +3,8 @@
 import asyncio
 import os
 import secrets
+import sys
+import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -25,6 +27,7 @@ from services.inference.engines.slots import Slots
 
 _RETRY_AFTER: Final = timedelta(seconds=1)
 _TOKENIZE_SECONDS: Final = 30
+_NICENESS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,15 @@ class LlamacppEngine:
             Unavailable: `ENGINE_FAILED`; the file cannot be loaded.
         """
         key = secrets.token_hex(16)
-        server, version = await asyncio.gather(
-            asyncio.to_thread(_load, self._file, self._sizes, key),
-            asyncio.to_thread(self._file.version),
-        )
+        loop = asyncio.get_running_loop()
+        loader = ThreadPoolExecutor(1, initializer=_give_way)
+        try:
+            server, version = await asyncio.gather(
+                loop.run_in_executor(loader, _load, self._file, self._sizes, key),
+                asyncio.to_thread(self._file.version),
+            )
+        finally:
+            loader.shutdown(wait=False)
         http = httpx.AsyncClient(
             base_url=server.listening_address,
             headers={"authorization": f"Bearer {key}"},
@@ -174,6 +182,16 @@ def _load(file: ModelFile, sizes: Sizes, key: str) -> Server:
         return cast("Server", xllamacpp.Server(params))
     except (RuntimeError, ValueError) as error:
         raise failures.engine_failed(f"{file.path} cannot be loaded: {error}") from None
+
+
+def _give_way() -> None:
+    """Put this thread, and those it starts, behind everything else that wants a CPU.
+
+    They compute all the time while there is something to generate. What passes the text on needs
+    little, and would wait for the end of their time slices.
+    """
+    if sys.platform == "linux":  # Elsewhere niceness belongs to the process.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class _CpuParams(Protocol):

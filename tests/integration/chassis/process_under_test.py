@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.process import serve
 from services.chassis.server import Running
-from services.chassis.settings import LogSettings, ServerSettings, SharedSettings
+from services.chassis.settings import ProcessSettings, ServerSettings, SharedSettings
 from tests.integration.chassis.fakes import serving_tools
 
 
@@ -20,9 +20,9 @@ class Settings(BaseSettings):
     slots: int = Field(1, ge=1, le=4)
 
 
-def load() -> tuple[LogSettings, AbstractAsyncContextManager[Running]]:
+def load() -> tuple[ProcessSettings, AbstractAsyncContextManager[Running]]:
     """Read the settings."""
-    return SharedSettings().log, serving_tools(settings=Settings().server)
+    return SharedSettings(), serving_tools(settings=Settings().server)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,20 @@ async def outcome(**environment: str) -> tuple[int | None, list[str]]:
     return child.returncode, said.decode().splitlines()
 
 
+@pytest.mark.parametrize(
+    ("environment", "policy"),
+    [({}, "SCHED_BATCH"), ({"RUNPLANE_SCHEDULING": "normal"}, "SCHED_OTHER")],
+)
+async def test_it_runs_in_batches_unless_told_otherwise(
+    environment: dict[str, str], policy: str
+) -> None:
+    async with process(**environment) as child:
+        assert child.stderr
+        await child.stderr.readline()
+
+        assert os.sched_getscheduler(child.pid) == getattr(os, policy)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_it_with_exit_code_0(number: signal.Signals) -> None:
     async with process() as child:

@@ -103,6 +103,16 @@ async def test_entered_when_all_are_ready_and_left_when_all_have_ended(heard: He
     assert not any(map(is_alive, pids))
 
 
+async def test_a_childs_signals_are_its_own_and_its_session_is_ours(heard: Heard) -> None:
+    one = child(heard, "one")
+    async with running(one):
+        pid = pid_of(one)
+        group, session = os.getpgid(pid), os.getsid(pid)
+
+    assert group == pid
+    assert session == os.getsid(0)
+
+
 async def test_what_a_child_says_before_it_is_ready_is_heard_once(heard: Heard) -> None:
     async with running(child(heard, "one")):
         pass

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -48,6 +49,15 @@ async def once_free(client: Client, request: pb.GenerateRequest) -> pb.GenerateR
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise
+
+
+async def test_what_computes_gives_way_to_what_serves(client: Client) -> None:
+    threads = map(int, os.listdir("/proc/self/task"))
+
+    niceness = [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads]
+
+    assert sum(each == os.getpriority(os.PRIO_PROCESS, 0) + 10 for each in niceness) >= 2
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < max(niceness)
 
 
 async def test_the_model_says_who_it_is(client: Client) -> None:

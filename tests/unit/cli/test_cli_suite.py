@@ -55,6 +55,15 @@ def test_callers_know_where_the_called_listen() -> None:
     assert orchestrator["ORCHESTRATOR_TOOL_REGISTRY__TARGET"] == "127.0.0.1:3"
 
 
+@pytest.mark.parametrize(("engine", "scheduling"), [("llamacpp", "normal"), ("echo", "batch")])
+def test_beside_an_embedded_model_no_process_waits_for_its_time_slice(
+    engine: str, scheduling: str
+) -> None:
+    found = programs(PLAN, Options(engine, None, "info"))
+
+    assert {each.environment["RUNPLANE_SCHEDULING"] for each in found} == {scheduling}
+
+
 def test_all_share_a_key_and_a_log_level() -> None:
     for each in programs(PLAN, ECHO):
         assert each.environment["RUNPLANE_PAGE_TOKEN_KEY"] == ECHO.page_token_key
