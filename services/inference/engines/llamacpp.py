@@ -24,6 +24,7 @@ from services.inference.engines.completion import Completion, Server
 from services.inference.engines.model_file import ModelFile
 from services.inference.engines.outbox import Outbox
 from services.inference.engines.slots import Slots
+from services.inference.engines.vocabulary import Tame, control_tokens, taming
 
 _RETRY_AFTER: Final = timedelta(seconds=1)
 _TOKENIZE_SECONDS: Final = 30
@@ -69,9 +70,9 @@ class LlamacppEngine:
         loop = asyncio.get_running_loop()
         loader = ThreadPoolExecutor(1, initializer=_give_way)
         try:
-            server, version = await asyncio.gather(
+            server, (version, tame) = await asyncio.gather(
                 loop.run_in_executor(loader, _load, self._file, self._sizes, key),
-                asyncio.to_thread(self._file.version),
+                asyncio.to_thread(_read, self._file),
             )
         finally:
             loader.shutdown(wait=False)
@@ -81,7 +82,7 @@ class LlamacppEngine:
             timeout=_TOKENIZE_SECONDS,
             trust_env=False,
         )
-        self._loaded = loaded = _Loaded(server, http, self._model(version))
+        self._loaded = loaded = _Loaded(server, http, self._model(version), tame)
         properties = await loaded.ask("GET", "/props")
         settings = cast("Mapping[str, int]", properties["default_generation_settings"])
         # A model that was trained for less has a smaller window than was asked for.
@@ -103,7 +104,8 @@ class LlamacppEngine:
     ) -> AsyncGenerator[str | Finished, None]:
         """As the port says."""
         loaded = self._ready()
-        body = chat.body(request, self._defaults, loaded.model.context_tokens)
+        tamed = replace(request, messages=loaded.tamed(request.messages))
+        body = chat.body(tamed, self._defaults, loaded.model.context_tokens)
         queue_ms = await self._slots.acquire()
         outbox = Outbox()
         completion = Completion(outbox, is_bound=request.schema is not None)
@@ -123,7 +125,8 @@ class LlamacppEngine:
     async def count_tokens(self, model: str, messages: Sequence[Message]) -> int:
         """As the port says, by the model's own template."""
         loaded = self._ready()
-        rendered = await loaded.ask("POST", "/apply-template", {"messages": chat.turns(messages)})
+        turns = chat.turns(loaded.tamed(messages))
+        rendered = await loaded.ask("POST", "/apply-template", {"messages": turns})
         prompt = {"content": rendered["prompt"], "add_special": True, "parse_special": True}
         tokens = (await loaded.ask("POST", "/tokenize", prompt))["tokens"]
         return len(cast("Sequence[JSON]", tokens))
@@ -142,10 +145,15 @@ class LlamacppEngine:
 class _Loaded:
     """A loaded model: the server in this process, and its own loopback port for the rest."""
 
-    def __init__(self, server: Server, http: httpx.AsyncClient, model: Model) -> None:
+    def __init__(self, server: Server, http: httpx.AsyncClient, model: Model, tame: Tame) -> None:
         self.server = server
         self.http = http
         self.model = model
+        self._tame = tame
+
+    def tamed(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """What is said, and nothing that the model would take for the end of a turn."""
+        return tuple(replace(each, content=self._tame(each.content)) for each in messages)
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, JSON] | None = None
@@ -156,6 +164,13 @@ class _Loaded:
         except httpx.HTTPError as error:
             raise failures.engine_failed(f"{path}: {error}") from None
         return cast("Mapping[str, JSON]", response.json())
+
+
+def _read(file: ModelFile) -> tuple[str, Tame]:
+    try:
+        return file.version(), taming(control_tokens(file.path))
+    except (OSError, ValueError) as error:
+        raise failures.engine_failed(f"{file.path} cannot be read: {error}") from None
 
 
 def _load(file: ModelFile, sizes: Sizes, key: str) -> Server:
