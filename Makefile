@@ -24,7 +24,7 @@ dev: .venv/.stamp-dev ## The same, with the tools that test and check it
 up: .venv/.stamp-install ## Start the suite; Ctrl-C stops it
 	@exec $(BIN)/runplane up $(ARGS)
 
-demo: .venv/.stamp-install ## Start the suite, run one task, stop
+demo: .venv/.stamp-install ## Start the suite, ask it a few things, stop
 	@exec $(BIN)/runplane demo $(ARGS)
 
 test: .venv/.stamp-dev ## Run all tests

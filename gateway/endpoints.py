@@ -9,7 +9,7 @@ import grpc
 from grpc.aio import EOF
 
 from gateway.codec import Method, Rule
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, too_large
 from gateway.head import check_json, timeout
 from gateway.sender import Sender
 from gateway.settings import Settings
@@ -20,7 +20,9 @@ from gateway.traffic import ClientGone, Traffic, Watch
 from gateway.transcode import Encoded, Transcoder
 from services.chassis.errors import Unavailable, Violation, invalid
 
-# A service that was given `timeout_ms` is to answer itself; the call lasts a little longer.
+# Who has a deadline answers a twentieth before it. A call lasts longer than its task, so that the
+# task has all of the time that was asked for, and still answers itself.
+_LONGER: Final = 1.06
 _MARGIN: Final = 1.0
 # How long a stream may hang on a client that does not read, after its call is over.
 _STALL: Final = 10.0
@@ -51,6 +53,7 @@ class _Rpc:
     def __init__(self, edge: Edge, method: Method, rule: Rule, template: Template) -> None:
         self.service = method.service
         self._limits = edge.settings.limits
+        self._max_message_bytes = getattr(edge.settings, method.service).max_message_bytes
         self._traffic = edge.traffic
         self._transcoder = Transcoder(method, rule, template)
         self._reply = method.reply
@@ -69,15 +72,17 @@ class _Rpc:
             fix = "send it without a body; fields go into path and query"
             raise invalid(Violation("body", "is not taken by this route", fix))
         head, query = exchange.head, exchange.scope["query_string"]
-        return self._transcoder.encode(captures, query, body, head.text(b"last-event-id"))
+        encoded = self._transcoder.encode(captures, query, body, head.text(b"last-event-id"))
+        if len(encoded.raw) > self._max_message_bytes:
+            raise too_large(self._max_message_bytes, "the request, as protobuf,")
+        return encoded
 
     def _seconds(self, exchange: Exchange, encoded: Encoded) -> float:
         """How long the call may take: what the client says, else the request, else the table."""
         if said := timeout(exchange.head):
             return min(said, self._maximum)
-        if encoded.timeout_ms > 0:
-            return min(encoded.timeout_ms / 1000 + _MARGIN, self._maximum + _MARGIN)
-        return self._default
+        asked = encoded.timeout_ms / 1000 if encoded.timeout_ms > 0 else self._default
+        return min(asked, self._maximum) * _LONGER + _MARGIN
 
 
 class Unary(_Rpc):

@@ -21,7 +21,8 @@ from services.chassis.status import status_of, to_status
 
 log = logging.getLogger(__name__)
 
-DOMAIN: Final = "gateway.runplane.dev"
+OURS: Final = ".runplane.dev"
+DOMAIN: Final = f"gateway{OURS}"
 RETRY_SECONDS: Final = 1  # What to wait for a service that is away and does not say how long.
 CLIENT_CLOSED: Final = 499  # nginx's number for a caller that went away.
 
@@ -52,7 +53,7 @@ OWN: Final[dict[str, int]] = {
     "MEDIA_TYPE_UNSUPPORTED": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "HEAD_TOO_LARGE": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
 }
-# What of a service's own failure a caller may see: that it failed.
+# What of a failure that a service of ours does not explain a caller may see: that it failed.
 _HIDDEN: Final = {code_pb2.UNKNOWN, code_pb2.INTERNAL, code_pb2.DATA_LOSS}
 # What a Status without ErrorInfo means. grpc's own texts name addresses, so they stay here.
 _BARE: Final = {
@@ -86,13 +87,18 @@ def from_error(error: ServiceError, context: RequestContext) -> Failure:
 def from_rpc(error: grpc.aio.AioRpcError, service: str, context: RequestContext) -> Failure:
     """What a service said, or that it said nothing."""
     status = status_of(error)
-    if status.code in _HIDDEN:
+    info = _unpacked(status.details, ErrorInfo)
+    is_explained = info is not None
+    if status.code in _HIDDEN and not (info and info.domain.endswith(OURS)):
         log.error(
             "a service failed",
             extra={"peer": service, "grpc_status": _name(status.code), "said": status.message},
         )
         return internal(context)
-    if not any(detail.Is(ErrorInfo.DESCRIPTOR) for detail in status.details):
+    if not is_explained:
+        if status.code != code_pb2.RESOURCE_EXHAUSTED:  # Floods need no lines.
+            facts = {"peer": service, "grpc_status": _name(status.code), "said": status.message}
+            log.warning("a service did not answer", extra=facts)
         status = _bare(status, service)
     return _failure(status, context, http=HTTP.get(status.code, HTTP[code_pb2.UNKNOWN]))
 

@@ -82,7 +82,7 @@ class Exchange:
         if not self._is_unread:
             return b""
         if self.head.content_length > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 return await self._whole_body(max_bytes)
@@ -105,7 +105,7 @@ class Exchange:
             size += len(message["body"])
             self._is_unread = message["more_body"]
             if size > max_bytes:
-                raise _too_large(max_bytes)
+                raise too_large(max_bytes)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def answer(self, status: int, body: bytes, *headers: Header) -> None:
@@ -168,10 +168,11 @@ class Exchange:
                     left -= len(message["body"])
 
 
-def _too_large(max_bytes: int) -> InvalidArgument:
+def too_large(max_bytes: int, what: str = "the body") -> InvalidArgument:
+    """The refusal of a body."""
     return InvalidArgument(
         "BODY_TOO_LARGE",
-        f"the body is larger than {max_bytes} bytes",
+        f"{what} is larger than {max_bytes} bytes",
         field="body",
         max_body_bytes=str(max_bytes),
         suggested_fix="send less",

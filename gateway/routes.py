@@ -69,7 +69,8 @@ class Router(Generic[Endpoint]):
             spoken = [*segments[:-1], head]
             if (methods := _match(self._root, spoken, 0, verb)) is not None:
                 return spoken, methods
-        if (methods := _match(self._root, segments, 0, "")) is not None:
+        # Ids and names have no colon: what stands behind one is a verb, and this one is none.
+        if not colon and (methods := _match(self._root, segments, 0, "")) is not None:
             return segments, methods
         raise NotFound(
             "ROUTE_NOT_FOUND",

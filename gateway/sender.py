@@ -28,7 +28,7 @@ class Sender:
         self._next = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()
-        self._is_quiet = True
+        self._written = self._loop.time()
 
     async def start(self) -> None:
         """Send the head, unless that is done."""
@@ -59,12 +59,15 @@ class Sender:
 
     async def beat(self, every: timedelta) -> None:
         """Show on an idle stream that it lives. One without messages so far gets its head."""
+        period = every.total_seconds()
         while True:
-            await asyncio.sleep(every.total_seconds())
+            await asyncio.sleep(self._written + period - self._loop.time())
+            if self._loop.time() - self._written < period:
+                continue
             await self.start()
-            if self._is_quiet and self._framing.heartbeat:
+            self._written = self._loop.time()
+            if self._framing.heartbeat:
                 await self.add(self._framing.heartbeat)
-            self._is_quiet = True
 
     def close(self) -> None:
         """Let go of what was not sent."""
@@ -77,7 +80,7 @@ class Sender:
         data = b"".join(self._frames)
         self._frames.clear()
         self._size = 0
-        self._is_quiet = False
+        self._written = self._loop.time()
         return data
 
     def _flush_soon(self) -> None:

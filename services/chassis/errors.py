@@ -106,6 +106,12 @@ class DeadlineExceeded(ServiceError):
     code = "DEADLINE_EXCEEDED"
 
 
+class Internal(ServiceError):
+    """A bug, here or in a peer. Trying again does not help."""
+
+    code = "INTERNAL"
+
+
 def invalid(*violations: Violation, reason: str = "INVALID_REQUEST") -> InvalidArgument:
     """The error for a request with these faults, of which there is at least one."""
     first = violations[0]

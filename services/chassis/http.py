@@ -54,7 +54,7 @@ def address_of(sock: socket.socket) -> str:
 
 @asynccontextmanager
 async def serving_http(
-    app: ASGIApplication, listen: str, *, grace: timedelta, limit_concurrency: int | None = None
+    app: ASGIApplication, listen: str, *, grace: timedelta
 ) -> AsyncIterator[str]:
     """Serve `app`; yields `host:port`. On leaving, requests get `grace` to end."""
     sock = bound(listen)
@@ -71,8 +71,6 @@ async def serving_http(
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(grace.total_seconds())),
-        limit_concurrency=limit_concurrency,
-        h11_max_incomplete_event_size=64 * 1024,
     )
     server = _Server(config)
     with sock:  # Also when the server never came to close it.

@@ -5,19 +5,26 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Any, Never, cast
+from typing import Any, Final, Never, cast
 
 import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from services.chassis.context import current, from_metadata
-from services.chassis.errors import InvalidArgument, ServiceError
+from services.chassis.errors import DeadlineExceeded, InvalidArgument, ServiceError
 from services.chassis.status import to_status
 
 log = logging.getLogger(__name__)
 
 Parse = Callable[[bytes], Any]
+
+# Of lines about calls that failed. A flood that is turned away must not become a flood of lines.
+_LEVELS: Final = {
+    "RESOURCE_EXHAUSTED": logging.DEBUG,
+    "UNAVAILABLE": logging.WARNING,
+    "DEADLINE_EXCEEDED": logging.WARNING,
+}
 
 
 def _or_bytes(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
@@ -38,7 +45,7 @@ def _parsed(raw: bytes, parse: Parse) -> Any:
 class _Registry:
     """Stands in for a server while generated code registers a servicer."""
 
-    def __init__(self, server: grpc.aio.Server, wrap: Callable[[Any], Any]) -> None:
+    def __init__(self, server: grpc.aio.Server, wrap: Callable[[str, Any], Any]) -> None:
         self._server = server
         self._wrap = wrap
 
@@ -47,7 +54,7 @@ class _Registry:
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Register, wrapped."""
-        wrapped = {name: self._wrap(handler) for name, handler in handlers.items()}
+        wrapped = {name: self._wrap(name, handler) for name, handler in handlers.items()}
         generic = grpc.method_handlers_generic_handler(service, wrapped)
         self._server.add_generic_rpc_handlers((generic,))
         self._server.add_registered_method_handlers(service, wrapped)
@@ -56,7 +63,7 @@ class _Registry:
 class Boundary:
     """Sets `context.current` for the handler, and turns what it raises into a Status.
 
-    A unary call that comes without a deadline gets one. `CancelledError` passes through: the
+    A call that comes without a deadline gets one. `CancelledError` passes through: the
     caller has gone, and the handler has to stop. Handlers are wrapped when they are registered;
     grpc's own interceptors would cost 20 µs a call.
     """
@@ -69,20 +76,20 @@ class Boundary:
         """A server to register with: what is registered there is wrapped and put on `server`."""
         return cast(grpc.aio.Server, _Registry(server, self._wrap))
 
-    def _wrap(self, handler: Any) -> Any:  # grpc does not say what a handler is
+    def _wrap(self, name: str, handler: Any) -> Any:  # grpc does not say what a handler is
         parse = handler.request_deserializer
         if handler.unary_unary:
-            unary = self._unary(handler.unary_unary, parse)
+            unary = self._unary(name, handler.unary_unary, parse)
             return handler._replace(unary_unary=unary, request_deserializer=None)
         if handler.unary_stream:
             return handler._replace(
-                unary_stream=self._stream(handler.unary_stream, parse),
+                unary_stream=self._stream(name, handler.unary_stream, parse),
                 request_deserializer=None,
                 response_serializer=_or_bytes(handler.response_serializer),
             )
         raise TypeError("this kind of RPC is not wrapped")
 
-    def _unary(self, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse) -> Any:
+    def _unary(self, name: str, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse) -> Any:
         async def unary(raw: bytes, context: Any) -> Any:
             try:
                 current.set(from_metadata(context.invocation_metadata()))
@@ -92,32 +99,37 @@ class Boundary:
                 async with asyncio.timeout(self._timeout):
                     return await inner(request, context)
             except Exception as error:  # noqa: BLE001 - the one place that renders every error
-                await self._abort(context, error)
+                await self._abort(name, context, error)
 
         return unary
 
-    def _stream(self, inner: Callable[[Any, Any], AsyncIterator[Any]], parse: Parse) -> Any:
+    def _stream(
+        self, name: str, inner: Callable[[Any, Any], AsyncIterator[Any]], parse: Parse
+    ) -> Any:
         async def stream(raw: bytes, context: Any) -> AsyncIterator[Any]:
             try:
                 current.set(from_metadata(context.invocation_metadata()))
                 request = _parsed(raw, parse)
-                async with aclosing(inner(request, context)) as messages:  # type: ignore[type-var]
+                left = None if context.time_remaining() is not None else self._timeout
+                async with asyncio.timeout(left), aclosing(inner(request, context)) as messages:  # type: ignore[type-var]
                     async for message in messages:
                         yield message
             except Exception as error:  # noqa: BLE001 - as above
-                await self._abort(context, error)
+                await self._abort(name, context, error)
 
         return stream
 
-    async def _abort(self, context: Any, error: Exception) -> Never:
+    async def _abort(self, name: str, context: Any, error: Exception) -> Never:
         if isinstance(error, grpc.aio.AbortError):
             raise error
+        if isinstance(error, TimeoutError):
+            error = DeadlineExceeded("DEADLINE_EXCEEDED", "the deadline passed")
         if isinstance(error, ServiceError):
+            facts = {"rpc": name, "grpc_status": error.code, "error_code": error.reason}
+            log.log(_LEVELS.get(error.code, logging.INFO), "call failed", extra=facts)
             status = to_status(error, domain=self._domain)
             await context.abort_with_status(rpc_status.to_status(status))
-        elif isinstance(error, TimeoutError):
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed")
         else:
-            log.error("unhandled error", exc_info=error)
+            log.error("unhandled error", exc_info=error, extra={"rpc": name})
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")
         raise AssertionError("abort returned")

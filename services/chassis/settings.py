@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS: Final = Path("/run/secrets")
@@ -23,6 +23,16 @@ def _seconds(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 """A time span as a setting: seconds, or with a unit (`20`, `500ms`, `5m`), or ISO 8601."""
+
+
+def _key(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", secret.get_secret_value()):
+        raise ValueError("is not 32 bytes in hexadecimal, such as `openssl rand -hex 32` makes")
+    return secret
+
+
+Key = Annotated[SecretStr, AfterValidator(_key)]
+"""A secret key as a setting."""
 
 
 class ServerSettings(BaseModel, frozen=True):
@@ -70,7 +80,7 @@ class SharedSettings(ProcessSettings):
         frozen=True,
     )
 
-    page_token_key: SecretStr  # 32 bytes in hexadecimal. Secrets have no default.
+    page_token_key: Key  # 32 bytes in hexadecimal. Secrets have no default.
     event_store: Literal["memory:"] = "memory:"
     hot_store: Literal["memory:"] = "memory:"
     event_bus: Literal["memory:"] = "memory:"

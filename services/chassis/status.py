@@ -26,6 +26,7 @@ CODES: Final[dict[type[errors.ServiceError], int]] = {
         errors.ResourceExhausted,
         errors.Unavailable,
         errors.DeadlineExceeded,
+        errors.Internal,
     )
 }
 KINDS: Final = {code: kind for kind, code in CODES.items()}
@@ -38,6 +39,7 @@ _BARE: Final = {
     code_pb2.UNAUTHENTICATED: "UNAUTHENTICATED",
     code_pb2.PERMISSION_DENIED: "PERMISSION_DENIED",
 }
+_OTHERS: Final = {code_pb2.CANCELLED: errors.Unavailable}  # By the peer: it stops.
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
 # Peers refuse more than 8 KiB of trailers, and then see neither code nor reason. A status goes
@@ -88,7 +90,7 @@ def _cut(text: str, limit_bytes: int) -> str:
 def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.ServiceError:
     """What a peer's failure is here, keeping its domain and reason."""
     status = status_of(error)
-    kind = KINDS.get(status.code, errors.Unavailable)
+    kind = KINDS.get(status.code, _OTHERS.get(status.code, errors.Internal))
     info, violations, retry_after = _unpack(status.details)
     if info is None:
         # What grpc itself says names addresses, which are not the caller's to see.

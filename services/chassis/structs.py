@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.chassis.errors import InvalidArgument, Violation, invalid
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_DEPTH: Final = 64
+MAX_DEPTH: Final = 30  # protobuf reads 100 messages deep, of which an object takes three.
 MAX_NODES: Final = 100_000
 MAX_INTEGER: Final = 2**53
 

@@ -1,6 +1,7 @@
 """`runplane invoke`: one query, streamed to the terminal."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,32 +9,68 @@ from typing import Final, NoReturn, TextIO
 
 import click
 
-from services.cli.render import Renderer
+from services.cli.render import Renderer, plain
 from services.cli.state import DEFAULT, StateFolder
 
 TASK_FAILED: Final = 1
-USAGE: Final = 2
 NOT_CONNECTED: Final = 3
 INTERRUPTED: Final = 130
 STREAM: Final = "/v1/agent/stream"
+NEAREST: Final = "http://127.0.0.1:8080"
+LONGEST_SECONDS: Final = 300.0
 
 
-@click.command()
+def _seconds(context: click.Context, option: click.Parameter, value: float) -> float:
+    if not (math.isfinite(value) and 0 < value <= LONGEST_SECONDS):
+        raise click.BadParameter(f"{value} is not above 0 and at most {LONGEST_SECONDS:g} seconds")
+    return value
+
+
+def _address(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    url = value if "://" in value else f"http://{value}"
+    if not url.startswith(("http://", "https://")) or not url.partition("://")[2].strip("/"):
+        raise click.BadParameter(f"{value} is not a URL such as {NEAREST}")
+    return url.rstrip("/")
+
+
+@click.command(
+    epilog="Exit codes: 0 completed, 1 failed, canceled or refused, 2 wrong usage, "
+    "3 no connection, 130 interrupted."
+)
 @click.argument("query")
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they are, one a line.")
-@click.option("--url", envvar="RUNPLANE_URL", help="The edge. Default: the suite that runs here.")
-@click.option("--state", type=click.Path(path_type=Path), default=Path(DEFAULT), show_default=True)
+@click.option(
+    "--url",
+    envvar="RUNPLANE_URL",
+    show_envvar=True,
+    callback=_address,
+    help="The edge. Default: the suite of --state.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help=f"The folder of the suite to ask. Default: {DEFAULT}, else {NEAREST}.",
+)
 @click.option("--model", help="The model to ask. Default: the suite's.")
 @click.option(
     "--tool", "tools", multiple=True, help="A tool it may call, repeatable. Default: all."
 )
-@click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds.")
+@click.option(
+    "--timeout",
+    type=float,
+    default=LONGEST_SECONDS,
+    show_default=True,
+    callback=_seconds,
+    help="Seconds that the task may take, at most 300.",
+)
 @click.option("--schema", type=click.File("rb"), help="A JSON Schema that the answer must match.")
 def invoke(  # noqa: PLR0913, PLR0917 - one parameter for each option
     query: str,
     as_json: bool,
     url: str | None,
-    state: Path,
+    state: Path | None,
     model: str | None,
     tools: tuple[str, ...],
     timeout: float,
@@ -41,40 +78,59 @@ def invoke(  # noqa: PLR0913, PLR0917 - one parameter for each option
 ) -> None:
     """Ask an agent QUERY and watch it think, call tools and answer. `-` reads the query from
     standard input. Ctrl-C cancels the task."""
-    body: dict[str, object] = {"query": sys.stdin.read() if query == "-" else query}
+    body: dict[str, object] = {"query": _query(query), "timeout_ms": timeout * 1000}
     if model:
         body["model"] = model
     if tools:
         body["tools"] = list(tools)
     if schema is not None:
         body["response_schema"] = _schema(schema)
-    body["timeout_ms"] = timeout * 1000
-    target = url or StateFolder(state).url() or "http://127.0.0.1:8080"
-    try:
-        status = ask(target, body, as_json=as_json)
-    except KeyboardInterrupt:
-        click.echo("\ncanceled", err=True)
-        sys.exit(INTERRUPTED)
-    sys.exit(0 if status == "completed" else TASK_FAILED)
+    sys.exit(0 if ask(url or _suite(state), body, as_json=as_json) == "completed" else TASK_FAILED)
 
 
 def ask(url: str, body: dict[str, object], *, as_json: bool) -> str:
     """Run a query against the edge at `url` and show it; the task's status at its end."""
-    renderer = Renderer()
-    for data in _events(url, body):
+    shown = _Shown(url, as_json=as_json)
+    try:
+        for data in _events(url, body, shown):
+            shown.add(data)
+    except KeyboardInterrupt:
+        click.echo(f"\ncanceled {shown.task_id}".rstrip(), err=True)
+        sys.exit(INTERRUPTED)
+    return shown.renderer.status
+
+
+class _Shown:
+    """What was shown of a task so far."""
+
+    def __init__(self, url: str, *, as_json: bool) -> None:
+        self.renderer = Renderer()
+        self.task_id = ""
+        self._url = url
+        self._as_json = as_json
+
+    def add(self, data: str) -> None:
+        """One event, or the error that ends the stream."""
         event = json.loads(data)
-        if as_json:
+        self.task_id = event.get("task_id", self.task_id)
+        if self._as_json:
             click.echo(data)
         elif "type" in event:
-            renderer.show(event)
+            self.renderer.show(event)
         if event.get("type") == "task_complete":
-            renderer.status = str(event.get("status", ""))
+            self.renderer.status = str(event.get("status", ""))
         if event.get("status") == "error" and "error_code" in event:
-            _refused(event)
-    return renderer.status
+            self.broke(str(event.get("message")))
+
+    def broke(self, why: str) -> NoReturn:
+        """The stream ended before the task did."""
+        where = f"{self._url}/v1/tasks/{self.task_id}"
+        after = f"; what became of the task: {where}" if self.task_id else ""
+        click.echo(f"the stream broke off: {plain(why)}{after}", err=True)
+        sys.exit(NOT_CONNECTED)
 
 
-def _events(url: str, body: dict[str, object]) -> Iterator[str]:
+def _events(url: str, body: dict[str, object], shown: _Shown) -> Iterator[str]:
     """The `data` of each server-sent event."""
     import httpx  # noqa: PLC0415 - takes 0.1 s, which `runplane up` need not pay
 
@@ -88,11 +144,34 @@ def _events(url: str, body: dict[str, object]) -> Iterator[str]:
             for line in response.iter_lines():
                 if line.startswith("data:"):
                     yield line[5:].lstrip()
-    except httpx.TransportError as error:
-        broken = f"the connection to {url} broke ({error}); the task may have been canceled"
-        nobody = f"no suite answers at {url} ({error}); start one with: runplane up"
-        click.echo(broken if is_connected else nobody, err=True)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        if is_connected:
+            shown.broke(str(error))
+        click.echo(f"no suite answers at {url} ({error}); start one with: runplane up", err=True)
         sys.exit(NOT_CONNECTED)
+
+
+def _suite(state: Path | None) -> str:
+    """Where the suite of a folder listens.
+
+    Raises:
+        ClickException: none runs with the folder that was named.
+    """
+    url = StateFolder(state or Path(DEFAULT)).url()
+    if url is None and state is not None:
+        raise click.ClickException(
+            f"no suite runs with {state}; start one with: runplane up --state {state}"
+        )
+    return url or NEAREST
+
+
+def _query(given: str) -> str:
+    try:
+        query = sys.stdin.buffer.read().decode() if given == "-" else given
+        query.encode()
+    except UnicodeError:
+        raise click.UsageError("QUERY is not text in UTF-8") from None
+    return query
 
 
 def _error(content: bytes) -> dict[str, object]:
@@ -105,12 +184,13 @@ def _error(content: bytes) -> dict[str, object]:
 
 def _refused(error: dict[str, object]) -> NoReturn:
     fix = error.get("suggested_fix")
-    click.echo(f"refused: {error.get('message')}" + (f" ({fix})" if fix else ""), err=True)
+    said = f"refused: {error.get('message')}" + (f" ({fix})" if fix else "")
+    click.echo(plain(said), err=True)
     sys.exit(TASK_FAILED)
 
 
 def _schema(file: TextIO) -> object:
     try:
         return json.load(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"--schema is not JSON: {error}") from None

@@ -1,16 +1,27 @@
 """Ports to listen on."""
 
+import errno
 import socket
 
 
 def is_free(host: str, port: int) -> bool:
     """Whether somebody could listen there now."""
+    return obstacle(host, port) is None
+
+
+def obstacle(host: str, port: int) -> OSError | None:
+    """Why nobody could listen there now; None if somebody could."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error
+    return None
+
+
+def is_taken(error: OSError) -> bool:
+    """Whether the port is at fault, and not the address."""
+    return error.errno == errno.EADDRINUSE
 
 
 def free(host: str, *, preferred: int = 0, taken: set[int]) -> int:

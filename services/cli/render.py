@@ -1,11 +1,20 @@
 """A task's events as a person reads them."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import click
 
 Event = Mapping[str, object]
+
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Text that cannot steer a terminal: without control characters but tabs and line ends."""
+    return _CONTROLS.sub("", text)
 
 
 class Renderer:
@@ -31,31 +40,29 @@ class Renderer:
             shown(event)
 
     def _thought(self, event: Event) -> None:
-        self._line(click.style(f"· {event.get('reasoning')}", dim=True))
+        self._line(click.style(plain(f"· {event.get('reasoning')}"), dim=True))
 
     def _call(self, event: Event) -> None:
         given = json.dumps(event.get("input", {}), ensure_ascii=False)
-        self._line(f"{click.style('→', fg='cyan')} {event.get('tool_name')} {given}")
+        self._line(f"{click.style('→', fg='cyan')} {_name(event)} {plain(given)}")
 
     def _result(self, event: Event) -> None:
         took = click.style(f"({event.get('latency_ms', 0)} ms)", dim=True)
         if event.get("status") == "success":
             output = json.dumps(event.get("output"), ensure_ascii=False)
-            self._line(f"{click.style('←', fg='cyan')} {event.get('tool_name')} {output} {took}")
+            self._line(f"{click.style('←', fg='cyan')} {_name(event)} {plain(output)} {took}")
         else:
-            self._line(
-                f"{click.style('✗', fg='red')} {event.get('tool_name')}: {said(event)} {took}"
-            )
+            self._line(f"{click.style('✗', fg='red')} {_name(event)}: {said(event)} {took}")
 
     def _delta(self, event: Event) -> None:
         self._is_mid_answer = True
-        click.echo(str(event.get("text", "")), nl=False)
+        click.echo(plain(str(event.get("text", ""))), nl=False)
 
     def _answer(self, event: Event) -> None:
         if self._is_mid_answer:
             self._line("")
         else:
-            click.echo(str(event.get("answer", "")))
+            click.echo(plain(str(event.get("answer", ""))))
 
     def _abandoned(self, event: Event) -> None:
         withdrawn = "; what it said so far is withdrawn" if self._is_mid_answer else ""
@@ -65,7 +72,7 @@ class Renderer:
     def _warning(self, event: Event) -> None:
         warning = event.get("warning")
         if isinstance(warning, Mapping):
-            self._line(click.style(f"! {warning.get('message')}", fg="yellow"))
+            self._line(click.style(plain(f"! {warning.get('message')}"), fg="yellow"))
 
     def _complete(self, event: Event) -> None:
         self.status = str(event.get("status", ""))
@@ -92,4 +99,8 @@ def said(event: Event) -> str:
     if not isinstance(error, Mapping):
         return "no reason given"
     fix = error.get("suggested_fix")
-    return f"{error.get('message')}" + (f" ({fix})" if fix else "")
+    return plain(f"{error.get('message')}" + (f" ({fix})" if fix else ""))
+
+
+def _name(event: Event) -> str:
+    return plain(str(event.get("tool_name")))

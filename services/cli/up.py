@@ -1,8 +1,12 @@
 """`runplane up`: a whole suite on this machine, until Ctrl-C."""
 
 import asyncio
+import json
 import os
+import shlex
+import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,12 +18,13 @@ from typing import Final
 import click
 
 from services.cli.display import Display
-from services.cli.ports import is_free
+from services.cli.ports import is_taken, obstacle
 from services.cli.state import DEFAULT, StateFolder
 from services.cli.suite import MODULES, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
 
-QUESTION: Final = '{"query": "What is 12*7?"}'
+SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
+QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
 
 
 @click.command()
@@ -35,7 +40,13 @@ QUESTION: Final = '{"query": "What is 12*7?"}'
     type=click.Path(path_type=Path),
     help="A GGUF file. Default: SmolLM2-135M-Instruct, which `make install` brings.",
 )
-@click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=8080,
+    show_default=True,
+    help="Where the edge listens; the services take the next ones that are free.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where the edge listens.")
 @click.option(
     "--state",
@@ -44,13 +55,20 @@ QUESTION: Final = '{"query": "What is 12*7?"}'
     show_default=True,
     help="Keys, logs and where the suite listens.",
 )
-@click.option("--grace", type=float, default=20.0, show_default=True, help="Seconds to stop in.")
+@click.option(
+    "--grace",
+    type=click.IntRange(0, 3_600),
+    default=20,
+    show_default=True,
+    help="Seconds to stop in.",
+)
 @click.option("--verbose", is_flag=True, help="Show every line that the services log.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
+    help="What the services log, to the state folder and with --verbose to the terminal.",
 )
 def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     engine: str,
@@ -58,14 +76,21 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     port: int,
     host: str,
     state: Path,
-    grace: float,
+    grace: int,
     verbose: bool,
     log_level: str,
 ) -> None:
-    """Start a suite: the services, each as its own process, and the edge.
+    """Start a suite: services and edge, each its own process.
 
     Several suites run side by side with a --port and a --state each.
     """
+    if model is not None and engine == "echo":
+        raise click.UsageError("--model is for --engine llamacpp; echo has none")
+    if model is not None and not model.is_file():
+        raise click.ClickException(
+            f"there is no model file {model}; name a GGUF file, or leave --model out for the one "
+            "that `make install` brings"
+        )
     folder = StateFolder(state)
     with folder.held():
         options = Options(engine, model, log_level, grace=timedelta(seconds=grace))
@@ -76,12 +101,19 @@ async def _up(
     folder: StateFolder, options: Options, edge: tuple[str, int], *, verbose: bool
 ) -> None:
     began = monotonic()
-    stopping = asyncio.Event()
-    async with started(folder, options, edge, verbose=verbose) as (plan, children):
-        _on_signals(stopping, children)
-        _welcome(plan, monotonic() - began)
-        await stopping.wait()
-        click.echo("stopping …")
+    stopping = _Stopping()
+    try:
+        async with started(folder, options, edge, verbose=verbose) as (plan, children):
+            stopping.children = children
+            _welcome(plan, options.engine, folder, monotonic() - began)
+            await stopping.asked.wait()
+            seconds = options.grace.total_seconds()
+            click.echo(f"stopping: what runs has {seconds:g} s to end; Ctrl-C again kills it")
+    except asyncio.CancelledError:
+        if not stopping.asked.is_set():
+            raise
+        raise click.Abort from None  # While it started. What had been started has ended.
+    click.echo("stopped")
 
 
 @asynccontextmanager
@@ -98,11 +130,8 @@ async def started(
         ClickException: the port is taken, or a service cannot start; says why and what to do.
     """
     host, port = edge
-    if not is_free(host, port):
-        raise click.ClickException(
-            f"port {port} on {host} is taken; stop what uses it, or choose another: "
-            f"runplane up --port {port + 10 if port < 65_000 else port - 10}"
-        )
+    if (error := obstacle(host, port)) is not None:
+        raise click.ClickException(_unusable(error, host, port))
     plan = planned(host, port)
     chosen = replace(options, page_token_key=folder.key("page_token_key"))
     display = Display(list(MODULES), folder.logs, verbose=verbose)
@@ -123,6 +152,17 @@ async def started(
     raise click.ClickException(words)
 
 
+def _unusable(error: OSError, host: str, port: int) -> str:
+    if is_taken(error):
+        other = port + 10 if port < 65_000 else port - 10
+        return (
+            f"port {port} on {host} is taken; stop what uses it, or choose another: "
+            f"runplane up --port {other}"
+        )
+    reason = str(error.strerror).partition(" (while")[0]
+    return f"cannot listen on {host} port {port}: {reason}; choose another --host or --port"
+
+
 def _run(plan: Plan, children: Sequence[Child]) -> dict[str, object]:
     pids = {
         child.program.name: child.process.pid for child in children if child.process is not None
@@ -132,27 +172,53 @@ def _run(plan: Plan, children: Sequence[Child]) -> dict[str, object]:
     return {"url": plan.url, "grpc": grpc, "admin": admin, "pid": os.getpid(), "pids": pids}
 
 
-def _on_signals(stopping: asyncio.Event, children: Sequence[Child]) -> None:
-    def stop() -> None:
-        if stopping.is_set():
+class _Stopping:
+    """What Ctrl-C does: while the suite starts it gives that up; then it stops the suite, and the
+    second time it kills what still runs."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.children: Sequence[Child] = ()
+        self._main = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+
+    def _stop(self) -> None:
+        if self.asked.is_set() and self.children:
             click.echo("killing what still runs")
-            for child in children:
+            for child in self.children:
                 child.kill()
-        stopping.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+        if not self.children and self._main is not None:
+            self._main.cancel()
+        self.asked.set()
 
 
-def _welcome(plan: Plan, seconds: float) -> None:
+def _welcome(plan: Plan, engine: str, folder: StateFolder, seconds: float) -> None:
+    question = QUESTIONS[engine]
     addresses = ", ".join(f"{name} {plan.address(name)}" for name in plan.grpc)
     click.echo(
         f"\n{click.style('Runplane is ready', bold=True)} in {seconds:.1f} s: {plan.url}\n"
         f"gRPC: {addresses}\n\n"
         "Watch an agent think, call a tool and answer:\n\n"
         f"  curl -N {plan.url}/v1/agent/stream -H 'content-type: application/json' \\\n"
-        f"    -d '{QUESTION}'\n\n"
-        'or, from another terminal: runplane invoke "What is 12*7?"\n'
+        f"    -d '{json.dumps({'query': question})}'\n\n"
+        f"or, from another terminal:\n\n  {_command(folder)} {quoted(question)}\n\n"
         "Ctrl-C stops the suite.\n"
     )
+
+
+def _command(folder: StateFolder) -> str:
+    """How to ask this suite from a terminal in this folder."""
+    script = Path(sys.argv[0]).absolute()
+    is_on_path = Path(shutil.which("runplane") or "/").resolve() == script.resolve()
+    name = "runplane" if is_on_path else os.path.relpath(script)
+    chosen = "" if folder.path == Path(DEFAULT) else f" --state {shlex.quote(str(folder.path))}"
+    return f"{name} invoke{chosen}"
+
+
+def quoted(question: str) -> str:
+    """For bash and zsh, line breaks included."""
+    if "\n" not in question:
+        return f'"{question}"'
+    return "$" + shlex.quote(question).replace("\n", "\\n")

@@ -122,10 +122,10 @@ def _usage(end: Complete) -> usage_pb2.Usage:
 
 def _metrics(end: Complete) -> pb.GenerationMetrics:
     return pb.GenerationMetrics(
-        latency_ms=end.metrics.latency_ms,
-        time_to_first_token_ms=end.metrics.time_to_first_token_ms,
-        queue_ms=end.metrics.queue_ms,
-        tokens_per_second=end.metrics.tokens_per_second,
+        latency_ms=round(end.metrics.latency_ms, 3),
+        time_to_first_token_ms=round(end.metrics.time_to_first_token_ms, 3),
+        queue_ms=round(end.metrics.queue_ms, 3),
+        tokens_per_second=round(end.metrics.tokens_per_second, 3),
     )
 
 

@@ -41,7 +41,7 @@ class Inference:
 
     async def count_tokens(self, name: str, messages: Sequence[Message]) -> tuple[int, Model]:
         """Tokens of a prompt, however long it is, and the model that was asked."""
-        model = self.get_model(name) if name else self.list_models()[0]
+        model = self._asked(name)
         check_messages(messages, max_bytes=self.max_prompt_bytes)
         return await self.engine.count_tokens(model.name, messages), model
 
@@ -49,8 +49,8 @@ class Inference:
         """All models, the default one first."""
         return self.engine.models()
 
-    def get_model(self, name: str) -> Model:
-        """The model of this name.
+    def get_model(self, name: str, *, field: str = "name") -> Model:
+        """The model of this name. `field` says where the request has it, for errors.
 
         Raises:
             NotFound: `MODEL_NOT_FOUND`, with the names there are.
@@ -60,20 +60,25 @@ class Inference:
             if model.name == name:
                 return model
         known = ", ".join(model.name for model in models)
+        default = f"; or leave it out for {models[0].name}" if field == "model" else ""
         raise NotFound(
             "MODEL_NOT_FOUND",
             f"there is no model {name[:64]!r}; known: {known}",
             model=name[:64],
             known=known,
-            field="model",
-            suggested_fix=f"use one of: {known}; or leave it out for {models[0].name}",
+            field=field,
+            suggested_fix=f"use one of: {known}{default}",
         )
+
+    def _asked(self, name: str) -> Model:
+        """The model a request names; without a name the default."""
+        return self.get_model(name, field="model") if name else self.list_models()[0]
 
     async def _generate(
         self, request: Request, pace: timedelta
     ) -> AsyncGenerator[Delta | Complete, None]:
         start = perf_counter()
-        model = self.get_model(request.model) if request.model else self.list_models()[0]
+        model = self._asked(request.model)
         check(request, max_bytes=self.max_prompt_bytes)
         first = 0.0
         generating = self.engine.generate(replace(request, model=model.name), pace=pace)

@@ -166,6 +166,7 @@ def error(failure: ev.Failure) -> pb.TaskError:
         message=failure.message,
         suggested_fix=failure.suggested_fix,
         retry_after_ms=failure.retry_after_ms,
+        domain=failure.domain,
     )
 
 

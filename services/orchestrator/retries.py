@@ -16,7 +16,7 @@ def failure(error: ServiceError) -> Failure:
     fix = error.metadata.get("suggested_fix", "")
     after = error.retry_after
     after_ms = None if after is None else after.total_seconds() * 1000
-    return Failure(error.code, error.reason, error.message, fix, after_ms)
+    return Failure(error.code, error.reason, error.message, fix, after_ms, error.domain)
 
 
 def is_passing(error: ServiceError) -> bool:

@@ -91,11 +91,12 @@ def _as_stored(event: bytes) -> pb.TaskEvent:
 
 def _error(failure: Failure, task_id: str) -> ServiceError:
     """A task's failure as the failure of the call that waited for it."""
-    kind = KINDS.get(code_pb2.Code.Value(failure.code), ServiceError)
+    kind = KINDS[code_pb2.Code.Value(failure.code)]
     metadata = {"task_id": task_id}
     if failure.suggested_fix:
         metadata["suggested_fix"] = failure.suggested_fix
     error = kind(failure.reason, failure.message, **metadata)
+    error.domain = failure.domain
     if failure.retry_after_ms is not None:
         error.after(timedelta(milliseconds=failure.retry_after_ms))
     return error

@@ -10,12 +10,12 @@ from time import perf_counter
 from typing import Final
 
 from services.chassis import ids
-from services.chassis.errors import FailedPrecondition, ServiceError
+from services.chassis.errors import FailedPrecondition, Internal, ServiceError
 from services.orchestrator.calls import Caller
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan, ToolRequest
-from services.orchestrator.domain.task import State, Task
+from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.ports import (
     Generation,
@@ -27,7 +27,7 @@ from services.orchestrator.ports import (
     Tools,
 )
 from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
-from services.orchestrator.turn import Conversing, Cut
+from services.orchestrator.turn import MAX_OUTPUT_CHARACTERS, Conversing, Cut
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,8 @@ class Run:
         self.spec = spec
         self.task: Task | None = None
         self.done = asyncio.Event()
+        self.fault: ServiceError | None = None
+        """Why it is done though its log has no end."""
         self._world = world
         self._equipment = equipment
         self._writing = asyncio.Lock()
@@ -71,7 +73,8 @@ class Run:
         self._caller = Caller(world.tools, equipment.tools, self._left)
         self._accepted_at = perf_counter()
         left = (spec.deadline - world.now()).total_seconds()
-        self._deadline = asyncio.get_running_loop().time() + left
+        self.deadline = asyncio.get_running_loop().time() + left
+        """When it ends at the latest, in the loop's time."""
 
     @property
     def current(self) -> Task:
@@ -96,19 +99,19 @@ class Run:
         """Run to the end. Whatever goes wrong becomes the task's end, not an exception."""
         try:
             await self._end(await self._outcome())
-        except ServiceError:
+        except Exception as error:
             log.exception("task cannot be written", extra=self._named())
+            self.fault = error if isinstance(error, ServiceError) else _lost(self.spec.task_id)
         finally:
+            if self._speaker is not None:
+                self._speaker.close()
             self.done.set()
 
     async def _outcome(self) -> ev.Event:
         try:
             if self._canceled is not None:
                 return ev.Canceled(self._world.now(), self._canceled)
-            async with asyncio.timeout_at(self._deadline) as self._scope:
-                if self.current.state is State.PENDING:
-                    await self._append(ev.Claimed(self._world.now()))
-                await self._steps()
+            await self._within_deadline()
             return ev.Completed(self._world.now())
         except TimeoutError:
             return self._stopped()
@@ -118,8 +121,20 @@ class Run:
             log.exception("task failed", extra=self._named())
             return ev.Failed(self._world.now(), INTERNAL)
 
+    async def _within_deadline(self) -> None:
+        """All steps. A cancel ends the scope, too."""
+        try:
+            async with asyncio.timeout_at(self.deadline) as self._scope:
+                if self.current.state is State.PENDING:
+                    await self._append(ev.Claimed(self._world.now()))
+                await self._steps()
+        finally:
+            self._scope = None
+
     async def _end(self, outcome: ev.Event) -> None:
         """What was said and not passed on is kept: the log has all that was produced."""
+        if isinstance(outcome, ev.Failed):
+            log.info("task failed", extra=self._named() | {"error_code": outcome.failure.reason})
         rest = await self._speaker.unsaid() if self._speaker else ""
         if rest and self._speaker:
             at = self._speaker.at
@@ -139,22 +154,29 @@ class Run:
     async def _steps(self) -> None:
         limit = self.spec.limits.steps
         for number in range(1, limit + 1):
-            is_last = number == limit
-            if is_last and limit > 1 and self._equipment.tools:
-                message = f"limits.steps of {limit} is reached: the agent has to answer"
-                await self._append(ev.Warned(self._world.now(), "STEP_LIMIT_REACHED", message))
-            calls = await self._step(number, is_last=is_last)
+            calls = await self._step(number, is_last=await self._has_to_answer(number, limit))
             if not calls:
                 return
-            async with asyncio.TaskGroup() as group:
-                for called in calls:
-                    group.create_task(self._call(called))
+            await self._call_all(calls)
+
+    async def _has_to_answer(self, number: int, limit: int) -> bool:
+        """Whether the agent gets no tools any more; the log says why."""
+        if not self._equipment.tools:
+            return number == limit
+        if number == limit > 1:
+            why = f"limits.steps of {limit} is reached: the agent has to answer"
+            await self._append(ev.Warned(self._world.now(), "STEP_LIMIT_REACHED", why))
+        elif repeats_a_failure(self.current.steps):
+            why = "the agent made a call again that had failed: it has to answer"
+            await self._append(ev.Warned(self._world.now(), "FAILED_CALL_REPEATED", why))
+            return True
+        return number == limit
 
     async def _step(self, number: int, *, is_last: bool) -> Sequence[ev.ToolCalled]:
         """One step, in as many attempts as it may have: the calls it asks for, or none."""
         malformed = 0
         for attempt in itertools.count(1):
-            plan = self._plan(is_last=is_last)
+            plan = await self._plan(is_last=is_last)
             speaker = self._speaker = self._conversing(plan, number, attempt)
             try:
                 outcome = await speaker.listen(
@@ -203,6 +225,14 @@ class Run:
         name, call_id = request.tool[:64], ids.new("call")
         return ev.ToolCalled(self._world.now(), *at, call_id, name, version, request.input, turn)
 
+    async def _call_all(self, calls: Sequence[ev.ToolCalled]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for called in calls:
+                    group.create_task(self._call(called))
+        except ExceptionGroup as failed:  # Results that could not be written: one says it all.
+            raise failed.exceptions[0] from None
+
     async def _call(self, called: ev.ToolCalled) -> None:
         """Call a tool; whatever comes of it is told to the model."""
         began = perf_counter()
@@ -225,30 +255,44 @@ class Run:
             )
         )
 
-    def _plan(self, *, is_last: bool) -> Plan:
+    async def _plan(self, *, is_last: bool) -> Plan:
         """How the next turn is to answer."""
         wanted = self.spec.sampling.max_tokens or self._equipment.model.default_max_tokens
-        if (allowed := self.spec.limits.tokens) is not None:
-            left = allowed - self.current.tokens
-            if left <= 0:
-                raise FailedPrecondition(
-                    "TOKEN_LIMIT_REACHED",
-                    f"limits.tokens of {allowed} are used up ({self.current.tokens})",
-                    limit=str(allowed),
-                    used=str(self.current.tokens),
-                    field="limits.tokens",
-                    suggested_fix="raise limits.tokens, or ask for less",
-                )
-            wanted = min(wanted, left)
+        if self.spec.limits.tokens is not None:
+            wanted = min(wanted, await self._affordable(self.spec.limits.tokens))
         tools = () if is_last else tuple(self._equipment.tools.values())
         schema = self.spec.response_schema
         return Plan(tools, bool(self._equipment.tools), schema, wanted)
 
-    def _generation(self, plan: Plan) -> Generation:
+    async def _affordable(self, allowed: int) -> int:
+        """How many tokens the next turn may produce.
+
+        Raises:
+            FailedPrecondition: `TOKEN_LIMIT_REACHED`; its prompt takes what is left, or more.
+        """
+        prompt = await self._world.models.count_tokens(self.spec.model, self._messages())
+        used = self.current.tokens
+        if used + prompt < allowed:
+            return allowed - used - prompt
+        raise FailedPrecondition(
+            "TOKEN_LIMIT_REACHED",
+            f"limits.tokens of {allowed} do not suffice: {used} are used, and the next prompt "
+            f"has {prompt}",
+            limit=str(allowed),
+            used=str(used),
+            prompt_tokens=str(prompt),
+            field="limits.tokens",
+            suggested_fix="raise limits.tokens, or ask for less",
+        )
+
+    def _messages(self) -> Sequence[ev.Message]:
         shown = tuple(self._equipment.tools.values())
-        messages = conversation(self.spec, shown, self.current.steps)
-        sampling = self.spec.sampling
-        if shown and sampling.temperature is None:  # Which tool to take is no matter of chance.
+        return conversation(self.spec, shown, self.current.steps)
+
+    def _generation(self, plan: Plan) -> Generation:
+        sampling, messages = self.spec.sampling, self._messages()
+        # Which tool to take is no matter of chance.
+        if self._equipment.tools and sampling.temperature is None:
             sampling = replace(sampling, temperature=0.0)
         return Generation(self.spec.model, messages, sampling, plan.max_tokens, plan.schema())
 
@@ -277,7 +321,7 @@ class Run:
 
     def _left(self) -> float:
         """Seconds until the task's deadline."""
-        return max(0.001, self._deadline - asyncio.get_running_loop().time())
+        return max(0.001, self.deadline - asyncio.get_running_loop().time())
 
     async def _append(self, *events: ev.Event) -> None:
         async with self._writing:
@@ -291,12 +335,17 @@ def _refused(fault: Cut | Malformed, plan: Plan) -> FailedPrecondition:
     if isinstance(fault, Cut):
         return FailedPrecondition(
             "MODEL_OUTPUT_INVALID",
-            f"the model's output did not fit in {plan.max_tokens} tokens",
+            f"the model's output did not fit in {plan.max_tokens} tokens, or in "
+            f"{MAX_OUTPUT_CHARACTERS} characters",
             max_tokens=str(plan.max_tokens),
             field="sampling.max_tokens",
             suggested_fix="raise sampling.max_tokens or limits.tokens, or ask for less",
         )
     return FailedPrecondition("MODEL_OUTPUT_INVALID", f"the model failed: {fault}")
+
+
+def _lost(task_id: str) -> Internal:
+    return Internal("TASK_LOST", "the task's end could not be recorded", task_id=task_id)
 
 
 def utc_now() -> datetime:

@@ -12,13 +12,14 @@ from services.orchestrator.domain.step import Outcome, Plan, Reader
 from services.orchestrator.ports import Generation, Models
 
 MERGE_SECONDS: Final = 0.02
+MAX_OUTPUT_CHARACTERS: Final = 256 * 1024  # Of one turn: it has to fit into one message.
 
 Spawn = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 Deliver = Callable[[str], Awaitable[None]]
 
 
 class Cut(Exception):
-    """The output ended at its token limit."""
+    """The output ended at its token limit, or was longer than any output may be."""
 
 
 class Merger:
@@ -71,6 +72,12 @@ class Merger:
         self._waiting.clear()
         return text
 
+    def close(self) -> None:
+        """Pass nothing on any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _later(self) -> None:
         self._timer = None
         self._due = self._loop.time() + MERGE_SECONDS
@@ -111,8 +118,11 @@ class Conversing:
             ServiceError: what the inference service says.
         """
         reason = ""
+        room = MAX_OUTPUT_CHARACTERS
         async with aclosing(models.generate(generation, timeout=timeout)) as pieces:
             async for piece in pieces:
+                if (room := room - len(piece.text)) < 0:
+                    raise Cut
                 if piece.text:
                     await self._hear(piece.text)
                 if piece.turn is not None:
@@ -126,6 +136,10 @@ class Conversing:
     async def unsaid(self) -> str:
         """Text that was heard and is not passed on yet; it is then the caller's to pass on."""
         return await self._merger.take()
+
+    def close(self) -> None:
+        """Pass nothing on any more."""
+        self._merger.close()
 
     async def _hear(self, text: str) -> None:
         if self.first_token_at is None:

@@ -1,5 +1,6 @@
 """What callers can do with tasks."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -7,7 +8,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.chassis import ids
-from services.chassis.errors import InvalidArgument, NotFound, Violation, invalid
+from services.chassis.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    Violation,
+    invalid,
+)
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.prompt import conversation, most_bytes
@@ -57,9 +64,14 @@ class Tasks:
         """
         run = await self._start(request, caller, default_timeout)
         try:
-            await run.done.wait()
+            async with asyncio.timeout(_patience(run.spec, caller)):
+                await run.done.wait()
+        except TimeoutError:
+            raise _continues(run.spec.task_id) from None
         finally:
             self._leave(run)
+        if run.fault is not None:
+            raise run.fault
         return run.current
 
     async def stream(
@@ -99,6 +111,8 @@ class Tasks:
             if run is not None:
                 self._worker.cancel(run, reason)
                 await run.done.wait()
+                if run.fault is not None:
+                    raise run.fault
         task = await self.get(caller, task_id)
         check_cancel(task)  # It may have ended otherwise in the meantime.
         return task
@@ -179,10 +193,30 @@ class Tasks:
             self._worker.cancel(run, "the caller went away")
 
 
+def _patience(spec: ev.Spec, caller: Caller) -> float | None:
+    """How long to wait for a task that outlasts its caller, in seconds; others end in time."""
+    if not spec.survives_disconnect or caller.time_left is None:
+        return None
+    return (caller.time_left - _margin(caller.time_left)).total_seconds()
+
+
+def _margin(left: timedelta) -> timedelta:
+    return max(MARGIN, left * 0.05)
+
+
+def _continues(task_id: str) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        "TASK_CONTINUES",
+        f"{task_id} is not done yet, and goes on",
+        task_id=task_id,
+        suggested_fix=f"get or watch {task_id}, or wait longer",
+    )
+
+
 def _allowed(request: rq.Request, caller: Caller, default: timedelta) -> timedelta:
     """How long the task may take: the answer has to be out before the caller stops waiting."""
     asked = default if request.timeout_ms is None else timedelta(milliseconds=request.timeout_ms)
     if caller.time_left is None or request.on_disconnect == "continue":
         return asked
-    margin = max(MARGIN, caller.time_left * 0.05)
-    return max(timedelta(milliseconds=1), min(asked, caller.time_left - margin))
+    in_time = caller.time_left - _margin(caller.time_left)
+    return max(timedelta(milliseconds=1), min(asked, in_time))

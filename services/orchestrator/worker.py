@@ -4,11 +4,20 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.orchestrator.domain import events as ev
 from services.orchestrator.run import Equipment, Run, World
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A place in the queue."""
+
+    context: contextvars.Context
+    expiry: asyncio.TimerHandle
 
 
 class Worker:
@@ -19,7 +28,7 @@ class Worker:
         self._max_running = max_running
         self._max_queued = max_queued
         self._running = 0
-        self._queue: dict[Run, contextvars.Context] = {}  # In order of arrival.
+        self._queue: dict[Run, _Waiting] = {}  # In order of arrival.
         self._runs: dict[tuple[str, str], Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -69,7 +78,7 @@ class Worker:
             raise
         context = contextvars.copy_context()
         if must_wait and self._running >= self._max_running:
-            self._queue[run] = context
+            self._wait(run, context)
         else:
             self._running += must_wait
             self._start(run, context)
@@ -78,9 +87,7 @@ class Worker:
     def cancel(self, run: Run, reason: str) -> None:
         """Stop a run; one that waits in the queue ends at once, too."""
         run.cancel(reason)
-        if (context := self._queue.pop(run, None)) is not None:
-            self._running += 1
-            self._start(run, context)
+        self._hurry(run)
 
     def find(self, tenant: str, task_id: str) -> Run | None:
         """The run of a task that is not ended, if it is here."""
@@ -89,8 +96,26 @@ class Worker:
     def stop(self) -> None:
         """Take no more tasks, and stop those that run where they are."""
         self._is_stopping = True
+        for waiting in self._queue.values():
+            waiting.expiry.cancel()
         for task in self._tasks:
             task.cancel()
+
+    def _wait(self, run: Run, context: contextvars.Context) -> None:
+        """Stand in the queue, but not beyond the task's deadline."""
+        loop = asyncio.get_running_loop()
+        self._queue[run] = _Waiting(context, loop.call_at(run.deadline, self._hurry, run))
+
+    def _hurry(self, run: Run) -> None:
+        """One that waits and is to end has its end written at once."""
+        if run in self._queue:
+            self._running += 1
+            self._leave_queue(run)
+
+    def _leave_queue(self, run: Run) -> None:
+        waiting = self._queue.pop(run)
+        waiting.expiry.cancel()
+        self._start(run, waiting.context)
 
     def _start(self, run: Run, context: contextvars.Context) -> None:
         self.spawn(self._execute(run), context)
@@ -108,8 +133,7 @@ class Worker:
     def _next(self) -> None:
         """The place of a run that ended goes to the one that waits longest."""
         if self._queue and not self._is_stopping:
-            run = next(iter(self._queue))
-            self._start(run, self._queue.pop(run))
+            self._leave_queue(next(iter(self._queue)))
         else:
             self._running -= 1
 

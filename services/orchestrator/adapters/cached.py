@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Generic, TypeVar
 
+from services.chassis.errors import ServiceError
+
 Value = TypeVar("Value")
 
 
@@ -16,15 +18,25 @@ class Cached(Generic[Value]):
         self._ttl = ttl.total_seconds()
         self._lock = asyncio.Lock()
         self._held: tuple[Value, float] | None = None
+        self._failed: tuple[ServiceError, float] | None = None
 
     async def get(self) -> Value:
         """The value. Raises what `fetch` raises."""
         if (value := self._fresh()) is not None:
             return value
+        now = asyncio.get_running_loop().time
+        came_at = now()
         async with self._lock:
-            if (value := self._fresh()) is None:
+            if (value := self._fresh()) is not None:
+                return value
+            if self._failed is not None and self._failed[1] >= came_at:
+                raise self._failed[0]  # Asked for while this one waited: it need not ask again.
+            try:
                 value = await self._fetch()
-                self._held = value, asyncio.get_running_loop().time()
+            except ServiceError as error:
+                self._failed = error, now()
+                raise
+            self._held = value, now()
         return value
 
     def _fresh(self) -> Value | None:

@@ -178,6 +178,7 @@ def _read_error(message: pb.TaskError) -> ev.Failure:
         message.message,
         message.suggested_fix,
         message.retry_after_ms if message.HasField("retry_after_ms") else None,
+        message.domain,
     )
 
 

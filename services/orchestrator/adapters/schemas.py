@@ -5,10 +5,14 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from services.chassis.errors import Violation
+from services.chassis.errors import Violation, invalid
 from services.chassis.schema import Schema
 
 _KEPT: Final = 256
+_MAX_BYTES: Final = 32 * 1024
+# A step's schema puts some levels around it, and protobuf reads 100 messages deep: an object takes
+# three of them, a list two.
+_MAX_MESSAGES: Final = 80
 
 
 class CompiledSchemas:
@@ -18,7 +22,10 @@ class CompiledSchemas:
         self._compiled: OrderedDict[str, Schema] = OrderedDict()
 
     def check(self, schema: Mapping[str, object], *, field: str) -> None:
-        """Refuse what is no schema."""
+        """Refuse what is no schema, and what would not reach the model."""
+        if _messages(schema) > _MAX_MESSAGES:
+            fault = Violation(field, "is nested too deeply", "move parts to $defs")
+            raise invalid(fault, reason="SCHEMA_INVALID")
         self._compile(schema, field)
 
     def violations(self, schema: Mapping[str, object], value: object) -> Sequence[Violation]:
@@ -28,8 +35,15 @@ class CompiledSchemas:
     def _compile(self, schema: Mapping[str, object], field: str) -> Schema:
         key = json.dumps(schema, sort_keys=True)
         if (compiled := self._compiled.get(key)) is None:
-            compiled = self._compiled[key] = Schema(schema, field=field)
+            compiled = self._compiled[key] = Schema(schema, field=field, max_bytes=_MAX_BYTES)
             if len(self._compiled) > _KEPT:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
         return compiled
+
+
+def _messages(part: object) -> int:
+    """How deep protobuf nests for it. Its own depth was bounded when it was read."""
+    if isinstance(part, Mapping):
+        return 3 + max(map(_messages, part.values()), default=0)
+    return 2 + max(map(_messages, part), default=0) if isinstance(part, list) else 0

@@ -59,7 +59,10 @@ class EventStoreTaskLog:
                 if entries and codec.closes(entries[-1].body):
                     return
                 if len(entries) < _PAGE:
-                    entries = [e for e in await subscription.next() if e.sequence > after]
+                    heard = await subscription.next()
+                    if heard[-1].sequence <= after and codec.closes(heard[-1].body):
+                        return  # It ended before the sequence that was asked for.
+                    entries = [entry for entry in heard if entry.sequence > after]
                 if not entries or entries[0].sequence != after + 1 or len(entries) == _PAGE:
                     entries = _entries(await self._read(tenant, task_id, after))
 
@@ -71,7 +74,7 @@ class EventStoreTaskLog:
                 f"there is no task {task_id[:64]}",
                 field="task_id",
                 task_id=task_id[:64],
-                suggested_fix="use the task_id that task_start or an answer gave",
+                suggested_fix="use the task_id of a task that began since the orchestrator did",
             )
         return page
 

@@ -40,7 +40,7 @@ class GrpcTools:
         if response.status == "success":
             return Returned(structs.to_value(response.result), None, latency_ms)
         error = response.error
-        failed = Failure("UNKNOWN", error.reason, error.message, error.suggested_fix)
+        failed = Failure("FAILED_PRECONDITION", error.reason, error.message, error.suggested_fix)
         return Returned(None, failed, latency_ms)
 
     async def _fetch(self) -> Mapping[str, Tool]:

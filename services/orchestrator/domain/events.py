@@ -15,6 +15,8 @@ class Failure:
     message: str
     suggested_fix: str = ""
     retry_after_ms: float | None = None
+    domain: str = ""
+    """The service that said so; empty for the orchestrator itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,12 @@ _TALK: Final = tuple(
     Shown("", Example(query, {}, answer))
     for query, answer in (
         ("Hello!", "Hello! How can I help?"),
+        ("Hi", "Hi! What can I do for you?"),
+        ("Hey there, how are you?", "I am well, thank you. What can I do for you?"),
+        ("Thanks!", "You are welcome!"),
+        ("Goodbye", "Goodbye!"),
+        ("Who are you?", "I am an agent. I answer questions, and I use tools where they help."),
+        ("What can you do?", "I answer questions, and I use tools where they help."),
         ("Who was Isaac Newton?", "Isaac Newton was an English physicist who described gravity."),
         ("Tell me about the moon.", "The moon goes around the Earth once in 27 days."),
         ("What is the capital of Italy?", "The capital of Italy is Rome."),

@@ -147,4 +147,4 @@ def _number(
     field: str, number: float | None, fits: Callable[[float], bool], allowed: str
 ) -> Iterator[Violation]:
     if number is not None and not (math.isfinite(number) and fits(number)):
-        yield Violation(field, f"is {number:g}", f"send {allowed}, or leave it out")
+        yield Violation(field, f"is {number:.15g}", f"send {allowed}, or leave it out")

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from services.orchestrator.domain.embedding import embedded
 from services.orchestrator.domain.tool import Tool
 
 MAX_CALLS: Final = 4
 THOUGHT_CHARACTERS: Final = 240
 CHARACTERS_PER_TOKEN: Final = 2  # Cautious: a bound string must end before the tokens do.
 MAX_PREAMBLE: Final = 8 * 1024
+MAX_OUTPUT_DEPTH: Final = 28  # With the levels around it, what protobuf reads back.
+MAX_NUMBER: Final = 2**53
 
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
 _THOUGHT: Final = re.compile(rf'\s*\{{\s*"thought"\s*:\s*({_STRING})\s*,', re.DOTALL)
@@ -78,16 +81,18 @@ def _text_step(tools: tuple[Tool, ...], max_tokens: int) -> Mapping[str, object]
 
 
 def _step(tools: tuple[Tool, ...], answer: Mapping[str, object]) -> Mapping[str, object]:
-    answering = _object({"thought": _THOUGHT_SCHEMA, "answer": answer})
-    if not tools:
-        return answering
-    calls = {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": MAX_CALLS,
-        "items": {"anyOf": [_call(tool) for tool in tools]},
-    }
-    return {"anyOf": [_object({"thought": _THOUGHT_SCHEMA, "tool_calls": calls}), answering]}
+    definitions: dict[str, object] = {}
+    answer = embedded(answer, "answer", definitions)
+    step = _object({"thought": _THOUGHT_SCHEMA, "answer": answer})
+    if tools:
+        calls = {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_CALLS,
+            "items": {"anyOf": [_call(tool, definitions) for tool in tools]},
+        }
+        step = {"anyOf": [_object({"thought": _THOUGHT_SCHEMA, "tool_calls": calls}), step]}
+    return {**step, "$defs": definitions} if definitions else step
 
 
 def _object(properties: Mapping[str, object]) -> dict[str, object]:
@@ -99,8 +104,9 @@ def _object(properties: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _call(tool: Tool) -> dict[str, object]:
-    return _object({"tool": {"const": tool.name}, "input": tool.input_schema})
+def _call(tool: Tool, definitions: dict[str, object]) -> dict[str, object]:
+    given = embedded(tool.input_schema, f"tool_{tool.name}", definitions)
+    return _object({"tool": {"const": tool.name}, "input": given})
 
 
 @dataclass(slots=True)
@@ -176,11 +182,15 @@ class Reader:
     def _calls(self, calls: object) -> Sequence[ToolRequest]:
         if not isinstance(calls, list) or not 1 <= len(calls) <= MAX_CALLS or not self.plan.tools:
             raise Malformed("the output has neither an answer nor tool calls")
-        requests = []
+        # Said twice by mistake, it would be done twice.
+        harmless = {tool.name for tool in self.plan.tools if tool.is_idempotent}
+        requests: list[ToolRequest] = []
         for call in calls:
             match call:
                 case {"tool": str(name), "input": dict(given)}:
-                    requests.append(ToolRequest(name, given))
+                    request = ToolRequest(name, given)
+                    if request not in requests or name not in harmless:
+                        requests.append(request)
                 case _:
                     raise Malformed("a tool call lacks its tool or its input")
         return requests
@@ -255,7 +265,19 @@ def _parse(text: str) -> object:
         raise Malformed("the output is not JSON") from None
     if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
         raise Malformed("the output has half a surrogate pair")
+    _check_plain(value, MAX_OUTPUT_DEPTH)
     return value
+
+
+def _check_plain(value: object, depth: int) -> None:
+    """Refuse what cannot be kept as JSON without surprises."""
+    if isinstance(value, dict | list):
+        if depth == 0:
+            raise Malformed(f"the output is nested more than {MAX_OUTPUT_DEPTH} levels deep")
+        for each in value.values() if isinstance(value, dict) else value:
+            _check_plain(each, depth - 1)
+    elif isinstance(value, int | float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
+        raise Malformed("the output has a number beyond 2^53")
 
 
 def _refuse(constant: str) -> object:

@@ -1,6 +1,7 @@
 """A task: what its events add up to. The state machine is `NEXT`; everything here is pure."""
 
 import enum
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -130,6 +131,16 @@ def check_cancel(task: Task) -> bool:
             state=task.state.value,
         )
     return task.state is not State.CANCELED
+
+
+def repeats_a_failure(steps: Sequence[Step]) -> bool:
+    """Whether the last step made a call again that had failed in a step before it."""
+    failed = {_asked(call) for step in steps[:-1] for call in step.calls if call.failure}
+    return any(_asked(call) in failed for step in steps[-1:] for call in step.calls)
+
+
+def _asked(call: Call) -> tuple[str, str]:
+    return call.tool, json.dumps(call.input, sort_keys=True)
 
 
 def _thought(task: Task, event: ev.ThoughtAdded) -> Changes:

@@ -14,7 +14,7 @@ from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
 from services.chassis.client import channel, streaming, unary
 from services.chassis.context import Principal, RequestContext, current, local_context
-from services.chassis.errors import DeadlineExceeded, NotFound, Unavailable
+from services.chassis.errors import DeadlineExceeded, Internal, NotFound, Unavailable
 from services.chassis.http import address_of
 from services.chassis.settings import ClientSettings
 from tests.integration.chassis.fakes import DOMAIN, Engine, raising, serving_tools
@@ -68,7 +68,7 @@ async def test_what_breaks_at_the_peer_is_its_failure(context: RequestContext) -
         serving_tools(raising(RuntimeError("oops"))) as server,
         channel(settings(server.address)) as peer,
     ):
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(Internal) as caught:
             await unary(pb_grpc.ToolRegistryServiceStub(peer).GetTool, REQUEST, timeout=5)
 
     assert caught.value.reason == "PEER_FAILED"

@@ -84,11 +84,11 @@ async def test_ids_version_and_principal_travel_with_the_call(
 @pytest.mark.parametrize(
     ("headers", "body", "bounds"),
     [
-        ({}, {}, (25, 30)),
+        ({}, {}, (31, 33)),
         ({"X-Request-Timeout": "2500ms"}, {}, (1, 2.5)),
         ({"X-Request-Timeout": "7"}, {"timeout_ms": 100_000}, (5, 7)),
         ({"X-Request-Timeout": "9999"}, {}, (250, 300)),
-        ({}, {"timeout_ms": 60_000}, (55, 61)),
+        ({}, {"timeout_ms": 60_000}, (63.5, 64.7)),
     ],
 )
 async def test_deadlines_come_from_header_request_or_table(

@@ -144,7 +144,7 @@ async def test_input_of_many_levels_is_refused(registry: Registry) -> None:
         inner = inner.fields["a"].struct_value
     inner.SetInParent()
 
-    assert (await registry.fault(asked)).info.reason == "TOOL_INPUT_INVALID"
+    assert (await registry.fault(asked)).info.reason == "INVALID_REQUEST"
 
 
 async def test_input_of_a_hundred_thousand_values_is_refused(registry: Registry) -> None:

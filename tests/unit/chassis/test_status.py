@@ -89,9 +89,9 @@ def test_an_error_that_crosses_two_wires_keeps_the_domain_it_came_from() -> None
         (grpc.StatusCode.UNAVAILABLE, "Unavailable", "PEER_UNAVAILABLE"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "DeadlineExceeded", "DEADLINE_EXCEEDED"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "ResourceExhausted", "PEER_OVERLOADED"),
-        (grpc.StatusCode.INTERNAL, "Unavailable", "PEER_FAILED"),
-        (grpc.StatusCode.UNKNOWN, "Unavailable", "PEER_FAILED"),
-        (grpc.StatusCode.UNIMPLEMENTED, "Unavailable", "PEER_FAILED"),
+        (grpc.StatusCode.INTERNAL, "Internal", "PEER_FAILED"),
+        (grpc.StatusCode.UNKNOWN, "Internal", "PEER_FAILED"),
+        (grpc.StatusCode.UNIMPLEMENTED, "Internal", "PEER_FAILED"),
         (grpc.StatusCode.CANCELLED, "Unavailable", "PEER_FAILED"),
     ],
 )

@@ -92,10 +92,13 @@ def test_integers_that_a_double_rounds_are_refused(number: int) -> None:
     assert fault(lambda: structs.from_value(number, Value(), field="x"))["field"] == "x"
 
 
-def test_sixty_four_levels_are_accepted_and_one_more_is_refused() -> None:
-    structs.to_dict(structs.from_dict(nested(64), Struct()))
+def test_what_is_accepted_can_be_read_back_and_one_level_more_is_refused() -> None:
+    struct = structs.from_dict(nested(structs.MAX_DEPTH), Struct())
+    read = structs.to_dict(Struct.FromString(struct.SerializeToString()))
+    deeper = nested(structs.MAX_DEPTH + 1)
 
-    assert fault(lambda: structs.from_dict(nested(65), Struct(), field="input"))["suggested_fix"]
+    assert read == nested(structs.MAX_DEPTH)
+    assert fault(lambda: structs.from_dict(deeper, Struct(), field="input"))["suggested_fix"]
 
 
 def test_reading_refuses_depth_as_well() -> None:

@@ -87,6 +87,20 @@ def test_a_services_own_failure_shows_nothing_of_it(code: str) -> None:
     assert b"secret" not in failure.body.lower()
 
 
+def test_a_failure_that_a_service_explains_is_shown() -> None:
+    status = Status(code=grpc.StatusCode.INTERNAL.value[0], message="internal error")
+    info = ErrorInfo(reason="INTERNAL", domain="orchestrator.runplane.dev")
+    info.metadata["task_id"] = "task_1"
+    status.details.add().Pack(info)
+
+    failure = errors.from_rpc(
+        failed(grpc.StatusCode.INTERNAL, "internal error", status), "orchestrator", CONTEXT
+    )
+
+    assert failure.http == 500
+    assert b"task_1" in failure.body
+
+
 def test_grpcs_own_words_do_not_show_addresses() -> None:
     text = "failed to connect to all addresses; last error: ipv4:10.0.0.1:50051"
 

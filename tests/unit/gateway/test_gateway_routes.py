@@ -35,7 +35,7 @@ def router() -> Router[str]:
         ("GET", "/v1/tasks/t1:watch", "GET /v1/tasks/{task_id}:watch", {"task_id": "t1"}),
         ("POST", "/v1/tasks/t1:cancel", "POST /v1/tasks/{task_id}:cancel", {"task_id": "t1"}),
         ("GET", "/v1/tasks/a:b:watch", "GET /v1/tasks/{task_id}:watch", {"task_id": "a:b"}),
-        ("GET", "/v1/tasks/t1:else", "GET /v1/tasks/{task_id}", {"task_id": "t1:else"}),
+        ("GET", "/v1/tasks/t1%3Ae", "GET /v1/tasks/{task_id}", {"task_id": "t1:e"}),
         ("GET", "/v1/tasks/t1%3Awatch", "GET /v1/tasks/{task_id}", {"task_id": "t1:watch"}),
         ("GET", "/v1/resources:read", "GET /v1/resources:read", {}),
         ("GET", "/v1/tools/x/versions", "GET /v1/tools/{name}/versions", {"name": "x"}),

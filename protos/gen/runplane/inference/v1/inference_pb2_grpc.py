@@ -30,6 +30,7 @@ class InferenceServiceStub:
 
     A generation is one turn of one model; it has no memory. For an agent that
     calls tools and can be watched, resumed and cancelled, use the orchestrator.
+    Until its model is loaded, every RPC fails with `UNAVAILABLE` (`ENGINE_LOADING`, with RetryInfo).
     """
 
     def __init__(self, channel):
@@ -70,6 +71,7 @@ class InferenceServiceServicer:
 
     A generation is one turn of one model; it has no memory. For an agent that
     calls tools and can be watched, resumed and cancelled, use the orchestrator.
+    Until its model is loaded, every RPC fails with `UNAVAILABLE` (`ENGINE_LOADING`, with RetryInfo).
     """
 
     def Generate(self, request, context):
@@ -101,8 +103,8 @@ class InferenceServiceServicer:
     def CountTokens(self, request, context):
         """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
-        Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`) and
-        `NOT_FOUND` (`MODEL_NOT_FOUND`), never because the prompt is too long.
+        Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
+        1 MiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +169,7 @@ class InferenceService:
 
     A generation is one turn of one model; it has no memory. For an agent that
     calls tools and can be watched, resumed and cancelled, use the orchestrator.
+    Until its model is loaded, every RPC fails with `UNAVAILABLE` (`ENGINE_LOADING`, with RetryInfo).
     """
 
     @staticmethod

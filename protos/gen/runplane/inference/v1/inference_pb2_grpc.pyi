@@ -31,6 +31,7 @@ class InferenceServiceStub:
 
     A generation is one turn of one model; it has no memory. For an agent that
     calls tools and can be watched, resumed and cancelled, use the orchestrator.
+    Until its model is loaded, every RPC fails with `UNAVAILABLE` (`ENGINE_LOADING`, with RetryInfo).
     """
 
     @_typing.overload
@@ -58,8 +59,8 @@ class InferenceServiceStub:
     CountTokens: _grpc.UnaryUnaryMultiCallable[_inference_pb2.CountTokensRequest, _inference_pb2.CountTokensResponse]
     """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
-    Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`) and
-    `NOT_FOUND` (`MODEL_NOT_FOUND`), never because the prompt is too long.
+    Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
+    1 MiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]
     """Lists the models served, ordered by name.
@@ -78,6 +79,7 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
 
     A generation is one turn of one model; it has no memory. For an agent that
     calls tools and can be watched, resumed and cancelled, use the orchestrator.
+    Until its model is loaded, every RPC fails with `UNAVAILABLE` (`ENGINE_LOADING`, with RetryInfo).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -102,8 +104,8 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     CountTokens: _aio.UnaryUnaryMultiCallable[_inference_pb2.CountTokensRequest, _inference_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
-    Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`) and
-    `NOT_FOUND` (`MODEL_NOT_FOUND`), never because the prompt is too long.
+    Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
+    1 MiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models served, ordered by name.
@@ -121,6 +123,7 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A generation is one turn of one model; it has no memory. For an agent that
     calls tools and can be watched, resumed and cancelled, use the orchestrator.
+    Until its model is loaded, every RPC fails with `UNAVAILABLE` (`ENGINE_LOADING`, with RetryInfo).
     """
 
     @_abc_1.abstractmethod
@@ -161,8 +164,8 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inference_pb2.CountTokensResponse, _abc.Awaitable[_inference_pb2.CountTokensResponse]]:
         """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
-        Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`) and
-        `NOT_FOUND` (`MODEL_NOT_FOUND`), never because the prompt is too long.
+        Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
+        1 MiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
         """
 
     @_abc_1.abstractmethod

@@ -264,7 +264,9 @@ class TaskEvent(_message.Message):
     owner: _builtins.str
     """On `task_start`: who owns the task."""
     reasoning: _builtins.str
-    """On `agent_thought`: why the agent does what it does next."""
+    """On `agent_thought`: why the agent does what it does next. On `task_complete` with status
+    `canceled`: why it was cancelled.
+    """
     tool_call_id: _builtins.str
     """On `tool_call` and `tool_result`: the call, `call_…`."""
     tool_name: _builtins.str
@@ -506,7 +508,9 @@ class Chunk(_message.Message):
 
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """The result: of the tool call before, or of the task."""
+        """The result: of the tool call before, or of the task. Of a call that failed, an object with
+        `error` (its reason) and `message`.
+        """
 
     def __init__(
         self,
@@ -553,7 +557,7 @@ class TaskMetrics(_message.Message):
     TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     COST_USD_FIELD_NUMBER: _builtins.int
     total_duration_ms: _builtins.float
-    """From acceptance to the end, or to now, in milliseconds."""
+    """From acceptance to the latest event, in milliseconds."""
     thought_duration_ms: _builtins.float
     """Time spent in models, in milliseconds."""
     tool_duration_ms: _builtins.float
@@ -656,6 +660,7 @@ class TaskError(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     SUGGESTED_FIX_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
+    DOMAIN_FIELD_NUMBER: _builtins.int
     grpc_status: _builtins.str
     """The canonical code, such as `INVALID_ARGUMENT`."""
     error_code: _builtins.str
@@ -666,6 +671,8 @@ class TaskError(_message.Message):
     """What to change. May be empty."""
     retry_after_ms: _builtins.float
     """When the same may go better, in milliseconds from then."""
+    domain: _builtins.str
+    """The service that said so, such as `inference.runplane.dev`; empty for the orchestrator itself."""
     def __init__(
         self,
         *,
@@ -674,10 +681,11 @@ class TaskError(_message.Message):
         message: _builtins.str = ...,
         suggested_fix: _builtins.str = ...,
         retry_after_ms: _builtins.float | None = ...,
+        domain: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms", "error_code", b"error_code", "grpc_status", b"grpc_status", "message", b"message", "retry_after_ms", b"retry_after_ms", "suggested_fix", b"suggested_fix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms", "domain", b"domain", "error_code", b"error_code", "grpc_status", b"grpc_status", "message", b"message", "retry_after_ms", b"retry_after_ms", "suggested_fix", b"suggested_fix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retry_after_ms: _TypeAlias = _typing.Literal["retry_after_ms"]  # noqa: Y015
     _WhichOneofArgType__retry_after_ms: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms"]  # noqa: Y015
@@ -723,14 +731,17 @@ class InvokeRequest(_message.Message):
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """What is asked, at most 64 KiB. It may be left out when `messages` ends with a user's turn."""
+    """What is asked; at most 64 KiB together with `messages`. It may be left out when `messages` ends
+    with a user's turn.
+    """
     model: _builtins.str
     """The model. Empty means the default model."""
     tool_choice: _builtins.str
     """`auto` (the default): the agent calls tools as it sees fit. `none`: it answers at once."""
     timeout_ms: _builtins.float
-    """How long the task may take, in milliseconds, at most 300,000. The call's own deadline counts as
-    well. Absent: 30,000 for `Invoke`, 300,000 for `StreamInvoke`.
+    """How long the task may take, in milliseconds, at most 300,000. A task that does not go on without
+    its caller also ends 5 %, and at least 50 ms, before the call's own deadline. Absent: 30,000 for
+    `Invoke`, 300,000 for `StreamInvoke`.
     """
     on_disconnect: _builtins.str
     """What becomes of the task when the caller goes away: `cancel` (the default) or `continue`."""
@@ -740,7 +751,9 @@ class InvokeRequest(_message.Message):
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the tools the agent may call. Empty means all."""
+        """Names of the tools the agent may call, at most 128. Empty means all; for none at all set
+        `tool_choice` to `none`.
+        """
 
     @_builtins.property
     def response_schema(self) -> _struct_pb2.Struct:
@@ -750,7 +763,9 @@ class InvokeRequest(_message.Message):
 
     @_builtins.property
     def sampling(self) -> _usage_pb2.Sampling:
-        """How the model chooses tokens; `max_tokens` counts for each step."""
+        """How the model chooses tokens; `max_tokens` counts for each step. With tools, an absent
+        `temperature` is 0.
+        """
 
     @_builtins.property
     def limits(self) -> Global___TaskLimits:
@@ -796,7 +811,9 @@ class TaskLimits(_message.Message):
     steps: _builtins.int
     """Steps, from 1 to 32; 8 by default. The last step may only answer."""
     tokens: _builtins.int
-    """Tokens of all prompts and outputs together, at least 1. Absent: no limit of its own."""
+    """Tokens of all prompts and outputs together, at least 1; a turn that cannot keep to it does not
+    begin. Absent: no limit of its own.
+    """
     def __init__(
         self,
         *,

@@ -87,7 +87,10 @@ class OrchestratorServiceServicer:
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-        (`TASK_TIMEOUT`), `UNAVAILABLE`. Not idempotent: each call is a new task.
+        (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
+        A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
+        with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Not idempotent: each
+        call is a new task.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

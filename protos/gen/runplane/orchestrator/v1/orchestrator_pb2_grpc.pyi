@@ -50,7 +50,10 @@ class OrchestratorServiceStub:
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-    (`TASK_TIMEOUT`), `UNAVAILABLE`. Not idempotent: each call is a new task.
+    (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
+    A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
+    with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Not idempotent: each
+    call is a new task.
     """
     StreamInvoke: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.TaskEvent]
     """Runs a query and streams its task's events, from `task_start` to `task_complete`.
@@ -104,7 +107,10 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-    (`TASK_TIMEOUT`), `UNAVAILABLE`. Not idempotent: each call is a new task.
+    (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
+    A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
+    with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Not idempotent: each
+    call is a new task.
     """
     StreamInvoke: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.TaskEvent]  # type: ignore[assignment]
     """Runs a query and streams its task's events, from `task_start` to `task_complete`.
@@ -161,7 +167,10 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-        (`TASK_TIMEOUT`), `UNAVAILABLE`. Not idempotent: each call is a new task.
+        (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
+        A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
+        with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Not idempotent: each
+        call is a new task.
         """
 
     @_abc_1.abstractmethod
