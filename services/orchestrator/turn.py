@@ -12,7 +12,7 @@ from services.orchestrator.domain.step import Outcome, Plan, Reader
 from services.orchestrator.ports import Generation, Models
 
 MERGE_SECONDS: Final = 0.02
-MAX_OUTPUT_CHARACTERS: Final = 256 * 1024  # Of one turn: it has to fit into one message.
+MAX_OUTPUT_CHARACTERS: Final = 512 * 1024  # Of one turn: it has to fit into one message.
 
 Spawn = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 Deliver = Callable[[str], Awaitable[None]]

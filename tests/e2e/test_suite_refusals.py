@@ -82,7 +82,7 @@ CASES = {
         GENERATE, user("x") | {"model": "nope"}, "MODEL_NOT_FOUND", "model", 404
     ),
     "unknown model in a path": Bad(
-        "/v1/models/nope", None, "MODEL_NOT_FOUND", "model", 404, method="GET"
+        "/v1/models/nope", None, "MODEL_NOT_FOUND", "name", 404, method="GET"
     ),
     "unknown tool to use": Bad(INVOKE, query(tools=["nope"]), "TOOL_NOT_FOUND", "tools[0]", 404),
     "unknown tool in a path": Bad(
