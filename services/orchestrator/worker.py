@@ -131,8 +131,12 @@ class Worker:
         self._runs.pop((run.spec.tenant, run.spec.task_id), None)
 
     def _next(self) -> None:
-        """The place of a run that ended goes to the one that waits longest."""
-        if self._queue and not self._is_stopping:
+        """The place of a run that ended goes to the one that waits longest.
+
+        One that was hurried had a place beyond those there are, which goes to nobody.
+        """
+        is_spare = self._running > self._max_running
+        if self._queue and not is_spare and not self._is_stopping:
             self._leave_queue(next(iter(self._queue)))
         else:
             self._running -= 1

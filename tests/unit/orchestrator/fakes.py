@@ -1,0 +1,240 @@
+"""What a run acts on, as far as its tests need it: everything a test decides, and no sockets."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from services.chassis.errors import NotFound, ServiceError
+from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.hotstore.memory import MemoryHotStore
+from services.orchestrator.adapters.schemas import CompiledSchemas
+from services.orchestrator.adapters.tasklog import EventStoreTaskLog
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.request import Request
+from services.orchestrator.domain.task import Task
+from services.orchestrator.domain.tool import Tool
+from services.orchestrator.ports import Generation, Model, Piece, Returned
+from services.orchestrator.run import Equipment, Run, World
+from services.orchestrator.usecases import Bounds, Caller, Tasks
+from services.orchestrator.worker import Worker, working
+from tests.conftest import FakeClock
+
+NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # As `FakeClock` begins.
+MODEL: Final = Model("fake", "1", 4096, 512)
+TURN: Final = ev.Turn(prompt_tokens=10, completion_tokens=5)
+SPEC: Final = ev.Spec(
+    task_id="task_1",
+    tenant="default",
+    owner="local",
+    session_id="session_1",
+    trace_id="a" * 32,
+    query="Hello",
+    history=(),
+    model=MODEL.name,
+    model_version=MODEL.version,
+    response_schema=None,
+    sampling=ev.Sampling(),
+    limits=ev.Limits(8),
+    survives_disconnect=False,
+    labels={},
+    deadline=NOW + timedelta(seconds=30),
+    request=b"",
+)
+REQUEST: Final = Request(
+    query="Hello",
+    messages=(),
+    model="",
+    tools=(),
+    tool_choice="",
+    response_schema=None,
+    sampling=ev.Sampling(),
+    timeout_ms=None,
+    steps=None,
+    tokens=None,
+    on_disconnect="",
+    labels={},
+    source=b"",
+)
+
+Line = str | ServiceError | asyncio.Event
+"""Of a turn: a piece of it, what it fails with, or what it waits for."""
+
+
+def tool(name: str = "look", *, is_idempotent: bool = True) -> Tool:
+    """A tool of this name."""
+    return Tool(name, "1.0.0", "Looks.", {"type": "object"}, (), 1000, is_idempotent)
+
+
+async def pass_time(seconds: float) -> None:
+    """Let the loop's own time pass: here it leaps."""
+    await asyncio.sleep(seconds)
+
+
+@dataclass
+class FakeModels:
+    """Says its turns one after the other, and the last one again."""
+
+    turns: Sequence[Sequence[Line]] = (("Hello",),)
+    prompt_tokens: int = 10
+    """What it counts."""
+    finish_reason: str = "stop"
+    asked: list[Generation] = field(default_factory=list)
+    said: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a turn has come to where it waits."""
+    closes_after: asyncio.Event | None = None
+    """What closing a turn waits for."""
+
+    async def resolve(self, name: str) -> Model:
+        """See `Models`."""
+        if name not in ("", MODEL.name):
+            raise NotFound("MODEL_NOT_FOUND", f"there is no model {name}")
+        return MODEL
+
+    async def count_tokens(self, model: str, messages: Sequence[ev.Message]) -> int:
+        """See `Models`."""
+        return self.prompt_tokens
+
+    async def generate(
+        self, generation: Generation, *, timeout: float
+    ) -> AsyncGenerator[Piece, None]:
+        """See `Models`."""
+        turn = self.turns[min(len(self.asked), len(self.turns) - 1)]
+        self.asked.append(generation)
+        try:
+            for line in turn:
+                if isinstance(line, ServiceError):
+                    raise line
+                if isinstance(line, str):
+                    yield Piece(line)
+                else:
+                    self.said.set()
+                    await line.wait()
+            yield Piece("", self.finish_reason, TURN)
+        finally:
+            if self.closes_after is not None:
+                await self.closes_after.wait()
+
+
+@dataclass
+class FakeTools:
+    """Has these tools; calls come to these ends one after the other, then each gives nothing."""
+
+    known: Sequence[Tool] = ()
+    ends: Sequence[Returned | ServiceError] = ()
+    called: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    timeouts: list[float] = field(default_factory=list)
+
+    async def catalogue(self) -> Mapping[str, Tool]:
+        """See `Tools`."""
+        return {each.name: each for each in self.known}
+
+    async def call(
+        self, tool: str, given: Mapping[str, object], *, call_id: str, timeout: float
+    ) -> Returned:
+        """See `Tools`."""
+        self.called.append((tool, given))
+        self.timeouts.append(timeout)
+        number = len(self.called)
+        end = self.ends[number - 1] if number <= len(self.ends) else Returned({}, None, 1.0)
+        if isinstance(end, ServiceError):
+            raise end
+        return end
+
+
+class SlowLog(EventStoreTaskLog):
+    """The log in memory as it is, but for its appends: they suspend, and can be held or refused."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryEventStore(), MemoryHotStore())
+        self.events: list[ev.Event] = []
+        """What was appended."""
+        self.ended: list[str] = []
+        """Tasks, in the order of their ends."""
+        self.refuses: type[ev.Event] = type(None)  # type: ignore[assignment] # Nothing, at first.
+        self.refusal: Exception = RuntimeError("refused")
+        self.holds: type[ev.Event] = type(None)  # type: ignore[assignment] # Nothing, at first.
+        self.holding = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def append(self, task: Task | None, events: Sequence[ev.Event]) -> Task:
+        """See `TaskLog`."""
+        await asyncio.sleep(0)
+        if any(isinstance(event, self.holds) for event in events):
+            self.holding.set()
+            await self.let_go.wait()
+        if any(isinstance(event, self.refuses) for event in events):
+            raise self.refusal
+        appended = await super().append(task, events)
+        self.events.extend(events)
+        if appended.is_closed:
+            self.ended.append(appended.spec.task_id)
+        return appended
+
+    def kinds(self) -> list[str]:
+        """What happened, by name."""
+        return [type(event).__name__ for event in self.events]
+
+
+@dataclass
+class Bench:
+    """Fakes put together, and a worker that runs tasks on them."""
+
+    worker: Worker
+    models: FakeModels
+    tools: FakeTools
+    log: SlowLog
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    @property
+    def world(self) -> World:
+        """What runs act on."""
+        schemas = CompiledSchemas()
+        return World(self.log, self.models, self.tools, schemas, self.clock, self.worker.spawn)
+
+    @property
+    def tasks(self) -> Tasks:
+        """The use cases."""
+        return Tasks(self.world, self.worker, Bounds(max_query_bytes=1000, default_steps=8))
+
+    def now(self) -> float:
+        """The loop's time."""
+        return asyncio.get_running_loop().time()
+
+    async def submit(self, spec: ev.Spec = SPEC, **changes: object) -> Run:
+        """A task, given to the worker."""
+        given = {each.name: each for each in self.tools.known}
+        spec = replace(spec, **changes)
+        return await self.worker.submit(self.world, spec, Equipment(MODEL, given))
+
+    async def ended(self, spec: ev.Spec = SPEC, **changes: object) -> Task:
+        """A task, once it has ended."""
+        run = await self.submit(spec, **changes)
+        return await end_of(run)
+
+
+async def end_of(run: Run) -> Task:
+    """What has become of a task."""
+    async with asyncio.timeout(5):
+        await run.done.wait()
+    return run.current
+
+
+@asynccontextmanager
+async def bench(
+    *turns: Sequence[Line],
+    tools: FakeTools | None = None,
+    max_running: int = 4,
+    max_queued: int = 4,
+) -> AsyncIterator[Bench]:
+    """Fakes that a worker runs on, with a model that says these turns."""
+    async with working(max_running=max_running, max_queued=max_queued) as worker:
+        models = FakeModels(turns) if turns else FakeModels()
+        yield Bench(worker, models, tools or FakeTools(), SlowLog())
+
+
+def caller(*, time_left: timedelta | None = None) -> Caller:
+    """Someone who waits so long."""
+    return Caller("default", "local", "a" * 32, time_left)
