@@ -1,0 +1,139 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from services.chassis.errors import Unavailable
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.task import State
+from services.orchestrator.turn import MERGE_SECONDS
+from tests.unit.orchestrator.fakes import (
+    NOW,
+    TURN,
+    FakeTools,
+    bench,
+    end_of,
+    pass_time,
+    tool,
+)
+
+
+async def test_what_was_heard_before_a_cancel_is_kept() -> None:
+    async with bench(("One, ", "two", asyncio.Event()), max_running=1) as it:
+        run = await it.submit()
+        await it.models.said.wait()
+        passed_on = run.current.text
+
+        run.cancel("enough")
+        task = await end_of(run)
+
+    assert passed_on == "One, "
+    assert (task.state, task.text) == (State.CANCELED, "One, two")
+
+
+async def test_what_was_heard_before_the_deadline_is_kept() -> None:
+    soon = NOW + timedelta(seconds=MERGE_SECONDS / 2)
+    async with bench(("One, ", "two", asyncio.Event())) as it:
+        task = await it.ended(deadline=soon)
+
+    assert task.failure is not None
+    assert (task.failure.reason, task.text) == ("TASK_TIMEOUT", "One, two")
+    assert it.log.kinds() == ["Started", "TextAdded", "TextAdded", "Failed"]
+
+
+async def test_a_cancel_while_the_end_is_written_does_no_harm() -> None:
+    async with bench() as it:
+        it.log.holds = ev.Completed
+        run = await it.submit()
+        await it.log.holding.wait()
+
+        run.cancel("late")
+        it.log.let_go.set()
+        task = await end_of(run)
+
+    assert (task.state, run.fault) == (State.COMPLETED, None)
+
+
+async def test_a_cancel_while_the_deadline_stops_the_model_does_no_harm() -> None:
+    async with bench(("One", asyncio.Event())) as it:
+        closed = it.models.closes_after = asyncio.Event()
+        run = await it.submit(deadline=NOW + timedelta(seconds=1))
+        await pass_time(2)
+
+        run.cancel("late")
+        closed.set()
+        task = await end_of(run)
+
+    assert task.state is State.CANCELED
+
+
+async def test_a_cancel_before_anything_is_done_ends_the_task() -> None:
+    async with bench() as it:
+        run = await it.submit()
+
+        run.cancel("enough")
+        task = await end_of(run)
+
+    assert (task.state, it.models.asked) == (State.CANCELED, [])
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (Unavailable("EVENT_STORE_UNAVAILABLE", "gone"), "EVENT_STORE_UNAVAILABLE"),
+        (OSError("disk full"), "TASK_LOST"),
+    ],
+)
+async def test_a_run_whose_end_is_not_written_says_why(refusal: Exception, reason: str) -> None:
+    async with bench() as it:
+        it.log.refuses, it.log.refusal = ev.Completed, refusal
+        run = await it.submit()
+        await end_of(run)
+
+    assert run.fault is not None
+    assert run.fault.reason == reason
+
+
+@pytest.mark.parametrize("allowed", [9, 10])
+async def test_a_turn_whose_prompt_takes_what_is_left_does_not_begin(allowed: int) -> None:
+    async with bench() as it:
+        task = await it.ended(limits=ev.Limits(8, allowed))
+
+    assert task.failure is not None
+    assert (task.failure.code, task.failure.reason) == (
+        "FAILED_PRECONDITION",
+        "TOKEN_LIMIT_REACHED",
+    )
+    assert it.models.asked == []
+
+
+async def test_a_turn_may_say_what_is_left_after_its_prompt() -> None:
+    async with bench() as it:
+        await it.ended(limits=ev.Limits(8, 30))
+
+    assert [each.max_tokens for each in it.models.asked] == [20]
+
+
+async def test_tokens_of_the_turns_before_are_used_up() -> None:
+    calls = '{"thought": "t", "tool_calls": [{"tool": "look", "input": {}}]}'
+    tools = FakeTools([tool()])
+    async with bench((calls,), tools=tools) as it:
+        task = await it.ended(limits=ev.Limits(8, TURN.tokens + it.models.prompt_tokens))
+
+    assert task.failure is not None
+    assert (task.failure.reason, task.tokens) == ("TOKEN_LIMIT_REACHED", TURN.tokens)
+    assert len(it.models.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("tools", "wanted", "used"),
+    [((tool(),), None, 0.0), ((tool(),), 0.7, 0.7), ((), None, None)],
+    ids=["tools", "tools and a wish", "no tools"],
+)
+async def test_with_tools_nothing_is_left_to_chance_unless_asked_for(
+    tools: tuple[object, ...], wanted: float | None, used: float | None
+) -> None:
+    async with bench(('{"thought": "t", "answer": "a"}',), tools=FakeTools(tools)) as it:
+        await it.ended(sampling=ev.Sampling(temperature=wanted))
+
+    assert [each.sampling.temperature for each in it.models.asked] == [used]
