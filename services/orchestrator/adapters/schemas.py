@@ -13,6 +13,7 @@ _MAX_BYTES: Final = 32 * 1024
 # A step's schema puts some levels around it, and protobuf reads 100 messages deep: an object takes
 # three of them, a list two.
 _MAX_MESSAGES: Final = 80
+_MAX_LEVELS: Final = 27  # The same for the levels that any schema may have.
 
 
 class CompiledSchemas:
@@ -23,7 +24,8 @@ class CompiledSchemas:
 
     def check(self, schema: Mapping[str, object], *, field: str) -> None:
         """Refuse what is no schema, and what would not reach the model."""
-        if _messages(schema) > _MAX_MESSAGES:
+        messages, levels = _nested(schema, 3, 2), _nested(schema, 1, 1)
+        if messages > _MAX_MESSAGES or levels > _MAX_LEVELS:
             fault = Violation(field, "is nested too deeply", "move parts to $defs")
             raise invalid(fault, reason="SCHEMA_INVALID")
         self._compile(schema, field)
@@ -42,8 +44,10 @@ class CompiledSchemas:
         return compiled
 
 
-def _messages(part: object) -> int:
-    """How deep protobuf nests for it. Its own depth was bounded when it was read."""
+def _nested(part: object, of_object: int, of_list: int) -> int:
+    """How deep it is nested. Its own depth was bounded when it was read."""
     if isinstance(part, Mapping):
-        return 3 + max(map(_messages, part.values()), default=0)
-    return 2 + max(map(_messages, part), default=0) if isinstance(part, list) else 0
+        return of_object + max((_nested(x, of_object, of_list) for x in part.values()), default=0)
+    if isinstance(part, list):
+        return of_list + max((_nested(x, of_object, of_list) for x in part), default=0)
+    return 0
