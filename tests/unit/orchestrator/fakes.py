@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+
 from services.chassis.errors import NotFound, ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.hotstore.memory import MemoryHotStore
@@ -41,7 +43,7 @@ SPEC: Final = ev.Spec(
     survives_disconnect=False,
     labels={},
     deadline=NOW + timedelta(seconds=30),
-    request=b"",
+    request=pb.InvokeRequest(query="Hello").SerializeToString(),
 )
 REQUEST: Final = Request(
     query="Hello",
@@ -56,7 +58,7 @@ REQUEST: Final = Request(
     tokens=None,
     on_disconnect="",
     labels={},
-    source=b"",
+    source=SPEC.request,
 )
 
 Line = str | ServiceError | asyncio.Event
@@ -229,8 +231,12 @@ async def bench(
     max_running: int = 4,
     max_queued: int = 4,
 ) -> AsyncIterator[Bench]:
-    """Fakes that a worker runs on, with a model that says these turns."""
-    async with working(max_running=max_running, max_queued=max_queued) as worker:
+    """Fakes that a worker runs on, with a model that says these turns. No wait is longer than 60 s,
+    which leap."""
+    async with (
+        asyncio.timeout(60),
+        working(max_running=max_running, max_queued=max_queued) as worker,
+    ):
         models = FakeModels(turns) if turns else FakeModels()
         yield Bench(worker, models, tools or FakeTools(), SlowLog())
 

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.chassis.errors import Unavailable
+from services.chassis.errors import InvalidArgument, Unavailable
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import State
 from services.orchestrator.turn import MERGE_SECONDS
@@ -16,6 +16,9 @@ from tests.unit.orchestrator.fakes import (
     pass_time,
     tool,
 )
+
+LOOK = '{"thought": "t", "tool_calls": [{"tool": "look", "input": {}}]}'
+ANSWER = '{"thought": "t", "answer": "a"}'
 
 
 async def test_what_was_heard_before_a_cancel_is_kept() -> None:
@@ -115,9 +118,8 @@ async def test_a_turn_may_say_what_is_left_after_its_prompt() -> None:
 
 
 async def test_tokens_of_the_turns_before_are_used_up() -> None:
-    calls = '{"thought": "t", "tool_calls": [{"tool": "look", "input": {}}]}'
     tools = FakeTools([tool()])
-    async with bench((calls,), tools=tools) as it:
+    async with bench((LOOK,), tools=tools) as it:
         task = await it.ended(limits=ev.Limits(8, TURN.tokens + it.models.prompt_tokens))
 
     assert task.failure is not None
@@ -133,7 +135,38 @@ async def test_tokens_of_the_turns_before_are_used_up() -> None:
 async def test_with_tools_nothing_is_left_to_chance_unless_asked_for(
     tools: tuple[object, ...], wanted: float | None, used: float | None
 ) -> None:
-    async with bench(('{"thought": "t", "answer": "a"}',), tools=FakeTools(tools)) as it:
+    async with bench((ANSWER,), tools=FakeTools(tools)) as it:
         await it.ended(sampling=ev.Sampling(temperature=wanted))
 
     assert [each.sampling.temperature for each in it.models.asked] == [used]
+
+
+async def test_an_agent_that_repeats_a_failed_call_gets_no_tools_any_more() -> None:
+    refused = InvalidArgument("TOOL_INPUT_INVALID", "no")
+    tools = FakeTools([tool()], [refused, refused])
+    async with bench((LOOK,), (LOOK,), (ANSWER,), tools=tools) as it:
+        task = await it.ended()
+
+    assert [warned.code for warned in task.warnings] == ["FAILED_CALL_REPEATED"]
+    assert ["look" in str(each.schema) for each in it.models.asked] == [True, True, False]
+    assert task.text == "a"
+
+
+async def test_a_failed_call_may_be_followed_by_others() -> None:
+    other = LOOK.replace("{}", '{"at": 1}')
+    tools = FakeTools([tool()], [InvalidArgument("TOOL_INPUT_INVALID", "no")])
+    async with bench((LOOK,), (other,), (ANSWER,), tools=tools) as it:
+        task = await it.ended()
+
+    assert (task.warnings, task.text) == ((), "a")
+
+
+@pytest.mark.parametrize(("is_idempotent", "made"), [(True, 1), (False, 2)])
+async def test_only_harmless_calls_are_merged(is_idempotent: bool, made: int) -> None:
+    call = '{"tool": "look", "input": {}}'
+    tools = FakeTools([tool(is_idempotent=is_idempotent)])
+    async with bench((LOOK.replace(call, f"{call}, {call}"),), (ANSWER,), tools=tools) as it:
+        task = await it.ended()
+
+    assert task.text == "a"
+    assert len(tools.called) == made

@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.orchestrator.domain.step import Malformed, Plan, Reader
+from services.orchestrator.domain.step import MAX_CALLS, MAX_OUTPUT_DEPTH, Malformed, Plan, Reader
 from services.orchestrator.domain.tool import Tool
 
 TOOL = Tool("calculator", "1.0.0", "Calculates.", {"type": "object"}, (), 1000, is_idempotent=True)
 WRAPPED = Plan((TOOL,), True, None, 100)
 BOUND = Plan((TOOL,), True, {"type": "object"}, 100)
 DIRECT = Plan((), False, None, 100)
+ASKED = Plan((), False, {}, 100)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 
@@ -136,3 +137,81 @@ def test_a_step_offers_each_tool_by_name_and_an_answer() -> None:
 def test_without_tools_the_schema_is_the_callers_own() -> None:
     assert Plan((), False, {"type": "object"}, 100).schema() == {"type": "object"}
     assert DIRECT.schema() is None
+
+
+def nested(levels: int) -> str:
+    return '{"a": [' * (levels // 2) + "[]" * (levels % 2) + "]}" * (levels // 2)
+
+
+BEYOND = [
+    "9007199254740993",
+    "-9007199254740993",
+    "1e400",
+    "-1e400",
+    "1" + "0" * 400,
+    "[1, 1e16]",
+    '{"a": {"b": 9007199254740994}}',
+]
+WITHIN = ["9007199254740992", "-9007199254740992", "1e15", "0.1", "true"]
+
+
+@pytest.mark.parametrize("number", BEYOND)
+def test_a_number_that_json_does_not_carry_is_malformed(number: str) -> None:
+    answer = f'{{"thought": "t", "answer": {number}}}'
+    call = f'{{"tool": "calculator", "input": {{"x": {number}}}}}'
+    calls = f'{{"thought": "t", "tool_calls": [{call}]}}'
+
+    for plan, output in ((ASKED, number), (BOUND, answer), (WRAPPED, calls)):
+        with pytest.raises(Malformed):
+            read(plan, [output])[0].finish()
+
+
+@pytest.mark.parametrize("number", WITHIN)
+def test_a_number_that_json_carries_is_read(number: str) -> None:
+    assert read(ASKED, [number])[0].finish().output == json.loads(number)
+
+
+@pytest.mark.parametrize("levels", [29, 30, 31, 64])
+def test_output_that_is_nested_too_deeply_is_malformed(levels: int) -> None:
+    answer = f'{{"thought": "t", "answer": {nested(levels - 1)}}}'
+
+    assert MAX_OUTPUT_DEPTH == 28
+    for plan, output in ((ASKED, nested(levels)), (BOUND, answer)):
+        with pytest.raises(Malformed):
+            read(plan, [output])[0].finish()
+
+
+@pytest.mark.parametrize("levels", [1, 27, 28])
+def test_output_that_is_nested_as_deeply_as_it_may_be_is_read(levels: int) -> None:
+    assert read(ASKED, [nested(levels)])[0].finish().output == json.loads(nested(levels))
+
+
+def asks(*calls: tuple[str, dict[str, object]]) -> str:
+    wanted = [{"tool": name, "input": given} for name, given in calls]
+    return json.dumps({"thought": "t", "tool_calls": wanted})
+
+
+def test_a_harmless_call_that_is_asked_for_twice_is_made_once() -> None:
+    one, other = ("calculator", {"a": 1, "b": 2}), ("calculator", {"a": 1})
+    again = ("calculator", {"b": 2, "a": 1})
+
+    outcome = read(WRAPPED, [asks(one, other, again)])[0].finish()
+
+    assert [(call.tool, call.input) for call in outcome.calls] == [one, other]
+
+
+def test_a_call_that_does_something_is_made_as_often_as_it_is_asked_for() -> None:
+    send = Tool("send", "1.0.0", "Sends.", {"type": "object"}, (), 1000, is_idempotent=False)
+    plan = Plan((TOOL, send), True, None, 100)
+
+    outcome = read(plan, [asks(("send", {}), ("calculator", {}), ("send", {}))])[0].finish()
+
+    assert [call.tool for call in outcome.calls] == ["send", "calculator", "send"]
+
+
+def test_more_calls_than_a_step_may_have_are_malformed() -> None:
+    calls = [("calculator", {"n": n}) for n in range(MAX_CALLS + 1)]
+
+    assert len(read(WRAPPED, [asks(*calls[:-1])])[0].finish().calls) == MAX_CALLS
+    with pytest.raises(Malformed):
+        read(WRAPPED, [asks(*calls)])[0].finish()

@@ -5,7 +5,17 @@ import pytest
 
 from services.chassis.errors import FailedPrecondition
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.task import CLOSED, NEXT, State, check_cancel, evolve, replay
+from services.orchestrator.domain.task import (
+    CLOSED,
+    NEXT,
+    Call,
+    State,
+    Step,
+    check_cancel,
+    evolve,
+    repeats_a_failure,
+    replay,
+)
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SPEC = ev.Spec(
@@ -125,3 +135,35 @@ def test_cancel_of_a_canceled_task_has_nothing_to_do() -> None:
 
     assert check_cancel(canceled) is False
     assert check_cancel(replace(canceled, state=State.RUNNING)) is True
+
+
+FAILURE = ev.Failure("UNAVAILABLE", "PEER_UNAVAILABLE", "gone")
+REPEATS = {
+    "the same again": ([("a", {"x": 1, "y": 2}, FAILURE)], [("a", {"y": 2, "x": 1}, None)], True),
+    "one of several": (
+        [("b", {}, None), ("a", {}, FAILURE)],
+        [("c", {}, None), ("a", {}, None)],
+        True,
+    ),
+    "another input": ([("a", {"x": 1}, FAILURE)], [("a", {"x": 2}, FAILURE)], False),
+    "another tool": ([("a", {}, FAILURE)], [("b", {}, None)], False),
+    "one that had done it": ([("a", {}, None)], [("a", {}, FAILURE)], False),
+}
+
+
+@pytest.mark.parametrize("name", REPEATS)
+def test_a_call_that_had_failed_is_known_again(name: str) -> None:
+    before, now, expected = REPEATS[name]
+
+    def step(calls: list[tuple[str, dict[str, object], ev.Failure | None]]) -> Step:
+        return Step("", tuple(Call("call", tool, given, None, end) for tool, given, end in calls))
+
+    assert repeats_a_failure([step(before), step(now)]) is expected
+    assert repeats_a_failure([step(before), Step(), step(now)]) is expected
+
+
+def test_a_failure_is_not_repeated_by_itself() -> None:
+    failed = Step("", (Call("call", "a", {}, None, FAILURE), Call("call", "a", {}, None, FAILURE)))
+
+    assert not repeats_a_failure([])
+    assert not repeats_a_failure([failed])

@@ -1,0 +1,161 @@
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import pytest
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+
+from services.chassis.errors import Aborted, NotFound
+from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.hotstore.memory import MemoryHotStore
+from services.chassis.hotstore.port import Entry
+from services.orchestrator.adapters.tasklog import EventStoreTaskLog
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.task import Task
+from tests.unit.orchestrator.fakes import NOW, SPEC, pass_time
+
+
+class ForgetfulHotStore(MemoryHotStore):
+    """Loses what is published while it forgets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forgets = False
+
+    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+        """See `HotStore`."""
+        if not self.forgets:
+            await super().publish(topic, entries)
+
+
+class Watched:
+    """A task's log, someone who watches it, and what they have seen."""
+
+    def __init__(self, *, after: int = 0) -> None:
+        self.hot = ForgetfulHotStore()
+        self.log = EventStoreTaskLog(MemoryEventStore(), self.hot)
+        self.after = after
+        self.seen: list[int] = []
+        self.task: Task | None = None
+
+    async def add(self, *events: ev.Event) -> None:
+        """More happens; the watcher gets to see it."""
+        self.task = await self.log.append(self.task, events)
+        await pass_time(0.001)
+
+    async def say(self, times: int) -> None:
+        """More of an answer."""
+        await self.add(*(ev.TextAdded(NOW, 1, 1, "x") for _ in range(times)))
+
+    async def watch(self) -> None:
+        """See the log to its end."""
+        async with aclosing(self.watching()) as events:
+            async for event in events:
+                self.seen.append(pb.TaskEvent.FromString(event).sequence)
+
+    def watching(self) -> AsyncGenerator[bytes, None]:
+        """The events."""
+        return self.log.watch(SPEC.tenant, SPEC.task_id, after=self.after)
+
+
+async def test_what_the_hot_store_loses_is_read_from_the_event_store() -> None:
+    it = Watched()
+    await it.add(ev.Started(NOW, SPEC))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(it.watch())
+        await pass_time(0.001)
+        it.hot.forgets = True
+        await it.say(3)
+        it.hot.forgets = False
+        await it.say(1)
+        await it.add(ev.Completed(NOW))
+
+    assert it.seen == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_watcher_that_is_too_slow_misses_nothing() -> None:
+    it = Watched()
+    await it.add(ev.Started(NOW, SPEC))
+    async with asyncio.timeout(5), aclosing(it.watching()) as events:
+        first = await anext(events)
+        for _ in range(3):
+            await it.say(300)
+        await it.add(ev.Completed(NOW))
+        rest = [event async for event in events]
+
+    seen = [pb.TaskEvent.FromString(event).sequence for event in (first, *rest)]
+    assert seen == list(range(1, 903))
+
+
+async def test_a_watcher_beyond_the_end_leaves_when_the_task_ends() -> None:
+    it = Watched(after=99)
+    await it.add(ev.Started(NOW, SPEC))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(it.watch())
+        await pass_time(0.001)
+        await it.say(1)
+        await it.add(ev.Completed(NOW))
+
+    assert it.seen == []
+
+
+@pytest.mark.parametrize("after", [3, 4, 99])
+async def test_a_watcher_beyond_the_end_of_an_ended_task_leaves_at_once(after: int) -> None:
+    it = Watched(after=after)
+    await it.add(ev.Started(NOW, SPEC), ev.TextAdded(NOW, 1, 1, "x"), ev.Completed(NOW))
+
+    async with asyncio.timeout(5):
+        await it.watch()
+
+    assert it.seen == []
+
+
+async def test_a_watcher_that_is_ahead_waits_for_what_it_asked_for() -> None:
+    it = Watched(after=3)
+    await it.add(ev.Started(NOW, SPEC))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(it.watch())
+        await pass_time(0.001)
+        for _ in range(4):
+            await it.say(1)
+        await it.add(ev.Completed(NOW))
+
+    assert it.seen == [4, 5, 6]
+
+
+@pytest.mark.parametrize("count", [254, 255, 256, 600])
+async def test_a_log_of_many_pages_is_seen_whole(count: int) -> None:
+    it = Watched()
+    await it.add(ev.Started(NOW, SPEC))
+    await it.say(count)
+    await it.add(ev.Completed(NOW))
+
+    async with asyncio.timeout(5):
+        await it.watch()
+
+    assert it.seen == list(range(1, count + 3))
+    assert (await it.log.load(SPEC.tenant, SPEC.task_id)) == it.task
+
+
+async def test_of_two_that_write_the_second_is_told() -> None:
+    it = Watched()
+    await it.add(ev.Started(NOW, SPEC))
+    before = it.task
+    await it.say(1)
+
+    with pytest.raises(Aborted) as caught:
+        await it.log.append(before, [ev.Completed(NOW)])
+
+    assert caught.value.reason == "SEQUENCE_CONFLICT"
+
+
+@pytest.mark.parametrize(("tenant", "task_id"), [("other", SPEC.task_id), (SPEC.tenant, "task_2")])
+async def test_a_log_that_is_not_there_cannot_be_watched(tenant: str, task_id: str) -> None:
+    it = Watched()
+    await it.add(ev.Started(NOW, SPEC))
+
+    with pytest.raises(NotFound) as caught:
+        async with aclosing(it.log.watch(tenant, task_id, after=0)) as events:
+            await anext(events)
+
+    assert caught.value.reason == "TASK_NOT_FOUND"

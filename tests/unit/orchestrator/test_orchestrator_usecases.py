@@ -1,0 +1,198 @@
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from services.chassis.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ServiceError,
+    Unavailable,
+)
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.task import State, Task
+from services.orchestrator.run import Run
+from tests.unit.orchestrator.fakes import (
+    MODEL,
+    NOW,
+    REQUEST,
+    Bench,
+    FakeTools,
+    bench,
+    caller,
+    end_of,
+    pass_time,
+    tool,
+)
+
+CONTINUES = replace(REQUEST, on_disconnect="continue")
+SECOND = timedelta(seconds=1)
+LONG = timedelta(seconds=20)
+GONE = Unavailable("EVENT_STORE_UNAVAILABLE", "gone")
+
+
+def only(it: Bench) -> Run:
+    """The one run there is."""
+    (run,) = it.worker._runs.values()
+    return run
+
+
+async def invoked(it: Bench, time_left: timedelta | None = None, **changes: object) -> Task:
+    request = replace(REQUEST, **changes)
+    return await it.tasks.invoke(request, caller(time_left=time_left), default_timeout=LONG)
+
+
+async def test_a_task_that_goes_on_does_not_end_with_its_caller() -> None:
+    go = asyncio.Event()
+    async with bench((go, "Hello")) as it:
+        with pytest.raises(DeadlineExceeded):
+            await invoked(it, SECOND, on_disconnect="continue")
+        run = only(it)
+        await pass_time(10)
+        go.set()
+        task = await end_of(run)
+
+    assert run.spec.deadline == NOW + LONG
+    assert (task.state, task.text) == (State.COMPLETED, "Hello")
+
+
+async def test_who_waits_too_short_is_told_in_time_which_task_goes_on() -> None:
+    async with bench((asyncio.Event(),)) as it:
+        began = it.now()
+        with pytest.raises(DeadlineExceeded) as caught:
+            await invoked(it, SECOND, on_disconnect="continue")
+        waited = it.now() - began
+        run = only(it)
+
+    assert caught.value.reason == "TASK_CONTINUES"
+    assert caught.value.metadata["task_id"] == run.spec.task_id
+    assert 0.5 < waited < 1
+
+
+async def test_a_task_that_goes_on_is_answered_when_it_is_done_in_time() -> None:
+    async with bench(("Hello",)) as it:
+        task = await invoked(it, SECOND, on_disconnect="continue")
+
+    assert (task.state, task.text) == (State.COMPLETED, "Hello")
+
+
+@pytest.mark.parametrize(
+    ("time_left", "timeout_ms", "seconds"),
+    [(None, None, 20), (None, 3000, 3), (SECOND, None, 0.95), (LONG, 3000, 3)],
+)
+async def test_a_task_ends_in_time_for_its_caller(
+    time_left: timedelta | None, timeout_ms: float | None, seconds: float
+) -> None:
+    async with bench((asyncio.Event(),)) as it:
+        began = it.now()
+        task = await invoked(it, time_left, timeout_ms=timeout_ms)
+        took = it.now() - began
+
+    assert task.failure is not None
+    assert task.failure.reason == "TASK_TIMEOUT"
+    assert took == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("refusal", [GONE, OSError("disk full")], ids=["refused", "broken"])
+async def test_invoke_does_not_answer_a_task_whose_end_is_not_written(refusal: Exception) -> None:
+    async with bench() as it:
+        it.log.refuses, it.log.refusal = ev.Completed, refusal
+
+        with pytest.raises(ServiceError) as caught:
+            await invoked(it)
+
+    expected = refusal.reason if isinstance(refusal, ServiceError) else "TASK_LOST"
+    assert caught.value.reason == expected
+
+
+async def test_cancel_does_not_answer_a_task_whose_end_is_not_written() -> None:
+    async with bench((asyncio.Event(),)) as it:
+        it.log.refuses, it.log.refusal = ev.Canceled, GONE
+        run = await it.submit()
+
+        with pytest.raises(Unavailable):
+            await it.tasks.cancel(caller(), run.spec.task_id, reason="enough")
+
+
+async def test_cancel_answers_the_task_once_it_has_ended() -> None:
+    async with bench(("One, ", "two", asyncio.Event())) as it:
+        run = await it.submit()
+        await it.models.said.wait()
+
+        task = await it.tasks.cancel(caller(), run.spec.task_id, reason="enough")
+
+    assert (task.state, task.text) == (State.CANCELED, "One, two")
+
+
+async def test_cancel_of_a_task_that_ends_meanwhile_is_refused() -> None:
+    async with bench() as it:
+        it.log.holds = ev.Completed
+        run = await it.submit()
+        await it.log.holding.wait()
+        canceling = asyncio.create_task(
+            it.tasks.cancel(caller(), run.spec.task_id, reason="enough")
+        )
+        await pass_time(1)
+        it.log.let_go.set()
+
+        with pytest.raises(FailedPrecondition) as caught:
+            await canceling
+
+    assert caught.value.reason == "TASK_ALREADY_ENDED"
+
+
+@pytest.mark.parametrize(
+    ("on_disconnect", "state"), [("cancel", State.CANCELED), ("continue", State.COMPLETED)]
+)
+async def test_a_caller_that_goes_away_ends_what_is_not_to_go_on(
+    on_disconnect: str, state: State
+) -> None:
+    go = asyncio.Event()
+    async with bench((go, "Hello")) as it:
+        calling = asyncio.create_task(invoked(it, on_disconnect=on_disconnect))
+        await it.models.said.wait()
+        run = only(it)
+        calling.cancel()
+        await pass_time(1)
+        go.set()
+        task = await end_of(run)
+
+    assert task.state is state
+
+
+REFUSED: list[tuple[dict[str, object], type[ServiceError], str]] = [
+    ({"query": ""}, InvalidArgument, "INVALID_REQUEST"),
+    ({"model": "gpt-9"}, NotFound, "MODEL_NOT_FOUND"),
+    ({"tools": ("teleport",)}, NotFound, "TOOL_NOT_FOUND"),
+    ({"response_schema": {"type": "nonsense"}}, InvalidArgument, "SCHEMA_INVALID"),
+    ({"query": "x" * 999, "tools": ("look",)}, InvalidArgument, "CONTEXT_WINDOW_EXCEEDED"),
+]
+
+
+@pytest.mark.parametrize(("changes", "kind", "reason"), REFUSED, ids=lambda each: str(each)[:24])
+async def test_what_is_refused_leaves_no_task(
+    changes: dict[str, object], kind: type[ServiceError], reason: str
+) -> None:
+    async with bench(tools=FakeTools([tool()])) as it:
+        it.models.prompt_tokens = MODEL.context_tokens
+
+        with pytest.raises(kind) as caught:
+            await invoked(it, **changes)
+
+    assert caught.value.reason == reason
+    assert it.log.events == []
+
+
+async def test_a_stream_that_is_closed_cancels_its_task() -> None:
+    async with bench(("One", asyncio.Event())) as it:
+        stream = it.tasks.stream(REQUEST, caller(), default_timeout=LONG)
+        await anext(stream)
+        run = only(it)
+
+        await stream.aclose()
+        task = await end_of(run)
+
+    assert task.state is State.CANCELED
