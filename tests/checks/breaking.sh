@@ -1,13 +1,7 @@
 # Compares the contracts with those this work started from: `sh tests/checks/breaking.sh BUF`.
-#
-# That is where the branch left origin/main or, on main itself, the commit before. The first commit,
-# a shallow clone and an unpacked archive have no such commit, and nothing to break.
 set -eu
 
-before=$(git merge-base HEAD origin/main 2>/dev/null || true)
-if [ -z "$before" ] || [ "$before" = "$(git rev-parse HEAD)" ]; then
-    before=$(git rev-parse -q --verify 'HEAD^' 2>/dev/null || true)
-fi
+before=$(sh "$(dirname "$0")/before.sh")
 if [ -z "$before" ] || ! git cat-file -e "$before:protos/buf.yaml" 2>/dev/null; then
     echo "no earlier contracts here, so none are broken"
     exit 0

@@ -5,7 +5,9 @@
 
 import ast
 import re
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import grpc
@@ -14,18 +16,49 @@ from services.chassis.errors import ServiceError
 
 ROOT = Path(__file__).parents[3]
 LISTED = Path(__file__).with_name("reasons.txt")
+BEFORE = ROOT / "tests" / "checks" / "before.sh"
 GENERATED = ROOT / "gateway" / "pb"
 KINDS = {kind.__name__ for kind in ServiceError.__subclasses__()}
 CODES = {code.name for code in grpc.StatusCode}
-VARIABLE = re.compile("(RUNPLANE|GATEWAY|INFERENCE|ORCHESTRATOR|TOOL_REGISTRY)_")
+VARIABLE = re.compile("(RUNPLANE|GATEWAY|INFERENCE|ORCHESTRATOR|TOOL_REGISTRY|GRPC)_")
 NAME = re.compile(r"[A-Z][A-Z0-9_]+[A-Z0-9]")
 LIKELY = re.compile(r"[A-Z][A-Z0-9]+(_[A-Z0-9]+)+")
 
 
 def listed() -> list[str]:
     """The reasons of `reasons.txt`, in its order."""
-    lines = LISTED.read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    return _lines(LISTED.read_text())
+
+
+def listed_before() -> list[str]:
+    """The same in the commit that this work started from; empty where there is none."""
+    before = _said("sh", str(BEFORE)).strip()
+    path = LISTED.relative_to(ROOT).as_posix()
+    return _lines(_said("git", "show", f"{before}:./{path}")) if before else []
+
+
+def lost(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    """What was changed, moved or removed: reasons are only ever added, at the end.
+
+    Environment variables were once listed by mistake, and may go.
+    """
+    reasons = [reason for reason in before if not VARIABLE.match(reason)]
+    return [
+        reason for reason, still in zip_longest(reasons, now[: len(reasons)]) if reason != still
+    ]
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def _said(*command: str) -> str:
+    """What a command prints; nothing if it fails, or if there is no git here."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout
 
 
 def given() -> dict[str, str]:
