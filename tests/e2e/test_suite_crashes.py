@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.running import Suite, suite, until
 from tests.e2e.streams import Event, is_contiguous, read
 
-CALLS = 'sleep:300\ntool:calculator {"expression": "12*7"}\n84'
+CALLS = 'sleep:1500\ntool:calculator {"expression": "12*7"}\n84'
 
 
 @pytest.fixture(scope="module")
@@ -28,30 +28,42 @@ def edge(fragile: Suite) -> Iterator[httpx.Client]:
         yield client
 
 
-def broken(fragile: Suite, edge: httpx.Client, service: str) -> list[Event]:
-    """What a stream says when a service, not killed before, is killed at its start."""
+def broken(
+    fragile: Suite, edge: httpx.Client, service: str, *, returns: bool = True
+) -> list[Event]:
+    """What a stream says when a service, not killed before, is killed at its start.
+
+    One that does not return is one whose supervisor stands still meanwhile.
+    """
+    supervisor = fragile.process
     with edge.stream("POST", "/v1/agent/stream", json={"query": CALLS}) as reply:
         events = read(reply.iter_lines())
         first = next(events).said
-        os.kill(fragile.run["pids"][service], signal.SIGKILL)
-        return [first, *(each.said for each in events)]
+        if not returns:
+            supervisor.send_signal(signal.SIGSTOP)
+        try:
+            os.kill(fragile.run["pids"][service], signal.SIGKILL)
+            return [first, *(each.said for each in events)]
+        finally:
+            supervisor.send_signal(signal.SIGCONT)
 
 
 def test_a_task_outlives_the_tool_registry(fragile: Suite, edge: httpx.Client) -> None:
     said = broken(fragile, edge, "tool_registry")
 
     assert is_contiguous(said)
+    assert [each["status"] for each in said if each["type"] == "tool_result"] == ["success"]
     assert (said[-1]["status"], said[-2]["answer"]) == ("completed", "84")
 
 
 def test_a_task_without_inference_ends_with_its_reason(fragile: Suite, edge: httpx.Client) -> None:
-    said = broken(fragile, edge, "inference")
+    said = broken(fragile, edge, "inference", returns=False)
 
     assert is_contiguous(said)
-    assert "step_abandoned" in [each["type"] for each in said]
-    assert said[-1]["type"] == "task_complete"
-    if said[-1]["status"] != "completed":
-        assert said[-1]["error"]["grpc_status"] == "UNAVAILABLE"
+    assert [each["attempt"] for each in said if each["type"] == "step_abandoned"] == [1, 2, 3]
+    assert (said[-1]["type"], said[-1]["status"]) == ("task_complete", "failed")
+    assert said[-1]["error"]["grpc_status"] == "UNAVAILABLE"
+    assert said[-1]["error"]["error_code"] == "PEER_UNAVAILABLE"
 
 
 def test_a_stream_without_its_orchestrator_ends_with_an_error(

@@ -18,7 +18,7 @@ def check_told(said: list[Event]) -> None:
         assert said[-2]["answer"] == answer_of(said)
     else:
         assert last["status"] == "failed"
-        assert last["error"]["error_code"] in {"MODEL_OUTPUT_INVALID", "STEP_LIMIT_REACHED"}
+        assert last["error"]["error_code"] == "MODEL_OUTPUT_INVALID"
 
 
 def test_an_agent_with_tools_is_told_from_start_to_end(real: httpx.Client) -> None:

@@ -42,7 +42,8 @@ class Script:
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     """Lets a hanging call go on."""
-    sent: int = 0
+    sent: list[int] = field(default_factory=list)
+    """How many messages each stream has sent, in the order they began."""
 
     def reset(self) -> None:
         """Forget everything."""
@@ -138,13 +139,15 @@ class Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         script = self._script
         if script.error is not None and script.error_after is None:
             raise script.error
+        stream = len(script.sent)
+        script.sent.append(0)
         for number in range(after + 1, after + script.messages + 1):
             if script.error is not None and number - after > (script.error_after or 0):
                 raise script.error
             yield orchestrator_pb2.TaskEvent(
                 type="message_delta", task_id="task_1", sequence=number, text=script.text
             )
-            script.sent = number
+            script.sent[stream] += 1
         if script.hangs:
             await script.hang()
 

@@ -193,16 +193,15 @@ async def test_a_stream_that_has_nothing_yet_opens_after_a_while() -> None:
 async def test_a_client_that_does_not_read_stops_the_flow(edge: Suite) -> None:
     script = edge.script
     script.messages, script.text = 3000, "x" * 10_000
-    async with wire(edge.port) as client, asyncio.timeout(20):
-        await client.send(INVOKE)
-        await client.head()
-        sent = -1
-        while sent != script.sent:  # Until what is between the two ends is full.
-            sent = script.sent
-            await asyncio.sleep(0.3)
-        stopped_at = script.sent
-        while script.sent < script.messages:
-            assert await client.reader.read(1 << 20)
+    async with wire(edge.port) as idle, wire(edge.port) as busy, asyncio.timeout(20):
+        await idle.send(INVOKE)
+        await idle.head()
+        await busy.send(INVOKE)
+        while len(script.sent) < 2 or script.sent[1] < script.messages:
+            assert await busy.reader.read(1 << 20)
+        stopped_at = script.sent[0]  # What began before has had as much time.
+        while script.sent[0] < script.messages:
+            assert await idle.reader.read(1 << 20)
 
     assert stopped_at < 2000
 
