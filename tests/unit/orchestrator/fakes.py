@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
@@ -155,9 +155,9 @@ class SlowLog(EventStoreTaskLog):
         """What was appended."""
         self.ended: list[str] = []
         """Tasks, in the order of their ends."""
-        self.refuses: type[ev.Event] = type(None)  # type: ignore[assignment] # Nothing, at first.
+        self.refuses: type[object] = type(None)
         self.refusal: Exception = RuntimeError("refused")
-        self.holds: type[ev.Event] = type(None)  # type: ignore[assignment] # Nothing, at first.
+        self.holds: type[object] = type(None)
         self.holding = asyncio.Event()
         self.let_go = asyncio.Event()
 
@@ -205,13 +205,13 @@ class Bench:
         """The loop's time."""
         return asyncio.get_running_loop().time()
 
-    async def submit(self, spec: ev.Spec = SPEC, **changes: object) -> Run:
+    async def submit(self, spec: ev.Spec = SPEC, **changes: Any) -> Run:
         """A task, given to the worker."""
         given = {each.name: each for each in self.tools.known}
         spec = replace(spec, **changes)
         return await self.worker.submit(self.world, spec, Equipment(MODEL, given))
 
-    async def ended(self, spec: ev.Spec = SPEC, **changes: object) -> Task:
+    async def ended(self, spec: ev.Spec = SPEC, **changes: Any) -> Task:
         """A task, once it has ended."""
         run = await self.submit(spec, **changes)
         return await end_of(run)

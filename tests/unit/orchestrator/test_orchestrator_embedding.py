@@ -29,7 +29,7 @@ def referring(schema: Document, **definitions: object) -> Document:
 
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
-N = {"$ref": "#/$defs/n"}
+N: Document = {"$ref": "#/$defs/n"}
 CASES = {
     "no reference": Case({"type": "integer"}, [1], ["x"]),
     "definition": Case(referring({"properties": {"a": N}}), [{"a": 1}], [{"a": "x"}]),

@@ -6,6 +6,7 @@ import pytest
 from services.chassis.errors import InvalidArgument, Unavailable
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import State
+from services.orchestrator.domain.tool import Tool
 from services.orchestrator.turn import MERGE_SECONDS
 from tests.unit.orchestrator.fakes import (
     NOW,
@@ -133,7 +134,7 @@ async def test_tokens_of_the_turns_before_are_used_up() -> None:
     ids=["tools", "tools and a wish", "no tools"],
 )
 async def test_with_tools_nothing_is_left_to_chance_unless_asked_for(
-    tools: tuple[object, ...], wanted: float | None, used: float | None
+    tools: tuple[Tool, ...], wanted: float | None, used: float | None
 ) -> None:
     async with bench((ANSWER,), tools=FakeTools(tools)) as it:
         await it.ended(sampling=ev.Sampling(temperature=wanted))

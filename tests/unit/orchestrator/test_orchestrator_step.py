@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -186,7 +187,7 @@ def test_output_that_is_nested_as_deeply_as_it_may_be_is_read(levels: int) -> No
     assert read(ASKED, [nested(levels)])[0].finish().output == json.loads(nested(levels))
 
 
-def asks(*calls: tuple[str, dict[str, object]]) -> str:
+def asks(*calls: tuple[str, Mapping[str, object]]) -> str:
     wanted = [{"tool": name, "input": given} for name, given in calls]
     return json.dumps({"thought": "t", "tool_calls": wanted})
 

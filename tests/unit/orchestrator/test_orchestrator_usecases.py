@@ -1,6 +1,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def only(it: Bench) -> Run:
     return run
 
 
-async def invoked(it: Bench, time_left: timedelta | None = None, **changes: object) -> Task:
+async def invoked(it: Bench, time_left: timedelta | None = None, **changes: Any) -> Task:
     request = replace(REQUEST, **changes)
     return await it.tasks.invoke(request, caller(time_left=time_left), default_timeout=LONG)
 
@@ -163,7 +164,7 @@ async def test_a_caller_that_goes_away_ends_what_is_not_to_go_on(
     assert task.state is state
 
 
-REFUSED: list[tuple[dict[str, object], type[ServiceError], str]] = [
+REFUSED: list[tuple[dict[str, Any], type[ServiceError], str]] = [
     ({"query": ""}, InvalidArgument, "INVALID_REQUEST"),
     ({"model": "gpt-9"}, NotFound, "MODEL_NOT_FOUND"),
     ({"tools": ("teleport",)}, NotFound, "TOOL_NOT_FOUND"),
@@ -174,7 +175,7 @@ REFUSED: list[tuple[dict[str, object], type[ServiceError], str]] = [
 
 @pytest.mark.parametrize(("changes", "kind", "reason"), REFUSED, ids=lambda each: str(each)[:24])
 async def test_what_is_refused_leaves_no_task(
-    changes: dict[str, object], kind: type[ServiceError], reason: str
+    changes: dict[str, Any], kind: type[ServiceError], reason: str
 ) -> None:
     async with bench(tools=FakeTools([tool()])) as it:
         it.models.prompt_tokens = MODEL.context_tokens
