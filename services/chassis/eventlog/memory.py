@@ -1,15 +1,33 @@
 """An event store in this process's memory, for a laptop and for tests. Nothing survives its end."""
 
+import itertools
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
-from services.chassis.errors import Aborted, ResourceExhausted
-from services.chassis.eventlog.port import Append, Snapshot, StoredEvent
+from services.chassis.errors import ResourceExhausted
+from services.chassis.eventbus.port import Message
+from services.chassis.eventlog import refusals
+from services.chassis.eventlog.matching import matches
+from services.chassis.eventlog.memory_work import MemoryWork
+from services.chassis.eventlog.port import (
+    Append,
+    Claim,
+    Kept,
+    Letter,
+    Outgoing,
+    Query,
+    Record,
+    Snapshot,
+    StoredEvent,
+)
+from services.chassis.eventlog.times import utc_now
 
 _EVENT_BYTES: Final = 320  # What an event takes beside its body, about.
+_MAX_ROWS: Final = 50_000  # Of records, keys and outgoing messages each; the oldest give way.
 
 
 @dataclass(slots=True)
@@ -57,42 +75,41 @@ class _Log:
 
 class MemoryEventStore:
     """Keeps what fits into `max_bytes`; beyond, the streams appended to least recently are dropped
-    whole, as if they had never been.
+    whole, as if they had never been. One that wants a worker is never dropped.
 
-    The stream being appended to is never dropped: one that alone is too large gets
-    ResourceExhausted `EVENT_STORE_FULL`.
+    ResourceExhausted `EVENT_STORE_FULL`: the stream being appended to alone is too large.
     """
 
-    def __init__(self, max_bytes: int = 256 * 1024 * 1024) -> None:
+    def __init__(
+        self, max_bytes: int = 256 * 1024 * 1024, *, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._max_bytes = max_bytes
+        self._now = now
         self._size_bytes = 0
         self._streams: OrderedDict[tuple[str, str], _Stream] = OrderedDict()
         self._log = _Log()
+        self._work = MemoryWork(now)
+        self._records: OrderedDict[tuple[str, str, str], Record] = OrderedDict()
+        self._keys: OrderedDict[tuple[str, str, str], tuple[Kept, datetime]] = OrderedDict()
+        self._outbox: OrderedDict[int, Message] = OrderedDict()
+        self._numbers = itertools.count(1)
 
-    async def append(self, batch: Append) -> None:
+    async def append(self, batch: Append) -> Claim | None:
         """See `EventStore`. There is no await in here, so nobody sees half of it."""
         key = (batch.tenant, batch.stream_id)
         stream = self._streams.get(key) or _Stream()
-        if len(stream.events) != batch.expected:
-            raise Aborted(
-                "SEQUENCE_CONFLICT",
-                f"{batch.stream_id} ends with {len(stream.events)}, not {batch.expected}",
-                stream_id=batch.stream_id,
-                sequence=str(len(stream.events)),
-            )
-        if not batch.events:
-            return
-        self._make_room(stream, batch)
-        self._streams[key] = stream
-        self._streams.move_to_end(key)
-        for sequence, new in enumerate(batch.events, batch.expected + 1):
-            position = self._log.next_position()
-            event = StoredEvent(*key, sequence, position, new.type, new.time, new.body)
-            stream.events.append(event)
-            self._log.add(event)
-        if batch.snapshot is not None:
-            stream.snapshot = Snapshot(len(stream.events), batch.snapshot)
+        self._check(batch, stream)
+        if batch.events:
+            self._make_room(stream, batch)
+            self._streams[key] = stream
+            self._streams.move_to_end(key)
+            self._add(stream, batch)
+        self._write_beside(batch)
+        if batch.is_done:
+            self._work.done(key)
+        claim = self._work.put(key, batch.work) if batch.work and not batch.is_done else None
         self._trim()
+        return claim
 
     async def read(
         self, tenant: str, stream_id: str, *, after: int = 0, limit: int = 1000
@@ -110,6 +127,96 @@ class MemoryEventStore:
         stream = self._streams.get((tenant, stream_id))
         return stream.snapshot if stream else None
 
+    async def kept(self, tenant: str, scope: str, key: str) -> Kept | None:
+        """See `EventStore`."""
+        found = self._keys.get((tenant, scope, key))
+        return found[0] if found and found[1] > self._now() else None
+
+    async def claim(
+        self, kind: str, owner: str, *, limit: int, lease: timedelta
+    ) -> Sequence[Claim]:
+        """See `EventStore`."""
+        return self._work.claim(kind, owner, limit=limit, lease=lease)
+
+    async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
+        """See `EventStore`."""
+        return self._work.renew(owner, lease=lease)
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """See `EventStore`."""
+        self._work.release(claims)
+
+    async def waiting(self, kind: str) -> int:
+        """See `EventStore`."""
+        return self._work.waiting(kind)
+
+    async def send(self, tenant: str, stream_id: str, kind: str, body: bytes) -> str | None:
+        """See `EventStore`."""
+        return self._work.send((tenant, stream_id), kind, body)
+
+    async def letters(self, owner: str) -> Sequence[Letter]:
+        """See `EventStore`."""
+        return self._work.letters(owner)
+
+    async def record(self, tenant: str, kind: str, record_id: str) -> Record | None:
+        """See `EventStore`."""
+        return self._records.get((tenant, kind, record_id))
+
+    async def records(self, query: Query) -> Sequence[Record]:
+        """See `EventStore`."""
+        found = [
+            record
+            for (tenant, kind, record_id), record in self._records.items()
+            if (tenant, kind) == (query.tenant, query.kind)
+            and _is_beyond(record_id, query)
+            and matches(query.where, record.attributes)
+        ]
+        found.sort(key=lambda record: record.id, reverse=query.is_descending)
+        return found[: query.limit]
+
+    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+        """See `EventStore`."""
+        return [Outgoing(*each) for each in itertools.islice(self._outbox.items(), limit)]
+
+    async def told(self, numbers: Sequence[int]) -> None:
+        """See `EventStore`."""
+        for number in numbers:
+            self._outbox.pop(number, None)
+
+    def _check(self, batch: Append, stream: _Stream) -> None:
+        if batch.claim is not None and not self._work.is_held(batch.claim):
+            raise refusals.claim_lost(batch.claim)
+        if len(stream.events) != batch.expected:
+            raise refusals.sequence_conflict(batch)
+        if (key := batch.key) is not None:
+            found = self._keys.get((batch.tenant, key.scope, key.key))
+            if found and found[1] > self._now():
+                raise refusals.key_taken(key)
+
+    def _add(self, stream: _Stream, batch: Append) -> None:
+        for sequence, new in enumerate(batch.events, batch.expected + 1):
+            position = self._log.next_position()
+            event = StoredEvent(
+                batch.tenant, batch.stream_id, sequence, position, new.type, new.time, new.body
+            )
+            stream.events.append(event)
+            self._log.add(event)
+        if batch.snapshot is not None:
+            stream.snapshot = Snapshot(len(stream.events), batch.snapshot)
+
+    def _write_beside(self, batch: Append) -> None:
+        self._work.answered((batch.tenant, batch.stream_id), batch.answered)
+        for record in batch.records:
+            self._records[batch.tenant, record.kind, record.id] = record
+        for message in batch.outbox:
+            self._outbox[next(self._numbers)] = message
+        if (key := batch.key) is not None:
+            kept = Kept(batch.stream_id, key.fingerprint)
+            self._keys[batch.tenant, key.scope, key.key] = kept, self._now() + key.lasts
+        for rows in (self._records, self._keys, self._outbox):
+            while len(rows) > _MAX_ROWS:
+                rows.popitem(last=False)
+
     def _make_room(self, stream: _Stream, batch: Append) -> None:
         added = sum(_EVENT_BYTES + len(event.body) for event in batch.events)
         if batch.snapshot is not None:
@@ -125,7 +232,17 @@ class MemoryEventStore:
         self._size_bytes += added
 
     def _trim(self) -> None:
-        while self._size_bytes > self._max_bytes:
-            _, dropped = self._streams.popitem(last=False)
+        if self._size_bytes <= self._max_bytes:
+            return
+        for key in [each for each in self._streams if each not in self._work]:
+            if self._size_bytes <= self._max_bytes or len(self._streams) == 1:
+                return
+            dropped = self._streams.pop(key)
             self._size_bytes -= dropped.size_bytes
             self._log.drop(dropped.events)
+
+
+def _is_beyond(record_id: str, query: Query) -> bool:
+    if not query.after:
+        return True
+    return record_id < query.after if query.is_descending else record_id > query.after

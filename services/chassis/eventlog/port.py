@@ -1,9 +1,11 @@
 """What a service needs of an event store. Adapters pass `tests/contract/chassis/eventlog`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
+
+from services.chassis.eventbus.port import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,79 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """That a stream wants a worker, from when on, and who has it already."""
+
+    kind: str
+    """What kind of worker, such as `task`."""
+    owner: str = ""
+    """The worker that starts with it; empty for any."""
+    lease: timedelta = timedelta(0)
+    """How long that one has it without renewing."""
+    delay: timedelta = timedelta(0)
+    """How long nobody is to take it up; a letter ends the wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write to a stream, for one worker at a time."""
+
+    tenant: str
+    stream_id: str
+    owner: str
+    epoch: int
+    """Counts the claims of a stream from 1. An older one writes no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What somebody wants of the worker that has a stream."""
+
+    tenant: str
+    stream_id: str
+    number: int
+    """Orders the letters of a stream."""
+    kind: str
+    body: bytes
+
+
+Attribute = str | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What lists show of one thing, and what they can be filtered by."""
+
+    kind: str
+    """Such as `task`."""
+    id: str
+    attributes: Mapping[str, Attribute]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key: that the same start was asked for before."""
+
+    scope: str
+    """What is started, such as `task`."""
+    key: str
+    fingerprint: str
+    """Of the request; the same key with another one is another request."""
+    lasts: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a key stands for already."""
+
+    stream_id: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
-    """Events for the end of one stream, and with the last of them perhaps a snapshot."""
+    """One transaction: events for the end of one stream, and what else goes with them."""
 
     tenant: str
     stream_id: str
@@ -53,17 +126,92 @@ class Append:
     events: Sequence[NewEvent]
     snapshot: bytes | None = None
     """What the stream adds up to after these events."""
+    claim: Claim | None = None
+    """Under which claim this is written; None for whoever starts a stream."""
+    work: Work | None = None
+    """That the stream wants a worker from now on. With a claim: gives it back, for `delay`."""
+    is_done: bool = False
+    """That the stream wants no worker any more. Its letters go with the work."""
+    answered: Sequence[int] = ()
+    """The letters that these events deal with."""
+    records: Sequence[Record] = ()
+    """To be kept in place of those with the same kind and id."""
+    outbox: Sequence[Message] = ()
+    """What the event bus is to be told."""
+    key: Key | None = None
+    """What this start can be found by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which records to list, ordered by id."""
+
+    tenant: str
+    kind: str
+    where: "Condition | None" = None
+    after: str = ""
+    """The id that the page before ended with; empty for the first page."""
+    limit: int = 50
+    is_descending: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A record's attribute held against a value. A record without the attribute does not match,
+    except with `!=`."""
+
+    attribute: str
+    operator: str
+    """`=`, `!=`, `<`, `<=`, `>` or `>=`."""
+    value: Attribute
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """All of these hold."""
+
+    conditions: Sequence["Condition"]
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """One of these holds."""
+
+    conditions: Sequence["Condition"]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """This does not hold."""
+
+    condition: "Condition"
+
+
+Condition = Compare | Every | Some | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message that the event bus has not been told yet."""
+
+    number: int
+    message: Message
 
 
 class EventStore(Protocol):
     """Append-only streams. What `append` has returned for survives a crash of the process, as far
-    as the adapter promises durability; every adapter promises that it is visible to all readers."""
+    as the adapter promises durability; every adapter promises that it is visible to all readers.
 
-    async def append(self, batch: Append) -> None:
-        """Add the events, all or none.
+    Every method raises Unavailable `EVENT_STORE_UNAVAILABLE` when the store cannot be reached.
+    """
+
+    async def append(self, batch: Append) -> Claim | None:
+        """Do all of it, or none. The claim, where the work starts with an owner.
 
         Raises:
             Aborted: `SEQUENCE_CONFLICT`; the stream does not end with `expected`.
+            Aborted: `CLAIM_LOST`; somebody else has the stream now.
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`; see `kept`.
             Unavailable: `EVENT_STORE_UNAVAILABLE`; nothing is known of the outcome.
         """
 
@@ -80,3 +228,44 @@ class EventStore(Protocol):
 
     async def snapshot(self, tenant: str, stream_id: str) -> Snapshot | None:
         """The newest snapshot of a stream."""
+
+    async def kept(self, tenant: str, scope: str, key: str) -> Kept | None:
+        """What an idempotency key stands for, unless it has expired."""
+
+    async def claim(
+        self, kind: str, owner: str, *, limit: int, lease: timedelta
+    ) -> Sequence[Claim]:
+        """Take up at most `limit` streams that nobody works on, those that wait longest first."""
+
+    async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
+        """Keep all that this owner has for another `lease`; what it has now.
+
+        A lease that ran out and was not taken up by another is good again.
+        """
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Give streams back, for anybody to take up at once. Those held no more are passed over."""
+
+    async def waiting(self, kind: str) -> int:
+        """How many streams want a worker and have none."""
+
+    async def send(self, tenant: str, stream_id: str, kind: str, body: bytes) -> str | None:
+        """Put a letter into a stream's inbox; the owner to wake, empty if nobody works on it.
+
+        None: the stream wants no worker (any more), or there is no such stream.
+        """
+
+    async def letters(self, owner: str) -> Sequence[Letter]:
+        """The letters for the streams that an owner has, in the order they came."""
+
+    async def record(self, tenant: str, kind: str, record_id: str) -> Record | None:
+        """One record."""
+
+    async def records(self, query: Query) -> Sequence[Record]:
+        """A page of records."""
+
+    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+        """The oldest messages that are still to be told, in the order of commits."""
+
+    async def told(self, numbers: Sequence[int]) -> None:
+        """Forget messages that the event bus has taken."""

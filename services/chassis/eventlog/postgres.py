@@ -1,0 +1,351 @@
+"""An event store in PostgreSQL: a schema for each service, shared by its replicas.
+
+Appends that arrive while others are under way go together in the next transaction: one round trip
+and one wait for the disk for all of them.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+
+from services.chassis.errors import ResourceExhausted, ServiceError
+from services.chassis.eventbus.port import Message
+from services.chassis.eventlog import refusals
+from services.chassis.eventlog.batches import arguments
+from services.chassis.eventlog.port import (
+    Append,
+    Claim,
+    Kept,
+    Letter,
+    Outgoing,
+    Query,
+    Record,
+    Snapshot,
+    StoredEvent,
+)
+from services.chassis.eventlog.postgres_where import Where
+from services.chassis.eventlog.times import from_micros, micros, span
+
+MAX_WAITING: Final = 10_000
+MAX_BATCH: Final = 128
+WRITERS: Final = 2
+_SCHEMA: Final = Path(__file__).parent / "schema"
+_MIGRATING: Final = 0x72_75_6E_70_6C_61_6E_65  # The advisory lock's name: "runplane".
+_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_COLUMNS: Final = "tenant, stream_id, sequence, position, type, time, body"
+# Those of transactions that nothing can come before any more.
+_SETTLED: Final = "(pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 20)"
+
+Waiting = tuple[Append, "asyncio.Future[Claim | None]"]
+
+
+class PostgresEventStore:
+    """See `EventStore`. `opened` makes one. Without a clock of its own it goes by the server's."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]", now: Callable[[], datetime] | None) -> None:
+        self._pool = pool
+        self._clock = now
+        self._waiting: deque[Waiting] = deque()
+        self._has_work = asyncio.Semaphore(0)
+        self._is_closed = False
+
+    async def append(self, batch: Append) -> Claim | None:
+        """See `EventStore`."""
+        if self._is_closed:
+            raise refusals.unavailable("it is closed")
+        if len(self._waiting) >= MAX_WAITING:
+            message = f"{MAX_WAITING} changes wait for the event store"
+            raise ResourceExhausted("EVENT_STORE_OVERLOADED", message).after(timedelta(seconds=1))
+        future: asyncio.Future[Claim | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((batch, future))
+        self._has_work.release()
+        return await future
+
+    async def read(
+        self, tenant: str, stream_id: str, *, after: int = 0, limit: int = 1000
+    ) -> Sequence[StoredEvent]:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            f"select {_COLUMNS} from events"
+            " where tenant = $1 and stream_id = $2 and sequence > $3 order by sequence limit $4",
+            tenant,
+            stream_id,
+            after,
+            limit,
+        )
+        return list(map(_event, rows))
+
+    async def read_all(self, *, after: int = 0, limit: int = 1000) -> Sequence[StoredEvent]:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            f"select {_COLUMNS} from events"
+            f" where position > $1 and position < {_SETTLED} order by position limit $2",
+            after,
+            limit,
+        )
+        return list(map(_event, rows))
+
+    async def snapshot(self, tenant: str, stream_id: str) -> Snapshot | None:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "select sequence, body from snapshots where tenant = $1 and stream_id = $2",
+            tenant,
+            stream_id,
+        )
+        return Snapshot(*rows[0]) if rows else None
+
+    async def kept(self, tenant: str, scope: str, key: str) -> Kept | None:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "select stream_id, fingerprint from keys"
+            " where tenant = $1 and scope = $2 and key = $3 and expires > time_of($4)",
+            tenant,
+            scope,
+            key,
+            self._now(),
+        )
+        return Kept(*rows[0]) if rows else None
+
+    async def claim(
+        self, kind: str, owner: str, *, limit: int, lease: timedelta
+    ) -> Sequence[Claim]:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "with free as (select tenant, stream_id from work"
+            " where kind = $1 and due <= time_of($3) and lease_until <= time_of($3)"
+            " order by due limit $4 for update skip locked)"
+            " update work set owner = $2, epoch = epoch + 1, lease_until = time_of($3) + $5"
+            " from free where work.tenant = free.tenant and work.stream_id = free.stream_id"
+            " returning work.tenant, work.stream_id, owner, epoch, due",
+            kind,
+            owner,
+            self._now(),
+            limit,
+            span(lease),
+        )
+        return [Claim(*row[:4]) for row in sorted(rows, key=lambda row: row[4])]
+
+    async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "update work set lease_until = time_of($2) + $3 where owner = $1"
+            " returning tenant, stream_id, owner, epoch",
+            owner,
+            self._now(),
+            span(lease),
+        )
+        return [Claim(*row) for row in rows]
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """See `EventStore`."""
+        await self._fetch(
+            "update work set owner = '', lease_until = 0"
+            " from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) as held (t, s, o, e)"
+            " where tenant = t and stream_id = s and owner = o and epoch = e",
+            [each.tenant for each in claims],
+            [each.stream_id for each in claims],
+            [each.owner for each in claims],
+            [each.epoch for each in claims],
+        )
+
+    async def waiting(self, kind: str) -> int:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "select count(*) from work"
+            " where kind = $1 and due <= time_of($2) and lease_until <= time_of($2)",
+            kind,
+            self._now(),
+        )
+        return int(rows[0][0])
+
+    async def send(self, tenant: str, stream_id: str, kind: str, body: bytes) -> str | None:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "with woken as (update work set due = least(due, time_of($5))"
+            " where tenant = $1 and stream_id = $2 returning owner, lease_until),"
+            " put as (insert into letters (tenant, stream_id, kind, body)"
+            " select $1, $2, $3, $4 from woken)"
+            " select case when lease_until > time_of($5) then owner else '' end from woken",
+            tenant,
+            stream_id,
+            kind,
+            body,
+            self._now(),
+        )
+        return str(rows[0][0]) if rows else None
+
+    async def letters(self, owner: str) -> Sequence[Letter]:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "select tenant, stream_id, number, letters.kind, body"
+            " from work join letters using (tenant, stream_id) where owner = $1 order by number",
+            owner,
+        )
+        return [Letter(*row) for row in rows]
+
+    async def record(self, tenant: str, kind: str, record_id: str) -> Record | None:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "select kind, id, attributes, body from records"
+            " where tenant = $1 and kind = $2 and id = $3",
+            tenant,
+            kind,
+            record_id,
+        )
+        return _record(rows[0]) if rows else None
+
+    async def records(self, query: Query) -> Sequence[Record]:
+        """See `EventStore`."""
+        where = Where(5)
+        fits = where.text(query.where)
+        order, beyond = ("desc", "<") if query.is_descending else ("asc", ">")
+        rows = await self._fetch(
+            "select kind, id, attributes, body from records"
+            f" where tenant = $1 and kind = $2 and ($3 = '' or id {beyond} $3) and {fits}"
+            f" order by id {order} limit $4",
+            query.tenant,
+            query.kind,
+            query.after,
+            query.limit,
+            *where.values,
+        )
+        return list(map(_record, rows))
+
+    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "select number, topic, key, value, headers from outbox"
+            f" where number < {_SETTLED} order by number limit $1",
+            limit,
+        )
+        return [
+            Outgoing(number, Message(topic, key, value, json.loads(headers)))
+            for number, topic, key, value, headers in rows
+        ]
+
+    async def told(self, numbers: Sequence[int]) -> None:
+        """See `EventStore`."""
+        await self._fetch("delete from outbox where number = any($1::bigint[])", list(numbers))
+
+    async def write_all(self) -> None:
+        """Do the appends that were asked for, batch by batch, until `close`."""
+        while True:
+            await self._has_work.acquire()
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+            if batch:
+                await self._write(batch)
+            elif self._is_closed:
+                return
+
+    def close(self) -> None:
+        """Take no more; each `write_all` ends when all is done."""
+        self._is_closed = True
+        for _ in range(WRITERS):
+            self._has_work.release()
+
+    async def _write(self, batch: list[Waiting]) -> None:
+        batch.sort(key=lambda each: (each[0].tenant, each[0].stream_id))
+        appends = [append for append, _ in batch]
+        try:
+            rows = await self._fetch(_APPEND, self._now(), *arguments(appends))
+            outcomes = [_outcome(*each) for each in zip(appends, rows, strict=True)]
+        except ServiceError as failed:
+            outcomes = [failed] * len(batch)
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            _settle(future, outcome)
+
+    async def _fetch(self, statement: str, *values: object) -> list[Any]:
+        try:
+            return await self._pool.fetch(statement, *values)
+        except _FAILURES as error:
+            raise refusals.unavailable(f"{type(error).__name__}: {error}") from None
+
+    def _now(self) -> int | None:
+        return micros(self._clock()) if self._clock else None
+
+
+_APPEND: Final = (
+    "select * from append_all($1, $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[],"
+    " $7::int[], $8::text[], $9::bigint[], $10::bytea[], $11::jsonb[], $12::bytea[])"
+)
+
+
+@asynccontextmanager
+async def opened(
+    dsn: str, schema: str, *, now: Callable[[], datetime] | None = None
+) -> AsyncIterator[PostgresEventStore]:
+    """The store in this schema of the database, made if it is not there.
+
+    Raises:
+        Unavailable: `EVENT_STORE_UNAVAILABLE`; the database cannot be reached or used.
+    """
+    settings = {"search_path": schema, "application_name": f"runplane-{schema}"}
+    try:
+        pool = await asyncpg.create_pool(
+            dsn, min_size=1, max_size=8, command_timeout=10, timeout=5, server_settings=settings
+        )
+        await _migrate(pool, schema)
+    except _FAILURES as error:
+        raise refusals.unavailable(f"{type(error).__name__}: {error}") from None
+    async with pool, asyncio.TaskGroup() as group:
+        store = PostgresEventStore(pool, now)
+        for _ in range(WRITERS):
+            group.create_task(store.write_all())
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+async def _migrate(pool: "asyncpg.Pool[Any]", schema: str) -> None:
+    """Bring the schema up to date: each step once, whoever else is starting."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock($1)", _MIGRATING)
+        await connection.execute(f'create schema if not exists "{schema}"')
+        await connection.execute(
+            "create table if not exists migrations"
+            " (number int primary key, applied timestamptz not null default now())"
+        )
+        last = await connection.fetchval("select coalesce(max(number), 0) from migrations")
+        for number, step in enumerate(sorted(_SCHEMA.glob("postgres_*.sql")), 1):
+            if number > last:
+                await connection.execute(step.read_text())
+                await connection.execute("insert into migrations (number) values ($1)", number)
+
+
+def _event(row: Any) -> StoredEvent:
+    return StoredEvent(*row[:5], from_micros(row[5]), row[6])
+
+
+def _record(row: Any) -> Record:
+    kind, record_id, attributes, body = row
+    return Record(kind, record_id, json.loads(attributes), body)
+
+
+def _outcome(append: Append, row: Any) -> Claim | ServiceError | None:
+    verdict, epoch = row
+    if verdict == "CLAIM_LOST" and append.claim is not None:
+        return refusals.claim_lost(append.claim)
+    if verdict == "IDEMPOTENCY_KEY_TAKEN" and append.key is not None:
+        return refusals.key_taken(append.key)
+    if verdict is not None:
+        return refusals.sequence_conflict(append)
+    if epoch is None or append.work is None:
+        return None
+    return Claim(append.tenant, append.stream_id, append.work.owner, epoch)
+
+
+def _settle(future: "asyncio.Future[Claim | None]", outcome: Claim | ServiceError | None) -> None:
+    if future.done():  # Who waited was cancelled.
+        return
+    if isinstance(outcome, ServiceError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

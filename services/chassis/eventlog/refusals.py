@@ -1,0 +1,35 @@
+"""The errors that every event store raises alike."""
+
+from services.chassis.errors import Aborted, AlreadyExists, Unavailable
+from services.chassis.eventlog.port import Append, Claim, Key
+
+
+def sequence_conflict(batch: Append) -> Aborted:
+    """The stream does not end with what the writer expected."""
+    return Aborted(
+        "SEQUENCE_CONFLICT",
+        f"{batch.stream_id} does not end with {batch.expected}",
+        stream_id=batch.stream_id,
+        expected=str(batch.expected),
+    )
+
+
+def claim_lost(claim: Claim) -> Aborted:
+    """Somebody else has the stream now, or nobody has to."""
+    return Aborted(
+        "CLAIM_LOST",
+        f"{claim.owner} has {claim.stream_id} no longer (epoch {claim.epoch})",
+        stream_id=claim.stream_id,
+        epoch=str(claim.epoch),
+    )
+
+
+def key_taken(key: Key) -> AlreadyExists:
+    """The same start was asked for before."""
+    message = f"the idempotency key was used for another {key.scope}"
+    return AlreadyExists("IDEMPOTENCY_KEY_TAKEN", message, scope=key.scope)
+
+
+def unavailable(why: str) -> Unavailable:
+    """The store does not answer. What was asked for may have happened or not."""
+    return Unavailable("EVENT_STORE_UNAVAILABLE", f"the event store does not answer: {why[:300]}")

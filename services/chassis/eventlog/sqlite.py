@@ -1,0 +1,383 @@
+"""An event store in one SQLite file, for one process at a time.
+
+Statements run on the event loop and commits on a thread (docs/decisions/0007): a statement takes
+microseconds and touches memory; only a commit waits for the disk. What arrives while one commit is
+under way becomes the next one, so that many appends share an fsync.
+"""
+
+import asyncio
+import fcntl
+import json
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from services.chassis.errors import (
+    FailedPrecondition,
+    ResourceExhausted,
+    ServiceError,
+)
+from services.chassis.eventbus.port import Message
+from services.chassis.eventlog import refusals
+from services.chassis.eventlog.port import (
+    Append,
+    Claim,
+    Kept,
+    Letter,
+    Outgoing,
+    Query,
+    Record,
+    Snapshot,
+    StoredEvent,
+)
+from services.chassis.eventlog.sqlite_append import append
+from services.chassis.eventlog.sqlite_where import where
+from services.chassis.eventlog.times import from_micros, micros, span, utc_now
+
+Result = TypeVar("Result")
+Operation = Callable[[sqlite3.Connection], Any]
+
+MAX_WAITING: Final = 10_000
+MAX_BATCH: Final = 256
+_SCHEMA: Final = Path(__file__).parent / "schema"
+_PRAGMAS: Final = (
+    "pragma journal_mode = wal",
+    "pragma synchronous = full",  # A commit is on the disk when it returns, whatever happens then.
+    "pragma cache_size = -16000",
+    "pragma mmap_size = 268435456",
+    "pragma wal_autocheckpoint = 4000",
+)
+
+
+class SqliteEventStore:
+    """See `EventStore`. `opened` makes one."""
+
+    def __init__(
+        self,
+        writer: sqlite3.Connection,
+        reader: sqlite3.Connection,
+        finder: sqlite3.Connection,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._finder = finder
+        self._now = now
+        self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
+        self._has_work = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._is_closed = False
+
+    async def append(self, batch: Append) -> Claim | None:
+        """See `EventStore`."""
+        now = micros(self._now())
+        return await self._write(lambda db: append(db, batch, now))
+
+    async def read(
+        self, tenant: str, stream_id: str, *, after: int = 0, limit: int = 1000
+    ) -> Sequence[StoredEvent]:
+        """See `EventStore`."""
+        return self._events(
+            "tenant = ? and stream_id = ? and sequence > ? order by sequence limit ?",
+            (tenant, stream_id, after, limit),
+        )
+
+    async def read_all(self, *, after: int = 0, limit: int = 1000) -> Sequence[StoredEvent]:
+        """See `EventStore`."""
+        return self._events("position > ? order by position limit ?", (after, limit))
+
+    async def snapshot(self, tenant: str, stream_id: str) -> Snapshot | None:
+        """See `EventStore`."""
+        found = self._one(
+            "select sequence, body from snapshots where tenant = ? and stream_id = ?",
+            (tenant, stream_id),
+        )
+        return Snapshot(*found) if found else None
+
+    async def kept(self, tenant: str, scope: str, key: str) -> Kept | None:
+        """See `EventStore`."""
+        found = self._one(
+            "select stream_id, fingerprint from keys"
+            " where tenant = ? and scope = ? and key = ? and expires > ?",
+            (tenant, scope, key, micros(self._now())),
+        )
+        return Kept(*found) if found else None
+
+    async def claim(
+        self, kind: str, owner: str, *, limit: int, lease: timedelta
+    ) -> Sequence[Claim]:
+        """See `EventStore`."""
+        now = micros(self._now())
+        free = (
+            "select tenant, stream_id from work"
+            " where kind = ? and due <= ? and lease_until <= ? order by due limit ?"
+        )
+        if not self._one(free, (kind, now, now, 1)):
+            return ()
+        taken = (
+            "update work set owner = ?, epoch = epoch + 1, lease_until = ?"
+            f" where (tenant, stream_id) in ({free}) returning tenant, stream_id, owner, epoch, due"
+        )
+        until = now + span(lease)
+        rows = await self._write(
+            lambda db: db.execute(taken, (owner, until, kind, now, now, limit)).fetchall()
+        )
+        return [Claim(*row[:4]) for row in sorted(rows, key=lambda row: row[4])]
+
+    async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
+        """See `EventStore`."""
+        until = micros(self._now()) + span(lease)
+        renewed = (
+            "update work set lease_until = ? where owner = ?"
+            " returning tenant, stream_id, owner, epoch"
+        )
+        rows = await self._write(lambda db: db.execute(renewed, (until, owner)).fetchall())
+        return [Claim(*row) for row in rows]
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """See `EventStore`."""
+        released = (
+            "update work set owner = '', lease_until = 0"
+            " where tenant = ? and stream_id = ? and owner = ? and epoch = ?"
+        )
+        rows = [(each.tenant, each.stream_id, each.owner, each.epoch) for each in claims]
+        await self._write(lambda db: db.executemany(released, rows))
+
+    async def waiting(self, kind: str) -> int:
+        """See `EventStore`."""
+        now = micros(self._now())
+        counted = "select count(*) from work where kind = ? and due <= ? and lease_until <= ?"
+        found = self._one(counted, (kind, now, now))
+        return int(found[0])
+
+    async def send(self, tenant: str, stream_id: str, kind: str, body: bytes) -> str | None:
+        """See `EventStore`."""
+        now = micros(self._now())
+
+        def put(db: sqlite3.Connection) -> str | None:
+            woken = (
+                "update work set due = min(due, ?) where tenant = ? and stream_id = ?"
+                " returning owner, lease_until"
+            )
+            found = db.execute(woken, (now, tenant, stream_id)).fetchone()
+            if found is None:
+                return None
+            letter = "insert into letters (tenant, stream_id, kind, body) values (?, ?, ?, ?)"
+            db.execute(letter, (tenant, stream_id, kind, body))
+            return str(found[0]) if found[1] > now else ""
+
+        return await self._write(put)
+
+    async def letters(self, owner: str) -> Sequence[Letter]:
+        """See `EventStore`."""
+        found = self._all(
+            "select tenant, stream_id, number, letters.kind, body"
+            " from work join letters using (tenant, stream_id) where owner = ? order by number",
+            (owner,),
+        )
+        return [Letter(*row) for row in found]
+
+    async def record(self, tenant: str, kind: str, record_id: str) -> Record | None:
+        """See `EventStore`."""
+        found = self._one(
+            "select kind, id, attributes, body from records"
+            " where tenant = ? and kind = ? and id = ?",
+            (tenant, kind, record_id),
+        )
+        return _record(found) if found else None
+
+    async def records(self, query: Query) -> Sequence[Record]:
+        """See `EventStore`."""
+        fits, values = where(query.where)
+        order, beyond = ("desc", "<") if query.is_descending else ("asc", ">")
+        statement = (
+            "select kind, id, attributes, body from records"
+            f" where tenant = ? and kind = ? and (? = '' or id {beyond} ?) and {fits}"
+            f" order by id {order} limit ?"
+        )
+        given = (query.tenant, query.kind, query.after, query.after, *values, query.limit)
+        # A filter may have to look at many rows: not on the loop.
+        found = await asyncio.to_thread(_fetched, self._finder, statement, given)
+        return list(map(_record, found))
+
+    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+        """See `EventStore`."""
+        found = self._all(
+            "select number, topic, key, value, headers from outbox order by number limit ?",
+            (limit,),
+        )
+        return [
+            Outgoing(number, Message(topic, key, value, json.loads(headers)))
+            for number, topic, key, value, headers in found
+        ]
+
+    async def told(self, numbers: Sequence[int]) -> None:
+        """See `EventStore`."""
+        rows = [(number,) for number in numbers]
+        await self._write(lambda db: db.executemany("delete from outbox where number = ?", rows))
+
+    async def commit_all(self) -> None:
+        """Do what was asked for, batch by batch, until `close`."""
+        try:
+            while not self._is_closed or self._waiting:
+                await self._has_work.wait()
+                self._has_work.clear()
+                while self._waiting:
+                    count = min(len(self._waiting), MAX_BATCH)  # The loop is others' as well.
+                    await self._commit([self._waiting.popleft() for _ in range(count)])
+        finally:
+            self._thread.shutdown()  # Waits for the commit that is under way, if one is.
+
+    def close(self) -> None:
+        """Take no more; `commit_all` ends when all is committed."""
+        self._is_closed = True
+        self._has_work.set()
+
+    async def _write(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run in the next transaction; the result once that is on the disk.
+
+        An operation that raises a ServiceError must not have changed anything.
+        """
+        if self._is_closed:
+            raise refusals.unavailable("it is closed")
+        if len(self._waiting) >= MAX_WAITING:
+            message = f"{MAX_WAITING} changes wait for the disk"
+            raise ResourceExhausted("EVENT_STORE_OVERLOADED", message).after(timedelta(seconds=1))
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operation, future))
+        self._has_work.set()
+        return await future
+
+    async def _commit(self, batch: Sequence[tuple[Operation, asyncio.Future[Any]]]) -> None:
+        """One transaction. Whoever waits is told when it is on the disk, or that it is not."""
+        outcomes: list[tuple[asyncio.Future[Any], Any]] = []
+        try:
+            self._writer.execute("begin immediate")
+            for operation, future in batch:
+                try:
+                    outcomes.append((future, operation(self._writer)))
+                except ServiceError as refused:
+                    outcomes.append((future, refused))
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._thread, self._writer.commit)
+        except sqlite3.Error as error:
+            self._writer.rollback()
+            failed = refusals.unavailable(str(error))
+            outcomes = [(future, failed) for _, future in batch]
+        for future, outcome in outcomes:
+            _settle(future, outcome)
+
+    def _events(self, which: str, values: Sequence[object]) -> list[StoredEvent]:
+        columns = "tenant, stream_id, sequence, position, type, time, body"
+        found = self._all(f"select {columns} from events where {which}", values)
+        return [StoredEvent(*row[:5], from_micros(row[5]), row[6]) for row in found]
+
+    def _one(self, statement: str, values: Sequence[object]) -> Any:
+        found = self._all(statement, values)
+        return found[0] if found else None
+
+    def _all(self, statement: str, values: Sequence[object]) -> list[Any]:
+        return _fetched(self._reader, statement, values)
+
+
+@asynccontextmanager
+async def opened(
+    path: Path, *, now: Callable[[], datetime] = utc_now
+) -> AsyncIterator[SqliteEventStore]:
+    """The store in this file, made if it is not there. On leaving, all is committed.
+
+    Raises:
+        FailedPrecondition: `EVENT_STORE_IN_USE`; another process has it.
+        Unavailable: `EVENT_STORE_UNAVAILABLE`; the file cannot be used.
+    """
+    with _held(path), ExitStack() as stack:
+        writer, reader, finder = (stack.enter_context(_connected(path)) for _ in range(3))
+        migrate(writer)
+        for connection in (reader, finder):
+            connection.execute("pragma query_only = true")
+        async with asyncio.TaskGroup() as group:
+            store = SqliteEventStore(writer, reader, finder, now)
+            group.create_task(store.commit_all())
+            try:
+                yield store
+            finally:
+                store.close()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Keep other processes out: each would wait for the other with its loop standing still."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise refusals.unavailable(f"{path}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FailedPrecondition(
+                "EVENT_STORE_IN_USE",
+                f"{path} is in use; stop the process that has it, or share a PostgreSQL: "
+                "RUNPLANE_EVENT_STORE=postgresql://…",
+            ) from None
+        yield
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+    except sqlite3.Error as error:
+        raise refusals.unavailable(f"{path}: {error}") from None
+    with closing(connection):
+        yield connection
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the file up to date: each step once, and all or none of it."""
+    for number, step in enumerate(sorted(_SCHEMA.glob("sqlite_*.sql")), 1):
+        db.execute("begin immediate")
+        if db.execute("pragma user_version").fetchone()[0] < number:
+            for statement in statements(step.read_text()):
+                db.execute(statement)
+            db.execute(f"pragma user_version = {number}")
+        db.commit()
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of a script; unlike `executescript`, without a commit of its own."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _fetched(db: sqlite3.Connection, statement: str, values: Sequence[object]) -> list[Any]:
+    try:
+        return db.execute(statement, values).fetchall()
+    except sqlite3.Error as error:
+        raise refusals.unavailable(str(error)) from None
+
+
+def _record(row: tuple[str, str, str, bytes]) -> Record:
+    kind, record_id, attributes, body = row
+    return Record(kind, record_id, json.loads(attributes), body)
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.done():  # Who waited was cancelled.
+        return
+    if isinstance(outcome, ServiceError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
