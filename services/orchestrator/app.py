@@ -33,7 +33,9 @@ async def running(
     """Run the orchestrator until the context is left."""
     tasks, ttl = settings.tasks, settings.catalogue_ttl
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(event_store(shared.event_store))
+        store = await stack.enter_async_context(
+            event_store(shared.event_store, service="orchestrator")
+        )
         hot = await stack.enter_async_context(hot_store(shared.hot_store))
         inference = await stack.enter_async_context(channel(settings.inference))
         registry = await stack.enter_async_context(channel(settings.tool_registry))

@@ -36,12 +36,12 @@ class Postgres:
 
     def start(self) -> None:
         """Listen again."""
-        options = [f"-c{name}={value}" for name, value in self.settings.items()]
-        data, home = str(self.home / "data"), str(self.home)
+        settings = [f"-c{name}={value}" for name, value in self.settings.items()]
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.home)]
+        command = [_binary(self.home, "postgres"), "-D", str(self.home / "data")]
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [_binary(self.home, "postgres"), "-D", data, "-h", "127.0.0.1", "-k", home]
-                + ["-p", str(self.port), *options],
+                [*command, *where, *settings],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 **_as_nobody(),
@@ -69,13 +69,9 @@ def postgres(**settings: str) -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="runplane-postgres-") as path:
         home = Path(path)
         _prepare(home)
-        subprocess.run(
-            [_binary(home, "initdb"), "-D", str(home / "data"), "-U", "postgres", "-A", "trust"]
-            + ["-E", "UTF8", "--no-sync", "--locale=C"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            **_as_nobody(),
-        )
+        command = [_binary(home, "initdb"), "-D", str(home / "data"), "-U", "postgres"]
+        how = ["-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"]
+        subprocess.run([*command, *how], check=True, stdout=subprocess.DEVNULL, **_as_nobody())
         server = Postgres(home, free("127.0.0.1", taken=set()), settings)
         server.start()
         try:

@@ -5,8 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from services.chassis.errors import Violation, invalid
-from services.chassis.eventlog import postgres, sqlite
+from services.chassis.eventlog import postgres, refusals, sqlite
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import EventStore
 from services.chassis.eventlog.times import utc_now
@@ -35,11 +34,4 @@ async def event_store(
         async with postgres.opened(url, service, now=now) as store:
             yield store
     else:
-        raise invalid(
-            Violation(
-                "RUNPLANE_EVENT_STORE",
-                f"{scheme}: is not supported",
-                "use memory:, sqlite:///DIR or postgresql://…",
-            ),
-            reason="EVENT_STORE_UNSUPPORTED",
-        )
+        raise refusals.unsupported(f"{scheme}: is not supported")

@@ -263,9 +263,10 @@ class PostgresEventStore:
 
     async def _fetch(self, statement: str, *values: object) -> list[Any]:
         try:
-            return await self._pool.fetch(statement, *values)
+            found: list[Any] = await self._pool.fetch(statement, *values)
         except _FAILURES as error:
             raise refusals.unavailable(f"{type(error).__name__}: {error}") from None
+        return found
 
     def _now(self) -> int | None:
         return micros(self._clock()) if self._clock else None
@@ -284,6 +285,7 @@ async def opened(
     """The store in this schema of the database, made if it is not there.
 
     Raises:
+        InvalidArgument: `EVENT_STORE_UNSUPPORTED`; the URL is none.
         Unavailable: `EVENT_STORE_UNAVAILABLE`; the database cannot be reached or used.
     """
     settings = {"search_path": schema, "application_name": f"runplane-{schema}"}
@@ -292,6 +294,8 @@ async def opened(
             dsn, min_size=1, max_size=8, command_timeout=10, timeout=5, server_settings=settings
         )
         await _migrate(pool, schema)
+    except ValueError:  # Its words may repeat the password.
+        raise refusals.unsupported("is not the URL of a PostgreSQL database") from None
     except _FAILURES as error:
         raise refusals.unavailable(f"{type(error).__name__}: {error}") from None
     async with pool, asyncio.TaskGroup() as group:
@@ -321,7 +325,8 @@ async def _migrate(pool: "asyncpg.Pool[Any]", schema: str) -> None:
 
 
 def _event(row: Any) -> StoredEvent:
-    return StoredEvent(*row[:5], from_micros(row[5]), row[6])
+    tenant, stream_id, sequence, position, kind, time, body = row
+    return StoredEvent(tenant, stream_id, sequence, position, kind, from_micros(time), body)
 
 
 def _record(row: Any) -> Record:

@@ -1,6 +1,13 @@
 """The errors that every event store raises alike."""
 
-from services.chassis.errors import Aborted, AlreadyExists, Unavailable
+from services.chassis.errors import (
+    Aborted,
+    AlreadyExists,
+    InvalidArgument,
+    Unavailable,
+    Violation,
+    invalid,
+)
 from services.chassis.eventlog.port import Append, Claim, Key
 
 
@@ -33,3 +40,10 @@ def key_taken(key: Key) -> AlreadyExists:
 def unavailable(why: str) -> Unavailable:
     """The store does not answer. What was asked for may have happened or not."""
     return Unavailable("EVENT_STORE_UNAVAILABLE", f"the event store does not answer: {why[:300]}")
+
+
+def unsupported(problem: str) -> InvalidArgument:
+    """The setting names no store."""
+    fix = "use memory:, sqlite:///DIR or postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+    violation = Violation("RUNPLANE_EVENT_STORE", problem, fix)
+    return invalid(violation, reason="EVENT_STORE_UNSUPPORTED")

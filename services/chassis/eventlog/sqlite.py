@@ -275,7 +275,10 @@ class SqliteEventStore:
     def _events(self, which: str, values: Sequence[object]) -> list[StoredEvent]:
         columns = "tenant, stream_id, sequence, position, type, time, body"
         found = self._all(f"select {columns} from events where {which}", values)
-        return [StoredEvent(*row[:5], from_micros(row[5]), row[6]) for row in found]
+        return [
+            StoredEvent(tenant, stream_id, sequence, position, kind, from_micros(time), body)
+            for tenant, stream_id, sequence, position, kind, time, body in found
+        ]
 
     def _one(self, statement: str, values: Sequence[object]) -> Any:
         found = self._all(statement, values)

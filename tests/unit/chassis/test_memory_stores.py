@@ -1,6 +1,7 @@
 """What the in-process stores promise beyond their ports: bounds."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -152,7 +153,7 @@ async def test_a_topic_that_nobody_reads_keeps_nothing() -> None:
 @pytest.mark.parametrize(
     ("opened", "reason", "setting"),
     [
-        (event_store, "EVENT_STORE_UNSUPPORTED", "RUNPLANE_EVENT_STORE"),
+        (partial(event_store, service="test"), "EVENT_STORE_UNSUPPORTED", "RUNPLANE_EVENT_STORE"),
         (hot_store, "HOT_STORE_UNSUPPORTED", "RUNPLANE_HOT_STORE"),
         (event_bus, "EVENT_BUS_UNSUPPORTED", "RUNPLANE_EVENT_BUS"),
     ],
