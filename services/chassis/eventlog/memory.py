@@ -138,6 +138,12 @@ class MemoryEventStore:
         """See `EventStore`."""
         return self._work.claim(kind, owner, limit=limit, lease=lease)
 
+    async def take(
+        self, tenant: str, stream_id: str, owner: str, *, lease: timedelta
+    ) -> Claim | None:
+        """See `EventStore`."""
+        return self._work.take((tenant, stream_id), owner, lease=lease)
+
     async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
         """See `EventStore`."""
         return self._work.renew(owner, lease=lease)

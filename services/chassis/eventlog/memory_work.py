@@ -65,11 +65,14 @@ class MemoryWork:
     def claim(self, kind: str, owner: str, *, limit: int, lease: timedelta) -> list[Claim]:
         """See `EventStore`."""
         free = sorted(self._free(kind), key=lambda job: job.due)[:limit]
-        for job in free:
-            job.owner = owner
-            job.epoch += 1
-            job.lease_until = self._now() + lease
-        return [job.claim for job in free]
+        return [self._give(job, owner, lease) for job in free]
+
+    def take(self, stream: Stream, owner: str, *, lease: timedelta) -> Claim | None:
+        """See `EventStore`."""
+        job = self._jobs.get(stream)
+        if job is None or job.lease_until > self._now():
+            return None
+        return self._give(job, owner, lease)
 
     def renew(self, owner: str, *, lease: timedelta) -> list[Claim]:
         """See `EventStore`."""
@@ -100,6 +103,12 @@ class MemoryWork:
         """See `EventStore`."""
         found = [each for job in self._jobs.values() if job.owner == owner for each in job.letters]
         return sorted(found, key=lambda letter: letter.number)
+
+    def _give(self, job: _Job, owner: str, lease: timedelta) -> Claim:
+        job.owner = owner
+        job.epoch += 1
+        job.lease_until = self._now() + lease
+        return job.claim
 
     def _free(self, kind: str) -> Iterator[_Job]:
         now = self._now()

@@ -237,6 +237,11 @@ class EventStore(Protocol):
     ) -> Sequence[Claim]:
         """Take up at most `limit` streams that nobody works on, those that wait longest first."""
 
+    async def take(
+        self, tenant: str, stream_id: str, owner: str, *, lease: timedelta
+    ) -> Claim | None:
+        """Take up this stream, due or not; None if somebody works on it or nobody needs to."""
+
     async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
         """Keep all that this owner has for another `lease`; what it has now.
 

@@ -132,6 +132,21 @@ class PostgresEventStore:
         )
         return [Claim(*row[:4]) for row in sorted(rows, key=lambda row: row[4])]
 
+    async def take(
+        self, tenant: str, stream_id: str, owner: str, *, lease: timedelta
+    ) -> Claim | None:
+        """See `EventStore`."""
+        rows = await self._fetch(
+            "update work set owner = $3, epoch = epoch + 1, lease_until = time_of($4) + $5"
+            " where tenant = $1 and stream_id = $2 and lease_until <= time_of($4) returning epoch",
+            tenant,
+            stream_id,
+            owner,
+            self._now(),
+            span(lease),
+        )
+        return Claim(tenant, stream_id, owner, rows[0][0]) if rows else None
+
     async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
         """See `EventStore`."""
         rows = await self._fetch(

@@ -129,6 +129,19 @@ class SqliteEventStore:
         )
         return [Claim(*row[:4]) for row in sorted(rows, key=lambda row: row[4])]
 
+    async def take(
+        self, tenant: str, stream_id: str, owner: str, *, lease: timedelta
+    ) -> Claim | None:
+        """See `EventStore`."""
+        now = micros(self._now())
+        taken = (
+            "update work set owner = ?, epoch = epoch + 1, lease_until = ?"
+            " where tenant = ? and stream_id = ? and lease_until <= ? returning epoch"
+        )
+        values = (owner, now + span(lease), tenant, stream_id, now)
+        row = await self._write(lambda db: db.execute(taken, values).fetchone())
+        return Claim(tenant, stream_id, owner, row[0]) if row else None
+
     async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
         """See `EventStore`."""
         until = micros(self._now()) + span(lease)

@@ -189,6 +189,21 @@ async def test_parked_work_is_taken_up_when_it_is_due(store: EventStore, clock: 
     assert await claimed(store, "two") == [Claim("acme", "s_1", "two", 2)]
 
 
+async def test_one_stream_can_be_taken_up_though_it_is_not_due(
+    store: EventStore, clock: Clock
+) -> None:
+    await store.append(wanting(delay=timedelta(hours=1)))
+
+    taken = await store.take("acme", "s_1", "one", lease=LEASE)
+    again = await store.take("acme", "s_1", "two", lease=LEASE)
+    clock.advance(LEASE)
+    later = await store.take("acme", "s_1", "two", lease=LEASE)
+
+    assert (taken, again) == (Claim("acme", "s_1", "one", 1), None)
+    assert later == Claim("acme", "s_1", "two", 2)
+    assert await store.take("acme", "s_none", "two", lease=LEASE) is None
+
+
 async def test_a_letter_wakes_parked_work(store: EventStore) -> None:
     await store.append(wanting(delay=timedelta(hours=1)))
 
