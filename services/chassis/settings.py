@@ -81,6 +81,6 @@ class SharedSettings(ProcessSettings):
     )
 
     page_token_key: Key  # 32 bytes in hexadecimal. Secrets have no default.
-    event_store: Literal["memory:"] = "memory:"
+    event_store: str = "memory:"  # Or sqlite:///DIR, or postgresql://…
     hot_store: Literal["memory:"] = "memory:"
     event_bus: Literal["memory:"] = "memory:"

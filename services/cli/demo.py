@@ -34,7 +34,7 @@ def demo(engine: str) -> None:
 
 async def _demo(folder: StateFolder, engine: str) -> None:
     edge = ("127.0.0.1", free("127.0.0.1", taken=set()))
-    options = Options(engine, None, "warning", grace=timedelta(seconds=5))
+    options = Options(engine, None, "warning", event_store="memory:", grace=timedelta(seconds=5))
     async with started(folder, options, edge) as (plan, _):
         for query in QUERIES[engine]:
             click.echo(f"\n$ runplane invoke {quoted(query)}")

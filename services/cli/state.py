@@ -45,6 +45,11 @@ class StateFolder:
             finally:
                 (self.path / "run.json").unlink(missing_ok=True)
 
+    @property
+    def event_store(self) -> str:
+        """The URL of the SQLite files in this folder."""
+        return f"sqlite:///{self.path.absolute() / 'data'}"
+
     def key(self, name: str) -> str:
         """A secret of 32 bytes in hexadecimal, made at its first use."""
         path = self.path / "keys" / name

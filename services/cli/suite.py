@@ -42,6 +42,7 @@ class Options:
     model: Path | None
     log_level: str
     page_token_key: str = ""
+    event_store: str = "memory:"
     grace: timedelta = timedelta(seconds=20)
 
 
@@ -67,6 +68,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
     }
     shared = {
         "RUNPLANE_PAGE_TOKEN_KEY": options.page_token_key,
+        "RUNPLANE_EVENT_STORE": options.event_store,
         "RUNPLANE_LOG__LEVEL": options.log_level,
         "RUNPLANE_SCHEDULING": "normal" if options.engine == "llamacpp" else "batch",
     }

@@ -56,6 +56,12 @@ QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
     help="Keys, logs and where the suite listens.",
 )
 @click.option(
+    "--event-store",
+    metavar="URL",
+    help="Where tasks are kept: sqlite:///DIR, postgresql://… or memory:. "
+    "Default: SQLite in the state folder.",
+)
+@click.option(
     "--grace",
     type=click.IntRange(0, 3_600),
     default=20,
@@ -76,6 +82,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     port: int,
     host: str,
     state: Path,
+    event_store: str | None,
     grace: int,
     verbose: bool,
     log_level: str,
@@ -93,7 +100,13 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
         )
     folder = StateFolder(state)
     with folder.held():
-        options = Options(engine, model, log_level, grace=timedelta(seconds=grace))
+        options = Options(
+            engine,
+            model,
+            log_level,
+            event_store=event_store or folder.event_store,
+            grace=timedelta(seconds=grace),
+        )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))
 
 

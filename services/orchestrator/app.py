@@ -8,11 +8,13 @@ from functools import partial
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
+from services.chassis import ids
 from services.chassis.client import channel
 from services.chassis.eventlog.open import event_store
 from services.chassis.hotstore.open import hot_store
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
@@ -21,7 +23,7 @@ from services.orchestrator.rpc import OrchestratorServicer
 from services.orchestrator.run import World, utc_now
 from services.orchestrator.settings import Settings
 from services.orchestrator.usecases import Bounds, Tasks
-from services.orchestrator.worker import working
+from services.orchestrator.worker import Sizes, on_duty, working
 
 SERVICE = pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
 
@@ -39,11 +41,12 @@ async def running(
         hot = await stack.enter_async_context(hot_store(shared.hot_store))
         inference = await stack.enter_async_context(channel(settings.inference))
         registry = await stack.enter_async_context(channel(settings.tool_registry))
-        worker = await stack.enter_async_context(
-            working(max_running=tasks.max_running, max_queued=tasks.max_queued)
-        )
+        owner, lease = ids.new("worker"), tasks.lease
+        desk = await stack.enter_async_context(at_desk(store, hot, owner=owner, lease=lease))
+        sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
+        worker = await stack.enter_async_context(working(desk, sizes))
         world = World(
-            log=EventStoreTaskLog(store, hot),
+            log=EventStoreTaskLog(store, hot, owner=owner, lease=lease),
             models=GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl),
             tools=GrpcTools(registry, timeout=settings.tool_registry.timeout, ttl=ttl),
             schemas=CompiledSchemas(),
@@ -51,7 +54,8 @@ async def running(
             spawn=worker.spawn,
         )
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps)
-        servicer = OrchestratorServicer(Tasks(world, worker, bounds), tasks)
+        await stack.enter_async_context(on_duty(worker, world))
+        servicer = OrchestratorServicer(Tasks(world, worker, desk, bounds), tasks)
         register = partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer)
         yield await stack.enter_async_context(
             serving(

@@ -76,6 +76,8 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         history=tuple(history),
         model=start.metadata.model,
         model_version=start.metadata.model_version,
+        tools=tuple(asked.tools),
+        has_tools=asked.tool_choice != "none",
         response_schema=asked.response_schema,
         sampling=asked.sampling,
         limits=ev.Limits(asked.steps or DEFAULT_STEPS, asked.tokens),

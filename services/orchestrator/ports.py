@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.chassis.errors import Violation
-from services.orchestrator.domain.events import Event, Failure, Message, Sampling, Turn
+from services.chassis.eventlog.port import Claim, Letter
+from services.orchestrator.domain.events import (
+    Event,
+    Failure,
+    Message,
+    Queued,
+    Sampling,
+    Started,
+    Turn,
+)
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 
@@ -96,14 +105,22 @@ class Schemas(Protocol):
         """What is wrong with a value."""
 
 
-class TaskLog(Protocol):
-    """The logs of tasks. What `append` has returned for is durable, and then visible."""
+class LogLost(Exception):
+    """A task's log cannot be written by this worker: another one will go on with it."""
 
-    async def append(self, task: Task | None, events: Sequence[Event]) -> Task:
-        """Add events to a task's log; the task as it stands then. None starts a log.
+
+class TaskLog(Protocol):
+    """The logs of tasks. What is written is durable, and then visible."""
+
+    async def begin(self, event: Queued | Started) -> tuple[Task, Claim]:
+        """Start a task's log, and the claim under which this process goes on with it."""
+
+    async def append(self, task: Task, events: Sequence[Event], claim: Claim) -> Task:
+        """Add events to a task's log; the task as it stands then.
 
         Raises:
-            Aborted: `SEQUENCE_CONFLICT`; somebody else wrote to it.
+            Aborted: `CLAIM_LOST`; somebody else has it now.
+            Unavailable: `EVENT_STORE_UNAVAILABLE`.
         """
 
     async def load(self, tenant: str, task_id: str) -> Task:
@@ -119,3 +136,28 @@ class TaskLog(Protocol):
         Raises:
             NotFound: `TASK_NOT_FOUND`.
         """
+
+
+class Desk(Protocol):
+    """Which tasks this process works on, and what others want of it."""
+
+    async def find(self, limit: int) -> Sequence[Claim]:
+        """Take up at most so many tasks that nobody works on."""
+
+    async def take(self, tenant: str, task_id: str) -> Claim | None:
+        """Take up this task; None if somebody works on it, or it has ended."""
+
+    async def renew(self) -> Sequence[Claim]:
+        """Keep what this process has; what it has now."""
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Give tasks back for anybody to take up."""
+
+    async def send(self, tenant: str, task_id: str, kind: str, body: str) -> bool:
+        """Tell whoever works on a task something; False if it has ended."""
+
+    async def letters(self) -> Sequence[Letter]:
+        """What others told this process."""
+
+    async def woken(self) -> None:
+        """Wait until there may be letters. It may miss some: look now and then all the same."""

@@ -3,23 +3,24 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final
 
 from services.chassis import ids
-from services.chassis.errors import FailedPrecondition, Internal, ServiceError
+from services.chassis.errors import FailedPrecondition, ServiceError, Unavailable
+from services.chassis.eventlog.port import Claim
 from services.orchestrator.calls import Caller
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan, ToolRequest
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
-from services.orchestrator.domain.tool import Tool
+from services.orchestrator.equipment import Catalogues, Equipment
 from services.orchestrator.ports import (
     Generation,
-    Model,
+    LogLost,
     Models,
     Returned,
     Schemas,
@@ -32,7 +33,11 @@ from services.orchestrator.turn import MAX_OUTPUT_CHARACTERS, Conversing, Cut
 log = logging.getLogger(__name__)
 
 MALFORMED_ATTEMPTS: Final = 2  # At a step whose output is cut or not what was asked for.
+MOST_ATTEMPTS: Final = 8  # At a step, lost workers included: a task may be what ends them.
 INTERNAL: Final = ev.Failure("INTERNAL", "INTERNAL", "internal error")
+WORKER_LOST: Final = ev.Failure(
+    "UNAVAILABLE", "WORKER_LOST", "the worker was lost in the middle of this step"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,47 +51,44 @@ class World:
     now: Callable[[], datetime]
     spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 
-
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """What a task was given when it was accepted."""
-
-    model: Model
-    tools: Mapping[str, Tool]
+    @property
+    def catalogues(self) -> Catalogues:
+        """Where equipment comes from."""
+        return Catalogues(self.models, self.tools)
 
 
 class Run:
-    """Runs one task to its end. Its owner calls `execute`; anyone may `cancel`."""
+    """Runs one task to its end, from wherever its log stands. Its owner calls `execute`; anyone
+    may `cancel`."""
 
-    def __init__(self, world: World, spec: ev.Spec, equipment: Equipment) -> None:
-        self.spec = spec
-        self.task: Task | None = None
+    def __init__(
+        self, world: World, task: Task, claim: Claim, equipment: Equipment | None = None
+    ) -> None:
+        self.spec = task.spec
+        self.task = task
+        self.claim = claim
         self.done = asyncio.Event()
-        self.fault: ServiceError | None = None
-        """Why it is done though its log has no end."""
+        self.is_lost = False
+        """Whether it is done here though the task is not: another worker goes on with it."""
         self._world = world
         self._equipment = equipment
         self._writing = asyncio.Lock()
         self._scope: asyncio.Timeout | None = None
         self._canceled: str | None = None
+        self._is_given_up = False
         self._speaker: Conversing | None = None
-        self._caller = Caller(world.tools, equipment.tools, self._left)
-        self._accepted_at = perf_counter()
-        left = (spec.deadline - world.now()).total_seconds()
+        now = world.now()
+        self._accepted_at = perf_counter() - (now - task.create_time).total_seconds()
+        left = (self.spec.deadline - now).total_seconds()
         self.deadline = asyncio.get_running_loop().time() + left
         """When it ends at the latest, in the loop's time."""
 
     @property
-    def current(self) -> Task:
-        """The task as it stands. Raises `LookupError` before it is accepted."""
-        if self.task is None:
+    def equipment(self) -> Equipment:
+        """What it runs with. Raises `LookupError` before it is known."""
+        if self._equipment is None:
             raise LookupError(self.spec.task_id)
-        return self.task
-
-    async def accept(self, *, is_queued: bool) -> None:
-        """Begin the task's log."""
-        kind = ev.Queued if is_queued else ev.Started
-        await self._append(kind(self._world.now(), self.spec))
+        return self._equipment
 
     def cancel(self, reason: str) -> None:
         """Stop what it does and end the task; `done` is set when that has happened."""
@@ -95,13 +97,22 @@ class Run:
             if self._scope is not None and not self._scope.expired():
                 self._scope.reschedule(asyncio.get_running_loop().time())
 
+    def give_up(self) -> None:
+        """Stop without an end: the claim is lost, and another worker goes on."""
+        self._is_given_up = True
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
     async def execute(self) -> None:
         """Run to the end. Whatever goes wrong becomes the task's end, not an exception."""
+        self.is_lost = True
         try:
             await self._end(await self._outcome())
-        except Exception as error:
+            self.is_lost = False
+        except LogLost as lost:
+            log.warning("task given up", extra=self._named() | {"cause": str(lost)})
+        except Exception:
             log.exception("task cannot be written", extra=self._named())
-            self.fault = error if isinstance(error, ServiceError) else _lost(self.spec.task_id)
         finally:
             if self._speaker is not None:
                 self._speaker.close()
@@ -109,14 +120,16 @@ class Run:
 
     async def _outcome(self) -> ev.Event:
         try:
-            if self._canceled is not None:
-                return ev.Canceled(self._world.now(), self._canceled)
+            if self._canceled is not None or self._is_given_up:
+                return self._stopped()
             await self._within_deadline()
             return ev.Completed(self._world.now())
         except TimeoutError:
             return self._stopped()
         except ServiceError as error:
             return ev.Failed(self._world.now(), failure(error))
+        except LogLost:
+            raise
         except Exception:
             log.exception("task failed", extra=self._named())
             return ev.Failed(self._world.now(), INTERNAL)
@@ -125,9 +138,11 @@ class Run:
         """All steps. A cancel ends the scope, too."""
         try:
             async with asyncio.timeout_at(self.deadline) as self._scope:
-                if self.current.state is State.PENDING:
+                if self.task.state is State.PENDING:
                     await self._append(ev.Claimed(self._world.now()))
-                await self._steps()
+                if not self.task.is_answered:
+                    await self._get_ready()
+                    await self._steps()
         finally:
             self._scope = None
 
@@ -143,7 +158,9 @@ class Run:
             await self._append(outcome)
 
     def _stopped(self) -> ev.Event:
-        """The scope ended: someone cancelled, or the deadline passed."""
+        """The scope ended: the claim is lost, someone cancelled, or the deadline passed."""
+        if self._is_given_up:
+            raise LogLost("CLAIM_LOST")
         if self._canceled is not None:
             return ev.Canceled(self._world.now(), self._canceled)
         message = "the task's deadline passed before it had an answer"
@@ -153,20 +170,44 @@ class Run:
 
     async def _steps(self) -> None:
         limit = self.spec.limits.steps
-        for number in range(1, limit + 1):
+        for number in range(len(self.task.steps) + 1, limit + 1):
             calls = await self._step(number, is_last=await self._has_to_answer(number, limit))
             if not calls:
                 return
             await self._call_all(calls)
 
+    async def _get_ready(self) -> None:
+        """Equip it, and go back to where the last worker had durably come, if there was one.
+
+        Finished calls stay finished. One without a result is made again, under the same id.
+        """
+        if self._equipment is None:
+            spec = self.spec
+            self._equipment = await self._world.catalogues.equip_patiently(
+                spec.model, spec.tools, has_tools=spec.has_tools
+            )
+        if self.task.is_speaking:
+            number, attempt = self.task.at
+            lost = ev.StepAbandoned(self._world.now(), number, attempt, WORKER_LOST, ev.Turn())
+            await self._append(lost)
+            if attempt >= MOST_ATTEMPTS:
+                raise Unavailable(WORKER_LOST.reason, WORKER_LOST.message)
+        at, now = self.task.at, self._world.now()
+        await self._call_all(
+            [
+                ev.ToolCalled(now, *at, call.call_id, call.tool, call.tool_version, call.input)
+                for call in self.task.unreturned
+            ]
+        )
+
     async def _has_to_answer(self, number: int, limit: int) -> bool:
         """Whether the agent gets no tools any more; the log says why."""
-        if not self._equipment.tools:
+        if not self.equipment.tools:
             return number == limit
         if number == limit > 1:
             why = f"limits.steps of {limit} is reached: the agent has to answer"
             await self._append(ev.Warned(self._world.now(), "STEP_LIMIT_REACHED", why))
-        elif repeats_a_failure(self.current.steps):
+        elif repeats_a_failure(self.task.steps):
             why = "the agent made a call again that had failed: it has to answer"
             await self._append(ev.Warned(self._world.now(), "FAILED_CALL_REPEATED", why))
             return True
@@ -175,7 +216,8 @@ class Run:
     async def _step(self, number: int, *, is_last: bool) -> Sequence[ev.ToolCalled]:
         """One step, in as many attempts as it may have: the calls it asks for, or none."""
         malformed = 0
-        for attempt in itertools.count(1):
+        first = self.task.at[1] + 1 if self.task.at[0] == number else 1
+        for attempt in itertools.count(first):
             plan = await self._plan(is_last=is_last)
             speaker = self._speaker = self._conversing(plan, number, attempt)
             try:
@@ -190,14 +232,14 @@ class Run:
                 may_retry = malformed < MALFORMED_ATTEMPTS
             except ServiceError as fault:
                 error = fault
-                may_retry = attempt < ATTEMPTS and is_passing(fault)
+                may_retry = attempt - first + 1 < ATTEMPTS and is_passing(fault)
             await speaker.unsaid()  # It does not count.
             turn = self._took(speaker)
             abandoned = ev.StepAbandoned(self._world.now(), number, attempt, failure(error), turn)
             await self._append(abandoned)
             if not may_retry:
                 raise error
-            await backoff(attempt, error)
+            await backoff(attempt - first + 1, error)
         raise AssertionError("count never ends")
 
     async def _said(
@@ -220,7 +262,7 @@ class Run:
     def _called(
         self, request: ToolRequest, at: tuple[int, int], turn: ev.Turn | None
     ) -> ev.ToolCalled:
-        tool = self._equipment.tools.get(request.tool)
+        tool = self.equipment.tools.get(request.tool)
         version = tool.version if tool else ""
         name, call_id = request.tool[:64], ids.new("call")
         return ev.ToolCalled(self._world.now(), *at, call_id, name, version, request.input, turn)
@@ -237,7 +279,8 @@ class Run:
         """Call a tool; whatever comes of it is told to the model."""
         began = perf_counter()
         try:
-            returned = await self._caller.call(called)
+            caller = Caller(self._world.tools, self.equipment.tools, self._left)
+            returned = await caller.call(called)
         except ServiceError as error:
             took = (perf_counter() - began) * 1000
             returned = Returned(None, failure(error), took)
@@ -257,12 +300,12 @@ class Run:
 
     async def _plan(self, *, is_last: bool) -> Plan:
         """How the next turn is to answer."""
-        wanted = self.spec.sampling.max_tokens or self._equipment.model.default_max_tokens
+        wanted = self.spec.sampling.max_tokens or self.equipment.model.default_max_tokens
         if self.spec.limits.tokens is not None:
             wanted = min(wanted, await self._affordable(self.spec.limits.tokens))
-        tools = () if is_last else tuple(self._equipment.tools.values())
+        tools = () if is_last else tuple(self.equipment.tools.values())
         schema = self.spec.response_schema
-        return Plan(tools, bool(self._equipment.tools), schema, wanted)
+        return Plan(tools, bool(self.equipment.tools), schema, wanted)
 
     async def _affordable(self, allowed: int) -> int:
         """How many tokens the next turn may produce.
@@ -271,7 +314,7 @@ class Run:
             FailedPrecondition: `TOKEN_LIMIT_REACHED`; its prompt takes what is left, or more.
         """
         prompt = await self._world.models.count_tokens(self.spec.model, self._messages())
-        used = self.current.tokens
+        used = self.task.tokens
         if used + prompt < allowed:
             return allowed - used - prompt
         raise FailedPrecondition(
@@ -286,13 +329,13 @@ class Run:
         )
 
     def _messages(self) -> Sequence[ev.Message]:
-        shown = tuple(self._equipment.tools.values())
-        return conversation(self.spec, shown, self.current.steps)
+        shown = tuple(self.equipment.tools.values())
+        return conversation(self.spec, shown, self.task.steps)
 
     def _generation(self, plan: Plan) -> Generation:
         sampling, messages = self.spec.sampling, self._messages()
         # Which tool to take is no matter of chance.
-        if self._equipment.tools and sampling.temperature is None:
+        if self.equipment.tools and sampling.temperature is None:
             sampling = replace(sampling, temperature=0.0)
         return Generation(self.spec.model, messages, sampling, plan.max_tokens, plan.schema())
 
@@ -314,7 +357,7 @@ class Run:
 
     def _took(self, speaker: Conversing) -> ev.Turn:
         duration = round((perf_counter() - speaker.began_at) * 1000, 3)
-        if self.current.time_to_first_token_ms is not None or speaker.first_token_at is None:
+        if self.task.time_to_first_token_ms is not None or speaker.first_token_at is None:
             return replace(speaker.turn, duration_ms=duration)
         first = round((speaker.first_token_at - self._accepted_at) * 1000, 3)
         return replace(speaker.turn, duration_ms=duration, time_to_first_token_ms=first)
@@ -325,7 +368,10 @@ class Run:
 
     async def _append(self, *events: ev.Event) -> None:
         async with self._writing:
-            self.task = await self._world.log.append(self.task, events)
+            try:
+                self.task = await self._world.log.append(self.task, events, self.claim)
+            except ServiceError as error:
+                raise LogLost(error.reason) from error
 
     def _named(self) -> dict[str, str]:
         return {"task_id": self.spec.task_id}
@@ -342,10 +388,6 @@ def _refused(fault: Cut | Malformed, plan: Plan) -> FailedPrecondition:
             suggested_fix="raise sampling.max_tokens or limits.tokens, or ask for less",
         )
     return FailedPrecondition("MODEL_OUTPUT_INVALID", f"the model failed: {fault}")
-
-
-def _lost(task_id: str) -> Internal:
-    return Internal("TASK_LOST", "the task's end could not be recorded", task_id=task_id)
 
 
 def utc_now() -> datetime:

@@ -17,6 +17,8 @@ class TaskSettings(BaseModel, frozen=True):
     default_steps: int = Field(8, ge=1, le=32)
     invoke_timeout: Duration = timedelta(seconds=30)
     stream_timeout: Duration = timedelta(seconds=300)
+    lease: Duration = Field(timedelta(seconds=8), gt=timedelta(0))  # Then another takes a task up.
+    look: Duration = Field(timedelta(seconds=1), gt=timedelta(0))  # For work and letters.
 
 
 class Settings(BaseSettings):

@@ -6,10 +6,9 @@ from contextlib import aclosing
 from time import perf_counter
 from typing import Final
 
-from services.chassis.errors import ServiceError
 from services.orchestrator.domain.events import Turn
 from services.orchestrator.domain.step import Outcome, Plan, Reader
-from services.orchestrator.ports import Generation, Models
+from services.orchestrator.ports import Generation, LogLost, Models
 
 MERGE_SECONDS: Final = 0.02
 MAX_OUTPUT_CHARACTERS: Final = 512 * 1024  # Of one turn: it has to fit into one message.
@@ -37,13 +36,13 @@ class Merger:
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
-        self._fault: ServiceError | None = None
+        self._fault: LogLost | None = None
 
     async def add(self, text: str) -> None:
         """More text.
 
         Raises:
-            ServiceError: a delivery failed, now or by the timer before.
+            LogLost: a delivery failed, now or by the timer before.
         """
         self._waiting.append(text)
         if self._timer is not None:
@@ -91,8 +90,8 @@ class Merger:
     async def _send(self, text: str) -> None:
         try:
             await self._deliver(text)
-        except ServiceError as error:
-            self._fault = error
+        except LogLost as lost:
+            self._fault = lost
 
 
 class Conversing:

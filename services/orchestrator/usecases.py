@@ -1,7 +1,7 @@
 """What callers can do with tasks."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +11,6 @@ from services.chassis import ids
 from services.chassis.errors import (
     DeadlineExceeded,
     InvalidArgument,
-    NotFound,
     Violation,
     invalid,
 )
@@ -19,10 +18,10 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.prompt import conversation, most_bytes
 from services.orchestrator.domain.task import Task, check_cancel
-from services.orchestrator.domain.tool import Tool
-from services.orchestrator.ports import Model
-from services.orchestrator.run import Equipment, Run, World
-from services.orchestrator.worker import Worker
+from services.orchestrator.equipment import Equipment
+from services.orchestrator.ports import Desk, Model
+from services.orchestrator.run import Run, World
+from services.orchestrator.worker import CANCEL, Worker
 
 LEAST_OUTPUT_TOKENS: Final = 16
 MARGIN: Final = timedelta(milliseconds=50)  # To answer in before the caller's deadline, or 5 %.
@@ -49,9 +48,10 @@ class Bounds:
 class Tasks:
     """Starts, shows, follows and cancels tasks."""
 
-    def __init__(self, world: World, worker: Worker, bounds: Bounds) -> None:
+    def __init__(self, world: World, worker: Worker, desk: Desk, bounds: Bounds) -> None:
         self._world = world
         self._worker = worker
+        self._desk = desk
         self._bounds = bounds
 
     async def invoke(
@@ -65,14 +65,11 @@ class Tasks:
         run = await self._start(request, caller, default_timeout)
         try:
             async with asyncio.timeout(_patience(run.spec, caller)):
-                await run.done.wait()
+                return await self._ended(run)
         except TimeoutError:
             raise _continues(run.spec.task_id) from None
         finally:
             self._leave(run)
-        if run.fault is not None:
-            raise run.fault
-        return run.current
 
     async def stream(
         self, request: rq.Request, caller: Caller, *, default_timeout: timedelta
@@ -90,8 +87,7 @@ class Tasks:
 
     async def get(self, caller: Caller, task_id: str) -> Task:
         """A task as it stands."""
-        run = self._worker.find(caller.tenant, task_id)
-        if run is not None and run.task is not None:
+        if (run := self._worker.find(caller.tenant, task_id)) is not None:
             return run.task
         return await self._world.log.load(caller.tenant, task_id)
 
@@ -106,45 +102,50 @@ class Tasks:
         """Cancel a task; the task once it has ended."""
         if len(reason) > 256:
             raise invalid(Violation("reason", "is too long", "send at most 256 characters"))
-        if check_cancel(await self.get(caller, task_id)):
-            run = self._worker.find(caller.tenant, task_id)
-            if run is not None:
-                self._worker.cancel(run, reason)
-                await run.done.wait()
-                if run.fault is not None:
-                    raise run.fault
         task = await self.get(caller, task_id)
+        if not check_cancel(task):
+            return task
+        task = await self._cancel(task, reason)
         check_cancel(task)  # It may have ended otherwise in the meantime.
         return task
+
+    async def _cancel(self, task: Task, reason: str) -> Task:
+        """Have whoever works on a task end it: this process, itself if nobody does, or another."""
+        tenant, task_id = task.spec.tenant, task.spec.task_id
+        run = self._worker.find(tenant, task_id)
+        if run is None and (claim := await self._desk.take(tenant, task_id)) is not None:
+            run = await self._worker.take_up(self._world, claim)
+        if run is None:
+            await self._desk.send(tenant, task_id, CANCEL, reason)
+            return await self._watched(tenant, task_id, task.sequence)
+        self._worker.cancel(run, reason)
+        return await self._ended(run)
+
+    async def _ended(self, run: Run) -> Task:
+        """A task once it has ended, here or elsewhere."""
+        await run.done.wait()
+        if not run.is_lost:
+            return run.task
+        return await self._watched(run.spec.tenant, run.spec.task_id, run.task.sequence)
+
+    async def _watched(self, tenant: str, task_id: str, after: int) -> Task:
+        async with aclosing(self._world.log.watch(tenant, task_id, after=after)) as events:
+            async for _ in events:
+                pass
+        return await self._world.log.load(tenant, task_id)
 
     async def _start(self, request: rq.Request, caller: Caller, default_timeout: timedelta) -> Run:
         self._worker.check_room()
         rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
         if request.response_schema is not None:
             self._world.schemas.check(request.response_schema, field="response_schema")
-        model = await self._world.models.resolve(request.model)
-        equipment = Equipment(model, await self._tools(request))
+        equipment = await self._world.catalogues.equip(
+            request.model, request.tools, has_tools=request.tool_choice != "none"
+        )
         deadline = self._world.now() + _allowed(request, caller, default_timeout)
-        spec = self._spec(request, caller, model, deadline)
+        spec = self._spec(request, caller, equipment.model, deadline)
         await self._check_fits(spec, equipment)
         return await self._worker.submit(self._world, spec, equipment)
-
-    async def _tools(self, request: rq.Request) -> Mapping[str, Tool]:
-        if request.tool_choice == "none":
-            return {}
-        known = await self._world.tools.catalogue()
-        for index, name in enumerate(request.tools):
-            if name not in known:
-                names = ", ".join(sorted(known))
-                raise NotFound(
-                    "TOOL_NOT_FOUND",
-                    f"tools[{index}]: there is no tool {name}; there are {names}",
-                    field=f"tools[{index}]",
-                    tool=name,
-                    known=names,
-                    suggested_fix=f"use some of {names}, or leave tools out for all",
-                )
-        return {name: known[name] for name in request.tools} if request.tools else known
 
     def _spec(
         self, request: rq.Request, caller: Caller, model: Model, deadline: datetime
@@ -160,6 +161,8 @@ class Tasks:
             history=tuple(history),
             model=model.name,
             model_version=model.version,
+            tools=tuple(request.tools),
+            has_tools=request.tool_choice != "none",
             response_schema=request.response_schema,
             sampling=request.sampling,
             limits=ev.Limits(request.steps or self._bounds.default_steps, request.tokens),

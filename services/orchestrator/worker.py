@@ -1,15 +1,38 @@
-"""Runs accepted tasks: so many at once, so many waiting, and no more."""
+"""Runs tasks under claims: those accepted here, and those that other workers left behind.
+
+So many run at once, so many wait, and no more. A claim is kept by a heartbeat; who cannot keep it
+stops, for another worker goes on.
+"""
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Coroutine
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.chassis.errors import ResourceExhausted, Unavailable
+from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
+from services.chassis.eventlog.port import Claim
 from services.orchestrator.domain import events as ev
-from services.orchestrator.run import Equipment, Run, World
+from services.orchestrator.equipment import Equipment
+from services.orchestrator.ports import Desk
+from services.orchestrator.run import Run, World
+
+log = logging.getLogger(__name__)
+
+CANCEL = "cancel"
+"""The kind of letter that asks for a task's end; its body is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much a worker does, and how often it looks around."""
+
+    max_running: int
+    max_queued: int
+    heartbeat: timedelta
+    look: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +46,14 @@ class _Waiting:
 class Worker:
     """Owns the runs of this process. `working` makes one."""
 
-    def __init__(self, group: asyncio.TaskGroup, *, max_running: int, max_queued: int) -> None:
+    def __init__(self, group: asyncio.TaskGroup, desk: Desk, sizes: Sizes) -> None:
         self._group = group
-        self._max_running = max_running
-        self._max_queued = max_queued
+        self._desk = desk
+        self._sizes = sizes
         self._running = 0
         self._queue: dict[Run, _Waiting] = {}  # In order of arrival.
         self._runs: dict[tuple[str, str], Run] = {}
+        self._given_up: list[Claim] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
 
@@ -51,7 +75,7 @@ class Worker:
         """
         if self._is_stopping:
             raise Unavailable("SERVICE_STOPPING", "the service is stopping; try another replica")
-        if self._running >= self._max_running and len(self._queue) >= self._max_queued:
+        if not self._free and len(self._queue) >= self._sizes.max_queued:
             message = f"{self._running} tasks run and {len(self._queue)} wait: there is no room"
             counts = {"running": str(self._running), "queued": str(len(self._queue))}
             full = ResourceExhausted("TOO_MANY_TASKS", message, **counts)
@@ -65,23 +89,26 @@ class Worker:
             ServiceError: its log could not be begun; there is no task then.
         """
         self.check_room()
-        run = Run(world, spec, equipment)
-        must_wait = self._running >= self._max_running
+        must_wait = not self._free
         self._running += not must_wait
-        self._runs[spec.tenant, spec.task_id] = run
+        kind = ev.Queued if must_wait else ev.Started
         try:
-            await run.accept(is_queued=must_wait)
+            task, claim = await world.log.begin(kind(world.now(), spec))
         except BaseException:
-            self._forget(run)
             if not must_wait:
                 self._next()
             raise
-        context = contextvars.copy_context()
-        if must_wait and self._running >= self._max_running:
-            self._wait(run, context)
-        else:
-            self._running += must_wait
-            self._start(run, context)
+        run = Run(world, task, claim, equipment)
+        self._admit(run, must_wait=must_wait)
+        return run
+
+    async def take_up(self, world: World, claim: Claim) -> Run:
+        """Go on with a task that has no worker; the claim is this process's already."""
+        task = await world.log.load(claim.tenant, claim.stream_id)
+        run = Run(world, task, claim)
+        must_wait = not self._free
+        self._running += not must_wait
+        self._admit(run, must_wait=must_wait)
         return run
 
     def cancel(self, run: Run, reason: str) -> None:
@@ -93,13 +120,78 @@ class Worker:
         """The run of a task that is not ended, if it is here."""
         return self._runs.get((tenant, task_id))
 
-    def stop(self) -> None:
-        """Take no more tasks, and stop those that run where they are."""
+    async def keep_claims(self) -> None:
+        """Renew what is held, and give back what was given up, until cancelled."""
+        while True:
+            await asyncio.sleep(self._sizes.heartbeat.total_seconds())
+            try:
+                await self._keep_claims()
+            except ServiceError as error:
+                log.warning("claims not renewed", extra={"error_code": error.reason})
+
+    async def look_around(self, world: World) -> None:
+        """Read letters and take up what nobody works on, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._sizes.look.total_seconds()):
+                    await self._desk.woken()
+            except TimeoutError:
+                pass
+            try:
+                await self._look_around(world)
+            except ServiceError as error:
+                log.warning("no work found", extra={"error_code": error.reason})
+
+    async def stop(self) -> None:
+        """Take no more tasks, stop those that run where they are, and hand them over."""
         self._is_stopping = True
         for waiting in self._queue.values():
             waiting.expiry.cancel()
-        for task in self._tasks:
+        left = [run.claim for run in self._runs.values()]
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        try:
+            await self._desk.release([*left, *self._given_up])
+        except ServiceError as error:
+            log.warning("tasks not handed over", extra={"error_code": error.reason})
+
+    @property
+    def _free(self) -> int:
+        return max(0, self._sizes.max_running - self._running)
+
+    async def _keep_claims(self) -> None:
+        if self._given_up:
+            await self._desk.release(self._given_up)
+            self._given_up.clear()
+        runs = list(self._runs.values())  # A claim made from here on need not be among those held.
+        held = frozenset(await self._desk.renew())
+        for run in runs:
+            if run.claim not in held and not run.done.is_set():
+                run.give_up()
+                self._hurry(run)
+
+    async def _look_around(self, world: World) -> None:
+        if self._runs:
+            for letter in await self._desk.letters():
+                run = self.find(letter.tenant, letter.stream_id)
+                if run is not None and letter.kind == CANCEL:
+                    self.cancel(run, letter.body.decode())
+        if self._free and not self._is_stopping:
+            for claim in await self._desk.find(self._free):
+                log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
+                await self.take_up(world, claim)
+
+    def _admit(self, run: Run, *, must_wait: bool) -> None:
+        self._runs[run.spec.tenant, run.spec.task_id] = run
+        context = contextvars.copy_context()
+        if must_wait and not self._free:
+            self._wait(run, context)
+        else:
+            self._running += must_wait
+            self._start(run, context)
 
     def _wait(self, run: Run, context: contextvars.Context) -> None:
         """Stand in the queue, but not beyond the task's deadline."""
@@ -129,6 +221,8 @@ class Worker:
 
     def _forget(self, run: Run) -> None:
         self._runs.pop((run.spec.tenant, run.spec.task_id), None)
+        if run.is_lost and not self._is_stopping:
+            self._given_up.append(run.claim)
 
     def _next(self) -> None:
         """The place of a run that ended goes to the one that waits longest.
@@ -143,11 +237,26 @@ class Worker:
 
 
 @asynccontextmanager
-async def working(*, max_running: int, max_queued: int) -> AsyncIterator[Worker]:
-    """A worker; on leaving, what still runs is stopped where it is."""
+async def working(desk: Desk, sizes: Sizes) -> AsyncIterator[Worker]:
+    """A worker; on leaving, what still runs is stopped where it is and handed over."""
     async with asyncio.TaskGroup() as group:
-        worker = Worker(group, max_running=max_running, max_queued=max_queued)
+        worker = Worker(group, desk, sizes)
         try:
             yield worker
         finally:
-            worker.stop()
+            await worker.stop()
+
+
+@asynccontextmanager
+async def on_duty(worker: Worker, world: World) -> AsyncIterator[None]:
+    """Keep the worker's claims and look for work, until the context is left."""
+    async with asyncio.TaskGroup() as group:
+        duties: Sequence[asyncio.Task[None]] = (
+            group.create_task(worker.keep_claims()),
+            group.create_task(worker.look_around(world)),
+        )
+        try:
+            yield
+        finally:
+            for duty in duties:
+                duty.cancel()

@@ -314,6 +314,8 @@ async def opened(
     with _held(path), ExitStack() as stack:
         writer, reader, finder = (stack.enter_context(_connected(path)) for _ in range(3))
         migrate(writer)
+        # Whoever had claims is gone: the file is this process's alone.
+        writer.execute("update work set lease_until = 0 where owner <> ''")
         for connection in (reader, finder):
             connection.execute("pragma query_only = true")
         async with asyncio.TaskGroup() as group:

@@ -1,43 +1,57 @@
 """Tasks' logs on an event store, with live fan-out through a hot store."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from datetime import timedelta
 from typing import Final
 
-from services.chassis.errors import NotFound
-from services.chassis.eventlog.port import Append, EventStore, StoredEvent
-from services.chassis.hotstore.port import Entry, HotStore
+from services.chassis.errors import Internal, NotFound, Violation, invalid
+from services.chassis.eventlog.port import Append, Claim, EventStore, NewEvent, StoredEvent, Work
+from services.chassis.hotstore.port import Entry, HotStore, Subscription
 from services.orchestrator.adapters import codec
-from services.orchestrator.domain.events import Event
+from services.orchestrator.adapters.desk import KIND
+from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task, evolve, replay
 
 _PAGE: Final = 256
+_LOOK_SECONDS: Final = 1.0  # How long a watcher trusts that it is told of what happens.
 
 
 class EventStoreTaskLog:
     """A stream for each task, named by its id. What was appended is published at once."""
 
-    def __init__(self, store: EventStore, hot: HotStore) -> None:
+    def __init__(self, store: EventStore, hot: HotStore, *, owner: str, lease: timedelta) -> None:
         self._store = store
         self._hot = hot
+        self._work = Work(KIND, owner, lease)
 
-    async def append(self, task: Task | None, events: Sequence[Event]) -> Task:
-        """Add events; the task as it stands then."""
-        expected = task.sequence if task else 0
+    async def begin(self, event: ev.Queued | ev.Started) -> tuple[Task, Claim]:
+        """See `TaskLog`."""
+        task = evolve(None, event)
+        tenant, task_id = task.spec.tenant, task.spec.task_id
+        new = [codec.encode(event, task)]
+        claim = await self._store.append(Append(tenant, task_id, 0, new, work=self._work))
+        if claim is None:
+            raise Internal("CLAIM_MISSING", f"{task_id} began without a claim", task_id=task_id)
+        await self._publish(task, new)
+        return task, claim
+
+    async def append(self, task: Task, events: Sequence[ev.Event], claim: Claim) -> Task:
+        """See `TaskLog`."""
+        expected = task.sequence
         new = []
         for event in events:
             task = evolve(task, event)
             new.append(codec.encode(event, task))
-        if task is None:
-            raise ValueError("nothing to append")
         tenant, task_id = task.spec.tenant, task.spec.task_id
-        await self._store.append(Append(tenant, task_id, expected, new))
-        entries = [Entry(expected + n, event.body) for n, event in enumerate(new, 1)]
-        await self._hot.publish(_topic(tenant, task_id), entries)
+        batch = Append(tenant, task_id, expected, new, claim=claim, is_done=task.is_closed)
+        await self._store.append(batch)
+        await self._publish(task, new)
         return task
 
     async def load(self, tenant: str, task_id: str) -> Task:
         """A task as its log says."""
-        history: list[Event] = []
+        history: list[ev.Event] = []
         while page := await self._read(tenant, task_id, len(history)):
             history.extend(map(codec.decode, page))
         return replay(history)
@@ -49,7 +63,7 @@ class EventStoreTaskLog:
         """
         async with self._hot.subscribe(_topic(tenant, task_id)) as subscription:
             page = await self._read(tenant, task_id, after)
-            if not page and (await self.load(tenant, task_id)).is_closed:
+            if not page and _is_over(await self.load(tenant, task_id), after):
                 return
             entries = _entries(page)
             while True:
@@ -59,12 +73,15 @@ class EventStoreTaskLog:
                 if entries and codec.closes(entries[-1].body):
                     return
                 if len(entries) < _PAGE:
-                    heard = await subscription.next()
-                    if heard[-1].sequence <= after and codec.closes(heard[-1].body):
-                        return  # It ended before the sequence that was asked for.
+                    heard = await _heard(subscription)
                     entries = [entry for entry in heard if entry.sequence > after]
                 if not entries or entries[0].sequence != after + 1 or len(entries) == _PAGE:
                     entries = _entries(await self._read(tenant, task_id, after))
+
+    async def _publish(self, task: Task, new: Sequence[NewEvent]) -> None:
+        first = task.sequence - len(new) + 1
+        entries = [Entry(number, event.body) for number, event in enumerate(new, first)]
+        await self._hot.publish(_topic(task.spec.tenant, task.spec.task_id), entries)
 
     async def _read(self, tenant: str, task_id: str, after: int) -> Sequence[StoredEvent]:
         page = await self._store.read(tenant, task_id, after=after, limit=_PAGE)
@@ -77,6 +94,23 @@ class EventStoreTaskLog:
                 suggested_fix="use the task_id of a task that began since the orchestrator did",
             )
         return page
+
+
+def _is_over(task: Task, after: int) -> bool:
+    """Whether nothing comes any more. Refuses what cannot have been seen."""
+    if not task.is_closed and after > task.sequence:
+        fix = f"send at most {task.sequence}, the sequence of the last event there is"
+        raise invalid(Violation("after_sequence", f"is {after}", fix))
+    return task.is_closed
+
+
+async def _heard(subscription: Subscription) -> Sequence[Entry]:
+    """What was published, or nothing after a while: then it is time to look for oneself."""
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            return await subscription.next()
+    except TimeoutError:
+        return ()
 
 
 def _entries(events: Sequence[StoredEvent]) -> list[Entry]:

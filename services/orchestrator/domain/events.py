@@ -76,6 +76,10 @@ class Spec:
     history: Sequence[Message]
     model: str
     model_version: str
+    tools: Sequence[str]
+    """Names of the tools it may call; empty means all."""
+    has_tools: bool
+    """Whether it may call tools at all."""
     response_schema: Mapping[str, object] | None
     sampling: Sampling
     limits: Limits

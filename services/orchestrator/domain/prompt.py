@@ -77,7 +77,7 @@ def _exchanged(shown: Shown) -> Iterable[Message]:
     if not shown.tool:
         yield Message("assistant", _answer("I need no tool.", str(example.output)))
         return
-    call = Call("", shown.tool, example.input, example.output, latency_ms=0)
+    call = Call("", shown.tool, example.input, output=example.output, latency_ms=0)
     yield from _step(Step(f"I use {shown.tool}.", (call,)))
     yield Message("assistant", _answer("The tool gave it.", _say(example.output)))
 

@@ -51,6 +51,7 @@ class Call:
     call_id: str
     tool: str
     input: Mapping[str, object]
+    tool_version: str = ""
     output: object = None
     failure: ev.Failure | None = None
     latency_ms: float | None = None
@@ -85,6 +86,18 @@ class Task:
     tools_began: datetime | None = None
     time_to_first_token_ms: float | None = None
     warnings: tuple[ev.Warned, ...] = ()
+    at: tuple[int, int] = (0, 0)
+    """The latest step and attempt; (0, 0) before the first."""
+    is_speaking: bool = False
+    """Whether that attempt has begun and neither ended nor been abandoned."""
+    is_answered: bool = False
+    """Whether the answer is whole; only the end is missing then."""
+
+    @property
+    def unreturned(self) -> Sequence[Call]:
+        """Calls that were made and have no result: to be made again when a worker was lost."""
+        calls = self.steps[-1].calls if self.steps else ()
+        return [call for call in calls if call.latency_ms is None]
 
     @property
     def is_closed(self) -> bool:
@@ -104,7 +117,18 @@ def evolve(task: Task | None, event: ev.Event) -> Task:
     if task is None:
         raise KeyError(type(event))
     changes = _CHANGES[type(event)](task, event) if type(event) in _CHANGES else {}
+    if isinstance(event, ev.StepEvent):
+        changes |= {"at": (event.step, event.attempt), "is_speaking": _is_speaking(task, event)}
     return replace(task, state=state, sequence=task.sequence + 1, update_time=event.time, **changes)
+
+
+def _is_speaking(task: Task, event: ev.StepEvent) -> bool:
+    """Whether the model's turn is still under way after this event."""
+    if isinstance(event, ev.ToolReturned):
+        return task.is_speaking
+    return not isinstance(event, ev.Answered | ev.StepAbandoned) and (
+        not isinstance(event, ev.ToolCalled) or event.turn is None
+    )
 
 
 def replay(history: Sequence[ev.Event]) -> Task:
@@ -152,7 +176,7 @@ def _text(task: Task, event: ev.TextAdded) -> Changes:
 
 
 def _called(task: Task, event: ev.ToolCalled) -> Changes:
-    call = Call(event.call_id, event.tool, event.input)
+    call = Call(event.call_id, event.tool, event.input, event.tool_version)
     calls = (*task.steps[event.step - 1].calls, call) if len(task.steps) >= event.step else (call,)
     return {
         "steps": _with_step(task, event.step, calls=calls),
@@ -176,7 +200,12 @@ def _returned(task: Task, event: ev.ToolReturned) -> Changes:
 
 
 def _answered(task: Task, event: ev.Answered) -> Changes:
-    return {"text": event.answer, "output": event.output, **_with_turn(task, event.turn)}
+    return {
+        "text": event.answer,
+        "output": event.output,
+        "is_answered": True,
+        **_with_turn(task, event.turn),
+    }
 
 
 def _abandoned(task: Task, event: ev.StepAbandoned) -> Changes:

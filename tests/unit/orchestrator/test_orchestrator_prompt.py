@@ -50,7 +50,9 @@ def test_the_query_is_the_last_thing_a_user_says() -> None:
 
 
 def test_steps_follow_the_query_as_the_model_would_have_said_them() -> None:
-    done = Call("call_1", "calculator", {"expression": "12*7"}, {"value": 84}, latency_ms=1.0)
+    done = Call(
+        "call_1", "calculator", {"expression": "12*7"}, output={"value": 84}, latency_ms=1.0
+    )
     failed = Call("call_2", "teleport", {}, failure=Failure("NOT_FOUND", "TOOL_NOT_FOUND", "no"))
 
     messages = conversation(asked("12*7?"), [CALCULATOR], [Step("I use it.", (done, failed))])

@@ -1,0 +1,62 @@
+"""What a task runs with: its model and its tools, as the catalogues have them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.chassis.errors import NotFound, ServiceError
+from services.orchestrator.domain.tool import Tool
+from services.orchestrator.ports import Model, Models, Tools
+from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a task was given when it was accepted, or taken up again."""
+
+    model: Model
+    tools: Mapping[str, Tool]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogues:
+    """Where equipment comes from."""
+
+    models: Models
+    tools: Tools
+
+    async def equip(self, model: str, names: Sequence[str], *, has_tools: bool) -> Equipment:
+        """The model of this name and the tools of these; no names mean all tools.
+
+        Raises:
+            NotFound: `MODEL_NOT_FOUND` or `TOOL_NOT_FOUND`.
+        """
+        found = await self.models.resolve(model)
+        return Equipment(found, await self._chosen(names) if has_tools else {})
+
+    async def equip_patiently(
+        self, model: str, names: Sequence[str], *, has_tools: bool
+    ) -> Equipment:
+        """As `equip`, again while a service is away."""
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return await self.equip(model, names, has_tools=has_tools)
+            except ServiceError as error:
+                if not is_passing(error):
+                    raise
+                await backoff(attempt, error)
+        return await self.equip(model, names, has_tools=has_tools)
+
+    async def _chosen(self, names: Sequence[str]) -> Mapping[str, Tool]:
+        known = await self.tools.catalogue()
+        for index, name in enumerate(names):
+            if name not in known:
+                listed = ", ".join(sorted(known))
+                raise NotFound(
+                    "TOOL_NOT_FOUND",
+                    f"tools[{index}]: there is no tool {name}; there are {listed}",
+                    field=f"tools[{index}]",
+                    tool=name,
+                    known=listed,
+                    suggested_fix=f"use some of {listed}, or leave tools out for all",
+                )
+        return {name: known[name] for name in names} if names else known
