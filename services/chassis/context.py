@@ -83,6 +83,13 @@ def local_context(principal: Principal = LOCAL) -> RequestContext:
     return RequestContext(principal, f"req_{secrets.token_hex(8)}", new_trace_id(), new_span_id())
 
 
+def resumed(tenant: str, subject: str, trace_id: str) -> RequestContext:
+    """The context of work that a request of an earlier time asked for."""
+    who = Principal(tenant, subject)
+    request_id = f"req_{secrets.token_hex(8)}"
+    return RequestContext(LOCAL if who == LOCAL else who, request_id, trace_id, new_span_id())
+
+
 def child(context: RequestContext) -> RequestContext:
     """The same request, in a span of its own."""
     return replace(context, span_id=new_span_id())

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim
 from services.orchestrator.domain import events as ev
@@ -99,7 +100,7 @@ class Worker:
                 self._next()
             raise
         run = Run(world, task, claim, equipment)
-        self._admit(run, must_wait=must_wait)
+        self._admit(run, contextvars.copy_context(), must_wait=must_wait)
         return run
 
     async def take_up(self, world: World, claim: Claim) -> Run:
@@ -108,7 +109,9 @@ class Worker:
         run = Run(world, task, claim)
         must_wait = not self._free
         self._running += not must_wait
-        self._admit(run, must_wait=must_wait)
+        spec, context = task.spec, contextvars.copy_context()
+        context.run(current.set, resumed(spec.tenant, spec.owner, spec.trace_id))
+        self._admit(run, context, must_wait=must_wait)
         return run
 
     def cancel(self, run: Run, reason: str) -> None:
@@ -184,9 +187,8 @@ class Worker:
                 log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
                 await self.take_up(world, claim)
 
-    def _admit(self, run: Run, *, must_wait: bool) -> None:
+    def _admit(self, run: Run, context: contextvars.Context, *, must_wait: bool) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run
-        context = contextvars.copy_context()
         if must_wait and not self._free:
             self._wait(run, context)
         else:
