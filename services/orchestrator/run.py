@@ -76,6 +76,7 @@ class Run:
         self._scope: asyncio.Timeout | None = None
         self._canceled: str | None = None
         self._is_given_up = False
+        self._log_fault: str | None = None
         self._speaker: Conversing | None = None
         now = world.now()
         self._accepted_at = perf_counter() - (now - task.create_time).total_seconds()
@@ -118,12 +119,13 @@ class Run:
                 self._speaker.close()
             self.done.set()
 
-    async def _outcome(self) -> ev.Event:
+    async def _outcome(self) -> ev.Event | None:
+        """What the task comes to; None if its log says so already."""
         try:
             if self._canceled is not None or self._is_given_up:
                 return self._stopped()
             await self._within_deadline()
-            return ev.Completed(self._world.now())
+            return None if self.task.is_closed else ev.Completed(self._world.now())
         except TimeoutError:
             return self._stopped()
         except ServiceError as error:
@@ -146,8 +148,10 @@ class Run:
         finally:
             self._scope = None
 
-    async def _end(self, outcome: ev.Event) -> None:
+    async def _end(self, outcome: ev.Event | None) -> None:
         """What was said and not passed on is kept: the log has all that was produced."""
+        if outcome is None:
+            return
         if isinstance(outcome, ev.Failed):
             log.info("task failed", extra=self._named() | {"error_code": outcome.failure.reason})
         rest = await self._speaker.unsaid() if self._speaker else ""
@@ -249,7 +253,8 @@ class Run:
         now, turn = self._world.now(), self._took(speaker)
         if not outcome.calls:
             answered = ev.Answered(now, *at, outcome.answer, outcome.output, turn)
-            await self._append(*([ev.TextAdded(now, *at, rest)] if rest else []), answered)
+            texts = [ev.TextAdded(now, *at, rest)] if rest else []
+            await self._append(*texts, answered, ev.Completed(now))  # One commit for all of it.
             return ()
         last = len(outcome.calls) - 1
         calls = [
@@ -367,11 +372,22 @@ class Run:
         return max(0.001, self.deadline - asyncio.get_running_loop().time())
 
     async def _append(self, *events: ev.Event) -> None:
+        """Write. A cancel waits until that is done: what is on its way to the disk gets there."""
         async with self._writing:
+            writing = self._world.spawn(self._write(events))
             try:
-                self.task = await self._world.log.append(self.task, events, self.claim)
-            except ServiceError as error:
-                raise LogLost(error.reason) from error
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait((writing,))
+                raise
+            if self._log_fault is not None:
+                raise LogLost(self._log_fault)
+
+    async def _write(self, events: Sequence[ev.Event]) -> None:
+        try:
+            self.task = await self._world.log.append(self.task, events, self.claim)
+        except ServiceError as error:
+            self._log_fault = error.reason
 
     def _named(self) -> dict[str, str]:
         return {"task_id": self.spec.task_id}
