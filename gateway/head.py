@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.chassis.context import (
+    IDEMPOTENCY_KEY,
     REQUEST_KEY,
     TRACE_KEY,
     VERSION_KEY,
@@ -23,7 +24,10 @@ _PASSED: Final = {
     b"x-request-id": REQUEST_KEY,
     b"traceparent": TRACE_KEY,
     b"runplane-version": VERSION_KEY,
+    b"idempotency-key": IDEMPOTENCY_KEY,
 }
+# Of these, what the context does not carry on by itself.
+_BESIDE: Final = (b"runplane-version", b"idempotency-key")
 _READ: Final = frozenset(
     {
         *_PASSED,
@@ -36,6 +40,7 @@ _READ: Final = frozenset(
         b"transfer-encoding",
     }
 )
+_PRINTABLE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s)?")
 _JSON_TYPES: Final = frozenset({b"", b"application/json", b"application/json; charset=utf-8"})
 
@@ -78,9 +83,18 @@ def read(headers: Headers) -> Head:
     ]
     context = from_metadata(passed)
     metadata = context.metadata()
-    if b"runplane-version" in fields:
-        metadata = (*metadata, (VERSION_KEY, fields[b"runplane-version"].decode("latin-1")))
+    for name in _BESIDE:
+        if name in fields:
+            metadata = (*metadata, (_PASSED[name], _plain(name, fields[name])))
     return Head(context, metadata, fields)
+
+
+def _plain(name: bytes, value: bytes) -> str:
+    """A header's value as gRPC carries it: printable ASCII."""
+    if not _PRINTABLE.fullmatch(value):
+        fix = "send 1 to 256 printable ASCII characters"
+        raise invalid(Violation(name.decode(), "is not printable ASCII", fix))
+    return value.decode()
 
 
 def timeout(head: Head) -> float:

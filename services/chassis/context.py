@@ -13,6 +13,7 @@ VERSIONS: Final = ("1.0",)
 VERSION_KEY: Final = "runplane-version"
 REQUEST_KEY: Final = "x-request-id"
 TRACE_KEY: Final = "traceparent"
+IDEMPOTENCY_KEY: Final = "idempotency-key"
 TENANT_KEY: Final = "runplane-tenant"
 SUBJECT_KEY: Final = "runplane-subject"
 ROLES_KEY: Final = "runplane-roles"

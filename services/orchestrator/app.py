@@ -12,6 +12,7 @@ from services.chassis import ids
 from services.chassis.client import channel
 from services.chassis.eventlog.open import event_store
 from services.chassis.hotstore.open import hot_store
+from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
 from services.orchestrator.adapters.desk import at_desk
@@ -53,9 +54,10 @@ async def running(
             now=now,
             spawn=worker.spawn,
         )
+        pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()))
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps)
         await stack.enter_async_context(on_duty(worker, world))
-        servicer = OrchestratorServicer(Tasks(world, worker, desk, bounds), tasks)
+        servicer = OrchestratorServicer(Tasks(world, worker, desk, bounds), tasks, pager)
         register = partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer)
         yield await stack.enter_async_context(
             serving(

@@ -1,12 +1,16 @@
 """Protobuf to domain and back. Pure."""
 
+import hashlib
 from datetime import UTC
 from typing import Final
 
+import rfc8785
+from google.protobuf import json_format
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.type.v1 import content_pb2, usage_pb2
 
 from services.chassis import structs
+from services.chassis.filtering import Fields
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.request import Request, split
 from services.orchestrator.domain.task import Call, State, Task
@@ -15,6 +19,9 @@ DEFAULT_STEPS: Final = 8
 CHUNK_CHARACTERS: Final = 2000
 MAX_CHUNKS: Final = 200
 
+FILTERED: Final = Fields(
+    {"status", "session_id", "owner", "model", "create_time", "update_time"}, ("labels.",)
+)
 STATES: Final = {
     State.PENDING: pb.TASK_STATE_PENDING,
     State.RUNNING: pb.TASK_STATE_RUNNING,
@@ -25,8 +32,8 @@ STATES: Final = {
 }
 
 
-def request(message: pb.InvokeRequest) -> Request:
-    """What a caller asks for.
+def request(message: pb.InvokeRequest, key: str = "") -> Request:
+    """What a caller asks for; `key` is an idempotency key that came beside the message.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`; the schema holds what JSON does not.
@@ -48,8 +55,17 @@ def request(message: pb.InvokeRequest) -> Request:
         tokens=limits.tokens if limits.HasField("tokens") else None,
         on_disconnect=message.on_disconnect,
         labels=dict(message.labels),
+        idempotency_key=(key := message.idempotency_key or key),
+        fingerprint=_fingerprint(message) if key else "",
         source=message.SerializeToString(),
     )
+
+
+def _fingerprint(message: pb.InvokeRequest) -> str:
+    """Over canonical JSON (RFC 8785), so that it is the same from any client and any release."""
+    document = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    document.pop("idempotency_key", None)
+    return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
 
 def _sampling(message: usage_pb2.Sampling) -> ev.Sampling:

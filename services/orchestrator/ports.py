@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.chassis.errors import Violation
-from services.chassis.eventlog.port import Claim, Letter
+from services.chassis.eventlog.port import Claim, Condition, Kept, Key, Letter
 from services.orchestrator.domain.events import (
     Event,
     Failure,
@@ -112,8 +112,20 @@ class LogLost(Exception):
 class TaskLog(Protocol):
     """The logs of tasks. What is written is durable, and then visible."""
 
-    async def begin(self, event: Queued | Started) -> tuple[Task, Claim]:
-        """Start a task's log, and the claim under which this process goes on with it."""
+    async def begin(self, event: Queued | Started, key: Key | None) -> tuple[Task, Claim]:
+        """Start a task's log, and the claim under which this process goes on with it.
+
+        Raises:
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
+        """
+
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """The task that an idempotency key stands for already."""
+
+    async def page(
+        self, tenant: str, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Tasks, the newest first: the id of each, and the resource as it goes over the wire."""
 
     async def append(self, task: Task, events: Sequence[Event], claim: Claim) -> Task:
         """Add events to a task's log; the task as it stands then.

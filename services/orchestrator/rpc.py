@@ -10,8 +10,10 @@ from google.rpc import code_pb2
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
-from services.chassis.context import current
+from services.chassis import filtering
+from services.chassis.context import IDEMPOTENCY_KEY, current
 from services.chassis.errors import ServiceError
+from services.chassis.paging import Pager
 from services.chassis.status import KINDS
 from services.orchestrator import mapping
 from services.orchestrator.domain.events import Failure
@@ -22,8 +24,9 @@ from services.orchestrator.usecases import Caller, Tasks
 class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     """`Tasks` over gRPC."""
 
-    def __init__(self, tasks: Tasks, settings: TaskSettings) -> None:
+    def __init__(self, tasks: Tasks, settings: TaskSettings, pager: Pager) -> None:
         self._tasks = tasks
+        self._pager = pager
         self._invoke_timeout = settings.invoke_timeout
         self._stream_timeout = settings.stream_timeout
 
@@ -31,7 +34,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.InvokeResponse:
         """Run a query to its end."""
-        asked = mapping.request(request)
+        asked = mapping.request(request, idempotency_key(context))
         task = await self._tasks.invoke(
             asked, caller(context), default_timeout=self._invoke_timeout
         )
@@ -43,11 +46,34 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[pb.TaskEvent]:
         """Run a query and stream its task's events."""
-        asked = mapping.request(request)
+        asked = mapping.request(request, idempotency_key(context))
         streaming = self._tasks.stream(asked, caller(context), default_timeout=self._stream_timeout)
         async with aclosing(streaming) as events:
             async for event in events:
                 yield _as_stored(event)
+
+    async def CreateTask(
+        self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Task:
+        """Start a task in the background."""
+        asked = mapping.request(request, idempotency_key(context))
+        task = await self._tasks.create(
+            asked, caller(context), default_timeout=self._stream_timeout
+        )
+        return mapping.task(task)
+
+    async def ListTasks(
+        self, request: pb.ListTasksRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.ListTasksResponse:
+        """A page of tasks."""
+        size = self._pager.size(request.page_size)
+        after = self._pager.after(request.page_token, filter=request.filter)
+        where = filtering.condition(request.filter, mapping.FILTERED)
+        found = await self._tasks.page(caller(context), where, after=after, limit=size + 1)
+        has_more = len(found) > size
+        token = self._pager.token(found[size - 1][0], filter=request.filter) if has_more else ""
+        tasks = [pb.Task.FromString(body) for _, body in found[:size]]
+        return pb.ListTasksResponse(tasks=tasks, next_page_token=token)
 
     async def GetTask(
         self, request: pb.GetTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -82,6 +108,12 @@ def caller(context: "grpc.aio.ServicerContext[Any, Any]") -> Caller:
         trace_id=request.trace_id,
         time_left=None if left is None else timedelta(seconds=left),
     )
+
+
+def idempotency_key(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
+    """The key that came as metadata."""
+    metadata = context.invocation_metadata() or ()
+    return next((str(value) for key, value in metadata if key == IDEMPOTENCY_KEY), "")
 
 
 def _as_stored(event: bytes) -> pb.TaskEvent:

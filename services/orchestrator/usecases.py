@@ -1,19 +1,21 @@
 """What callers can do with tasks."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from services.chassis import ids
 from services.chassis.errors import (
+    AlreadyExists,
     DeadlineExceeded,
     InvalidArgument,
     Violation,
     invalid,
 )
+from services.chassis.eventlog.port import Condition, Key
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.prompt import conversation, most_bytes
@@ -24,6 +26,7 @@ from services.orchestrator.run import Run, World
 from services.orchestrator.worker import CANCEL, Worker
 
 LEAST_OUTPUT_TOKENS: Final = 16
+KEYS_LAST: Final = timedelta(hours=24)
 MARGIN: Final = timedelta(milliseconds=50)  # To answer in before the caller's deadline, or 5 %.
 
 
@@ -45,6 +48,15 @@ class Bounds:
     default_steps: int
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A task that was asked for."""
+
+    task: Task
+    run: Run | None
+    """Its run; None for one that was begun by an earlier request."""
+
+
 class Tasks:
     """Starts, shows, follows and cancels tasks."""
 
@@ -62,28 +74,44 @@ class Tasks:
         Raises:
             ServiceError: the request is refused; there is no task then.
         """
-        run = await self._start(request, caller, default_timeout)
+        started = await self._start(request, caller, default_timeout)
         try:
-            async with asyncio.timeout(_patience(run.spec, caller)):
-                return await self._ended(run)
+            async with asyncio.timeout(_patience(started.task.spec, caller)):
+                if started.run is not None:
+                    return await self._ended(started.run)
+                spec = started.task.spec
+                return await self._watched(spec.tenant, spec.task_id, 0)
         except TimeoutError:
-            raise _continues(run.spec.task_id) from None
+            raise _continues(started.task.spec.task_id) from None
         finally:
-            self._leave(run)
+            self._leave(started)
 
     async def stream(
         self, request: rq.Request, caller: Caller, *, default_timeout: timedelta
     ) -> AsyncGenerator[bytes, None]:
         """Run a query and yield its task's events. Closing the generator is as for `invoke`."""
-        run = await self._start(request, caller, default_timeout)
+        started = await self._start(request, caller, default_timeout)
+        task_id = started.task.spec.task_id
         try:
-            async with aclosing(
-                self._world.log.watch(caller.tenant, run.spec.task_id, after=0)
-            ) as events:
+            async with aclosing(self._world.log.watch(caller.tenant, task_id, after=0)) as events:
                 async for event in events:
                     yield event
         finally:
-            self._leave(run)
+            self._leave(started)
+
+    async def create(
+        self, request: rq.Request, caller: Caller, *, default_timeout: timedelta
+    ) -> Task:
+        """Start a task that goes on by itself; the task as it stands now."""
+        rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
+        going_on = replace(request, on_disconnect="continue")
+        return (await self._start(going_on, caller, default_timeout)).task
+
+    async def page(
+        self, caller: Caller, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Tasks of the caller's tenant, the newest first, as they go over the wire."""
+        return await self._world.log.page(caller.tenant, where, after=after, limit=limit)
 
     async def get(self, caller: Caller, task_id: str) -> Task:
         """A task as it stands."""
@@ -134,9 +162,44 @@ class Tasks:
                 pass
         return await self._world.log.load(tenant, task_id)
 
-    async def _start(self, request: rq.Request, caller: Caller, default_timeout: timedelta) -> Run:
-        self._worker.check_room()
+    async def _start(
+        self, request: rq.Request, caller: Caller, default_timeout: timedelta
+    ) -> Started:
+        """A new task, or the one that the request's idempotency key stands for."""
         rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
+        if not request.idempotency_key:
+            run = await self._begin(request, caller, default_timeout, None)
+            return Started(run.task, run)
+        owned = f"{caller.subject}/{request.idempotency_key}"
+        key = Key("task", owned, request.fingerprint, KEYS_LAST)
+        if (known := await self._known(caller, key)) is not None:
+            return known
+        try:
+            run = await self._begin(request, caller, default_timeout, key)
+            return Started(run.task, run)
+        except AlreadyExists:  # Somebody else began it since.
+            if (known := await self._known(caller, key)) is None:
+                raise
+            return known
+
+    async def _known(self, caller: Caller, key: Key) -> Started | None:
+        """The task of a key. Refuses a key that stands for another request."""
+        if (kept := await self._world.log.kept(caller.tenant, key)) is None:
+            return None
+        if kept.fingerprint != key.fingerprint:
+            raise AlreadyExists(
+                "IDEMPOTENCY_KEY_REUSED",
+                f"the idempotency key stands for {kept.stream_id}, which was asked for differently",
+                task_id=kept.stream_id,
+                field="idempotency_key",
+                suggested_fix="send the same request, or another key",
+            )
+        return Started(await self.get(caller, kept.stream_id), None)
+
+    async def _begin(
+        self, request: rq.Request, caller: Caller, default_timeout: timedelta, key: Key | None
+    ) -> Run:
+        self._worker.check_room()
         if request.response_schema is not None:
             self._world.schemas.check(request.response_schema, field="response_schema")
         equipment = await self._world.catalogues.equip(
@@ -145,7 +208,7 @@ class Tasks:
         deadline = self._world.now() + _allowed(request, caller, default_timeout)
         spec = self._spec(request, caller, equipment.model, deadline)
         await self._check_fits(spec, equipment)
-        return await self._worker.submit(self._world, spec, equipment)
+        return await self._worker.submit(self._world, spec, equipment, key)
 
     def _spec(
         self, request: rq.Request, caller: Caller, model: Model, deadline: datetime
@@ -191,8 +254,10 @@ class Tasks:
                 suggested_fix="shorten the query or the messages, or allow fewer tools",
             )
 
-    def _leave(self, run: Run) -> None:
-        if not run.done.is_set() and not run.spec.survives_disconnect:
+    def _leave(self, started: Started) -> None:
+        """The caller has gone; who only joined a task leaves it alone."""
+        run = started.run
+        if run is not None and not run.done.is_set() and not run.spec.survives_disconnect:
             self._worker.cancel(run, "the caller went away")
 
 

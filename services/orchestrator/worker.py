@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
-from services.chassis.eventlog.port import Claim
+from services.chassis.eventlog.port import Claim, Key
 from services.orchestrator.domain import events as ev
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.ports import Desk
@@ -82,11 +82,14 @@ class Worker:
             full = ResourceExhausted("TOO_MANY_TASKS", message, **counts)
             raise full.after(timedelta(seconds=1))
 
-    async def submit(self, world: World, spec: ev.Spec, equipment: Equipment) -> Run:
+    async def submit(
+        self, world: World, spec: ev.Spec, equipment: Equipment, key: Key | None = None
+    ) -> Run:
         """Accept a task, and run it now or when there is room.
 
         Raises:
             ResourceExhausted, Unavailable: as `check_room`.
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
             ServiceError: its log could not be begun; there is no task then.
         """
         self.check_room()
@@ -94,7 +97,7 @@ class Worker:
         self._running += not must_wait
         kind = ev.Queued if must_wait else ev.Started
         try:
-            task, claim = await world.log.begin(kind(world.now(), spec))
+            task, claim = await world.log.begin(kind(world.now(), spec), key)
         except BaseException:
             if not must_wait:
                 self._next()

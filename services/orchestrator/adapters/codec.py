@@ -4,13 +4,14 @@ A stored name is for ever: to change an event, add `.v2` and keep `.v1`.
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.type.v1 import usage_pb2
 
 from services.chassis import structs
-from services.chassis.eventlog.port import NewEvent, StoredEvent
+from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator import mapping
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task
@@ -31,6 +32,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.Canceled: ("task.canceled.v1", "task_complete"),
 }
 END: Final = "task_complete"
+RECORD: Final = "task"
 
 
 def encode(event: ev.Event, task: Task) -> NewEvent:
@@ -43,6 +45,26 @@ def encode(event: ev.Event, task: Task) -> NewEvent:
         message.attempt = event.attempt
     _WRITE[type(event)](message, event, task)
     return NewEvent(name, event.time, message.SerializeToString())
+
+
+def record(task: Task) -> Record:
+    """What lists show of a task, and what they can be filtered by."""
+    body = mapping.task(task)
+    attributes = {
+        "status": body.status,
+        "session_id": body.session_id,
+        "owner": body.owner,
+        "model": task.spec.model,
+        "create_time": _text_of(task.create_time),
+        "update_time": _text_of(task.update_time),
+        **{f"labels.{name}": value for name, value in task.spec.labels.items()},
+    }
+    return Record(RECORD, body.task_id, attributes, body.SerializeToString())
+
+
+def _text_of(time: datetime) -> str:
+    """Of one width, so that times compare as texts."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def decode(stored: StoredEvent) -> ev.Event:
@@ -61,6 +83,7 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.session_id = spec.session_id
     message.watch = f"/v1/tasks/{spec.task_id}:watch"
     message.request.MergeFromString(spec.request)
+    message.request.limits.steps = spec.limits.steps  # Whatever the default is later.
     message.owner = spec.owner
     structs.set_time(message.deadline, spec.deadline)
     message.metadata.CopyFrom(mapping.metadata(spec))

@@ -6,7 +6,18 @@ from datetime import timedelta
 from typing import Final
 
 from services.chassis.errors import Internal, NotFound, Violation, invalid
-from services.chassis.eventlog.port import Append, Claim, EventStore, NewEvent, StoredEvent, Work
+from services.chassis.eventlog.port import (
+    Append,
+    Claim,
+    Condition,
+    EventStore,
+    Kept,
+    Key,
+    NewEvent,
+    Query,
+    StoredEvent,
+    Work,
+)
 from services.chassis.hotstore.port import Entry, HotStore, Subscription
 from services.orchestrator.adapters import codec
 from services.orchestrator.adapters.desk import KIND
@@ -25,27 +36,48 @@ class EventStoreTaskLog:
         self._hot = hot
         self._work = Work(KIND, owner, lease)
 
-    async def begin(self, event: ev.Queued | ev.Started) -> tuple[Task, Claim]:
+    async def begin(self, event: ev.Queued | ev.Started, key: Key | None) -> tuple[Task, Claim]:
         """See `TaskLog`."""
         task = evolve(None, event)
         tenant, task_id = task.spec.tenant, task.spec.task_id
         new = [codec.encode(event, task)]
-        claim = await self._store.append(Append(tenant, task_id, 0, new, work=self._work))
+        records = [codec.record(task)]
+        batch = Append(tenant, task_id, 0, new, work=self._work, records=records, key=key)
+        claim = await self._store.append(batch)
         if claim is None:
             raise Internal("CLAIM_MISSING", f"{task_id} began without a claim", task_id=task_id)
         await self._publish(task, new)
         return task, claim
 
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """See `TaskLog`."""
+        return await self._store.kept(tenant, key.scope, key.key)
+
+    async def page(
+        self, tenant: str, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """See `TaskLog`."""
+        found = await self._store.records(Query(tenant, codec.RECORD, where, after, limit))
+        return [(record.id, record.body) for record in found]
+
     async def append(self, task: Task, events: Sequence[ev.Event], claim: Claim) -> Task:
         """See `TaskLog`."""
-        expected = task.sequence
-        new = []
+        expected, state, new = task.sequence, task.state, []
         for event in events:
             task = evolve(task, event)
             new.append(codec.encode(event, task))
         tenant, task_id = task.spec.tenant, task.spec.task_id
-        batch = Append(tenant, task_id, expected, new, claim=claim, is_done=task.is_closed)
-        await self._store.append(batch)
+        await self._store.append(
+            Append(
+                tenant,
+                task_id,
+                expected,
+                new,
+                claim=claim,
+                is_done=task.is_closed,
+                records=[codec.record(task)] if task.state is not state else (),
+            )
+        )
         await self._publish(task, new)
         return task
 

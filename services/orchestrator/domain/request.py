@@ -38,6 +38,9 @@ class Request:
     tokens: int | None
     on_disconnect: str
     labels: Mapping[str, str]
+    idempotency_key: str
+    fingerprint: str
+    """Tells this request from others with the same key; empty without one."""
     source: bytes
     """The request as it came."""
 
@@ -96,6 +99,8 @@ def _words(request: Request) -> Iterator[Violation]:
         if not NAME.fullmatch(name):
             fix = "use 1 to 64 of A-Z a-z 0-9 _ -"
             yield Violation(f"tools[{index}]", "is not a tool's name", fix)
+    if len(request.idempotency_key) > 256:
+        yield Violation("idempotency_key", "is too long", "send at most 256 characters")
     if len(request.model) > 256:
         yield Violation("model", "is longer than 256 characters", "name a model of GET /v1/models")
 

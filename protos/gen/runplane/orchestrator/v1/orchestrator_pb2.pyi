@@ -730,6 +730,7 @@ class InvokeRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What is asked; at most 64 KiB together with `messages`. It may be left out when `messages` ends
     with a user's turn.
@@ -745,6 +746,11 @@ class InvokeRequest(_message.Message):
     """
     on_disconnect: _builtins.str
     """What becomes of the task when the caller goes away: `cancel` (the default) or `continue`."""
+    idempotency_key: _builtins.str
+    """Makes the start repeatable for 24 hours: the same key returns the same task, and with another
+    request it is an error. At most 256 characters; it is the tenant's and the owner's own. On the
+    edge also the header `Idempotency-Key`.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
         """The conversation before the query: `system`, `user` and `assistant` turns, at most 200."""
@@ -789,10 +795,11 @@ class InvokeRequest(_message.Message):
         limits: Global___TaskLimits | None = ...,
         on_disconnect: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "limits", b"limits", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_disconnect", b"on_disconnect", "query", b"query", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_disconnect", b"on_disconnect", "query", b"query", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
     _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
@@ -890,6 +897,67 @@ class InvokeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___InvokeResponse: _TypeAlias = InvokeResponse  # noqa: Y015
+
+@_typing.final
+class ListTasksRequest(_message.Message):
+    """Asks for a page of tasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many to return: 50 by default, at most 1,000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    filter: _builtins.str
+    """Which tasks, as in AIP-160, such as `status = running AND labels.team = search`. Fields:
+    `status`, `session_id`, `owner`, `model`, `create_time`, `update_time` (RFC 3339) and
+    `labels.NAME`. At most 2,000 characters.
+    """
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTasksRequest: _TypeAlias = ListTasksRequest  # noqa: Y015
+
+@_typing.final
+class ListTasksResponse(_message.Message):
+    """A page of tasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Task]:
+        """Tasks, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        tasks: _abc.Iterable[Global___Task] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTasksResponse: _TypeAlias = ListTasksResponse  # noqa: Y015
 
 @_typing.final
 class GetTaskRequest(_message.Message):

@@ -50,6 +50,16 @@ class OrchestratorServiceStub:
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.SerializeToString,
                 response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskEvent.FromString,
                 _registered_method=True)
+        self.CreateTask = channel.unary_unary(
+                '/runplane.orchestrator.v1.OrchestratorService/CreateTask',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+                _registered_method=True)
+        self.ListTasks = channel.unary_unary(
+                '/runplane.orchestrator.v1.OrchestratorService/ListTasks',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListTasksRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListTasksResponse.FromString,
+                _registered_method=True)
         self.GetTask = channel.unary_unary(
                 '/runplane.orchestrator.v1.OrchestratorService/GetTask',
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetTaskRequest.SerializeToString,
@@ -89,8 +99,9 @@ class OrchestratorServiceServicer:
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
         (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
         A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
-        with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Not idempotent: each
-        call is a new task.
+        with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Each call is a new task,
+        except with an `idempotency_key`: the same key attaches to the same task, and with another
+        request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,6 +115,27 @@ class OrchestratorServiceServicer:
         take up a broken stream, call `WatchTask` with the last `sequence` you
         processed. Fails before there is a task as `Invoke` does.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateTask(self, request, context):
+        """Starts a task and returns it at once; it runs in the background.
+
+        `on_disconnect` does not matter. Follow it with `WatchTask`, or ask now and then with `GetTask`.
+        Fails as `Invoke` does before there is a task. Idempotent with an `idempotency_key`.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTasks(self, request, context):
+        """Lists tasks of the caller's tenant, the newest first.
+
+        Each is as it stood when its status changed last; `GetTask` has it as it stands now. Fails with
+        `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +185,16 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.StreamInvoke,
                     request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.FromString,
                     response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskEvent.SerializeToString,
+            ),
+            'CreateTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTask,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.SerializeToString,
+            ),
+            'ListTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTasks,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListTasksRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListTasksResponse.SerializeToString,
             ),
             'GetTask': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTask,
@@ -230,6 +272,60 @@ class OrchestratorService:
             '/runplane.orchestrator.v1.OrchestratorService/StreamInvoke',
             runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.SerializeToString,
             runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.OrchestratorService/CreateTask',
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.OrchestratorService/ListTasks',
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListTasksRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

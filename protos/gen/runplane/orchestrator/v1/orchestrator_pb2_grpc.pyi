@@ -52,8 +52,9 @@ class OrchestratorServiceStub:
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
     (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
     A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
-    with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Not idempotent: each
-    call is a new task.
+    with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Each call is a new task,
+    except with an `idempotency_key`: the same key attaches to the same task, and with another
+    request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     StreamInvoke: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.TaskEvent]
     """Runs a query and streams its task's events, from `task_start` to `task_complete`.
@@ -63,6 +64,19 @@ class OrchestratorServiceStub:
     take up a broken stream, call `WatchTask` with the last `sequence` you
     processed. Fails before there is a task as `Invoke` does.
     buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    """
+    CreateTask: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.Task]
+    """Starts a task and returns it at once; it runs in the background.
+
+    `on_disconnect` does not matter. Follow it with `WatchTask`, or ask now and then with `GetTask`.
+    Fails as `Invoke` does before there is a task. Idempotent with an `idempotency_key`.
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    """
+    ListTasks: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListTasksRequest, _orchestrator_pb2.ListTasksResponse]
+    """Lists tasks of the caller's tenant, the newest first.
+
+    Each is as it stood when its status changed last; `GetTask` has it as it stands now. Fails with
+    `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
     GetTask: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetTaskRequest, _orchestrator_pb2.Task]
     """Returns a task as it stands.
@@ -109,8 +123,9 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
     (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
     A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
-    with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Not idempotent: each
-    call is a new task.
+    with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Each call is a new task,
+    except with an `idempotency_key`: the same key attaches to the same task, and with another
+    request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     StreamInvoke: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.TaskEvent]  # type: ignore[assignment]
     """Runs a query and streams its task's events, from `task_start` to `task_complete`.
@@ -120,6 +135,19 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     take up a broken stream, call `WatchTask` with the last `sequence` you
     processed. Fails before there is a task as `Invoke` does.
     buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    """
+    CreateTask: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
+    """Starts a task and returns it at once; it runs in the background.
+
+    `on_disconnect` does not matter. Follow it with `WatchTask`, or ask now and then with `GetTask`.
+    Fails as `Invoke` does before there is a task. Idempotent with an `idempotency_key`.
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    """
+    ListTasks: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListTasksRequest, _orchestrator_pb2.ListTasksResponse]  # type: ignore[assignment]
+    """Lists tasks of the caller's tenant, the newest first.
+
+    Each is as it stood when its status changed last; `GetTask` has it as it stands now. Fails with
+    `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
     GetTask: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetTaskRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
     """Returns a task as it stands.
@@ -169,8 +197,9 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
         (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
         A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
-        with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Not idempotent: each
-        call is a new task.
+        with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Each call is a new task,
+        except with an `idempotency_key`: the same key attaches to the same task, and with another
+        request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
 
     @_abc_1.abstractmethod
@@ -186,6 +215,31 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         take up a broken stream, call `WatchTask` with the last `sequence` you
         processed. Fails before there is a task as `Invoke` does.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def CreateTask(
+        self,
+        request: _orchestrator_pb2.InvokeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.Task, _abc.Awaitable[_orchestrator_pb2.Task]]:
+        """Starts a task and returns it at once; it runs in the background.
+
+        `on_disconnect` does not matter. Follow it with `WatchTask`, or ask now and then with `GetTask`.
+        Fails as `Invoke` does before there is a task. Idempotent with an `idempotency_key`.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def ListTasks(
+        self,
+        request: _orchestrator_pb2.ListTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ListTasksResponse, _abc.Awaitable[_orchestrator_pb2.ListTasksResponse]]:
+        """Lists tasks of the caller's tenant, the newest first.
+
+        Each is as it stood when its status changed last; `GetTask` has it as it stands now. Fails with
+        `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
         """
 
     @_abc_1.abstractmethod
