@@ -42,8 +42,8 @@ class Options:
     model: Path | None
     log_level: str
     page_token_key: str = ""
-    event_store: str = "memory:"
     grace: timedelta = timedelta(seconds=20)
+    event_store: str = "memory:"
 
 
 def planned(host: str, port: int) -> Plan:

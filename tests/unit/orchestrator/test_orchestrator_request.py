@@ -19,6 +19,8 @@ GOOD = Request(
     tokens=None,
     on_disconnect="",
     labels={},
+    idempotency_key="",
+    fingerprint="",
     source=b"",
 )
 
