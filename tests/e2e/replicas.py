@@ -1,0 +1,128 @@
+"""Orchestrators that are killed and started again, with the services they need, as processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from services.cli.ports import free
+from tests.e2e.running import PLAIN, until
+
+ROOT = Path(__file__).parents[2]
+KEY = "ab" * 32
+# Text takes a while, so that a kill may come in the middle of it.
+PACE = {"INFERENCE_ENGINE": "echo", "INFERENCE_ECHO__DELAY": "PT0.002S"}
+
+
+@dataclass
+class Process:
+    """A service that can be killed and started again on the same ports."""
+
+    name: str
+    environment: Mapping[str, str]
+    port: int
+    admin: int
+    log: Path
+    child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Its gRPC port."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it; it may not be ready yet."""
+        prefix = self.name.upper()
+        environment = {
+            "RUNPLANE_PAGE_TOKEN_KEY": KEY,
+            f"{prefix}_SERVER__LISTEN": self.address,
+            f"{prefix}_SERVER__ADMIN": f"127.0.0.1:{self.admin}",
+            f"{prefix}_SERVER__GRACE": "1",
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}",
+        }
+        with self.log.open("ab") as log:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", f"services.{self.name}"],
+                env=PLAIN | environment | dict(self.environment),
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.child is not None
+        os.kill(self.child.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        assert self.child is not None
+        self.child.kill()
+        self.child.wait(10)
+
+    def said(self) -> str:
+        """What it logged."""
+        return self.log.read_text()
+
+
+@dataclass
+class Cluster:
+    """Replicas of the orchestrator over one inference service and one tool registry."""
+
+    orchestrators: list[Process]
+    others: list[Process] = field(default_factory=list)
+
+    @property
+    def target(self) -> str:
+        """All replicas, as grpc names them."""
+        return "ipv4:" + ",".join(each.address for each in self.orchestrators)
+
+
+@contextmanager
+def cluster(
+    folder: Path, event_store: str, *, replicas: int = 1, **environment: str
+) -> Iterator[Cluster]:
+    """A cluster that serves."""
+    folder.mkdir(exist_ok=True)
+    taken: set[int] = set()
+
+    def process(name: str, number: int = 1, **settings: str) -> Process:
+        port, admin = (free("127.0.0.1", taken=taken) for _ in range(2))
+        return Process(name, settings, port, admin, folder / f"{name}_{number}.log")
+
+    inference, registry = process("inference", **PACE), process("tool_registry")
+    settings = {
+        "ORCHESTRATOR_INFERENCE__TARGET": inference.address,
+        "ORCHESTRATOR_TOOL_REGISTRY__TARGET": registry.address,
+        "RUNPLANE_EVENT_STORE": event_store,
+        **environment,
+    }
+    orchestrators = [process("orchestrator", n, **settings) for n in range(1, replicas + 1)]
+    running = Cluster(orchestrators, [inference, registry])
+    everything = [*running.others, *orchestrators]
+    try:
+        for each in everything:
+            each.start()
+        for each in everything:
+            until(lambda each=each: is_ready(each), seconds=20)  # type: ignore[misc]
+        yield running
+    finally:
+        for each in everything:
+            if each.child is not None and each.child.poll() is None:
+                each.child.send_signal(signal.SIGCONT)
+                each.kill()
+
+
+def is_ready(process: Process) -> bool:
+    """Whether it serves."""
+
+    try:
+        return httpx.get(f"http://127.0.0.1:{process.admin}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False

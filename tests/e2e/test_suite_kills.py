@@ -1,0 +1,171 @@
+"""Orchestrators die at random moments under load, and every accepted task still ends, once."""
+
+import asyncio
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+import pytest
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+
+from services.chassis.client import channel
+from services.chassis.settings import ClientSettings
+from tests.e2e.replicas import Cluster, Process, cluster
+from tests.e2e.running import until
+from tests.servers.postgres import Postgres, postgres
+
+TASKS = 200
+SCRIPT = (
+    'tool:calculator {{"expression": "{n}+1"}}\n\n'
+    'sleep:{sleep}\ntool:calculator {{"expression": "{n}+2"}}\ntokens:{tokens}'
+)
+PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+Result = TypeVar("Result")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL for this module."""
+    with postgres() as running:
+        yield running
+
+
+@asynccontextmanager
+async def client(running: Cluster) -> AsyncIterator["pb_grpc.OrchestratorServiceAsyncStub"]:
+    """A client of all replicas."""
+    async with channel(ClientSettings(target=running.target)) as opened:
+        yield pb_grpc.OrchestratorServiceStub(opened)
+
+
+async def patiently(call: Callable[[], Awaitable[Result]]) -> Result:
+    """As a client does that knows that a service may be away for a moment."""
+    while True:
+        try:
+            return await call()
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in PASSING:
+                raise
+            await asyncio.sleep(0.05)
+
+
+async def accepted(stub: "pb_grpc.OrchestratorServiceAsyncStub", seed: random.Random) -> list[str]:
+    """The ids of many tasks; each is asked for under a key, until it is accepted."""
+
+    async def create(n: int) -> str:
+        await asyncio.sleep(seed.random() * 3)
+        query = SCRIPT.format(n=n, sleep=seed.randrange(200), tokens=seed.randrange(1, 400))
+        request = pb.InvokeRequest(query=query, idempotency_key=f"task {n}")
+        return (await patiently(lambda: stub.CreateTask(request, timeout=10))).task_id
+
+    return list(await asyncio.gather(*(create(n) for n in range(TASKS))))
+
+
+async def watched(
+    stub: "pb_grpc.OrchestratorServiceAsyncStub", task_id: str
+) -> Sequence[pb.TaskEvent]:
+    """A task's events to its end, taken up again wherever the stream breaks."""
+    events: list[pb.TaskEvent] = []
+
+    async def go_on() -> None:
+        after = events[-1].sequence if events else 0
+        request = pb.WatchTaskRequest(task_id=task_id, after_sequence=after)
+        async for event in stub.WatchTask(request, timeout=120):
+            events.append(event)  # noqa: PERF401 - what came before a break is kept
+
+    while not events or events[-1].type != "task_complete":
+        await patiently(go_on)
+    return events
+
+
+async def kill(running: Cluster, seed: random.Random, times: int) -> None:
+    """Kill one replica after another, each time at a random moment."""
+    for n in range(times):
+        await asyncio.sleep(0.3 + seed.random())
+        victim = running.orchestrators[n % len(running.orchestrators)]
+        await asyncio.to_thread(victim.kill)
+        victim.start()
+
+
+def check(events: Sequence[pb.TaskEvent]) -> None:
+    """What holds of every log, whatever happened."""
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert Counter(event.type for event in events)["task_complete"] == 1
+    assert events[-1].status == "completed", events[-1].error
+    results = Counter(event.tool_call_id for event in events if event.type == "tool_result")
+    calls = Counter(event.tool_call_id for event in events if event.type == "tool_call")
+    assert set(results.values()) == {1}, "a completed call was made again"
+    assert results == calls
+    done = [event.step_id for event in events if event.type == "tool_result"]
+    assert done == ["step_1", "step_2"], "a completed step was run again"
+    abandoned = [n for n, event in enumerate(events) if event.type == "step_abandoned"]
+    rest = events[abandoned[-1] :] if abandoned else events
+    (answer,) = (event.answer for event in events if event.type == "final_answer")
+    assert "".join(event.text for event in rest if event.type == "message_delta") == answer
+
+
+async def survive(running: Cluster, seed: random.Random, times: int) -> None:
+    """Load it, kill its orchestrators meanwhile, and look at every log as two watchers see it."""
+    async with client(running) as stub, asyncio.timeout(100):
+        killing = asyncio.ensure_future(kill(running, seed, times))
+        task_ids = await accepted(stub, seed)
+        logs = await asyncio.gather(*(watched(stub, task_id) for task_id in task_ids))
+        await killing
+        once_more = await asyncio.gather(*(watched(stub, task_id) for task_id in task_ids))
+
+    assert len(set(task_ids)) == TASKS
+    for events in logs:
+        check(events)
+    for first, second in zip(logs, once_more, strict=True):
+        assert [event.SerializeToString() for event in first] == [
+            event.SerializeToString() for event in second
+        ]
+
+
+def wait_until_given_up(process: Process) -> None:
+    """The worker has seen that its task is another's."""
+    until(lambda: "task given up" in process.said())
+
+
+async def test_no_task_is_lost_with_sqlite(tmp_path: Path) -> None:
+    with cluster(tmp_path, f"sqlite:///{tmp_path / 'data'}") as running:
+        await survive(running, random.Random(1), times=4)
+
+
+async def test_no_task_is_lost_with_two_replicas_on_postgresql(
+    tmp_path: Path, server: Postgres
+) -> None:
+    with cluster(tmp_path, server.url, replicas=2) as running:
+        await survive(running, random.Random(2), times=4)
+
+
+async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing(
+    tmp_path: Path, server: Postgres
+) -> None:
+    lease = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
+    with cluster(tmp_path, server.url, **lease) as running:
+        async with client(running) as stub, asyncio.timeout(60):
+            request = pb.InvokeRequest(query="tokens:1500")  # It says something for three seconds.
+            task_id = (await stub.CreateTask(request)).task_id
+            sleeper = running.orchestrators[0]
+            async for event in stub.WatchTask(pb.WatchTaskRequest(task_id=task_id)):
+                if event.type == "message_delta":
+                    break
+            sleeper.signal(signal.SIGSTOP)
+        with cluster(tmp_path / "two", server.url, **lease) as other:
+            async with client(other) as stub, asyncio.timeout(60):
+                events = await watched(stub, task_id)
+                sleeper.signal(signal.SIGCONT)
+                await asyncio.to_thread(wait_until_given_up, sleeper)
+                again = await watched(stub, task_id)
+
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert events[-1].status == "completed"
+    assert "step_abandoned" in [event.type for event in events]
+    assert again == events
