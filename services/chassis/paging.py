@@ -1,27 +1,20 @@
 """Page sizes and page tokens (AIP-158)."""
 
-import base64
-import json
-import os
 from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.chassis.context import current
 from services.chassis.errors import InvalidArgument, Violation, invalid
+from services.chassis.sealing import Broken, Seal
 
 DEFAULT: Final = 50
 MAXIMUM: Final = 1000
-_NONCE_BYTES: Final = 12
-_TOKEN_CHARACTERS: Final = 4096
 
 
 class Pager:
     """Seals where a page ended, bound to the caller's tenant and the request's other fields."""
 
     def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(key)
+        self._seal = Seal(key)
 
     @staticmethod
     def size(page_size: int) -> int:
@@ -37,9 +30,7 @@ class Pager:
 
     def token(self, after: str, **request: str) -> str:
         """What to hand out as `next_page_token` when the page ended with `after`."""
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._aead.encrypt(nonce, after.encode(), _canonical(request))
-        return base64.urlsafe_b64encode(nonce + sealed).decode()
+        return self._seal.close(after, _bound(request))
 
     def after(self, token: str, **request: str) -> str:
         """Where the page before ended; empty for the first page.
@@ -50,10 +41,8 @@ class Pager:
         if not token:
             return ""
         try:
-            raw = base64.urlsafe_b64decode(token[:_TOKEN_CHARACTERS])
-            nonce, sealed = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
-            return self._aead.decrypt(nonce, sealed, _canonical(request)).decode()
-        except (ValueError, InvalidTag):
+            return self._seal.open(token, _bound(request))
+        except Broken:
             raise InvalidArgument(
                 "PAGE_TOKEN_INVALID",
                 "page_token does not belong to this request",
@@ -62,6 +51,5 @@ class Pager:
             ) from None
 
 
-def _canonical(request: dict[str, str]) -> bytes:
-    bound = {**request, "tenant": current.get().principal.tenant}
-    return json.dumps(bound, sort_keys=True).encode()
+def _bound(request: dict[str, str]) -> dict[str, str]:
+    return {**request, "tenant": current.get().principal.tenant}

@@ -44,6 +44,7 @@ class Options:
     page_token_key: str = ""
     grace: timedelta = timedelta(seconds=20)
     event_store: str = "memory:"
+    mark_key: str = ""
 
 
 def planned(host: str, port: int) -> Plan:
@@ -62,7 +63,8 @@ def programs(plan: Plan, options: Options) -> list[Program]:
     environments = {
         "inference": _inference(options),
         "tool_registry": {},
-        "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry")),
+        "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
+        | {"ORCHESTRATOR_MARK_KEY": options.mark_key},
         "gateway": _targets(plan, "gateway", SERVICES)
         | {"GATEWAY_LISTEN": joined(plan.host, plan.edge)},
     }

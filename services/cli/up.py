@@ -146,7 +146,8 @@ async def started(
     if (error := obstacle(host, port)) is not None:
         raise click.ClickException(_unusable(error, host, port))
     plan = planned(host, port)
-    chosen = replace(options, page_token_key=folder.key("page_token_key"))
+    page_token_key, mark_key = folder.key("page_token_key"), folder.key("mark_key")
+    chosen = replace(options, page_token_key=page_token_key, mark_key=mark_key)
     display = Display(list(MODULES), folder.logs, verbose=verbose)
     listener = Listener(display.line, display.say)
     children = [Child(each, listener, Backoff()) for each in programs(plan, chosen)]

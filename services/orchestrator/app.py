@@ -13,6 +13,7 @@ from services.chassis.client import channel
 from services.chassis.eventlog.open import event_store
 from services.chassis.hotstore.open import hot_store
 from services.chassis.paging import Pager
+from services.chassis.sealing import Seal
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
 from services.orchestrator.adapters.desk import at_desk
@@ -20,6 +21,7 @@ from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
+from services.orchestrator.marks import Marks
 from services.orchestrator.rpc import OrchestratorServicer
 from services.orchestrator.run import World, utc_now
 from services.orchestrator.settings import Settings
@@ -55,9 +57,10 @@ async def running(
             spawn=worker.spawn,
         )
         pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()))
-        bounds = Bounds(tasks.max_query_bytes, tasks.default_steps)
+        bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
+        marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         await stack.enter_async_context(on_duty(worker, world))
-        servicer = OrchestratorServicer(Tasks(world, worker, desk, bounds), tasks, pager)
+        servicer = OrchestratorServicer(Tasks(world, worker, desk, marks, bounds), tasks, pager)
         register = partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer)
         yield await stack.enter_async_context(
             serving(

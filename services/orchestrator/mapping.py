@@ -1,7 +1,7 @@
 """Protobuf to domain and back. Pure."""
 
 import hashlib
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Final
 
 import rfc8785
@@ -53,6 +53,7 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         timeout_ms=message.timeout_ms if message.HasField("timeout_ms") else None,
         steps=limits.steps if limits.HasField("steps") else None,
         tokens=limits.tokens if limits.HasField("tokens") else None,
+        duration_ms=limits.duration_ms if limits.HasField("duration_ms") else None,
         on_disconnect=message.on_disconnect,
         labels=dict(message.labels),
         idempotency_key=(key := message.idempotency_key or key),
@@ -143,6 +144,20 @@ def response(found: Task) -> pb.InvokeResponse:
     if found.output is not None:
         structs.from_value(found.output, message.output)
     return message
+
+
+def partial(found: Task, mark: str, retry_after: timedelta) -> pb.InvokeResponse:
+    """What there is so far of a task that goes on."""
+    return pb.InvokeResponse(
+        task_id=found.spec.task_id,
+        status="partial",
+        partial_result=found.text,
+        continue_mark=mark,
+        retry_after=retry_after.total_seconds() * 1000,
+        metrics=metrics(found),
+        metadata=metadata(found.spec),
+        warnings=warnings(found),
+    )
 
 
 def metrics(found: Task) -> pb.TaskMetrics:

@@ -18,7 +18,7 @@ from services.chassis.status import KINDS
 from services.orchestrator import mapping
 from services.orchestrator.domain.events import Failure
 from services.orchestrator.settings import TaskSettings
-from services.orchestrator.usecases import Caller, Tasks
+from services.orchestrator.usecases import Answer, Caller, Tasks
 
 
 class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
@@ -27,27 +27,36 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     def __init__(self, tasks: Tasks, settings: TaskSettings, pager: Pager) -> None:
         self._tasks = tasks
         self._pager = pager
-        self._invoke_timeout = settings.invoke_timeout
-        self._stream_timeout = settings.stream_timeout
+        self._settings = settings
 
     async def Invoke(
         self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.InvokeResponse:
         """Run a query to its end."""
         asked = mapping.request(request, idempotency_key(context))
-        task = await self._tasks.invoke(
-            asked, caller(context), default_timeout=self._invoke_timeout
+        timeout = self._settings.invoke_timeout
+        answer = await self._tasks.invoke(asked, caller(context), default_timeout=timeout)
+        return self._response(answer)
+
+    async def ContinueTask(
+        self, request: pb.ContinueTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.InvokeResponse:
+        """Wait once more for a task."""
+        timeout_ms = request.timeout_ms if request.HasField("timeout_ms") else None
+        answer = await self._tasks.continue_(
+            request.continue_mark,
+            timeout_ms,
+            caller(context),
+            default_timeout=self._settings.invoke_timeout,
         )
-        if task.failure is not None:
-            raise _error(task.failure, task.spec.task_id)
-        return mapping.response(task)
+        return self._response(answer)
 
     async def StreamInvoke(
         self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[pb.TaskEvent]:
         """Run a query and stream its task's events."""
         asked = mapping.request(request, idempotency_key(context))
-        streaming = self._tasks.stream(asked, caller(context), default_timeout=self._stream_timeout)
+        streaming = self._tasks.stream(asked, caller(context))
         async with aclosing(streaming) as events:
             async for event in events:
                 yield _as_stored(event)
@@ -57,10 +66,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     ) -> pb.Task:
         """Start a task in the background."""
         asked = mapping.request(request, idempotency_key(context))
-        task = await self._tasks.create(
-            asked, caller(context), default_timeout=self._stream_timeout
-        )
-        return mapping.task(task)
+        return mapping.task(await self._tasks.create(asked, caller(context)))
 
     async def ListTasks(
         self, request: pb.ListTasksRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -96,6 +102,14 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         """Cancel a task."""
         task = await self._tasks.cancel(caller(context), request.task_id, reason=request.reason)
         return mapping.task(task)
+
+    def _response(self, answer: Answer) -> pb.InvokeResponse:
+        task = answer.task
+        if answer.mark:
+            return mapping.partial(task, answer.mark, self._settings.retry_after)
+        if task.failure is not None:
+            raise _error(task.failure, task.spec.task_id)
+        return mapping.response(task)
 
 
 def caller(context: "grpc.aio.ServicerContext[Any, Any]") -> Caller:

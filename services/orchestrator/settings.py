@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.chassis.settings import SECRETS, ClientSettings, Duration, ServerSettings
+from services.chassis.settings import SECRETS, ClientSettings, Duration, Key, ServerSettings
 
 
 class TaskSettings(BaseModel, frozen=True):
@@ -15,8 +15,9 @@ class TaskSettings(BaseModel, frozen=True):
     max_queued: int = Field(1024, ge=0)
     max_query_bytes: int = Field(64 * 1024, ge=1)
     default_steps: int = Field(8, ge=1, le=32)
-    invoke_timeout: Duration = timedelta(seconds=30)
-    stream_timeout: Duration = timedelta(seconds=300)
+    invoke_timeout: Duration = timedelta(seconds=30)  # How long callers of Invoke wait.
+    duration: Duration = timedelta(seconds=300)  # How long a task may take.
+    retry_after: Duration = timedelta(seconds=3)  # When to ask again for one that goes on.
     lease: Duration = Field(timedelta(seconds=8), gt=timedelta(0))  # Then another takes a task up.
     look: Duration = Field(timedelta(seconds=1), gt=timedelta(0))  # For work and letters.
 
@@ -34,5 +35,6 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8081")
     inference: ClientSettings = ClientSettings(target="127.0.0.1:8082")
     tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
+    mark_key: Key  # 32 bytes in hexadecimal, for continue marks.
     tasks: TaskSettings = TaskSettings()
     catalogue_ttl: Duration = timedelta(seconds=5)  # How old a list of models or tools may be.

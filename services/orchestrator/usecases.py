@@ -10,7 +10,6 @@ from typing import Final
 from services.chassis import ids
 from services.chassis.errors import (
     AlreadyExists,
-    DeadlineExceeded,
     InvalidArgument,
     Violation,
     invalid,
@@ -21,6 +20,7 @@ from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.prompt import conversation, most_bytes
 from services.orchestrator.domain.task import Task, check_cancel
 from services.orchestrator.equipment import Equipment
+from services.orchestrator.marks import Marks
 from services.orchestrator.ports import Desk, Model
 from services.orchestrator.run import Run, World
 from services.orchestrator.worker import CANCEL, Worker
@@ -46,6 +46,8 @@ class Bounds:
 
     max_query_bytes: int
     default_steps: int
+    duration: timedelta
+    """How long a task may take that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,43 +56,57 @@ class Started:
 
     task: Task
     run: Run | None
-    """Its run; None for one that was begun by an earlier request."""
+    """Its run, if it is here."""
+    is_new: bool
+    """Whether this request began it; else it joins one that is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A task at its end; or as it stands, with a mark to wait for it once more."""
+
+    task: Task
+    mark: str = ""
 
 
 class Tasks:
     """Starts, shows, follows and cancels tasks."""
 
-    def __init__(self, world: World, worker: Worker, desk: Desk, bounds: Bounds) -> None:
+    def __init__(
+        self, world: World, worker: Worker, desk: Desk, marks: Marks, bounds: Bounds
+    ) -> None:
         self._world = world
+        self._marks = marks
         self._worker = worker
         self._desk = desk
         self._bounds = bounds
 
     async def invoke(
         self, request: rq.Request, caller: Caller, *, default_timeout: timedelta
-    ) -> Task:
-        """Run a query to its end. Being cancelled cancels the task, unless it is to go on.
+    ) -> Answer:
+        """Run a query to its end, or as far as it comes while the caller waits. Being cancelled
+        cancels the task, unless it is to go on.
 
         Raises:
             ServiceError: the request is refused; there is no task then.
         """
-        started = await self._start(request, caller, default_timeout)
-        try:
-            async with asyncio.timeout(_patience(started.task.spec, caller)):
-                if started.run is not None:
-                    return await self._ended(started.run)
-                spec = started.task.spec
-                return await self._watched(spec.tenant, spec.task_id, 0)
-        except TimeoutError:
-            raise _continues(started.task.spec.task_id) from None
-        finally:
-            self._leave(started)
+        started = await self._start(request, caller, _duration(request) or self._bounds.duration)
+        timeout = _milliseconds(request.timeout_ms) or default_timeout
+        return await self._waited(started, caller, timeout)
 
-    async def stream(
-        self, request: rq.Request, caller: Caller, *, default_timeout: timedelta
-    ) -> AsyncGenerator[bytes, None]:
+    async def continue_(
+        self, mark: str, timeout_ms: float | None, caller: Caller, *, default_timeout: timedelta
+    ) -> Answer:
+        """Wait once more for a task, as `invoke` does; being cancelled leaves it alone."""
+        rq.check_timeout(timeout_ms)
+        task_id = self._marks.read(mark, tenant=caller.tenant, owner=caller.subject)
+        task = await self.get(caller, task_id)
+        joined = Started(task, self._worker.find(caller.tenant, task_id), is_new=False)
+        return await self._waited(joined, caller, _milliseconds(timeout_ms) or default_timeout)
+
+    async def stream(self, request: rq.Request, caller: Caller) -> AsyncGenerator[bytes, None]:
         """Run a query and yield its task's events. Closing the generator is as for `invoke`."""
-        started = await self._start(request, caller, default_timeout)
+        started = await self._start(request, caller, self._whole(request, caller))
         task_id = started.task.spec.task_id
         try:
             async with aclosing(self._world.log.watch(caller.tenant, task_id, after=0)) as events:
@@ -99,13 +115,11 @@ class Tasks:
         finally:
             self._leave(started)
 
-    async def create(
-        self, request: rq.Request, caller: Caller, *, default_timeout: timedelta
-    ) -> Task:
+    async def create(self, request: rq.Request, caller: Caller) -> Task:
         """Start a task that goes on by itself; the task as it stands now."""
         rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
         going_on = replace(request, on_disconnect="continue")
-        return (await self._start(going_on, caller, default_timeout)).task
+        return (await self._start(going_on, caller, self._whole(going_on, caller))).task
 
     async def page(
         self, caller: Caller, where: Condition | None, *, after: str, limit: int
@@ -162,21 +176,44 @@ class Tasks:
                 pass
         return await self._world.log.load(tenant, task_id)
 
-    async def _start(
-        self, request: rq.Request, caller: Caller, default_timeout: timedelta
-    ) -> Started:
+    async def _waited(self, started: Started, caller: Caller, timeout: timedelta) -> Answer:
+        """A task's end; or when the caller's time is over first, what there is so far."""
+        spec, goes_on = started.task.spec, False
+        try:
+            async with asyncio.timeout(_patience(caller, timeout).total_seconds()):
+                if started.run is not None:
+                    return Answer(await self._ended(started.run))
+                return Answer(await self._watched(spec.tenant, spec.task_id, 0))
+        except TimeoutError:
+            goes_on = True
+            task = await self.get(caller, spec.task_id)
+            mark = self._marks.made(spec.task_id, tenant=spec.tenant, owner=caller.subject)
+            return Answer(task, mark)
+        finally:
+            if not goes_on:
+                self._leave(started)
+
+    def _whole(self, request: rq.Request, caller: Caller) -> timedelta:
+        """How long a task may take whose `timeout_ms` is its own."""
+        asked = _milliseconds(request.timeout_ms)
+        duration = _duration(request) or asked or self._bounds.duration
+        if request.on_disconnect == "continue":
+            return duration
+        return min(duration, _patience(caller, duration))
+
+    async def _start(self, request: rq.Request, caller: Caller, duration: timedelta) -> Started:
         """A new task, or the one that the request's idempotency key stands for."""
         rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
         if not request.idempotency_key:
-            run = await self._begin(request, caller, default_timeout, None)
-            return Started(run.task, run)
+            run = await self._begin(request, caller, duration, None)
+            return Started(run.task, run, is_new=True)
         owned = f"{caller.subject}/{request.idempotency_key}"
         key = Key("task", owned, request.fingerprint, KEYS_LAST)
         if (known := await self._known(caller, key)) is not None:
             return known
         try:
-            run = await self._begin(request, caller, default_timeout, key)
-            return Started(run.task, run)
+            run = await self._begin(request, caller, duration, key)
+            return Started(run.task, run, is_new=True)
         except AlreadyExists:  # Somebody else began it since.
             if (known := await self._known(caller, key)) is None:
                 raise
@@ -194,10 +231,11 @@ class Tasks:
                 field="idempotency_key",
                 suggested_fix="send the same request, or another key",
             )
-        return Started(await self.get(caller, kept.stream_id), None)
+        run = self._worker.find(caller.tenant, kept.stream_id)
+        return Started(await self.get(caller, kept.stream_id), run, is_new=False)
 
     async def _begin(
-        self, request: rq.Request, caller: Caller, default_timeout: timedelta, key: Key | None
+        self, request: rq.Request, caller: Caller, duration: timedelta, key: Key | None
     ) -> Run:
         self._worker.check_room()
         if request.response_schema is not None:
@@ -205,7 +243,7 @@ class Tasks:
         equipment = await self._world.catalogues.equip(
             request.model, request.tools, has_tools=request.tool_choice != "none"
         )
-        deadline = self._world.now() + _allowed(request, caller, default_timeout)
+        deadline = self._world.now() + duration
         spec = self._spec(request, caller, equipment.model, deadline)
         await self._check_fits(spec, equipment)
         return await self._worker.submit(self._world, spec, equipment, key)
@@ -257,34 +295,21 @@ class Tasks:
     def _leave(self, started: Started) -> None:
         """The caller has gone; who only joined a task leaves it alone."""
         run = started.run
-        if run is not None and not run.done.is_set() and not run.spec.survives_disconnect:
-            self._worker.cancel(run, "the caller went away")
+        if run is None or not started.is_new or run.done.is_set() or run.spec.survives_disconnect:
+            return
+        self._worker.cancel(run, "the caller went away")
 
 
-def _patience(spec: ev.Spec, caller: Caller) -> float | None:
-    """How long to wait for a task that outlasts its caller, in seconds; others end in time."""
-    if not spec.survives_disconnect or caller.time_left is None:
-        return None
-    return (caller.time_left - _margin(caller.time_left)).total_seconds()
+def _patience(caller: Caller, timeout: timedelta) -> timedelta:
+    """How long to wait: the answer has to be out before the caller stops waiting."""
+    if (left := caller.time_left) is None:
+        return timeout
+    return max(timedelta(milliseconds=1), min(timeout, left - max(MARGIN, left * 0.05)))
 
 
-def _margin(left: timedelta) -> timedelta:
-    return max(MARGIN, left * 0.05)
+def _duration(request: rq.Request) -> timedelta | None:
+    return _milliseconds(request.duration_ms)
 
 
-def _continues(task_id: str) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        "TASK_CONTINUES",
-        f"{task_id} is not done yet, and goes on",
-        task_id=task_id,
-        suggested_fix=f"get or watch {task_id}, or wait longer",
-    )
-
-
-def _allowed(request: rq.Request, caller: Caller, default: timedelta) -> timedelta:
-    """How long the task may take: the answer has to be out before the caller stops waiting."""
-    asked = default if request.timeout_ms is None else timedelta(milliseconds=request.timeout_ms)
-    if caller.time_left is None or request.on_disconnect == "continue":
-        return asked
-    in_time = caller.time_left - _margin(caller.time_left)
-    return max(timedelta(milliseconds=1), min(asked, in_time))
+def _milliseconds(number: float | None) -> timedelta | None:
+    return None if number is None else timedelta(milliseconds=number)

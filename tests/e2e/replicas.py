@@ -100,6 +100,7 @@ def cluster(
     settings = {
         "ORCHESTRATOR_INFERENCE__TARGET": inference.address,
         "ORCHESTRATOR_TOOL_REGISTRY__TARGET": registry.address,
+        "ORCHESTRATOR_MARK_KEY": KEY,
         "RUNPLANE_EVENT_STORE": event_store,
         **environment,
     }

@@ -36,6 +36,7 @@ class Request:
     timeout_ms: float | None
     steps: int | None
     tokens: int | None
+    duration_ms: float | None
     on_disconnect: str
     labels: Mapping[str, str]
     idempotency_key: str
@@ -129,7 +130,16 @@ def _limits(request: Request) -> Iterator[Violation]:
     tokens = "1 to 2147483647"
     yield from _number("limits.tokens", request.tokens, _between(1, 2**31), tokens)
     allowed = f"1 to {MAX_TIMEOUT_MS} milliseconds"
-    yield from _number("timeout_ms", request.timeout_ms, _between(1, MAX_TIMEOUT_MS), allowed)
+    fits = _between(1, MAX_TIMEOUT_MS)
+    yield from _number("timeout_ms", request.timeout_ms, fits, allowed)
+    yield from _number("limits.duration_ms", request.duration_ms, fits, allowed)
+
+
+def check_timeout(timeout_ms: float | None) -> None:
+    """Refuse a time to wait that is none."""
+    allowed = f"1 to {MAX_TIMEOUT_MS} milliseconds"
+    if faults := [*_number("timeout_ms", timeout_ms, _between(1, MAX_TIMEOUT_MS), allowed)]:
+        raise invalid(*faults)
 
 
 def _labels(labels: Mapping[str, str]) -> Iterator[Violation]:

@@ -56,6 +56,7 @@ async def started(
         )
         settings = Settings(
             server=LOOPBACK,
+            mark_key="11" * 32,
             inference=ClientSettings(target=inference_target or inference.address),
             tool_registry=ClientSettings(target=registry.address),
             tasks=tasks or TaskSettings(),

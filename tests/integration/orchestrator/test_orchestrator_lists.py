@@ -164,9 +164,14 @@ async def test_keys_are_their_owners_own(suite: Suite) -> None:
 
 async def test_who_joined_a_task_by_its_key_does_not_cancel_it_by_leaving(suite: Suite) -> None:
     request = pb.InvokeRequest(query="sleep:500\ndone", idempotency_key="k5")
-    first = asyncio.ensure_future(suite.stub.Invoke(request, timeout=5))
+    first = suite.stub.StreamInvoke(request, timeout=5)
+    await first.read()
     joined = suite.stub.StreamInvoke(request, timeout=5)
     await joined.read()
     joined.cancel()
 
-    assert (await first).status == "completed"
+    last = None
+    while (event := await first.read()) != grpc.aio.EOF:
+        last = event
+    assert last is not None
+    assert last.status == "completed"

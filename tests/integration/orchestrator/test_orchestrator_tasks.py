@@ -248,19 +248,20 @@ async def test_a_task_may_outlive_its_caller(suite: Suite) -> None:
     assert (task.status, task.result) == ("completed", "still here")
 
 
-async def test_a_deadline_ends_the_task_before_the_caller_stops_waiting(suite: Suite) -> None:
-    code, info = await refused(
-        suite.stub.Invoke(pb.InvokeRequest(query="sleep:60000\nnever"), timeout=0.5)
-    )
-
-    assert (code, info.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "TASK_TIMEOUT")
-    assert (await ended(suite, info.metadata["task_id"])).status == "failed"
-
-
 async def test_timeout_ms_bounds_a_task(suite: Suite) -> None:
     events = await suite.events("sleep:60000\nnever", timeout_ms=100)
 
     assert (events[-1].status, events[-1].error.error_code) == ("failed", "TASK_TIMEOUT")
+
+
+async def test_a_duration_of_its_own_bounds_a_task_whose_caller_waits_longer(suite: Suite) -> None:
+    limits = pb.TaskLimits(duration_ms=100)
+    call = suite.stub.Invoke(pb.InvokeRequest(query="sleep:60000\nnever", limits=limits), timeout=5)
+
+    code, info = await refused(call)
+
+    assert (code, info.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "TASK_TIMEOUT")
+    assert (await ended(suite, info.metadata["task_id"])).status == "failed"
 
 
 async def test_the_last_step_may_only_answer(suite: Suite) -> None:

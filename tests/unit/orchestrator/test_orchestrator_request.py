@@ -17,6 +17,7 @@ GOOD = Request(
     timeout_ms=None,
     steps=None,
     tokens=None,
+    duration_ms=None,
     on_disconnect="",
     labels={},
     idempotency_key="",

@@ -740,9 +740,10 @@ class InvokeRequest(_message.Message):
     tool_choice: _builtins.str
     """`auto` (the default): the agent calls tools as it sees fit. `none`: it answers at once."""
     timeout_ms: _builtins.float
-    """How long the task may take, in milliseconds, at most 300,000. A task that does not go on without
-    its caller also ends 5 %, and at least 50 ms, before the call's own deadline. Absent: 30,000 for
-    `Invoke`, 300,000 for `StreamInvoke`.
+    """In milliseconds, at most 300,000. For `Invoke`: how long the caller waits, 30,000 by default; the
+    answer is then `partial`. For `StreamInvoke` and `CreateTask`: how long the task may take,
+    300,000 by default. The call's own deadline counts as well, less 5 % and at least 50 ms to
+    answer in; not for a task that goes on without its caller.
     """
     on_disconnect: _builtins.str
     """What becomes of the task when the caller goes away: `cancel` (the default) or `continue`."""
@@ -815,26 +816,36 @@ class TaskLimits(_message.Message):
 
     STEPS_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
     """Steps, from 1 to 32; 8 by default. The last step may only answer."""
     tokens: _builtins.int
     """Tokens of all prompts and outputs together, at least 1; a turn that cannot keep to it does not
     begin. Absent: no limit of its own.
     """
+    duration_ms: _builtins.float
+    """How long the task may take, in milliseconds, from 1 to 300,000; 300,000 by default, and
+    `timeout_ms` where that is the task's own.
+    """
     def __init__(
         self,
         *,
         steps: _builtins.int | None = ...,
         tokens: _builtins.int | None = ...,
+        duration_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_steps", b"_steps", "_tokens", b"_tokens", "steps", b"steps", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_steps", b"_steps", "_tokens", b"_tokens", "duration_ms", b"duration_ms", "steps", b"steps", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_steps", b"_steps", "_tokens", b"_tokens", "steps", b"steps", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_steps", b"_steps", "_tokens", b"_tokens", "duration_ms", b"duration_ms", "steps", b"steps", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
+    _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
     _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
     _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
     _WhichOneofReturnType__tokens: _TypeAlias = _typing.Literal["tokens"]  # noqa: Y015
     _WhichOneofArgType__tokens: _TypeAlias = _typing.Literal["_tokens", b"_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_ms) -> _WhichOneofReturnType__duration_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
     @_typing.overload
@@ -855,12 +866,23 @@ class InvokeResponse(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    PARTIAL_RESULT_FIELD_NUMBER: _builtins.int
+    CONTINUE_MARK_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task's id, `task_…`."""
     status: _builtins.str
-    """`completed`, or `canceled` when someone cancelled the task; `result` is then what it had said."""
+    """`completed`; `canceled` when someone cancelled the task, `result` is then what it had said; or
+    `partial` when the caller's time was over first.
+    """
     result: _builtins.str
     """The answer."""
+    partial_result: _builtins.str
+    """On `partial`: what it has said so far."""
+    continue_mark: _builtins.str
+    """On `partial`: what `ContinueTask` takes. It is sealed, the caller's own, and good for an hour."""
+    retry_after: _builtins.float
+    """On `partial`: when asking again makes sense, in milliseconds."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
         """The answer as JSON, when a `response_schema` was given."""
@@ -887,16 +909,60 @@ class InvokeResponse(_message.Message):
         metrics: Global___TaskMetrics | None = ...,
         metadata: Global___TaskMetadata | None = ...,
         warnings: _abc.Iterable[_content_pb2.Warning] | None = ...,
+        partial_result: _builtins.str | None = ...,
+        continue_mark: _builtins.str | None = ...,
+        retry_after: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "metadata", b"metadata", "metrics", b"metrics", "output", b"output"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_continue_mark", b"_continue_mark", "_output", b"_output", "_partial_result", b"_partial_result", "_retry_after", b"_retry_after", "continue_mark", b"continue_mark", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "partial_result", b"partial_result", "retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "result", b"result", "status", b"status", "task_id", b"task_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_continue_mark", b"_continue_mark", "_output", b"_output", "_partial_result", b"_partial_result", "_retry_after", b"_retry_after", "continue_mark", b"continue_mark", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "partial_result", b"partial_result", "result", b"result", "retry_after", b"retry_after", "status", b"status", "task_id", b"task_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__continue_mark: _TypeAlias = _typing.Literal["continue_mark"]  # noqa: Y015
+    _WhichOneofArgType__continue_mark: _TypeAlias = _typing.Literal["_continue_mark", b"_continue_mark"]  # noqa: Y015
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    _WhichOneofReturnType__partial_result: _TypeAlias = _typing.Literal["partial_result"]  # noqa: Y015
+    _WhichOneofArgType__partial_result: _TypeAlias = _typing.Literal["_partial_result", b"_partial_result"]  # noqa: Y015
+    _WhichOneofReturnType__retry_after: _TypeAlias = _typing.Literal["retry_after"]  # noqa: Y015
+    _WhichOneofArgType__retry_after: _TypeAlias = _typing.Literal["_retry_after", b"_retry_after"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__continue_mark) -> _WhichOneofReturnType__continue_mark | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partial_result) -> _WhichOneofReturnType__partial_result | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after) -> _WhichOneofReturnType__retry_after | None: ...
 
 Global___InvokeResponse: _TypeAlias = InvokeResponse  # noqa: Y015
+
+@_typing.final
+class ContinueTaskRequest(_message.Message):
+    """Asks to wait once more for a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTINUE_MARK_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    continue_mark: _builtins.str
+    """The mark that a `partial` answer brought."""
+    timeout_ms: _builtins.float
+    """How long the caller waits, in milliseconds, at most 300,000; 30,000 by default."""
+    def __init__(
+        self,
+        *,
+        continue_mark: _builtins.str = ...,
+        timeout_ms: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "continue_mark", b"continue_mark", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
+    _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_ms) -> _WhichOneofReturnType__timeout_ms | None: ...
+
+Global___ContinueTaskRequest: _TypeAlias = ContinueTaskRequest  # noqa: Y015
 
 @_typing.final
 class ListTasksRequest(_message.Message):

@@ -45,6 +45,11 @@ class OrchestratorServiceStub:
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.SerializeToString,
                 response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeResponse.FromString,
                 _registered_method=True)
+        self.ContinueTask = channel.unary_unary(
+                '/runplane.orchestrator.v1.OrchestratorService/ContinueTask',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ContinueTaskRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeResponse.FromString,
+                _registered_method=True)
         self.StreamInvoke = channel.unary_stream(
                 '/runplane.orchestrator.v1.OrchestratorService/StreamInvoke',
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.SerializeToString,
@@ -89,8 +94,10 @@ class OrchestratorServiceServicer:
     def Invoke(self, request, context):
         """Runs a query to its end and returns the answer.
 
-        Returns when the task is `completed` or `canceled`. Cancelling the call, or
-        losing the connection, cancels the task unless `on_disconnect` is `continue`.
+        Returns when the task is `completed` or `canceled`; or, shortly before the caller's time is over,
+        with status `partial`, what there is so far and a `continue_mark`: the task goes on, and
+        `ContinueTask` waits for it again. Cancelling the call, or losing the connection, cancels the
+        task unless `on_disconnect` is `continue`.
         Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
         `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
         `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
@@ -98,10 +105,22 @@ class OrchestratorServiceServicer:
         task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
         (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-        A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
-        with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Each call is a new task,
+        Each call is a new task,
         except with an `idempotency_key`: the same key attaches to the same task, and with another
         request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ContinueTask(self, request, context):
+        """Waits once more for a task that answered `partial`, and answers as `Invoke` does.
+
+        No finished step is run again. Leaving it does not cancel the task. Fails with
+        `INVALID_ARGUMENT` (`CONTINUE_MARK_INVALID`) for a mark that is not the caller's or none at all, and
+        with `FAILED_PRECONDITION` (`CONTINUE_MARK_EXPIRED`); the task itself does not depend on the mark.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,6 +200,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.FromString,
                     response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeResponse.SerializeToString,
             ),
+            'ContinueTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.ContinueTask,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ContinueTaskRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeResponse.SerializeToString,
+            ),
             'StreamInvoke': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamInvoke,
                     request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.FromString,
@@ -244,6 +268,33 @@ class OrchestratorService:
             target,
             '/runplane.orchestrator.v1.OrchestratorService/Invoke',
             runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ContinueTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.OrchestratorService/ContinueTask',
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ContinueTaskRequest.SerializeToString,
             runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.InvokeResponse.FromString,
             options,
             channel_credentials,

@@ -42,8 +42,10 @@ class OrchestratorServiceStub:
     Invoke: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.InvokeResponse]
     """Runs a query to its end and returns the answer.
 
-    Returns when the task is `completed` or `canceled`. Cancelling the call, or
-    losing the connection, cancels the task unless `on_disconnect` is `continue`.
+    Returns when the task is `completed` or `canceled`; or, shortly before the caller's time is over,
+    with status `partial`, what there is so far and a `continue_mark`: the task goes on, and
+    `ContinueTask` waits for it again. Cancelling the call, or losing the connection, cancels the
+    task unless `on_disconnect` is `continue`.
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
     `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
@@ -51,10 +53,18 @@ class OrchestratorServiceStub:
     task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
     (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-    A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
-    with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Each call is a new task,
+    Each call is a new task,
     except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    """
+    ContinueTask: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ContinueTaskRequest, _orchestrator_pb2.InvokeResponse]
+    """Waits once more for a task that answered `partial`, and answers as `Invoke` does.
+
+    No finished step is run again. Leaving it does not cancel the task. Fails with
+    `INVALID_ARGUMENT` (`CONTINUE_MARK_INVALID`) for a mark that is not the caller's or none at all, and
+    with `FAILED_PRECONDITION` (`CONTINUE_MARK_EXPIRED`); the task itself does not depend on the mark.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
     StreamInvoke: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.TaskEvent]
     """Runs a query and streams its task's events, from `task_start` to `task_complete`.
@@ -113,8 +123,10 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     Invoke: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.InvokeResponse]  # type: ignore[assignment]
     """Runs a query to its end and returns the answer.
 
-    Returns when the task is `completed` or `canceled`. Cancelling the call, or
-    losing the connection, cancels the task unless `on_disconnect` is `continue`.
+    Returns when the task is `completed` or `canceled`; or, shortly before the caller's time is over,
+    with status `partial`, what there is so far and a `continue_mark`: the task goes on, and
+    `ContinueTask` waits for it again. Cancelling the call, or losing the connection, cancels the
+    task unless `on_disconnect` is `continue`.
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
     `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
@@ -122,10 +134,18 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
     (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-    A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
-    with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Each call is a new task,
+    Each call is a new task,
     except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    """
+    ContinueTask: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ContinueTaskRequest, _orchestrator_pb2.InvokeResponse]  # type: ignore[assignment]
+    """Waits once more for a task that answered `partial`, and answers as `Invoke` does.
+
+    No finished step is run again. Leaving it does not cancel the task. Fails with
+    `INVALID_ARGUMENT` (`CONTINUE_MARK_INVALID`) for a mark that is not the caller's or none at all, and
+    with `FAILED_PRECONDITION` (`CONTINUE_MARK_EXPIRED`); the task itself does not depend on the mark.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
     StreamInvoke: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.InvokeRequest, _orchestrator_pb2.TaskEvent]  # type: ignore[assignment]
     """Runs a query and streams its task's events, from `task_start` to `task_complete`.
@@ -187,8 +207,10 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_orchestrator_pb2.InvokeResponse, _abc.Awaitable[_orchestrator_pb2.InvokeResponse]]:
         """Runs a query to its end and returns the answer.
 
-        Returns when the task is `completed` or `canceled`. Cancelling the call, or
-        losing the connection, cancels the task unless `on_disconnect` is `continue`.
+        Returns when the task is `completed` or `canceled`; or, shortly before the caller's time is over,
+        with status `partial`, what there is so far and a `continue_mark`: the task goes on, and
+        `ContinueTask` waits for it again. Cancelling the call, or losing the connection, cancels the
+        task unless `on_disconnect` is `continue`.
         Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
         `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
         `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
@@ -196,10 +218,24 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
         (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-        A task that outlasts its caller's deadline because `on_disconnect` is `continue` ends the call
-        with `DEADLINE_EXCEEDED` (`TASK_CONTINUES`), the `task_id` in its metadata. Each call is a new task,
+        Each call is a new task,
         except with an `idempotency_key`: the same key attaches to the same task, and with another
         request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+        """
+
+    @_abc_1.abstractmethod
+    def ContinueTask(
+        self,
+        request: _orchestrator_pb2.ContinueTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.InvokeResponse, _abc.Awaitable[_orchestrator_pb2.InvokeResponse]]:
+        """Waits once more for a task that answered `partial`, and answers as `Invoke` does.
+
+        No finished step is run again. Leaving it does not cancel the task. Fails with
+        `INVALID_ARGUMENT` (`CONTINUE_MARK_INVALID`) for a mark that is not the caller's or none at all, and
+        with `FAILED_PRECONDITION` (`CONTINUE_MARK_EXPIRED`); the task itself does not depend on the mark.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
 
     @_abc_1.abstractmethod
