@@ -17,8 +17,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FIRST = 'tool:calculator {"expression": "12*7"}'
 SLOW = f'{FIRST}\n\nsleep:600\ntool:calculator {{"expression": "1+1"}}\n84'
-    'tool:calculator {"expression": "12*7"}\n\nsleep:600\ntool:calculator {"expression": "1+1"}\n84'
-)
 
 
 async def refusal(suite: Suite, mark: str, subject: str = "local") -> tuple[object, str]:
