@@ -127,7 +127,7 @@ class Run:
             await self._within_deadline()
             return None if self.task.is_closed else ev.Completed(self._world.now())
         except TimeoutError:
-            return self._stopped()
+            return None if self.task.is_closed else self._stopped()
         except ServiceError as error:
             return ev.Failed(self._world.now(), failure(error))
         except LogLost:
@@ -388,6 +388,9 @@ class Run:
             self.task = await self._world.log.append(self.task, events, self.claim)
         except ServiceError as error:
             self._log_fault = error.reason
+        except Exception:
+            log.exception("task cannot be written", extra=self._named())
+            self._log_fault = INTERNAL.reason
 
     def _named(self) -> dict[str, str]:
         return {"task_id": self.spec.task_id}

@@ -234,7 +234,7 @@ class Worker:
 
         One that was hurried had a place beyond those there are, which goes to nobody.
         """
-        is_spare = self._running > self._max_running
+        is_spare = self._running > self._sizes.max_running
         if self._queue and not is_spare and not self._is_stopping:
             self._leave_queue(next(iter(self._queue)))
         else:

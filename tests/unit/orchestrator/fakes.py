@@ -11,20 +11,27 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
 from services.chassis.errors import NotFound, ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.eventlog.port import Claim, Key
 from services.chassis.hotstore.memory import MemoryHotStore
+from services.chassis.sealing import Seal
+from services.orchestrator.adapters.desk import EventStoreDesk, at_desk
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
+from services.orchestrator.equipment import Equipment
+from services.orchestrator.marks import Marks
 from services.orchestrator.ports import Generation, Model, Piece, Returned
-from services.orchestrator.run import Equipment, Run, World
+from services.orchestrator.run import Run, World
 from services.orchestrator.usecases import Bounds, Caller, Tasks
-from services.orchestrator.worker import Worker, working
+from services.orchestrator.worker import Sizes, Worker, working
 from tests.conftest import FakeClock
 
 NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # As `FakeClock` begins.
+OWNER: Final = "worker_1"
+LEASE: Final = timedelta(seconds=8)
 MODEL: Final = Model("fake", "1", 4096, 512)
 TURN: Final = ev.Turn(prompt_tokens=10, completion_tokens=5)
 SPEC: Final = ev.Spec(
@@ -37,13 +44,15 @@ SPEC: Final = ev.Spec(
     history=(),
     model=MODEL.name,
     model_version=MODEL.version,
+    tools=(),
+    has_tools=True,
     response_schema=None,
     sampling=ev.Sampling(),
     limits=ev.Limits(8),
     survives_disconnect=False,
     labels={},
     deadline=NOW + timedelta(seconds=30),
-    request=pb.InvokeRequest(query="Hello").SerializeToString(),
+    request=pb.InvokeRequest(query="Hello", limits=pb.TaskLimits(steps=8)).SerializeToString(),
 )
 REQUEST: Final = Request(
     query="Hello",
@@ -56,8 +65,11 @@ REQUEST: Final = Request(
     timeout_ms=None,
     steps=None,
     tokens=None,
+    duration_ms=None,
     on_disconnect="",
     labels={},
+    idempotency_key="",
+    fingerprint="",
     source=SPEC.request,
 )
 
@@ -150,7 +162,8 @@ class SlowLog(EventStoreTaskLog):
     """The log in memory as it is, but for its appends: they suspend, and can be held or refused."""
 
     def __init__(self) -> None:
-        super().__init__(MemoryEventStore(), MemoryHotStore())
+        self.store, self.hot = MemoryEventStore(), MemoryHotStore()
+        super().__init__(self.store, self.hot, owner=OWNER, lease=LEASE)
         self.events: list[ev.Event] = []
         """What was appended."""
         self.ended: list[str] = []
@@ -161,19 +174,29 @@ class SlowLog(EventStoreTaskLog):
         self.holding = asyncio.Event()
         self.let_go = asyncio.Event()
 
-    async def append(self, task: Task | None, events: Sequence[ev.Event]) -> Task:
+    async def begin(self, event: ev.Queued | ev.Started, key: Key | None) -> tuple[Task, Claim]:
         """See `TaskLog`."""
+        await self._hesitate([event])
+        begun = await super().begin(event, key)
+        self.events.append(event)
+        return begun
+
+    async def append(self, task: Task, events: Sequence[ev.Event], claim: Claim) -> Task:
+        """See `TaskLog`."""
+        await self._hesitate(events)
+        appended = await super().append(task, events, claim)
+        self.events.extend(events)
+        if appended.is_closed:
+            self.ended.append(appended.spec.task_id)
+        return appended
+
+    async def _hesitate(self, events: Sequence[ev.Event]) -> None:
         await asyncio.sleep(0)
         if any(isinstance(event, self.holds) for event in events):
             self.holding.set()
             await self.let_go.wait()
         if any(isinstance(event, self.refuses) for event in events):
             raise self.refusal
-        appended = await super().append(task, events)
-        self.events.extend(events)
-        if appended.is_closed:
-            self.ended.append(appended.spec.task_id)
-        return appended
 
     def kinds(self) -> list[str]:
         """What happened, by name."""
@@ -188,6 +211,7 @@ class Bench:
     models: FakeModels
     tools: FakeTools
     log: SlowLog
+    desk: EventStoreDesk
     clock: FakeClock = field(default_factory=FakeClock)
 
     @property
@@ -199,7 +223,9 @@ class Bench:
     @property
     def tasks(self) -> Tasks:
         """The use cases."""
-        return Tasks(self.world, self.worker, Bounds(max_query_bytes=1000, default_steps=8))
+        marks = Marks(Seal(bytes(32)), self.clock)
+        bounds = Bounds(max_query_bytes=1000, default_steps=8, duration=timedelta(seconds=20))
+        return Tasks(self.world, self.worker, self.desk, marks, bounds)
 
     def now(self) -> float:
         """The loop's time."""
@@ -221,7 +247,7 @@ async def end_of(run: Run) -> Task:
     """What has become of a task."""
     async with asyncio.timeout(5):
         await run.done.wait()
-    return run.current
+    return run.task
 
 
 @asynccontextmanager
@@ -233,12 +259,15 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """Fakes that a worker runs on, with a model that says these turns. No wait is longer than 60 s,
     which leap."""
+    log = SlowLog()
+    sizes = Sizes(max_running, max_queued, heartbeat=LEASE / 4, look=timedelta(seconds=1))
     async with (
         asyncio.timeout(60),
-        working(max_running=max_running, max_queued=max_queued) as worker,
+        at_desk(log.store, log.hot, owner=OWNER, lease=LEASE) as desk,
+        working(desk, sizes) as worker,
     ):
         models = FakeModels(turns) if turns else FakeModels()
-        yield Bench(worker, models, tools or FakeTools(), SlowLog())
+        yield Bench(worker, models, tools or FakeTools(), log, desk)
 
 
 def caller(*, time_left: timedelta | None = None) -> Caller:

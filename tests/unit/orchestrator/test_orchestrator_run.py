@@ -26,7 +26,7 @@ async def test_what_was_heard_before_a_cancel_is_kept() -> None:
     async with bench(("One, ", "two", asyncio.Event()), max_running=1) as it:
         run = await it.submit()
         await it.models.said.wait()
-        passed_on = run.current.text
+        passed_on = run.task.text
 
         run.cancel("enough")
         task = await end_of(run)
@@ -55,7 +55,7 @@ async def test_a_cancel_while_the_end_is_written_does_no_harm() -> None:
         it.log.let_go.set()
         task = await end_of(run)
 
-    assert (task.state, run.fault) == (State.COMPLETED, None)
+    assert (task.state, run.is_lost) == (State.COMPLETED, False)
 
 
 async def test_a_cancel_while_the_deadline_stops_the_model_does_no_harm() -> None:
@@ -82,20 +82,15 @@ async def test_a_cancel_before_anything_is_done_ends_the_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "reason"),
-    [
-        (Unavailable("EVENT_STORE_UNAVAILABLE", "gone"), "EVENT_STORE_UNAVAILABLE"),
-        (OSError("disk full"), "TASK_LOST"),
-    ],
+    "refusal", [Unavailable("EVENT_STORE_UNAVAILABLE", "gone"), OSError("disk full")]
 )
-async def test_a_run_whose_end_is_not_written_says_why(refusal: Exception, reason: str) -> None:
+async def test_a_run_whose_end_is_not_written_is_another_workers(refusal: Exception) -> None:
     async with bench() as it:
         it.log.refuses, it.log.refusal = ev.Completed, refusal
         run = await it.submit()
-        await end_of(run)
+        task = await end_of(run)
 
-    assert run.fault is not None
-    assert run.fault.reason == reason
+    assert (task.state, run.is_lost) == (State.RUNNING, True)
 
 
 @pytest.mark.parametrize("allowed", [9, 10])

@@ -158,14 +158,16 @@ def test_a_call_that_had_failed_is_known_again(name: str) -> None:
     before, now, expected = REPEATS[name]
 
     def step(calls: list[tuple[str, dict[str, object], ev.Failure | None]]) -> Step:
-        return Step("", tuple(Call("call", tool, given, None, end) for tool, given, end in calls))
+        return Step("", tuple(Call("call", tool, given, failure=end) for tool, given, end in calls))
 
     assert repeats_a_failure([step(before), step(now)]) is expected
     assert repeats_a_failure([step(before), Step(), step(now)]) is expected
 
 
 def test_a_failure_is_not_repeated_by_itself() -> None:
-    failed = Step("", (Call("call", "a", {}, None, FAILURE), Call("call", "a", {}, None, FAILURE)))
+    failed = Step(
+        "", (Call("call", "a", {}, failure=FAILURE), Call("call", "a", {}, failure=FAILURE))
+    )
 
     assert not repeats_a_failure([])
     assert not repeats_a_failure([failed])

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 
 import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
@@ -33,14 +34,21 @@ class Watched:
 
     def __init__(self, *, after: int = 0) -> None:
         self.hot = ForgetfulHotStore()
-        self.log = EventStoreTaskLog(MemoryEventStore(), self.hot)
+        lease = timedelta(seconds=8)
+        self.log = EventStoreTaskLog(MemoryEventStore(), self.hot, owner="worker_1", lease=lease)
         self.after = after
         self.seen: list[int] = []
         self.task: Task | None = None
 
-    async def add(self, *events: ev.Event) -> None:
+    async def add(self, *happened: ev.Event) -> None:
         """More happens; the watcher gets to see it."""
-        self.task = await self.log.append(self.task, events)
+        events: Sequence[ev.Event] = happened
+        if self.task is None:
+            first, *events = events
+            assert isinstance(first, ev.Started)
+            self.task, self.claim = await self.log.begin(first, None)
+        if events:
+            self.task = await self.log.append(self.task, events, self.claim)
         await pass_time(0.001)
 
     async def say(self, times: int) -> None:
@@ -141,10 +149,11 @@ async def test_of_two_that_write_the_second_is_told() -> None:
     it = Watched()
     await it.add(ev.Started(NOW, SPEC))
     before = it.task
+    assert before is not None
     await it.say(1)
 
     with pytest.raises(Aborted) as caught:
-        await it.log.append(before, [ev.Completed(NOW)])
+        await it.log.append(before, [ev.Completed(NOW)], it.claim)
 
     assert caught.value.reason == "SEQUENCE_CONFLICT"
 

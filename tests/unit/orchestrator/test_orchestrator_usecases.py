@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from services.chassis.errors import (
-    DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -16,6 +15,7 @@ from services.chassis.errors import (
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import State, Task
 from services.orchestrator.run import Run
+from services.orchestrator.usecases import Answer
 from tests.unit.orchestrator.fakes import (
     MODEL,
     NOW,
@@ -29,7 +29,6 @@ from tests.unit.orchestrator.fakes import (
     tool,
 )
 
-CONTINUES = replace(REQUEST, on_disconnect="continue")
 SECOND = timedelta(seconds=1)
 LONG = timedelta(seconds=20)
 GONE = Unavailable("EVENT_STORE_UNAVAILABLE", "gone")
@@ -41,42 +40,28 @@ def only(it: Bench) -> Run:
     return run
 
 
-async def invoked(it: Bench, time_left: timedelta | None = None, **changes: Any) -> Task:
+async def answered(it: Bench, time_left: timedelta | None = None, **changes: Any) -> Answer:
     request = replace(REQUEST, **changes)
     return await it.tasks.invoke(request, caller(time_left=time_left), default_timeout=LONG)
 
 
-async def test_a_task_that_goes_on_does_not_end_with_its_caller() -> None:
+async def invoked(it: Bench, time_left: timedelta | None = None, **changes: Any) -> Task:
+    return (await answered(it, time_left, **changes)).task
+
+
+@pytest.mark.parametrize("on_disconnect", ["", "continue"])
+async def test_a_task_does_not_end_with_its_callers_time(on_disconnect: str) -> None:
     go = asyncio.Event()
     async with bench((go, "Hello")) as it:
-        with pytest.raises(DeadlineExceeded):
-            await invoked(it, SECOND, on_disconnect="continue")
+        answer = await answered(it, SECOND, on_disconnect=on_disconnect)
         run = only(it)
         await pass_time(10)
         go.set()
         task = await end_of(run)
 
+    assert answer.mark
+    assert answer.task.state is State.RUNNING
     assert run.spec.deadline == NOW + LONG
-    assert (task.state, task.text) == (State.COMPLETED, "Hello")
-
-
-async def test_who_waits_too_short_is_told_in_time_which_task_goes_on() -> None:
-    async with bench((asyncio.Event(),)) as it:
-        began = it.now()
-        with pytest.raises(DeadlineExceeded) as caught:
-            await invoked(it, SECOND, on_disconnect="continue")
-        waited = it.now() - began
-        run = only(it)
-
-    assert caught.value.reason == "TASK_CONTINUES"
-    assert caught.value.metadata["task_id"] == run.spec.task_id
-    assert 0.5 < waited < 1
-
-
-async def test_a_task_that_goes_on_is_answered_when_it_is_done_in_time() -> None:
-    async with bench(("Hello",)) as it:
-        task = await invoked(it, SECOND, on_disconnect="continue")
-
     assert (task.state, task.text) == (State.COMPLETED, "Hello")
 
 
@@ -84,38 +69,64 @@ async def test_a_task_that_goes_on_is_answered_when_it_is_done_in_time() -> None
     ("time_left", "timeout_ms", "seconds"),
     [(None, None, 20), (None, 3000, 3), (SECOND, None, 0.95), (LONG, 3000, 3)],
 )
-async def test_a_task_ends_in_time_for_its_caller(
+async def test_who_waits_too_short_is_answered_in_time_with_what_there_is(
     time_left: timedelta | None, timeout_ms: float | None, seconds: float
 ) -> None:
+    async with bench(("One, ", asyncio.Event())) as it:
+        began = it.now()
+        answer = await answered(
+            it, time_left, timeout_ms=timeout_ms, duration_ms=60_000, on_disconnect="continue"
+        )
+        took = it.now() - began
+
+    assert (answer.task.text, bool(answer.mark)) == ("One, ", True)
+    assert took == pytest.approx(seconds)
+
+
+async def test_a_task_that_is_done_in_time_needs_no_mark() -> None:
+    async with bench(("Hello",)) as it:
+        answer = await answered(it, SECOND)
+
+    assert (answer.task.state, answer.task.text, answer.mark) == (State.COMPLETED, "Hello", "")
+
+
+async def test_a_mark_waits_for_the_end_and_leaving_it_does_no_harm() -> None:
+    go = asyncio.Event()
+    async with bench((go, "Hello")) as it:
+        mark = (await answered(it, SECOND)).mark
+        waiting = asyncio.create_task(
+            it.tasks.continue_(mark, None, caller(), default_timeout=LONG)
+        )
+        await pass_time(1)
+        waiting.cancel()
+        await pass_time(1)
+        go.set()
+        last = await it.tasks.continue_(mark, None, caller(), default_timeout=LONG)
+
+    assert (last.task.state, last.mark) == (State.COMPLETED, "")
+
+
+async def test_a_task_has_no_more_time_than_it_was_given() -> None:
     async with bench((asyncio.Event(),)) as it:
         began = it.now()
-        task = await invoked(it, time_left, timeout_ms=timeout_ms)
+        task = await invoked(it, duration_ms=5000)
         took = it.now() - began
 
     assert task.failure is not None
     assert task.failure.reason == "TASK_TIMEOUT"
-    assert took == pytest.approx(seconds)
+    assert took == pytest.approx(5)
 
 
 @pytest.mark.parametrize("refusal", [GONE, OSError("disk full")], ids=["refused", "broken"])
-async def test_invoke_does_not_answer_a_task_whose_end_is_not_written(refusal: Exception) -> None:
+async def test_invoke_waits_for_another_worker_where_the_end_is_not_written(
+    refusal: Exception,
+) -> None:
     async with bench() as it:
         it.log.refuses, it.log.refusal = ev.Completed, refusal
 
-        with pytest.raises(ServiceError) as caught:
-            await invoked(it)
+        answer = await answered(it, timedelta(seconds=5))
 
-    expected = refusal.reason if isinstance(refusal, ServiceError) else "TASK_LOST"
-    assert caught.value.reason == expected
-
-
-async def test_cancel_does_not_answer_a_task_whose_end_is_not_written() -> None:
-    async with bench((asyncio.Event(),)) as it:
-        it.log.refuses, it.log.refusal = ev.Canceled, GONE
-        run = await it.submit()
-
-        with pytest.raises(Unavailable):
-            await it.tasks.cancel(caller(), run.spec.task_id, reason="enough")
+    assert (answer.task.state, bool(answer.mark)) == (State.RUNNING, True)
 
 
 async def test_cancel_answers_the_task_once_it_has_ended() -> None:
@@ -189,7 +200,7 @@ async def test_what_is_refused_leaves_no_task(
 
 async def test_a_stream_that_is_closed_cancels_its_task() -> None:
     async with bench(("One", asyncio.Event())) as it:
-        stream = it.tasks.stream(REQUEST, caller(), default_timeout=LONG)
+        stream = it.tasks.stream(REQUEST, caller())
         await anext(stream)
         run = only(it)
 

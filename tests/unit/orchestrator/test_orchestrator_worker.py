@@ -39,14 +39,14 @@ async def test_a_place_that_a_task_leaves_goes_to_the_one_that_waits_longest() -
     go = asyncio.Event()
     async with bench((go, "Hello"), max_running=1) as it:
         runs = [await it.submit(task_id=f"task_{n}") for n in range(4)]
-        states = [run.current.state for run in runs]
+        states = [run.task.state for run in runs]
 
         go.set()
         for run in runs:
             await end_of(run)
 
     assert states == [State.RUNNING] + [State.PENDING] * 3
-    assert [run.current.state for run in runs] == [State.COMPLETED] * 4
+    assert [run.task.state for run in runs] == [State.COMPLETED] * 4
     assert it.log.ended == [f"task_{n}" for n in range(4)]
 
 
@@ -72,7 +72,7 @@ async def test_a_task_that_ends_while_it_waits_gives_no_place_to_others(seconds:
         await pass_time(1)
         fourth = await it.submit(task_id="task_4")
 
-        assert [third.current.state, fourth.current.state] == [State.PENDING] * 2
+        assert [third.task.state, fourth.task.state] == [State.PENDING] * 2
         for run in (third, fourth, first):
             it.worker.cancel(run, "enough")
 
@@ -110,6 +110,6 @@ async def test_a_worker_that_stops_leaves_its_tasks_where_they_are() -> None:
         runs = [await it.submit(task_id=f"task_{n}") for n in range(2)]
         await it.models.said.wait()
 
-    assert [run.current.state for run in runs] == [State.RUNNING, State.PENDING]
+    assert [run.task.state for run in runs] == [State.RUNNING, State.PENDING]
     with pytest.raises(Unavailable):
         it.worker.check_room()
