@@ -6,7 +6,6 @@ Runs only after the codec refused, or where a cheap look raised a suspicion: it 
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
@@ -14,33 +13,71 @@ from gateway.shapes import FREE, JSON, RANGES, Field, Kind, Shape
 from services.chassis.errors import Violation
 
 SAFE_INTEGER: Final = 2**53
+_SHOWN: Final = 64
 _NOT_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _STRINGS: Final = frozenset({Kind.STRING, Kind.BYTES, Kind.TIME, Kind.DURATION})
 
 
-@dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a request, as people and as JSON Schema name it."""
+    """Where in a request; named as people and as JSON Schema do only when something is wrong."""
 
-    field: str = ""
-    pointer: str = ""
+    __slots__ = ("above", "is_member", "key")
+
+    def __init__(
+        self, above: "Place | None" = None, key: int | str = "", *, is_member: bool = True
+    ) -> None:
+        self.above = above
+        self.key = key
+        self.is_member = is_member
 
     def member(self, name: str) -> "Place":
         """One field of the object here."""
-        shown = name or '""'
-        dotted = f"{self.field}.{shown}" if self.field else shown
-        escaped = name.replace("~", "~0").replace("/", "~1")
-        return Place(dotted, f"{self.pointer}/properties/{escaped}")
+        return Place(self, name)
 
     def item(self, key: int | str) -> "Place":
         """One item of the list, or one value of the map, here."""
-        inner = "items" if isinstance(key, int) else "additionalProperties"
-        return Place(f"{self.field}[{key}]", f"{self.pointer}/{inner}")
+        return Place(self, key, is_member=False)
 
     def fault(self, message: str, fix: str, keyword: str = "type") -> Violation:
         """Something wrong here."""
-        field = self.field or "body"
-        return Violation(field[:200], message, fix, f"{self.pointer}/{keyword}"[:400])
+        pointer = f"{self._pointer()}/{keyword}"
+        return Violation((self.field() or "body")[:200], message, fix, pointer[:400])
+
+    def unknown(self, name: str, fix: str) -> Violation:
+        """A field of the object here that is none."""
+        pointer = f"{self._pointer()}/additionalProperties"
+        return Violation(self.member(name).field()[:200], "is not a field", fix, pointer[:400])
+
+    def _path(self) -> "list[Place]":
+        """The places from the root on, without it."""
+        path: list[Place] = []
+        place: Place | None = self
+        while place is not None and place.above is not None:
+            path.append(place)
+            place = place.above
+        return path[::-1]
+
+    def field(self) -> str:
+        """As people name it, such as `tools[0].input`."""
+        field = ""
+        for place in self._path():
+            shown = str(place.key)[:_SHOWN]
+            if place.is_member:
+                shown = shown or '""'
+                field = f"{field}.{shown}" if field else shown
+            else:
+                field = f"{field}[{shown}]"
+        return field
+
+    def _pointer(self) -> str:
+        return "".join(place.step() for place in self._path())
+
+    def step(self) -> str:
+        """The last part of the JSON Pointer to it in the schema."""
+        if self.is_member:
+            name = str(self.key)[:_SHOWN].replace("~", "~0").replace("/", "~1")
+            return f"/properties/{name}"
+        return "/items" if isinstance(self.key, int) else "/additionalProperties"
 
 
 def explain(shape: Shape, document: JSON) -> Violation | None:
@@ -60,13 +97,10 @@ def _message(shape: Shape, value: JSON, place: Place) -> Iterator[Violation]:
 
 
 def _unknown(shape: Shape, key: str, place: Place) -> Violation:
-    close = get_close_matches(key, shape.fields, n=1)
+    close = get_close_matches(key[:_SHOWN], shape.fields, n=1)
     known = ", ".join(shape.names())
     fix = f"did you mean {shape.fields[close[0]].name}?" if close else f"use one of: {known}"
-    there = place.member(key)
-    return Violation(
-        there.field[:200], "is not a field", fix, f"{place.pointer}/additionalProperties"
-    )
+    return place.unknown(key, fix)
 
 
 def _field(field: Field, value: JSON, place: Place) -> Iterator[Violation]:
@@ -154,4 +188,5 @@ def _name(value: JSON) -> str:
         return "an object"
     if isinstance(value, list):
         return "a list"
-    return json.dumps(value, ensure_ascii=False)[:40]
+    shown = value[:40] if isinstance(value, str) else value
+    return json.dumps(shown, ensure_ascii=False)[:40]

@@ -10,7 +10,11 @@ from typing import Any, Final
 
 import uvicorn
 from uvicorn._types import ASGIApplication
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from gateway.errors import from_error
 from gateway.settings import LimitSettings
@@ -33,6 +37,8 @@ class _Protocol(HttpToolsProtocol):
         self.head_since: float | None = self.loop.time()
         self.is_in_body = False
         self.is_leaving = False
+        self.stalled_since: float | None = None
+        self._cycles: list[RequestResponseCycle] = []
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -51,6 +57,8 @@ class _Protocol(HttpToolsProtocol):
         self.head_since = None
         self.is_in_body = True
         super().on_headers_complete()
+        self._cycles = [each for each in self._cycles if not each.response_complete]
+        self._cycles.append(self.cycle)
 
     def on_message_complete(self) -> None:
         self.is_in_body = False
@@ -63,6 +71,19 @@ class _Protocol(HttpToolsProtocol):
             head, end, rest = data.partition(b"\r\n\r\n")
             data = _UPGRADE.sub(b"\r\nignored:", head) + end + rest
         super().data_received(data)
+        if self.head_since is None and not self._is_busy():
+            self.head_since = self.loop.time()  # Bytes that begin nothing buy no time.
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell every request that is under way; uvicorn itself tells the newest only."""
+        for cycle in self._cycles:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        super().connection_lost(exc)
+
+    def _is_busy(self) -> bool:
+        return any(not each.response_complete for each in self._cycles)
 
     def _unsupported_upgrade_warning(self) -> None:
         """End the connection after a wish that came in pieces: its body is lost."""
@@ -118,10 +139,17 @@ def _sweep(connection: _Protocol, now: float) -> None:
         if connection.is_leaving:  # Since the last sweep at least: it does not read our answer.
             transport.abort()
         connection.is_leaving = True
+    elif connection.flow.write_paused:
+        connection.stalled_since = connection.stalled_since or now
+        if now - connection.stalled_since > connection.limits.stall_timeout.total_seconds():
+            transport.abort()
+        return
     elif connection.head_since is not None:
         limit = connection.limits.head_timeout.total_seconds()
         if now - connection.head_since > limit:
             transport.close()
+
+    connection.stalled_since = None
 
 
 def _head_too_large(max_bytes: int) -> InvalidArgument:

@@ -20,12 +20,13 @@ class DeadlineSettings(BaseModel, frozen=True):
 class LimitSettings(BaseModel, frozen=True):
     """How much of this process one client, or all together, may take."""
 
-    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024)
+    max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024)
     max_head_bytes: int = Field(32 * 1024, ge=1024)  # Request line and headers together.
     max_requests: int = Field(2048, ge=1)  # At the same time; more are shed with 503.
     max_connections: int = Field(8192, ge=1)
     head_timeout: Duration = timedelta(seconds=10)
     body_timeout: Duration = timedelta(seconds=30)
+    stall_timeout: Duration = timedelta(seconds=90)  # For clients that do not read their answer.
 
 
 class Settings(BaseSettings):

@@ -21,6 +21,10 @@ _AFTER: Final = "after_sequence"
 _NOT_FINITE: Final = tuple(
     bytes(6) + end for end in (b"\xf0\x7f", b"\xf0\xff", b"\xf8\x7f", b"\xf8\xff")
 )
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+# What stands before or between values, in texts as well. Reading takes 4 µs for each.
+_SEPARATORS: Final = (b",", b"[", b"{")
+MAX_VALUES: Final = 250_000
 _LONG_NUMBER: Final = re.compile(rb"\d{16}")
 _LITERALS: Final = (b"NaN", b"Infinity", b"-Infinity")
 
@@ -97,6 +101,13 @@ class Transcoder:
             )
         if nesting.is_too_deep(body):
             raise _too_deep()
+        if sum(map(body.count, _SEPARATORS)) > MAX_VALUES:
+            raise InvalidArgument(
+                "BODY_TOO_LARGE",
+                f"the body has more than {MAX_VALUES:,} values",
+                field="body",
+                suggested_fix="send less",
+            )
 
     def _as_member(self, body: bytes) -> bytes:
         """A body that is one field's value, as the message with that field."""
@@ -142,6 +153,13 @@ def _loaded(body: bytes) -> JSON:
             field="body",
             suggested_fix="send JSON in UTF-8",
         ) from None
+    if b"\\u" in body and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        raise InvalidArgument(
+            "JSON_INVALID",
+            "the body has half a surrogate pair, which is no text",
+            field="body",
+            suggested_fix="send both halves, or the character itself in UTF-8",
+        )
     return value
 
 

@@ -13,8 +13,10 @@ MAXIMUM: Final = 1000
 class Pager:
     """Seals where a page ended, bound to the caller's tenant and the request's other fields."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, what: str) -> None:
+        """`what` is listed: a token of one list is none of another's."""
         self._seal = Seal(key)
+        self._what = what
 
     @staticmethod
     def size(page_size: int) -> int:
@@ -30,7 +32,7 @@ class Pager:
 
     def token(self, after: str, **request: str) -> str:
         """What to hand out as `next_page_token` when the page ended with `after`."""
-        return self._seal.close(after, _bound(request))
+        return self._seal.close(after, self._bound(request))
 
     def after(self, token: str, **request: str) -> str:
         """Where the page before ended; empty for the first page.
@@ -41,7 +43,7 @@ class Pager:
         if not token:
             return ""
         try:
-            return self._seal.open(token, _bound(request))
+            return self._seal.open(token, self._bound(request))
         except Broken:
             raise InvalidArgument(
                 "PAGE_TOKEN_INVALID",
@@ -50,6 +52,5 @@ class Pager:
                 suggested_fix="send next_page_token as it came, with the same other fields",
             ) from None
 
-
-def _bound(request: dict[str, str]) -> dict[str, str]:
-    return {**request, "tenant": current.get().principal.tenant}
+    def _bound(self, request: dict[str, str]) -> dict[str, str]:
+        return {**request, "list": self._what, "tenant": current.get().principal.tenant}

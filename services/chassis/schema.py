@@ -5,6 +5,7 @@ Formats are asserted, references stay inside the document, and patterns are matc
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote
@@ -16,16 +17,22 @@ from services.chassis.schema_faults import explained
 
 MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 32
-MAX_PATTERNS: Final = 64
+MAX_PATTERNS: Final = 16
 MAX_WORK: Final = 10_000
+MAX_PAIRS: Final = 20_000_000
+"""Of parts of the schema and of the value: no check looks at more, whichever way they meet."""
+MAX_MATCHING: Final = 100_000_000
+"""Of states of the patterns and characters of the value's texts."""
 MAX_VIOLATIONS: Final = 10
 
-_PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=512 * 1024, dfa_size_limit=1024 * 1024)
+_PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=256 * 1024, dfa_size_limit=256 * 1024)
+_REPEATED: Final = re.compile(r"\{(\d{1,6})(?:,(\d{0,6}))?\}")
 _REFERENCES: Final = ("$ref", "$dynamicRef")
 _ANCHORS: Final = ("$anchor", "$dynamicAnchor")
 _DEFINITIONS: Final = ("$defs", "definitions")
 _REFERENCE_DEPTH: Final = 200
 _MANY_VALUES: Final = 2_000
+_MANY_PAIRS: Final = 50_000
 _DIALECTS: Final = (
     "https://json-schema.org/draft/2020-12/schema",
     # Generators name these out of habit; what tools use of them reads the same in 2020-12.
@@ -61,6 +68,8 @@ class Schema:
         if expansion.work > MAX_WORK:
             return "refers to its own parts too many times", "use fewer $ref within $ref"
         self._fan_out = max(expansion.references, 2) if expansion.is_recursive else 0
+        self._parts = max(1, expansion.work)
+        self._states = sum(map(_states, _patterns(whole)))
         document = {name: part for name, part in whole.items() if name != "$schema"}
         try:
             self._validator = jsonschema_rs.Draft202012Validator(
@@ -77,7 +86,9 @@ class Schema:
         return None
 
     def is_valid(self, value: object) -> bool:
-        """Whether the value satisfies the schema."""
+        """Whether the value satisfies the schema; not if that would take long to tell."""
+        if self._excess(value) is not None:
+            return False
         try:
             return self._validator.is_valid(value)
         except (TypeError, ValueError):
@@ -85,6 +96,8 @@ class Schema:
 
     def violations(self, value: object) -> list[Violation]:
         """What is wrong with the value, at most ten; empty when it is valid."""
+        if (excess := self._excess(value)) is not None:
+            return [excess]
         try:
             if self._validator.is_valid(value):
                 return []
@@ -97,11 +110,20 @@ class Schema:
             fix = "compare it with the schema, from the outside in"
             return [Violation(self._field, "does not match its recursive schema", fix)]
         found: list[Violation] = []
-        for error in self._errors(value, is_large=nodes > _MANY_VALUES):
+        is_large = nodes > _MANY_VALUES or nodes * self._parts > _MANY_PAIRS
+        for error in self._errors(value, is_large=is_large):
             found += explained(error, self.document, self._field)
             if len(found) >= MAX_VIOLATIONS:
                 break
         return found[:MAX_VIOLATIONS]
+
+    def _excess(self, value: object) -> Violation | None:
+        """That checking this value would take long; None if it would not."""
+        nodes, characters = _extent(value)
+        if nodes * self._parts > MAX_PAIRS or characters * self._states > MAX_MATCHING:
+            fix = "send a smaller value, or use a simpler schema"
+            return Violation(self._field, "is too large to be checked against this schema", fix)
+        return None
 
     def _errors(self, value: object, *, is_large: bool) -> Iterator[jsonschema_rs.ValidationError]:
         if not is_large:  # All errors are made before the first is seen.
@@ -143,17 +165,26 @@ def _foreign(document: Mapping[str, object]) -> tuple[str, str] | None:
 
 
 def _patterned(document: Mapping[str, object]) -> tuple[str, str] | None:
-    patterns = sum(map(_pattern_count, _objects(document)))
+    patterns = sum(1 for _ in _patterns(document))
     if patterns > MAX_PATTERNS:
         return f"has {patterns} patterns; at most {MAX_PATTERNS} are allowed", "use fewer"
     return None
 
 
-def _pattern_count(part: Mapping[str, object]) -> int:
-    by_name = part.get("patternProperties")
-    return isinstance(part.get("pattern"), str) + (
-        len(by_name) if isinstance(by_name, Mapping) else 0
-    )
+def _patterns(document: Mapping[str, object]) -> Iterator[str]:
+    for part in _objects(document):
+        if isinstance(pattern := part.get("pattern"), str):
+            yield pattern
+        if isinstance(by_name := part.get("patternProperties"), Mapping):
+            yield from map(str, by_name)
+
+
+def _states(pattern: str) -> int:
+    """How many states a pattern has at most, about: its length, by what is repeated."""
+    repeated = 1
+    for low, high in _REPEATED.findall(pattern):
+        repeated = min(repeated * max(1, int(low), int(high or 0)), MAX_MATCHING)
+    return len(pattern) * repeated
 
 
 def _objects(document: object) -> Iterator[Mapping[str, object]]:
@@ -166,6 +197,23 @@ def _objects(document: object) -> Iterator[Mapping[str, object]]:
             pending.extend(part.values())
         elif isinstance(part, list | tuple):
             pending.extend(part)
+
+
+def _extent(value: object) -> tuple[int, int]:
+    """How many values there are, and how many characters their texts have."""
+    nodes = characters = 0
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        nodes += 1
+        if isinstance(part, str):
+            characters += len(part)
+        elif isinstance(part, Mapping):
+            characters += sum(map(len, part))
+            pending.extend(part.values())
+        elif isinstance(part, list | tuple):
+            pending.extend(part)
+    return nodes, characters
 
 
 def _size(value: object, *, limit: int = 100_000) -> tuple[int, int]:

@@ -31,6 +31,15 @@ def _key(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _event_store(url: str) -> str:
+    if not re.match(r"memory:$|sqlite:///.|postgres(ql)?://.", url):
+        raise ValueError("is not memory:, sqlite:///DIR or postgresql://…")
+    return url
+
+
+EventStoreUrl = Annotated[str, AfterValidator(_event_store)]
+"""Where events are kept, as a setting."""
+
 Key = Annotated[SecretStr, AfterValidator(_key)]
 """A secret key as a setting."""
 
@@ -81,6 +90,6 @@ class SharedSettings(ProcessSettings):
     )
 
     page_token_key: Key  # 32 bytes in hexadecimal. Secrets have no default.
-    event_store: str = "memory:"  # Or sqlite:///DIR, or postgresql://…
+    event_store: EventStoreUrl = "memory:"  # Or sqlite:///DIR, or postgresql://…
     hot_store: Literal["memory:"] = "memory:"
     event_bus: Literal["memory:"] = "memory:"

@@ -81,7 +81,9 @@ def _bad_request(violations: Sequence[errors.Violation], room: int) -> BadReques
 
 
 def _cut(text: str, limit_bytes: int) -> str:
-    """The text, or its beginning and an ellipsis."""
+    """The text, or its beginning and an ellipsis. What is no Unicode becomes question marks."""
+    if not text.isascii():
+        text = text.encode(errors="replace").decode()
     if len(text) * 4 <= limit_bytes or len(raw := text.encode()) <= limit_bytes:
         return text
     return raw[: max(0, limit_bytes - 3)].decode(errors="ignore") + "…"

@@ -20,7 +20,13 @@ class Display:
         self._colors = {name: COLORS[n % len(COLORS)] for n, name in enumerate(names)}
         self._verbose = verbose
         self._files = {
-            name: RotatingFileHandler(folder / f"{name}.jsonl", maxBytes=FILE_BYTES, backupCount=1)
+            name: RotatingFileHandler(
+                folder / f"{name}.jsonl",
+                maxBytes=FILE_BYTES,
+                backupCount=1,
+                encoding="utf-8",
+                errors="backslashreplace",
+            )
             for name in names
         }
 

@@ -1,5 +1,7 @@
 """The `runplane` command."""
 
+import io
+import sys
 from importlib.metadata import version
 
 import click
@@ -25,6 +27,9 @@ Without a model, for tests and load:
 @click.version_option(version("runplane"), prog_name="runplane")
 def main() -> None:
     """Everything else is a subcommand."""
+    for stream in (sys.stdout, sys.stderr):  # Whatever a service says, and wherever it goes.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 main.add_command(up)

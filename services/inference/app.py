@@ -47,7 +47,7 @@ async def running(
     """
     engine = engine_of(settings)
     inference = Inference(engine, settings.stream.merge, settings.limits.prompt_bytes, now)
-    pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()))
+    pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "models")
     servicer = InferenceServicer(inference, pager, partial(ids.new, "req"))
     try:
         async with serving(

@@ -1,7 +1,7 @@
 """Between protobuf and the domain. Pure, but for the schemas it remembers."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from google.protobuf.struct_pb2 import Struct
@@ -12,10 +12,18 @@ from services.chassis import structs
 from services.chassis.schema import Schema
 from services.inference.domain.generation import Complete
 from services.inference.domain.model import Model
-from services.inference.domain.request import JSON, Message, Request, ResponseSchema, Sampling
+from services.inference.domain.request import (
+    JSON,
+    MAX_MESSAGES,
+    Message,
+    Request,
+    ResponseSchema,
+    Sampling,
+)
 from services.inference.domain.schema_order import in_order
 
-_MAX_SCHEMAS: Final = 256
+_MAX_SCHEMAS: Final = 64
+_MAX_SCHEMA_BYTES: Final = 1024 * 1024  # Of source; what is made of it takes fifty times as much.
 
 
 class Schemas:
@@ -23,6 +31,7 @@ class Schemas:
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, ResponseSchema] = OrderedDict()
+        self._bytes = 0
 
     def compiled(self, document: Struct) -> ResponseSchema:
         """The schema, its properties in order.
@@ -35,8 +44,9 @@ class Schemas:
             self._known.move_to_end(key)
             return known
         self._known[key] = schema = _schema(document)
-        if len(self._known) > _MAX_SCHEMAS:
-            self._known.popitem(last=False)
+        self._bytes += len(key)
+        while len(self._known) > _MAX_SCHEMAS or self._bytes > _MAX_SCHEMA_BYTES:
+            self._bytes -= len(self._known.popitem(last=False)[0])
         return schema
 
 
@@ -61,9 +71,9 @@ def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
     )
 
 
-def messages(sent: Iterable[content_pb2.Message]) -> tuple[Message, ...]:
-    """A conversation."""
-    return tuple(Message(each.role, each.content) for each in sent)
+def messages(sent: Sequence[content_pb2.Message]) -> tuple[Message, ...]:
+    """A conversation; of one that is too long, as much as shows that it is."""
+    return tuple(Message(each.role, each.content) for each in sent[: MAX_MESSAGES + 1])
 
 
 def _sampling(sent: usage_pb2.Sampling) -> Sampling:

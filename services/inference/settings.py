@@ -45,7 +45,7 @@ class StreamSettings(BaseModel, frozen=True):
 class LimitSettings(BaseModel, frozen=True):
     """What is taken at most."""
 
-    prompt_bytes: int = Field(1024 * 1024, ge=1)  # The contents of all messages.
+    prompt_bytes: int = Field(512 * 1024, ge=1)  # The contents of all messages.
 
 
 class Settings(BaseSettings):

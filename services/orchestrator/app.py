@@ -56,7 +56,7 @@ async def running(
             now=now,
             spawn=worker.spawn,
         )
-        pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()))
+        pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "tasks")
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         await stack.enter_async_context(on_duty(worker, world))

@@ -12,7 +12,13 @@ from runplane.type.v1 import content_pb2, usage_pb2
 from services.chassis import structs
 from services.chassis.filtering import Fields
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.request import Request, split
+from services.orchestrator.domain.request import (
+    MAX_MESSAGES,
+    MAX_STOPS,
+    MAX_TOOLS,
+    Request,
+    split,
+)
 from services.orchestrator.domain.task import Call, State, Task
 
 DEFAULT_STEPS: Final = 8
@@ -38,15 +44,18 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
     Raises:
         InvalidArgument: `INVALID_REQUEST`; the schema holds what JSON does not.
     """
+    message.DiscardUnknownFields()  # Nobody reads them, and they would be kept in the log.
     sampling, limits = message.sampling, message.limits
     has_schema = message.HasField("response_schema")
     given = message.response_schema
     schema = structs.to_dict(given, field="response_schema") if has_schema else None
     return Request(
         query=message.query,
-        messages=[ev.Message(each.role, each.content) for each in message.messages],
+        messages=[
+            ev.Message(each.role, each.content) for each in message.messages[: MAX_MESSAGES + 1]
+        ],
         model=message.model,
-        tools=list(message.tools),
+        tools=list(message.tools[: MAX_TOOLS + 1]),
         tool_choice=message.tool_choice,
         response_schema=schema,
         sampling=_sampling(sampling),
@@ -74,7 +83,7 @@ def _sampling(message: usage_pb2.Sampling) -> ev.Sampling:
         temperature=message.temperature if message.HasField("temperature") else None,
         top_p=message.top_p if message.HasField("top_p") else None,
         max_tokens=message.max_tokens if message.HasField("max_tokens") else None,
-        stop=tuple(message.stop),
+        stop=tuple(message.stop[: MAX_STOPS + 1]),
         seed=message.seed if message.HasField("seed") else None,
     )
 

@@ -48,7 +48,7 @@ async def running(
     builtin: list[Tool] = [Calculator(), clock, units]
     limits = Limits(**settings.limits.model_dump())
     tools = Tools([*builtin, *more], limits, partial(ids.new, "call"))
-    pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()))
+    pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "tools")
     servicer = ToolRegistryServicer(tools, pager)
     async with (
         serving(

@@ -73,7 +73,7 @@ def check_messages(messages: Sequence[Message], *, max_bytes: int) -> None:
     if not messages:
         raise invalid(Violation("messages", "is empty", "send at least one message"))
     if len(messages) > MAX_MESSAGES:
-        fault = f"has {len(messages)} messages; at most {MAX_MESSAGES} are taken"
+        fault = f"has more than the {MAX_MESSAGES} messages that are taken"
         raise invalid(Violation("messages", fault, "leave out the oldest ones"))
     size = 0
     for index, message in enumerate(messages):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.inference.domain.request import JSON, Message, Request
+from services.inference.engines.bounds import bounded
 
 _MAX_SEED: Final = 0x7FFF_FFFF  # Above it is llama.cpp's mark for a random one.
 
@@ -73,4 +74,5 @@ def turns(messages: Sequence[Message]) -> list[JSON]:
 
 def grammar(schema: Mapping[str, JSON]) -> str:
     """The grammar of compact JSON that matches the schema."""
-    return f"%llguidance {{}}\nstart: %json {json.dumps({**schema, 'x-guidance': _GUIDANCE})}"
+    document = {**bounded(schema), "x-guidance": _GUIDANCE}
+    return f"%llguidance {{}}\nstart: %json {json.dumps(document)}"

@@ -49,7 +49,10 @@ def minimal(schema: JSON, root: Schema) -> JSON:
     Raises:
         NothingMatchesError: none is known.
     """
-    return _Search(root).value(schema, 0)
+    try:
+        return _Search(root).value(schema, 0)
+    except (OverflowError, ZeroDivisionError):
+        raise NothingMatchesError("a number of the schema is beyond counting") from None
 
 
 class _Search:

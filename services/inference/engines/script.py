@@ -121,6 +121,8 @@ def loads(text: str) -> JSON:
         value: JSON = json.loads(text, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # Half a surrogate pair is a ValueError.
     return value
 
 

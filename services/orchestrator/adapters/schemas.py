@@ -8,7 +8,10 @@ from typing import Final
 from services.chassis.errors import Violation, invalid
 from services.chassis.schema import Schema
 
-_KEPT: Final = 256
+_KEPT: Final = 64
+_KEPT_CHARACTERS: Final = (
+    1024 * 1024
+)  # Of source: what is made of it takes some fifty times as much.
 _MAX_BYTES: Final = 32 * 1024
 # A step's schema puts some levels around it, and protobuf reads 100 messages deep: an object takes
 # three of them, a list two.
@@ -21,6 +24,7 @@ class CompiledSchemas:
 
     def __init__(self) -> None:
         self._compiled: OrderedDict[str, Schema] = OrderedDict()
+        self._characters = 0
 
     def check(self, schema: Mapping[str, object], *, field: str) -> None:
         """Refuse what is no schema, and what would not reach the model."""
@@ -38,8 +42,9 @@ class CompiledSchemas:
         key = json.dumps(schema, sort_keys=True)
         if (compiled := self._compiled.get(key)) is None:
             compiled = self._compiled[key] = Schema(schema, field=field, max_bytes=_MAX_BYTES)
-            if len(self._compiled) > _KEPT:
-                self._compiled.popitem(last=False)
+            self._characters += len(key)
+            while len(self._compiled) > _KEPT or self._characters > _KEPT_CHARACTERS:
+                self._characters -= len(self._compiled.popitem(last=False)[0])
         self._compiled.move_to_end(key)
         return compiled
 

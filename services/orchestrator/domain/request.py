@@ -73,7 +73,7 @@ def check(request: Request, *, max_query_bytes: int) -> None:
 def _query(request: Request, max_bytes: int) -> Iterator[Violation]:
     if len(request.messages) > MAX_MESSAGES:
         fix = f"send at most {MAX_MESSAGES} messages"
-        yield Violation("messages", f"has {len(request.messages)} messages", fix)
+        yield Violation("messages", f"has more than {MAX_MESSAGES} messages", fix)
     for index, message in enumerate(request.messages[:MAX_MESSAGES]):
         if message.role not in ROLES:
             fix = "use one of " + ", ".join(ROLES)
@@ -95,7 +95,7 @@ def _words(request: Request) -> Iterator[Violation]:
     if request.on_disconnect not in ON_DISCONNECT:
         yield Violation("on_disconnect", "is not a choice", "use cancel or continue")
     if len(request.tools) > MAX_TOOLS:
-        yield Violation("tools", f"names {len(request.tools)} tools", f"name at most {MAX_TOOLS}")
+        yield Violation("tools", f"names more than {MAX_TOOLS} tools", f"name at most {MAX_TOOLS}")
     for index, name in enumerate(request.tools[:MAX_TOOLS]):
         if not NAME.fullmatch(name):
             fix = "use 1 to 64 of A-Z a-z 0-9 _ -"

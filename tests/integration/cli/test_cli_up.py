@@ -59,7 +59,8 @@ def test_it_listens_on_loopback_alone(echo: Suite) -> None:
 def test_its_keys_are_for_its_owner_alone(echo: Suite) -> None:
     keys = echo.state / "keys"
 
-    assert [path.stat().st_mode & 0o777 for path in (keys, *keys.iterdir())] == [0o700, 0o600]
+    modes = [path.stat().st_mode & 0o777 for path in (keys, *keys.iterdir())]
+    assert modes == [0o700, 0o600, 0o600]
 
 
 def test_what_services_log_is_kept_in_files(echo: Suite) -> None:

@@ -11,7 +11,7 @@ from services.chassis.context import Principal, current, local_context
 from services.chassis.errors import InvalidArgument
 from services.chassis.paging import Pager
 
-PAGER = Pager(bytes(32))
+PAGER = Pager(bytes(32), "things")
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_a_token_of_another_tenant_is_refused() -> None:
 
 
 def test_a_token_of_another_key_is_refused() -> None:
-    assert refused(Pager(b"\x01" * 32).token("a"))
+    assert refused(Pager(b"\x01" * 32, "things").token("a"))
 
 
 @given(token=st.text(min_size=1, max_size=100))

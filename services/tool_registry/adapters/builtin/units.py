@@ -67,8 +67,8 @@ class Units:
         """The value in the target's unit, rounded to 12 digits.
 
         Raises:
-            ToolFailure: `UNIT_INVALID`, `UNIT_UNKNOWN`, `UNITS_INCOMPATIBLE` or
-                `RESULT_TOO_LARGE`.
+            ToolFailure: `UNIT_INVALID`, `UNIT_UNKNOWN`, `UNITS_INCOMPATIBLE`,
+                `RESULT_TOO_LARGE` or `RESULT_UNDEFINED`.
         """
         here, there = self._parsed(source, "from"), self._parsed(target, "to")
         if self._dimension(here) != self._dimension(there):
@@ -79,6 +79,9 @@ class Units:
             raise self._incompatible((source, here), (target, there)) from None
         except (OverflowError, ZeroDivisionError):
             result = math.inf
+        except ValueError:  # Such as the logarithm of a negative number.
+            message = f"{value:g} {source[:32]} has no value in {target[:32]}"
+            raise ToolFailure("RESULT_UNDEFINED", message, "check the value's sign") from None
         if not abs(result) <= MAX_RESULT:
             message = "the result is too large: results go up to 2**53"
             raise ToolFailure("RESULT_TOO_LARGE", message, "convert to a larger unit")

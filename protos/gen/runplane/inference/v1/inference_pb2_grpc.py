@@ -104,7 +104,7 @@ class InferenceServiceServicer:
         """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
         Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
-        1 MiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+        512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,7 +60,7 @@ class InferenceServiceStub:
     """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
     Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
-    1 MiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+    512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]
     """Lists the models served, ordered by name.
@@ -105,7 +105,7 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
     Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
-    1 MiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+    512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models served, ordered by name.
@@ -165,7 +165,7 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
         Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
-        1 MiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+        512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
         """
 
     @_abc_1.abstractmethod
