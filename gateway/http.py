@@ -23,6 +23,7 @@ from services.chassis.errors import InvalidArgument, ServiceError
 from services.chassis.http import address_of
 
 _SECOND_IN_TICKS: Final = 10
+_PIPELINED: Final = 8
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
@@ -59,6 +60,10 @@ class _Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._cycles = [each for each in self._cycles if not each.response_complete]
         self._cycles.append(self.cycle)
+        if len(self.pipeline) > _PIPELINED:
+            self.transport.abort()
+        elif self.pipeline:
+            self.flow.resume_reading()  # Else nobody would notice that the client goes away.
 
     def on_message_complete(self) -> None:
         self.is_in_body = False

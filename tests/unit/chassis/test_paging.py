@@ -95,3 +95,7 @@ def test_a_token_with_one_bit_changed_is_refused(at: int, bit: int) -> None:
     raw[at] ^= 1 << bit
 
     assert refused(base64.urlsafe_b64encode(raw).decode())
+
+
+def test_a_token_of_another_list_is_refused() -> None:
+    assert refused(Pager(bytes(32), "other things").token("a"))
