@@ -53,6 +53,8 @@ class Listener:
 
     line: Callable[[str, str], None]
     say: Callable[[str, str], None]
+    came_back: Callable[[], None] = lambda: None
+    """A child is ready again after a crash, as another process."""
 
 
 @dataclass(slots=True)
@@ -166,6 +168,8 @@ class Child:
             self.ready.set()
             for text in self._tail:  # Until now they might have been its last words.
                 self.listener.line(self.program.name, text)
+        else:
+            self.listener.came_back()
 
     def _last_words(self, code: int) -> str:
         said = [line for line in self._tail if not line.startswith("{")]

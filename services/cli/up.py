@@ -156,6 +156,7 @@ async def started(
     try:
         async with supervised(children, grace=options.grace):
             folder.announce(_run(plan, children))
+            listener.came_back = lambda: folder.announce(_run(plan, children))
             yield plan, children
     except* StartFailed as failures:
         words = "\n".join(dict.fromkeys(str(each) for each in failures.exceptions))

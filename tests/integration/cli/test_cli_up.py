@@ -151,6 +151,7 @@ def test_every_service_that_is_killed_comes_back(tmp_path: Path) -> None:
             until(lambda name=name: said_of(running, name) == ["crashed", "ready"])  # type: ignore[misc]
             until(lambda: answers(running))
 
+        until(lambda: sorted(running.run["pids"].values()) == sorted(running.children()))
         assert len(running.children()) == 4
 
 
