@@ -40,6 +40,16 @@ def _event_store(url: str) -> str:
 EventStoreUrl = Annotated[str, AfterValidator(_event_store)]
 """Where events are kept, as a setting."""
 
+
+def _hot_store(url: str) -> str:
+    if not re.match(r"memory:$|(redis|rediss|redis\+cluster)://.", url):
+        raise ValueError("is not memory:, redis://… or redis+cluster://…")
+    return url
+
+
+HotStoreUrl = Annotated[str, AfterValidator(_hot_store)]
+"""Where live fan-out and caches are, as a setting."""
+
 Key = Annotated[SecretStr, AfterValidator(_key)]
 """A secret key as a setting."""
 
@@ -91,5 +101,5 @@ class SharedSettings(ProcessSettings):
 
     page_token_key: Key  # 32 bytes in hexadecimal. Secrets have no default.
     event_store: EventStoreUrl = "memory:"  # Or sqlite:///DIR, or postgresql://…
-    hot_store: Literal["memory:"] = "memory:"
+    hot_store: HotStoreUrl = "memory:"  # Or redis://…, or redis+cluster://…
     event_bus: Literal["memory:"] = "memory:"

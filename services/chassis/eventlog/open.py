@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from services.chassis.eventlog import postgres, refusals, sqlite
+from services.chassis.eventlog import refusals, sqlite
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import EventStore
 from services.chassis.eventlog.times import utc_now
@@ -31,6 +31,8 @@ async def event_store(
         async with sqlite.opened(Path(rest[3:]) / f"{service}.db", now=now or utc_now) as store:
             yield store
     elif scheme in {"postgresql", "postgres"}:
+        from services.chassis.eventlog import postgres  # noqa: PLC0415 - who needs none, loads none
+
         async with postgres.opened(url, service, now=now) as store:
             yield store
     else:

@@ -1,30 +1,80 @@
 """The adapters under test. One more is one more parameter and a fixture of that name."""
 
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import pytest
+from redis import Redis as Client
 
 from services.chassis.hotstore.memory import MemoryHotStore
-from services.chassis.hotstore.port import HotStore
+from services.chassis.hotstore.port import Entry, HotStore, Subscription
+from services.chassis.hotstore.redis import RedisHotStore, opened
+from tests.servers.redis import Redis
+from tests.servers.redis import redis as redis_server
 
 
 class Clock(Protocol):
     """What these tests need of the clock."""
+
+    def __call__(self) -> datetime: ...
 
     def monotonic(self) -> float: ...
 
     def advance(self, by: timedelta) -> None: ...
 
 
-@pytest.fixture
-def memory(clock: Clock) -> HotStore:
-    """The in-process store, on a clock that the test moves."""
-    return MemoryHotStore(now=clock.monotonic)
+class Replicas:
+    """Two processes' hot stores as one: what one publishes and keeps, the other hears and reads."""
+
+    def __init__(self, one: RedisHotStore, other: RedisHotStore) -> None:
+        self._one = one
+        self._other = other
+
+    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+        """Through the one, and out."""
+        await self._one.publish(topic, entries)
+        await self._one.settled()
+
+    def subscribe(self, topic: str) -> AbstractAsyncContextManager[Subscription]:
+        """At the other."""
+        return self._other.subscribe(topic)
+
+    async def get(self, key: str) -> bytes | None:
+        """From the other."""
+        return await self._other.get(key)
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta) -> None:
+        """Through the one."""
+        await self._one.set(key, value, ttl=ttl)
+
+    async def delete(self, key: str) -> None:
+        """Through the other."""
+        await self._other.delete(key)
+
+    async def add(self, key: str, amount: int, *, ttl: timedelta) -> int:
+        """Through both in turn."""
+        self._one, self._other = self._other, self._one
+        return await self._one.add(key, amount, ttl=ttl)
 
 
-@pytest.fixture(params=["memory"])
-def store(request: pytest.FixtureRequest) -> HotStore:
-    """An empty store of each adapter."""
-    found: HotStore = request.getfixturevalue(request.param)
-    return found
+@pytest.fixture(scope="session")
+def server() -> Iterator[Redis]:
+    """A Redis for all tests."""
+    with redis_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "redis", "replicas"])
+async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[HotStore]:
+    """An empty store of each adapter, on a clock that the test moves."""
+    if request.param == "memory":
+        yield MemoryHotStore(now=clock.monotonic)
+        return
+    server: Redis = request.getfixturevalue("server")
+    with Client.from_url(server.url) as client:
+        client.flushall()
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(server.url, now=clock)) for _ in range(2)]
+        yield stores[0] if request.param == "redis" else Replicas(*stores)
