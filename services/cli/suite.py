@@ -1,7 +1,7 @@
 """What a suite on one machine consists of: four programs, their addresses and settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where everything listens."""
+    """Where everything listens. Replicas are called `orchestrator`, `orchestrator-2` and on."""
 
     host: str
     edge: int
@@ -29,9 +29,19 @@ class Plan:
         wide = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a name, not a place to listen
         return f"http://{joined(wide.get(self.host, self.host), self.edge)}"
 
-    def address(self, service: str) -> str:
-        """`host:port` of a service's gRPC port."""
-        return joined("127.0.0.1", self.grpc[service])
+    def address(self, replica: str) -> str:
+        """`host:port` of a replica's gRPC port."""
+        return joined("127.0.0.1", self.grpc[replica])
+
+    def target(self, service: str) -> str:
+        """All replicas of a service, as grpc names them."""
+        found = [self.address(each) for each in self.grpc if service_of(each) == service]
+        return found[0] if len(found) == 1 else f"ipv4:{','.join(found)}"
+
+
+def service_of(replica: str) -> str:
+    """The service that a replica is one of."""
+    return replica.partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +55,27 @@ class Options:
     grace: timedelta = timedelta(seconds=20)
     event_store: str = "memory:"
     mark_key: str = ""
+    hot_store: str = "memory:"
+    replicas: Mapping[str, int] = field(default_factory=dict)
 
 
-def planned(host: str, port: int) -> Plan:
+def planned(host: str, port: int, replicas: Mapping[str, int] | None = None) -> Plan:
     """Ports next to the edge's where they are free, else any. Only the edge leaves the machine."""
     taken = {port}
-    grpc = {
-        name: free("127.0.0.1", preferred=port + offset, taken=taken)
-        for name, offset in OFFSETS.items()
-    }
-    admin = {name: free("127.0.0.1", taken=taken) for name in MODULES}
+    wanted = replicas or {}
+    grpc = {}
+    for service, offset in OFFSETS.items():
+        for number in range(1, wanted.get(service, 1) + 1):
+            name = service if number == 1 else f"{service}-{number}"
+            preferred = port + offset if number == 1 else 0
+            grpc[name] = free("127.0.0.1", preferred=preferred, taken=taken)
+    admin = {name: free("127.0.0.1", taken=taken) for name in (*grpc, "gateway")}
     return Plan(host, port, grpc, admin)
 
 
 def programs(plan: Plan, options: Options) -> list[Program]:
     """The processes, in the order in which they depend on each other."""
-    environments = {
+    own = {
         "inference": _inference(options),
         "tool_registry": {},
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
@@ -71,17 +86,20 @@ def programs(plan: Plan, options: Options) -> list[Program]:
     shared = {
         "RUNPLANE_PAGE_TOKEN_KEY": options.page_token_key,
         "RUNPLANE_EVENT_STORE": options.event_store,
+        "RUNPLANE_HOT_STORE": options.hot_store,
         "RUNPLANE_LOG__LEVEL": options.log_level,
         "RUNPLANE_SCHEDULING": "normal" if options.engine == "llamacpp" else "batch",
     }
     return [
         Program(
             name,
-            python(MODULES[name]),
-            shared | _listen(plan, name) | _grace(name, options.grace) | environment,
+            python(MODULES[service]),
+            shared | _listen(plan, name) | _grace(service, options.grace) | own[service],
             ("127.0.0.1", plan.admin[name]),
         )
-        for name, environment in environments.items()
+        for service in own
+        for name in plan.admin
+        if service_of(name) == service
     ]
 
 
@@ -89,7 +107,7 @@ def _listen(plan: Plan, name: str) -> dict[str, str]:
     admin = joined("127.0.0.1", plan.admin[name])
     if name == "gateway":
         return {"GATEWAY_ADMIN": admin}
-    prefix = name.upper()
+    prefix = service_of(name).upper()
     return {f"{prefix}_SERVER__LISTEN": plan.address(name), f"{prefix}_SERVER__ADMIN": admin}
 
 
@@ -101,7 +119,7 @@ def _grace(name: str, whole: timedelta) -> dict[str, str]:
 
 
 def _targets(plan: Plan, name: str, callees: tuple[str, ...]) -> dict[str, str]:
-    return {f"{name.upper()}_{each.upper()}__TARGET": plan.address(each) for each in callees}
+    return {f"{name.upper()}_{each.upper()}__TARGET": plan.target(each) for each in callees}
 
 
 def _inference(options: Options) -> dict[str, str]:

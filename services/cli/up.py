@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -19,8 +19,10 @@ import click
 
 from services.cli.display import Display
 from services.cli.ports import is_taken, obstacle
+from services.cli.replicas import check_shared
+from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
-from services.cli.suite import MODULES, Options, Plan, planned, programs
+from services.cli.suite import Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
@@ -57,9 +59,27 @@ QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
 )
 @click.option(
     "--event-store",
+    envvar="RUNPLANE_EVENT_STORE",
+    show_envvar=True,
     metavar="URL",
     help="Where tasks are kept: sqlite:///DIR, postgresql://… or memory:. "
     "Default: SQLite in the state folder.",
+)
+@click.option(
+    "--hot-store",
+    envvar="RUNPLANE_HOT_STORE",
+    show_envvar=True,
+    metavar="URL",
+    default="memory:",
+    show_default=True,
+    help="What wakes and caches: redis://…, redis+cluster://… or memory:.",
+)
+@click.option(
+    "--replicas",
+    multiple=True,
+    metavar="SERVICE=N",
+    callback=replicas_wanted,
+    help="More than one process of a service, such as orchestrator=2.",
 )
 @click.option(
     "--grace",
@@ -83,6 +103,8 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     host: str,
     state: Path,
     event_store: str | None,
+    hot_store: str,
+    replicas: Mapping[str, int],
     grace: int,
     verbose: bool,
     log_level: str,
@@ -98,6 +120,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             f"there is no model file {model}; name a GGUF file, or leave --model out for the one "
             "that `make install` brings"
         )
+    check_shared(replicas, event_store, hot_store)
     folder = StateFolder(state)
     with folder.held():
         options = Options(
@@ -105,6 +128,8 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             model,
             log_level,
             event_store=event_store or folder.event_store,
+            hot_store=hot_store,
+            replicas=replicas,
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))
@@ -145,10 +170,10 @@ async def started(
     host, port = edge
     if (error := obstacle(host, port)) is not None:
         raise click.ClickException(_unusable(error, host, port))
-    plan = planned(host, port)
+    plan = planned(host, port, options.replicas)
     page_token_key, mark_key = folder.key("page_token_key"), folder.key("mark_key")
     chosen = replace(options, page_token_key=page_token_key, mark_key=mark_key)
-    display = Display(list(MODULES), folder.logs, verbose=verbose)
+    display = Display(list(plan.admin), folder.logs, verbose=verbose)
     listener = Listener(display.line, display.say)
     children = [Child(each, listener, Backoff()) for each in programs(plan, chosen)]
     if options.engine == "llamacpp":

@@ -1,0 +1,36 @@
+"""More than one process of a service."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import click
+
+from services.cli.suite import SERVICES
+
+NUMBERS: Final = frozenset("123456789")
+
+
+def wanted(
+    context: click.Context, option: click.Parameter, values: Sequence[str]
+) -> Mapping[str, int]:
+    """What `--replicas` says."""
+    found = {}
+    for value in values:
+        service, _, number = value.partition("=")
+        if service not in SERVICES or number not in NUMBERS:
+            names = ", ".join(SERVICES)
+            raise click.BadParameter(f"{value} is not SERVICE=N, with one of {names} and 1 to 9")
+        found[service] = int(number)
+    return found
+
+
+def check_shared(replicas: Mapping[str, int], event_store: str | None, hot_store: str) -> None:
+    """Refuse replicas that could not see each other's work."""
+    if replicas.get("orchestrator", 1) == 1:
+        return
+    if not (event_store or "").startswith("postgres"):
+        raise click.UsageError(
+            "replicas of the orchestrator share an event store: --event-store postgresql://…"
+        )
+    if hot_store == "memory:":
+        click.echo("replicas hear of each other once a second; at once with --hot-store redis://…")
