@@ -9,11 +9,12 @@ from typing import Final
 
 import uvloop
 
-from benchmarks.load import cancels, closed, first_token, streams, tool_calls
+from benchmarks.load import appends, cancels, closed, first_token, streams, tool_calls
 from benchmarks.load.job import Job, Report
 
 LONGEST: Final = 300
 KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
+    "appends": appends.run,
     "closed": closed.run,
     "streams": streams.run,
     "cancels": cancels.run,

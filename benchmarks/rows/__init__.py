@@ -13,6 +13,7 @@ from benchmarks.rows import (
     overload,
     start_up,
     status,
+    stores,
     stream,
     tools,
 )
@@ -24,6 +25,8 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "tool-call": (tools.tool_call, "calling a tool through the edge and the registry"),
     "invoke-1": (invoke.one, "invokes with echo, one caller"),
     "invoke-32": (invoke.many, "invokes with echo, 32 callers"),
+    "append": (stores.append, "event stores alone, 1 and 64 writers, every append on the disk"),
+    "durable": (stores.durable, "invokes of 32 callers without a disk, on SQLite, on PostgreSQL"),
     "status": (status.status, "asking for a task"),
     "start": (status.start, "from POST to task_start"),
     "edge": (edge.edge, "the edge alone, unary"),

@@ -46,7 +46,7 @@ def start_up(bench: Bench) -> Iterator[Figure]:
 
 def _programs() -> list[Program]:
     plan = planned("127.0.0.1", free("127.0.0.1", taken=set()))
-    return programs(plan, Options("echo", None, "warning", "00" * 32))
+    return programs(plan, Options("echo", None, "warning", "00" * 32, mark_key="00" * 32))
 
 
 def _start(program: Program) -> tuple[float, float]:

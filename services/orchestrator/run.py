@@ -62,11 +62,19 @@ class Run:
     may `cancel`."""
 
     def __init__(
-        self, world: World, task: Task, claim: Claim, equipment: Equipment | None = None
+        self,
+        world: World,
+        task: Task,
+        claim: Claim | None = None,
+        equipment: Equipment | None = None,
     ) -> None:
+        """Without a claim it may think already, and writes nothing until `begin`."""
         self.spec = task.spec
         self.task = task
         self.claim = claim
+        self._has_begun = asyncio.Event()
+        if claim is not None:
+            self._has_begun.set()
         self.done = asyncio.Event()
         self.is_lost = False
         """Whether it is done here though the task is not: another worker goes on with it."""
@@ -90,6 +98,11 @@ class Run:
         if self._equipment is None:
             raise LookupError(self.spec.task_id)
         return self._equipment
+
+    def begin(self, claim: Claim) -> None:
+        """Its log has begun, and is this run's to go on with."""
+        self.claim = claim
+        self._has_begun.set()
 
     def cancel(self, reason: str) -> None:
         """Stop what it does and end the task; `done` is set when that has happened."""
@@ -154,12 +167,18 @@ class Run:
             return
         if isinstance(outcome, ev.Failed):
             log.info("task failed", extra=self._named() | {"error_code": outcome.failure.reason})
-        rest = await self._speaker.unsaid() if self._speaker else ""
-        if rest and self._speaker:
-            at = self._speaker.at
-            await self._append(ev.TextAdded(self._world.now(), *at, rest), outcome)
-        else:
-            await self._append(outcome)
+        await self._append(*await self._rest(), outcome)
+
+    async def _rest(self) -> Sequence[ev.Event]:
+        """What the model said and nobody was told yet."""
+        if (speaker := self._speaker) is None:
+            return ()
+        now, rest = self._world.now(), await speaker.unsaid()
+        thought = speaker.unthought()
+        return [
+            *([ev.ThoughtAdded(now, *speaker.at, thought)] if thought else []),
+            *([ev.TextAdded(now, *speaker.at, rest)] if rest else []),
+        ]
 
     def _stopped(self) -> ev.Event:
         """The scope ended: the claim is lost, someone cancelled, or the deadline passed."""
@@ -237,7 +256,7 @@ class Run:
             except ServiceError as fault:
                 error = fault
                 may_retry = attempt - first + 1 < ATTEMPTS and is_passing(fault)
-            await speaker.unsaid()  # It does not count.
+            await self._rest()  # It does not count.
             turn = self._took(speaker)
             abandoned = ev.StepAbandoned(self._world.now(), number, attempt, failure(error), turn)
             await self._append(abandoned)
@@ -249,19 +268,18 @@ class Run:
     async def _said(
         self, outcome: Outcome, speaker: Conversing, at: tuple[int, int]
     ) -> Sequence[ev.ToolCalled]:
-        rest = await speaker.unsaid()
+        rest = await self._rest()
         now, turn = self._world.now(), self._took(speaker)
         if not outcome.calls:
             answered = ev.Answered(now, *at, outcome.answer, outcome.output, turn)
-            texts = [ev.TextAdded(now, *at, rest)] if rest else []
-            await self._append(*texts, answered, ev.Completed(now))  # One commit for all of it.
+            await self._append(*rest, answered, ev.Completed(now))  # One commit for all of it.
             return ()
         last = len(outcome.calls) - 1
         calls = [
             self._called(request, at, turn if index == last else None)
             for index, request in enumerate(outcome.calls)
         ]
-        await self._append(*calls)
+        await self._append(*rest, *calls)
         return calls
 
     def _called(
@@ -373,6 +391,7 @@ class Run:
 
     async def _append(self, *events: ev.Event) -> None:
         """Write. A cancel waits until that is done: what is on its way to the disk gets there."""
+        await self._has_begun.wait()
         async with self._writing:
             writing = self._world.spawn(self._write(events))
             try:
@@ -384,6 +403,10 @@ class Run:
                 raise LogLost(self._log_fault)
 
     async def _write(self, events: Sequence[ev.Event]) -> None:
+        if self.claim is None:
+            raise LookupError(self.spec.task_id)
+        if self._log_fault is not None:
+            return  # What came before may be missing: nothing may come after it.
         try:
             self.task = await self._world.log.append(self.task, events, self.claim)
         except ServiceError as error:

@@ -107,6 +107,7 @@ class Conversing:
         self._reader = Reader(plan)
         self._merger = Merger(spawn, deliver)
         self._think = think
+        self._thought = ""
 
     async def listen(self, models: Models, generation: Generation, *, timeout: float) -> Outcome:
         """Ask the model and hear it out.
@@ -123,7 +124,7 @@ class Conversing:
                 if (room := room - len(piece.text)) < 0:
                     raise Cut
                 if piece.text:
-                    await self._hear(piece.text)
+                    await self._hear(piece.text, is_last=piece.turn is not None)
                 if piece.turn is not None:
                     self.turn, reason = piece.turn, piece.finish_reason
         if reason == "length":
@@ -131,6 +132,11 @@ class Conversing:
         outcome = self._reader.finish()
         self._merger.hold(self._reader.rest())
         return outcome
+
+    def unthought(self) -> str:
+        """A thought that was heard and is not passed on yet; it is then the caller's to pass on."""
+        thought, self._thought = self._thought, ""
+        return thought
 
     async def unsaid(self) -> str:
         """Text that was heard and is not passed on yet; it is then the caller's to pass on."""
@@ -140,12 +146,18 @@ class Conversing:
         """Pass nothing on any more."""
         self._merger.close()
 
-    async def _hear(self, text: str) -> None:
+    async def _hear(self, text: str, *, is_last: bool) -> None:
+        """What comes with the end waits for it: all of it is one commit then."""
         if self.first_token_at is None:
             self.first_token_at = perf_counter()
         had_thought = self._reader.thought is not None
         answer = self._reader.feed(text)
         if self._reader.thought and not had_thought:
-            await self._think(self._reader.thought)
+            self._thought = self._reader.thought
+        if is_last:
+            self._merger.hold(answer)
+            return
+        if thought := self.unthought():
+            await self._think(thought)
         if answer:
             await self._merger.add(answer)

@@ -16,6 +16,7 @@ from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim, Key
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.task import evolve
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.ports import Desk
 from services.orchestrator.run import Run, World
@@ -55,6 +56,7 @@ class Worker:
         self._queue: dict[Run, _Waiting] = {}  # In order of arrival.
         self._runs: dict[tuple[str, str], Run] = {}
         self._given_up: list[Claim] = []
+        self._strangers: frozenset[Claim] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
 
@@ -93,28 +95,41 @@ class Worker:
             ServiceError: its log could not be begun; there is no task then.
         """
         self.check_room()
-        must_wait = not self._free
-        self._running += not must_wait
-        kind = ev.Queued if must_wait else ev.Started
+        if not self._free:
+            event = ev.Queued(world.now(), spec)
+            task, claim = await world.log.begin(event, key)
+            run = Run(world, task, claim, equipment)
+            self._admit(run, contextvars.copy_context())
+            return run
+        return await self._start_at_once(world, ev.Started(world.now(), spec), equipment, key)
+
+    async def _start_at_once(
+        self, world: World, event: ev.Started, equipment: Equipment, key: Key | None
+    ) -> Run:
+        """Ask the model while the beginning is still on its way to the disk."""
+        run = Run(world, evolve(None, event), None, equipment)
+        self._running += 1
+        self._start(run, contextvars.copy_context())
         try:
-            task, claim = await world.log.begin(kind(world.now(), spec), key)
-        except BaseException:
-            if not must_wait:
-                self._next()
+            _, claim = await world.log.begin(event, key)
+        except ServiceError:
+            run.give_up()
+            await run.done.wait()
             raise
-        run = Run(world, task, claim, equipment)
-        self._admit(run, contextvars.copy_context(), must_wait=must_wait)
+        except BaseException:
+            run.give_up()
+            raise
+        run.begin(claim)
+        self._runs[run.spec.tenant, run.spec.task_id] = run
         return run
 
     async def take_up(self, world: World, claim: Claim) -> Run:
         """Go on with a task that has no worker; the claim is this process's already."""
         task = await world.log.load(claim.tenant, claim.stream_id)
         run = Run(world, task, claim)
-        must_wait = not self._free
-        self._running += not must_wait
         spec, context = task.spec, contextvars.copy_context()
         context.run(current.set, resumed(spec.tenant, spec.owner, spec.trace_id))
-        self._admit(run, context, must_wait=must_wait)
+        self._admit(run, context)
         return run
 
     def cancel(self, run: Run, reason: str) -> None:
@@ -153,7 +168,7 @@ class Worker:
         self._is_stopping = True
         for waiting in self._queue.values():
             waiting.expiry.cancel()
-        left = [run.claim for run in self._runs.values()]
+        left = [run.claim for run in self._runs.values() if run.claim is not None]
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -174,10 +189,19 @@ class Worker:
             self._given_up.clear()
         runs = list(self._runs.values())  # A claim made from here on need not be among those held.
         held = frozenset(await self._desk.renew())
+        await self._part_with(held - {run.claim for run in self._runs.values() if run.claim})
         for run in runs:
             if run.claim not in held and not run.done.is_set():
                 run.give_up()
                 self._hurry(run)
+
+    async def _part_with(self, strangers: frozenset[Claim]) -> None:
+        """Give back what is claimed in this worker's name and has no run, twice in a row: a
+        beginning that failed after it was written."""
+        forgotten = strangers & self._strangers
+        self._strangers = strangers - forgotten
+        if forgotten:
+            await self._desk.release(list(forgotten))
 
     async def _look_around(self, world: World) -> None:
         if self._runs:
@@ -190,13 +214,13 @@ class Worker:
                 log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
                 await self.take_up(world, claim)
 
-    def _admit(self, run: Run, context: contextvars.Context, *, must_wait: bool) -> None:
+    def _admit(self, run: Run, context: contextvars.Context) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run
-        if must_wait and not self._free:
-            self._wait(run, context)
-        else:
-            self._running += must_wait
+        if self._free:
+            self._running += 1
             self._start(run, context)
+        else:
+            self._wait(run, context)
 
     def _wait(self, run: Run, context: contextvars.Context) -> None:
         """Stand in the queue, but not beyond the task's deadline."""
@@ -226,7 +250,7 @@ class Worker:
 
     def _forget(self, run: Run) -> None:
         self._runs.pop((run.spec.tenant, run.spec.task_id), None)
-        if run.is_lost and not self._is_stopping:
+        if run.is_lost and run.claim is not None and not self._is_stopping:
             self._given_up.append(run.claim)
 
     def _next(self) -> None:

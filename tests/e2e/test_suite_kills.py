@@ -19,6 +19,7 @@ from services.chassis.settings import ClientSettings
 from tests.e2e.replicas import Cluster, Process, cluster
 from tests.e2e.running import until
 from tests.servers.postgres import Postgres, postgres
+from tests.servers.redis import Redis, redis
 
 TASKS = 200
 SCRIPT = (
@@ -110,13 +111,13 @@ def check(events: Sequence[pb.TaskEvent]) -> None:
     assert "".join(event.text for event in rest if event.type == "message_delta") == answer
 
 
-async def survive(running: Cluster, seed: random.Random, times: int) -> None:
-    """Load it, kill its orchestrators meanwhile, and look at every log as two watchers see it."""
+async def survive(running: Cluster, seed: random.Random, harm: Awaitable[None]) -> None:
+    """Load it while harm is done to it, and look at every log as two watchers see it."""
     async with client(running) as stub, asyncio.timeout(100):
-        killing = asyncio.ensure_future(kill(running, seed, times))
+        harming = asyncio.ensure_future(harm)
         task_ids = await accepted(stub, seed)
         logs = await asyncio.gather(*(watched(stub, task_id) for task_id in task_ids))
-        await killing
+        await harming
         once_more = await asyncio.gather(*(watched(stub, task_id) for task_id in task_ids))
 
     assert len(set(task_ids)) == TASKS
@@ -133,16 +134,57 @@ def wait_until_given_up(process: Process) -> None:
     until(lambda: "task given up" in process.said())
 
 
+async def restart(server: Postgres | Redis, seed: random.Random, times: int) -> None:
+    """Kill a store, each time at a random moment, and start it again."""
+    for _ in range(times):
+        await asyncio.sleep(0.5 + seed.random())
+        await asyncio.to_thread(server.stop, signal.SIGQUIT)
+        await asyncio.to_thread(server.start)
+
+
 async def test_no_task_is_lost_with_sqlite(tmp_path: Path) -> None:
+    seed = random.Random(1)
     with cluster(tmp_path, f"sqlite:///{tmp_path / 'data'}") as running:
-        await survive(running, random.Random(1), times=4)
+        await survive(running, seed, kill(running, seed, 4))
 
 
 async def test_no_task_is_lost_with_two_replicas_on_postgresql(
     tmp_path: Path, server: Postgres
 ) -> None:
+    seed = random.Random(2)
     with cluster(tmp_path, server.url, replicas=2) as running:
-        await survive(running, random.Random(2), times=4)
+        await survive(running, seed, kill(running, seed, 4))
+
+
+async def test_no_task_is_lost_when_postgresql_crashes(tmp_path: Path) -> None:
+    seed = random.Random(3)
+    with postgres() as server, cluster(tmp_path, server.url, replicas=2) as running:
+        await survive(running, seed, restart(server, seed, 2))
+
+
+async def test_no_task_is_lost_when_redis_is_killed(tmp_path: Path, server: Postgres) -> None:
+    seed = random.Random(4)
+    with redis() as hot:
+        stores = {"replicas": 2, "RUNPLANE_HOT_STORE": hot.url}
+        with cluster(tmp_path, server.url, **stores) as running:  # type: ignore[arg-type]
+            await survive(running, seed, restart(hot, seed, 3))
+
+
+async def test_a_task_can_be_cancelled_by_a_replica_that_does_not_have_it(
+    tmp_path: Path, server: Postgres
+) -> None:
+    with redis() as hot:
+        stores = {"replicas": 2, "RUNPLANE_HOT_STORE": hot.url}
+        with cluster(tmp_path, server.url, **stores) as running:  # type: ignore[arg-type]
+            first, second = (Cluster([each]) for each in running.orchestrators)
+            async with client(first) as here, client(second) as there, asyncio.timeout(20):
+                task = await here.CreateTask(pb.InvokeRequest(query="tokens:100000"))
+                canceled = await there.CancelTask(pb.CancelTaskRequest(task_id=task.task_id))
+                again = await here.CancelTask(pb.CancelTaskRequest(task_id=task.task_id))
+                events = await watched(there, task.task_id)
+
+    assert (canceled.status, again.status) == ("canceled", "canceled")
+    assert events[-1].status == "canceled"
 
 
 async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing(
