@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -59,10 +60,12 @@ async def patiently(call: Callable[[], Awaitable[Result]]) -> Result:
 async def accepted(stub: "pb_grpc.OrchestratorServiceAsyncStub", seed: random.Random) -> list[str]:
     """The ids of many tasks; each is asked for under a key, until it is accepted."""
 
+    name = uuid4().hex  # Tests share a server, and keys last a day.
+
     async def create(n: int) -> str:
         await asyncio.sleep(seed.random() * 3)
         query = SCRIPT.format(n=n, sleep=seed.randrange(200), tokens=seed.randrange(1, 400))
-        request = pb.InvokeRequest(query=query, idempotency_key=f"task {n}")
+        request = pb.InvokeRequest(query=query, idempotency_key=f"{name} {n}")
         return (await patiently(lambda: stub.CreateTask(request, timeout=10))).task_id
 
     return list(await asyncio.gather(*(create(n) for n in range(TASKS))))
