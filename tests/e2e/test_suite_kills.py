@@ -141,7 +141,7 @@ async def restart(server: Postgres | Redis, seed: random.Random, times: int) -> 
     """Kill a store, each time at a random moment, and start it again."""
     for _ in range(times):
         await asyncio.sleep(0.5 + seed.random())
-        await asyncio.to_thread(server.stop, signal.SIGQUIT)
+        await asyncio.to_thread(server.crash)
         await asyncio.to_thread(server.start)
 
 

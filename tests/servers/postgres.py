@@ -55,8 +55,12 @@ class Postgres:
             assert monotonic() < end, "PostgreSQL did not get ready"
             sleep(0.05)
 
+    def crash(self) -> None:
+        """End it at once; it has to recover."""
+        self.stop(signal.SIGQUIT)
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT ends its sessions at once; SIGQUIT is a crash."""
+        """End its sessions, and it."""
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(20)
