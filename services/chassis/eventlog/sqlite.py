@@ -51,13 +51,15 @@ MAX_BATCH: Final = 256
 INLINE_SECONDS: Final = 0.001_5
 INLINE_BATCH: Final = 2
 FORGOTTEN: Final = 0.9  # Of the slowest commit, with each one after it.
+CHECKPOINT_PAGES: Final = 4000
+PAGE_BYTES: Final = 4096
 _SCHEMA: Final = Path(__file__).parent / "schema"
 _PRAGMAS: Final = (
     "pragma journal_mode = wal",
     "pragma synchronous = full",  # A commit is on the disk when it returns, whatever happens then.
     "pragma cache_size = -16000",
     "pragma mmap_size = 268435456",
-    "pragma wal_autocheckpoint = 4000",
+    f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}",
 )
 
 
@@ -332,9 +334,7 @@ async def opened(
     """
     with _held(path), ExitStack() as stack:
         writer, reader, finder = (stack.enter_context(_connected(path)) for _ in range(3))
-        migrate(writer)
-        # Whoever had claims is gone: the file is this process's alone.
-        writer.execute("update work set lease_until = 0 where owner <> ''")
+        _prepare(writer, path)
         for connection in (reader, finder):
             connection.execute("pragma query_only = true")
         async with asyncio.TaskGroup() as group:
@@ -378,6 +378,16 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    try:
+        migrate(db)
+        make_room(db)
+        # Whoever had claims is gone: the file is this process's alone.
+        db.execute("update work set lease_until = 0 where owner <> ''")
+    except sqlite3.Error as error:
+        raise refusals.unavailable(f"{path}: {error}") from None
+
+
 def migrate(db: sqlite3.Connection) -> None:
     """Bring the file up to date: each step once, and all or none of it."""
     for number, step in enumerate(sorted(_SCHEMA.glob("sqlite_*.sql")), 1):
@@ -387,6 +397,26 @@ def migrate(db: sqlite3.Connection) -> None:
                 db.execute(statement)
             db.execute(f"pragma user_version = {number}")
         db.commit()
+
+
+def make_room(db: sqlite3.Connection) -> None:
+    """Let the write-ahead log have the size that it comes to have.
+
+    A commit that makes a file longer waits for the file system's own log, and where the CPUs are
+    busy that is 20 times as long (docs/decisions/0007). What is rolled back stays as room: pages
+    that the cache cannot hold are in the file by then.
+    """
+    size = (CHECKPOINT_PAGES + 200) * PAGE_BYTES
+    cache = db.execute("pragma cache_size").fetchone()[0]
+    db.execute("pragma wal_checkpoint(truncate)")
+    db.execute("pragma cache_size = 16")
+    db.execute("begin immediate")
+    db.execute("create table room (content)")
+    db.execute("insert into room values (zeroblob(?))", (size,))
+    db.rollback()
+    db.execute(f"pragma cache_size = {cache}")
+    version = db.execute("pragma user_version").fetchone()[0]
+    db.execute(f"pragma user_version = {version}")  # A commit, for the room to be on the disk.
 
 
 def statements(script: str) -> Iterator[str]:
