@@ -9,6 +9,7 @@ from services.orchestrator import mapping
 from services.orchestrator.adapters import codec
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import NEXT, Task, evolve, replay
+from tests.unit.orchestrator import fakes
 
 NOW = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
 REQUEST = pb.InvokeRequest(
@@ -17,22 +18,11 @@ REQUEST = pb.InvokeRequest(
     limits=pb.TaskLimits(steps=4, tokens=1000),
     labels={"team": "a"},
 )
-SPEC = ev.Spec(
-    task_id="task_1",
-    tenant="default",
-    owner="local",
-    session_id="session_1",
-    trace_id="a" * 32,
-    query="12*7?",
-    history=(),
-    model="echo",
-    model_version="1",
+SPEC = replace(
+    fakes.SPEC,
+    query=REQUEST.query,
     tools=("calculator",),
-    has_tools=True,
-    response_schema=None,
-    sampling=ev.Sampling(),
     limits=ev.Limits(4, 1000),
-    survives_disconnect=False,
     labels={"team": "a"},
     deadline=NOW + timedelta(seconds=30),
     request=REQUEST.SerializeToString(),

@@ -4,26 +4,8 @@ import pytest
 
 from services.chassis.errors import InvalidArgument
 from services.orchestrator.domain.events import Message, Sampling
-from services.orchestrator.domain.request import Request, check, split
-
-GOOD = Request(
-    query="Hello",
-    messages=(),
-    model="",
-    tools=(),
-    tool_choice="",
-    response_schema=None,
-    sampling=Sampling(),
-    timeout_ms=None,
-    steps=None,
-    tokens=None,
-    duration_ms=None,
-    on_disconnect="",
-    labels={},
-    idempotency_key="",
-    fingerprint="",
-    source=b"",
-)
+from services.orchestrator.domain.request import check, split
+from tests.unit.orchestrator.fakes import REQUEST
 
 BAD = {
     "query": [
@@ -66,7 +48,7 @@ BAD = {
 )
 def test_a_bad_request_names_the_field_and_the_fix(field: str, change: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        check(replace(GOOD, **change), max_query_bytes=100)
+        check(replace(REQUEST, **change), max_query_bytes=100)
 
     assert caught.value.reason == "INVALID_REQUEST"
     assert caught.value.metadata["field"] == field
@@ -75,16 +57,16 @@ def test_a_bad_request_names_the_field_and_the_fix(field: str, change: dict[str,
 
 def test_every_fault_is_named_at_once() -> None:
     with pytest.raises(InvalidArgument) as caught:
-        check(replace(GOOD, query="", steps=0), max_query_bytes=100)
+        check(replace(REQUEST, query="", steps=0), max_query_bytes=100)
 
     assert [each.field for each in caught.value.violations] == ["query", "limits.steps"]
 
 
 def test_a_good_request_passes() -> None:
-    check(GOOD, max_query_bytes=100)
+    check(REQUEST, max_query_bytes=100)
 
 
 def test_the_last_users_turn_is_the_query_when_there_is_none() -> None:
     messages = (Message("system", "Be brief."), Message("user", "Hello"))
 
-    assert split(replace(GOOD, query="", messages=messages)) == ("Hello", messages[:1])
+    assert split(replace(REQUEST, query="", messages=messages)) == ("Hello", messages[:1])

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -16,28 +16,8 @@ from services.orchestrator.domain.task import (
     repeats_a_failure,
     replay,
 )
+from tests.unit.orchestrator.fakes import NOW, SPEC
 
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
-SPEC = ev.Spec(
-    task_id="task_1",
-    tenant="default",
-    owner="local",
-    session_id="session_1",
-    trace_id="0" * 31 + "1",
-    query="12*7?",
-    history=(),
-    model="echo",
-    model_version="1",
-    tools=(),
-    has_tools=True,
-    response_schema=None,
-    sampling=ev.Sampling(),
-    limits=ev.Limits(8),
-    survives_disconnect=False,
-    labels={},
-    deadline=NOW + timedelta(seconds=30),
-    request=b"",
-)
 START = ev.Started(NOW, SPEC)
 
 
