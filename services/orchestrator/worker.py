@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 CANCEL = "cancel"
 """The kind of letter that asks for a task's end; its body is the reason."""
+PASSES_TO_ASK: Final = 2
+"""Turns of the loop until a run that was started has sent its question to the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ class Worker:
         self._running += 1
         self._start(run, contextvars.copy_context())
         try:
+            for _ in range(PASSES_TO_ASK):
+                await asyncio.sleep(0)
             _, claim = await world.log.begin(event, key)
         except ServiceError:
             run.give_up()

@@ -166,6 +166,7 @@ async def test_a_caller_that_goes_away_ends_what_is_not_to_go_on(
     async with bench((go, "Hello")) as it:
         calling = asyncio.create_task(invoked(it, on_disconnect=on_disconnect))
         await it.models.said.wait()
+        await pass_time(1)  # The model may have been asked before the task is in its log.
         run = only(it)
         calling.cancel()
         await pass_time(1)
