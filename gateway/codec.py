@@ -8,6 +8,7 @@ along: `nesting.py` must have looked at a text before it comes here.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from json import JSONDecodeError
 from typing import Final
 
@@ -32,11 +33,11 @@ from gateway.pb.runplane.orchestrator.v1 import orchestrator_pb
 from gateway.pb.runplane.tool_registry.v1 import tool_registry_pb
 from gateway.shapes import FREE, Field, Kind, Shape
 
-# The services behind the edge, by the name that settings and people use.
+# The services behind the edge, by the name that settings and people use, and their files.
 CONTRACTS: Final = {
-    "inference": inference_pb.desc(),
-    "orchestrator": orchestrator_pb.desc(),
-    "tool_registry": tool_registry_pb.desc(),
+    "inference": (inference_pb.desc(),),
+    "orchestrator": (orchestrator_pb.desc(),),
+    "tool_registry": (tool_registry_pb.desc(),),
 }
 
 _SCALARS: Final = {
@@ -179,8 +180,8 @@ class Method:
 
 def methods() -> Iterator[Method]:
     """Every RPC of the contracts that has an HTTP rule."""
-    for service, file in CONTRACTS.items():
-        for each in file.services:
+    for service, files in CONTRACTS.items():
+        for each in chain.from_iterable(file.services for file in files):
             for rpc in each.methods:
                 if rules := tuple(_rules(rpc)):
                     yield _method(service, rpc, rules)

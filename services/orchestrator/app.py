@@ -22,10 +22,10 @@ from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
 from services.orchestrator.marks import Marks
-from services.orchestrator.rpc import OrchestratorServicer
+from services.orchestrator.rpc.tasks import OrchestratorServicer
 from services.orchestrator.run import World, utc_now
 from services.orchestrator.settings import Settings
-from services.orchestrator.usecases import Bounds, Tasks
+from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.worker import Sizes, on_duty, working
 
 SERVICE = pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name

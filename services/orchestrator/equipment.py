@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.chassis.errors import NotFound, ServiceError
+from services.orchestrator.domain.events import Message
+from services.orchestrator.domain.prompt import Briefing
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.ports import Model, Models, Tools
 from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
@@ -15,6 +17,13 @@ class Equipment:
 
     model: Model
     tools: Mapping[str, Tool]
+    instructions: str = ""
+    history: Sequence[Message] = ()
+
+    @property
+    def briefing(self) -> Briefing:
+        """What of it the model is told."""
+        return Briefing(tuple(self.tools.values()), self.instructions, self.history)
 
 
 @dataclass(frozen=True, slots=True)

@@ -352,8 +352,7 @@ class Run:
         )
 
     def _messages(self) -> Sequence[ev.Message]:
-        shown = tuple(self.equipment.tools.values())
-        return conversation(self.spec, shown, self.task.steps)
+        return conversation(self.spec, self.equipment.briefing, self.task.steps)
 
     def _generation(self, plan: Plan) -> Generation:
         sampling, messages = self.spec.sampling, self._messages()

@@ -12,9 +12,9 @@ from runplane.type.v1 import usage_pb2
 
 from services.chassis import structs
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
-from services.orchestrator import mapping
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task
+from services.orchestrator.mapping import tasks as mapping
 
 NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.Queued: ("task.queued.v1", "task_start"),

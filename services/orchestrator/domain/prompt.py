@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Final
@@ -15,8 +16,9 @@ EXCERPT_CHARACTERS: Final = 4000
 MARGIN_BYTES: Final = 16  # For what a template puts around a message.
 
 _DIRECT: Final = "You are a helpful agent. Answer the user briefly and truthfully."
-_WITH_TOOLS: Final = """\
-You are a helpful agent with tools. Reply with one JSON object.
+_WITH_TOOLS: Final = "You are a helpful agent with tools."
+_PROTOCOL: Final = """\
+ Reply with one JSON object.
 To use tools: {"thought": why, "tool_calls": [{"tool": name, "input": arguments}]}
 To answer: {"thought": why, "answer": text for the user}
 Use a tool when it can find the answer. After its result, answer.
@@ -24,30 +26,38 @@ Tools:
 """
 
 
-def conversation(spec: Spec, tools: Sequence[Tool], steps: Sequence[Step]) -> list[Message]:
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What the model is told before the query."""
+
+    tools: tuple[Tool, ...] = ()
+    instructions: str = ""
+    """The agent's; empty for the default agent."""
+    history: Sequence[Message] = ()
+    """What was said in the session before."""
+
+
+def conversation(spec: Spec, briefing: Briefing, steps: Sequence[Step]) -> list[Message]:
     """The messages of the next turn."""
-    shown = list(_steps(steps))
-    if not tools:
-        start = [Message("system", _DIRECT)]
-    else:
-        start = [_instructions(tuple(tools))]
-        start += chain.from_iterable(map(_exchange, nearest(spec.query, tools)))
-    return [*start, *spec.history, Message("user", spec.query), *shown]
+    start = [_instructions(briefing.instructions, briefing.tools)]
+    if briefing.tools:
+        start += chain.from_iterable(map(_exchange, nearest(spec.query, briefing.tools)))
+    said = (*briefing.history, *spec.history, Message("user", spec.query))
+    return [*start, *said, *_steps(steps)]
 
 
-def most_bytes(spec: Spec, tools: Sequence[Tool]) -> int:
+def most_bytes(spec: Spec, briefing: Briefing) -> int:
     """No first turn's prompt is longer than this, a margin for each message included."""
-    said = (spec.query, *(message.content for message in spec.history))
-    return _most_fixed_bytes(tuple(tools)) + sum(4 * len(text) + MARGIN_BYTES for text in said)
+    before = (message.content for message in (*briefing.history, *spec.history))
+    fixed = _most_fixed_bytes(briefing.instructions, briefing.tools)
+    return fixed + sum(4 * len(text) + MARGIN_BYTES for text in (spec.query, *before))
 
 
 @lru_cache(64)
-def _most_fixed_bytes(tools: tuple[Tool, ...]) -> int:
+def _most_fixed_bytes(instructions: str, tools: tuple[Tool, ...]) -> int:
     """Instructions, and the longest examples that may be shown."""
-    if not tools:
-        return _bytes([Message("system", _DIRECT)])
-    lengths = sorted(_bytes(_exchange(shown)) for shown in known(tools))
-    return _bytes([_instructions(tools)]) + sum(lengths[-SHOWN:])
+    lengths = sorted(_bytes(_exchange(shown)) for shown in known(tools)) if tools else []
+    return _bytes([_instructions(instructions, tools)]) + sum(lengths[-SHOWN:])
 
 
 def _bytes(messages: Iterable[Message]) -> int:
@@ -61,8 +71,11 @@ def _describe(tool: Tool) -> str:
 
 
 @lru_cache(64)
-def _instructions(tools: tuple[Tool, ...]) -> Message:
-    return Message("system", _WITH_TOOLS + "\n".join(map(_describe, tools)))
+def _instructions(instructions: str, tools: tuple[Tool, ...]) -> Message:
+    if not tools:
+        return Message("system", instructions or _DIRECT)
+    described = "\n".join(map(_describe, tools))
+    return Message("system", (instructions or _WITH_TOOLS) + _PROTOCOL + described)
 
 
 @lru_cache(1024)

@@ -248,7 +248,7 @@ def test_an_enum_and_a_bool_may_be_parameters() -> None:
 
 
 def orchestrator_task() -> object:
-    file = codec.CONTRACTS["orchestrator"]
+    file = codec.CONTRACTS["orchestrator"][0]
     return next(message for message in file.messages if message.name == "Task")
 
 

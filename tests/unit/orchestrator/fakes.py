@@ -25,7 +25,7 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.ports import Generation, Model, Piece, Returned
 from services.orchestrator.run import Run, World
-from services.orchestrator.usecases import Bounds, Caller, Tasks
+from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
 from services.orchestrator.worker import Sizes, Worker, working
 from tests.conftest import FakeClock
 

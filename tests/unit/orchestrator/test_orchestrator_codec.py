@@ -5,10 +5,10 @@ import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
 from services.chassis.eventlog.port import StoredEvent
-from services.orchestrator import mapping
 from services.orchestrator.adapters import codec
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import NEXT, Task, evolve, replay
+from services.orchestrator.mapping import tasks as mapping
 from tests.unit.orchestrator import fakes
 
 NOW = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)

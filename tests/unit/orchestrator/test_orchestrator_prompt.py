@@ -4,7 +4,12 @@ from typing import Any, cast
 
 from services.orchestrator.domain.events import Failure, Message, Spec
 from services.orchestrator.domain.examples import nearest
-from services.orchestrator.domain.prompt import EXCERPT_CHARACTERS, conversation, excerpt
+from services.orchestrator.domain.prompt import (
+    EXCERPT_CHARACTERS,
+    Briefing,
+    conversation,
+    excerpt,
+)
 from services.orchestrator.domain.task import Call, Step
 from services.orchestrator.domain.tool import Example, Tool
 
@@ -44,7 +49,7 @@ def test_the_example_most_like_the_query_stands_last() -> None:
 def test_the_query_is_the_last_thing_a_user_says() -> None:
     history = Message("assistant", "Yes?")
 
-    messages = conversation(asked("What is 12*7?", history), [CALCULATOR], [])
+    messages = conversation(asked("What is 12*7?", history), Briefing((CALCULATOR,)), [])
 
     assert messages[-2:] == [history, Message("user", "What is 12*7?")]
 
@@ -55,7 +60,9 @@ def test_steps_follow_the_query_as_the_model_would_have_said_them() -> None:
     )
     failed = Call("call_2", "teleport", {}, failure=Failure("NOT_FOUND", "TOOL_NOT_FOUND", "no"))
 
-    messages = conversation(asked("12*7?"), [CALCULATOR], [Step("I use it.", (done, failed))])
+    messages = conversation(
+        asked("12*7?"), Briefing((CALCULATOR,)), [Step("I use it.", (done, failed))]
+    )
 
     said, first, second = messages[-3:]
     assert json.loads(said.content)["tool_calls"][0] == {
@@ -67,7 +74,7 @@ def test_steps_follow_the_query_as_the_model_would_have_said_them() -> None:
 
 
 def test_without_tools_the_model_is_shown_no_json() -> None:
-    messages = conversation(asked("Hi"), [], [])
+    messages = conversation(asked("Hi"), Briefing(), [])
 
     assert [message.role for message in messages] == ["system", "user"]
     assert "{" not in messages[0].content

@@ -15,7 +15,7 @@ from services.chassis.errors import (
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import State, Task
 from services.orchestrator.run import Run
-from services.orchestrator.usecases import Answer
+from services.orchestrator.usecases.tasks import Answer
 from tests.unit.orchestrator.fakes import (
     MODEL,
     NOW,

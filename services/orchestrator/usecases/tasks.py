@@ -23,21 +23,12 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.ports import Desk, Model
 from services.orchestrator.run import Run, World
+from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.worker import CANCEL, Worker
 
 LEAST_OUTPUT_TOKENS: Final = 16
 KEYS_LAST: Final = timedelta(hours=24)
 MARGIN: Final = timedelta(milliseconds=50)  # To answer in before the caller's deadline, or 5 %.
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks, under which trace, and how long the caller waits."""
-
-    tenant: str
-    subject: str
-    trace_id: str
-    time_left: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +267,9 @@ class Tasks:
     async def _check_fits(self, spec: ev.Spec, equipment: Equipment) -> None:
         """A token is at least a byte, so that a short prompt need not be counted."""
         window = equipment.model.context_tokens - LEAST_OUTPUT_TOKENS
-        tools = tuple(equipment.tools.values())
-        if most_bytes(spec, tools) <= window:
+        if most_bytes(spec, equipment.briefing) <= window:
             return
-        messages = conversation(spec, tools, ())
+        messages = conversation(spec, equipment.briefing, ())
         prompt = await self._world.models.count_tokens(spec.model, messages)
         if prompt > window:
             raise InvalidArgument(

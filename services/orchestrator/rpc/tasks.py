@@ -11,14 +11,14 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
 from services.chassis import filtering
-from services.chassis.context import IDEMPOTENCY_KEY, current
 from services.chassis.errors import ServiceError
 from services.chassis.paging import Pager
 from services.chassis.status import KINDS
-from services.orchestrator import mapping
 from services.orchestrator.domain.events import Failure
+from services.orchestrator.mapping import tasks as mapping
+from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.settings import TaskSettings
-from services.orchestrator.usecases import Answer, Caller, Tasks
+from services.orchestrator.usecases.tasks import Answer, Tasks
 
 
 class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
@@ -110,24 +110,6 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         if task.failure is not None:
             raise _error(task.failure, task.spec.task_id)
         return mapping.response(task)
-
-
-def caller(context: "grpc.aio.ServicerContext[Any, Any]") -> Caller:
-    """Who asks, and how long they wait."""
-    request = current.get()
-    left = context.time_remaining()
-    return Caller(
-        tenant=request.principal.tenant,
-        subject=request.principal.subject,
-        trace_id=request.trace_id,
-        time_left=None if left is None else timedelta(seconds=left),
-    )
-
-
-def idempotency_key(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
-    """The key that came as metadata."""
-    metadata = context.invocation_metadata() or ()
-    return next((str(value) for key, value in metadata if key == IDEMPOTENCY_KEY), "")
 
 
 def _as_stored(event: bytes) -> pb.TaskEvent:
