@@ -183,6 +183,8 @@ def methods() -> Iterator[Method]:
     for service, files in CONTRACTS.items():
         for each in chain.from_iterable(file.services for file in files):
             for rpc in each.methods:
+                if rpc.method_kind == "bidi_streaming":
+                    continue  # HTTP has no such exchange.
                 if rules := tuple(_rules(rpc)):
                     yield _method(service, rpc, rules)
 

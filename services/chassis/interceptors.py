@@ -42,6 +42,11 @@ def _parsed(raw: bytes, parse: Parse) -> Any:
         ) from None
 
 
+async def _each_parsed(raws: AsyncIterator[bytes], parse: Parse) -> AsyncIterator[Any]:
+    async for raw in raws:
+        yield _parsed(raw, parse)
+
+
 class _Registry:
     """Stands in for a server while generated code registers a servicer."""
 
@@ -81,13 +86,15 @@ class Boundary:
         if handler.unary_unary:
             unary = self._unary(name, handler.unary_unary, parse)
             return handler._replace(unary_unary=unary, request_deserializer=None)
-        if handler.unary_stream:
-            return handler._replace(
-                unary_stream=self._stream(name, handler.unary_stream, parse),
-                request_deserializer=None,
-                response_serializer=_or_bytes(handler.response_serializer),
-            )
-        raise TypeError("this kind of RPC is not wrapped")
+        if not handler.response_streaming:
+            raise TypeError("this kind of RPC is not wrapped")
+        kind = "stream_stream" if handler.request_streaming else "unary_stream"
+        read = _each_parsed if handler.request_streaming else _parsed
+        return handler._replace(
+            **{kind: self._stream(name, getattr(handler, kind), lambda raw: read(raw, parse))},
+            request_deserializer=None,
+            response_serializer=_or_bytes(handler.response_serializer),
+        )
 
     def _unary(self, name: str, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse) -> Any:
         async def unary(raw: bytes, context: Any) -> Any:
@@ -104,12 +111,12 @@ class Boundary:
         return unary
 
     def _stream(
-        self, name: str, inner: Callable[[Any, Any], AsyncIterator[Any]], parse: Parse
+        self, name: str, inner: Callable[[Any, Any], AsyncIterator[Any]], read: Callable[[Any], Any]
     ) -> Any:
-        async def stream(raw: bytes, context: Any) -> AsyncIterator[Any]:
+        async def stream(raw: Any, context: Any) -> AsyncIterator[Any]:
             try:
                 current.set(from_metadata(context.invocation_metadata()))
-                request = _parsed(raw, parse)
+                request = read(raw)
                 left = None if context.time_remaining() is not None else self._timeout
                 async with asyncio.timeout(left), aclosing(inner(request, context)) as messages:  # type: ignore[type-var]
                     async for message in messages:

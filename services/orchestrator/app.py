@@ -22,9 +22,11 @@ from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
 from services.orchestrator.marks import Marks
+from services.orchestrator.post import Post
 from services.orchestrator.rpc.tasks import OrchestratorServicer
 from services.orchestrator.run import World, utc_now
 from services.orchestrator.settings import Settings
+from services.orchestrator.usecases.talks import Talks
 from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.worker import Sizes, on_duty, working
 
@@ -55,12 +57,15 @@ async def running(
             schemas=CompiledSchemas(),
             now=now,
             spawn=worker.spawn,
+            max_wait=tasks.max_wait,
         )
         pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "tasks")
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         await stack.enter_async_context(on_duty(worker, world))
-        servicer = OrchestratorServicer(Tasks(world, worker, desk, marks, bounds), tasks, pager)
+        work = Tasks(world, worker, desk, marks, bounds)
+        talks = Talks(work, Post(world, worker, desk))
+        servicer = OrchestratorServicer(work, talks, tasks, pager)
         register = partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer)
         yield await stack.enter_async_context(
             serving(

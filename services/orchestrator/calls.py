@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from services.chassis.errors import NotFound, ResourceExhausted, ServiceError
-from services.orchestrator.domain.events import ToolCalled
+from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.ports import Returned, Tools
 from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
@@ -21,21 +21,21 @@ class Caller:
         self._given = given
         self._seconds_left = seconds_left
 
-    async def call(self, called: ToolCalled) -> Returned:
+    async def call(self, call: Call) -> Returned:
         """Call a tool, again where that may help and does no harm.
 
         Raises:
             ServiceError: it was refused, or the last attempt failed.
         """
-        tool = self._given.get(called.tool)
+        tool = self._given.get(call.tool)
         if tool is None:
             known = ", ".join(self._given)
-            message = f"there is no tool {called.tool}; use one of {known}"
-            raise NotFound("TOOL_NOT_FOUND", message, tool=called.tool, known=known)
+            message = f"there is no tool {call.tool}; use one of {known}"
+            raise NotFound("TOOL_NOT_FOUND", message, tool=call.tool, known=known)
         attempt = 1
         while True:
             try:
-                return await self._once(called, tool)
+                return await self._once(call, tool)
             except ServiceError as error:
                 # A call that may have been taken is repeated only where that does no harm.
                 harmless = tool.is_idempotent or isinstance(error, ResourceExhausted)
@@ -44,8 +44,6 @@ class Caller:
                 await backoff(attempt, error)
                 attempt += 1
 
-    async def _once(self, called: ToolCalled, tool: Tool) -> Returned:
+    async def _once(self, call: Call, tool: Tool) -> Returned:
         timeout = min(self._seconds_left(), tool.timeout_ms / 1000 + GRACE_SECONDS)
-        return await self._tools.call(
-            called.tool, called.input, call_id=called.call_id, timeout=timeout
-        )
+        return await self._tools.call(call.tool, call.input, call_id=call.call_id, timeout=timeout)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.chassis.errors import NotFound, ServiceError
-from services.orchestrator.domain.events import Message
+from services.chassis.errors import NotFound, ServiceError, Violation, invalid
+from services.orchestrator.domain.events import ClientTool, Message
 from services.orchestrator.domain.prompt import Briefing
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.ports import Model, Models, Tools
@@ -33,27 +33,43 @@ class Catalogues:
     models: Models
     tools: Tools
 
-    async def equip(self, model: str, names: Sequence[str], *, has_tools: bool) -> Equipment:
-        """The model of this name and the tools of these; no names mean all tools.
+    async def equip(
+        self,
+        model: str,
+        names: Sequence[str],
+        *,
+        has_tools: bool,
+        clients: Sequence[ClientTool] = (),
+    ) -> Equipment:
+        """The model of this name and the tools of these, beside those of the client; no names mean
+        all tools.
 
         Raises:
             NotFound: `MODEL_NOT_FOUND` or `TOOL_NOT_FOUND`.
         """
         found = await self.models.resolve(model)
-        return Equipment(found, await self._chosen(names) if has_tools else {})
+        if not has_tools:
+            return Equipment(found, {})
+        own = {each.name: _of_client(each) for each in clients}
+        return Equipment(found, {**await self._chosen(names), **own})
 
     async def equip_patiently(
-        self, model: str, names: Sequence[str], *, has_tools: bool
+        self,
+        model: str,
+        names: Sequence[str],
+        *,
+        has_tools: bool,
+        clients: Sequence[ClientTool] = (),
     ) -> Equipment:
         """As `equip`, again while a service is away."""
         for attempt in range(1, ATTEMPTS):
             try:
-                return await self.equip(model, names, has_tools=has_tools)
+                return await self.equip(model, names, has_tools=has_tools, clients=clients)
             except ServiceError as error:
                 if not is_passing(error):
                     raise
                 await backoff(attempt, error)
-        return await self.equip(model, names, has_tools=has_tools)
+        return await self.equip(model, names, has_tools=has_tools, clients=clients)
 
     async def _chosen(self, names: Sequence[str]) -> Mapping[str, Tool]:
         known = await self.tools.catalogue()
@@ -69,3 +85,24 @@ class Catalogues:
                     suggested_fix=f"use some of {listed}, or leave tools out for all",
                 )
         return {name: known[name] for name in names} if names else known
+
+    async def check_free(self, names: Sequence[str], *, field: str) -> None:
+        """Refuse names that tools of the registry have."""
+        known = await self.tools.catalogue()
+        for index, name in enumerate(names):
+            if name in known:
+                fix = "rename it: the tool registry has a tool of this name"
+                raise invalid(Violation(f"{field}[{index}].name", f"{name} is taken", fix))
+
+
+def _of_client(each: ClientTool) -> Tool:
+    return Tool(
+        name=each.name,
+        version="",
+        description=each.description,
+        input_schema=each.input_schema,
+        examples=(),
+        timeout_ms=0.0,
+        is_idempotent=False,
+        is_client=True,
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from services.chassis.errors import Violation
@@ -127,12 +128,21 @@ class TaskLog(Protocol):
     ) -> Sequence[tuple[str, bytes]]:
         """Tasks, the newest first: the id of each, and the resource as it goes over the wire."""
 
-    async def append(self, task: Task, events: Sequence[Event], claim: Claim) -> Task:
-        """Add events to a task's log; the task as it stands then.
+    async def append(
+        self, task: Task, events: Sequence[Event], claim: Claim, *, answered: Sequence[int] = ()
+    ) -> Task:
+        """Add events to a task's log, dealing with these letters; the task as it stands then.
 
         Raises:
             Aborted: `CLAIM_LOST`; somebody else has it now.
             Unavailable: `EVENT_STORE_UNAVAILABLE`.
+        """
+
+    async def park(self, task: Task, claim: Claim, *, delay: timedelta) -> None:
+        """Give a task back, for anybody to take up after a while, or when there is a letter.
+
+        Raises:
+            Aborted, Unavailable: as `append`.
         """
 
     async def load(self, tenant: str, task_id: str) -> Task:

@@ -5,39 +5,44 @@ import itertools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import Final
 
-from services.chassis import ids
-from services.chassis.errors import FailedPrecondition, ServiceError, Unavailable
-from services.chassis.eventlog.port import Claim
+from services.chassis.errors import ServiceError, Unavailable
+from services.chassis.eventlog.port import Claim, Letter
 from services.orchestrator.calls import Caller
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.prompt import conversation
-from services.orchestrator.domain.step import Malformed, Outcome, Plan, ToolRequest
+from services.orchestrator.domain.letters import Cancel, Pause, Say, Word, heard
+from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.equipment import Catalogues, Equipment
-from services.orchestrator.ports import (
-    Generation,
-    LogLost,
-    Models,
-    Returned,
-    Schemas,
-    TaskLog,
-    Tools,
-)
+from services.orchestrator.inbox import Inbox
+from services.orchestrator.journal import Journal
+from services.orchestrator.planning import Planner, refused
+from services.orchestrator.ports import LogLost, Models, Schemas, TaskLog, Tools
 from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
-from services.orchestrator.turn import MAX_OUTPUT_CHARACTERS, Conversing, Cut
+from services.orchestrator.settling import Settling
+from services.orchestrator.turn import Conversing, Cut
 
 log = logging.getLogger(__name__)
 
 MALFORMED_ATTEMPTS: Final = 2  # At a step whose output is cut or not what was asked for.
 MOST_ATTEMPTS: Final = 8  # At a step, lost workers included: a task may be what ends them.
+LINGER: Final = timedelta(seconds=2)  # How long a task that waits is kept at hand.
 INTERNAL: Final = ev.Failure("INTERNAL", "INTERNAL", "internal error")
 WORKER_LOST: Final = ev.Failure(
     "UNAVAILABLE", "WORKER_LOST", "the worker was lost in the middle of this step"
 )
+STEERED: Final = ev.Failure("ABORTED", "STEERED", "the user said something more meanwhile")
+
+
+class Interrupted(Exception):
+    """The model's turn was ended because somebody has something to say."""
+
+
+class Parked(Exception):
+    """The task waits, and is nobody's until there is something for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class World:
     schemas: Schemas
     now: Callable[[], datetime]
     spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+    max_wait: timedelta = timedelta(hours=24)
+    """How long a task may wait for a person or a client, each time."""
 
     @property
     def catalogues(self) -> Catalogues:
@@ -59,7 +66,7 @@ class World:
 
 class Run:
     """Runs one task to its end, from wherever its log stands. Its owner calls `execute`; anyone
-    may `cancel`."""
+    may `cancel` or `tell`."""
 
     def __init__(
         self,
@@ -70,52 +77,58 @@ class Run:
     ) -> None:
         """Without a claim it may think already, and writes nothing until `begin`."""
         self.spec = task.spec
-        self.task = task
-        self.claim = claim
-        self._has_begun = asyncio.Event()
-        if claim is not None:
-            self._has_begun.set()
         self.done = asyncio.Event()
         self.is_lost = False
         """Whether it is done here though the task is not: another worker goes on with it."""
         self._world = world
+        self._journal = Journal(world.log, world.spawn, task, claim)
+        self._inbox = Inbox(self._interrupt)
         self._equipment = equipment
-        self._writing = asyncio.Lock()
         self._scope: asyncio.Timeout | None = None
+        self._turn: asyncio.Timeout | None = None
         self._canceled: str | None = None
         self._is_given_up = False
-        self._log_fault: str | None = None
         self._speaker: Conversing | None = None
-        now = world.now()
-        self._accepted_at = perf_counter() - (now - task.create_time).total_seconds()
-        left = (self.spec.deadline - now).total_seconds()
-        self.deadline = asyncio.get_running_loop().time() + left
-        """When it ends at the latest, in the loop's time."""
+        since = (world.now() - task.create_time).total_seconds()
+        self._accepted_at = perf_counter() - since
+        self.deadline = self._reckoned()
+        """When it ends at the latest, in the loop's time, unless it waits for something first."""
 
     @property
-    def equipment(self) -> Equipment:
-        """What it runs with. Raises `LookupError` before it is known."""
-        if self._equipment is None:
-            raise LookupError(self.spec.task_id)
-        return self._equipment
+    def task(self) -> Task:
+        """The task as it stands."""
+        return self._journal.task
+
+    @property
+    def claim(self) -> Claim | None:
+        """Under which it writes; None before its log has begun, and once it is given back."""
+        return self._journal.claim
 
     def begin(self, claim: Claim) -> None:
         """Its log has begun, and is this run's to go on with."""
-        self.claim = claim
-        self._has_begun.set()
+        self._journal.begin(claim)
 
     def cancel(self, reason: str) -> None:
         """Stop what it does and end the task; `done` is set when that has happened."""
         if self._canceled is None:
             self._canceled = reason
-            if self._scope is not None and not self._scope.expired():
-                self._scope.reschedule(asyncio.get_running_loop().time())
+            _expire(self._scope)
+
+    @property
+    def is_canceled(self) -> bool:
+        """Whether somebody wants its end."""
+        return self._canceled is not None
 
     def give_up(self) -> None:
         """Stop without an end: the claim is lost, and another worker goes on."""
         self._is_given_up = True
-        if self._scope is not None and not self._scope.expired():
-            self._scope.reschedule(asyncio.get_running_loop().time())
+        _expire(self._scope)
+
+    def tell(self, letter: Letter) -> None:
+        """Something for the task. It is dealt with once, however often it is told."""
+        word = self._inbox.put(letter)
+        if isinstance(word, Cancel):
+            self.cancel(word.reason)
 
     async def execute(self) -> None:
         """Run to the end. Whatever goes wrong becomes the task's end, not an exception."""
@@ -123,6 +136,8 @@ class Run:
         try:
             await self._end(await self._outcome())
             self.is_lost = False
+        except Parked:
+            log.info("task waits", extra=self._named())
         except LogLost as lost:
             log.warning("task given up", extra=self._named() | {"cause": str(lost)})
         except Exception:
@@ -137,29 +152,53 @@ class Run:
         try:
             if self._canceled is not None or self._is_given_up:
                 return self._stopped()
-            await self._within_deadline()
+            await self._live()
             return None if self.task.is_closed else ev.Completed(self._world.now())
         except TimeoutError:
             return None if self.task.is_closed else self._stopped()
         except ServiceError as error:
             return ev.Failed(self._world.now(), failure(error))
-        except LogLost:
+        except (LogLost, Parked):
             raise
         except Exception:
             log.exception("task failed", extra=self._named())
             return ev.Failed(self._world.now(), INTERNAL)
 
-    async def _within_deadline(self) -> None:
-        """All steps. A cancel ends the scope, too."""
+    async def _live(self) -> None:
+        """Work and wait in turn, each within its deadline. A cancel ends the scope, too."""
+        is_over = False
         try:
-            async with asyncio.timeout_at(self.deadline) as self._scope:
-                if self.task.state is State.PENDING:
-                    await self._append(ev.Claimed(self._world.now()))
-                if not self.task.is_answered:
-                    await self._get_ready()
-                    await self._steps()
+            while not is_over:
+                self.deadline = self._reckoned()
+                async with asyncio.timeout_at(self.deadline) as self._scope:
+                    if self.task.state is State.WAITING:
+                        await self._wait()
+                    else:
+                        is_over = await self._work()
         finally:
             self._scope = None
+
+    async def _wait(self) -> None:
+        """Until there is something for the task; not for long in this process."""
+        try:
+            async with asyncio.timeout(LINGER.total_seconds()):
+                while self.task.state is State.WAITING:
+                    await self._inbox.wait()
+                    await self._hear()
+        except TimeoutError:
+            if self.task.state is not State.WAITING:
+                return
+            await self._journal.park(timedelta(seconds=self._left()))
+            raise Parked from None
+
+    async def _work(self) -> bool:
+        """All steps; whether the task is over, and not waiting."""
+        if self.task.state is State.PENDING:
+            await self._journal.append(ev.Claimed(self._world.now()))
+        if self.task.is_answered:
+            return True
+        await self._get_ready()
+        return await self._steps()
 
     async def _end(self, outcome: ev.Event | None) -> None:
         """What was said and not passed on is kept: the log has all that was produced."""
@@ -167,7 +206,7 @@ class Run:
             return
         if isinstance(outcome, ev.Failed):
             log.info("task failed", extra=self._named() | {"error_code": outcome.failure.reason})
-        await self._append(*await self._rest(), outcome)
+        await self._journal.append(*await self._rest(), outcome)
 
     async def _rest(self) -> Sequence[ev.Event]:
         """What the model said and nobody was told yet."""
@@ -186,18 +225,15 @@ class Run:
             raise LogLost("CLAIM_LOST")
         if self._canceled is not None:
             return ev.Canceled(self._world.now(), self._canceled)
-        message = "the task's deadline passed before it had an answer"
-        fix = "raise timeout_ms, or ask for less"
-        timed_out = ev.Failure("DEADLINE_EXCEEDED", "TASK_TIMEOUT", message, fix)
-        return ev.Failed(self._world.now(), timed_out)
-
-    async def _steps(self) -> None:
-        limit = self.spec.limits.steps
-        for number in range(len(self.task.steps) + 1, limit + 1):
-            calls = await self._step(number, is_last=await self._has_to_answer(number, limit))
-            if not calls:
-                return
-            await self._call_all(calls)
+        if self.task.state is State.WAITING:
+            message = f"nobody gave the task what it waited for: {self.task.wants}"
+            fix = "start it again, and answer it in time"
+            failed = ev.Failure("DEADLINE_EXCEEDED", "TASK_WAIT_EXPIRED", message, fix)
+        else:
+            message = "the task's deadline passed before it had an answer"
+            fix = "raise timeout_ms, or ask for less"
+            failed = ev.Failure("DEADLINE_EXCEEDED", "TASK_TIMEOUT", message, fix)
+        return ev.Failed(self._world.now(), failed)
 
     async def _get_ready(self) -> None:
         """Equip it, and go back to where the last worker had durably come, if there was one.
@@ -207,175 +243,145 @@ class Run:
         if self._equipment is None:
             spec = self.spec
             self._equipment = await self._world.catalogues.equip_patiently(
-                spec.model, spec.tools, has_tools=spec.has_tools
+                spec.model, spec.tools, has_tools=spec.has_tools, clients=spec.client_tools
             )
         if self.task.is_speaking:
             number, attempt = self.task.at
             lost = ev.StepAbandoned(self._world.now(), number, attempt, WORKER_LOST, ev.Turn())
-            await self._append(lost)
+            await self._journal.append(lost)
             if attempt >= MOST_ATTEMPTS:
                 raise Unavailable(WORKER_LOST.reason, WORKER_LOST.message)
-        at, now = self.task.at, self._world.now()
-        await self._call_all(
-            [
-                ev.ToolCalled(now, *at, call.call_id, call.tool, call.tool_version, call.input)
-                for call in self.task.unreturned
-            ]
-        )
+
+    async def _steps(self) -> bool:
+        """Step by step to the answer; False when the task has to wait first."""
+        limit = self.spec.limits.steps
+        while not self.task.is_closed:
+            if not await self._settle() or await self._hear():
+                return False
+            number = len(self.task.steps) + 1
+            await self._step(number, is_last=await self._has_to_answer(number, limit))
+        return True
+
+    async def _settle(self) -> bool:
+        """Have all calls made; False when the task waits for somebody."""
+        while not await self._hear():
+            if await self._settling.settle():
+                return True
+            if self._inbox.is_empty:
+                wants = min(call.wants for call in self.task.unreturned)
+                await self._journal.append(ev.Waited(self._world.now(), wants))
+                return False
+        return False
+
+    async def _hear(self) -> bool:
+        """Deal with what the task was told; whether it is to pause."""
+        if not (taken := self._inbox.take()):
+            return False
+        now, words = self._world.now(), [word for _, word in taken]
+        is_paused = self.task.state is State.RUNNING and words[-1] == Pause()
+        events = [
+            *self._broken_off(words, now),
+            *heard(self.task, words, now),
+            *([ev.Waited(now, "continue")] if is_paused else []),
+        ]
+        await self._journal.append(*events, answered=[number for number, _ in taken])
+        return is_paused
+
+    def _broken_off(self, words: Sequence[Word], now: datetime) -> Sequence[ev.Event]:
+        """A turn that was interrupted counts no more if there is something new to consider."""
+        if not self.task.is_speaking or not any(isinstance(word, Say) for word in words):
+            return ()
+        turn = self._took(self._speaker) if self._speaker is not None else ev.Turn()
+        return [ev.StepAbandoned(now, *self.task.at, STEERED, turn)]
 
     async def _has_to_answer(self, number: int, limit: int) -> bool:
         """Whether the agent gets no tools any more; the log says why."""
         if not self.equipment.tools:
-            return number == limit
-        if number == limit > 1:
+            return number >= limit
+        if number >= limit > 1:
             why = f"limits.steps of {limit} is reached: the agent has to answer"
-            await self._append(ev.Warned(self._world.now(), "STEP_LIMIT_REACHED", why))
+            await self._warn("STEP_LIMIT_REACHED", why)
         elif repeats_a_failure(self.task.steps):
             why = "the agent made a call again that had failed: it has to answer"
-            await self._append(ev.Warned(self._world.now(), "FAILED_CALL_REPEATED", why))
+            await self._warn("FAILED_CALL_REPEATED", why)
             return True
-        return number == limit
+        return number >= limit
 
-    async def _step(self, number: int, *, is_last: bool) -> Sequence[ev.ToolCalled]:
-        """One step, in as many attempts as it may have: the calls it asks for, or none."""
-        malformed = 0
+    async def _warn(self, code: str, why: str) -> None:
+        if all(warning.code != code for warning in self.task.warnings):
+            await self._journal.append(ev.Warned(self._world.now(), code, why))
+
+    async def _step(self, number: int, *, is_last: bool) -> None:
+        """One step, in as many attempts as it may have. Returns early when it is interrupted."""
+        malformed = failed = 0
         first = self.task.at[1] + 1 if self.task.at[0] == number else 1
         for attempt in itertools.count(first):
-            plan = await self._plan(is_last=is_last)
+            plan = await self._planner.plan(self.task, is_last=is_last)
             speaker = self._speaker = self._conversing(plan, number, attempt)
             try:
-                outcome = await speaker.listen(
-                    self._world.models, self._generation(plan), timeout=self._left()
-                )
-                self._check(outcome, plan)
-                return await self._said(outcome, speaker, (number, attempt))
+                outcome = await self._listened(speaker, plan)
+                self._planner.check(outcome, plan)
+                await self._said(outcome, speaker)
+            except Interrupted:
+                if rest := await self._rest():
+                    await self._journal.append(*rest)
+                return
             except (Cut, Malformed) as fault:
                 malformed += 1
-                error: ServiceError = _refused(fault, plan)
+                error: ServiceError = refused(fault, plan)
                 may_retry = malformed < MALFORMED_ATTEMPTS
             except ServiceError as fault:
+                failed += 1
                 error = fault
-                may_retry = attempt - first + 1 < ATTEMPTS and is_passing(fault)
+                may_retry = malformed + failed < ATTEMPTS and is_passing(fault)
+            else:
+                return
             await self._rest()  # It does not count.
-            turn = self._took(speaker)
-            abandoned = ev.StepAbandoned(self._world.now(), number, attempt, failure(error), turn)
-            await self._append(abandoned)
+            await self._abandon(speaker, failure(error))
             if not may_retry:
                 raise error
             await backoff(attempt - first + 1, error)
-        raise AssertionError("count never ends")
 
-    async def _said(
-        self, outcome: Outcome, speaker: Conversing, at: tuple[int, int]
-    ) -> Sequence[ev.ToolCalled]:
+    async def _listened(self, speaker: Conversing, plan: Plan) -> Outcome:
+        """What the model says. Raises `Interrupted` when the task is told something."""
+        generation = self._planner.generation(self.task, plan)
+        try:
+            async with asyncio.timeout(None) as self._turn:
+                if not self._inbox.is_empty:
+                    raise Interrupted
+                return await speaker.listen(self._world.models, generation, timeout=self._left())
+        except TimeoutError:
+            if self._turn is not None and self._turn.expired():
+                raise Interrupted from None
+            raise
+        finally:
+            self._turn = None
+
+    def _interrupt(self) -> None:
+        _expire(self._turn)
+
+    async def _abandon(self, speaker: Conversing, why: ev.Failure) -> None:
+        turn = self._took(speaker)
+        await self._journal.append(ev.StepAbandoned(self._world.now(), *speaker.at, why, turn))
+
+    async def _said(self, outcome: Outcome, speaker: Conversing) -> None:
         rest = await self._rest()
         now, turn = self._world.now(), self._took(speaker)
-        if not outcome.calls:
-            answered = ev.Answered(now, *at, outcome.answer, outcome.output, turn)
-            await self._append(*rest, answered, ev.Completed(now))  # One commit for all of it.
-            return ()
-        last = len(outcome.calls) - 1
-        calls = [
-            self._called(request, at, turn if index == last else None)
-            for index, request in enumerate(outcome.calls)
-        ]
-        await self._append(*rest, *calls)
-        return calls
-
-    def _called(
-        self, request: ToolRequest, at: tuple[int, int], turn: ev.Turn | None
-    ) -> ev.ToolCalled:
-        tool = self.equipment.tools.get(request.tool)
-        version = tool.version if tool else ""
-        name, call_id = request.tool[:64], ids.new("call")
-        return ev.ToolCalled(self._world.now(), *at, call_id, name, version, request.input, turn)
-
-    async def _call_all(self, calls: Sequence[ev.ToolCalled]) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for called in calls:
-                    group.create_task(self._call(called))
-        except ExceptionGroup as failed:  # Results that could not be written: one says it all.
-            raise failed.exceptions[0] from None
-
-    async def _call(self, called: ev.ToolCalled) -> None:
-        """Call a tool; whatever comes of it is told to the model."""
-        began = perf_counter()
-        try:
-            caller = Caller(self._world.tools, self.equipment.tools, self._left)
-            returned = await caller.call(called)
-        except ServiceError as error:
-            took = (perf_counter() - began) * 1000
-            returned = Returned(None, failure(error), took)
-        await self._append(
-            ev.ToolReturned(
-                self._world.now(),
-                called.step,
-                called.attempt,
-                called.call_id,
-                called.tool,
-                called.tool_version,
-                returned.output,
-                returned.failure,
-                round(returned.latency_ms, 3),
-            )
-        )
-
-    async def _plan(self, *, is_last: bool) -> Plan:
-        """How the next turn is to answer."""
-        wanted = self.spec.sampling.max_tokens or self.equipment.model.default_max_tokens
-        if self.spec.limits.tokens is not None:
-            wanted = min(wanted, await self._affordable(self.spec.limits.tokens))
-        tools = () if is_last else tuple(self.equipment.tools.values())
-        schema = self.spec.response_schema
-        return Plan(tools, bool(self.equipment.tools), schema, wanted)
-
-    async def _affordable(self, allowed: int) -> int:
-        """How many tokens the next turn may produce.
-
-        Raises:
-            FailedPrecondition: `TOKEN_LIMIT_REACHED`; its prompt takes what is left, or more.
-        """
-        prompt = await self._world.models.count_tokens(self.spec.model, self._messages())
-        used = self.task.tokens
-        if used + prompt < allowed:
-            return allowed - used - prompt
-        raise FailedPrecondition(
-            "TOKEN_LIMIT_REACHED",
-            f"limits.tokens of {allowed} do not suffice: {used} are used, and the next prompt "
-            f"has {prompt}",
-            limit=str(allowed),
-            used=str(used),
-            prompt_tokens=str(prompt),
-            field="limits.tokens",
-            suggested_fix="raise limits.tokens, or ask for less",
-        )
-
-    def _messages(self) -> Sequence[ev.Message]:
-        return conversation(self.spec, self.equipment.briefing, self.task.steps)
-
-    def _generation(self, plan: Plan) -> Generation:
-        sampling, messages = self.spec.sampling, self._messages()
-        # Which tool to take is no matter of chance.
-        if self.equipment.tools and sampling.temperature is None:
-            sampling = replace(sampling, temperature=0.0)
-        return Generation(self.spec.model, messages, sampling, plan.max_tokens, plan.schema())
+        if outcome.calls:
+            calls = self._settling.asked(outcome.calls, speaker.at, turn)
+            await self._journal.append(*rest, *calls)
+            return
+        answered = ev.Answered(now, *speaker.at, outcome.answer, outcome.output, turn)
+        await self._journal.append(*rest, answered, ev.Completed(now))  # One commit for all of it.
 
     def _conversing(self, plan: Plan, number: int, attempt: int) -> Conversing:
         async def deliver(text: str) -> None:
-            await self._append(ev.TextAdded(self._world.now(), number, attempt, text))
+            await self._journal.append(ev.TextAdded(self._world.now(), number, attempt, text))
 
         async def think(thought: str) -> None:
-            await self._append(ev.ThoughtAdded(self._world.now(), number, attempt, thought))
+            await self._journal.append(ev.ThoughtAdded(self._world.now(), number, attempt, thought))
 
         return Conversing((number, attempt), plan, self._world.spawn, deliver, think)
-
-    def _check(self, outcome: Outcome, plan: Plan) -> None:
-        schema = plan.answer_schema
-        if schema is None or outcome.calls:
-            return
-        if violations := self._world.schemas.violations(schema, outcome.output):
-            raise Malformed(f"the answer does not match: {violations[0].message}")
 
     def _took(self, speaker: Conversing) -> ev.Turn:
         duration = round((perf_counter() - speaker.began_at) * 1000, 3)
@@ -388,47 +394,38 @@ class Run:
         """Seconds until the task's deadline."""
         return max(0.001, self.deadline - asyncio.get_running_loop().time())
 
-    async def _append(self, *events: ev.Event) -> None:
-        """Write. A cancel waits until that is done: what is on its way to the disk gets there."""
-        await self._has_begun.wait()
-        async with self._writing:
-            writing = self._world.spawn(self._write(events))
-            try:
-                await asyncio.shield(writing)
-            except asyncio.CancelledError:
-                await asyncio.wait((writing,))
-                raise
-            if self._log_fault is not None:
-                raise LogLost(self._log_fault)
-
-    async def _write(self, events: Sequence[ev.Event]) -> None:
-        if self.claim is None:
+    @property
+    def equipment(self) -> Equipment:
+        """What it runs with. Raises `LookupError` before it is known."""
+        if self._equipment is None:
             raise LookupError(self.spec.task_id)
-        if self._log_fault is not None:
-            return  # What came before may be missing: nothing may come after it.
-        try:
-            self.task = await self._world.log.append(self.task, events, self.claim)
-        except ServiceError as error:
-            self._log_fault = error.reason
-        except Exception:
-            log.exception("task cannot be written", extra=self._named())
-            self._log_fault = INTERNAL.reason
+        return self._equipment
+
+    @property
+    def _planner(self) -> Planner:
+        return Planner(self._world.models, self._world.schemas, self.equipment)
+
+    @property
+    def _settling(self) -> Settling:
+        tools = self.equipment.tools
+        caller = Caller(self._world.tools, tools, self._left)
+        return Settling(self._journal, caller, self._world.schemas, tools, self._world.now)
+
+    def _reckoned(self) -> float:
+        task = self.task
+        since = task.waits_since
+        until = task.deadline if since is None else since + self._world.max_wait
+        left = (until - self._world.now()).total_seconds()
+        return asyncio.get_running_loop().time() + left
 
     def _named(self) -> dict[str, str]:
         return {"task_id": self.spec.task_id}
 
 
-def _refused(fault: Cut | Malformed, plan: Plan) -> FailedPrecondition:
-    if isinstance(fault, Cut):
-        return FailedPrecondition(
-            "MODEL_OUTPUT_INVALID",
-            f"the model's output did not fit in {plan.max_tokens} tokens, or in "
-            f"{MAX_OUTPUT_CHARACTERS} characters",
-            max_tokens=str(plan.max_tokens),
-            field="sampling.max_tokens",
-            suggested_fix="raise sampling.max_tokens or limits.tokens, or ask for less",
-        )
-    return FailedPrecondition("MODEL_OUTPUT_INVALID", f"the model failed: {fault}")
+def _expire(scope: asyncio.Timeout | None) -> None:
+    """End a scope now, if it is open."""
+    if scope is not None and not scope.expired():
+        scope.reschedule(asyncio.get_running_loop().time())
 
 
 def utc_now() -> datetime:

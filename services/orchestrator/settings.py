@@ -17,6 +17,7 @@ class TaskSettings(BaseModel, frozen=True):
     default_steps: int = Field(8, ge=1, le=32)
     invoke_timeout: Duration = timedelta(seconds=30)  # How long callers of Invoke wait.
     duration: Duration = timedelta(seconds=300)  # How long a task may take.
+    max_wait: Duration = timedelta(hours=24)  # How long a task waits for a person or a client.
     retry_after: Duration = timedelta(seconds=3)  # When to ask again for one that goes on.
     lease: Duration = Field(timedelta(seconds=8), gt=timedelta(0))  # Then another takes a task up.
     look: Duration = Field(timedelta(seconds=1), gt=timedelta(0))  # For work and letters.

@@ -24,8 +24,6 @@ from services.orchestrator.run import Run, World
 
 log = logging.getLogger(__name__)
 
-CANCEL = "cancel"
-"""The kind of letter that asks for a task's end; its body is the reason."""
 PASSES_TO_ASK: Final = 2
 """Turns of the loop until a run that was started has sent its question to the model."""
 
@@ -146,6 +144,16 @@ class Worker:
         """The run of a task that is not ended, if it is here."""
         return self._runs.get((tenant, task_id))
 
+    async def read_letters(self) -> None:
+        """Tell the runs of this process what others told them."""
+        if not self._runs:
+            return
+        for letter in await self._desk.letters():
+            if (run := self.find(letter.tenant, letter.stream_id)) is not None:
+                run.tell(letter)
+                if run.is_canceled:
+                    self._hurry(run)
+
     async def keep_claims(self) -> None:
         """Renew what is held, and give back what was given up, until cancelled."""
         while True:
@@ -196,7 +204,7 @@ class Worker:
         held = frozenset(await self._desk.renew())
         await self._part_with(held - {run.claim for run in self._runs.values() if run.claim})
         for run in runs:
-            if run.claim not in held and not run.done.is_set():
+            if run.claim is not None and run.claim not in held and not run.done.is_set():
                 run.give_up()
                 self._hurry(run)
 
@@ -209,15 +217,11 @@ class Worker:
             await self._desk.release(list(forgotten))
 
     async def _look_around(self, world: World) -> None:
-        if self._runs:
-            for letter in await self._desk.letters():
-                run = self.find(letter.tenant, letter.stream_id)
-                if run is not None and letter.kind == CANCEL:
-                    self.cancel(run, letter.body.decode())
         if self._free and not self._is_stopping:
             for claim in await self._desk.find(self._free):
                 log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
                 await self.take_up(world, claim)
+        await self.read_letters()
 
     def _admit(self, run: Run, context: contextvars.Context) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run

@@ -43,13 +43,16 @@ async def running(
 
     Raises:
         OSError: an address cannot be listened on.
+        NotFound: `TOOL_NOT_FOUND`; an approval is asked for a tool that there is not.
     """
     clock, units = CurrentTime(now), UnitConvert()
     builtin: list[Tool] = [Calculator(), clock, units]
     limits = Limits(**settings.limits.model_dump())
     tools = Tools([*builtin, *more], limits, partial(ids.new, "call"))
+    for name in settings.approval:
+        tools.get(name)
     pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "tools")
-    servicer = ToolRegistryServicer(tools, pager)
+    servicer = ToolRegistryServicer(tools, pager, settings.approval)
     async with (
         serving(
             settings.server,

@@ -14,7 +14,7 @@ PROTOCOL_VERSION: Final = "1.0"
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-def tool(definition: Definition) -> pb.Tool:
+def tool(definition: Definition, *, requires_approval: bool = False) -> pb.Tool:
     """A tool as callers see it."""
     packed = pb.Tool(
         name=definition.name,
@@ -23,6 +23,7 @@ def tool(definition: Definition) -> pb.Tool:
         examples=map(_example, definition.examples),
         timeout_ms=definition.timeout / _MILLISECOND,
         is_idempotent=definition.is_idempotent,
+        requires_approval=requires_approval,
     )
     structs.from_dict(definition.input_schema.document, packed.input_schema)
     structs.from_dict(definition.output_schema.document, packed.output_schema)

@@ -1,5 +1,6 @@
 """The gRPC surface: unpack, call, pack."""
 
+from collections.abc import Collection
 from typing import TypeAlias
 
 import grpc
@@ -9,6 +10,7 @@ from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 from services.chassis.context import current
 from services.chassis.paging import Pager
 from services.tool_registry import mapping
+from services.tool_registry.domain.tool import Definition
 from services.tool_registry.usecases import Tools
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -17,8 +19,9 @@ Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     """`runplane.tool_registry.v1.ToolRegistryService`."""
 
-    def __init__(self, tools: Tools, pager: Pager) -> None:
+    def __init__(self, tools: Tools, pager: Pager, approval: Collection[str]) -> None:
         self._tools = tools
+        self._approval = approval
         self._pager = pager
 
     async def ListTools(
@@ -29,13 +32,16 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         after = self._pager.after(request.page_token)
         page, has_more = self._tools.list(after=after, size=size)
         token = self._pager.token(page[-1].name) if has_more else ""
-        return pb.ListToolsResponse(tools=map(mapping.tool, page), next_page_token=token)
+        return pb.ListToolsResponse(tools=map(self._tool, page), next_page_token=token)
 
     async def GetTool(self, request: pb.GetToolRequest, context: Context) -> pb.Tool:
         """See the contract."""
-        return mapping.tool(self._tools.get(request.name))
+        return self._tool(self._tools.get(request.name))
 
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
         call = mapping.call(request, time_left=context.time_remaining())
         return mapping.response(await self._tools.call(call), current.get())
+
+    def _tool(self, definition: Definition) -> pb.Tool:
+        return mapping.tool(definition, requires_approval=definition.name in self._approval)

@@ -29,3 +29,4 @@ class Settings(BaseSettings):
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8083")
     limits: LimitSettings = LimitSettings()
+    approval: frozenset[str] = frozenset()  # Tools whose calls by agents need an approval, as JSON.

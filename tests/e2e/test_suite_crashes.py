@@ -73,3 +73,28 @@ def test_a_stream_without_its_orchestrator_ends_with_an_error(
 
     assert (said[-1]["status"], said[-1]["code"]) == ("error", 503)
     assert said[-1]["error_code"] == "SERVICE_UNAVAILABLE"
+
+
+def test_a_task_that_waits_for_approval_outlives_the_orchestrator(
+    fragile: Suite, edge: httpx.Client
+) -> None:
+    asked = {"query": CALLS.removeprefix("sleep:1500\n"), "approval_tools": ["calculator"]}
+    task_id = edge.post("/v1/tasks", json=asked).json()["task_id"]
+    until(lambda: edge.get(f"/v1/tasks/{task_id}").json()["status"] == "waiting")
+    with edge.stream("GET", f"/v1/tasks/{task_id}:watch") as reply:
+        events = (each.said for each in read(reply.iter_lines()))
+        call_id = next(
+            each["tool_call_id"] for each in events if each["type"] == "approval_required"
+        )
+    os.kill(fragile.run["pids"]["orchestrator"], signal.SIGKILL)
+    until(lambda: edge.get("/readyz").status_code == 200)
+
+    kept = edge.get(f"/v1/tasks/{task_id}").json()["status"]
+    reply = edge.post(f"/v1/tasks/{task_id}:approve", json={"tool_call_id": call_id})
+
+    assert (kept, reply.status_code) == ("waiting", 200)
+    until(lambda: edge.get(f"/v1/tasks/{task_id}").json()["status"] == "completed")
+    with edge.stream("GET", f"/v1/tasks/{task_id}:watch") as reply_again:
+        said = [each.said for each in read(reply_again.iter_lines())]
+    assert is_contiguous(said)
+    assert [each["type"] for each in said].count("tool_result") == 1

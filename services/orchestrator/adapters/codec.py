@@ -24,6 +24,12 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.TextAdded: ("task.text_added.v1", "message_delta"),
     ev.ToolCalled: ("task.tool_called.v1", "tool_call"),
     ev.ToolReturned: ("task.tool_returned.v1", "tool_result"),
+    ev.ApprovalAsked: ("task.approval_asked.v1", "approval_required"),
+    ev.ApprovalDecided: ("task.approval_decided.v1", "approval_decided"),
+    ev.InputAsked: ("task.input_asked.v1", "input_required"),
+    ev.Steered: ("task.steered.v1", "user_message"),
+    ev.Waited: ("task.waited.v1", "status_changed"),
+    ev.Resumed: ("task.resumed.v1", "status_changed"),
     ev.Answered: ("task.answered.v1", "final_answer"),
     ev.StepAbandoned: ("task.step_abandoned.v1", "step_abandoned"),
     ev.Warned: ("task.warned.v1", "warning"),
@@ -122,6 +128,30 @@ def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None
         message.error.CopyFrom(mapping.error(event.failure))
 
 
+def _asked(message: pb.TaskEvent, event: ev.ApprovalAsked | ev.InputAsked, task: Task) -> None:
+    message.tool_call_id = event.call_id
+    message.tool_name = event.tool
+
+
+def _decided(message: pb.TaskEvent, event: ev.ApprovalDecided, task: Task) -> None:
+    message.tool_call_id = event.call_id
+    message.tool_name = event.tool
+    message.approved = event.is_approved
+    message.author = event.author
+    if event.comment:
+        message.reasoning = event.comment
+
+
+def _steered(message: pb.TaskEvent, event: ev.Steered, task: Task) -> None:
+    message.text = event.text
+    message.author = event.author
+
+
+def _waited(message: pb.TaskEvent, event: ev.Waited, task: Task) -> None:
+    message.status = task.state.value
+    message.reasoning = event.wants
+
+
 def _answered(message: pb.TaskEvent, event: ev.Answered, task: Task) -> None:
     message.answer = event.answer
     structs.from_value(event.output, message.output)
@@ -169,6 +199,12 @@ _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] =
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
     ev.ToolReturned: _returned,
+    ev.ApprovalAsked: _asked,
+    ev.ApprovalDecided: _decided,
+    ev.InputAsked: _asked,
+    ev.Steered: _steered,
+    ev.Waited: _waited,
+    ev.Resumed: _status,
     ev.Answered: _answered,
     ev.StepAbandoned: _abandoned,
     ev.Warned: _warned,
@@ -248,6 +284,18 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, StoredEvent], ev.Event]]] = {
     "task.text_added.v1": lambda m, s: ev.TextAdded(s.time, *_step(m), m.text),
     "task.tool_called.v1": _read_called,
     "task.tool_returned.v1": _read_returned,
+    "task.approval_asked.v1": lambda m, s: ev.ApprovalAsked(
+        s.time, *_step(m), m.tool_call_id, m.tool_name
+    ),
+    "task.approval_decided.v1": lambda m, s: ev.ApprovalDecided(
+        s.time, *_step(m), m.tool_call_id, m.tool_name, m.approved, m.reasoning, m.author
+    ),
+    "task.input_asked.v1": lambda m, s: ev.InputAsked(
+        s.time, *_step(m), m.tool_call_id, m.tool_name
+    ),
+    "task.steered.v1": lambda m, s: ev.Steered(s.time, m.text, m.author),
+    "task.waited.v1": lambda m, s: ev.Waited(s.time, m.reasoning),
+    "task.resumed.v1": lambda m, s: ev.Resumed(s.time),
     "task.answered.v1": _read_answered,
     "task.step_abandoned.v1": _read_abandoned,
     "task.warned.v1": lambda m, s: ev.Warned(s.time, m.warning.code, m.warning.message),

@@ -60,7 +60,9 @@ class EventStoreTaskLog:
         found = await self._store.records(Query(tenant, codec.RECORD, where, after, limit))
         return [(record.id, record.body) for record in found]
 
-    async def append(self, task: Task, events: Sequence[ev.Event], claim: Claim) -> Task:
+    async def append(
+        self, task: Task, events: Sequence[ev.Event], claim: Claim, *, answered: Sequence[int] = ()
+    ) -> Task:
         """See `TaskLog`."""
         expected, state, new = task.sequence, task.state, []
         for event in events:
@@ -75,11 +77,21 @@ class EventStoreTaskLog:
                 new,
                 claim=claim,
                 is_done=task.is_closed,
+                answered=answered,
                 records=[codec.record(task)] if task.state is not state else (),
             )
         )
-        await self._publish(task, new)
+        if new:
+            await self._publish(task, new)
         return task
+
+    async def park(self, task: Task, claim: Claim, *, delay: timedelta) -> None:
+        """See `TaskLog`."""
+        work = Work(KIND, delay=delay)
+        batch = Append(
+            task.spec.tenant, task.spec.task_id, task.sequence, (), claim=claim, work=work
+        )
+        await self._store.append(batch)
 
     async def load(self, tenant: str, task_id: str) -> Task:
         """A task as its log says."""

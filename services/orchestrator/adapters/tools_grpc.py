@@ -66,4 +66,5 @@ def _tool(message: pb.Tool) -> Tool:
         ],
         timeout_ms=message.timeout_ms,
         is_idempotent=message.is_idempotent,
+        requires_approval=message.requires_approval,
     )

@@ -56,6 +56,15 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTool:
+    """A tool that the task's client runs."""
+
+    name: str
+    description: str
+    input_schema: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a task may use; None means no limit of its own."""
 
@@ -84,6 +93,11 @@ class Spec:
     sampling: Sampling
     limits: Limits
     survives_disconnect: bool
+    pauses_at_deadline: bool
+    """Whether it waits rather than goes on once its caller has got a partial answer."""
+    client_tools: Sequence[ClientTool]
+    approval_tools: Sequence[str]
+    """Names of tools whose calls need an approval; `*` for all."""
     labels: Mapping[str, str]
     deadline: datetime
     request: bytes
@@ -163,6 +177,33 @@ class ToolReturned(StepEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalAsked(StepEvent):
+    """A call waits for somebody to allow it."""
+
+    call_id: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDecided(StepEvent):
+    """Somebody allowed a call, or forbade it."""
+
+    call_id: str
+    tool: str
+    is_approved: bool
+    comment: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputAsked(StepEvent):
+    """A call waits for the task's client to run it."""
+
+    call_id: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answered(StepEvent):
     """The model gave its answer; `output` is the answer as JSON when a schema asks for it."""
 
@@ -177,6 +218,27 @@ class StepAbandoned(StepEvent):
 
     failure: Failure
     turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Steered(Event):
+    """Somebody said something more. No attempt at a step is under way."""
+
+    text: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waited(Event):
+    """It goes on only when it is told something."""
+
+    wants: str
+    """`approval`, `input` or `continue`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """It was told, and goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,13 +37,18 @@ class Briefing:
     """What was said in the session before."""
 
 
-def conversation(spec: Spec, briefing: Briefing, steps: Sequence[Step]) -> list[Message]:
-    """The messages of the next turn."""
+def conversation(
+    spec: Spec,
+    briefing: Briefing,
+    steps: Sequence[Step] = (),
+    said: Sequence[tuple[int, str]] = (),
+) -> list[Message]:
+    """The messages of the next turn; `said` is what the user said after so many steps."""
     start = [_instructions(briefing.instructions, briefing.tools)]
     if briefing.tools:
         start += chain.from_iterable(map(_exchange, nearest(spec.query, briefing.tools)))
-    said = (*briefing.history, *spec.history, Message("user", spec.query))
-    return [*start, *said, *_steps(steps)]
+    before = (*briefing.history, *spec.history, Message("user", spec.query))
+    return [*start, *before, *_steps(steps, said)]
 
 
 def most_bytes(spec: Spec, briefing: Briefing) -> int:
@@ -106,10 +111,11 @@ def _say(output: object) -> str:
     return f"{facts[:1].upper()}{facts[1:]}."
 
 
-def _steps(steps: Sequence[Step]) -> Iterable[Message]:
-    for step in steps:
-        if step.calls:
+def _steps(steps: Sequence[Step], said: Sequence[tuple[int, str]]) -> Iterable[Message]:
+    for number in range(len(steps) + 1):
+        if number and (step := steps[number - 1]).calls:
             yield from _step(step)
+        yield from (Message("user", text) for after, text in said if after == number)
 
 
 def _step(step: Step) -> Iterable[Message]:

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
-from services.orchestrator.domain.events import Message, Sampling
+from services.orchestrator.domain.events import ClientTool, Message, Sampling
 
 ROLES: Final = ("system", "user", "assistant")
 TOOL_CHOICES: Final = ("", "auto", "none")
 ON_DISCONNECT: Final = ("", "cancel", "continue")
+ON_DEADLINE: Final = ("", "continue", "pause")
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NAME_FIX: Final = "use 1 to 64 of A-Z a-z 0-9 _ -"
 MAX_STEPS: Final = 32
 MAX_TIMEOUT_MS: Final = 300_000
 MAX_MESSAGES: Final = 200
 MAX_TOOLS: Final = 128
+MAX_CLIENT_TOOLS: Final = 32
+MAX_DESCRIPTION: Final = 1000
 MAX_STOPS: Final = 8
 MAX_LABELS: Final = 16
 MAX_TOKENS: Final = 1_000_000
@@ -38,6 +42,9 @@ class Request:
     tokens: int | None
     duration_ms: float | None
     on_disconnect: str
+    on_deadline: str
+    client_tools: Sequence[ClientTool]
+    approval_tools: Sequence[str]
     labels: Mapping[str, str]
     idempotency_key: str
     fingerprint: str
@@ -62,6 +69,9 @@ def check(request: Request, *, max_query_bytes: int) -> None:
     faults = [
         *_query(request, max_query_bytes),
         *_words(request),
+        *_tool_names("tools", request.tools),
+        *_tool_names("approval_tools", [each for each in request.approval_tools if each != "*"]),
+        *_client_tools(request.client_tools),
         *_sampling(request.sampling),
         *_limits(request),
         *_labels(request.labels),
@@ -94,16 +104,35 @@ def _words(request: Request) -> Iterator[Violation]:
         yield Violation("tool_choice", "is not a choice", "use auto or none")
     if request.on_disconnect not in ON_DISCONNECT:
         yield Violation("on_disconnect", "is not a choice", "use cancel or continue")
-    if len(request.tools) > MAX_TOOLS:
-        yield Violation("tools", f"names more than {MAX_TOOLS} tools", f"name at most {MAX_TOOLS}")
-    for index, name in enumerate(request.tools[:MAX_TOOLS]):
-        if not NAME.fullmatch(name):
-            fix = "use 1 to 64 of A-Z a-z 0-9 _ -"
-            yield Violation(f"tools[{index}]", "is not a tool's name", fix)
+    if request.on_deadline not in ON_DEADLINE:
+        yield Violation("on_deadline", "is not a choice", "use continue or pause")
     if len(request.idempotency_key) > 256:
         yield Violation("idempotency_key", "is too long", "send at most 256 characters")
     if len(request.model) > 256:
         yield Violation("model", "is longer than 256 characters", "name a model of GET /v1/models")
+
+
+def _tool_names(field: str, names: Sequence[str]) -> Iterator[Violation]:
+    if len(names) > MAX_TOOLS:
+        yield Violation(field, f"names more than {MAX_TOOLS} tools", f"name at most {MAX_TOOLS}")
+    for index, name in enumerate(names[:MAX_TOOLS]):
+        if not NAME.fullmatch(name):
+            yield Violation(f"{field}[{index}]", "is not a tool's name", NAME_FIX)
+
+
+def _client_tools(tools: Sequence[ClientTool]) -> Iterator[Violation]:
+    field = "client_tools"
+    if len(tools) > MAX_CLIENT_TOOLS:
+        fix = f"send at most {MAX_CLIENT_TOOLS}"
+        yield Violation(field, f"has more than {MAX_CLIENT_TOOLS}", fix)
+    for index, each in enumerate(tools[:MAX_CLIENT_TOOLS]):
+        if not NAME.fullmatch(each.name):
+            yield Violation(f"{field}[{index}].name", "is not a tool's name", NAME_FIX)
+        if any(each.name == other.name for other in tools[:index]):
+            yield Violation(f"{field}[{index}].name", "is there twice", "name each tool once")
+        if len(each.description) > MAX_DESCRIPTION:
+            fix = f"send at most {MAX_DESCRIPTION} characters"
+            yield Violation(f"{field}[{index}].description", "is too long", fix)
 
 
 def _sampling(sampling: Sampling) -> Iterator[Violation]:

@@ -4,7 +4,7 @@ import enum
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.chassis.errors import FailedPrecondition
@@ -35,6 +35,14 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.TextAdded): State.RUNNING,
     (State.RUNNING, ev.ToolCalled): State.RUNNING,
     (State.RUNNING, ev.ToolReturned): State.RUNNING,
+    (State.RUNNING, ev.ApprovalAsked): State.RUNNING,
+    (State.RUNNING, ev.ApprovalDecided): State.RUNNING,
+    (State.RUNNING, ev.InputAsked): State.RUNNING,
+    (State.RUNNING, ev.Steered): State.RUNNING,
+    (State.RUNNING, ev.Waited): State.WAITING,
+    (State.WAITING, ev.Resumed): State.RUNNING,
+    (State.WAITING, ev.Failed): State.FAILED,
+    (State.WAITING, ev.Canceled): State.CANCELED,
     (State.RUNNING, ev.Answered): State.RUNNING,
     (State.RUNNING, ev.StepAbandoned): State.RUNNING,
     (State.RUNNING, ev.Warned): State.RUNNING,
@@ -55,6 +63,15 @@ class Call:
     output: object = None
     failure: ev.Failure | None = None
     latency_ms: float | None = None
+    wants: str = ""
+    """What it waits for before it can run: `approval`, or `input` of the task's client."""
+    is_approved: bool | None = None
+    """What was decided, once it was."""
+
+    @property
+    def has_returned(self) -> bool:
+        """Whether nothing more is to come of it."""
+        return self.latency_ms is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +109,29 @@ class Task:
     """Whether that attempt has begun and neither ended nor been abandoned."""
     is_answered: bool = False
     """Whether the answer is whole; only the end is missing then."""
+    said: tuple[tuple[int, str], ...] = ()
+    """What was said to it on the way, and after how many steps."""
+    wants: str = ""
+    """In `WAITING`: what it waits for, `approval`, `input` or `continue`."""
+    waits_since: datetime | None = None
+    waited: timedelta = timedelta(0)
+    """How long it has waited in all, which does not count."""
+
+    @property
+    def deadline(self) -> datetime:
+        """When it ends at the latest, unless it waits once more."""
+        return self.spec.deadline + self.waited
 
     @property
     def unreturned(self) -> Sequence[Call]:
         """Calls that were made and have no result: to be made again when a worker was lost."""
         calls = self.steps[-1].calls if self.steps else ()
-        return [call for call in calls if call.latency_ms is None]
+        return [call for call in calls if not call.has_returned]
+
+    def call(self, call_id: str) -> Call | None:
+        """A call of any step."""
+        calls = (call for step in reversed(self.steps) for call in step.calls)
+        return next((call for call in calls if call.call_id == call_id), None)
 
     @property
     def is_closed(self) -> bool:
@@ -122,9 +156,12 @@ def evolve(task: Task | None, event: ev.Event) -> Task:
     return replace(task, state=state, sequence=task.sequence + 1, update_time=event.time, **changes)
 
 
+_BESIDE: Final = (ev.ToolReturned, ev.ApprovalAsked, ev.ApprovalDecided, ev.InputAsked)
+
+
 def _is_speaking(task: Task, event: ev.StepEvent) -> bool:
     """Whether the model's turn is still under way after this event."""
-    if isinstance(event, ev.ToolReturned):
+    if isinstance(event, _BESIDE):
         return task.is_speaking
     return not isinstance(event, ev.Answered | ev.StepAbandoned) and (
         not isinstance(event, ev.ToolCalled) or event.turn is None
@@ -186,17 +223,46 @@ def _called(task: Task, event: ev.ToolCalled) -> Changes:
 
 
 def _returned(task: Task, event: ev.ToolReturned) -> Changes:
-    calls = tuple(
-        replace(call, output=event.output, failure=event.failure, latency_ms=event.latency_ms)
-        if call.call_id == event.call_id
-        else call
-        for call in task.steps[event.step - 1].calls
+    steps = _with_call(
+        task, event, output=event.output, failure=event.failure, latency_ms=event.latency_ms
     )
-    steps = _with_step(task, event.step, calls=calls)
-    if any(call.latency_ms is None for call in calls) or task.tools_began is None:
+    calls = steps[event.step - 1].calls
+    if not all(call.has_returned for call in calls) or task.tools_began is None:
         return {"steps": steps}
     spent = (event.time - task.tools_began).total_seconds() * 1000
     return {"steps": steps, "tools_began": None, "tool_ms": task.tool_ms + spent}
+
+
+def _approval_asked(task: Task, event: ev.ApprovalAsked) -> Changes:
+    return {"steps": _with_call(task, event, wants="approval")}
+
+
+def _input_asked(task: Task, event: ev.InputAsked) -> Changes:
+    return {"steps": _with_call(task, event, wants="input")}
+
+
+def _decided(task: Task, event: ev.ApprovalDecided) -> Changes:
+    return {"steps": _with_call(task, event, wants="", is_approved=event.is_approved)}
+
+
+def _steered(task: Task, event: ev.Steered) -> Changes:
+    return {"said": (*task.said, (len(task.steps), event.text))}
+
+
+def _waited(task: Task, event: ev.Waited) -> Changes:
+    return {"wants": event.wants, "waits_since": event.time}
+
+
+def _resumed(task: Task, event: ev.Resumed) -> Changes:
+    """Tools did not run while the task waited for what they need."""
+    passed = event.time - task.waits_since if task.waits_since else timedelta(0)
+    began = task.tools_began and task.tools_began + passed
+    return {
+        "wants": "",
+        "waits_since": None,
+        "waited": task.waited + passed,
+        "tools_began": began,
+    }
 
 
 def _answered(task: Task, event: ev.Answered) -> Changes:
@@ -233,6 +299,18 @@ def _with_step(
     return (*steps[: number - 1], new)
 
 
+def _with_call(
+    task: Task,
+    event: ev.ToolReturned | ev.ApprovalAsked | ev.ApprovalDecided | ev.InputAsked,
+    **changes: Any,
+) -> tuple[Step, ...]:
+    calls = tuple(
+        replace(call, **changes) if call.call_id == event.call_id else call
+        for call in task.steps[event.step - 1].calls
+    )
+    return _with_step(task, event.step, calls=calls)
+
+
 def _with_turn(task: Task, turn: ev.Turn | None) -> Changes:
     if turn is None:
         return {}
@@ -249,6 +327,12 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
     ev.ToolReturned: _returned,
+    ev.ApprovalAsked: _approval_asked,
+    ev.ApprovalDecided: _decided,
+    ev.InputAsked: _input_asked,
+    ev.Steered: _steered,
+    ev.Waited: _waited,
+    ev.Resumed: _resumed,
     ev.Answered: _answered,
     ev.StepAbandoned: _abandoned,
     ev.Warned: _warned,

@@ -27,3 +27,6 @@ class Tool:
     examples: Sequence[Example]
     timeout_ms: float
     is_idempotent: bool
+    requires_approval: bool = False
+    is_client: bool = False
+    """Whether the task's client runs it."""

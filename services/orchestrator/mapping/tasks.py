@@ -13,6 +13,7 @@ from services.chassis import structs
 from services.chassis.filtering import Fields
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.request import (
+    MAX_CLIENT_TOOLS,
     MAX_MESSAGES,
     MAX_STOPS,
     MAX_TOOLS,
@@ -64,6 +65,12 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         tokens=limits.tokens if limits.HasField("tokens") else None,
         duration_ms=limits.duration_ms if limits.HasField("duration_ms") else None,
         on_disconnect=message.on_disconnect,
+        on_deadline=message.on_deadline,
+        client_tools=[
+            _client_tool(index, each)
+            for index, each in enumerate(message.client_tools[: MAX_CLIENT_TOOLS + 1])
+        ],
+        approval_tools=list(message.approval_tools[: MAX_TOOLS + 1]),
         labels=dict(message.labels),
         idempotency_key=(key := message.idempotency_key or key),
         fingerprint=_fingerprint(message) if key else "",
@@ -76,6 +83,11 @@ def _fingerprint(message: pb.InvokeRequest) -> str:
     document = json_format.MessageToDict(message, preserving_proto_field_name=True)
     document.pop("idempotency_key", None)
     return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
+
+
+def _client_tool(index: int, message: pb.ClientTool) -> ev.ClientTool:
+    schema = structs.to_dict(message.input_schema, field=f"client_tools[{index}].input_schema")
+    return ev.ClientTool(message.name, message.description, schema or {"type": "object"})
 
 
 def _sampling(message: usage_pb2.Sampling) -> ev.Sampling:
@@ -108,6 +120,9 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         sampling=asked.sampling,
         limits=ev.Limits(asked.steps or DEFAULT_STEPS, asked.tokens),
         survives_disconnect=asked.on_disconnect == "continue",
+        pauses_at_deadline=asked.on_deadline == "pause",
+        client_tools=tuple(asked.client_tools),
+        approval_tools=tuple(asked.approval_tools),
         labels=asked.labels,
         deadline=start.deadline.ToDatetime(UTC),
         request=start.request.SerializeToString(),
@@ -136,7 +151,7 @@ def task(found: Task) -> pb.Task:
         message.error.CopyFrom(error(found.failure))
     structs.set_time(message.create_time, found.create_time)
     structs.set_time(message.update_time, found.update_time)
-    structs.set_time(message.deadline, found.spec.deadline)
+    structs.set_time(message.deadline, found.deadline)
     return message
 
 

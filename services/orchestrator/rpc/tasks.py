@@ -15,17 +15,22 @@ from services.chassis.errors import ServiceError
 from services.chassis.paging import Pager
 from services.chassis.status import KINDS
 from services.orchestrator.domain.events import Failure
+from services.orchestrator.domain.letters import Decide, Say, Word
+from services.orchestrator.mapping import talks as talking
 from services.orchestrator.mapping import tasks as mapping
 from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.settings import TaskSettings
+from services.orchestrator.usecases.caller import Caller
+from services.orchestrator.usecases.talks import Talks
 from services.orchestrator.usecases.tasks import Answer, Tasks
 
 
 class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
-    """`Tasks` over gRPC."""
+    """`Tasks` and `Talks` over gRPC."""
 
-    def __init__(self, tasks: Tasks, settings: TaskSettings, pager: Pager) -> None:
+    def __init__(self, tasks: Tasks, talks: Talks, settings: TaskSettings, pager: Pager) -> None:
         self._tasks = tasks
+        self._talks = talks
         self._pager = pager
         self._settings = settings
 
@@ -96,12 +101,62 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
             async for event in events:
                 yield _as_stored(event)
 
+    async def Converse(
+        self,
+        request_iterator: AsyncIterator[pb.ConverseRequest],
+        context: "grpc.aio.ServicerContext[Any, Any]",
+    ) -> AsyncIterator[pb.TaskEvent]:
+        """Talk with a task while it runs."""
+        who, key = caller(context), idempotency_key(context)
+        said = (talking.said(each, who.subject, key) async for each in request_iterator)
+        async with aclosing(self._talks.converse(said, who)) as events:
+            async for event in events:
+                yield _as_stored(event)
+
+    async def SteerTask(
+        self, request: pb.SteerTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Task:
+        """Tell a task something more."""
+        who = caller(context)
+        return await self._told(who, request.task_id, Say(request.text, who.subject))
+
+    async def ApproveToolCall(
+        self, request: pb.ApproveToolCallRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Task:
+        """Allow a tool call."""
+        return await self._decided(request, caller(context), is_approved=True)
+
+    async def DenyToolCall(
+        self, request: pb.DenyToolCallRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Task:
+        """Forbid a tool call."""
+        return await self._decided(request, caller(context), is_approved=False)
+
+    async def SubmitToolResult(
+        self, request: pb.SubmitToolResultRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Task:
+        """Bring the result of a call that the client ran."""
+        return await self._told(caller(context), request.task_id, talking.returned(request))
+
     async def CancelTask(
         self, request: pb.CancelTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.Task:
         """Cancel a task."""
         task = await self._tasks.cancel(caller(context), request.task_id, reason=request.reason)
         return mapping.task(task)
+
+    async def _decided(
+        self,
+        request: pb.ApproveToolCallRequest | pb.DenyToolCallRequest,
+        who: Caller,
+        *,
+        is_approved: bool,
+    ) -> pb.Task:
+        word = Decide(request.tool_call_id, is_approved, request.comment, who.subject)
+        return await self._told(who, request.task_id, word)
+
+    async def _told(self, who: Caller, task_id: str, word: Word) -> pb.Task:
+        return mapping.task(await self._talks.tell(who, task_id, word))
 
     def _response(self, answer: Answer) -> pb.InvokeResponse:
         task = answer.task

@@ -17,14 +17,16 @@ from services.chassis.errors import (
 from services.chassis.eventlog.port import Condition, Key
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
+from services.orchestrator.domain.letters import Cancel, GoOn, Pause, written
 from services.orchestrator.domain.prompt import conversation, most_bytes
 from services.orchestrator.domain.task import Task, check_cancel
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.ports import Desk, Model
+from services.orchestrator.post import Post
 from services.orchestrator.run import Run, World
 from services.orchestrator.usecases.caller import Caller
-from services.orchestrator.worker import CANCEL, Worker
+from services.orchestrator.worker import Worker
 
 LEAST_OUTPUT_TOKENS: Final = 16
 KEYS_LAST: Final = timedelta(hours=24)
@@ -71,6 +73,7 @@ class Tasks:
         self._worker = worker
         self._desk = desk
         self._bounds = bounds
+        self._post = Post(world, worker, desk)
 
     async def invoke(
         self, request: rq.Request, caller: Caller, *, default_timeout: timedelta
@@ -92,19 +95,25 @@ class Tasks:
         rq.check_timeout(timeout_ms)
         task_id = self._marks.read(mark, tenant=caller.tenant, owner=caller.subject)
         task = await self.get(caller, task_id)
+        if task.spec.pauses_at_deadline and not task.is_closed:
+            await self._post.send(caller.tenant, task_id, GoOn())
         joined = Started(task, self._worker.find(caller.tenant, task_id), is_new=False)
         return await self._waited(joined, caller, _milliseconds(timeout_ms) or default_timeout)
 
     async def stream(self, request: rq.Request, caller: Caller) -> AsyncGenerator[bytes, None]:
         """Run a query and yield its task's events. Closing the generator is as for `invoke`."""
-        started = await self._start(request, caller, self._whole(request, caller))
+        started = await self.start(request, caller)
         task_id = started.task.spec.task_id
         try:
             async with aclosing(self._world.log.watch(caller.tenant, task_id, after=0)) as events:
                 async for event in events:
                     yield event
         finally:
-            self._leave(started)
+            self.leave(started)
+
+    async def start(self, request: rq.Request, caller: Caller) -> Started:
+        """Start a task whose `timeout_ms` is its own. Who has it must `leave` it."""
+        return await self._start(request, caller, self._whole(request, caller))
 
     async def create(self, request: rq.Request, caller: Caller) -> Task:
         """Start a task that goes on by itself; the task as it stands now."""
@@ -149,7 +158,7 @@ class Tasks:
         if run is None and (claim := await self._desk.take(tenant, task_id)) is not None:
             run = await self._worker.take_up(self._world, claim)
         if run is None:
-            await self._desk.send(tenant, task_id, CANCEL, reason)
+            await self._desk.send(tenant, task_id, *written(Cancel(reason)))
             return await self._watched(tenant, task_id, task.sequence)
         self._worker.cancel(run, reason)
         return await self._ended(run)
@@ -177,12 +186,14 @@ class Tasks:
                 return Answer(await self._watched(spec.tenant, spec.task_id, 0))
         except TimeoutError:
             goes_on = True
+            if spec.pauses_at_deadline:
+                await self._post.send(spec.tenant, spec.task_id, Pause())
             task = await self.get(caller, spec.task_id)
             mark = self._marks.made(spec.task_id, tenant=spec.tenant, owner=caller.subject)
             return Answer(task, mark)
         finally:
             if not goes_on:
-                self._leave(started)
+                self.leave(started)
 
     def _whole(self, request: rq.Request, caller: Caller) -> timedelta:
         """How long a task may take whose `timeout_ms` is its own."""
@@ -231,13 +242,26 @@ class Tasks:
         self._worker.check_room()
         if request.response_schema is not None:
             self._world.schemas.check(request.response_schema, field="response_schema")
+        await self._check_client_tools(request)
         equipment = await self._world.catalogues.equip(
-            request.model, request.tools, has_tools=request.tool_choice != "none"
+            request.model,
+            request.tools,
+            has_tools=request.tool_choice != "none",
+            clients=request.client_tools,
         )
         deadline = self._world.now() + duration
         spec = self._spec(request, caller, equipment.model, deadline)
         await self._check_fits(spec, equipment)
         return await self._worker.submit(self._world, spec, equipment, key)
+
+    async def _check_client_tools(self, request: rq.Request) -> None:
+        if not request.client_tools:
+            return
+        for index, each in enumerate(request.client_tools):
+            field = f"client_tools[{index}].input_schema"
+            self._world.schemas.check(each.input_schema, field=field)
+        names = [each.name for each in request.client_tools]
+        await self._world.catalogues.check_free(names, field="client_tools")
 
     def _spec(
         self, request: rq.Request, caller: Caller, model: Model, deadline: datetime
@@ -259,6 +283,9 @@ class Tasks:
             sampling=request.sampling,
             limits=ev.Limits(request.steps or self._bounds.default_steps, request.tokens),
             survives_disconnect=request.on_disconnect == "continue",
+            pauses_at_deadline=request.on_deadline == "pause",
+            client_tools=tuple(request.client_tools),
+            approval_tools=tuple(request.approval_tools),
             labels=request.labels,
             deadline=deadline,
             request=request.source,
@@ -282,7 +309,7 @@ class Tasks:
                 suggested_fix="shorten the query or the messages, or allow fewer tools",
             )
 
-    def _leave(self, started: Started) -> None:
+    def leave(self, started: Started) -> None:
         """The caller has gone; who only joined a task leaves it alone."""
         run = started.run
         if run is None or not started.is_new or run.done.is_set() or run.spec.survives_disconnect:

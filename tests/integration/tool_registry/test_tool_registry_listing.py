@@ -3,9 +3,13 @@
 import grpc
 import pytest
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
+from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
 from services.chassis import structs
-from tests.integration.tool_registry.conftest import Registry, fault_of
+from services.chassis.errors import NotFound
+from services.tool_registry.app import running
+from services.tool_registry.settings import Settings
+from tests.integration.tool_registry.conftest import LOOPBACK, SHARED, Registry, fault_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # As the registry they share.
 
@@ -109,3 +113,22 @@ async def test_a_tool_that_is_not_there_is_a_clear_error(
     assert (fault.code, fault.info.reason) == (code, reason)
     assert fault.info.metadata["field"] == "name"
     assert fault.info.metadata["suggested_fix"]
+
+
+async def test_tools_whose_calls_need_an_approval_say_so() -> None:
+    settings = Settings(server=LOOPBACK, approval={"calculator"})
+    async with (
+        running(settings, SHARED) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        listed = await pb_grpc.ToolRegistryServiceStub(channel).ListTools(
+            pb.ListToolsRequest(), timeout=5
+        )
+
+    assert [each.name for each in listed.tools if each.requires_approval] == ["calculator"]
+
+
+async def test_an_approval_for_a_tool_that_there_is_not_stops_the_start() -> None:
+    with pytest.raises(NotFound):
+        async with running(Settings(server=LOOPBACK, approval={"teleport"}), SHARED):
+            pass

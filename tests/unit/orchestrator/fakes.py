@@ -50,6 +50,9 @@ SPEC: Final = ev.Spec(
     sampling=ev.Sampling(),
     limits=ev.Limits(8),
     survives_disconnect=False,
+    pauses_at_deadline=False,
+    client_tools=(),
+    approval_tools=(),
     labels={},
     deadline=NOW + timedelta(seconds=30),
     request=pb.InvokeRequest(query="Hello", limits=pb.TaskLimits(steps=8)).SerializeToString(),
@@ -67,6 +70,9 @@ REQUEST: Final = Request(
     tokens=None,
     duration_ms=None,
     on_disconnect="",
+    on_deadline="",
+    client_tools=(),
+    approval_tools=(),
     labels={},
     idempotency_key="",
     fingerprint="",
@@ -181,10 +187,12 @@ class SlowLog(EventStoreTaskLog):
         self.events.append(event)
         return begun
 
-    async def append(self, task: Task, events: Sequence[ev.Event], claim: Claim) -> Task:
+    async def append(
+        self, task: Task, events: Sequence[ev.Event], claim: Claim, *, answered: Sequence[int] = ()
+    ) -> Task:
         """See `TaskLog`."""
         await self._hesitate(events)
-        appended = await super().append(task, events, claim)
+        appended = await super().append(task, events, claim, answered=answered)
         self.events.extend(events)
         if appended.is_closed:
             self.ended.append(appended.spec.task_id)

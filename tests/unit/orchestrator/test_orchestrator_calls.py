@@ -11,11 +11,11 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.orchestrator.calls import Caller
-from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.ports import Returned
 from services.orchestrator.retries import ATTEMPTS
-from tests.unit.orchestrator.fakes import NOW, FakeTools, tool
+from tests.unit.orchestrator.fakes import FakeTools, tool
 
 GONE = Unavailable("PEER_UNAVAILABLE", "gone")
 FULL = ResourceExhausted("TOOL_OVERLOADED", "full").after(timedelta(seconds=2))
@@ -28,7 +28,7 @@ async def called(
 ) -> Returned:
     caller = Caller(tools, {known.name: known}, lambda: seconds_left)
     async with asyncio.timeout(60):
-        return await caller.call(ev.ToolCalled(NOW, 1, 1, "call_1", name, "1.0.0", {"at": 1}))
+        return await caller.call(Call("call_1", name, {"at": 1}))
 
 
 @pytest.mark.parametrize("error", [GONE, FULL], ids=lambda each: each.code)

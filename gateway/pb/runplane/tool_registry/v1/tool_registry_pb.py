@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from protobuf.wkt.google.protobuf.struct_pb import Struct, Value
 
 
-_ToolFields: TypeAlias = Literal["name", "version", "description", "input_schema", "output_schema", "examples", "timeout_ms", "is_idempotent"]
+_ToolFields: TypeAlias = Literal["name", "version", "description", "input_schema", "output_schema", "examples", "timeout_ms", "is_idempotent", "requires_approval"]
 
 class Tool(Message[_ToolFields]):
     """
@@ -81,9 +81,15 @@ class Tool(Message[_ToolFields]):
             ```proto
             bool is_idempotent = 8;
             ```
+        requires_approval:
+            Whether an agent's call needs somebody's approval. `CallTool` itself asks nobody.
+
+            ```proto
+            bool requires_approval = 9;
+            ```
     """
 
-    __slots__ = ("name", "version", "description", "input_schema", "output_schema", "examples", "timeout_ms", "is_idempotent")
+    __slots__ = ("name", "version", "description", "input_schema", "output_schema", "examples", "timeout_ms", "is_idempotent", "requires_approval")
 
     if TYPE_CHECKING:
 
@@ -98,6 +104,7 @@ class Tool(Message[_ToolFields]):
             examples: list[ToolExample] | None = None,
             timeout_ms: float = 0,
             is_idempotent: bool = False,
+            requires_approval: bool = False,
         ) -> None:
             pass
 
@@ -109,6 +116,7 @@ class Tool(Message[_ToolFields]):
         examples: list[ToolExample]
         timeout_ms: float
         is_idempotent: bool
+        requires_approval: bool
 
 _ToolExampleFields: TypeAlias = Literal["query", "input", "output"]
 
@@ -520,7 +528,7 @@ class Observability(Message[_ObservabilityFields]):
 
 
 _DESC = file_desc(
-    b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto"\xd8\x02\n\x04Tool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12 \n\x0bdescription\x18\x03 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema\x12<\n\routput_schema\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\x0coutputSchema\x12B\n\x08examples\x18\x06 \x03(\x0b2&.runplane.tool_registry.v1.ToolExampleR\x08examples\x12\x1d\n\ntimeout_ms\x18\x07 \x01(\x01R\ttimeoutMs\x12#\n\ris_idempotent\x18\x08 \x01(\x08R\x0cisIdempotent"\x82\x01\n\x0bToolExample\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output"N\n\x10ListToolsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"r\n\x11ListToolsResponse\x125\n\x05tools\x18\x01 \x03(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x05tools\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"$\n\x0eGetToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"\xa9\x01\n\x0fCallToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12"\n\ntimeout_ms\x18\x03 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12 \n\x0ctool_call_id\x18\x04 \x01(\tR\ntoolCallIdB\r\n\x0b_timeout_ms"\xf3\x02\n\x10CallToolResponse\x12)\n\x10protocol_version\x18\x01 \x01(\tR\x0fprotocolVersion\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x1b\n\ttool_name\x18\x03 \x01(\tR\x08toolName\x12!\n\x0ctool_version\x18\x04 \x01(\tR\x0btoolVersion\x12\x16\n\x06status\x18\x05 \x01(\tR\x06status\x12.\n\x06result\x18\x06 \x01(\x0b2\x16.google.protobuf.ValueR\x06result\x12:\n\x05error\x18\x07 \x01(\x0b2$.runplane.tool_registry.v1.ToolErrorR\x05error\x12N\n\robservability\x18\x08 \x01(\x0b2(.runplane.tool_registry.v1.ObservabilityR\robservability"b\n\tToolError\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x03 \x01(\tR\x0csuggestedFix"\x83\x01\n\rObservability\x12\x19\n\x08trace_id\x18\x01 \x01(\tR\x07traceId\x12\x17\n\x07span_id\x18\x02 \x01(\tR\x06spanId\x12\x1d\n\nlatency_ms\x18\x03 \x01(\x01R\tlatencyMs\x12\x1f\n\x0btoken_count\x18\x04 \x01(\x05R\ntokenCount2\x89\x03\n\x13ToolRegistryService\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x85\x01\n\x08CallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse" \x82\xd3\xe4\x93\x02\x1a"\x15/v1/tools/{name}:call:\x01*b\x06proto3',
+    b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto"\x85\x03\n\x04Tool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12 \n\x0bdescription\x18\x03 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema\x12<\n\routput_schema\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\x0coutputSchema\x12B\n\x08examples\x18\x06 \x03(\x0b2&.runplane.tool_registry.v1.ToolExampleR\x08examples\x12\x1d\n\ntimeout_ms\x18\x07 \x01(\x01R\ttimeoutMs\x12#\n\ris_idempotent\x18\x08 \x01(\x08R\x0cisIdempotent\x12+\n\x11requires_approval\x18\t \x01(\x08R\x10requiresApproval"\x82\x01\n\x0bToolExample\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output"N\n\x10ListToolsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"r\n\x11ListToolsResponse\x125\n\x05tools\x18\x01 \x03(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x05tools\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"$\n\x0eGetToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"\xa9\x01\n\x0fCallToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12"\n\ntimeout_ms\x18\x03 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12 \n\x0ctool_call_id\x18\x04 \x01(\tR\ntoolCallIdB\r\n\x0b_timeout_ms"\xf3\x02\n\x10CallToolResponse\x12)\n\x10protocol_version\x18\x01 \x01(\tR\x0fprotocolVersion\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x1b\n\ttool_name\x18\x03 \x01(\tR\x08toolName\x12!\n\x0ctool_version\x18\x04 \x01(\tR\x0btoolVersion\x12\x16\n\x06status\x18\x05 \x01(\tR\x06status\x12.\n\x06result\x18\x06 \x01(\x0b2\x16.google.protobuf.ValueR\x06result\x12:\n\x05error\x18\x07 \x01(\x0b2$.runplane.tool_registry.v1.ToolErrorR\x05error\x12N\n\robservability\x18\x08 \x01(\x0b2(.runplane.tool_registry.v1.ObservabilityR\robservability"b\n\tToolError\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x03 \x01(\tR\x0csuggestedFix"\x83\x01\n\rObservability\x12\x19\n\x08trace_id\x18\x01 \x01(\tR\x07traceId\x12\x17\n\x07span_id\x18\x02 \x01(\tR\x06spanId\x12\x1d\n\nlatency_ms\x18\x03 \x01(\x01R\tlatencyMs\x12\x1f\n\x0btoken_count\x18\x04 \x01(\x05R\ntokenCount2\x89\x03\n\x13ToolRegistryService\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x85\x01\n\x08CallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse" \x82\xd3\xe4\x93\x02\x1a"\x15/v1/tools/{name}:call:\x01*b\x06proto3',
     [
         annotations_pb.desc(),
         struct_pb.desc(),

@@ -237,9 +237,12 @@ class TaskEvent(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `tool_result`,
-    `message_delta`, `final_answer`, `step_abandoned`, `warning` or `task_complete`.
+    `approval_required`, `approval_decided`, `input_required`, `user_message`, `message_delta`,
+    `final_answer`, `step_abandoned`, `warning` or `task_complete`.
     """
     task_id: _builtins.str
     """The task it happened in."""
@@ -265,18 +268,21 @@ class TaskEvent(_message.Message):
     """On `task_start`: who owns the task."""
     reasoning: _builtins.str
     """On `agent_thought`: why the agent does what it does next. On `task_complete` with status
-    `canceled`: why it was cancelled.
+    `canceled`: why it was cancelled. On `approval_decided`: the comment of who decided. On
+    `status_changed` to `waiting`: what it waits for, `approval`, `input` or `continue`.
     """
     tool_call_id: _builtins.str
-    """On `tool_call` and `tool_result`: the call, `call_…`."""
+    """On events of a tool call: the call, `call_…`."""
     tool_name: _builtins.str
-    """On `tool_call` and `tool_result`: the tool."""
+    """On events of a tool call: the tool."""
     tool_version: _builtins.str
     """On `tool_call` and `tool_result`: its version."""
     latency_ms: _builtins.float
     """On `tool_result`: how long the call took, in milliseconds."""
     text: _builtins.str
-    """On `message_delta`: text of the answer produced since the event before."""
+    """On `message_delta`: text of the answer produced since the event before. On `user_message`: what
+    was said.
+    """
     answer: _builtins.str
     """On `final_answer`: the whole answer."""
     duration_ms: _builtins.float
@@ -287,6 +293,10 @@ class TaskEvent(_message.Message):
     """With `usage`, on the task's first turn: from acceptance to the model's first token, in
     milliseconds.
     """
+    approved: _builtins.bool
+    """On `approval_decided`: whether the call may run."""
+    author: _builtins.str
+    """On `approval_decided` and `user_message`: the subject whose word it is."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -375,15 +385,21 @@ class TaskEvent(_message.Message):
         metadata: Global___TaskMetadata | None = ...,
         warnings: _abc.Iterable[_content_pb2.Warning] | None = ...,
         time_to_first_token_ms: _builtins.float | None = ...,
+        approved: _builtins.bool | None = ...,
+        author: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "chunks", b"chunks", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "chunks", b"chunks", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__answer: _TypeAlias = _typing.Literal["answer"]  # noqa: Y015
     _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
+    _WhichOneofReturnType__approved: _TypeAlias = _typing.Literal["approved"]  # noqa: Y015
+    _WhichOneofArgType__approved: _TypeAlias = _typing.Literal["_approved", b"_approved"]  # noqa: Y015
     _WhichOneofReturnType__attempt: _TypeAlias = _typing.Literal["attempt"]  # noqa: Y015
     _WhichOneofArgType__attempt: _TypeAlias = _typing.Literal["_attempt", b"_attempt"]  # noqa: Y015
+    _WhichOneofReturnType__author: _TypeAlias = _typing.Literal["author"]  # noqa: Y015
+    _WhichOneofArgType__author: _TypeAlias = _typing.Literal["_author", b"_author"]  # noqa: Y015
     _WhichOneofReturnType__deadline: _TypeAlias = _typing.Literal["deadline"]  # noqa: Y015
     _WhichOneofArgType__deadline: _TypeAlias = _typing.Literal["_deadline", b"_deadline"]  # noqa: Y015
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
@@ -433,7 +449,11 @@ class TaskEvent(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__answer) -> _WhichOneofReturnType__answer | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__approved) -> _WhichOneofReturnType__approved | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt) -> _WhichOneofReturnType__attempt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__author) -> _WhichOneofReturnType__author | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline) -> _WhichOneofReturnType__deadline | None: ...
     @_typing.overload
@@ -731,6 +751,9 @@ class InvokeRequest(_message.Message):
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    CLIENT_TOOLS_FIELD_NUMBER: _builtins.int
+    APPROVAL_TOOLS_FIELD_NUMBER: _builtins.int
+    ON_DEADLINE_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What is asked; at most 64 KiB together with `messages`. It may be left out when `messages` ends
     with a user's turn.
@@ -751,6 +774,10 @@ class InvokeRequest(_message.Message):
     """Makes the start repeatable for 24 hours: the same key returns the same task, and with another
     request it is an error. At most 256 characters; it is the tenant's and the owner's own. On the
     edge also the header `Idempotency-Key`.
+    """
+    on_deadline: _builtins.str
+    """What becomes of the task when `Invoke` answers `partial`: `continue` (the default), or `pause`
+    until `ContinueTask`. It has no effect elsewhere.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
@@ -782,6 +809,18 @@ class InvokeRequest(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Names and values of the caller's own, at most 16 of at most 64 and 256 characters."""
 
+    @_builtins.property
+    def client_tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientTool]:
+        """Tools that the client runs itself, at most 32: a call is the event `input_required`, and the task
+        waits for its result by `Converse` or `SubmitToolResult`.
+        """
+
+    @_builtins.property
+    def approval_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of tools whose calls need an approval, at most 128, `*` for all; `Converse`,
+        `ApproveToolCall` and `DenyToolCall` decide.
+        """
+
     def __init__(
         self,
         *,
@@ -797,16 +836,51 @@ class InvokeRequest(_message.Message):
         on_disconnect: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         idempotency_key: _builtins.str = ...,
+        client_tools: _abc.Iterable[Global___ClientTool] | None = ...,
+        approval_tools: _abc.Iterable[_builtins.str] | None = ...,
+        on_deadline: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "limits", b"limits", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_disconnect", b"on_disconnect", "query", b"query", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "approval_tools", b"approval_tools", "client_tools", b"client_tools", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_deadline", b"on_deadline", "on_disconnect", b"on_disconnect", "query", b"query", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
     _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_ms) -> _WhichOneofReturnType__timeout_ms | None: ...
 
 Global___InvokeRequest: _TypeAlias = InvokeRequest  # noqa: Y015
+
+@_typing.final
+class ClientTool(_message.Message):
+    """A tool that the client of a task runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it."""
+    description: _builtins.str
+    """What it does and when to use it, for the model; at most 1,000 characters."""
+    @_builtins.property
+    def input_schema(self) -> _struct_pb2.Struct:
+        """JSON Schema (2020-12) of its input, an object."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        input_schema: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input_schema", b"input_schema"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "input_schema", b"input_schema", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientTool: _TypeAlias = ClientTool  # noqa: Y015
 
 @_typing.final
 class TaskLimits(_message.Message):
@@ -1072,6 +1146,290 @@ class WatchTaskRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchTaskRequest: _TypeAlias = WatchTaskRequest  # noqa: Y015
+
+@_typing.final
+class ConverseRequest(_message.Message):
+    """One message of a client's to its task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    JOIN_FIELD_NUMBER: _builtins.int
+    USER_MESSAGE_FIELD_NUMBER: _builtins.int
+    TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___InvokeRequest:
+        """Starts a task. First message only."""
+
+    @_builtins.property
+    def join(self) -> Global___WatchTaskRequest:
+        """Joins a task. First message only."""
+
+    @_builtins.property
+    def user_message(self) -> Global___UserMessage:
+        """Tells the task something more."""
+
+    @_builtins.property
+    def tool_result(self) -> Global___ToolResult:
+        """Brings what came of a tool call that the client runs."""
+
+    @_builtins.property
+    def approval(self) -> Global___ToolApproval:
+        """Allows or forbids a tool call."""
+
+    @_builtins.property
+    def cancel(self) -> Global___Cancel:
+        """Cancels the task."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___InvokeRequest | None = ...,
+        join: Global___WatchTaskRequest | None = ...,
+        user_message: Global___UserMessage | None = ...,
+        tool_result: Global___ToolResult | None = ...,
+        approval: Global___ToolApproval | None = ...,
+        cancel: Global___Cancel | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "cancel", b"cancel", "join", b"join", "message", b"message", "start", b"start", "tool_result", b"tool_result", "user_message", b"user_message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "cancel", b"cancel", "join", b"join", "message", b"message", "start", b"start", "tool_result", b"tool_result", "user_message", b"user_message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "join", "user_message", "tool_result", "approval", "cancel"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___ConverseRequest: _TypeAlias = ConverseRequest  # noqa: Y015
+
+@_typing.final
+class UserMessage(_message.Message):
+    """Something that a user says to a running task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """What is said; at most 16 KiB."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UserMessage: _TypeAlias = UserMessage  # noqa: Y015
+
+@_typing.final
+class ToolResult(_message.Message):
+    """What came of a tool call that a client ran."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    tool_call_id: _builtins.str
+    """The call, as `input_required` named it."""
+    error: _builtins.str
+    """Why it failed, for the model; empty when it did not. At most 1,000 characters."""
+    @_builtins.property
+    def output(self) -> _struct_pb2.Value:
+        """What the tool returned."""
+
+    def __init__(
+        self,
+        *,
+        tool_call_id: _builtins.str = ...,
+        output: _struct_pb2.Value | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "output", b"output", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolResult: _TypeAlias = ToolResult  # noqa: Y015
+
+@_typing.final
+class ToolApproval(_message.Message):
+    """A decision on a tool call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    tool_call_id: _builtins.str
+    """The call, as `approval_required` named it."""
+    approved: _builtins.bool
+    """Whether it may run."""
+    comment: _builtins.str
+    """Why; the model is told of a denial. At most 1,000 characters."""
+    def __init__(
+        self,
+        *,
+        tool_call_id: _builtins.str = ...,
+        approved: _builtins.bool = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "comment", b"comment", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolApproval: _TypeAlias = ToolApproval  # noqa: Y015
+
+@_typing.final
+class Cancel(_message.Message):
+    """An end of a task before its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, for the log; at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cancel: _TypeAlias = Cancel  # noqa: Y015
+
+@_typing.final
+class SteerTaskRequest(_message.Message):
+    """Asks to tell a task something more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task's id."""
+    text: _builtins.str
+    """What is said; at most 16 KiB."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SteerTaskRequest: _TypeAlias = SteerTaskRequest  # noqa: Y015
+
+@_typing.final
+class ApproveToolCallRequest(_message.Message):
+    """Asks to allow a tool call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task's id."""
+    tool_call_id: _builtins.str
+    """The call, as `approval_required` named it."""
+    comment: _builtins.str
+    """Why, for the log; at most 1,000 characters."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        tool_call_id: _builtins.str = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "task_id", b"task_id", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveToolCallRequest: _TypeAlias = ApproveToolCallRequest  # noqa: Y015
+
+@_typing.final
+class DenyToolCallRequest(_message.Message):
+    """Asks to forbid a tool call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task's id."""
+    tool_call_id: _builtins.str
+    """The call, as `approval_required` named it."""
+    comment: _builtins.str
+    """Why, for the log and the model; at most 1,000 characters."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        tool_call_id: _builtins.str = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "task_id", b"task_id", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DenyToolCallRequest: _TypeAlias = DenyToolCallRequest  # noqa: Y015
+
+@_typing.final
+class SubmitToolResultRequest(_message.Message):
+    """Asks to bring the result of a tool call that the client ran."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task's id."""
+    tool_call_id: _builtins.str
+    """The call, as `input_required` named it."""
+    error: _builtins.str
+    """Why it failed, for the model; empty when it did not. At most 1,000 characters."""
+    @_builtins.property
+    def output(self) -> _struct_pb2.Value:
+        """What the tool returned."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        tool_call_id: _builtins.str = ...,
+        output: _struct_pb2.Value | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "output", b"output", "task_id", b"task_id", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitToolResultRequest: _TypeAlias = SubmitToolResultRequest  # noqa: Y015
 
 @_typing.final
 class CancelTaskRequest(_message.Message):

@@ -75,6 +75,31 @@ class OrchestratorServiceStub:
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchTaskRequest.SerializeToString,
                 response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskEvent.FromString,
                 _registered_method=True)
+        self.Converse = channel.stream_stream(
+                '/runplane.orchestrator.v1.OrchestratorService/Converse',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ConverseRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskEvent.FromString,
+                _registered_method=True)
+        self.SteerTask = channel.unary_unary(
+                '/runplane.orchestrator.v1.OrchestratorService/SteerTask',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SteerTaskRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+                _registered_method=True)
+        self.ApproveToolCall = channel.unary_unary(
+                '/runplane.orchestrator.v1.OrchestratorService/ApproveToolCall',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ApproveToolCallRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+                _registered_method=True)
+        self.DenyToolCall = channel.unary_unary(
+                '/runplane.orchestrator.v1.OrchestratorService/DenyToolCall',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DenyToolCallRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+                _registered_method=True)
+        self.SubmitToolResult = channel.unary_unary(
+                '/runplane.orchestrator.v1.OrchestratorService/SubmitToolResult',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SubmitToolResultRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+                _registered_method=True)
         self.CancelTask = channel.unary_unary(
                 '/runplane.orchestrator.v1.OrchestratorService/CancelTask',
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelTaskRequest.SerializeToString,
@@ -180,6 +205,69 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Converse(self, request_iterator, context):
+        """Runs a task, or joins one, and talks with it while it runs.
+
+        The first message is `start` or `join`; every later one is `user_message`, `tool_result`, `approval` or
+        `cancel`, each as the RPC of its own (`SteerTask`, `SubmitToolResult`, `ApproveToolCall`, `DenyToolCall`,
+        `CancelTask`). Events come back as from `StreamInvoke` and `WatchTask`, and the stream ends with
+        `OK` after `task_complete`. A client may close its side and listen on. Closing the stream cancels a
+        task that it started, unless `on_disconnect` is `continue`, and leaves alone one that it joined.
+        Fails as those RPCs do, and with `INVALID_ARGUMENT` (`INVALID_REQUEST`) when messages come in another
+        order; a message that is refused ends the stream, changes nothing, and leaves the task alone.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SteerTask(self, request, context):
+        """Tells a running task something more.
+
+        The event `user_message` records it, and the model's next turn takes it into account; a turn that is
+        under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
+        heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`) and
+        `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`). Not idempotent: each call is another message.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveToolCall(self, request, context):
+        """Allows a tool call that waits for approval.
+
+        Returns the task once it has heard; the call runs then. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+        and with `FAILED_PRECONDITION` (`APPROVAL_NOT_PENDING`) when no such call waits, also because
+        somebody else has decided it otherwise. Allowing what was allowed returns the task again.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DenyToolCall(self, request, context):
+        """Forbids a tool call that waits for approval; the model is told so.
+
+        Returns and fails as `ApproveToolCall`.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitToolResult(self, request, context):
+        """Brings what came of a call of a tool that the client runs itself.
+
+        Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
+        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+        was brought before stays: bringing one again returns the task.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelTask(self, request, context):
         """Cancels a task and stops what it is doing.
 
@@ -229,6 +317,31 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.WatchTask,
                     request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchTaskRequest.FromString,
                     response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskEvent.SerializeToString,
+            ),
+            'Converse': grpc.stream_stream_rpc_method_handler(
+                    servicer.Converse,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ConverseRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskEvent.SerializeToString,
+            ),
+            'SteerTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.SteerTask,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SteerTaskRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.SerializeToString,
+            ),
+            'ApproveToolCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveToolCall,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ApproveToolCallRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.SerializeToString,
+            ),
+            'DenyToolCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.DenyToolCall,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DenyToolCallRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.SerializeToString,
+            ),
+            'SubmitToolResult': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitToolResult,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SubmitToolResultRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.SerializeToString,
             ),
             'CancelTask': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelTask,
@@ -431,6 +544,141 @@ class OrchestratorService:
             '/runplane.orchestrator.v1.OrchestratorService/WatchTask',
             runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchTaskRequest.SerializeToString,
             runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Converse(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/runplane.orchestrator.v1.OrchestratorService/Converse',
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ConverseRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SteerTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.OrchestratorService/SteerTask',
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SteerTaskRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveToolCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.OrchestratorService/ApproveToolCall',
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ApproveToolCallRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DenyToolCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.OrchestratorService/DenyToolCall',
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DenyToolCallRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitToolResult(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.OrchestratorService/SubmitToolResult',
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SubmitToolResultRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
             options,
             channel_credentials,
             insecure,

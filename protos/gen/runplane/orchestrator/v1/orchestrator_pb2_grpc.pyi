@@ -100,6 +100,49 @@ class OrchestratorServiceStub:
     alone. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`) and `INVALID_ARGUMENT`
     (`INVALID_REQUEST`) when `after_sequence` is negative.
     """
+    Converse: _grpc.StreamStreamMultiCallable[_orchestrator_pb2.ConverseRequest, _orchestrator_pb2.TaskEvent]
+    """Runs a task, or joins one, and talks with it while it runs.
+
+    The first message is `start` or `join`; every later one is `user_message`, `tool_result`, `approval` or
+    `cancel`, each as the RPC of its own (`SteerTask`, `SubmitToolResult`, `ApproveToolCall`, `DenyToolCall`,
+    `CancelTask`). Events come back as from `StreamInvoke` and `WatchTask`, and the stream ends with
+    `OK` after `task_complete`. A client may close its side and listen on. Closing the stream cancels a
+    task that it started, unless `on_disconnect` is `continue`, and leaves alone one that it joined.
+    Fails as those RPCs do, and with `INVALID_ARGUMENT` (`INVALID_REQUEST`) when messages come in another
+    order; a message that is refused ends the stream, changes nothing, and leaves the task alone.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    SteerTask: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.SteerTaskRequest, _orchestrator_pb2.Task]
+    """Tells a running task something more.
+
+    The event `user_message` records it, and the model's next turn takes it into account; a turn that is
+    under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
+    heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`) and
+    `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`). Not idempotent: each call is another message.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    ApproveToolCall: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ApproveToolCallRequest, _orchestrator_pb2.Task]
+    """Allows a tool call that waits for approval.
+
+    Returns the task once it has heard; the call runs then. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+    and with `FAILED_PRECONDITION` (`APPROVAL_NOT_PENDING`) when no such call waits, also because
+    somebody else has decided it otherwise. Allowing what was allowed returns the task again.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    DenyToolCall: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.DenyToolCallRequest, _orchestrator_pb2.Task]
+    """Forbids a tool call that waits for approval; the model is told so.
+
+    Returns and fails as `ApproveToolCall`.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    SubmitToolResult: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.SubmitToolResultRequest, _orchestrator_pb2.Task]
+    """Brings what came of a call of a tool that the client runs itself.
+
+    Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
+    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+    was brought before stays: bringing one again returns the task.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
     CancelTask: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelTaskRequest, _orchestrator_pb2.Task]
     """Cancels a task and stops what it is doing.
 
@@ -180,6 +223,49 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     The stream ends with `OK` after `task_complete`. Closing it leaves the task
     alone. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`) and `INVALID_ARGUMENT`
     (`INVALID_REQUEST`) when `after_sequence` is negative.
+    """
+    Converse: _aio.StreamStreamMultiCallable[_orchestrator_pb2.ConverseRequest, _orchestrator_pb2.TaskEvent]  # type: ignore[assignment]
+    """Runs a task, or joins one, and talks with it while it runs.
+
+    The first message is `start` or `join`; every later one is `user_message`, `tool_result`, `approval` or
+    `cancel`, each as the RPC of its own (`SteerTask`, `SubmitToolResult`, `ApproveToolCall`, `DenyToolCall`,
+    `CancelTask`). Events come back as from `StreamInvoke` and `WatchTask`, and the stream ends with
+    `OK` after `task_complete`. A client may close its side and listen on. Closing the stream cancels a
+    task that it started, unless `on_disconnect` is `continue`, and leaves alone one that it joined.
+    Fails as those RPCs do, and with `INVALID_ARGUMENT` (`INVALID_REQUEST`) when messages come in another
+    order; a message that is refused ends the stream, changes nothing, and leaves the task alone.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    SteerTask: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.SteerTaskRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
+    """Tells a running task something more.
+
+    The event `user_message` records it, and the model's next turn takes it into account; a turn that is
+    under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
+    heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`) and
+    `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`). Not idempotent: each call is another message.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    ApproveToolCall: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ApproveToolCallRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
+    """Allows a tool call that waits for approval.
+
+    Returns the task once it has heard; the call runs then. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+    and with `FAILED_PRECONDITION` (`APPROVAL_NOT_PENDING`) when no such call waits, also because
+    somebody else has decided it otherwise. Allowing what was allowed returns the task again.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    DenyToolCall: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.DenyToolCallRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
+    """Forbids a tool call that waits for approval; the model is told so.
+
+    Returns and fails as `ApproveToolCall`.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
+    SubmitToolResult: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.SubmitToolResultRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
+    """Brings what came of a call of a tool that the client runs itself.
+
+    Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
+    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+    was brought before stays: bringing one again returns the task.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     CancelTask: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelTaskRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
     """Cancels a task and stops what it is doing.
@@ -300,6 +386,79 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         The stream ends with `OK` after `task_complete`. Closing it leaves the task
         alone. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`) and `INVALID_ARGUMENT`
         (`INVALID_REQUEST`) when `after_sequence` is negative.
+        """
+
+    @_abc_1.abstractmethod
+    def Converse(
+        self,
+        request_iterator: _MaybeAsyncIterator[_orchestrator_pb2.ConverseRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.TaskEvent], _abc.AsyncIterator[_orchestrator_pb2.TaskEvent]]:
+        """Runs a task, or joins one, and talks with it while it runs.
+
+        The first message is `start` or `join`; every later one is `user_message`, `tool_result`, `approval` or
+        `cancel`, each as the RPC of its own (`SteerTask`, `SubmitToolResult`, `ApproveToolCall`, `DenyToolCall`,
+        `CancelTask`). Events come back as from `StreamInvoke` and `WatchTask`, and the stream ends with
+        `OK` after `task_complete`. A client may close its side and listen on. Closing the stream cancels a
+        task that it started, unless `on_disconnect` is `continue`, and leaves alone one that it joined.
+        Fails as those RPCs do, and with `INVALID_ARGUMENT` (`INVALID_REQUEST`) when messages come in another
+        order; a message that is refused ends the stream, changes nothing, and leaves the task alone.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def SteerTask(
+        self,
+        request: _orchestrator_pb2.SteerTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.Task, _abc.Awaitable[_orchestrator_pb2.Task]]:
+        """Tells a running task something more.
+
+        The event `user_message` records it, and the model's next turn takes it into account; a turn that is
+        under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
+        heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`) and
+        `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`). Not idempotent: each call is another message.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def ApproveToolCall(
+        self,
+        request: _orchestrator_pb2.ApproveToolCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.Task, _abc.Awaitable[_orchestrator_pb2.Task]]:
+        """Allows a tool call that waits for approval.
+
+        Returns the task once it has heard; the call runs then. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+        and with `FAILED_PRECONDITION` (`APPROVAL_NOT_PENDING`) when no such call waits, also because
+        somebody else has decided it otherwise. Allowing what was allowed returns the task again.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def DenyToolCall(
+        self,
+        request: _orchestrator_pb2.DenyToolCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.Task, _abc.Awaitable[_orchestrator_pb2.Task]]:
+        """Forbids a tool call that waits for approval; the model is told so.
+
+        Returns and fails as `ApproveToolCall`.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitToolResult(
+        self,
+        request: _orchestrator_pb2.SubmitToolResultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.Task, _abc.Awaitable[_orchestrator_pb2.Task]]:
+        """Brings what came of a call of a tool that the client runs itself.
+
+        Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
+        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+        was brought before stays: bringing one again returns the task.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xfe\x01\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x0cinput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\routput_schema\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x38\n\x08\x65xamples\x18\x06 \x03(\x0b\x32&.runplane.tool_registry.v1.ToolExample\x12\x12\n\ntimeout_ms\x18\x07 \x01(\x01\x12\x15\n\ris_idempotent\x18\x08 \x01(\x08\"l\n\x0bToolExample\x12\r\n\x05query\x18\x01 \x01(\t\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x06output\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\"9\n\x10ListToolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x11ListToolsResponse\x12.\n\x05tools\x18\x01 \x03(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x0eGetToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x85\x01\n\x0f\x43\x61llToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x17\n\ntimeout_ms\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\tB\r\n\x0b_timeout_ms\"\x99\x02\n\x10\x43\x61llToolResponse\x12\x18\n\x10protocol_version\x18\x01 \x01(\t\x12\x14\n\x0ctool_call_id\x18\x02 \x01(\t\x12\x11\n\ttool_name\x18\x03 \x01(\t\x12\x14\n\x0ctool_version\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12&\n\x06result\x18\x06 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x33\n\x05\x65rror\x18\x07 \x01(\x0b\x32$.runplane.tool_registry.v1.ToolError\x12?\n\robservability\x18\x08 \x01(\x0b\x32(.runplane.tool_registry.v1.Observability\"C\n\tToolError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rsuggested_fix\x18\x03 \x01(\t\"[\n\rObservability\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x13\n\x0btoken_count\x18\x04 \x01(\x05\x32\x89\x03\n\x13ToolRegistryService\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x85\x01\n\x08\x43\x61llTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/tools/{name}:call:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x99\x02\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x0cinput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\routput_schema\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x38\n\x08\x65xamples\x18\x06 \x03(\x0b\x32&.runplane.tool_registry.v1.ToolExample\x12\x12\n\ntimeout_ms\x18\x07 \x01(\x01\x12\x15\n\ris_idempotent\x18\x08 \x01(\x08\x12\x19\n\x11requires_approval\x18\t \x01(\x08\"l\n\x0bToolExample\x12\r\n\x05query\x18\x01 \x01(\t\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x06output\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\"9\n\x10ListToolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x11ListToolsResponse\x12.\n\x05tools\x18\x01 \x03(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x0eGetToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x85\x01\n\x0f\x43\x61llToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x17\n\ntimeout_ms\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\tB\r\n\x0b_timeout_ms\"\x99\x02\n\x10\x43\x61llToolResponse\x12\x18\n\x10protocol_version\x18\x01 \x01(\t\x12\x14\n\x0ctool_call_id\x18\x02 \x01(\t\x12\x11\n\ttool_name\x18\x03 \x01(\t\x12\x14\n\x0ctool_version\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12&\n\x06result\x18\x06 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x33\n\x05\x65rror\x18\x07 \x01(\x0b\x32$.runplane.tool_registry.v1.ToolError\x12?\n\robservability\x18\x08 \x01(\x0b\x32(.runplane.tool_registry.v1.Observability\"C\n\tToolError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rsuggested_fix\x18\x03 \x01(\t\"[\n\rObservability\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x13\n\x0btoken_count\x18\x04 \x01(\x05\x32\x89\x03\n\x13ToolRegistryService\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x85\x01\n\x08\x43\x61llTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/tools/{name}:call:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,23 +40,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['CallTool']._loaded_options = None
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['CallTool']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/tools/{name}:call:\001*'
   _globals['_TOOL']._serialized_start=137
-  _globals['_TOOL']._serialized_end=391
-  _globals['_TOOLEXAMPLE']._serialized_start=393
-  _globals['_TOOLEXAMPLE']._serialized_end=501
-  _globals['_LISTTOOLSREQUEST']._serialized_start=503
-  _globals['_LISTTOOLSREQUEST']._serialized_end=560
-  _globals['_LISTTOOLSRESPONSE']._serialized_start=562
-  _globals['_LISTTOOLSRESPONSE']._serialized_end=654
-  _globals['_GETTOOLREQUEST']._serialized_start=656
-  _globals['_GETTOOLREQUEST']._serialized_end=686
-  _globals['_CALLTOOLREQUEST']._serialized_start=689
-  _globals['_CALLTOOLREQUEST']._serialized_end=822
-  _globals['_CALLTOOLRESPONSE']._serialized_start=825
-  _globals['_CALLTOOLRESPONSE']._serialized_end=1106
-  _globals['_TOOLERROR']._serialized_start=1108
-  _globals['_TOOLERROR']._serialized_end=1175
-  _globals['_OBSERVABILITY']._serialized_start=1177
-  _globals['_OBSERVABILITY']._serialized_end=1268
-  _globals['_TOOLREGISTRYSERVICE']._serialized_start=1271
-  _globals['_TOOLREGISTRYSERVICE']._serialized_end=1664
+  _globals['_TOOL']._serialized_end=418
+  _globals['_TOOLEXAMPLE']._serialized_start=420
+  _globals['_TOOLEXAMPLE']._serialized_end=528
+  _globals['_LISTTOOLSREQUEST']._serialized_start=530
+  _globals['_LISTTOOLSREQUEST']._serialized_end=587
+  _globals['_LISTTOOLSRESPONSE']._serialized_start=589
+  _globals['_LISTTOOLSRESPONSE']._serialized_end=681
+  _globals['_GETTOOLREQUEST']._serialized_start=683
+  _globals['_GETTOOLREQUEST']._serialized_end=713
+  _globals['_CALLTOOLREQUEST']._serialized_start=716
+  _globals['_CALLTOOLREQUEST']._serialized_end=849
+  _globals['_CALLTOOLRESPONSE']._serialized_start=852
+  _globals['_CALLTOOLRESPONSE']._serialized_end=1133
+  _globals['_TOOLERROR']._serialized_start=1135
+  _globals['_TOOLERROR']._serialized_end=1202
+  _globals['_OBSERVABILITY']._serialized_start=1204
+  _globals['_OBSERVABILITY']._serialized_end=1295
+  _globals['_TOOLREGISTRYSERVICE']._serialized_start=1298
+  _globals['_TOOLREGISTRYSERVICE']._serialized_end=1691
 # @@protoc_insertion_point(module_scope)

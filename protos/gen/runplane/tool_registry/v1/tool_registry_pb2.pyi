@@ -33,6 +33,7 @@ class Tool(_message.Message):
     EXAMPLES_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     IS_IDEMPOTENT_FIELD_NUMBER: _builtins.int
+    REQUIRES_APPROVAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Matches `[A-Za-z0-9_-]{1,64}`."""
     version: _builtins.str
@@ -43,6 +44,8 @@ class Tool(_message.Message):
     """How long one call may take, in milliseconds."""
     is_idempotent: _builtins.bool
     """Whether a call may be repeated without a second effect."""
+    requires_approval: _builtins.bool
+    """Whether an agent's call needs somebody's approval. `CallTool` itself asks nobody."""
     @_builtins.property
     def input_schema(self) -> _struct_pb2.Struct:
         """JSON Schema (2020-12) of the input, an object."""
@@ -66,10 +69,11 @@ class Tool(_message.Message):
         examples: _abc.Iterable[Global___ToolExample] | None = ...,
         timeout_ms: _builtins.float = ...,
         is_idempotent: _builtins.bool = ...,
+        requires_approval: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input_schema", b"input_schema", "output_schema", b"output_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "examples", b"examples", "input_schema", b"input_schema", "is_idempotent", b"is_idempotent", "name", b"name", "output_schema", b"output_schema", "timeout_ms", b"timeout_ms", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "examples", b"examples", "input_schema", b"input_schema", "is_idempotent", b"is_idempotent", "name", b"name", "output_schema", b"output_schema", "requires_approval", b"requires_approval", "timeout_ms", b"timeout_ms", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

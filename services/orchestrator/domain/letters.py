@@ -1,0 +1,227 @@
+"""What can be said to a task that is under way, as it lies in the task's inbox. Pure."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from services.chassis.errors import FailedPrecondition, Violation, invalid
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.task import State, Task, evolve
+
+MAX_TEXT_BYTES: Final = 16 * 1024
+MAX_COMMENT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End, and say why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Somebody says something more."""
+
+    text: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """A tool call may run, or may not."""
+
+    call_id: str
+    is_approved: bool
+    comment: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What came of a tool call that the client ran; `error` when it failed."""
+
+    call_id: str
+    output: object
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait until told to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Go on after a pause."""
+
+
+Word = Cancel | Say | Decide | Return | Pause | GoOn
+
+# Names are kept as long as letters are: a letter outlives the release that wrote it.
+KINDS: Final[Mapping[str, type[Word]]] = {
+    "cancel": Cancel,
+    "say": Say,
+    "decide": Decide,
+    "return": Return,
+    "pause": Pause,
+    "go_on": GoOn,
+}
+_NAMES: Final = {kind: name for name, kind in KINDS.items()}
+
+
+def written(word: Word) -> tuple[str, str]:
+    """The kind and the body of a letter."""
+    return _NAMES[type(word)], json.dumps(asdict(word))
+
+
+def read(kind: str, body: str) -> Word:
+    """What a letter says. Raises `KeyError` for a kind that was never used."""
+    return KINDS[kind](**json.loads(body))
+
+
+def check(word: Word) -> None:
+    """Refuse what no task could be told.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`.
+    """
+    if isinstance(word, Say):
+        if not word.text.strip():
+            raise invalid(Violation("text", "is empty", "say what the agent is to consider"))
+        if (size := len(word.text.encode())) > MAX_TEXT_BYTES:
+            fix = f"send at most {MAX_TEXT_BYTES} bytes"
+            raise invalid(Violation("text", f"is {size} bytes", fix))
+    fields = {Cancel: ("reason", 256), Decide: ("comment", MAX_COMMENT), Return: ("error", 1000)}
+    if (bound := fields.get(type(word))) and len(getattr(word, bound[0])) > bound[1]:
+        fix = f"send at most {bound[1]} characters"
+        raise invalid(Violation(bound[0], "is too long", fix))
+
+
+def is_news(task: Task, word: Word) -> bool:
+    """Whether a task is to be told this; False if it knows already.
+
+    Raises:
+        FailedPrecondition: it cannot be said to this task, or not now.
+    """
+    rule = _RULES.get(type(word), _asks)
+    return rule(task, word)
+
+
+def check_open(task: Task) -> None:
+    """Raises FailedPrecondition `TASK_ALREADY_ENDED`."""
+    if task.is_closed:
+        raise FailedPrecondition(
+            "TASK_ALREADY_ENDED",
+            f"{task.spec.task_id} is {task.state.value}",
+            task_id=task.spec.task_id,
+            state=task.state.value,
+        )
+
+
+def _asks(task: Task, word: Word) -> bool:
+    check_open(task)
+    return True
+
+
+def _decides(task: Task, word: Decide) -> bool:
+    call = task.call(word.call_id)
+    if call is not None and call.is_approved is word.is_approved:
+        return False
+    check_open(task)
+    if call is None or call.wants != "approval":
+        raise _refused("APPROVAL_NOT_PENDING", "waits for approval", task, word.call_id)
+    return True
+
+
+def _returns(task: Task, word: Return) -> bool:
+    call = task.call(word.call_id)
+    if call is not None and call.wants == "input" and call.has_returned:
+        return False
+    check_open(task)
+    if call is None or call.wants != "input":
+        raise _refused("INPUT_NOT_REQUIRED", "waits for its client", task, word.call_id)
+    return True
+
+
+def _refused(reason: str, what: str, task: Task, call_id: str) -> FailedPrecondition:
+    wanted = {"APPROVAL_NOT_PENDING": "approval", "INPUT_NOT_REQUIRED": "input"}[reason]
+    waiting = ", ".join(call.call_id for call in task.unreturned if call.wants == wanted)
+    return FailedPrecondition(
+        reason,
+        f"{task.spec.task_id} has no tool call {call_id[:64]!r} that {what}",
+        task_id=task.spec.task_id,
+        tool_call_id=call_id[:64],
+        field="tool_call_id",
+        waiting=waiting,
+        suggested_fix=f"use one of {waiting}" if waiting else "get the task: it may have gone on",
+    )
+
+
+_RULES: Final[Mapping[type[Word], Callable[[Task, Any], bool]]] = {
+    Decide: _decides,
+    Return: _returns,
+}
+
+
+def heard(task: Task, words: Sequence[Word], now: datetime) -> Sequence[ev.Event]:
+    """What becomes of a task that is told this, in order. What it can make nothing of is left out:
+    it has gone on since it was said."""
+    events: list[ev.Event] = []
+    for word in words:
+        made = _effects(task, word, now)
+        if made and task.state is State.WAITING and not isinstance(made[0], ev.Resumed):
+            made = [ev.Resumed(now), *made]
+        for event in made:
+            task = evolve(task, event)
+        events += made
+    return events
+
+
+def _effects(task: Task, word: Word, now: datetime) -> Sequence[ev.Event]:
+    if not _fits(task, word):
+        return ()
+    match word:
+        case Say(text, author):
+            return [ev.Steered(now, text, author)]
+        case Decide():
+            return _decided(task, word, now)
+        case Return(call_id, output, error):
+            wrong = ev.Failure("UNKNOWN", "CLIENT_TOOL_FAILED", error) if error else None
+            return [_returned(task, call_id, None if wrong else output, wrong, now)]
+        case GoOn() if task.state is State.WAITING and task.wants == "continue":
+            return [ev.Resumed(now)]
+    return ()
+
+
+def _fits(task: Task, word: Word) -> bool:
+    try:
+        return is_news(task, word)
+    except FailedPrecondition:
+        return False
+
+
+def _decided(task: Task, word: Decide, now: datetime) -> Sequence[ev.Event]:
+    call = task.call(word.call_id)
+    tool = call.tool if call else ""
+    decided = ev.ApprovalDecided(
+        now, *task.at, word.call_id, tool, word.is_approved, word.comment, word.author
+    )
+    if word.is_approved:
+        return [decided]
+    why = f"the call was denied: {word.comment}" if word.comment else "the call was denied"
+    failure = ev.Failure("PERMISSION_DENIED", "TOOL_CALL_DENIED", why, "go on without this call")
+    return [decided, _returned(task, word.call_id, None, failure, now)]
+
+
+def _returned(
+    task: Task, call_id: str, output: object, failure: ev.Failure | None, now: datetime
+) -> ev.Event:
+    call = task.call(call_id)
+    tool, version = (call.tool, call.tool_version) if call else ("", "")
+    took = (now - task.update_time).total_seconds() * 1000 if failure is None else 0.0
+    return ev.ToolReturned(
+        now, *task.at, call_id, tool, version, output, failure, round(max(0.0, took), 3)
+    )

@@ -1,0 +1,86 @@
+"""What the model is asked next, and how it has to answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from services.chassis.errors import FailedPrecondition
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.prompt import conversation
+from services.orchestrator.domain.step import Malformed, Outcome, Plan
+from services.orchestrator.domain.task import Task
+from services.orchestrator.equipment import Equipment
+from services.orchestrator.ports import Generation, Models, Schemas
+from services.orchestrator.turn import MAX_OUTPUT_CHARACTERS, Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans the turns of a task that has this equipment."""
+
+    models: Models
+    schemas: Schemas
+    equipment: Equipment
+
+    async def plan(self, task: Task, *, is_last: bool) -> Plan:
+        """How the next turn is to answer.
+
+        Raises:
+            FailedPrecondition: `TOKEN_LIMIT_REACHED`.
+        """
+        spec = task.spec
+        wanted = spec.sampling.max_tokens or self.equipment.model.default_max_tokens
+        if spec.limits.tokens is not None:
+            wanted = min(wanted, await self._affordable(task, spec.limits.tokens))
+        tools = () if is_last else tuple(self.equipment.tools.values())
+        return Plan(tools, bool(self.equipment.tools), spec.response_schema, wanted)
+
+    def generation(self, task: Task, plan: Plan) -> Generation:
+        """The question."""
+        sampling = task.spec.sampling
+        # Which tool to take is no matter of chance.
+        if self.equipment.tools and sampling.temperature is None:
+            sampling = replace(sampling, temperature=0.0)
+        messages = self._messages(task)
+        return Generation(task.spec.model, messages, sampling, plan.max_tokens, plan.schema())
+
+    def check(self, outcome: Outcome, plan: Plan) -> None:
+        """Raises `Malformed` when an answer is not what the caller's schema asks for."""
+        schema = plan.answer_schema
+        if schema is None or outcome.calls:
+            return
+        if violations := self.schemas.violations(schema, outcome.output):
+            raise Malformed(f"the answer does not match: {violations[0].message}")
+
+    async def _affordable(self, task: Task, allowed: int) -> int:
+        """How many tokens the next turn may produce; none if its prompt takes what is left."""
+        prompt = await self.models.count_tokens(task.spec.model, self._messages(task))
+        used = task.tokens
+        if used + prompt < allowed:
+            return allowed - used - prompt
+        raise FailedPrecondition(
+            "TOKEN_LIMIT_REACHED",
+            f"limits.tokens of {allowed} do not suffice: {used} are used, and the next prompt "
+            f"has {prompt}",
+            limit=str(allowed),
+            used=str(used),
+            prompt_tokens=str(prompt),
+            field="limits.tokens",
+            suggested_fix="raise limits.tokens, or ask for less",
+        )
+
+    def _messages(self, task: Task) -> Sequence[ev.Message]:
+        return conversation(task.spec, self.equipment.briefing, task.steps, task.said)
+
+
+def refused(fault: Cut | Malformed, plan: Plan) -> FailedPrecondition:
+    """Output that is no step, as the error that it is."""
+    if isinstance(fault, Cut):
+        return FailedPrecondition(
+            "MODEL_OUTPUT_INVALID",
+            f"the model's output did not fit in {plan.max_tokens} tokens, or in "
+            f"{MAX_OUTPUT_CHARACTERS} characters",
+            max_tokens=str(plan.max_tokens),
+            field="sampling.max_tokens",
+            suggested_fix="raise sampling.max_tokens or limits.tokens, or ask for less",
+        )
+    return FailedPrecondition("MODEL_OUTPUT_INVALID", f"the model failed: {fault}")

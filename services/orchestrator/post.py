@@ -1,0 +1,30 @@
+"""Letters to tasks, wherever they are worked on."""
+
+from dataclasses import dataclass
+
+from services.orchestrator.domain import letters
+from services.orchestrator.domain.letters import Word
+from services.orchestrator.ports import Desk
+from services.orchestrator.run import World
+from services.orchestrator.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Delivers what is said to tasks."""
+
+    world: World
+    worker: Worker
+    desk: Desk
+
+    async def send(self, tenant: str, task_id: str, word: Word) -> bool:
+        """Put a word into a task's inbox, durably, and rouse whoever works on it; this process if
+        nobody does. False if the task has ended."""
+        if not await self.desk.send(tenant, task_id, *letters.written(word)):
+            return False
+        if self.worker.find(tenant, task_id) is None:
+            if (claim := await self.desk.take(tenant, task_id)) is None:
+                return True  # Another has it, and was woken.
+            await self.worker.take_up(self.world, claim)
+        await self.worker.read_letters()
+        return True

@@ -1,0 +1,111 @@
+"""The tool calls of a run: what each needs before it can be made, and what comes of it."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+
+from services.chassis import ids
+from services.chassis.errors import ServiceError
+from services.orchestrator.calls import Caller
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.step import ToolRequest
+from services.orchestrator.domain.task import Call
+from services.orchestrator.domain.tool import Tool
+from services.orchestrator.journal import Journal
+from services.orchestrator.ports import Returned, Schemas
+from services.orchestrator.retries import failure
+
+EVERY_TOOL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Has the calls of one task made, and written down."""
+
+    journal: Journal
+    caller: Caller
+    schemas: Schemas
+    given: Mapping[str, Tool]
+    now: Callable[[], datetime]
+
+    def asked(
+        self, requests: Sequence[ToolRequest], at: tuple[int, int], turn: ev.Turn
+    ) -> list[ev.Event]:
+        """The calls that a turn asks for, and what they need before they can run."""
+        last = len(requests) - 1
+        events: list[ev.Event] = []
+        for index, request in enumerate(requests):
+            tool, call_id = self.given.get(request.tool), ids.new("call")
+            name, version = request.tool[:64], tool.version if tool else ""
+            of = turn if index == last else None
+            events.append(ev.ToolCalled(self.now(), *at, call_id, name, version, request.input, of))
+        called = [event for event in events if isinstance(event, ev.ToolCalled)]
+        for each in called:
+            events += self._needs(Call(each.call_id, each.tool, each.input, each.tool_version), at)
+        return events
+
+    async def settle(self) -> bool:
+        """Make the calls that can be made; whether all have returned. Else the rest waits for a
+        word from outside."""
+        while unreturned := self.journal.task.unreturned:
+            at = self.journal.task.at
+            if needs := [need for call in unreturned for need in self._needs(call, at)]:
+                await self.journal.append(*needs)
+                continue
+            ready = [call for call in unreturned if not call.wants]
+            if not ready:
+                return False
+            await self._make(ready)
+        return True
+
+    def _needs(self, call: Call, at: tuple[int, int]) -> Sequence[ev.Event]:
+        """What a call has to be asked for now, if anything."""
+        tool, now = self.given.get(call.tool), self.now()
+        if call.wants or tool is None:
+            return ()
+        if call.is_approved is None and self._needs_approval(tool):
+            return [ev.ApprovalAsked(now, *at, call.call_id, call.tool)]
+        if not tool.is_client:
+            return ()
+        if violations := self.schemas.violations(tool.input_schema, call.input):
+            said, fix = violations[0].message, violations[0].suggested_fix
+            refused = ev.Failure("INVALID_ARGUMENT", "TOOL_INPUT_INVALID", said, fix)
+            return [self._returned(call, at, Returned(None, refused, 0.0))]
+        return [ev.InputAsked(now, *at, call.call_id, call.tool)]
+
+    def _needs_approval(self, tool: Tool) -> bool:
+        asked_for = self.journal.task.spec.approval_tools
+        return tool.requires_approval or tool.name in asked_for or EVERY_TOOL in asked_for
+
+    async def _make(self, calls: Sequence[Call]) -> None:
+        at = self.journal.task.at
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call in calls:
+                    group.create_task(self._make_one(call, at))
+        except ExceptionGroup as failed:  # Results that could not be written: one says it all.
+            raise failed.exceptions[0] from None
+
+    async def _make_one(self, call: Call, at: tuple[int, int]) -> None:
+        """Call a tool; whatever comes of it is told to the model."""
+        began = perf_counter()
+        try:
+            returned = await self.caller.call(call)
+        except ServiceError as error:
+            took = (perf_counter() - began) * 1000
+            returned = Returned(None, failure(error), took)
+        await self.journal.append(self._returned(call, at, returned))
+
+    def _returned(self, call: Call, at: tuple[int, int], returned: Returned) -> ev.Event:
+        return ev.ToolReturned(
+            self.now(),
+            *at,
+            call.call_id,
+            call.tool,
+            call.tool_version,
+            returned.output,
+            returned.failure,
+            round(returned.latency_ms, 3),
+        )

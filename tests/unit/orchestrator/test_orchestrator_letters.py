@@ -1,0 +1,115 @@
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from services.chassis.errors import FailedPrecondition
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.letters import (
+    Cancel,
+    Decide,
+    GoOn,
+    Pause,
+    Return,
+    Say,
+    Word,
+    heard,
+    is_news,
+    read,
+    written,
+)
+from services.orchestrator.domain.task import State, Task, evolve, replay
+from tests.unit.orchestrator.fakes import NOW, SPEC
+
+APPROVE = Decide("call_1", is_approved=True, comment="", author="her")
+DENY = Decide("call_1", is_approved=False, comment="no", author="her")
+SAY = Say("Stop", "her")
+RETURN = Return("call_2", {"sum": 4}, "")
+WORDS: Sequence[Word] = [Cancel("enough"), SAY, APPROVE, DENY, RETURN, Pause(), GoOn()]
+
+ASKED = [
+    ev.Started(NOW, SPEC),
+    ev.ToolCalled(NOW, 1, 1, "call_1", "look", "1.0.0", {}),
+    ev.ToolCalled(NOW, 1, 1, "call_2", "add", "", {}, ev.Turn()),
+    ev.ApprovalAsked(NOW, 1, 1, "call_1", "look"),
+    ev.InputAsked(NOW, 1, 1, "call_2", "add"),
+]
+WAITS = replay([*ASKED, ev.Waited(NOW, "approval")])
+PAUSED = replay([ev.Started(NOW, SPEC), ev.Waited(NOW, "continue")])
+LATER = NOW + timedelta(seconds=60)
+
+
+def kinds(task: Task, *words: Word) -> list[str]:
+    return [type(event).__name__ for event in heard(task, words, LATER)]
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda each: type(each).__name__)
+def test_a_letter_says_what_was_written(word: Word) -> None:
+    assert read(*written(word)) == word
+
+
+CASES: list[tuple[Task, Sequence[Word], list[str]]] = [
+    (WAITS, [APPROVE], ["Resumed", "ApprovalDecided"]),
+    (WAITS, [DENY], ["Resumed", "ApprovalDecided", "ToolReturned"]),
+    (WAITS, [RETURN], ["Resumed", "ToolReturned"]),
+    (WAITS, [APPROVE, RETURN], ["Resumed", "ApprovalDecided", "ToolReturned"]),
+    (WAITS, [APPROVE, DENY], ["Resumed", "ApprovalDecided"]),
+    (WAITS, [RETURN, RETURN], ["Resumed", "ToolReturned"]),
+    (WAITS, [SAY], ["Resumed", "Steered"]),
+    (WAITS, [GoOn()], []),
+    (WAITS, [Pause()], []),
+    (WAITS, [Return("call_1", None, "")], []),
+    (PAUSED, [GoOn()], ["Resumed"]),
+    (PAUSED, [GoOn(), GoOn()], ["Resumed"]),
+    (PAUSED, [SAY], ["Resumed", "Steered"]),
+    (PAUSED, [APPROVE], []),
+    (replay(ASKED), [APPROVE], ["ApprovalDecided"]),
+    (evolve(WAITS, ev.Canceled(NOW, "")), WORDS, []),
+]
+
+
+@pytest.mark.parametrize(("task", "words", "expected"), CASES)
+def test_a_task_goes_on_by_what_it_waits_for(
+    task: Task, words: Sequence[Word], expected: list[str]
+) -> None:
+    assert kinds(task, *words) == expected
+
+
+def test_every_event_that_a_word_makes_can_happen() -> None:
+    task = WAITS
+    for event in heard(task, [SAY, APPROVE, RETURN], LATER):
+        task = evolve(task, event)
+
+    assert task.state is State.RUNNING
+    assert [call.is_approved for call in task.steps[0].calls] == [True, None]
+    assert task.said == ((1, "Stop"),)
+
+
+def test_time_that_a_task_waits_does_not_count() -> None:
+    resumed = evolve(WAITS, ev.Resumed(LATER))
+
+    assert resumed.deadline == SPEC.deadline + timedelta(seconds=60)
+    assert resumed.tools_began == LATER
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        (Decide("call_2", is_approved=True, comment="", author=""), "APPROVAL_NOT_PENDING"),
+        (Decide("call_9", is_approved=True, comment="", author=""), "APPROVAL_NOT_PENDING"),
+        (Return("call_1", None, ""), "INPUT_NOT_REQUIRED"),
+    ],
+)
+def test_a_word_for_a_call_that_does_not_wait_for_it_is_refused(word: Word, reason: str) -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        is_news(WAITS, word)
+
+    assert caught.value.reason == reason
+
+
+def test_what_was_decided_can_be_said_again_and_not_changed() -> None:
+    decided = replay([*ASKED, ev.ApprovalDecided(NOW, 1, 1, "call_1", "look", True, "", "her")])
+
+    assert not is_news(decided, APPROVE)
+    with pytest.raises(FailedPrecondition):
+        is_news(decided, DENY)

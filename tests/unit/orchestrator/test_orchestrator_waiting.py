@@ -1,0 +1,121 @@
+"""Runs that wait for a word from outside, in this process or another."""
+
+import asyncio
+from dataclasses import replace
+
+from services.orchestrator.domain.letters import Decide, GoOn, Pause, Say, Word
+from services.orchestrator.domain.task import State, Task
+from services.orchestrator.post import Post
+from services.orchestrator.run import LINGER, Run
+from tests.unit.orchestrator.fakes import SPEC, Bench, FakeTools, bench, end_of, pass_time, tool
+
+CALL = '{"thought": "t", "tool_calls": [{"tool": "look", "input": {}}]}'
+ANSWER = '{"thought": "t", "answer": "Seen."}'
+GUARDED = replace(SPEC, approval_tools=("look",))
+
+
+async def told(it: Bench, word: Word) -> None:
+    """Say something to the task, wherever it is."""
+    assert await Post(it.world, it.worker, it.desk).send("default", "task_1", word)
+
+
+async def ended(it: Bench) -> Task:
+    run = it.worker.find("default", "task_1")
+    assert run is not None
+    return await end_of(run)
+
+
+def approval(run: Run) -> Decide:
+    call = run.task.unreturned[0]
+    return Decide(call.call_id, is_approved=True, comment="", author="her")
+
+
+async def test_a_task_that_waits_is_kept_at_hand_for_a_while() -> None:
+    async with bench((CALL,), (ANSWER,), tools=FakeTools([tool()])) as it:
+        run = await it.submit(GUARDED)
+        await pass_time(1)
+        await told(it, approval(run))
+        task = await end_of(run)
+
+    assert (task.state, task.text) == (State.COMPLETED, "Seen.")
+    assert [name for name, _ in it.tools.called] == ["look"]
+
+
+async def test_a_task_that_waits_longer_is_taken_up_again_when_it_is_told() -> None:
+    async with bench((CALL,), (ANSWER,), tools=FakeTools([tool()])) as it:
+        run = await it.submit(GUARDED)
+        await pass_time(LINGER.total_seconds() + 1)
+        parked = it.worker.find("default", "task_1")
+        await told(it, approval(run))
+        task = await ended(it)
+
+    assert run.is_lost
+    assert parked is None
+    assert (task.state, task.text) == (State.COMPLETED, "Seen.")
+    assert [name for name, _ in it.tools.called] == ["look"]
+
+
+async def test_something_said_while_a_tool_runs_is_heard_at_the_next_turn() -> None:
+    async with bench((CALL,), (ANSWER,), tools=FakeTools([tool()])) as it:
+        it.log.holds = type(None)
+        run = await it.submit()
+        await told(it, Say("And be brief", "her"))
+        task = await end_of(run)
+
+    assert task.state is State.COMPLETED
+    assert it.models.asked[-1].messages[-1].content == "And be brief"
+
+
+async def test_a_turn_is_broken_off_for_something_new_but_not_what_was_durable() -> None:
+    never = asyncio.Event()
+    async with bench(("Hel", never), ("Bye",)) as it:
+        run = await it.submit(has_tools=False)
+        await it.models.said.wait()
+        await told(it, Say("No, bye", "her"))
+        task = await end_of(run)
+
+    assert task.text == "Bye"
+    names = it.log.kinds()
+    assert names.index("StepAbandoned") < names.index("Steered")
+    assert names.count("StepAbandoned") == 1
+
+
+async def test_a_pause_keeps_what_was_said_and_asks_the_model_no_more() -> None:
+    never = asyncio.Event()
+    async with bench(("Hel", never), ("Hello",)) as it:
+        run = await it.submit(has_tools=False)
+        await it.models.said.wait()
+        await told(it, Pause())
+        await pass_time(1)
+        paused = run.task
+        await told(it, GoOn())
+        task = await end_of(run)
+
+    assert (paused.state, paused.wants, paused.text) == (State.WAITING, "continue", "Hel")
+    assert (task.state, task.text) == (State.COMPLETED, "Hello")
+    assert len(it.models.asked) == 2
+
+
+async def test_a_task_that_waits_can_be_cancelled() -> None:
+    async with bench((CALL,), tools=FakeTools([tool()])) as it:
+        run = await it.submit(GUARDED)
+        await pass_time(1)
+        it.worker.cancel(run, "enough")
+        task = await end_of(run)
+
+    assert task.state is State.CANCELED
+    assert it.tools.called == []
+
+
+async def test_a_letter_is_dealt_with_once_and_then_gone() -> None:
+    never = asyncio.Event()
+    async with bench(("Hel", never), ("Bye",)) as it:
+        run = await it.submit(has_tools=False)
+        await it.models.said.wait()
+        await told(it, Say("No, bye", "her"))
+        await it.worker.read_letters()
+        await end_of(run)
+        left = await it.desk.letters()
+
+    assert it.log.kinds().count("Steered") == 1
+    assert left == []
