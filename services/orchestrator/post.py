@@ -1,12 +1,16 @@
 """Letters to tasks, wherever they are worked on."""
 
+import logging
 from dataclasses import dataclass
 
+from services.chassis.errors import ServiceError
 from services.orchestrator.domain import letters
 from services.orchestrator.domain.letters import Word
 from services.orchestrator.ports import Desk
 from services.orchestrator.run import World
 from services.orchestrator.worker import Worker
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,13 @@ class Post:
     world: World
     worker: Worker
     desk: Desk
+
+    async def send_anyway(self, tenant: str, task_id: str, word: Word) -> None:
+        """As `send`, for nobody who could be told that it failed."""
+        try:
+            await self.send(tenant, task_id, word)
+        except ServiceError as error:
+            log.warning("letter not sent", extra={"task_id": task_id, "error_code": error.reason})
 
     async def send(self, tenant: str, task_id: str, word: Word) -> bool:
         """Put a word into a task's inbox, durably, and rouse whoever works on it; this process if

@@ -30,6 +30,7 @@ from services.orchestrator.worker import Worker
 
 LEAST_OUTPUT_TOKENS: Final = 16
 KEYS_LAST: Final = timedelta(hours=24)
+GONE: Final = "the caller went away"
 MARGIN: Final = timedelta(milliseconds=50)  # To answer in before the caller's deadline, or 5 %.
 
 
@@ -312,9 +313,13 @@ class Tasks:
     def leave(self, started: Started) -> None:
         """The caller has gone; who only joined a task leaves it alone."""
         run = started.run
-        if run is None or not started.is_new or run.done.is_set() or run.spec.survives_disconnect:
+        if run is None or not started.is_new or run.spec.survives_disconnect:
             return
-        self._worker.cancel(run, "the caller went away")
+        if not run.done.is_set():
+            self._worker.cancel(run, GONE)
+        elif run.is_lost:  # It waits, or is somewhere else now.
+            word, spec = Cancel(GONE), run.spec
+            self._world.spawn(self._post.send_anyway(spec.tenant, spec.task_id, word))
 
 
 def _patience(caller: Caller, timeout: timedelta) -> timedelta:

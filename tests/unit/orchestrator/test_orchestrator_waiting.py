@@ -3,15 +3,32 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+
 from services.orchestrator.domain.letters import Decide, GoOn, Pause, Say, Word
 from services.orchestrator.domain.task import State, Task
 from services.orchestrator.post import Post
 from services.orchestrator.run import LINGER, Run
-from tests.unit.orchestrator.fakes import SPEC, Bench, FakeTools, bench, end_of, pass_time, tool
+from tests.unit.orchestrator.fakes import (
+    REQUEST,
+    SPEC,
+    Bench,
+    FakeTools,
+    bench,
+    caller,
+    end_of,
+    pass_time,
+    tool,
+)
 
 CALL = '{"thought": "t", "tool_calls": [{"tool": "look", "input": {}}]}'
 ANSWER = '{"thought": "t", "answer": "Seen."}'
-GUARDED = replace(SPEC, approval_tools=("look",))
+GUARDED = replace(
+    SPEC,
+    approval_tools=("look",),
+    request=pb.InvokeRequest(query="Hello", approval_tools=["look"]).SerializeToString(),
+)
 
 
 async def told(it: Bench, word: Word) -> None:
@@ -119,3 +136,17 @@ async def test_a_letter_is_dealt_with_once_and_then_gone() -> None:
 
     assert it.log.kinds().count("Steered") == 1
     assert left == []
+
+
+@pytest.mark.parametrize("seconds", [1, LINGER.total_seconds() + 1])
+async def test_a_caller_that_leaves_a_task_that_waits_cancels_it(seconds: float) -> None:
+    async with bench((CALL,), tools=FakeTools([tool()])) as it:
+        asked = replace(REQUEST, approval_tools=("look",), source=GUARDED.request)
+        events = it.tasks.stream(asked, caller())
+        task_id = pb.TaskEvent.FromString(await anext(events)).task_id
+        await pass_time(seconds)
+        await events.aclose()
+        await pass_time(seconds)
+        task = await it.log.load("default", task_id)
+
+    assert task.state is State.CANCELED
