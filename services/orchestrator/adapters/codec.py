@@ -4,6 +4,7 @@ A stored name is for ever: to change an event, add `.v2` and keep `.v1`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -73,9 +74,9 @@ def _text_of(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def decode(stored: StoredEvent) -> ev.Event:
+def decode(stored: NewEvent | StoredEvent, tenant: str) -> ev.Event:
     """The event that was stored. Raises `KeyError` for a name that was never used."""
-    return _READ[stored.type](pb.TaskEvent.FromString(stored.body), stored)
+    return _READ[stored.type](pb.TaskEvent.FromString(stored.body), Where(stored.time, tenant))
 
 
 def closes(body: bytes) -> bool:
@@ -214,6 +215,14 @@ _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] =
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What an event's message does not say."""
+
+    time: datetime
+    tenant: str
+
+
 def _step(message: pb.TaskEvent) -> tuple[int, int]:
     return int(message.step_id.removeprefix("step_")), message.attempt
 
@@ -241,7 +250,7 @@ def _read_error(message: pb.TaskError) -> ev.Failure:
     )
 
 
-def _read_called(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
+def _read_called(message: pb.TaskEvent, stored: Where) -> ev.Event:
     return ev.ToolCalled(
         stored.time,
         *_step(message),
@@ -253,7 +262,7 @@ def _read_called(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
     )
 
 
-def _read_returned(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
+def _read_returned(message: pb.TaskEvent, stored: Where) -> ev.Event:
     return ev.ToolReturned(
         stored.time,
         *_step(message),
@@ -266,17 +275,17 @@ def _read_returned(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
     )
 
 
-def _read_answered(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
+def _read_answered(message: pb.TaskEvent, stored: Where) -> ev.Event:
     output = structs.to_value(message.output)
     return ev.Answered(stored.time, *_step(message), message.answer, output, _read_turn(message))
 
 
-def _read_abandoned(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
+def _read_abandoned(message: pb.TaskEvent, stored: Where) -> ev.Event:
     failure = _read_error(message.error)
     return ev.StepAbandoned(stored.time, *_step(message), failure, _read_turn(message))
 
 
-_READ: Final[dict[str, Callable[[pb.TaskEvent, StoredEvent], ev.Event]]] = {
+_READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     "task.queued.v1": lambda m, s: ev.Queued(s.time, mapping.spec(m, s.tenant)),
     "task.started.v1": lambda m, s: ev.Started(s.time, mapping.spec(m, s.tenant)),
     "task.claimed.v1": lambda m, s: ev.Claimed(s.time),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -19,12 +20,13 @@ from services.chassis.eventlog.port import (
     Work,
 )
 from services.chassis.hotstore.port import Entry, HotStore, Subscription
-from services.orchestrator.adapters import codec
+from services.orchestrator.adapters import codec, history
 from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task, evolve, replay
 
 _PAGE: Final = 256
+SNAPSHOT_EVERY: Final = 1000  # Events, about.
 _LOOK_SECONDS: Final = 1.0  # How long a watcher trusts that it is told of what happens.
 
 
@@ -79,6 +81,7 @@ class EventStoreTaskLog:
                 is_done=task.is_closed,
                 answered=answered,
                 records=[codec.record(task)] if task.state is not state else (),
+                snapshot=await self._snapshot(task, new),
             )
         )
         if new:
@@ -95,10 +98,19 @@ class EventStoreTaskLog:
 
     async def load(self, tenant: str, task_id: str) -> Task:
         """A task as its log says."""
-        history: list[ev.Event] = []
-        while page := await self._read(tenant, task_id, len(history)):
-            history.extend(map(codec.decode, page))
-        return replay(history)
+        task: Task | None = None
+        page = await self._read(tenant, task_id, 0)
+        if len(page) == _PAGE and (kept := await self._store.snapshot(tenant, task_id)):
+            before = [codec.decode(event, tenant) for event in history.unpacked(kept.body)]
+            task = replace(replay(before), sequence=kept.sequence)
+            page = await self._read(tenant, task_id, kept.sequence)
+        while page:
+            for event in page:
+                task = evolve(task, codec.decode(event, tenant))
+            page = await self._read(tenant, task_id, page[-1].sequence)
+        if task is None:
+            raise KeyError(task_id)
+        return task
 
     async def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """Events after a sequence: first from the store, then as they are published.
@@ -125,6 +137,20 @@ class EventStoreTaskLog:
                         return
                 if not entries or entries[0].sequence != after + 1 or len(entries) == _PAGE:
                     entries = _entries(await self._read(tenant, task_id, after))
+
+    async def _snapshot(self, task: Task, new: Sequence[NewEvent]) -> bytes | None:
+        """What a long log adds up to with these events, now and then, so that nobody reads all."""
+        after = task.sequence - len(new)
+        if task.is_closed or after // SNAPSHOT_EVERY == task.sequence // SNAPSHOT_EVERY:
+            return None
+        tenant, task_id = task.spec.tenant, task.spec.task_id
+        kept = await self._store.snapshot(tenant, task_id)
+        events = list(history.unpacked(kept.body)) if kept else []
+        since = kept.sequence if kept else 0
+        while page := await self._store.read(tenant, task_id, after=since):
+            events += [NewEvent(event.type, event.time, event.body) for event in page]
+            since = page[-1].sequence
+        return history.packed(history.merged([*events, *new]))
 
     async def _open_end(self, tenant: str, task_id: str) -> int | None:
         """The sequence of an open task's last event; None for a task that has ended."""

@@ -63,7 +63,7 @@ def through_the_store(history: list[ev.Event]) -> list[ev.Event]:
     read, task = [], None
     for event in history:
         task = evolve(task, event)
-        read.append(codec.decode(stored(event, task)))
+        read.append(codec.decode(stored(event, task), "default"))
     return read
 
 

@@ -8,11 +8,13 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
 from services.chassis.errors import Aborted, NotFound
 from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.eventlog.port import StoredEvent
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.hotstore.port import Entry
-from services.orchestrator.adapters.tasklog import EventStoreTaskLog
+from services.orchestrator.adapters import codec
+from services.orchestrator.adapters.tasklog import SNAPSHOT_EVERY, EventStoreTaskLog
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.task import Task
+from services.orchestrator.domain.task import Task, replay
 from tests.unit.orchestrator.fakes import NOW, SPEC, pass_time
 
 
@@ -168,3 +170,39 @@ async def test_a_log_that_is_not_there_cannot_be_watched(tenant: str, task_id: s
             await anext(events)
 
     assert caught.value.reason == "TASK_NOT_FOUND"
+
+
+class CountingStore(MemoryEventStore):
+    """Counts the events that are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_events = 0
+
+    async def read(
+        self, tenant: str, stream_id: str, *, after: int = 0, limit: int = 1000
+    ) -> Sequence[StoredEvent]:
+        """See `EventStore`."""
+        page = await super().read(tenant, stream_id, after=after, limit=limit)
+        self.read_events += len(page)
+        return page
+
+
+@pytest.mark.parametrize("appends", [1, 7])
+async def test_a_long_log_is_read_from_its_snapshot_and_adds_up_to_the_same(appends: int) -> None:
+    store = CountingStore()
+    lease = timedelta(seconds=8)
+    log = EventStoreTaskLog(store, MemoryHotStore(), owner="worker_1", lease=lease)
+    task, claim = await log.begin(ev.Started(NOW, SPEC), None)
+    task = await log.append(task, [ev.ThoughtAdded(NOW, 1, 1, "so")], claim)
+    for number in range(3 * SNAPSHOT_EVERY // appends):
+        text = ev.TextAdded(NOW, 1, 1, f"{number} ")
+        task = await log.append(task, [text] * appends, claim)
+    store.read_events = 0
+
+    loaded = await log.load("default", "task_1")
+
+    assert loaded == task
+    assert store.read_events < 2 * SNAPSHOT_EVERY
+    whole = await store.read("default", "task_1", limit=10 * SNAPSHOT_EVERY)
+    assert replay([codec.decode(event, "default") for event in whole]) == task
