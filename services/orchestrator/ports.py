@@ -175,8 +175,15 @@ class Desk(Protocol):
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give tasks back for anybody to take up."""
 
-    async def send(self, tenant: str, task_id: str, kind: str, body: str) -> bool:
-        """Tell whoever works on a task something; False if it has ended."""
+    async def send(
+        self, tenant: str, task_id: str, kind: str, body: str, *, is_last: bool = False
+    ) -> bool:
+        """Tell whoever works on a task something; False if it has ended. There is always room for
+        the last thing to be said.
+
+        Raises:
+            ResourceExhausted: `INBOX_FULL`.
+        """
 
     async def letters(self) -> Sequence[Letter]:
         """What others told this process."""

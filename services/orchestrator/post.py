@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.chassis.errors import ServiceError
 from services.orchestrator.domain import letters
-from services.orchestrator.domain.letters import Word
+from services.orchestrator.domain.letters import Cancel, Word
 from services.orchestrator.ports import Desk
 from services.orchestrator.run import World
 from services.orchestrator.worker import Worker
@@ -31,7 +31,9 @@ class Post:
     async def send(self, tenant: str, task_id: str, word: Word) -> bool:
         """Put a word into a task's inbox, durably, and rouse whoever works on it; this process if
         nobody does. False if the task has ended."""
-        if not await self.desk.send(tenant, task_id, *letters.written(word)):
+        kind, body = letters.written(word)
+        is_last = isinstance(word, Cancel)
+        if not await self.desk.send(tenant, task_id, kind, body, is_last=is_last):
             return False
         if self.worker.find(tenant, task_id) is None:
             if (claim := await self.desk.take(tenant, task_id)) is None:

@@ -14,6 +14,7 @@ from services.chassis.eventlog import refusals
 from services.chassis.eventlog.matching import matches
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
+    MOST_LETTERS,
     Append,
     Claim,
     Kept,
@@ -156,9 +157,11 @@ class MemoryEventStore:
         """See `EventStore`."""
         return self._work.waiting(kind)
 
-    async def send(self, tenant: str, stream_id: str, kind: str, body: bytes) -> str | None:
+    async def send(
+        self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
+    ) -> str | None:
         """See `EventStore`."""
-        return self._work.send((tenant, stream_id), kind, body)
+        return self._work.send((tenant, stream_id), kind, body, most)
 
     async def letters(self, owner: str) -> Sequence[Letter]:
         """See `EventStore`."""

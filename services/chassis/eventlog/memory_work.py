@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from services.chassis.eventlog import refusals
 from services.chassis.eventlog.port import Claim, Letter, Work
 
 Stream = tuple[str, str]
@@ -91,10 +92,12 @@ class MemoryWork:
         """See `EventStore`."""
         return sum(1 for _ in self._free(kind))
 
-    def send(self, stream: Stream, kind: str, body: bytes) -> str | None:
+    def send(self, stream: Stream, kind: str, body: bytes, most: int) -> str | None:
         """See `EventStore`."""
         if (job := self._jobs.get(stream)) is None:
             return None
+        if len(job.letters) >= most:
+            raise refusals.inbox_full(stream[1], most)
         job.letters.append(Letter(*stream, next(self._numbers), kind, body))
         job.due = min(job.due, self._now())
         return job.owner if job.lease_until > self._now() else ""

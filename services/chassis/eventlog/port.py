@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.chassis.eventbus.port import Message
 
@@ -80,6 +80,9 @@ class Letter:
     kind: str
     body: bytes
 
+
+MOST_LETTERS: Final = 256
+"""How many letters may lie in an inbox, unless the sender says otherwise."""
 
 Attribute = str | float | bool
 
@@ -254,10 +257,15 @@ class EventStore(Protocol):
     async def waiting(self, kind: str) -> int:
         """How many streams want a worker and have none."""
 
-    async def send(self, tenant: str, stream_id: str, kind: str, body: bytes) -> str | None:
+    async def send(
+        self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
+    ) -> str | None:
         """Put a letter into a stream's inbox; the owner to wake, empty if nobody works on it.
 
         None: the stream wants no worker (any more), or there is no such stream.
+
+        Raises:
+            ResourceExhausted: `INBOX_FULL`, with RetryInfo; `most` letters lie there already.
         """
 
     async def letters(self, owner: str) -> Sequence[Letter]:

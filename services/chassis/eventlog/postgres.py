@@ -20,6 +20,7 @@ from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.batches import arguments
 from services.chassis.eventlog.port import (
+    MOST_LETTERS,
     Append,
     Claim,
     Kept,
@@ -180,21 +181,32 @@ class PostgresEventStore:
         )
         return int(rows[0][0])
 
-    async def send(self, tenant: str, stream_id: str, kind: str, body: bytes) -> str | None:
+    async def send(
+        self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
+    ) -> str | None:
         """See `EventStore`."""
         rows = await self._fetch(
             "with woken as (update work set due = least(due, time_of($5))"
             " where tenant = $1 and stream_id = $2 returning owner, lease_until),"
+            " room as (select count(*) < $6 as is_there from letters"
+            " where tenant = $1 and stream_id = $2),"
             " put as (insert into letters (tenant, stream_id, kind, body)"
-            " select $1, $2, $3, $4 from woken)"
-            " select case when lease_until > time_of($5) then owner else '' end from woken",
+            " select $1, $2, $3, $4 from woken, room where is_there)"
+            " select case when lease_until > time_of($5) then owner else '' end, is_there"
+            " from woken, room",
             tenant,
             stream_id,
             kind,
             body,
             self._now(),
+            most,
         )
-        return str(rows[0][0]) if rows else None
+        if not rows:
+            return None
+        owner, has_room = rows[0]
+        if not has_room:
+            raise refusals.inbox_full(stream_id, most)
+        return str(owner)
 
     async def letters(self, owner: str) -> Sequence[Letter]:
         """See `EventStore`."""

@@ -1,9 +1,13 @@
 """The errors that every event store raises alike."""
 
+from datetime import timedelta
+
 from services.chassis.errors import (
     Aborted,
     AlreadyExists,
     InvalidArgument,
+    ResourceExhausted,
+    ServiceError,
     Unavailable,
     Violation,
     invalid,
@@ -35,6 +39,13 @@ def key_taken(key: Key) -> AlreadyExists:
     """The same start was asked for before."""
     message = f"the idempotency key was used for another {key.scope}"
     return AlreadyExists("IDEMPOTENCY_KEY_TAKEN", message, scope=key.scope)
+
+
+def inbox_full(stream_id: str, most: int) -> ServiceError:
+    """Who works on the stream does not come to read what it is told."""
+    message = f"{most} letters wait for {stream_id}"
+    full = ResourceExhausted("INBOX_FULL", message, stream_id=stream_id, most=str(most))
+    return full.after(timedelta(seconds=1))
 
 
 def unavailable(why: str) -> Unavailable:

@@ -27,6 +27,7 @@ from services.chassis.errors import (
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.port import (
+    MOST_LETTERS,
     Append,
     Claim,
     Kept,
@@ -178,11 +179,17 @@ class SqliteEventStore:
         found = self._one(counted, (kind, now, now))
         return int(found[0])
 
-    async def send(self, tenant: str, stream_id: str, kind: str, body: bytes) -> str | None:
+    async def send(
+        self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
+    ) -> str | None:
         """See `EventStore`."""
         now = micros(self._now())
 
+        counted = "select count(*) from letters where tenant = ? and stream_id = ?"
+
         def put(db: sqlite3.Connection) -> str | None:
+            if db.execute(counted, (tenant, stream_id)).fetchone()[0] >= most:
+                raise refusals.inbox_full(stream_id, most)
             woken = (
                 "update work set due = min(due, ?) where tenant = ? and stream_id = ?"
                 " returning owner, lease_until"

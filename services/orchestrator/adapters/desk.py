@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
-from services.chassis.eventlog.port import Claim, EventStore, Letter
+from services.chassis.eventlog.port import MOST_LETTERS, Claim, EventStore, Letter
 from services.chassis.hotstore.port import Entry, HotStore, Subscription
 
 KIND: Final = "task"
@@ -45,9 +45,12 @@ class EventStoreDesk:
         """See `Desk`."""
         await self._store.release(claims)
 
-    async def send(self, tenant: str, task_id: str, kind: str, body: str) -> bool:
+    async def send(
+        self, tenant: str, task_id: str, kind: str, body: str, *, is_last: bool = False
+    ) -> bool:
         """See `Desk`."""
-        owner = await self._store.send(tenant, task_id, kind, body.encode())
+        most = MOST_LETTERS * (1 + is_last)
+        owner = await self._store.send(tenant, task_id, kind, body.encode(), most=most)
         if owner:
             await self._hot.publish(_topic(owner), [Entry(0, b"")])
         return owner is not None

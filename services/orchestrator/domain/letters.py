@@ -12,6 +12,7 @@ from services.orchestrator.domain.task import State, Task, evolve
 
 MAX_TEXT_BYTES: Final = 16 * 1024
 MAX_COMMENT: Final = 1000
+MAX_SAID: Final = 100  # Things said to one task: all of them are in its prompt.
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,14 @@ def check_open(task: Task) -> None:
 
 def _asks(task: Task, word: Word) -> bool:
     check_open(task)
+    if isinstance(word, Say) and len(task.said) >= MAX_SAID:
+        raise FailedPrecondition(
+            "TASK_SAID_ENOUGH",
+            f"{task.spec.task_id} was told {MAX_SAID} things already",
+            task_id=task.spec.task_id,
+            limit=str(MAX_SAID),
+            suggested_fix="start another task",
+        )
     return True
 
 

@@ -48,12 +48,16 @@ class Talks:
             NotFound: `TASK_NOT_FOUND`.
             FailedPrecondition: it cannot be said to this task, or not now.
         """
+        before, is_news = await self._say(caller, task_id, word)
+        return await self._once_heard(caller, before, word) if is_news else before
+
+    async def _say(self, caller: Caller, task_id: str, word: Word) -> tuple[Task, bool]:
+        """The task before it heard, and whether it is told anything new."""
         letters.check(word)
-        before = await self._tasks.get(caller, task_id)
-        if not letters.is_news(before, word):
-            return before
-        await self._post.send(caller.tenant, task_id, word)
-        return await self._once_heard(caller, before, word)
+        task = await self._tasks.get(caller, task_id)
+        if is_news := letters.is_news(task, word):
+            await self._post.send(caller.tenant, task_id, word)
+        return task, is_news
 
     async def converse(
         self, said: AsyncIterator[Said], caller: Caller
@@ -100,7 +104,7 @@ class Talks:
             if isinstance(word, Cancel):
                 await self._tasks.cancel(caller, task_id, reason=word.reason)
             else:
-                await self.tell(caller, task_id, word)
+                await self._say(caller, task_id, word)
 
     async def _once_heard(self, caller: Caller, before: Task, word: Word) -> Task:
         task_id, task = before.spec.task_id, before

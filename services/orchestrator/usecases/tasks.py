@@ -159,7 +159,7 @@ class Tasks:
         if run is None and (claim := await self._desk.take(tenant, task_id)) is not None:
             run = await self._worker.take_up(self._world, claim)
         if run is None:
-            await self._desk.send(tenant, task_id, *written(Cancel(reason)))
+            await self._desk.send(tenant, task_id, *written(Cancel(reason)), is_last=True)
             return await self._watched(tenant, task_id, task.sequence)
         self._worker.cancel(run, reason)
         return await self._ended(run)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pytest
 
-from services.chassis.errors import Aborted
+from services.chassis.errors import Aborted, ResourceExhausted
 from services.chassis.eventlog.port import Append, Claim, EventStore, NewEvent, Work
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -223,6 +223,23 @@ async def test_work_with_letters_cannot_be_parked(store: EventStore) -> None:
     await store.append(append(1, b"wait", claim=claim, work=parked))
 
     assert len(await claimed(store, "two")) == 1
+
+
+async def test_an_inbox_is_full_at_some_point_but_not_for_who_may_put_more(
+    store: EventStore,
+) -> None:
+    claim = await store.append(owned("one"))
+    for _ in range(2):
+        await store.send("acme", "s_1", "say", b"", most=2)
+
+    with pytest.raises(ResourceExhausted) as full:
+        await store.send("acme", "s_1", "say", b"", most=2)
+    await store.send("acme", "s_1", "cancel", b"", most=3)
+
+    assert (full.value.reason, full.value.retry_after is not None) == ("INBOX_FULL", True)
+    letters = await store.letters("one")
+    assert [letter.kind for letter in letters] == ["say", "say", "cancel"]
+    assert claim is not None
 
 
 async def test_a_letter_says_whom_to_wake(store: EventStore, clock: Clock) -> None:

@@ -226,8 +226,10 @@ class OrchestratorServiceServicer:
 
         The event `user_message` records it, and the model's next turn takes it into account; a turn that is
         under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-        heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`) and
-        `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`). Not idempotent: each call is another message.
+        heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
+        (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
+        already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
+        message.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
