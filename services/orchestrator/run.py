@@ -12,6 +12,7 @@ from typing import Final
 from services.chassis import ids
 from services.chassis.errors import FailedPrecondition, ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim
+from services.orchestrator import resuming
 from services.orchestrator.calls import Caller
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.prompt import conversation
@@ -157,6 +158,7 @@ class Run:
                     await self._append(ev.Claimed(self._world.now()))
                 if not self.task.is_answered:
                     await self._get_ready()
+                if not self.task.is_answered:
                     await self._steps()
         finally:
             self._scope = None
@@ -210,11 +212,7 @@ class Run:
                 spec.model, spec.tools, has_tools=spec.has_tools
             )
         if self.task.is_speaking:
-            number, attempt = self.task.at
-            lost = ev.StepAbandoned(self._world.now(), number, attempt, WORKER_LOST, ev.Turn())
-            await self._append(lost)
-            if attempt >= MOST_ATTEMPTS:
-                raise Unavailable(WORKER_LOST.reason, WORKER_LOST.message)
+            await self._take_over()
         at, now = self.task.at, self._world.now()
         await self._call_all(
             [
@@ -222,6 +220,45 @@ class Run:
                 for call in self.task.unreturned
             ]
         )
+
+    async def _take_over(self) -> None:
+        """Say the rest of what a lost worker's model was saying; else that attempt is abandoned."""
+        epoch = self.claim.epoch if self.claim else 0
+        if not resuming.can_go_on(self.task, self.equipment.model, epoch):
+            await self._abandon(WORKER_LOST, ev.Turn())
+            return
+        log.info("text continued", extra=self._named())
+        try:
+            await self._go_on(self.task.at)
+        except ServiceError as error:
+            await self._rest()  # It does not count.
+            turn = self._took(self._speaker) if self._speaker else ev.Turn()
+            await self._abandon(failure(error), turn)
+            await backoff(1, error)
+
+    async def _go_on(self, at: tuple[int, int]) -> None:
+        """Say the rest of the answer. Raises `ServiceError`: it could not be said."""
+        models = self._world.models
+        plan = await resuming.plan(models, self.task, self.equipment)
+        generation, speaker = self._generation(plan), self._conversing(plan, *at)
+        self._speaker = speaker
+        if (spoke_at := self.task.spoke_at) is not None:
+            after = (spoke_at - self.task.create_time).total_seconds()
+            speaker.first_token_at = self._accepted_at + after
+        try:
+            outcome = await speaker.listen(models, generation, timeout=self._left())
+        except (Cut, Malformed) as fault:
+            raise _refused(fault, plan) from None
+        if not speaker.turn.tokens:
+            speaker.turn = await resuming.counted(models, generation, plan, outcome.answer)
+        await self._said(outcome, speaker, at)
+
+    async def _abandon(self, why: ev.Failure, turn: ev.Turn) -> None:
+        """Write that the attempt which a worker was lost in does not count."""
+        number, attempt = self.task.at
+        await self._append(ev.StepAbandoned(self._world.now(), number, attempt, why, turn))
+        if attempt >= MOST_ATTEMPTS:
+            raise Unavailable(WORKER_LOST.reason, WORKER_LOST.message)
 
     async def _has_to_answer(self, number: int, limit: int) -> bool:
         """Whether the agent gets no tools any more; the log says why."""
@@ -359,7 +396,8 @@ class Run:
         # Which tool to take is no matter of chance.
         if self.equipment.tools and sampling.temperature is None:
             sampling = replace(sampling, temperature=0.0)
-        return Generation(self.spec.model, messages, sampling, plan.max_tokens, plan.schema())
+        schema = plan.schema()
+        return Generation(self.spec.model, messages, sampling, plan.max_tokens, schema, plan.prefix)
 
     def _conversing(self, plan: Plan, number: int, attempt: int) -> Conversing:
         async def deliver(text: str) -> None:
