@@ -68,6 +68,7 @@ def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
             if message.HasField("response_schema")
             else None
         ),
+        prefix=message.prefix,
     )
 
 
@@ -157,4 +158,5 @@ def model(served: Model, *, is_default: bool) -> pb.Model:
         default_max_tokens=served.default_max_tokens,
         slots=served.slots,
         is_default=is_default,
+        can_continue=served.can_continue,
     )

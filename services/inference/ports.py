@@ -39,7 +39,8 @@ class Engine(Protocol):
         """Pieces of text, then `Finished`, which may carry the last text.
 
         The first text comes at once; later ones come at least `pace` apart and hold all that was
-        produced meanwhile; the end comes at once. Closing the generator stops the engine.
+        produced meanwhile; the end comes at once. Closing the generator stops the engine. A
+        request's prefix is gone on from, and is not among the pieces.
 
         Raises:
             InvalidArgument: `CONTEXT_WINDOW_EXCEEDED` or `SCHEMA_INVALID`.
@@ -47,8 +48,8 @@ class Engine(Protocol):
             Unavailable: `ENGINE_FAILED`.
         """
 
-    async def count_tokens(self, model: str, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt that these messages make. Takes no slot.
+    async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
+        """Tokens of the prompt that these messages and this start of a turn make. Takes no slot.
 
         Raises:
             Unavailable: `ENGINE_FAILED`.

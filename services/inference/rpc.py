@@ -53,7 +53,8 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
     ) -> pb.CountTokensResponse:
         """See the contract."""
         messages = mapping.messages(request.messages)
-        count, model = await self._inference.count_tokens(request.model, messages)
+        asked = self._inference.count_tokens(request.model, messages, request.prefix)
+        count, model = await asked
         return pb.CountTokensResponse(
             prompt_tokens=count, context_tokens=model.context_tokens, model=model.name
         )

@@ -39,11 +39,13 @@ class Inference:
         """One assistant turn as it is produced. Closing the generator stops the engine."""
         return self._generate(request, self.merge)
 
-    async def count_tokens(self, name: str, messages: Sequence[Message]) -> tuple[int, Model]:
+    async def count_tokens(
+        self, name: str, messages: Sequence[Message], prefix: str
+    ) -> tuple[int, Model]:
         """Tokens of a prompt, however long it is, and the model that was asked."""
         model = self._asked(name)
-        check_messages(messages, max_bytes=self.max_prompt_bytes)
-        return await self.engine.count_tokens(model.name, messages), model
+        check_messages(messages, prefix, max_bytes=self.max_prompt_bytes)
+        return await self.engine.count_tokens(model.name, messages, prefix), model
 
     def list_models(self) -> Sequence[Model]:
         """All models, the default one first."""
@@ -79,7 +81,7 @@ class Inference:
     ) -> AsyncGenerator[Delta | Complete, None]:
         start = perf_counter()
         model = self._asked(request.model)
-        check(request, max_bytes=self.max_prompt_bytes)
+        check(request, model, max_bytes=self.max_prompt_bytes)
         first = 0.0
         generating = self.engine.generate(replace(request, model=model.name), pace=pace)
         async with aclosing(generating) as pieces:

@@ -39,11 +39,14 @@ class Journal:
         self._has_begun.set()
 
     async def append(self, *events: Event, answered: Sequence[int] = ()) -> None:
-        """Write. A cancel waits until that is done: what is on its way to the disk gets there.
+        """Write what there is. A cancel waits until that is done: what is on its way to the disk
+        gets there.
 
         Raises:
             LogLost: it could not be written, now or before.
         """
+        if not events and not answered:
+            return
         await self._has_begun.wait()
         async with self._writing:
             writing = self._spawn(self._write(events, answered))

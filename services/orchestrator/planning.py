@@ -41,7 +41,8 @@ class Planner:
         if self.equipment.tools and sampling.temperature is None:
             sampling = replace(sampling, temperature=0.0)
         messages = self._messages(task)
-        return Generation(task.spec.model, messages, sampling, plan.max_tokens, plan.schema())
+        schema = plan.schema()
+        return Generation(task.spec.model, messages, sampling, plan.max_tokens, schema, plan.prefix)
 
     def check(self, outcome: Outcome, plan: Plan) -> None:
         """Raises `Malformed` when an answer is not what the caller's schema asks for."""

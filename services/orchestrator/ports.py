@@ -28,6 +28,8 @@ class Model:
     version: str
     context_tokens: int
     default_max_tokens: int
+    can_continue: bool = False
+    """Whether it goes on from the start of a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Generation:
     sampling: Sampling
     max_tokens: int
     schema: Mapping[str, object] | None
+    prefix: str = ""
+    """The start of the turn, to go on from; not together with a schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,8 @@ class Models(Protocol):
             NotFound: `MODEL_NOT_FOUND`.
         """
 
-    async def count_tokens(self, model: str, messages: Sequence[Message]) -> int:
-        """How long a prompt is."""
+    async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
+        """How long a prompt is, the start of the turn included."""
 
     def generate(self, generation: Generation, *, timeout: float) -> AsyncGenerator[Piece, None]:
         """One turn, `timeout` in seconds. Closing the generator must stop the model.

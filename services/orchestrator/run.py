@@ -11,6 +11,7 @@ from typing import Final
 
 from services.chassis.errors import ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim, Letter
+from services.orchestrator import resuming
 from services.orchestrator.calls import Caller
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import Cancel, Pause, Say, Word, heard
@@ -197,7 +198,11 @@ class Run:
             await self._journal.append(ev.Claimed(self._world.now()))
         if self.task.is_answered:
             return True
-        await self._get_ready()
+        if self._equipment is None:
+            spec = self.spec
+            self._equipment = await self._world.catalogues.equip_patiently(
+                spec.model, spec.tools, has_tools=spec.has_tools, clients=spec.client_tools
+            )
         return await self._steps()
 
     async def _end(self, outcome: ev.Event | None) -> None:
@@ -235,32 +240,62 @@ class Run:
             failed = ev.Failure("DEADLINE_EXCEEDED", "TASK_TIMEOUT", message, fix)
         return ev.Failed(self._world.now(), failed)
 
-    async def _get_ready(self) -> None:
-        """Equip it, and go back to where the last worker had durably come, if there was one.
+    async def _steps(self) -> bool:
+        """Step by step to the answer, from wherever the log stands; False when the task has to wait
+        first.
 
         Finished calls stay finished. One without a result is made again, under the same id.
         """
-        if self._equipment is None:
-            spec = self.spec
-            self._equipment = await self._world.catalogues.equip_patiently(
-                spec.model, spec.tools, has_tools=spec.has_tools, clients=spec.client_tools
-            )
-        if self.task.is_speaking:
-            number, attempt = self.task.at
-            lost = ev.StepAbandoned(self._world.now(), number, attempt, WORKER_LOST, ev.Turn())
-            await self._journal.append(lost)
-            if attempt >= MOST_ATTEMPTS:
-                raise Unavailable(WORKER_LOST.reason, WORKER_LOST.message)
-
-    async def _steps(self) -> bool:
-        """Step by step to the answer; False when the task has to wait first."""
         limit = self.spec.limits.steps
         while not self.task.is_closed:
             if not await self._settle() or await self._hear():
                 return False
+            if self.task.is_speaking:
+                await self._take_over()
+                continue
             number = len(self.task.steps) + 1
             await self._step(number, is_last=await self._has_to_answer(number, limit))
         return True
+
+    async def _take_over(self) -> None:
+        """Say the rest of what the model was saying; else that attempt is abandoned."""
+        epoch = self.claim.epoch if self.claim else 0
+        if not resuming.can_go_on(self.task, self.equipment.model, epoch):
+            await self._abandon(WORKER_LOST, ev.Turn())
+            return
+        log.info("text continued", extra=self._named())
+        try:
+            await self._go_on(self.task.at)
+        except Interrupted:
+            await self._journal.append(*await self._rest())
+        except ServiceError as error:
+            await self._rest()  # It does not count.
+            await self._abandon(failure(error), self._took(self._speaker))
+            await backoff(1, error)
+
+    async def _go_on(self, at: tuple[int, int]) -> None:
+        """Say the rest of the answer. Raises `ServiceError`: it could not be said."""
+        models = self._world.models
+        plan = await resuming.plan(models, self.task, self.equipment)
+        speaker = self._speaker = self._conversing(plan, *at)
+        if (spoke_at := self.task.spoke_at) is not None:
+            after = (spoke_at - self.task.create_time).total_seconds()
+            speaker.first_token_at = self._accepted_at + after
+        try:
+            outcome = await self._listened(speaker, plan)
+        except (Cut, Malformed) as fault:
+            raise refused(fault, plan) from None
+        if not speaker.turn.tokens:
+            generation = self._planner.generation(self.task, plan)
+            speaker.turn = await resuming.counted(models, generation, plan, outcome.answer)
+        await self._said(outcome, speaker)
+
+    async def _abandon(self, why: ev.Failure, turn: ev.Turn) -> None:
+        """Write that the attempt which a worker was lost in does not count."""
+        at = self.task.at
+        await self._journal.append(ev.StepAbandoned(self._world.now(), *at, why, turn))
+        if at[1] >= MOST_ATTEMPTS:
+            raise Unavailable(WORKER_LOST.reason, WORKER_LOST.message)
 
     async def _settle(self) -> bool:
         """Have all calls made; False when the task waits for somebody."""
@@ -291,8 +326,7 @@ class Run:
         """A turn that was interrupted counts no more if there is something new to consider."""
         if not self.task.is_speaking or not any(isinstance(word, Say) for word in words):
             return ()
-        turn = self._took(self._speaker) if self._speaker is not None else ev.Turn()
-        return [ev.StepAbandoned(now, *self.task.at, STEERED, turn)]
+        return [ev.StepAbandoned(now, *self.task.at, STEERED, self._took(self._speaker))]
 
     async def _has_to_answer(self, number: int, limit: int) -> bool:
         """Whether the agent gets no tools any more; the log says why."""
@@ -323,8 +357,7 @@ class Run:
                 self._planner.check(outcome, plan)
                 await self._said(outcome, speaker)
             except Interrupted:
-                if rest := await self._rest():
-                    await self._journal.append(*rest)
+                await self._journal.append(*await self._rest())
                 return
             except (Cut, Malformed) as fault:
                 malformed += 1
@@ -337,7 +370,10 @@ class Run:
             else:
                 return
             await self._rest()  # It does not count.
-            await self._abandon(speaker, failure(error))
+            turn = self._took(speaker)
+            await self._journal.append(
+                ev.StepAbandoned(self._world.now(), number, attempt, failure(error), turn)
+            )
             if not may_retry:
                 raise error
             await backoff(attempt - first + 1, error)
@@ -360,10 +396,6 @@ class Run:
     def _interrupt(self) -> None:
         _expire(self._turn)
 
-    async def _abandon(self, speaker: Conversing, why: ev.Failure) -> None:
-        turn = self._took(speaker)
-        await self._journal.append(ev.StepAbandoned(self._world.now(), *speaker.at, why, turn))
-
     async def _said(self, outcome: Outcome, speaker: Conversing) -> None:
         rest = await self._rest()
         now, turn = self._world.now(), self._took(speaker)
@@ -383,7 +415,9 @@ class Run:
 
         return Conversing((number, attempt), plan, self._world.spawn, deliver, think)
 
-    def _took(self, speaker: Conversing) -> ev.Turn:
+    def _took(self, speaker: Conversing | None) -> ev.Turn:
+        if speaker is None:
+            return ev.Turn()
         duration = round((perf_counter() - speaker.began_at) * 1000, 3)
         if self.task.time_to_first_token_ms is not None or speaker.first_token_at is None:
             return replace(speaker.turn, duration_ms=duration)

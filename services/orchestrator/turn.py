@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import Final
 
 from services.orchestrator.domain.events import Turn
-from services.orchestrator.domain.step import Outcome, Plan, Reader
+from services.orchestrator.domain.reader import Reader
+from services.orchestrator.domain.step import Outcome, Plan
 from services.orchestrator.ports import Generation, LogLost, Models
 
 MERGE_SECONDS: Final = 0.02
@@ -118,7 +119,7 @@ class Conversing:
             ServiceError: what the inference service says.
         """
         reason = ""
-        room = MAX_OUTPUT_CHARACTERS
+        room = MAX_OUTPUT_CHARACTERS - len(generation.prefix)
         async with aclosing(models.generate(generation, timeout=timeout)) as pieces:
             async for piece in pieces:
                 if (room := room - len(piece.text)) < 0:
@@ -127,7 +128,9 @@ class Conversing:
                     await self._hear(piece.text, is_last=piece.turn is not None)
                 if piece.turn is not None:
                     self.turn, reason = piece.turn, piece.finish_reason
-        if reason == "length":
+                elif self._reader.is_beyond:
+                    break
+        if reason == "length" and not self._reader.has_ended:
             raise Cut
         outcome = self._reader.finish()
         self._merger.hold(self._reader.rest())

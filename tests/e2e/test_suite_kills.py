@@ -27,6 +27,7 @@ SCRIPT = (
     'tool:calculator {{"expression": "{n}+1"}}\n\n'
     'sleep:{sleep}\ntool:calculator {{"expression": "{n}+2"}}\ntokens:{tokens}'
 )
+SOON = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
 PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 Result = TypeVar("Result")
@@ -132,6 +133,16 @@ async def survive(running: Cluster, seed: random.Random, harm: Awaitable[None]) 
         ]
 
 
+def check_text(events: Sequence[pb.TaskEvent], text: str) -> None:
+    """What watchers put together is this one text, whoever said which part of it."""
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert [event.type for event in events if event.type == "step_abandoned"] == []
+    assert {event.attempt for event in events if event.HasField("attempt")} == {1}
+    assert "".join(event.text for event in events if event.type == "message_delta") == text
+    assert [event.answer for event in events if event.type == "final_answer"] == [text]
+    assert events[-1].status == "completed"
+
+
 def wait_until_given_up(process: Process) -> None:
     """The worker has seen that its task is another's."""
     until(lambda: "task given up" in process.said())
@@ -193,8 +204,7 @@ async def test_a_task_can_be_cancelled_by_a_replica_that_does_not_have_it(
 async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing(
     tmp_path: Path, server: Postgres
 ) -> None:
-    lease = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
-    with cluster(tmp_path, server.url, **lease) as running:
+    with cluster(tmp_path, server.url, **SOON) as running:
         async with client(running) as stub, asyncio.timeout(60):
             request = pb.InvokeRequest(query="tokens:1500")  # It says something for three seconds.
             task_id = (await stub.CreateTask(request)).task_id
@@ -203,14 +213,45 @@ async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing(
                 if event.type == "message_delta":
                     break
             sleeper.signal(signal.SIGSTOP)
-        with cluster(tmp_path / "two", server.url, **lease) as other:
+        with cluster(tmp_path / "two", server.url, **SOON) as other:
             async with client(other) as stub, asyncio.timeout(60):
                 events = await watched(stub, task_id)
                 sleeper.signal(signal.SIGCONT)
                 await asyncio.to_thread(wait_until_given_up, sleeper)
                 again = await watched(stub, task_id)
 
-    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-    assert events[-1].status == "completed"
-    assert "step_abandoned" in [event.type for event in events]
+    check_text(events, " ".join(f"tok{n}" for n in range(1, 1501)))
     assert again == events
+
+
+async def heard(
+    stub: "pb_grpc.OrchestratorServiceAsyncStub", task_id: str, after: int, times: int = 5
+) -> int:
+    """The sequence of a task's last event, once there is so much more text after this one."""
+    request = pb.WatchTaskRequest(task_id=task_id, after_sequence=after)
+    async for event in stub.WatchTask(request, timeout=30):
+        after = event.sequence
+        times -= event.type == "message_delta"
+        if not times:
+            return after
+    raise AssertionError("the text ended too early")
+
+
+@pytest.mark.parametrize("tool_choice", ["auto", "none"], ids=["a step", "free text"])
+async def test_a_text_whose_worker_is_killed_in_the_middle_of_it_reads_as_one(
+    tmp_path: Path, tool_choice: str
+) -> None:
+    text = "\n".join(f'Line {n}: "Björn" said \\ 50 % … 🐋' for n in range(1, 301))
+    with cluster(tmp_path, f"sqlite:///{tmp_path / 'data'}", **SOON) as running:
+        victim, last = running.orchestrators[0], 0
+        async with client(running) as stub, asyncio.timeout(60):
+            request = pb.InvokeRequest(query=text, tool_choice=tool_choice)
+            task_id = (await stub.CreateTask(request)).task_id
+            for _ in range(2):
+                last = await patiently(lambda after=last: heard(stub, task_id, after))  # type: ignore[misc]
+                await asyncio.to_thread(victim.kill)
+                victim.start()
+            events = await watched(stub, task_id)
+
+    check_text(events, text)
+    assert victim.said().count("text continued") == 2

@@ -15,3 +15,5 @@ class Model:
     default_max_tokens: int
     slots: int
     """Generations that run at the same time."""
+    can_continue: bool = False
+    """Whether it goes on from the start of a turn."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from services.chassis.errors import Violation, invalid
+from services.inference.domain.model import Model
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -51,20 +52,23 @@ class Request:
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     schema: ResponseSchema | None = None
+    prefix: str = ""
+    """The start of the turn, to go on from."""
 
 
-def check(request: Request, *, max_bytes: int) -> None:
-    """Refuse what no engine takes. `max_bytes` bounds the contents of all messages together.
+def check(request: Request, model: Model, *, max_bytes: int) -> None:
+    """Refuse what no engine takes, or not for this model. `max_bytes` bounds the contents of all
+    messages, and the prefix, together.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`, with every fault.
     """
-    check_messages(request.messages, max_bytes=max_bytes)
-    if faults := list(_sampling_faults(request.sampling)):
+    check_messages(request.messages, request.prefix, max_bytes=max_bytes)
+    if faults := [*_sampling_faults(request.sampling), *_prefix_faults(request, model)]:
         raise invalid(*faults)
 
 
-def check_messages(messages: Sequence[Message], *, max_bytes: int) -> None:
+def check_messages(messages: Sequence[Message], prefix: str = "", *, max_bytes: int) -> None:
     """Refuse a conversation that no engine takes.
 
     Raises:
@@ -81,8 +85,9 @@ def check_messages(messages: Sequence[Message], *, max_bytes: int) -> None:
             fault = f"is {message.role[:32]!r}, which is no role"
             raise invalid(Violation(f"messages[{index}].role", fault, f"use {', '.join(ROLES)}"))
         size += _bytes(message.content, f"messages[{index}].content")
+    size += _bytes(prefix, "prefix")
     if size > max_bytes:
-        fault = f"has {size} bytes of content; at most {max_bytes} are taken"
+        fault = f"has {size} bytes of content, the prefix's included; at most {max_bytes} are taken"
         raise invalid(Violation("messages", fault, "send less text"))
 
 
@@ -92,6 +97,18 @@ def _bytes(text: str, field: str) -> int:
     except UnicodeEncodeError:
         fix = "send valid UTF-8, without lone surrogates"
         raise invalid(Violation(field, "is not valid text", fix)) from None
+
+
+def _prefix_faults(request: Request, model: Model) -> Iterator[Violation]:
+    if not request.prefix:
+        return
+    if request.schema is not None:
+        fault = "is sent together with response_schema, which cannot bind the rest of an output"
+        yield Violation("prefix", fault, "leave one of them out")
+    if not model.can_continue:
+        fault = f"is nothing that {model.name} goes on from"
+        fix = "leave it out, or name a model whose can_continue is true"
+        yield Violation("prefix", fault, fix)
 
 
 def _sampling_faults(sampling: Sampling) -> Iterator[Violation]:

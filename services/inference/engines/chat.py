@@ -35,7 +35,7 @@ def body(request: Request, defaults: Defaults, context_tokens: int) -> dict[str,
     sampling = request.sampling
     temperature, top_p = sampling.temperature, sampling.top_p
     asked: dict[str, JSON] = {
-        "messages": turns(request.messages),
+        "messages": turns(request.messages, request.prefix),
         "max_tokens": min(sampling.max_tokens or defaults.max_tokens, context_tokens),
         "temperature": defaults.temperature if temperature is None else temperature,
         "top_p": defaults.top_p if top_p is None else top_p,
@@ -56,14 +56,16 @@ def body(request: Request, defaults: Defaults, context_tokens: int) -> dict[str,
     return asked
 
 
-def turns(messages: Sequence[Message]) -> list[JSON]:
+def turns(messages: Sequence[Message], prefix: str = "") -> list[JSON]:
     """The messages as any chat template takes them.
 
     Few templates know what a tool is: what it said is the user's. Some insist that user and
-    assistant take turns: what one of them says in a row is one turn.
+    assistant take turns: what one of them says in a row is one turn. A prefix is the last turn:
+    llama.cpp leaves an assistant's open, and puts it behind the prompt as it is.
     """
     merged: list[tuple[str, list[str]]] = []
-    for message in messages:
+    said = [*messages, Message("assistant", prefix)] if prefix else messages
+    for message in said:
         role = "user" if message.role == "tool" else message.role
         if merged and merged[-1][0] == role:
             merged[-1][1].append(message.content)

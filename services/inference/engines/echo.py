@@ -44,7 +44,7 @@ class EchoEngine:
         self._first_delay = speed.first_delay.total_seconds()
         self._tokens = tokens
         self._slots = Slots(slots, queue=queue, retry_after=_RETRY_AFTER)
-        self._model = Model(NAME, "1", NAME, CONTEXT_TOKENS, MAX_TOKENS, slots)
+        self._model = Model(NAME, "1", NAME, CONTEXT_TOKENS, MAX_TOKENS, slots, can_continue=True)
 
     @property
     def active(self) -> int:
@@ -65,7 +65,7 @@ class EchoEngine:
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
         """As the port says."""
-        prompt_tokens = _count(request.messages)
+        prompt_tokens = _count(request.messages, request.prefix)
         if prompt_tokens >= CONTEXT_TOKENS:
             raise failures.window_exceeded(prompt_tokens, CONTEXT_TOKENS)
         turn = plan(request, self._tokens)
@@ -86,9 +86,9 @@ class EchoEngine:
         finally:
             self._slots.release()
 
-    async def count_tokens(self, model: str, messages: Sequence[Message]) -> int:
-        """The words of all messages."""
-        return _count(messages)
+    async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
+        """The words of all messages, and of the prefix."""
+        return _count(messages, prefix)
 
     @property
     def _slow(self) -> bool:
@@ -120,5 +120,5 @@ async def _at_once(tokens: Sequence[str]) -> AsyncGenerator[tuple[str, bool], No
             await asyncio.sleep(0)  # A long answer must not keep the loop from the others.
 
 
-def _count(messages: Sequence[Message]) -> int:
-    return sum(len(message.content.split()) + 1 for message in messages)
+def _count(messages: Sequence[Message], prefix: str) -> int:
+    return sum(len(message.content.split()) + 1 for message in messages) + len(prefix.split())

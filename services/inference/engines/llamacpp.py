@@ -104,7 +104,8 @@ class LlamacppEngine:
     ) -> AsyncGenerator[str | Finished, None]:
         """As the port says."""
         loaded = self._ready()
-        tamed = replace(request, messages=loaded.tamed(request.messages))
+        messages, prefix = loaded.tamed(request.messages, request.prefix)
+        tamed = replace(request, messages=messages, prefix=prefix)
         body = chat.body(tamed, self._defaults, loaded.model.context_tokens)
         queue_ms = await self._slots.acquire()
         outbox = Outbox()
@@ -122,10 +123,10 @@ class LlamacppEngine:
                 else:
                     yield piece
 
-    async def count_tokens(self, model: str, messages: Sequence[Message]) -> int:
+    async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """As the port says, by the model's own template."""
         loaded = self._ready()
-        turns = chat.turns(loaded.tamed(messages))
+        turns = chat.turns(*loaded.tamed(messages, prefix))
         rendered = await loaded.ask("POST", "/apply-template", {"messages": turns})
         prompt = {"content": rendered["prompt"], "add_special": True, "parse_special": True}
         tokens = (await loaded.ask("POST", "/tokenize", prompt))["tokens"]
@@ -138,8 +139,15 @@ class LlamacppEngine:
         return self._loaded
 
     def _model(self, version: str) -> Model:
-        limit, sizes = self._defaults.max_tokens, self._sizes
-        return Model(self._file.name, version, "llamacpp", sizes.context_tokens, limit, sizes.slots)
+        return Model(
+            self._file.name,
+            version,
+            "llamacpp",
+            self._sizes.context_tokens,
+            self._defaults.max_tokens,
+            self._sizes.slots,
+            can_continue=True,
+        )
 
 
 class _Loaded:
@@ -151,9 +159,10 @@ class _Loaded:
         self.model = model
         self._tame = tame
 
-    def tamed(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+    def tamed(self, messages: Sequence[Message], prefix: str) -> tuple[tuple[Message, ...], str]:
         """What is said, and nothing that the model would take for the end of a turn."""
-        return tuple(replace(each, content=self._tame(each.content)) for each in messages)
+        said = tuple(replace(each, content=self._tame(each.content)) for each in messages)
+        return said, self._tame(prefix)
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, JSON] | None = None

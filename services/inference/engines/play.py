@@ -9,6 +9,7 @@ from services.inference.domain.generation import FinishReason
 from services.inference.domain.request import JSON, Request, ResponseSchema
 from services.inference.engines import failures
 from services.inference.engines.instance import NothingMatchesError, merge, minimal
+from services.inference.engines.rest import rest, whole
 from services.inference.engines.script import (
     MAX_TOKENS,
     Counted,
@@ -44,14 +45,22 @@ def plan(request: Request, count: int | None = None) -> Turn:
         tokens = split(_GARBAGE)
     elif request.schema is not None:
         tokens = split(_bound_text(request.schema, script, step, tokens))
+    elif request.prefix:
+        tokens = split(whole(request.prefix, "".join(tokens)))
+    if request.sampling.stop:
+        tokens = _stopped(tokens, request.sampling.stop)
+    if request.prefix:
+        tokens = split(rest(request.prefix, "".join(tokens)))
     return _limited(step, tokens, request)
 
 
+def _stopped(tokens: Sequence[str], stops: Sequence[str]) -> Sequence[str]:
+    text = "".join(tokens)
+    ends = [index for stop in stops if (index := text.find(stop)) >= 0]
+    return split(text[: min(ends)]) if ends else tokens
+
+
 def _limited(step: Step, tokens: Sequence[str], request: Request) -> Turn:
-    if request.sampling.stop:
-        text = "".join(tokens)
-        ends = [index for stop in request.sampling.stop if (index := text.find(stop)) >= 0]
-        tokens = split(text[: min(ends)]) if ends else tokens
     limit = request.sampling.max_tokens or MAX_TOKENS
     if "cut" in step.flags:
         limit = min(limit, len(tokens) // 2)

@@ -45,9 +45,10 @@ class GrpcModels:
             )
         return model
 
-    async def count_tokens(self, model: str, messages: Sequence[Message]) -> int:
-        """How long a prompt is."""
-        request = pb.CountTokensRequest(model=model, messages=map(_message, messages))
+    async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
+        """How long a prompt is, the start of the turn included."""
+        sent = map(_message, messages)
+        request = pb.CountTokensRequest(model=model, messages=sent, prefix=prefix)
         counted = await unary(self._stub.CountTokens, request, timeout=self._timeout)
         return counted.prompt_tokens
 
@@ -66,6 +67,7 @@ class GrpcModels:
             model=generation.model,
             messages=map(_message, generation.messages),
             sampling=_sampling(generation.sampling, generation.max_tokens),
+            prefix=generation.prefix,
         )
         if generation.schema is not None:
             request.response_schema.CopyFrom(self._struct(generation.schema))
@@ -91,7 +93,13 @@ class GrpcModels:
 
 
 def _model(message: pb.Model) -> Model:
-    return Model(message.name, message.version, message.context_tokens, message.default_max_tokens)
+    return Model(
+        message.name,
+        message.version,
+        message.context_tokens,
+        message.default_max_tokens,
+        message.can_continue,
+    )
 
 
 def _message(message: Message) -> content_pb2.Message:

@@ -102,6 +102,8 @@ class Task:
     tool_ms: float = 0.0
     tools_began: datetime | None = None
     time_to_first_token_ms: float | None = None
+    spoke_at: datetime | None = None
+    """When the model's first word was recorded."""
     warnings: tuple[ev.Warned, ...] = ()
     at: tuple[int, int] = (0, 0)
     """The latest step and attempt; (0, 0) before the first."""
@@ -205,11 +207,12 @@ def _asked(call: Call) -> tuple[str, str]:
 
 
 def _thought(task: Task, event: ev.ThoughtAdded) -> Changes:
-    return {"steps": _with_step(task, event.step, thought=event.reasoning)}
+    steps = _with_step(task, event.step, thought=event.reasoning)
+    return {"steps": steps, "spoke_at": task.spoke_at or event.time}
 
 
 def _text(task: Task, event: ev.TextAdded) -> Changes:
-    return {"text": task.text + event.text}
+    return {"text": task.text + event.text, "spoke_at": task.spoke_at or event.time}
 
 
 def _called(task: Task, event: ev.ToolCalled) -> Changes:

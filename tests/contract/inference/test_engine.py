@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -124,6 +125,54 @@ async def test_the_prompt_counts_as_count_tokens_counts_it(engine: Engine) -> No
     assert 0 <= end.usage.cached_tokens <= counted
 
 
+async def test_a_turn_goes_on_from_its_prefix_and_does_not_repeat_it(engine: Engine) -> None:
+    options = {"max_tokens": 24, "temperature": 0.0}
+    request = asking(engine, f"Say one two three four.\n{LONG}", **options)
+    whole = "".join((await answer(engine, request))[0])
+    start = whole[: whole.index(" ", len(whole) // 3)]
+
+    texts, end = await answer(engine, replace(request, prefix=start))
+
+    assert texts
+    assert not "".join(texts).startswith(start)
+    assert "".join(texts).startswith(" ")
+    assert end.usage.completion_tokens > 0
+
+
+async def test_the_prefix_is_part_of_the_prompt_and_counts(engine: Engine) -> None:
+    request = replace(asking(engine, "How many are we?", max_tokens=1), prefix="We are as many as")
+    model, messages = request.model, request.messages
+
+    _, end = await answer(engine, request)
+
+    counted = await engine.count_tokens(model, messages, request.prefix)
+    assert end.usage.prompt_tokens == counted
+    assert counted >= await engine.count_tokens(model, messages) + 5
+
+
+async def test_the_limit_of_tokens_is_for_what_comes_behind_the_prefix(engine: Engine) -> None:
+    request = replace(asking(engine, LONG, max_tokens=5), prefix="Once upon a time, there was a")
+
+    _, end = await answer(engine, request)
+
+    assert (end.reason, end.usage.completion_tokens) == ("length", 5)
+
+
+async def test_a_prefix_behind_what_the_assistant_said_is_taken(engine: Engine) -> None:
+    messages = (Message("user", "Count."), Message("assistant", "One."))
+    request = Request(
+        engine.models()[0].name, messages, Sampling(max_tokens=2), prefix="After one comes"
+    )
+
+    _, end = await answer(engine, request)
+
+    assert end.usage.completion_tokens > 0
+
+
+async def test_every_engine_says_whether_it_goes_on_from_a_prefix(engine: Engine) -> None:
+    assert [model.can_continue for model in engine.models()] == [True]
+
+
 async def test_prompts_of_any_length_are_counted(engine: Engine) -> None:
     window = engine.models()[0].context_tokens
     messages = [Message("user", "word " * 2 * window)]
@@ -216,6 +265,19 @@ async def test_a_prompt_over_the_window_is_refused_with_both_sizes(engine: Engin
     assert caught.value.reason == "CONTEXT_WINDOW_EXCEEDED"
     assert caught.value.metadata["field"] == "messages"
     assert caught.value.metadata["limit_tokens"] == str(window)
+    assert caught.value.metadata["prompt_tokens"] == str(counted)
+
+
+async def test_a_prefix_that_leaves_no_room_in_the_window_is_refused(engine: Engine) -> None:
+    window = engine.models()[0].context_tokens
+    request = replace(asking(engine, "Hello"), prefix="word " * 2 * window)
+
+    with pytest.raises(InvalidArgument) as caught:
+        await answer(engine, request)
+    await idle(engine)
+
+    counted = await engine.count_tokens(request.model, request.messages, request.prefix)
+    assert caught.value.reason == "CONTEXT_WINDOW_EXCEEDED"
     assert caught.value.metadata["prompt_tokens"] == str(counted)
 
 

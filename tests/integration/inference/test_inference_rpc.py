@@ -95,6 +95,17 @@ async def test_tokens_at_a_distance_are_merged_and_none_is_lost() -> None:
     assert len(messages) < 50
 
 
+async def test_a_turn_goes_on_from_its_prefix(client: Client) -> None:
+    request = asking("one two three", prefix="one t")
+    counting = pb.CountTokensRequest(messages=request.messages, prefix=request.prefix)
+
+    response = await client.Generate(request)
+
+    assert response.text == "wo three"
+    counted = (await client.CountTokens(counting)).prompt_tokens
+    assert response.usage.prompt_tokens == counted == 4 + 2
+
+
 async def test_a_schema_binds_the_output(client: Client) -> None:
     schema = {
         "type": "object",
@@ -119,11 +130,26 @@ async def test_a_schema_binds_the_output(client: Client) -> None:
         (asking("x", sampling={"max_tokens": -1}), "INVALID_REQUEST", "sampling.max_tokens"),
         (asking("x" * 1_100_000), "INVALID_REQUEST", "messages"),
         (asking("word " * 40_000), "CONTEXT_WINDOW_EXCEEDED", "messages"),
+        (asking("x", {"type": "string"}, prefix='"x'), "INVALID_REQUEST", "prefix"),
+        (asking("x", prefix="x" * 1_100_000), "INVALID_REQUEST", "messages"),
+        (asking("x", prefix="word " * 40_000), "CONTEXT_WINDOW_EXCEEDED", "messages"),
         (asking("x", {"type": "strin"}), "SCHEMA_INVALID", "response_schema"),
         (asking("x", {"enum": ["y" * 70_000]}), "SCHEMA_INVALID", "response_schema"),
         (asking("x", {"$ref": "https://example.com/schema"}), "SCHEMA_INVALID", "response_schema"),
     ],
-    ids=["none", "nan", "tokens", "bytes", "window", "schema", "large schema", "remote schema"],
+    ids=[
+        "none",
+        "nan",
+        "tokens",
+        "bytes",
+        "window",
+        "prefix and schema",
+        "prefix bytes",
+        "prefix window",
+        "schema",
+        "large schema",
+        "remote schema",
+    ],
 )
 async def test_bad_requests_are_refused_with_reason_and_field(
     client: Client, request_: pb.GenerateRequest, reason: str, field: str
@@ -169,6 +195,7 @@ async def test_models_are_listed_and_got(client: Client) -> None:
     assert list(listed.models) == [got]
     assert not listed.next_page_token
     assert (got.engine, got.slots, got.is_default) == ("echo", 4, True)
+    assert got.can_continue
 
 
 async def test_bad_pages_are_refused(client: Client) -> None:

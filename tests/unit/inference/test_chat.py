@@ -23,6 +23,24 @@ def test_what_a_tool_said_is_the_users_and_turns_in_a_row_are_one() -> None:
     ]
 
 
+def test_a_prefix_is_the_last_turn_and_the_assistants() -> None:
+    asked = body(Request("", (Message("user", "q"),), prefix="The an"), DEFAULTS, 4_096)
+
+    assert asked["messages"] == [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "The an"},
+    ]
+
+
+def test_there_are_never_two_turns_of_the_assistant_in_a_row() -> None:
+    messages = [Message("user", "q"), Message("assistant", "One.")]
+
+    assert turns(messages, "Two") == [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "One.\n\nTwo"},
+    ]
+
+
 def test_zero_is_a_temperature_and_not_the_default() -> None:
     asked = body(Request("", (), Sampling(temperature=0.0)), DEFAULTS, 4_096)
 

@@ -23,10 +23,12 @@ ANSWER = an_object(thought=THOUGHT, answer={"type": "string", "maxLength": 12})
 OWN = an_object(thought=THOUGHT, answer=an_object(score={"type": "integer", "minimum": 3}))
 
 
-def turn(text: str, schema: dict[str, JSON] | None = None, **sampling: object) -> Turn:
+def turn(
+    text: str, schema: dict[str, JSON] | None = None, prefix: str = "", **sampling: object
+) -> Turn:
     bound = schema and ResponseSchema(schema, Schema(schema, field="s").violations)
     messages = (Message("user", text),)
-    return plan(Request("", messages, Sampling(**sampling), bound or None))
+    return plan(Request("", messages, Sampling(**sampling), bound or None, prefix))
 
 
 def said(text: str, schema: dict[str, JSON]) -> JSON:
@@ -99,3 +101,44 @@ def test_the_earliest_stop_text_ends_the_turn() -> None:
 
 def test_so_many_tokens_are_said_as_the_script_wants() -> None:
     assert len(turn("tokens:1000000").tokens) == 1_000_000
+
+
+STEP = '{"thought": "\\"so\\"", "answer": "'
+
+
+@pytest.mark.parametrize(
+    ("prefix", "rest"),
+    [
+        ("one t", "wo three"),
+        ("one two three", ""),
+        ("Well: one two", " three"),
+        ("Well: ", "one two three"),
+        (STEP, 'one two three"}'),
+        (STEP + "one tw", 'o three"}'),
+        (STEP + "one two three", '"}'),
+        ('{"thought": "one', " two three"),
+    ],
+)
+def test_a_turn_goes_on_where_its_prefix_ends(prefix: str, rest: str) -> None:
+    assert "".join(turn("one two three", prefix=prefix).tokens) == rest
+
+
+def test_the_rest_of_a_step_is_escaped_as_json_is() -> None:
+    text = 'say "hi"\nto\tBjörn'
+    escaped = json.dumps(text, ensure_ascii=False)[1:-1]
+
+    for cut in range(len(escaped) + 1):
+        rest = "".join(turn(text, prefix=STEP + escaped[:cut]).tokens)
+        assert json.loads(STEP + escaped[:cut] + rest)["answer"] == text
+
+
+def test_a_prefix_that_almost_repeats_itself_is_gone_on_from_where_it_ends() -> None:
+    assert "".join(turn("aabaaac", prefix="aabaabaa").tokens) == "ac"
+
+
+def test_the_limits_of_a_turn_that_goes_on() -> None:
+    stopped = turn("one two three", prefix="one t", stop=("three",))
+    limited = turn("one two three", prefix="one t", max_tokens=1)
+
+    assert ("".join(stopped.tokens), stopped.reason) == ("wo ", "stop")
+    assert ("".join(limited.tokens), limited.reason) == ("wo ", "length")

@@ -1,18 +1,23 @@
 """What no engine takes is refused, naming field and fix."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from services.chassis.errors import InvalidArgument
-from services.inference.domain.request import Message, Request, Sampling, check
+from services.inference.domain.model import Model
+from services.inference.domain.request import Message, Request, ResponseSchema, Sampling, check
 
 HELLO = Message("user", "hello")
+MODEL = Model("m", "1", "e", 100, 10, 1, can_continue=True)
+STUBBORN = replace(MODEL, can_continue=False)
+BOUND = ResponseSchema({}, lambda _: [])
 
 
-def fields_refused(request: Request, max_bytes: int = 100) -> list[str]:
+def fields_refused(request: Request, model: Model = MODEL, max_bytes: int = 100) -> list[str]:
     with pytest.raises(InvalidArgument) as caught:
-        check(request, max_bytes=max_bytes)
+        check(request, model, max_bytes=max_bytes)
     assert caught.value.reason == "INVALID_REQUEST"
     assert all(each.suggested_fix for each in caught.value.violations)
     return [each.field for each in caught.value.violations]
@@ -64,4 +69,24 @@ def test_all_faults_of_sampling_are_named_at_once() -> None:
 def test_the_bounds_themselves_are_taken() -> None:
     sampling = Sampling(0.0, 1.0, 1, ("x" * 64,) * 8, -5)
 
-    check(Request("", (HELLO,) * 1_000, sampling), max_bytes=5_000)
+    check(Request("", (HELLO,) * 1_000, sampling), MODEL, max_bytes=5_000)
+
+
+@pytest.mark.parametrize(
+    ("request_", "model", "fields"),
+    [
+        (Request("", (HELLO,), schema=BOUND, prefix="{"), MODEL, ["prefix"]),
+        (Request("", (HELLO,), prefix="hel"), STUBBORN, ["prefix"]),
+        (Request("", (HELLO,), schema=BOUND, prefix="{"), STUBBORN, ["prefix", "prefix"]),
+        (Request("", (HELLO,), prefix="\ud800"), MODEL, ["prefix"]),
+        (Request("", (HELLO,), prefix="x" * 96), MODEL, ["messages"]),
+    ],
+    ids=["schema", "model", "both", "surrogate", "bytes"],
+)
+def test_prefixes_that_are_refused(request_: Request, model: Model, fields: list[str]) -> None:
+    assert fields_refused(request_, model) == fields
+
+
+def test_a_prefix_within_the_bound_is_taken_and_a_model_that_cannot_go_on_needs_none() -> None:
+    check(Request("", (HELLO,), prefix="x" * 95), MODEL, max_bytes=100)
+    check(Request("", (HELLO,), schema=BOUND), STUBBORN, max_bytes=100)

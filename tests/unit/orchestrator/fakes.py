@@ -99,7 +99,8 @@ class FakeModels:
 
     turns: Sequence[Sequence[Line]] = (("Hello",),)
     prompt_tokens: int = 10
-    """What it counts."""
+    """What it counts, and the words of a prefix."""
+    model: Model = MODEL
     finish_reason: str = "stop"
     asked: list[Generation] = field(default_factory=list)
     said: asyncio.Event = field(default_factory=asyncio.Event)
@@ -111,11 +112,13 @@ class FakeModels:
         """See `Models`."""
         if name not in ("", MODEL.name):
             raise NotFound("MODEL_NOT_FOUND", f"there is no model {name}")
-        return MODEL
+        return self.model
 
-    async def count_tokens(self, model: str, messages: Sequence[ev.Message]) -> int:
+    async def count_tokens(
+        self, model: str, messages: Sequence[ev.Message], prefix: str = ""
+    ) -> int:
         """See `Models`."""
-        return self.prompt_tokens
+        return self.prompt_tokens + len(prefix.split())
 
     async def generate(
         self, generation: Generation, *, timeout: float

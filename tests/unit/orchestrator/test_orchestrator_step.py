@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.orchestrator.domain.step import MAX_CALLS, MAX_OUTPUT_DEPTH, Malformed, Plan, Reader
+from services.orchestrator.domain.reader import MAX_OUTPUT_DEPTH, MAX_TAIL, Reader
+from services.orchestrator.domain.step import MAX_CALLS, Begun, Malformed, Plan
 from services.orchestrator.domain.tool import Tool
 
 TOOL = Tool("calculator", "1.0.0", "Calculates.", {"type": "object"}, (), 1000, is_idempotent=True)
@@ -37,6 +38,66 @@ def test_the_streamed_text_is_the_answer_however_the_output_is_cut(
     assert streamed == answer
     assert reader.thought == thought
     assert reader.finish().answer == answer
+
+
+def rest_of(thought: str, text: str, *, is_wrapped: bool = True, most: int = 10**6) -> Plan:
+    return Plan((), is_wrapped, None, 100, Begun(thought, text, most))
+
+
+@given(texts, texts, st.integers(0, 20), st.integers(1, 9), st.booleans())
+def test_the_rest_of_a_step_is_read_from_any_character_of_its_answer(
+    thought: str, answer: str, cut_at: int, size: int, ascii_only: bool
+) -> None:
+    plan = rest_of(thought, answer[:cut_at])
+    rest = json.dumps(answer[cut_at:], ensure_ascii=ascii_only)[1:] + "}"
+
+    reader, streamed = read(plan, cut(rest, size))
+
+    assert json.loads(plan.prefix + rest) == {"thought": thought, "answer": answer}
+    assert (streamed, reader.thought) == (answer[cut_at:], thought)
+    assert reader.finish().answer == answer
+
+
+def test_a_step_is_gone_on_with_as_the_model_was_asked_to_write_it() -> None:
+    step = json.dumps({"thought": "t", "answer": "Björn said"}, ensure_ascii=False)
+
+    assert rest_of("t", "Björn").prefix == step[: step.index(" said")]
+    assert rest_of("", "Björn", is_wrapped=False).prefix == "Björn"
+    assert rest_of("t", "Björn").schema() is None
+
+
+@pytest.mark.parametrize("tail", ["", "}", ', "more": 1}', "} and so on", '"'])
+def test_what_follows_the_end_of_an_answer_that_went_on_is_nothing(tail: str) -> None:
+    reader, streamed = read(rest_of("t", "One "), ['two"' + tail])
+
+    assert (streamed, reader.has_ended) == ("two", True)
+    assert reader.finish().answer == "One two"
+
+
+def test_nobody_listens_to_more_than_the_end_of_the_step() -> None:
+    reader, _ = read(rest_of("t", "One "), ['two"}'])
+    before = reader.is_beyond
+
+    reader.feed("x" * MAX_TAIL)
+
+    assert (before, reader.is_beyond) == (False, True)
+
+
+@pytest.mark.parametrize(("most", "streamed"), [(8, "two, "), (7, "two,"), (3, ""), (2, "")])
+def test_an_answer_that_goes_on_is_no_longer_than_its_step_allows(most: int, streamed: str) -> None:
+    reader, heard = read(rest_of("t", "One", most=most), ["tw", "o, ", "three"])
+
+    assert (heard, reader.is_beyond) == (streamed, True)
+    assert reader.finish().answer == "One" + streamed
+
+
+@pytest.mark.parametrize("rest", ["", "two", "two\\", r"\ud800" + '"', r"\x" + '"'])
+def test_a_rest_that_does_not_end_its_answer_is_malformed(rest: str) -> None:
+    def attempt() -> None:
+        read(rest_of("t", "One "), [rest])[0].finish()
+
+    with pytest.raises(Malformed):
+        attempt()
 
 
 json_values = st.recursive(
@@ -111,7 +172,7 @@ def test_output_that_is_not_what_was_asked_is_malformed(output: str) -> None:
 
 @given(st.text(), st.integers(1, 9))
 def test_no_output_does_worse_than_being_malformed(output: str, size: int) -> None:
-    for plan in (WRAPPED, BOUND, DIRECT):
+    for plan in (WRAPPED, BOUND, DIRECT, rest_of("t", "a"), rest_of("", "a", is_wrapped=False)):
         try:
             read(plan, cut(output, size))[0].finish()
         except Malformed:

@@ -35,6 +35,7 @@ class Model(_message.Message):
     DEFAULT_MAX_TOKENS_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    CAN_CONTINUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name callers use, such as `smollm2-135m-instruct`."""
     version: _builtins.str
@@ -49,6 +50,8 @@ class Model(_message.Message):
     """Generations that run at the same time; more wait in a bounded queue."""
     is_default: _builtins.bool
     """Whether this is the model used when a request names none."""
+    can_continue: _builtins.bool
+    """Whether it goes on from a `prefix`."""
     def __init__(
         self,
         *,
@@ -59,10 +62,11 @@ class Model(_message.Message):
         default_max_tokens: _builtins.int = ...,
         slots: _builtins.int = ...,
         is_default: _builtins.bool = ...,
+        can_continue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "engine", b"engine", "is_default", b"is_default", "name", b"name", "slots", b"slots", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_continue", b"can_continue", "context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "engine", b"engine", "is_default", b"is_default", "name", b"name", "slots", b"slots", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -78,8 +82,17 @@ class GenerateRequest(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     RESPONSE_SCHEMA_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name. Empty means the default model."""
+    prefix: _builtins.str
+    """The start of the assistant's turn, such as what a generation said before it
+    was cut off. The output goes on from there and does not repeat it. It is part
+    of the prompt: it counts towards `prompt_tokens`, the model's window and the
+    512 KiB of content, and not towards `sampling.max_tokens`. Refused together
+    with `response_schema`, for no schema can bind the rest of an output, and by
+    models that do not say `can_continue`. Empty: the turn begins at its beginning.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
         """The conversation so far, at least one message, at most 1,000."""
@@ -102,10 +115,11 @@ class GenerateRequest(_message.Message):
         messages: _abc.Iterable[_content_pb2.Message] | None = ...,
         sampling: _usage_pb2.Sampling | None = ...,
         response_schema: _struct_pb2.Struct | None = ...,
+        prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "prefix", b"prefix", "response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -304,8 +318,11 @@ class CountTokensRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name. Empty means the default model."""
+    prefix: _builtins.str
+    """The start of the assistant's turn, if it is part of the prompt."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
         """The conversation, at least one message, at most 1,000."""
@@ -315,10 +332,11 @@ class CountTokensRequest(_message.Message):
         *,
         model: _builtins.str = ...,
         messages: _abc.Iterable[_content_pb2.Message] | None = ...,
+        prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "prefix", b"prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

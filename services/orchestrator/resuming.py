@@ -1,0 +1,61 @@
+"""Going on with a text whose worker was lost in the middle of it. What is durable is kept."""
+
+from dataclasses import replace
+from typing import Final
+
+from services.chassis.errors import FailedPrecondition
+from services.orchestrator.domain.events import Turn
+from services.orchestrator.domain.prompt import conversation
+from services.orchestrator.domain.step import Begun, Plan, answer_characters
+from services.orchestrator.domain.task import Task
+from services.orchestrator.equipment import Equipment
+from services.orchestrator.ports import Generation, Model, Models
+
+MOST_EPOCHS: Final = 8  # Taken up more often, a task may be what ends its workers.
+
+
+def can_go_on(task: Task, model: Model, epoch: int) -> bool:
+    """Whether the rest of the attempt that was cut can be said.
+
+    What a schema of the caller's binds cannot: no grammar begins in the middle. The claim's epoch
+    is durable, and counts how often the task was taken up.
+    """
+    is_free = task.spec.response_schema is None
+    is_in_the_middle = task.is_speaking and bool(task.text)
+    return is_in_the_middle and is_free and model.can_continue and epoch <= MOST_EPOCHS
+
+
+async def plan(models: Models, task: Task, equipment: Equipment) -> Plan:
+    """How the rest of the turn is to be said.
+
+    Raises:
+        FailedPrecondition: `MODEL_OUTPUT_INVALID`; no tokens are left for it.
+    """
+    number, spec = task.at[0], task.spec
+    thought = task.steps[number - 1].thought if len(task.steps) >= number else ""
+    begun = Begun(thought, task.text, 0)
+    found = Plan((), bool(equipment.tools), None, 0, begun)
+    messages = conversation(spec, equipment.briefing, task.steps, task.said)
+    prompt = await models.count_tokens(spec.model, messages, found.prefix)
+    said = prompt - await models.count_tokens(spec.model, messages)
+    left = (spec.sampling.max_tokens or equipment.model.default_max_tokens) - said
+    if spec.limits.tokens is not None:
+        left = min(left, spec.limits.tokens - task.tokens - prompt)
+    if left < 1:
+        raise FailedPrecondition(
+            "MODEL_OUTPUT_INVALID",
+            f"no tokens are left behind the {said} of the text so far",
+            field="sampling.max_tokens",
+            suggested_fix="raise sampling.max_tokens or limits.tokens, or ask for less",
+        )
+    begun = replace(begun, most_characters=answer_characters(said + left))
+    return replace(found, max_tokens=left, begun=begun)
+
+
+async def counted(models: Models, generation: Generation, plan: Plan, answer: str) -> Turn:
+    """What a turn took that nobody listened to beyond its answer: the model did not get to say."""
+    whole_plan = replace(plan, begun=plan.begun and replace(plan.begun, text=answer))
+    model, messages = generation.model, generation.messages
+    prompt = await models.count_tokens(model, messages, plan.prefix)
+    whole = await models.count_tokens(model, messages, whole_plan.prefix)
+    return Turn(prompt_tokens=prompt, completion_tokens=max(1, whole - prompt))
