@@ -393,6 +393,22 @@ async def test_a_task_may_pause_when_its_callers_time_is_over(suite: Suite) -> N
     assert changes == [("waiting", "continue"), ("running", "")]
 
 
+async def test_a_text_that_was_paused_goes_on_where_it_stopped() -> None:
+    text = " ".join(f"word{number}" for number in range(60))
+    async with started(echo=EchoSettings(delay=timedelta(milliseconds=10))) as suite:
+        asked = pb.InvokeRequest(query=text, timeout_ms=250, on_deadline="pause")
+        answer = await suite.stub.Invoke(asked, timeout=5)
+        await state_of(suite, answer.task_id, "waiting")
+        mark = pb.ContinueTaskRequest(continue_mark=answer.continue_mark)
+        whole = await suite.stub.ContinueTask(mark, timeout=5)
+        events = await log_of(suite, answer.task_id)
+
+    assert (answer.status, whole.status, whole.result) == ("partial", "completed", text)
+    assert 0 < len(answer.partial_result) < len(text)
+    assert "".join(event.text for event in events if event.type == "message_delta") == text
+    assert "step_abandoned" not in [event.type for event in events]
+
+
 async def test_waiting_does_not_count_and_does_not_last_for_ever() -> None:
     short = TaskSettings(
         duration=timedelta(milliseconds=300),
