@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
 
+from runplane.orchestrator.v1 import agents_pb2, agents_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
@@ -16,19 +17,25 @@ from services.chassis.paging import Pager
 from services.chassis.sealing import Seal
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
 from services.orchestrator.marks import Marks
+from services.orchestrator.rpc.agents import AgentServicer
 from services.orchestrator.rpc.tasks import OrchestratorServicer
 from services.orchestrator.run import World, utc_now
 from services.orchestrator.settings import Settings
+from services.orchestrator.usecases.agents import Agents
 from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.worker import Sizes, on_duty, working
 
-SERVICE = pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
+SERVICES = [
+    pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name,
+    agents_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
+]
 
 
 @asynccontextmanager
@@ -56,17 +63,22 @@ async def running(
             now=now,
             spawn=worker.spawn,
         )
-        pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "tasks")
+        page_key = bytes.fromhex(shared.page_token_key.get_secret_value())
+        agents = Agents(EventStoreAgents(store), world.catalogues, world.schemas, now)
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         await stack.enter_async_context(on_duty(worker, world))
-        servicer = OrchestratorServicer(Tasks(world, worker, desk, marks, bounds), tasks, pager)
-        register = partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer)
+        cases = Tasks(world, worker, desk, marks, bounds)
+        servicer = OrchestratorServicer(cases, tasks, Pager(page_key, "tasks"))
+        agent_servicer = AgentServicer(agents, Pager(page_key, "agents"))
         yield await stack.enter_async_context(
             serving(
                 settings.server,
                 domain="orchestrator.runplane.dev",
-                register=[register],
-                services=[SERVICE],
+                register=[
+                    partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer),
+                    partial(agents_pb2_grpc.add_AgentServiceServicer_to_server, agent_servicer),
+                ],
+                services=SERVICES,
             )
         )

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from services.chassis.errors import Violation
 from services.chassis.eventlog.port import Claim, Condition, Kept, Key, Letter
+from services.orchestrator.domain.agent import Agent
 from services.orchestrator.domain.events import (
     Event,
     Failure,
@@ -147,6 +148,53 @@ class TaskLog(Protocol):
 
         Raises:
             NotFound: `TASK_NOT_FOUND`.
+        """
+
+
+class AgentStore(Protocol):
+    """The agents of all tenants, in all their versions."""
+
+    async def newest(self, tenant: str, agent_id: str) -> Agent:
+        """An agent as it is now.
+
+        Raises:
+            NotFound: `AGENT_NOT_FOUND`; there is none, or none any more.
+        """
+
+    async def version(self, tenant: str, agent_id: str, version: int) -> Agent:
+        """An agent as it is or was.
+
+        Raises:
+            NotFound: `AGENT_VERSION_NOT_FOUND`.
+        """
+
+    async def page(
+        self, tenant: str, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Agents by id: the id of each, and what lists show of it as it goes over the wire."""
+
+    async def kept(self, tenant: str, key: Key) -> tuple[str, str] | None:
+        """The agent that an idempotency key stands for already, and the request's fingerprint."""
+
+    async def create(self, tenant: str, agent: Agent, key: Key | None) -> Agent:
+        """Keep a new agent; its version counts on from one that was deleted.
+
+        Raises:
+            AlreadyExists: `AGENT_ALREADY_EXISTS` or `IDEMPOTENCY_KEY_TAKEN`.
+        """
+
+    async def update(self, tenant: str, agent: Agent) -> None:
+        """Keep the next version of an agent.
+
+        Raises:
+            Aborted: `AGENT_VERSION_CONFLICT`.
+        """
+
+    async def delete(self, tenant: str, agent: Agent) -> None:
+        """Let there be no such agent any more; `agent` is its newest version.
+
+        Raises:
+            Aborted: `AGENT_VERSION_CONFLICT`.
         """
 
 

@@ -20,6 +20,7 @@ MAX_TOOLS: Final = 128
 MAX_STOPS: Final = 8
 MAX_LABELS: Final = 16
 MAX_TOKENS: Final = 1_000_000
+MAX_FAULTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Request:
     """Tells this request from others with the same key; empty without one."""
     source: bytes
     """The request as it came."""
+    agent_id: str = ""
+    """Who the task runs as; empty for the default agent."""
 
 
 def split(request: Request) -> tuple[str, Sequence[Message]]:
@@ -59,15 +62,16 @@ def check(request: Request, *, max_query_bytes: int) -> None:
     Raises:
         InvalidArgument: `INVALID_REQUEST`.
     """
-    faults = [
-        *_query(request, max_query_bytes),
-        *_words(request),
-        *_sampling(request.sampling),
-        *_limits(request),
-        *_labels(request.labels),
-    ]
-    if faults:
-        raise invalid(*faults[:10])
+    if found := [*_query(request, max_query_bytes), *faults(request)]:
+        raise invalid(*found[:MAX_FAULTS])
+
+
+def faults(request: Request) -> Iterator[Violation]:
+    """What is wrong with a request beside what it asks."""
+    yield from _words(request)
+    yield from _sampling(request.sampling)
+    yield from _limits(request)
+    yield from _labels(request.labels)
 
 
 def _query(request: Request, max_bytes: int) -> Iterator[Violation]:
@@ -102,6 +106,12 @@ def _words(request: Request) -> Iterator[Violation]:
             yield Violation(f"tools[{index}]", "is not a tool's name", fix)
     if len(request.idempotency_key) > 256:
         yield Violation("idempotency_key", "is too long", "send at most 256 characters")
+    yield from _names(request)
+
+
+def _names(request: Request) -> Iterator[Violation]:
+    if request.agent_id and not NAME.fullmatch(request.agent_id):
+        yield Violation("agent_id", "is not an agent's id", "use an agent_id of GET /v1/agents")
     if len(request.model) > 256:
         yield Violation("model", "is longer than 256 characters", "name a model of GET /v1/models")
 

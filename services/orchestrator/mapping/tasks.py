@@ -58,7 +58,7 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         tools=list(message.tools[: MAX_TOOLS + 1]),
         tool_choice=message.tool_choice,
         response_schema=schema,
-        sampling=_sampling(sampling),
+        sampling=read_sampling(sampling),
         timeout_ms=message.timeout_ms if message.HasField("timeout_ms") else None,
         steps=limits.steps if limits.HasField("steps") else None,
         tokens=limits.tokens if limits.HasField("tokens") else None,
@@ -78,7 +78,8 @@ def _fingerprint(message: pb.InvokeRequest) -> str:
     return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
 
-def _sampling(message: usage_pb2.Sampling) -> ev.Sampling:
+def read_sampling(message: usage_pb2.Sampling) -> ev.Sampling:
+    """How the model is to choose tokens."""
     return ev.Sampling(
         temperature=message.temperature if message.HasField("temperature") else None,
         top_p=message.top_p if message.HasField("top_p") else None,
