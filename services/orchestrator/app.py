@@ -62,9 +62,10 @@ async def running(
             schemas=CompiledSchemas(),
             now=now,
             spawn=worker.spawn,
+            agents=EventStoreAgents(store),
         )
         page_key = bytes.fromhex(shared.page_token_key.get_secret_value())
-        agents = Agents(EventStoreAgents(store), world.catalogues, world.schemas, now)
+        agents = Agents(world.agents, world.catalogues, world.schemas, now)
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         await stack.enter_async_context(on_duty(worker, world))

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.chassis.errors import NotFound, ServiceError
+from services.chassis.errors import NotFound
 from services.orchestrator.domain.events import Message
 from services.orchestrator.domain.prompt import Briefing
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.ports import Model, Models, Tools
-from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
+from services.orchestrator.retries import patiently
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,7 @@ class Catalogues:
         self, model: str, names: Sequence[str], *, has_tools: bool
     ) -> Equipment:
         """As `equip`, again while a service is away."""
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return await self.equip(model, names, has_tools=has_tools)
-            except ServiceError as error:
-                if not is_passing(error):
-                    raise
-                await backoff(attempt, error)
-        return await self.equip(model, names, has_tools=has_tools)
+        return await patiently(lambda: self.equip(model, names, has_tools=has_tools))
 
     async def _chosen(self, names: Sequence[str]) -> Mapping[str, Tool]:
         known = await self.tools.catalogue()

@@ -12,6 +12,7 @@ from typing import Final
 from services.chassis import ids
 from services.chassis.errors import FailedPrecondition, ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim
+from services.orchestrator.briefing import Briefings
 from services.orchestrator.calls import Caller
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.prompt import conversation
@@ -19,6 +20,7 @@ from services.orchestrator.domain.step import Malformed, Outcome, Plan, ToolRequ
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.equipment import Catalogues, Equipment
 from services.orchestrator.ports import (
+    AgentStore,
     Generation,
     LogLost,
     Models,
@@ -50,11 +52,17 @@ class World:
     schemas: Schemas
     now: Callable[[], datetime]
     spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+    agents: AgentStore
 
     @property
     def catalogues(self) -> Catalogues:
         """Where equipment comes from."""
         return Catalogues(self.models, self.tools)
+
+    @property
+    def briefings(self) -> Briefings:
+        """Where terms and equipment come from."""
+        return Briefings(self.catalogues, self.agents)
 
 
 class Run:
@@ -205,10 +213,7 @@ class Run:
         Finished calls stay finished. One without a result is made again, under the same id.
         """
         if self._equipment is None:
-            spec = self.spec
-            self._equipment = await self._world.catalogues.equip_patiently(
-                spec.model, spec.tools, has_tools=spec.has_tools
-            )
+            self._equipment = await self._world.briefings.again(self.spec)
         if self.task.is_speaking:
             number, attempt = self.task.at
             lost = ev.StepAbandoned(self._world.now(), number, attempt, WORKER_LOST, ev.Turn())

@@ -14,6 +14,7 @@ from services.chassis import structs
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task
+from services.orchestrator.mapping import agents
 from services.orchestrator.mapping import tasks as mapping
 
 NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
@@ -53,6 +54,7 @@ def record(task: Task) -> Record:
     attributes = {
         "status": body.status,
         "session_id": body.session_id,
+        "agent_id": body.agent_id,
         "owner": body.owner,
         "model": task.spec.model,
         "create_time": _text_of(task.create_time),
@@ -84,6 +86,8 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.watch = f"/v1/tasks/{spec.task_id}:watch"
     message.request.MergeFromString(spec.request)
     message.request.limits.steps = spec.limits.steps  # Whatever the default is later.
+    if spec.agent_id:
+        agents.record_terms(spec, message)
     message.owner = spec.owner
     structs.set_time(message.deadline, spec.deadline)
     message.metadata.CopyFrom(mapping.metadata(spec))

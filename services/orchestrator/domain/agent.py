@@ -11,6 +11,8 @@ from services.orchestrator.domain.events import Sampling
 
 MAX_DESCRIPTION: Final = 1024
 MAX_INSTRUCTIONS_BYTES: Final = 16 * 1024
+TOOL_PREFIX: Final = "agent__"
+"""Begins the name of a tool that is an agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ FIELDS: Final[Mapping[str, Callable[[Agent], object]]] = {
     "labels": lambda agent: agent.labels,
 }
 """What an update may replace."""
+
+
+def agent_of(tool: str) -> str:
+    """The agent that a tool of this name is; empty for any other tool."""
+    return tool.removeprefix(TOOL_PREFIX) if tool.startswith(TOOL_PREFIX) else ""
 
 
 def check(agent: Agent) -> None:

@@ -88,6 +88,9 @@ class Spec:
     deadline: datetime
     request: bytes
     """The request as it came, for the log."""
+    agent_id: str = ""
+    """Who it runs as; empty for the default agent."""
+    agent_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ class Request:
     """The request as it came."""
     agent_id: str = ""
     """Who the task runs as; empty for the default agent."""
+    agent_version: int = 0
+    """In which version, once that is known."""
 
 
 def split(request: Request) -> tuple[str, Sequence[Message]]:

@@ -92,6 +92,22 @@ def fingerprint(request: pb.CreateAgentRequest) -> str:
     return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
 
+def record_terms(spec: ev.Spec, start: orchestrator_pb2.TaskEvent) -> None:
+    """What a task runs with, in place of what its request left to its agent."""
+    start.agent_id, start.agent_version = spec.agent_id, spec.agent_version
+    terms = start.request
+    terms.agent_id, terms.model = spec.agent_id, spec.model
+    del terms.tools[:]
+    terms.tools.extend(spec.tools)
+    terms.tool_choice = "auto" if spec.has_tools else "none"
+    terms.limits.MergeFrom(limits(spec.limits.steps, spec.limits.tokens, None))
+    terms.sampling.CopyFrom(sampling(spec.sampling))
+    if spec.response_schema is not None:
+        terms.response_schema.Clear()
+        terms.response_schema.SetInParent()
+        structs.from_dict(spec.response_schema, terms.response_schema)
+
+
 def limits(
     steps: int | None, tokens: int | None, duration_ms: float | None
 ) -> orchestrator_pb2.TaskLimits:

@@ -26,7 +26,8 @@ CHUNK_CHARACTERS: Final = 2000
 MAX_CHUNKS: Final = 200
 
 FILTERED: Final = Fields(
-    {"status", "session_id", "owner", "model", "create_time", "update_time"}, ("labels.",)
+    {"status", "session_id", "agent_id", "owner", "model", "create_time", "update_time"},
+    ("labels.",),
 )
 STATES: Final = {
     State.PENDING: pb.TASK_STATE_PENDING,
@@ -68,6 +69,7 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         idempotency_key=(key := message.idempotency_key or key),
         fingerprint=_fingerprint(message) if key else "",
         source=message.SerializeToString(),
+        agent_id=message.agent_id,
     )
 
 
@@ -112,6 +114,8 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         labels=asked.labels,
         deadline=start.deadline.ToDatetime(UTC),
         request=start.request.SerializeToString(),
+        agent_id=start.agent_id,
+        agent_version=start.agent_version,
     )
 
 
@@ -123,6 +127,8 @@ def task(found: Task) -> pb.Task:
         state=STATES[found.state],
         query=found.spec.query,
         session_id=found.spec.session_id,
+        agent_id=found.spec.agent_id,
+        agent_version=found.spec.agent_version,
         owner=found.spec.owner,
         result=found.text,
         last_sequence=found.sequence,

@@ -231,10 +231,8 @@ class Tasks:
         self._worker.check_room()
         if request.response_schema is not None:
             self._world.schemas.check(request.response_schema, field="response_schema")
-        equipment = await self._world.catalogues.equip(
-            request.model, request.tools, has_tools=request.tool_choice != "none"
-        )
-        deadline = self._world.now() + duration
+        request, equipment = await self._world.briefings.first(request, caller.tenant)
+        deadline = self._world.now() + min(duration, _duration(request) or duration)
         spec = self._spec(request, caller, equipment.model, deadline)
         await self._check_fits(spec, equipment)
         return await self._worker.submit(self._world, spec, equipment, key)
@@ -262,6 +260,8 @@ class Tasks:
             labels=request.labels,
             deadline=deadline,
             request=request.source,
+            agent_id=request.agent_id,
+            agent_version=request.agent_version,
         )
 
     async def _check_fits(self, spec: ev.Spec, equipment: Equipment) -> None:

@@ -14,6 +14,7 @@ from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import Claim, Key
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.sealing import Seal
+from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import EventStoreDesk, at_desk
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
@@ -218,7 +219,15 @@ class Bench:
     def world(self) -> World:
         """What runs act on."""
         schemas = CompiledSchemas()
-        return World(self.log, self.models, self.tools, schemas, self.clock, self.worker.spawn)
+        return World(
+            self.log,
+            self.models,
+            self.tools,
+            schemas,
+            self.clock,
+            self.worker.spawn,
+            EventStoreAgents(self.log.store),
+        )
 
     @property
     def tasks(self) -> Tasks:

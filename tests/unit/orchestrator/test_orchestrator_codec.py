@@ -27,6 +27,13 @@ SPEC = replace(
     deadline=NOW + timedelta(seconds=30),
     request=REQUEST.SerializeToString(),
 )
+AS_AGENT = replace(
+    SPEC,
+    agent_id="helper",
+    agent_version=3,
+    response_schema={"type": "object"},
+    sampling=ev.Sampling(temperature=0.5, top_p=0.9, max_tokens=9, stop=("END",), seed=1),
+)
 TURN = ev.Turn(10, 5, 2, 12.5, 3.25)
 FAILURE = ev.Failure("UNAVAILABLE", "ENGINE_FAILED", "gone", "wait", 250.0)
 HISTORY = [
@@ -73,6 +80,15 @@ def test_a_history_is_the_same_after_it_was_stored(ending: ev.Event) -> None:
 
 def test_a_started_task_is_the_same_after_it_was_stored() -> None:
     assert through_the_store([ev.Started(NOW, SPEC)]) == [ev.Started(NOW, SPEC)]
+
+
+def test_a_task_of_an_agent_is_the_same_after_it_was_stored() -> None:
+    task = evolve(None, ev.Started(NOW, AS_AGENT))
+
+    read = codec.decode(stored(ev.Started(NOW, AS_AGENT), task))
+
+    assert isinstance(read, ev.Started)
+    assert replace(read.spec, request=b"") == replace(AS_AGENT, request=b"")
 
 
 def test_every_event_has_a_stored_name_and_every_name_is_read() -> None:

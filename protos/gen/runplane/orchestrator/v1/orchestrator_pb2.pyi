@@ -107,6 +107,7 @@ class Task(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    AGENT_VERSION_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task's id, `task_…`."""
     status: _builtins.str
@@ -127,6 +128,8 @@ class Task(_message.Message):
     """The answer, once there is one."""
     last_sequence: _builtins.int
     """The sequence of its latest event."""
+    agent_version: _builtins.int
+    """The version of that agent which runs it; 0 for the default agent."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
         """The answer as JSON, when a `response_schema` was given."""
@@ -184,10 +187,11 @@ class Task(_message.Message):
         metadata: Global___TaskMetadata | None = ...,
         warnings: _abc.Iterable[_content_pb2.Warning] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        agent_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "agent_id", b"agent_id", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "labels", b"labels", "last_sequence", b"last_sequence", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "query", b"query", "result", b"result", "session_id", b"session_id", "state", b"state", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "agent_id", b"agent_id", "agent_version", b"agent_version", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "labels", b"labels", "last_sequence", b"last_sequence", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "query", b"query", "result", b"result", "session_id", b"session_id", "state", b"state", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
@@ -237,6 +241,8 @@ class TaskEvent(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    AGENT_VERSION_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `tool_result`,
     `message_delta`, `final_answer`, `step_abandoned`, `warning` or `task_complete`.
@@ -286,6 +292,12 @@ class TaskEvent(_message.Message):
     time_to_first_token_ms: _builtins.float
     """With `usage`, on the task's first turn: from acceptance to the model's first token, in
     milliseconds.
+    """
+    agent_id: _builtins.str
+    """On `task_start`: the agent that runs the task. Absent for the default agent."""
+    agent_version: _builtins.int
+    """On `task_start`: the version of that agent. What `request` left to the agent stands in it as the
+    task runs with it.
     """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
@@ -375,11 +387,17 @@ class TaskEvent(_message.Message):
         metadata: Global___TaskMetadata | None = ...,
         warnings: _abc.Iterable[_content_pb2.Warning] | None = ...,
         time_to_first_token_ms: _builtins.float | None = ...,
+        agent_id: _builtins.str | None = ...,
+        agent_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "attempt", b"attempt", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "chunks", b"chunks", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "attempt", b"attempt", "chunks", b"chunks", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
+    _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
+    _WhichOneofReturnType__agent_version: _TypeAlias = _typing.Literal["agent_version"]  # noqa: Y015
+    _WhichOneofArgType__agent_version: _TypeAlias = _typing.Literal["_agent_version", b"_agent_version"]  # noqa: Y015
     _WhichOneofReturnType__answer: _TypeAlias = _typing.Literal["answer"]  # noqa: Y015
     _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
     _WhichOneofReturnType__attempt: _TypeAlias = _typing.Literal["attempt"]  # noqa: Y015
@@ -430,6 +448,10 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__warning: _TypeAlias = _typing.Literal["_warning", b"_warning"]  # noqa: Y015
     _WhichOneofReturnType__watch: _TypeAlias = _typing.Literal["watch"]  # noqa: Y015
     _WhichOneofArgType__watch: _TypeAlias = _typing.Literal["_watch", b"_watch"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agent_id) -> _WhichOneofReturnType__agent_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agent_version) -> _WhichOneofReturnType__agent_version | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__answer) -> _WhichOneofReturnType__answer | None: ...
     @_typing.overload
@@ -695,7 +717,7 @@ Global___TaskError: _TypeAlias = TaskError  # noqa: Y015
 
 @_typing.final
 class InvokeRequest(_message.Message):
-    """Asks for a run of the default agent."""
+    """Asks for a run of an agent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -731,12 +753,13 @@ class InvokeRequest(_message.Message):
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What is asked; at most 64 KiB together with `messages`. It may be left out when `messages` ends
     with a user's turn.
     """
     model: _builtins.str
-    """The model. Empty means the default model."""
+    """The model. Empty means the agent's, or the default model."""
     tool_choice: _builtins.str
     """`auto` (the default): the agent calls tools as it sees fit. `none`: it answers at once."""
     timeout_ms: _builtins.float
@@ -751,6 +774,12 @@ class InvokeRequest(_message.Message):
     """Makes the start repeatable for 24 hours: the same key returns the same task, and with another
     request it is an error. At most 256 characters; it is the tenant's and the owner's own. On the
     edge also the header `Idempotency-Key`.
+    """
+    agent_id: _builtins.str
+    """Who the task runs as, in the newest version. Its model, tools, limits, sampling and schema hold
+    for all that the request leaves out. The request may narrow them: fewer tools, lower limits, a
+    `response_schema` or a model where the agent says none, another sampling with no more
+    `max_tokens`. Empty means the default agent.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
@@ -797,10 +826,11 @@ class InvokeRequest(_message.Message):
         on_disconnect: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         idempotency_key: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "limits", b"limits", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_disconnect", b"on_disconnect", "query", b"query", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "agent_id", b"agent_id", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_disconnect", b"on_disconnect", "query", b"query", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
     _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
@@ -979,8 +1009,8 @@ class ListTasksRequest(_message.Message):
     """`next_page_token` of the page before."""
     filter: _builtins.str
     """Which tasks, as in AIP-160, such as `status = running AND labels.team = search`. Fields:
-    `status`, `session_id`, `owner`, `model`, `create_time`, `update_time` (RFC 3339) and
-    `labels.NAME`. At most 2,000 characters.
+    `status`, `session_id`, `agent_id`, `owner`, `model`, `create_time`, `update_time` (RFC 3339)
+    and `labels.NAME`. At most 2,000 characters.
     """
     def __init__(
         self,
