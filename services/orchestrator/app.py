@@ -29,6 +29,7 @@ from services.orchestrator.rpc.tasks import OrchestratorServicer
 from services.orchestrator.run import World, utc_now
 from services.orchestrator.settings import Settings
 from services.orchestrator.usecases.agents import Agents
+from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.worker import Sizes, on_duty, working
 
@@ -55,6 +56,7 @@ async def running(
         desk = await stack.enter_async_context(at_desk(store, hot, owner=owner, lease=lease))
         sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
         worker = await stack.enter_async_context(working(desk, sizes))
+        children = ChildTasks(worker, desk, lambda: (world, cases))
         world = World(
             log=EventStoreTaskLog(store, hot, owner=owner, lease=lease),
             models=GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl),
@@ -63,9 +65,10 @@ async def running(
             now=now,
             spawn=worker.spawn,
             agents=EventStoreAgents(store),
+            children=children,
         )
         page_key = bytes.fromhex(shared.page_token_key.get_secret_value())
-        agents = Agents(world.agents, world.catalogues, world.schemas, now)
+        agents = Agents(world.briefings, world.schemas, now)
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         await stack.enter_async_context(on_duty(worker, world))

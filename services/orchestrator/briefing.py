@@ -1,10 +1,14 @@
 """What a task begins with, and what it is taken up with again: its terms and its equipment."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from services.chassis.errors import NotFound
+from services.orchestrator.domain.agent import agent_of, missing, tool_of
 from services.orchestrator.domain.events import Spec
 from services.orchestrator.domain.narrowing import narrowed
 from services.orchestrator.domain.request import Request
+from services.orchestrator.domain.tool import Tool
 from services.orchestrator.equipment import Catalogues, Equipment
 from services.orchestrator.ports import AgentStore
 from services.orchestrator.retries import patiently
@@ -28,18 +32,52 @@ class Briefings:
         if request.agent_id:
             agent = await self.agents.newest(tenant, request.agent_id)
             request, instructions = narrowed(request, agent), agent.instructions
-        equipment = await self.catalogues.equip(
-            request.model, request.tools, has_tools=request.tool_choice != "none"
+        equipment = await self.equip(
+            tenant, request.model, request.tools, has_tools=request.tool_choice != "none"
         )
         return request, replace(equipment, instructions=instructions)
 
+    async def equip(
+        self, tenant: str, model: str, names: Sequence[str], *, has_tools: bool
+    ) -> Equipment:
+        """The model of this name, and the tools and agents of these.
+
+        Raises:
+            NotFound: `MODEL_NOT_FOUND`, `TOOL_NOT_FOUND` or `AGENT_NOT_FOUND`.
+        """
+        agents = await self._among(tenant, names) if has_tools else {}
+        return await self.catalogues.equip(model, names, has_tools=has_tools, agents=agents)
+
     async def again(self, spec: Spec) -> Equipment:
         """What a task that was begun goes on with, whatever has become of its agent."""
+        agents = await patiently(lambda: self._still_among(spec.tenant, spec.tools))
         equipment = await self.catalogues.equip_patiently(
-            spec.model, spec.tools, has_tools=spec.has_tools
+            spec.model, spec.tools, has_tools=spec.has_tools, agents=agents
         )
         if not spec.agent_id:
             return equipment
         version = spec.agent_version
         agent = await patiently(lambda: self.agents.version(spec.tenant, spec.agent_id, version))
         return replace(equipment, instructions=agent.instructions)
+
+    async def _among(self, tenant: str, names: Sequence[str]) -> Mapping[str, Tool]:
+        """The agents among these tools."""
+        found: dict[str, Tool] = {}
+        for index, name in enumerate(names):
+            if agent_id := agent_of(name):
+                try:
+                    agent = await self.agents.newest(tenant, agent_id)
+                except NotFound:
+                    raise missing(agent_id, f"tools[{index}]") from None
+                found[name] = tool_of(agent_id, agent.version, agent.description)
+        return found
+
+    async def _still_among(self, tenant: str, names: Sequence[str]) -> Mapping[str, Tool]:
+        """The same; one that was deleted since is there, and a call of it is refused."""
+        found: dict[str, Tool] = {}
+        for name in filter(agent_of, names):
+            try:
+                found |= await self._among(tenant, (name,))
+            except NotFound:
+                found[name] = tool_of(agent_of(name), 0, "")
+        return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from services.chassis.errors import NotFound
 from services.orchestrator.domain.events import Message
@@ -9,6 +10,8 @@ from services.orchestrator.domain.prompt import Briefing
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.ports import Model, Models, Tools
 from services.orchestrator.retries import patiently
+
+NONE: Final[Mapping[str, Tool]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +36,38 @@ class Catalogues:
     models: Models
     tools: Tools
 
-    async def equip(self, model: str, names: Sequence[str], *, has_tools: bool) -> Equipment:
-        """The model of this name and the tools of these; no names mean all tools.
+    async def equip(
+        self,
+        model: str,
+        names: Sequence[str],
+        *,
+        has_tools: bool,
+        agents: Mapping[str, Tool] = NONE,
+    ) -> Equipment:
+        """The model of this name and the tools of these, of which some may be agents; no names mean
+        all tools of the registry.
 
         Raises:
             NotFound: `MODEL_NOT_FOUND` or `TOOL_NOT_FOUND`.
         """
         found = await self.models.resolve(model)
-        return Equipment(found, await self._chosen(names) if has_tools else {})
+        return Equipment(found, await self._chosen(names, agents) if has_tools else {})
 
     async def equip_patiently(
-        self, model: str, names: Sequence[str], *, has_tools: bool
+        self,
+        model: str,
+        names: Sequence[str],
+        *,
+        has_tools: bool,
+        agents: Mapping[str, Tool] = NONE,
     ) -> Equipment:
         """As `equip`, again while a service is away."""
-        return await patiently(lambda: self.equip(model, names, has_tools=has_tools))
+        return await patiently(lambda: self.equip(model, names, has_tools=has_tools, agents=agents))
 
-    async def _chosen(self, names: Sequence[str]) -> Mapping[str, Tool]:
-        known = await self.tools.catalogue()
+    async def _chosen(self, names: Sequence[str], agents: Mapping[str, Tool]) -> Mapping[str, Tool]:
+        known = (
+            {**await self.tools.catalogue(), **agents} if agents else await self.tools.catalogue()
+        )
         for index, name in enumerate(names):
             if name not in known:
                 listed = ", ".join(sorted(known))

@@ -13,6 +13,7 @@ from services.orchestrator.domain.events import (
     Message,
     Queued,
     Sampling,
+    Spec,
     Started,
     Turn,
 )
@@ -78,6 +79,8 @@ class Returned:
     output: object
     failure: Failure | None
     latency_ms: float
+    tokens: int = 0
+    """What models used for it, where it was an agent's."""
 
 
 class Tools(Protocol):
@@ -196,6 +199,37 @@ class AgentStore(Protocol):
         Raises:
             Aborted: `AGENT_VERSION_CONFLICT`.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A task's call of an agent."""
+
+    parent: Spec
+    call_id: str
+    agent_id: str
+    query: str
+    tokens: int | None
+    """How many it may use; None for as many as the agent may."""
+
+
+class Children(Protocol):
+    """Tasks that other tasks begin: the calls of agents."""
+
+    async def begin(self, errand: Errand) -> str:
+        """The id of the task that does it: a new one, or the one that was begun for this call. A
+        cancel of this waits until it is known.
+
+        Raises:
+            ServiceError: as for any task that is refused.
+        """
+
+    async def end(self, tenant: str, task_id: str) -> Task:
+        """The task once it has ended, here or elsewhere."""
+
+    async def cancel(self, parent: Spec, call_ids: Sequence[str], reason: str) -> None:
+        """End the tasks of these calls that run, here or elsewhere. Those that cannot be reached
+        have their own deadline."""
 
 
 class Desk(Protocol):

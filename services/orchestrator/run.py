@@ -14,13 +14,16 @@ from services.chassis.errors import FailedPrecondition, ServiceError, Unavailabl
 from services.chassis.eventlog.port import Claim
 from services.orchestrator.briefing import Briefings
 from services.orchestrator.calls import Caller
+from services.orchestrator.delegation import Delegate
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.agent import agent_of
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan, ToolRequest
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.equipment import Catalogues, Equipment
 from services.orchestrator.ports import (
     AgentStore,
+    Children,
     Generation,
     LogLost,
     Models,
@@ -53,6 +56,7 @@ class World:
     now: Callable[[], datetime]
     spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
     agents: AgentStore
+    children: Children
 
     @property
     def catalogues(self) -> Catalogues:
@@ -173,9 +177,20 @@ class Run:
         """What was said and not passed on is kept: the log has all that was produced."""
         if outcome is None:
             return
+        outcome = await self._after_children(outcome)
         if isinstance(outcome, ev.Failed):
             log.info("task failed", extra=self._named() | {"error_code": outcome.failure.reason})
         await self._append(*await self._rest(), outcome)
+
+    async def _after_children(self, outcome: ev.Event) -> ev.Event:
+        """Its end, once the agents have ended that were called and work for nobody now."""
+        calls = [call.call_id for call in self.task.unreturned if agent_of(call.tool)]
+        if not calls:
+            return outcome
+        why = outcome.reason if isinstance(outcome, ev.Canceled) else ""
+        reason = f"{self.spec.task_id} ended" + (f": {why}" if why else "")
+        await self._world.children.cancel(self.spec, calls, reason[:256])
+        return replace(outcome, time=self._world.now())
 
     async def _rest(self) -> Sequence[ev.Event]:
         """What the model said and nobody was told yet."""
@@ -307,8 +322,7 @@ class Run:
         """Call a tool; whatever comes of it is told to the model."""
         began = perf_counter()
         try:
-            caller = Caller(self._world.tools, self.equipment.tools, self._left)
-            returned = await caller.call(called)
+            returned = await self._callee(called.tool).call(called)
         except ServiceError as error:
             took = (perf_counter() - began) * 1000
             returned = Returned(None, failure(error), took)
@@ -323,8 +337,16 @@ class Run:
                 returned.output,
                 returned.failure,
                 round(returned.latency_ms, 3),
+                returned.tokens,
             )
         )
+
+    def _callee(self, tool: str) -> Caller | Delegate:
+        given = self.equipment.tools
+        if agent_of(tool) and tool in given:
+            world = self._world
+            return Delegate(world.children, self.task, self._append, world.now)
+        return Caller(self._world.tools, given, self._left)
 
     async def _plan(self, *, is_last: bool) -> Plan:
         """How the next turn is to answer."""

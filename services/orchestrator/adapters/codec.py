@@ -24,6 +24,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.ThoughtAdded: ("task.thought_added.v1", "agent_thought"),
     ev.TextAdded: ("task.text_added.v1", "message_delta"),
     ev.ToolCalled: ("task.tool_called.v1", "tool_call"),
+    ev.ChildStarted: ("task.child_started.v1", "child_task"),
     ev.ToolReturned: ("task.tool_returned.v1", "tool_result"),
     ev.Answered: ("task.answered.v1", "final_answer"),
     ev.StepAbandoned: ("task.step_abandoned.v1", "step_abandoned"),
@@ -55,6 +56,7 @@ def record(task: Task) -> Record:
         "status": body.status,
         "session_id": body.session_id,
         "agent_id": body.agent_id,
+        "parent_task_id": body.parent_task_id,
         "owner": body.owner,
         "model": task.spec.model,
         "create_time": _text_of(task.create_time),
@@ -114,11 +116,18 @@ def _called(message: pb.TaskEvent, event: ev.ToolCalled, task: Task) -> None:
         _turn(message, event.turn)
 
 
+def _delegated(message: pb.TaskEvent, event: ev.ChildStarted, task: Task) -> None:
+    message.tool_call_id = event.call_id
+    message.child_task_id = event.child_task_id
+
+
 def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None:
     message.tool_call_id = event.call_id
     message.tool_name = event.tool
     message.tool_version = event.tool_version
     message.latency_ms = event.latency_ms
+    if event.tokens:
+        message.tokens_used = event.tokens
     message.status = "success" if event.failure is None else "error"
     if event.failure is None:
         structs.from_value(event.output, message.output)
@@ -172,6 +181,7 @@ _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] =
     ev.ThoughtAdded: _thought,
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
+    ev.ChildStarted: _delegated,
     ev.ToolReturned: _returned,
     ev.Answered: _answered,
     ev.StepAbandoned: _abandoned,
@@ -221,6 +231,11 @@ def _read_called(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
     )
 
 
+def _read_delegated(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
+    child = message.child_task_id
+    return ev.ChildStarted(stored.time, *_step(message), message.tool_call_id, child)
+
+
 def _read_returned(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
     return ev.ToolReturned(
         stored.time,
@@ -231,6 +246,7 @@ def _read_returned(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
         structs.to_value(message.output) if message.HasField("output") else None,
         _read_error(message.error) if message.HasField("error") else None,
         message.latency_ms,
+        message.tokens_used,
     )
 
 
@@ -251,6 +267,7 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, StoredEvent], ev.Event]]] = {
     "task.thought_added.v1": lambda m, s: ev.ThoughtAdded(s.time, *_step(m), m.reasoning),
     "task.text_added.v1": lambda m, s: ev.TextAdded(s.time, *_step(m), m.text),
     "task.tool_called.v1": _read_called,
+    "task.child_started.v1": _read_delegated,
     "task.tool_returned.v1": _read_returned,
     "task.answered.v1": _read_answered,
     "task.step_abandoned.v1": _read_abandoned,

@@ -3,16 +3,25 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from services.chassis.errors import Aborted, NotFound, Violation, invalid
 from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.events import Sampling
+from services.orchestrator.domain.tool import Tool
 
 MAX_DESCRIPTION: Final = 1024
 MAX_INSTRUCTIONS_BYTES: Final = 16 * 1024
 TOOL_PREFIX: Final = "agent__"
 """Begins the name of a tool that is an agent."""
+ERRAND: Final = {
+    "type": "object",
+    "properties": {"query": {"type": "string", "minLength": 1}},
+    "required": ["query"],
+    "additionalProperties": False,
+}
+"""What an agent that is called as a tool is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,20 @@ FIELDS: Final[Mapping[str, Callable[[Agent], object]]] = {
 def agent_of(tool: str) -> str:
     """The agent that a tool of this name is; empty for any other tool."""
     return tool.removeprefix(TOOL_PREFIX) if tool.startswith(TOOL_PREFIX) else ""
+
+
+@lru_cache(256)
+def tool_of(agent_id: str, version: int, description: str) -> Tool:
+    """The tool that an agent is: the same object for the same agent, as tools are compared so."""
+    return Tool(
+        name=f"{TOOL_PREFIX}{agent_id}",
+        version=str(version),
+        description=description or f"Asks the agent {agent_id}.",
+        input_schema=ERRAND,
+        examples=(),
+        timeout_ms=rq.MAX_TIMEOUT_MS,
+        is_idempotent=True,  # A call that is made again waits for the task it began.
+    )
 
 
 def check(agent: Agent) -> None:

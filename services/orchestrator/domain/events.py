@@ -91,6 +91,10 @@ class Spec:
     agent_id: str = ""
     """Who it runs as; empty for the default agent."""
     agent_version: int = 0
+    parent_task_id: str = ""
+    """The task that called its agent; empty where a caller did."""
+    depth: int = 0
+    """How many tasks stand above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,14 @@ class ToolCalled(StepEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStarted(StepEvent):
+    """A call of an agent became a task of its own."""
+
+    call_id: str
+    child_task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolReturned(StepEvent):
     """A tool answered, or failed when there is a `failure`."""
 
@@ -163,6 +175,8 @@ class ToolReturned(StepEvent):
     output: object
     failure: Failure | None
     latency_ms: float
+    tokens: int = 0
+    """What the task of an agent that was called used."""
 
 
 @dataclass(frozen=True, slots=True)

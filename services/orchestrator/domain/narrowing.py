@@ -13,7 +13,8 @@ Number = TypeVar("Number", int, float)
 
 
 def narrowed(request: Request, agent: Agent) -> Request:
-    """The request with the agent's terms for all that it leaves open.
+    """The request with the agent's terms for all that it leaves open. What another task asks for
+    has what that one has left, or less.
 
     Raises:
         InvalidArgument: `TOOL_NOT_ALLOWED`, or `INVALID_REQUEST` for what else would widen them.
@@ -33,7 +34,7 @@ def narrowed(request: Request, agent: Agent) -> Request:
         ),
         sampling=_sampling(request.sampling, agent.sampling),
         steps=_first(request.steps, agent.limits.steps),
-        tokens=_first(request.tokens, agent.limits.tokens),
+        tokens=_least(request.tokens, agent.limits.tokens),
         duration_ms=_first(request.duration_ms, agent.limits.duration_ms),
     )
 
@@ -54,6 +55,8 @@ def _tools(request: Request, agent: Agent) -> Iterator[Violation]:
 
 def _limits(request: Request, agent: Agent) -> Iterator[Violation]:
     limits = agent.limits
+    if request.parent_task_id:
+        return
     for field, asked, allowed in (
         ("limits.steps", request.steps, limits.steps),
         ("limits.tokens", request.tokens, limits.tokens),
@@ -84,6 +87,10 @@ def _sampling(asked: Sampling, usual: Sampling) -> Sampling:
         stop=asked.stop or usual.stop,
         seed=_first(asked.seed, usual.seed),
     )
+
+
+def _least(asked: Number | None, allowed: Number | None) -> Number | None:
+    return min((each for each in (asked, allowed) if each is not None), default=None)
 
 
 def _first(asked: Number | None, usual: Number | None) -> Number | None:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
@@ -49,6 +50,12 @@ class Request:
     """Who the task runs as; empty for the default agent."""
     agent_version: int = 0
     """In which version, once that is known."""
+    parent_task_id: str = ""
+    """The task that asks; empty where a caller does."""
+    depth: int = 0
+    """How many tasks stand above the one that is asked for."""
+    until: datetime | None = None
+    """When that ends at the latest."""
 
 
 def split(request: Request) -> tuple[str, Sequence[Message]]:

@@ -34,6 +34,7 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.ThoughtAdded): State.RUNNING,
     (State.RUNNING, ev.TextAdded): State.RUNNING,
     (State.RUNNING, ev.ToolCalled): State.RUNNING,
+    (State.RUNNING, ev.ChildStarted): State.RUNNING,
     (State.RUNNING, ev.ToolReturned): State.RUNNING,
     (State.RUNNING, ev.Answered): State.RUNNING,
     (State.RUNNING, ev.StepAbandoned): State.RUNNING,
@@ -55,6 +56,8 @@ class Call:
     output: object = None
     failure: ev.Failure | None = None
     latency_ms: float | None = None
+    child_task_id: str = ""
+    """The task that does it, where the tool is an agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ def evolve(task: Task | None, event: ev.Event) -> Task:
 
 def _is_speaking(task: Task, event: ev.StepEvent) -> bool:
     """Whether the model's turn is still under way after this event."""
-    if isinstance(event, ev.ToolReturned):
+    if isinstance(event, ev.ToolReturned | ev.ChildStarted):
         return task.is_speaking
     return not isinstance(event, ev.Answered | ev.StepAbandoned) and (
         not isinstance(event, ev.ToolCalled) or event.turn is None
@@ -185,6 +188,14 @@ def _called(task: Task, event: ev.ToolCalled) -> Changes:
     }
 
 
+def _delegated(task: Task, event: ev.ChildStarted) -> Changes:
+    calls = tuple(
+        replace(call, child_task_id=event.child_task_id) if call.call_id == event.call_id else call
+        for call in task.steps[event.step - 1].calls
+    )
+    return {"steps": _with_step(task, event.step, calls=calls)}
+
+
 def _returned(task: Task, event: ev.ToolReturned) -> Changes:
     calls = tuple(
         replace(call, output=event.output, failure=event.failure, latency_ms=event.latency_ms)
@@ -193,10 +204,11 @@ def _returned(task: Task, event: ev.ToolReturned) -> Changes:
         for call in task.steps[event.step - 1].calls
     )
     steps = _with_step(task, event.step, calls=calls)
+    changes: Changes = {"steps": steps, "tokens": task.tokens + event.tokens}
     if any(call.latency_ms is None for call in calls) or task.tools_began is None:
-        return {"steps": steps}
+        return changes
     spent = (event.time - task.tools_began).total_seconds() * 1000
-    return {"steps": steps, "tools_began": None, "tool_ms": task.tool_ms + spent}
+    return {**changes, "tools_began": None, "tool_ms": task.tool_ms + spent}
 
 
 def _answered(task: Task, event: ev.Answered) -> Changes:
@@ -248,6 +260,7 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.ThoughtAdded: _thought,
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
+    ev.ChildStarted: _delegated,
     ev.ToolReturned: _returned,
     ev.Answered: _answered,
     ev.StepAbandoned: _abandoned,

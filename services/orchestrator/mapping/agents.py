@@ -97,6 +97,9 @@ def record_terms(spec: ev.Spec, start: orchestrator_pb2.TaskEvent) -> None:
     start.agent_id, start.agent_version = spec.agent_id, spec.agent_version
     terms = start.request
     terms.agent_id, terms.model = spec.agent_id, spec.model
+    if spec.parent_task_id:
+        start.parent_task_id, start.depth = spec.parent_task_id, spec.depth
+        terms.query, terms.on_disconnect = spec.query, "continue"
     del terms.tools[:]
     terms.tools.extend(spec.tools)
     terms.tool_choice = "auto" if spec.has_tools else "none"

@@ -26,7 +26,16 @@ CHUNK_CHARACTERS: Final = 2000
 MAX_CHUNKS: Final = 200
 
 FILTERED: Final = Fields(
-    {"status", "session_id", "agent_id", "owner", "model", "create_time", "update_time"},
+    {
+        "status",
+        "session_id",
+        "agent_id",
+        "parent_task_id",
+        "owner",
+        "model",
+        "create_time",
+        "update_time",
+    },
     ("labels.",),
 )
 STATES: Final = {
@@ -116,6 +125,8 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         request=start.request.SerializeToString(),
         agent_id=start.agent_id,
         agent_version=start.agent_version,
+        parent_task_id=start.parent_task_id,
+        depth=start.depth,
     )
 
 
@@ -129,6 +140,7 @@ def task(found: Task) -> pb.Task:
         session_id=found.spec.session_id,
         agent_id=found.spec.agent_id,
         agent_version=found.spec.agent_version,
+        parent_task_id=found.spec.parent_task_id,
         owner=found.spec.owner,
         result=found.text,
         last_sequence=found.sequence,

@@ -7,10 +7,10 @@ from typing import Final
 
 from services.chassis.errors import AlreadyExists, Violation, invalid
 from services.chassis.eventlog.port import Condition, Key
+from services.orchestrator.briefing import Briefings
 from services.orchestrator.domain import agent as ag
 from services.orchestrator.domain.agent import Agent
-from services.orchestrator.equipment import Catalogues
-from services.orchestrator.ports import AgentStore, Schemas
+from services.orchestrator.ports import Schemas
 from services.orchestrator.usecases.caller import Caller
 
 KEYS_LAST: Final = timedelta(hours=24)
@@ -21,13 +21,12 @@ class Agents:
 
     def __init__(
         self,
-        store: AgentStore,
-        catalogues: Catalogues,
+        briefings: Briefings,
         schemas: Schemas,
         now: Callable[[], datetime],
     ) -> None:
-        self._store = store
-        self._catalogues = catalogues
+        self._store = briefings.agents
+        self._briefings = briefings
         self._schemas = schemas
         self._now = now
 
@@ -79,7 +78,7 @@ class Agents:
         if updated is agent:
             return agent
         ag.check(updated)
-        await self._check_named(updated, agent)
+        await self._check_named(caller.tenant, updated, agent)
         await self._store.update(caller.tenant, updated)
         return updated
 
@@ -90,7 +89,7 @@ class Agents:
         await self._store.delete(caller.tenant, replace(agent, update_time=self._now()))
 
     async def _create(self, agent: Agent, caller: Caller, key: Key | None) -> Agent:
-        await self._check_named(agent, None)
+        await self._check_named(caller.tenant, agent, None)
         now = self._now()
         agent = replace(agent, owner=caller.subject, create_time=now, update_time=now)
         return await self._store.create(caller.tenant, agent, key)
@@ -110,10 +109,10 @@ class Agents:
             )
         return await self._store.newest(caller.tenant, agent_id)
 
-    async def _check_named(self, agent: Agent, before: Agent | None) -> None:
+    async def _check_named(self, tenant: str, agent: Agent, before: Agent | None) -> None:
         """Refuse what is named anew and is not there, or is no schema."""
         if agent.response_schema is not None:
             self._schemas.check(agent.response_schema, field="response_schema")
         named = (agent.model, tuple(agent.tools))
         if before is None or named != (before.model, tuple(before.tools)):
-            await self._catalogues.equip(*named, has_tools=bool(agent.tools))
+            await self._briefings.equip(tenant, *named, has_tools=bool(agent.tools))

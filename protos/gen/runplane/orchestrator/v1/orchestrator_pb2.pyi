@@ -107,6 +107,7 @@ class Task(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    PARENT_TASK_ID_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task's id, `task_…`."""
@@ -128,6 +129,8 @@ class Task(_message.Message):
     """The answer, once there is one."""
     last_sequence: _builtins.int
     """The sequence of its latest event."""
+    parent_task_id: _builtins.str
+    """The task that called its agent as a tool; empty where a caller started it."""
     agent_version: _builtins.int
     """The version of that agent which runs it; 0 for the default agent."""
     @_builtins.property
@@ -187,11 +190,12 @@ class Task(_message.Message):
         metadata: Global___TaskMetadata | None = ...,
         warnings: _abc.Iterable[_content_pb2.Warning] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        parent_task_id: _builtins.str = ...,
         agent_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "agent_id", b"agent_id", "agent_version", b"agent_version", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "labels", b"labels", "last_sequence", b"last_sequence", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "query", b"query", "result", b"result", "session_id", b"session_id", "state", b"state", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "agent_id", b"agent_id", "agent_version", b"agent_version", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "labels", b"labels", "last_sequence", b"last_sequence", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "query", b"query", "result", b"result", "session_id", b"session_id", "state", b"state", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
@@ -243,9 +247,13 @@ class TaskEvent(_message.Message):
     TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     AGENT_ID_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    PARENT_TASK_ID_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    CHILD_TASK_ID_FIELD_NUMBER: _builtins.int
+    TOKENS_USED_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `tool_result`,
-    `message_delta`, `final_answer`, `step_abandoned`, `warning` or `task_complete`.
+    """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
+    `tool_result`, `message_delta`, `final_answer`, `step_abandoned`, `warning` or `task_complete`.
     """
     task_id: _builtins.str
     """The task it happened in."""
@@ -274,7 +282,7 @@ class TaskEvent(_message.Message):
     `canceled`: why it was cancelled.
     """
     tool_call_id: _builtins.str
-    """On `tool_call` and `tool_result`: the call, `call_…`."""
+    """On `tool_call`, `child_task` and `tool_result`: the call, `call_…`."""
     tool_name: _builtins.str
     """On `tool_call` and `tool_result`: the tool."""
     tool_version: _builtins.str
@@ -299,6 +307,18 @@ class TaskEvent(_message.Message):
     """On `task_start`: the version of that agent. What `request` left to the agent stands in it as the
     task runs with it.
     """
+    parent_task_id: _builtins.str
+    """On `task_start`: the task that called this one's agent as a tool. Absent where a caller started
+    it.
+    """
+    depth: _builtins.int
+    """On `task_start`: how many tasks stand above it, at most 4."""
+    child_task_id: _builtins.str
+    """On `child_task`: the task that an agent's call has become. It has a log of its own, and ends
+    with this task at the latest.
+    """
+    tokens_used: _builtins.int
+    """On the `tool_result` of an agent: tokens that its task used, with those of the tasks below it."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -317,7 +337,8 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """On `tool_result`: what the tool returned. On `final_answer`: the answer as JSON when a
+        """On `tool_result`: what the tool returned; of an agent an object with its `answer` and its
+        `task_id`, and with `is_cut` where the answer was longer than 16,000 characters. On `final_answer`: the answer as JSON when a
         `response_schema` was given, else null.
         """
 
@@ -389,10 +410,14 @@ class TaskEvent(_message.Message):
         time_to_first_token_ms: _builtins.float | None = ...,
         agent_id: _builtins.str | None = ...,
         agent_version: _builtins.int | None = ...,
+        parent_task_id: _builtins.str | None = ...,
+        depth: _builtins.int | None = ...,
+        child_task_id: _builtins.str | None = ...,
+        tokens_used: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "attempt", b"attempt", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_attempt", b"_attempt", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "attempt", b"attempt", "child_task_id", b"child_task_id", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "reasoning", b"reasoning", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "attempt", b"attempt", "chunks", b"chunks", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_attempt", b"_attempt", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "attempt", b"attempt", "child_task_id", b"child_task_id", "chunks", b"chunks", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "reasoning", b"reasoning", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -402,8 +427,12 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
     _WhichOneofReturnType__attempt: _TypeAlias = _typing.Literal["attempt"]  # noqa: Y015
     _WhichOneofArgType__attempt: _TypeAlias = _typing.Literal["_attempt", b"_attempt"]  # noqa: Y015
+    _WhichOneofReturnType__child_task_id: _TypeAlias = _typing.Literal["child_task_id"]  # noqa: Y015
+    _WhichOneofArgType__child_task_id: _TypeAlias = _typing.Literal["_child_task_id", b"_child_task_id"]  # noqa: Y015
     _WhichOneofReturnType__deadline: _TypeAlias = _typing.Literal["deadline"]  # noqa: Y015
     _WhichOneofArgType__deadline: _TypeAlias = _typing.Literal["_deadline", b"_deadline"]  # noqa: Y015
+    _WhichOneofReturnType__depth: _TypeAlias = _typing.Literal["depth"]  # noqa: Y015
+    _WhichOneofArgType__depth: _TypeAlias = _typing.Literal["_depth", b"_depth"]  # noqa: Y015
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
@@ -422,6 +451,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
     _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
     _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
+    _WhichOneofReturnType__parent_task_id: _TypeAlias = _typing.Literal["parent_task_id"]  # noqa: Y015
+    _WhichOneofArgType__parent_task_id: _TypeAlias = _typing.Literal["_parent_task_id", b"_parent_task_id"]  # noqa: Y015
     _WhichOneofReturnType__reasoning: _TypeAlias = _typing.Literal["reasoning"]  # noqa: Y015
     _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
     _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
@@ -436,6 +467,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
     _WhichOneofReturnType__time_to_first_token_ms: _TypeAlias = _typing.Literal["time_to_first_token_ms"]  # noqa: Y015
     _WhichOneofArgType__time_to_first_token_ms: _TypeAlias = _typing.Literal["_time_to_first_token_ms", b"_time_to_first_token_ms"]  # noqa: Y015
+    _WhichOneofReturnType__tokens_used: _TypeAlias = _typing.Literal["tokens_used"]  # noqa: Y015
+    _WhichOneofArgType__tokens_used: _TypeAlias = _typing.Literal["_tokens_used", b"_tokens_used"]  # noqa: Y015
     _WhichOneofReturnType__tool_call_id: _TypeAlias = _typing.Literal["tool_call_id"]  # noqa: Y015
     _WhichOneofArgType__tool_call_id: _TypeAlias = _typing.Literal["_tool_call_id", b"_tool_call_id"]  # noqa: Y015
     _WhichOneofReturnType__tool_name: _TypeAlias = _typing.Literal["tool_name"]  # noqa: Y015
@@ -457,7 +490,11 @@ class TaskEvent(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt) -> _WhichOneofReturnType__attempt | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__child_task_id) -> _WhichOneofReturnType__child_task_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline) -> _WhichOneofReturnType__deadline | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__depth) -> _WhichOneofReturnType__depth | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_ms) -> _WhichOneofReturnType__duration_ms | None: ...
     @_typing.overload
@@ -477,6 +514,8 @@ class TaskEvent(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__owner) -> _WhichOneofReturnType__owner | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent_task_id) -> _WhichOneofReturnType__parent_task_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
@@ -490,6 +529,8 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__time_to_first_token_ms) -> _WhichOneofReturnType__time_to_first_token_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_used) -> _WhichOneofReturnType__tokens_used | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_call_id) -> _WhichOneofReturnType__tool_call_id | None: ...
     @_typing.overload
@@ -585,7 +626,7 @@ class TaskMetrics(_message.Message):
     tool_duration_ms: _builtins.float
     """Time spent in tools, in milliseconds; calls that run side by side count once."""
     tokens_used: _builtins.int
-    """Tokens of all prompts and outputs, abandoned attempts included."""
+    """Tokens of all prompts and outputs, abandoned attempts and the agents that were called included."""
     time_to_first_token_ms: _builtins.float
     """From acceptance to the model's first token, in milliseconds."""
     cost_usd: _builtins.float
@@ -787,7 +828,8 @@ class InvokeRequest(_message.Message):
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the tools the agent may call, at most 128. Empty means all; for none at all set
+        """Names of the tools the agent may call, at most 128. `agent__NAME` is the agent NAME, called as a
+        tool. Empty means all tools of the registry, or those of the agent; for none at all set
         `tool_choice` to `none`.
         """
 
@@ -1009,8 +1051,8 @@ class ListTasksRequest(_message.Message):
     """`next_page_token` of the page before."""
     filter: _builtins.str
     """Which tasks, as in AIP-160, such as `status = running AND labels.team = search`. Fields:
-    `status`, `session_id`, `agent_id`, `owner`, `model`, `create_time`, `update_time` (RFC 3339)
-    and `labels.NAME`. At most 2,000 characters.
+    `status`, `session_id`, `agent_id`, `parent_task_id`, `owner`, `model`, `create_time`,
+    `update_time` (RFC 3339) and `labels.NAME`. At most 2,000 characters.
     """
     def __init__(
         self,
