@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway import nesting
@@ -123,12 +123,23 @@ class Transcoder:
             raise _too_deep() from None
         except ContentRefused:
             violation = explain(self._shape, _loaded(text))
-            raise invalid(violation or _unexplained(self._shape)) from None
+            raise invalid(self._as_sent(violation or _unexplained(self._shape))) from None
 
     def _refuse_numbers(self, body: bytes) -> None:
         text = body if self._body == ALL else self._as_member(body)
         if (violation := explain(self._shape, _loaded(text))) is not None:
-            raise invalid(violation)
+            raise invalid(self._as_sent(violation))
+
+    def _as_sent(self, violation: Violation) -> Violation:
+        """Where the body is one field of the request, its members are named as they were sent."""
+        if self._body in {"", ALL}:
+            return violation
+        name = "body" if violation.field == self._body else violation.field
+        return replace(
+            violation,
+            field=name.removeprefix(f"{self._body}."),
+            schema_path=violation.schema_path.removeprefix(f"/properties/{self._body}"),
+        )
 
     def _check(self, captured: frozenset[str], rule: Rule) -> None:
         """Refuse a contract that names fields which are not there."""

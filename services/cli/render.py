@@ -26,6 +26,7 @@ class Renderer:
         self._shown: dict[str, Callable[[Event], None]] = {
             "agent_thought": self._thought,
             "tool_call": self._call,
+            "child_task": self._child,
             "tool_result": self._result,
             "message_delta": self._delta,
             "final_answer": self._answer,
@@ -45,6 +46,9 @@ class Renderer:
     def _call(self, event: Event) -> None:
         given = json.dumps(event.get("input", {}), ensure_ascii=False)
         self._line(f"{click.style('→', fg='cyan')} {_name(event)} {plain(given)}")
+
+    def _child(self, event: Event) -> None:
+        self._line(click.style(plain(f"  as {event.get('child_task_id')}"), dim=True))
 
     def _result(self, event: Event) -> None:
         took = click.style(f"({event.get('latency_ms', 0)} ms)", dim=True)

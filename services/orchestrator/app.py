@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
 
+from runplane.orchestrator.v1 import agents_pb2, agents_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
@@ -16,6 +17,7 @@ from services.chassis.paging import Pager
 from services.chassis.sealing import Seal
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.schemas import CompiledSchemas
@@ -23,14 +25,20 @@ from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
 from services.orchestrator.marks import Marks
 from services.orchestrator.post import Post
+from services.orchestrator.rpc.agents import AgentServicer
 from services.orchestrator.rpc.tasks import OrchestratorServicer
 from services.orchestrator.run import World, utc_now
 from services.orchestrator.settings import Settings
+from services.orchestrator.usecases.agents import Agents
+from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.talks import Talks
 from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.worker import Sizes, on_duty, working
 
-SERVICE = pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
+SERVICES = [
+    pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name,
+    agents_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
+]
 
 
 @asynccontextmanager
@@ -50,6 +58,7 @@ async def running(
         desk = await stack.enter_async_context(at_desk(store, hot, owner=owner, lease=lease))
         sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
         worker = await stack.enter_async_context(working(desk, sizes))
+        children = ChildTasks(worker, desk, lambda: (world, cases))
         world = World(
             log=EventStoreTaskLog(store, hot, owner=owner, lease=lease),
             models=GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl),
@@ -57,21 +66,27 @@ async def running(
             schemas=CompiledSchemas(),
             now=now,
             spawn=worker.spawn,
+            agents=EventStoreAgents(store),
+            children=children,
             max_wait=tasks.max_wait,
         )
-        pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "tasks")
+        page_key = bytes.fromhex(shared.page_token_key.get_secret_value())
+        agents = Agents(world.briefings, world.schemas, now)
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         await stack.enter_async_context(on_duty(worker, world))
-        work = Tasks(world, worker, desk, marks, bounds)
-        talks = Talks(work, Post(world, worker, desk))
-        servicer = OrchestratorServicer(work, talks, tasks, pager)
-        register = partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer)
+        cases = Tasks(world, worker, desk, marks, bounds)
+        talks = Talks(cases, Post(world, worker, desk))
+        servicer = OrchestratorServicer(cases, talks, tasks, Pager(page_key, "tasks"))
+        agent_servicer = AgentServicer(agents, Pager(page_key, "agents"))
         yield await stack.enter_async_context(
             serving(
                 settings.server,
                 domain="orchestrator.runplane.dev",
-                register=[register],
-                services=[SERVICE],
+                register=[
+                    partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer),
+                    partial(agents_pb2_grpc.add_AgentServiceServicer_to_server, agent_servicer),
+                ],
+                services=SERVICES,
             )
         )

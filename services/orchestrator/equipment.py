@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from services.chassis.errors import NotFound, ServiceError, Violation, invalid
-from services.orchestrator.domain.events import ClientTool, Message
+from services.chassis.errors import NotFound, Violation, invalid
+from services.orchestrator.domain.events import Message
 from services.orchestrator.domain.prompt import Briefing
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.ports import Model, Models, Tools
-from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
+from services.orchestrator.retries import patiently
+
+NONE: Final[Mapping[str, Tool]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +42,16 @@ class Catalogues:
         names: Sequence[str],
         *,
         has_tools: bool,
-        clients: Sequence[ClientTool] = (),
+        agents: Mapping[str, Tool] = NONE,
     ) -> Equipment:
-        """The model of this name and the tools of these, beside those of the client; no names mean
-        all tools.
+        """The model of this name and the tools of these, of which some may be agents; no names mean
+        all tools of the registry.
 
         Raises:
             NotFound: `MODEL_NOT_FOUND` or `TOOL_NOT_FOUND`.
         """
         found = await self.models.resolve(model)
-        if not has_tools:
-            return Equipment(found, {})
-        own = {each.name: _of_client(each) for each in clients}
-        return Equipment(found, {**await self._chosen(names), **own})
+        return Equipment(found, await self._chosen(names, agents) if has_tools else {})
 
     async def equip_patiently(
         self,
@@ -59,20 +59,15 @@ class Catalogues:
         names: Sequence[str],
         *,
         has_tools: bool,
-        clients: Sequence[ClientTool] = (),
+        agents: Mapping[str, Tool] = NONE,
     ) -> Equipment:
         """As `equip`, again while a service is away."""
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return await self.equip(model, names, has_tools=has_tools, clients=clients)
-            except ServiceError as error:
-                if not is_passing(error):
-                    raise
-                await backoff(attempt, error)
-        return await self.equip(model, names, has_tools=has_tools, clients=clients)
+        return await patiently(lambda: self.equip(model, names, has_tools=has_tools, agents=agents))
 
-    async def _chosen(self, names: Sequence[str]) -> Mapping[str, Tool]:
-        known = await self.tools.catalogue()
+    async def _chosen(self, names: Sequence[str], agents: Mapping[str, Tool]) -> Mapping[str, Tool]:
+        known = (
+            {**await self.tools.catalogue(), **agents} if agents else await self.tools.catalogue()
+        )
         for index, name in enumerate(names):
             if name not in known:
                 listed = ", ".join(sorted(known))
@@ -93,16 +88,3 @@ class Catalogues:
             if name in known:
                 fix = "rename it: the tool registry has a tool of this name"
                 raise invalid(Violation(f"{field}[{index}].name", f"{name} is taken", fix))
-
-
-def _of_client(each: ClientTool) -> Tool:
-    return Tool(
-        name=each.name,
-        version="",
-        description=each.description,
-        input_schema=each.input_schema,
-        examples=(),
-        timeout_ms=0.0,
-        is_idempotent=False,
-        is_client=True,
-    )

@@ -7,12 +7,14 @@ from typing import Protocol
 
 from services.chassis.errors import Violation
 from services.chassis.eventlog.port import Claim, Condition, Kept, Key, Letter
+from services.orchestrator.domain.agent import Agent
 from services.orchestrator.domain.events import (
     Event,
     Failure,
     Message,
     Queued,
     Sampling,
+    Spec,
     Started,
     Turn,
 )
@@ -82,6 +84,8 @@ class Returned:
     output: object
     failure: Failure | None
     latency_ms: float
+    tokens: int = 0
+    """What models used for it, where it was an agent's."""
 
 
 class Tools(Protocol):
@@ -162,6 +166,84 @@ class TaskLog(Protocol):
         Raises:
             NotFound: `TASK_NOT_FOUND`.
         """
+
+
+class AgentStore(Protocol):
+    """The agents of all tenants, in all their versions."""
+
+    async def newest(self, tenant: str, agent_id: str) -> Agent:
+        """An agent as it is now.
+
+        Raises:
+            NotFound: `AGENT_NOT_FOUND`; there is none, or none any more.
+        """
+
+    async def version(self, tenant: str, agent_id: str, version: int) -> Agent:
+        """An agent as it is or was.
+
+        Raises:
+            NotFound: `AGENT_VERSION_NOT_FOUND`.
+        """
+
+    async def page(
+        self, tenant: str, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Agents by id: the id of each, and what lists show of it as it goes over the wire."""
+
+    async def kept(self, tenant: str, key: Key) -> tuple[str, str] | None:
+        """The agent that an idempotency key stands for already, and the request's fingerprint."""
+
+    async def create(self, tenant: str, agent: Agent, key: Key | None) -> Agent:
+        """Keep a new agent; its version counts on from one that was deleted.
+
+        Raises:
+            AlreadyExists: `AGENT_ALREADY_EXISTS` or `IDEMPOTENCY_KEY_TAKEN`.
+        """
+
+    async def update(self, tenant: str, agent: Agent) -> None:
+        """Keep the next version of an agent.
+
+        Raises:
+            Aborted: `AGENT_VERSION_CONFLICT`.
+        """
+
+    async def delete(self, tenant: str, agent: Agent) -> None:
+        """Let there be no such agent any more; `agent` is its newest version.
+
+        Raises:
+            Aborted: `AGENT_VERSION_CONFLICT`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A task's call of an agent."""
+
+    parent: Spec
+    call_id: str
+    agent_id: str
+    query: str
+    tokens: int | None
+    """How many it may use; None for as many as the agent may."""
+
+
+class Children(Protocol):
+    """Tasks that other tasks begin: the calls of agents."""
+
+    async def begin(self, errand: Errand) -> str:
+        """The id of the task that does it: a new one, or the one that was begun for this call. A
+        cancel of this waits until it is known.
+
+        Raises:
+            ServiceError: as for any task that is refused.
+        """
+
+    async def end(self, tenant: str, task_id: str) -> Task:
+        """The task once it has ended, here or elsewhere."""
+
+    async def cancel(self, parent: Spec, call_ids: Sequence[str], reason: str) -> None:
+        """End the tasks of these calls that run, here or elsewhere. Those that cannot be reached
+        have their own deadline."""
 
 
 class Desk(Protocol):

@@ -2,13 +2,15 @@
 
 import asyncio
 import random
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.orchestrator.domain.events import Failure
 
 ATTEMPTS: Final = 3
 BACKOFF_SECONDS: Final = 0.4  # Two waits bridge the restart of a service.
+Value = TypeVar("Value")
 
 
 def failure(error: ServiceError) -> Failure:
@@ -24,6 +26,18 @@ def is_passing(error: ServiceError) -> bool:
     if isinstance(error, Unavailable):
         return True
     return isinstance(error, ResourceExhausted) and error.retry_after is not None
+
+
+async def patiently(ask: Callable[[], Awaitable[Value]]) -> Value:
+    """What is asked for, again while a service is away."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return await ask()
+        except ServiceError as error:
+            if not is_passing(error):
+                raise
+            await backoff(attempt, error)
+    return await ask()
 
 
 async def backoff(attempt: int, error: ServiceError) -> None:

@@ -12,7 +12,9 @@ from typing import Final
 from services.chassis.errors import ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim, Letter
 from services.orchestrator import resuming
+from services.orchestrator.briefing import Briefings
 from services.orchestrator.calls import Caller
+from services.orchestrator.delegation import Delegate, after_children
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import Cancel, Pause, Say, Word, heard
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
@@ -21,7 +23,15 @@ from services.orchestrator.equipment import Catalogues, Equipment
 from services.orchestrator.inbox import Inbox
 from services.orchestrator.journal import Journal
 from services.orchestrator.planning import Planner, refused
-from services.orchestrator.ports import LogLost, Models, Schemas, TaskLog, Tools
+from services.orchestrator.ports import (
+    AgentStore,
+    Children,
+    LogLost,
+    Models,
+    Schemas,
+    TaskLog,
+    Tools,
+)
 from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
 from services.orchestrator.settling import Settling
 from services.orchestrator.turn import Conversing, Cut
@@ -56,6 +66,8 @@ class World:
     schemas: Schemas
     now: Callable[[], datetime]
     spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+    agents: AgentStore
+    children: Children
     max_wait: timedelta = timedelta(hours=24)
     """How long a task may wait for a person or a client, each time."""
 
@@ -63,6 +75,11 @@ class World:
     def catalogues(self) -> Catalogues:
         """Where equipment comes from."""
         return Catalogues(self.models, self.tools)
+
+    @property
+    def briefings(self) -> Briefings:
+        """Where terms and equipment come from."""
+        return Briefings(self.catalogues, self.agents)
 
 
 class Run:
@@ -199,16 +216,14 @@ class Run:
         if self.task.is_answered:
             return True
         if self._equipment is None:
-            spec = self.spec
-            self._equipment = await self._world.catalogues.equip_patiently(
-                spec.model, spec.tools, has_tools=spec.has_tools, clients=spec.client_tools
-            )
+            self._equipment = await self._world.briefings.again(self.spec)
         return await self._steps()
 
     async def _end(self, outcome: ev.Event | None) -> None:
         """What was said and not passed on is kept: the log has all that was produced."""
         if outcome is None:
             return
+        outcome = await after_children(self.task, outcome, self._world.children, self._world.now)
         if isinstance(outcome, ev.Failed):
             log.info("task failed", extra=self._named() | {"error_code": outcome.failure.reason})
         await self._journal.append(*await self._rest(), outcome)
@@ -442,8 +457,10 @@ class Run:
     @property
     def _settling(self) -> Settling:
         tools = self.equipment.tools
-        caller = Caller(self._world.tools, tools, self._left)
-        return Settling(self._journal, caller, self._world.schemas, tools, self._world.now)
+        world, journal = self._world, self._journal
+        caller = Caller(world.tools, tools, self._left)
+        delegate = Delegate(world.children, journal, world.now)
+        return Settling(journal, caller, delegate, world.schemas, tools, world.now)
 
     def _reckoned(self) -> float:
         task = self.task

@@ -9,7 +9,9 @@ from time import perf_counter
 from services.chassis import ids
 from services.chassis.errors import ServiceError
 from services.orchestrator.calls import Caller
+from services.orchestrator.delegation import Delegate
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.agent import agent_of
 from services.orchestrator.domain.step import ToolRequest
 from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
@@ -26,6 +28,7 @@ class Settling:
 
     journal: Journal
     caller: Caller
+    delegate: Delegate
     schemas: Schemas
     given: Mapping[str, Tool]
     now: Callable[[], datetime]
@@ -92,7 +95,8 @@ class Settling:
         """Call a tool; whatever comes of it is told to the model."""
         began = perf_counter()
         try:
-            returned = await self.caller.call(call)
+            is_agent = agent_of(call.tool) and call.tool in self.given
+            returned = await (self.delegate if is_agent else self.caller).call(call)
         except ServiceError as error:
             took = (perf_counter() - began) * 1000
             returned = Returned(None, failure(error), took)
@@ -108,4 +112,5 @@ class Settling:
             returned.output,
             returned.failure,
             round(returned.latency_ms, 3),
+            returned.tokens,
         )

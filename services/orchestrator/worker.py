@@ -70,8 +70,9 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def check_room(self) -> None:
-        """Refuse before anything is done for a task there is no room for.
+    def check_room(self, *, is_child: bool = False) -> None:
+        """Refuse before anything is done for a task there is no room for. A task that another one
+        waits for runs beyond the places there are: so many as depth and calls of a step admit.
 
         Raises:
             ResourceExhausted: `TOO_MANY_TASKS`, with RetryInfo.
@@ -79,7 +80,7 @@ class Worker:
         """
         if self._is_stopping:
             raise Unavailable("SERVICE_STOPPING", "the service is stopping; try another replica")
-        if not self._free and len(self._queue) >= self._sizes.max_queued:
+        if not is_child and not self._free and len(self._queue) >= self._sizes.max_queued:
             message = f"{self._running} tasks run and {len(self._queue)} wait: there is no room"
             counts = {"running": str(self._running), "queued": str(len(self._queue))}
             full = ResourceExhausted("TOO_MANY_TASKS", message, **counts)
@@ -95,8 +96,9 @@ class Worker:
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
             ServiceError: its log could not be begun; there is no task then.
         """
-        self.check_room()
-        if not self._free:
+        is_child = bool(spec.parent_task_id)
+        self.check_room(is_child=is_child)
+        if not self._free and not is_child:
             event = ev.Queued(world.now(), spec)
             task, claim = await world.log.begin(event, key)
             run = Run(world, task, claim, equipment)
@@ -225,7 +227,7 @@ class Worker:
 
     def _admit(self, run: Run, context: contextvars.Context) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run
-        if self._free:
+        if self._free or run.spec.parent_task_id:
             self._running += 1
             self._start(run, context)
         else:

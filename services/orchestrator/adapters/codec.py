@@ -15,6 +15,7 @@ from services.chassis import structs
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task
+from services.orchestrator.mapping import agents
 from services.orchestrator.mapping import tasks as mapping
 
 NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
@@ -24,6 +25,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.ThoughtAdded: ("task.thought_added.v1", "agent_thought"),
     ev.TextAdded: ("task.text_added.v1", "message_delta"),
     ev.ToolCalled: ("task.tool_called.v1", "tool_call"),
+    ev.ChildStarted: ("task.child_started.v1", "child_task"),
     ev.ToolReturned: ("task.tool_returned.v1", "tool_result"),
     ev.ApprovalAsked: ("task.approval_asked.v1", "approval_required"),
     ev.ApprovalDecided: ("task.approval_decided.v1", "approval_decided"),
@@ -60,6 +62,8 @@ def record(task: Task) -> Record:
     attributes = {
         "status": body.status,
         "session_id": body.session_id,
+        "agent_id": body.agent_id,
+        "parent_task_id": body.parent_task_id,
         "owner": body.owner,
         "model": task.spec.model,
         "create_time": _text_of(task.create_time),
@@ -91,6 +95,8 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.watch = f"/v1/tasks/{spec.task_id}:watch"
     message.request.MergeFromString(spec.request)
     message.request.limits.steps = spec.limits.steps  # Whatever the default is later.
+    if spec.agent_id:
+        agents.record_terms(spec, message)
     message.owner = spec.owner
     structs.set_time(message.deadline, spec.deadline)
     message.metadata.CopyFrom(mapping.metadata(spec))
@@ -117,11 +123,18 @@ def _called(message: pb.TaskEvent, event: ev.ToolCalled, task: Task) -> None:
         _turn(message, event.turn)
 
 
+def _delegated(message: pb.TaskEvent, event: ev.ChildStarted, task: Task) -> None:
+    message.tool_call_id = event.call_id
+    message.child_task_id = event.child_task_id
+
+
 def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None:
     message.tool_call_id = event.call_id
     message.tool_name = event.tool
     message.tool_version = event.tool_version
     message.latency_ms = event.latency_ms
+    if event.tokens:
+        message.tokens_used = event.tokens
     message.status = "success" if event.failure is None else "error"
     if event.failure is None:
         structs.from_value(event.output, message.output)
@@ -199,6 +212,7 @@ _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] =
     ev.ThoughtAdded: _thought,
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
+    ev.ChildStarted: _delegated,
     ev.ToolReturned: _returned,
     ev.ApprovalAsked: _asked,
     ev.ApprovalDecided: _decided,
@@ -262,6 +276,11 @@ def _read_called(message: pb.TaskEvent, stored: Where) -> ev.Event:
     )
 
 
+def _read_delegated(message: pb.TaskEvent, stored: Where) -> ev.Event:
+    child = message.child_task_id
+    return ev.ChildStarted(stored.time, *_step(message), message.tool_call_id, child)
+
+
 def _read_returned(message: pb.TaskEvent, stored: Where) -> ev.Event:
     return ev.ToolReturned(
         stored.time,
@@ -272,6 +291,7 @@ def _read_returned(message: pb.TaskEvent, stored: Where) -> ev.Event:
         structs.to_value(message.output) if message.HasField("output") else None,
         _read_error(message.error) if message.HasField("error") else None,
         message.latency_ms,
+        message.tokens_used,
     )
 
 
@@ -292,6 +312,7 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     "task.thought_added.v1": lambda m, s: ev.ThoughtAdded(s.time, *_step(m), m.reasoning),
     "task.text_added.v1": lambda m, s: ev.TextAdded(s.time, *_step(m), m.text),
     "task.tool_called.v1": _read_called,
+    "task.child_started.v1": _read_delegated,
     "task.tool_returned.v1": _read_returned,
     "task.approval_asked.v1": lambda m, s: ev.ApprovalAsked(
         s.time, *_step(m), m.tool_call_id, m.tool_name

@@ -102,6 +102,13 @@ class Spec:
     deadline: datetime
     request: bytes
     """The request as it came, for the log."""
+    agent_id: str = ""
+    """Who it runs as; empty for the default agent."""
+    agent_version: int = 0
+    parent_task_id: str = ""
+    """The task that called its agent; empty where a caller did."""
+    depth: int = 0
+    """How many tasks stand above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +172,14 @@ class ToolCalled(StepEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStarted(StepEvent):
+    """A call of an agent became a task of its own."""
+
+    call_id: str
+    child_task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolReturned(StepEvent):
     """A tool answered, or failed when there is a `failure`."""
 
@@ -174,6 +189,8 @@ class ToolReturned(StepEvent):
     output: object
     failure: Failure | None
     latency_ms: float
+    tokens: int = 0
+    """What the task of an agent that was called used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
@@ -24,6 +25,7 @@ MAX_DESCRIPTION: Final = 1000
 MAX_STOPS: Final = 8
 MAX_LABELS: Final = 16
 MAX_TOKENS: Final = 1_000_000
+MAX_FAULTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,16 @@ class Request:
     """Tells this request from others with the same key; empty without one."""
     source: bytes
     """The request as it came."""
+    agent_id: str = ""
+    """Who the task runs as; empty for the default agent."""
+    agent_version: int = 0
+    """In which version, once that is known."""
+    parent_task_id: str = ""
+    """The task that asks; empty where a caller does."""
+    depth: int = 0
+    """How many tasks stand above the one that is asked for."""
+    until: datetime | None = None
+    """When that ends at the latest."""
 
 
 def split(request: Request) -> tuple[str, Sequence[Message]]:
@@ -66,18 +78,19 @@ def check(request: Request, *, max_query_bytes: int) -> None:
     Raises:
         InvalidArgument: `INVALID_REQUEST`.
     """
-    faults = [
-        *_query(request, max_query_bytes),
-        *_words(request),
-        *_tool_names("tools", request.tools),
-        *_tool_names("approval_tools", [each for each in request.approval_tools if each != "*"]),
-        *_client_tools(request.client_tools),
-        *_sampling(request.sampling),
-        *_limits(request),
-        *_labels(request.labels),
-    ]
-    if faults:
-        raise invalid(*faults[:10])
+    if found := [*_query(request, max_query_bytes), *faults(request)]:
+        raise invalid(*found[:MAX_FAULTS])
+
+
+def faults(request: Request) -> Iterator[Violation]:
+    """What is wrong with a request beside what it asks."""
+    yield from _words(request)
+    yield from _tool_names("tools", request.tools)
+    yield from _tool_names("approval_tools", [x for x in request.approval_tools if x != "*"])
+    yield from _client_tools(request.client_tools)
+    yield from _sampling(request.sampling)
+    yield from _limits(request)
+    yield from _labels(request.labels)
 
 
 def _query(request: Request, max_bytes: int) -> Iterator[Violation]:
@@ -108,6 +121,12 @@ def _words(request: Request) -> Iterator[Violation]:
         yield Violation("on_deadline", "is not a choice", "use continue or pause")
     if len(request.idempotency_key) > 256:
         yield Violation("idempotency_key", "is too long", "send at most 256 characters")
+    yield from _names(request)
+
+
+def _names(request: Request) -> Iterator[Violation]:
+    if request.agent_id and not NAME.fullmatch(request.agent_id):
+        yield Violation("agent_id", "is not an agent's id", "use an agent_id of GET /v1/agents")
     if len(request.model) > 256:
         yield Violation("model", "is longer than 256 characters", "name a model of GET /v1/models")
 

@@ -34,6 +34,7 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.ThoughtAdded): State.RUNNING,
     (State.RUNNING, ev.TextAdded): State.RUNNING,
     (State.RUNNING, ev.ToolCalled): State.RUNNING,
+    (State.RUNNING, ev.ChildStarted): State.RUNNING,
     (State.RUNNING, ev.ToolReturned): State.RUNNING,
     (State.RUNNING, ev.ApprovalAsked): State.RUNNING,
     (State.RUNNING, ev.ApprovalDecided): State.RUNNING,
@@ -67,6 +68,8 @@ class Call:
     """What it waits for before it can run: `approval`, or `input` of the task's client."""
     is_approved: bool | None = None
     """What was decided, once it was."""
+    child_task_id: str = ""
+    """The task that does it, where the tool is an agent."""
 
     @property
     def has_returned(self) -> bool:
@@ -158,7 +161,13 @@ def evolve(task: Task | None, event: ev.Event) -> Task:
     return replace(task, state=state, sequence=task.sequence + 1, update_time=event.time, **changes)
 
 
-_BESIDE: Final = (ev.ToolReturned, ev.ApprovalAsked, ev.ApprovalDecided, ev.InputAsked)
+_BESIDE: Final = (
+    ev.ToolReturned,
+    ev.ChildStarted,
+    ev.ApprovalAsked,
+    ev.ApprovalDecided,
+    ev.InputAsked,
+)
 
 
 def _is_speaking(task: Task, event: ev.StepEvent) -> bool:
@@ -225,15 +234,20 @@ def _called(task: Task, event: ev.ToolCalled) -> Changes:
     }
 
 
+def _delegated(task: Task, event: ev.ChildStarted) -> Changes:
+    return {"steps": _with_call(task, event, child_task_id=event.child_task_id)}
+
+
 def _returned(task: Task, event: ev.ToolReturned) -> Changes:
     steps = _with_call(
         task, event, output=event.output, failure=event.failure, latency_ms=event.latency_ms
     )
     calls = steps[event.step - 1].calls
+    changes: Changes = {"steps": steps, "tokens": task.tokens + event.tokens}
     if not all(call.has_returned for call in calls) or task.tools_began is None:
-        return {"steps": steps}
+        return changes
     spent = (event.time - task.tools_began).total_seconds() * 1000
-    return {"steps": steps, "tools_began": None, "tool_ms": task.tool_ms + spent}
+    return {**changes, "tools_began": None, "tool_ms": task.tool_ms + spent}
 
 
 def _approval_asked(task: Task, event: ev.ApprovalAsked) -> Changes:
@@ -304,7 +318,11 @@ def _with_step(
 
 def _with_call(
     task: Task,
-    event: ev.ToolReturned | ev.ApprovalAsked | ev.ApprovalDecided | ev.InputAsked,
+    event: ev.ToolReturned
+    | ev.ChildStarted
+    | ev.ApprovalAsked
+    | ev.ApprovalDecided
+    | ev.InputAsked,
     **changes: Any,
 ) -> tuple[Step, ...]:
     calls = tuple(
@@ -329,6 +347,7 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.ThoughtAdded: _thought,
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
+    ev.ChildStarted: _delegated,
     ev.ToolReturned: _returned,
     ev.ApprovalAsked: _approval_asked,
     ev.ApprovalDecided: _decided,

@@ -27,7 +27,17 @@ CHUNK_CHARACTERS: Final = 2000
 MAX_CHUNKS: Final = 200
 
 FILTERED: Final = Fields(
-    {"status", "session_id", "owner", "model", "create_time", "update_time"}, ("labels.",)
+    {
+        "status",
+        "session_id",
+        "agent_id",
+        "parent_task_id",
+        "owner",
+        "model",
+        "create_time",
+        "update_time",
+    },
+    ("labels.",),
 )
 STATES: Final = {
     State.PENDING: pb.TASK_STATE_PENDING,
@@ -59,7 +69,7 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         tools=list(message.tools[: MAX_TOOLS + 1]),
         tool_choice=message.tool_choice,
         response_schema=schema,
-        sampling=_sampling(sampling),
+        sampling=read_sampling(sampling),
         timeout_ms=message.timeout_ms if message.HasField("timeout_ms") else None,
         steps=limits.steps if limits.HasField("steps") else None,
         tokens=limits.tokens if limits.HasField("tokens") else None,
@@ -75,6 +85,7 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         idempotency_key=(key := message.idempotency_key or key),
         fingerprint=_fingerprint(message) if key else "",
         source=message.SerializeToString(),
+        agent_id=message.agent_id,
     )
 
 
@@ -90,7 +101,8 @@ def _client_tool(index: int, message: pb.ClientTool) -> ev.ClientTool:
     return ev.ClientTool(message.name, message.description, schema or {"type": "object"})
 
 
-def _sampling(message: usage_pb2.Sampling) -> ev.Sampling:
+def read_sampling(message: usage_pb2.Sampling) -> ev.Sampling:
+    """How the model is to choose tokens."""
     return ev.Sampling(
         temperature=message.temperature if message.HasField("temperature") else None,
         top_p=message.top_p if message.HasField("top_p") else None,
@@ -126,6 +138,10 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         labels=asked.labels,
         deadline=start.deadline.ToDatetime(UTC),
         request=start.request.SerializeToString(),
+        agent_id=start.agent_id,
+        agent_version=start.agent_version,
+        parent_task_id=start.parent_task_id,
+        depth=start.depth,
     )
 
 
@@ -137,6 +153,9 @@ def task(found: Task) -> pb.Task:
         state=STATES[found.state],
         query=found.spec.query,
         session_id=found.spec.session_id,
+        agent_id=found.spec.agent_id,
+        agent_version=found.spec.agent_version,
+        parent_task_id=found.spec.parent_task_id,
         owner=found.spec.owner,
         result=found.text,
         last_sequence=found.sequence,

@@ -212,6 +212,18 @@ class Tasks:
             return Started(run.task, run, is_new=True)
         owned = f"{caller.subject}/{request.idempotency_key}"
         key = Key("task", owned, request.fingerprint, KEYS_LAST)
+        return await self._start_once(request, caller, duration, key)
+
+    async def start_child(
+        self, request: rq.Request, caller: Caller, duration: timedelta, key: Key
+    ) -> Started:
+        """The task that a call of an agent stands for, begun if it is not yet."""
+        rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
+        return await self._start_once(request, caller, duration, key)
+
+    async def _start_once(
+        self, request: rq.Request, caller: Caller, duration: timedelta, key: Key
+    ) -> Started:
         if (known := await self._known(caller, key)) is not None:
             return known
         try:
@@ -240,17 +252,13 @@ class Tasks:
     async def _begin(
         self, request: rq.Request, caller: Caller, duration: timedelta, key: Key | None
     ) -> Run:
-        self._worker.check_room()
+        self._worker.check_room(is_child=bool(request.parent_task_id))
         if request.response_schema is not None:
             self._world.schemas.check(request.response_schema, field="response_schema")
         await self._check_client_tools(request)
-        equipment = await self._world.catalogues.equip(
-            request.model,
-            request.tools,
-            has_tools=request.tool_choice != "none",
-            clients=request.client_tools,
-        )
-        deadline = self._world.now() + duration
+        request, equipment = await self._world.briefings.first(request, caller.tenant)
+        deadline = self._world.now() + min(duration, _duration(request) or duration)
+        deadline = min(deadline, request.until or deadline)
         spec = self._spec(request, caller, equipment.model, deadline)
         await self._check_fits(spec, equipment)
         return await self._worker.submit(self._world, spec, equipment, key)
@@ -290,6 +298,10 @@ class Tasks:
             labels=request.labels,
             deadline=deadline,
             request=request.source,
+            agent_id=request.agent_id,
+            agent_version=request.agent_version,
+            parent_task_id=request.parent_task_id,
+            depth=request.depth,
         )
 
     async def _check_fits(self, spec: ev.Spec, equipment: Equipment) -> None:

@@ -8,10 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.struct_pb2 import Value
 from grpc_health.v1 import health_pb2_grpc
 from runplane.inference.v1 import inference_pb2, inference_pb2_grpc
-from runplane.orchestrator.v1 import orchestrator_pb2, orchestrator_pb2_grpc
+from runplane.orchestrator.v1 import (
+    agents_pb2_grpc,
+    orchestrator_pb2,
+    orchestrator_pb2_grpc,
+)
 from runplane.tool_registry.v1 import tool_registry_pb2, tool_registry_pb2_grpc
 
 from gateway.app import running
@@ -152,6 +157,25 @@ class Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             await script.hang()
 
 
+class Agents(agents_pb2_grpc.AgentServiceServicer):
+    """Answers with the agent that came."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def CreateAgent(self, request: Any, context: Any) -> Any:
+        await self._script.unary(request, context)
+        return request.agent
+
+    async def UpdateAgent(self, request: Any, context: Any) -> Any:
+        await self._script.unary(request, context)
+        return request.agent
+
+    async def DeleteAgent(self, request: Any, context: Any) -> Any:
+        await self._script.unary(request, context)
+        return Empty()
+
+
 class ToolRegistry(tool_registry_pb2_grpc.ToolRegistryServiceServicer):
     """Answers a call with its input."""
 
@@ -211,6 +235,8 @@ async def _serve(name: str, script: Script) -> AsyncIterator[Running]:
     server = grpc.aio.server()
     health = Health([f"runplane.{name}.v1.{service}"])
     add(servicer, boundary.before(server))
+    if name == "orchestrator":
+        agents_pb2_grpc.add_AgentServiceServicer_to_server(Agents(script), boundary.before(server))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import grpc
 import pytest_asyncio
 from runplane.inference.v1 import inference_pb2_grpc
+from runplane.orchestrator.v1 import agents_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
@@ -28,6 +29,7 @@ class Suite:
     """A running suite as its clients see it."""
 
     stub: "pb_grpc.OrchestratorServiceAsyncStub"
+    agents: "agents_pb2_grpc.AgentServiceAsyncStub"
     inference: "inference_pb2_grpc.InferenceServiceAsyncStub"
     address: str
 
@@ -42,6 +44,7 @@ async def started(
     tasks: TaskSettings | None = None,
     inference_target: str | None = None,
     echo: EchoSettings | None = None,
+    shared: SharedSettings = SHARED,
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process."""
     async with AsyncExitStack() as stack:
@@ -61,11 +64,12 @@ async def started(
             tool_registry=ClientSettings(target=registry.address),
             tasks=tasks or TaskSettings(),
         )
-        orchestrator = await stack.enter_async_context(running(settings, SHARED))
+        orchestrator = await stack.enter_async_context(running(settings, shared))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))
         models = await stack.enter_async_context(grpc.aio.insecure_channel(inference.address))
         yield Suite(
             pb_grpc.OrchestratorServiceStub(channel),
+            agents_pb2_grpc.AgentServiceStub(channel),
             inference_pb2_grpc.InferenceServiceStub(models),
             orchestrator.address,
         )

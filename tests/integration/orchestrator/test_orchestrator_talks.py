@@ -1,6 +1,7 @@
 """Talking with a task while it runs: steering, approvals, tools of the client, pauses."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from services.inference.settings import EchoSettings
 from services.orchestrator.settings import TaskSettings
 from tests.integration.orchestrator.conftest import Suite, started
+from tests.integration.orchestrator.test_orchestrator_agents import created
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -182,6 +184,39 @@ async def test_an_approval_by_rpc_is_heard_before_it_is_answered(suite: Suite) -
     assert ended.result == "12*7 is 84."
     decided = [e for e in await log_of(suite, task.task_id) if e.type == "approval_decided"]
     assert [(e.approved, e.author, e.reasoning) for e in decided] == [(True, "local", "yes")]
+
+
+async def test_an_agent_may_need_an_approval_that_its_request_does_not_ask_for(
+    suite: Suite,
+) -> None:
+    await created(suite, "careful", approval_tools=["calculator"])
+    async with talk(suite, **start(CALCULATE, agent_id="careful")) as it:
+        asked = await it.until("approval_required")
+        await it.say(approval=pb.ToolApproval(tool_call_id=asked.tool_call_id, approved=True))
+        await it.rest()
+
+    assert list(it.events[0].request.approval_tools) == ["calculator"]
+    assert it.events[-1].status == "completed"
+
+
+async def test_a_child_waits_for_an_approval_and_its_parent_for_the_child(suite: Suite) -> None:
+    await created(suite, "guarded", approval_tools=["*"])
+    await created(suite, "asker", tools=["agent__guarded"])
+    query = f"tool:agent__guarded {json.dumps({'query': CALCULATE})}\nIt says so."
+    async with talk(suite, **start(query, agent_id="asker")) as it:
+        child = (await it.until("child_task")).child_task_id
+        await state_of(suite, child, "waiting")
+        await asyncio.sleep(2.5)  # Longer than a task that waits is kept at hand.
+        call_id = await call_in(suite, child, "approval_required")
+        await suite.stub.ApproveToolCall(
+            pb.ApproveToolCallRequest(task_id=child, tool_call_id=call_id), timeout=5
+        )
+        await it.rest()
+
+    result = next(event for event in it.events if event.type == "tool_result")
+    assert (result.status, it.events[-1].status) == ("success", "completed")
+    waits = [event.reasoning for event in await log_of(suite, child) if event.status == "waiting"]
+    assert waits == ["approval"]
 
 
 async def test_a_task_that_waits_holds_no_place_and_no_claim(suite: Suite) -> None:

@@ -30,6 +30,13 @@ def test_a_call_is_shown_with_its_arguments(capsys: pytest.CaptureFixture[str]) 
     assert shown(capsys, CALL) == ['→ calculator {"expression": "12·7"}']
 
 
+def test_a_call_of_an_agent_is_shown_with_its_task(capsys: pytest.CaptureFixture[str]) -> None:
+    call = {"type": "tool_call", "tool_name": "agent__hand", "input": {"query": "Hi"}}
+    child = {"type": "child_task", "child_task_id": "task_2"}
+
+    assert shown(capsys, call, child) == ['→ agent__hand {"query": "Hi"}', "  as task_2"]
+
+
 def test_a_result_is_shown_with_its_time(capsys: pytest.CaptureFixture[str]) -> None:
     result = {
         "type": "tool_result",

@@ -14,6 +14,7 @@ from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import Claim, Key
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.sealing import Seal
+from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import EventStoreDesk, at_desk
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
@@ -25,6 +26,7 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.ports import Generation, Model, Piece, Returned
 from services.orchestrator.run import Run, World
+from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
 from services.orchestrator.worker import Sizes, Worker, working
 from tests.conftest import FakeClock
@@ -170,9 +172,11 @@ class FakeTools:
 class SlowLog(EventStoreTaskLog):
     """The log in memory as it is, but for its appends: they suspend, and can be held or refused."""
 
-    def __init__(self) -> None:
-        self.store, self.hot = MemoryEventStore(), MemoryHotStore()
-        super().__init__(self.store, self.hot, owner=OWNER, lease=LEASE)
+    def __init__(self, beside: "SlowLog | None" = None) -> None:
+        self.owner = f"{beside.owner}_beside" if beside else OWNER
+        self.store = beside.store if beside else MemoryEventStore()
+        self.hot = beside.hot if beside else MemoryHotStore()
+        super().__init__(self.store, self.hot, owner=self.owner, lease=LEASE)
         self.events: list[ev.Event] = []
         """What was appended."""
         self.ended: list[str] = []
@@ -229,7 +233,16 @@ class Bench:
     def world(self) -> World:
         """What runs act on."""
         schemas = CompiledSchemas()
-        return World(self.log, self.models, self.tools, schemas, self.clock, self.worker.spawn)
+        return World(
+            self.log,
+            self.models,
+            self.tools,
+            schemas,
+            self.clock,
+            self.worker.spawn,
+            EventStoreAgents(self.log.store),
+            ChildTasks(self.worker, self.desk, lambda: (self.world, self.tasks)),
+        )
 
     @property
     def tasks(self) -> Tasks:
@@ -267,14 +280,15 @@ async def bench(
     tools: FakeTools | None = None,
     max_running: int = 4,
     max_queued: int = 4,
+    beside: SlowLog | None = None,
 ) -> AsyncIterator[Bench]:
     """Fakes that a worker runs on, with a model that says these turns. No wait is longer than 60 s,
-    which leap."""
-    log = SlowLog()
+    which leap. With `beside`, it shares the stores of another worker."""
+    log = SlowLog(beside)
     sizes = Sizes(max_running, max_queued, heartbeat=LEASE / 4, look=timedelta(seconds=1))
     async with (
         asyncio.timeout(60),
-        at_desk(log.store, log.hot, owner=OWNER, lease=LEASE) as desk,
+        at_desk(log.store, log.hot, owner=log.owner, lease=LEASE) as desk,
         working(desk, sizes) as worker,
     ):
         models = FakeModels(turns) if turns else FakeModels()

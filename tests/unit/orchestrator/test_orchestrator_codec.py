@@ -27,6 +27,16 @@ SPEC = replace(
     deadline=NOW + timedelta(seconds=30),
     request=REQUEST.SerializeToString(),
 )
+AS_AGENT = replace(
+    SPEC,
+    agent_id="helper",
+    agent_version=3,
+    parent_task_id="task_0",
+    depth=2,
+    survives_disconnect=True,
+    response_schema={"type": "object"},
+    sampling=ev.Sampling(temperature=0.5, top_p=0.9, max_tokens=9, stop=("END",), seed=1),
+)
 TURN = ev.Turn(10, 5, 2, 12.5, 3.25)
 FAILURE = ev.Failure("UNAVAILABLE", "ENGINE_FAILED", "gone", "wait", 250.0)
 HISTORY = [
@@ -42,7 +52,8 @@ HISTORY = [
     ev.Waited(NOW, "approval"),
     ev.Resumed(NOW),
     ev.ApprovalDecided(NOW, 1, 2, "call_1", "calculator", True, "go on", "her"),
-    ev.ToolReturned(NOW, 1, 2, "call_1", "calculator", "1.0.0", {"value": 84}, None, 1.5),
+    ev.ChildStarted(NOW, 1, 2, "call_2", "task_2"),
+    ev.ToolReturned(NOW, 1, 2, "call_1", "calculator", "1.0.0", {"value": 84}, None, 1.5, 40),
     ev.ToolReturned(NOW, 1, 2, "call_2", "teleport", "", None, FAILURE, 2.5),
     ev.Steered(NOW, "Quickly", "her"),
     ev.Warned(NOW, "STEP_LIMIT_REACHED", "the agent has to answer"),
@@ -79,6 +90,15 @@ def test_a_history_is_the_same_after_it_was_stored(ending: ev.Event) -> None:
 
 def test_a_started_task_is_the_same_after_it_was_stored() -> None:
     assert through_the_store([ev.Started(NOW, SPEC)]) == [ev.Started(NOW, SPEC)]
+
+
+def test_a_task_of_an_agent_is_the_same_after_it_was_stored() -> None:
+    task = evolve(None, ev.Started(NOW, AS_AGENT))
+
+    read = codec.decode(stored(ev.Started(NOW, AS_AGENT), task), "default")
+
+    assert isinstance(read, ev.Started)
+    assert replace(read.spec, request=b"") == replace(AS_AGENT, request=b"")
 
 
 def test_every_event_has_a_stored_name_and_every_name_is_read() -> None:

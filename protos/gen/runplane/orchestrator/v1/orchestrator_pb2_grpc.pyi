@@ -46,8 +46,8 @@ class OrchestratorServiceStub:
     with status `partial`, what there is so far and a `continue_mark`: the task goes on, and
     `ContinueTask` waits for it again. Cancelling the call, or losing the connection, cancels the
     task unless `on_disconnect` is `continue`.
-    Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
-    `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
+    Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
+    `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
     `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
@@ -172,8 +172,8 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     with status `partial`, what there is so far and a `continue_mark`: the task goes on, and
     `ContinueTask` waits for it again. Cancelling the call, or losing the connection, cancels the
     task unless `on_disconnect` is `continue`.
-    Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
-    `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
+    Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
+    `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
     `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
@@ -301,8 +301,8 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         with status `partial`, what there is so far and a `continue_mark`: the task goes on, and
         `ContinueTask` waits for it again. Cancelling the call, or losing the connection, cancels the
         task unless `on_disconnect` is `continue`.
-        Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
-        `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
+        Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
+        `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
         `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`

@@ -1,0 +1,110 @@
+"""Calls of agents, on behalf of a run: each is a task of its own, and its answer the result."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from time import perf_counter
+from typing import Final
+
+from services.chassis.errors import FailedPrecondition, Violation, invalid
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.agent import agent_of
+from services.orchestrator.domain.task import Call, State, Task
+from services.orchestrator.journal import Journal
+from services.orchestrator.ports import Children, Errand, Returned
+
+MAX_DEPTH: Final = 4
+"""So many tasks may stand above one."""
+MAX_ANSWER_CHARACTERS: Final = 16_000
+"""Of a child's answer that its parent keeps; the whole is in the child's own log."""
+
+
+class Delegate:
+    """Has the calls of a task's step done by agents."""
+
+    def __init__(self, children: Children, journal: Journal, now: Callable[[], datetime]) -> None:
+        """The journal's task stands with the calls of the step, and none of them returned yet that
+        did not return before."""
+        self._children = children
+        self._journal = journal
+        self._task = journal.task
+        self._now = now
+
+    async def call(self, called: Call) -> Returned:
+        """Have an agent do it. A call whose task has begun already waits for that one.
+
+        Raises:
+            ServiceError: it was refused.
+        """
+        began, spec = perf_counter(), self._task.spec
+        task_id = await self._children.begin(self._errand(called))
+        if not called.child_task_id:
+            started = ev.ChildStarted(self._now(), *self._task.at, called.call_id, task_id)
+            await self._journal.append(started)
+        child = await self._children.end(spec.tenant, task_id)
+        return _returned(child, (perf_counter() - began) * 1000)
+
+    def _errand(self, called: Call) -> Errand:
+        spec = self._task.spec
+        if spec.depth >= MAX_DEPTH:
+            raise FailedPrecondition(
+                "AGENT_DEPTH_EXCEEDED",
+                f"{spec.depth} tasks stand above this one: its agent may call no other",
+                depth=str(spec.depth),
+                suggested_fix="answer without another agent",
+            )
+        agent_id = agent_of(called.tool)
+        return Errand(spec, called.call_id, agent_id, _query(called.input), self._share())
+
+    def _share(self) -> int | None:
+        """Of the tokens that are left: as much for each of the agents that are called at once."""
+        allowed = self._task.spec.limits.tokens
+        if allowed is None:
+            return None
+        calls = sum(bool(agent_of(call.tool)) for call in self._task.unreturned)
+        share = (allowed - self._task.tokens) // max(1, calls)
+        if share >= 1:
+            return share
+        raise FailedPrecondition(
+            "TOKEN_LIMIT_REACHED",
+            f"limits.tokens of {allowed} leave nothing for another agent",
+            limit=str(allowed),
+            used=str(self._task.tokens),
+            field="limits.tokens",
+            suggested_fix="answer without another agent",
+        )
+
+
+def _query(given: Mapping[str, object]) -> str:
+    query = given.get("query")
+    if isinstance(query, str) and query.strip():
+        return query
+    fix = 'give {"query": what the agent is to do}'
+    raise invalid(Violation("query", "is not a text, or empty", fix))
+
+
+def _returned(child: Task, latency_ms: float) -> Returned:
+    """What a child came to, as a tool's result."""
+    task_id = child.spec.task_id
+    if child.state is State.COMPLETED:
+        answer = {"answer": child.text if child.output is None else child.output}
+        if len(child.text) > MAX_ANSWER_CHARACTERS:
+            answer = {"answer": child.text[:MAX_ANSWER_CHARACTERS], "is_cut": True}
+        return Returned({**answer, "task_id": task_id}, None, latency_ms, child.tokens)
+    canceled = ev.Failure("CANCELLED", "CHILD_CANCELED", "somebody cancelled it")
+    failure = child.failure or canceled
+    message = f"{task_id} of {child.spec.agent_id}: {failure.message}"
+    return Returned(None, replace(failure, message=message), latency_ms, child.tokens)
+
+
+async def after_children(
+    task: Task, outcome: ev.Event, children: Children, now: Callable[[], datetime]
+) -> ev.Event:
+    """A task's end, once the agents have ended that it called and that work for nobody now."""
+    calls = [call.call_id for call in task.unreturned if agent_of(call.tool)]
+    if not calls:
+        return outcome
+    why = outcome.reason if isinstance(outcome, ev.Canceled) else ""
+    reason = f"{task.spec.task_id} ended" + (f": {why}" if why else "")
+    await children.cancel(task.spec, calls, reason[:256])
+    return replace(outcome, time=now())

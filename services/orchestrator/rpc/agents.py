@@ -1,0 +1,86 @@
+"""The servicer of agents: unpack, call, pack."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from runplane.orchestrator.v1 import agents_pb2 as pb
+from runplane.orchestrator.v1 import agents_pb2_grpc as pb_grpc
+
+from services.chassis import filtering
+from services.chassis.paging import Pager
+from services.orchestrator.mapping import agents as mapping
+from services.orchestrator.rpc.caller import caller, idempotency_key
+from services.orchestrator.usecases.agents import Agents
+
+PAGE_BYTES: Final = 2 * 1024 * 1024  # Half of what a message may have.
+
+
+class AgentServicer(pb_grpc.AgentServiceServicer):
+    """`Agents` over gRPC."""
+
+    def __init__(self, agents: Agents, pager: Pager) -> None:
+        self._agents = agents
+        self._pager = pager
+
+    async def CreateAgent(
+        self, request: pb.CreateAgentRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Agent:
+        """Keep a new agent."""
+        key = request.idempotency_key or idempotency_key(context)
+        created = await self._agents.create(
+            mapping.agent(request.agent),
+            caller(context),
+            key=key,
+            fingerprint=mapping.fingerprint(request) if key else "",
+        )
+        return mapping.message(created)
+
+    async def ListAgents(
+        self, request: pb.ListAgentsRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.ListAgentsResponse:
+        """A page of agents."""
+        size = self._pager.size(request.page_size)
+        after = self._pager.after(request.page_token, filter=request.filter)
+        where = filtering.condition(request.filter, mapping.FILTERED)
+        found = await self._agents.page(caller(context), where, after=after, limit=size + 1)
+        shown = _fitting(found[:size])
+        has_more = len(found) > len(shown)
+        token = self._pager.token(shown[-1][0], filter=request.filter) if has_more else ""
+        agents = [pb.Agent.FromString(body) for _, body in shown]
+        return pb.ListAgentsResponse(agents=agents, next_page_token=token)
+
+    async def GetAgent(
+        self, request: pb.GetAgentRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Agent:
+        """An agent, in its newest version or an older one."""
+        version = request.version if request.HasField("version") else None
+        return mapping.message(await self._agents.get(caller(context), request.agent_id, version))
+
+    async def UpdateAgent(
+        self, request: pb.UpdateAgentRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Agent:
+        """Replace fields of an agent."""
+        new = mapping.agent(request.agent)
+        updated = await self._agents.update(
+            caller(context), request.agent_id, new, mapping.mask(request)
+        )
+        return mapping.message(updated)
+
+    async def DeleteAgent(
+        self, request: pb.DeleteAgentRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> Empty:
+        """Delete an agent."""
+        await self._agents.delete(caller(context), request.agent_id)
+        return Empty()
+
+
+def _fitting(found: Sequence[tuple[str, bytes]]) -> Sequence[tuple[str, bytes]]:
+    """As many of them as fit into a message, the first at any rate."""
+    room = PAGE_BYTES
+    for index, (_, body) in enumerate(found):
+        room -= len(body)
+        if room < 0 and index:
+            return found[:index]
+    return found
