@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import timedelta
+from typing import Final
 
 import grpc
 
 from gateway import codec, templates
+from gateway.conversation import Conversation
 from gateway.edge import Application
 from gateway.endpoints import Edge, Endpoint, Streaming, Unary
 from gateway.http import serving_edge
@@ -21,6 +23,13 @@ from services.chassis.http import bound, serving_http
 from services.chassis.server import Running
 
 Channels = Mapping[str, grpc.aio.Channel]
+
+# By whether replies stream, and requests as well.
+_KINDS: Final[dict[tuple[bool, bool], type[Unary | Streaming | Conversation]]] = {
+    (False, False): Unary,
+    (True, False): Streaming,
+    (True, True): Conversation,
+}
 
 
 @asynccontextmanager
@@ -44,7 +53,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 Admin(lambda: not traffic.is_stopping), settings.admin, grace=timedelta(seconds=1)
             )
         )
-        address = await stack.enter_async_context(serving_edge(application, sock, settings.limits))
+        address = await stack.enter_async_context(serving_edge(application, sock, settings))
         try:
             yield Running(address, admin)
         finally:
@@ -75,10 +84,10 @@ def router(edge: Edge, channels: Channels) -> Router[Endpoint]:
 
 def _rpcs(edge: Edge, channels: Channels) -> Iterator[tuple[str, Route[Endpoint]]]:
     for method in codec.methods():
-        kind = Streaming if method.is_stream else Unary
+        kind = _KINDS[method.is_stream, method.is_bidi]
         for rule in method.rules:
             template = templates.parse(rule.template)
-            endpoint: Endpoint = kind(edge, method, rule, template, channels[method.service])
+            endpoint = kind(edge, method, rule, template, channels[method.service])
             yield (
                 rule.template,
                 Route(rule.verb, template, endpoint, has_head=not method.is_stream),

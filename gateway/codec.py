@@ -102,6 +102,8 @@ class RequestCodec:
     def __init__(self, message: DescMessage) -> None:
         self._type: Callable[[], Message] = message.type
         self.shape = _shape_of(message)
+        # The one choice that a message may be as a whole, as a conversation's messages are.
+        self._choice = message.oneofs[0].local_name if len(message.oneofs) == 1 else ""
         timeout = self.shape.fields.get("timeout_ms")
         self._has_timeout = timeout is not None and timeout.kind is Kind.NUMBER
 
@@ -125,6 +127,11 @@ class RequestCodec:
             raise NestingRefused from None
         except (TypeError, ValueError, OverflowError) as error:
             raise ContentRefused(str(error)) from None
+
+    def choice(self, message: Message) -> str:
+        """The field that says which of several things the message is; empty when none does."""
+        chosen = getattr(message, self._choice) if self._choice else None
+        return chosen.field if chosen is not None else ""
 
     def timeout_ms(self, message: Message) -> float:
         """How long the request says that it may take; 0 when it does not say."""
@@ -173,6 +180,8 @@ class Method:
     path: str
     """What gRPC calls it, such as `/runplane.inference.v1.InferenceService/Generate`."""
     is_stream: bool
+    is_bidi: bool
+    """Whether requests stream as well."""
     rules: tuple[Rule, ...]
     request: RequestCodec
     reply: ReplyCodec
@@ -183,20 +192,20 @@ def methods() -> Iterator[Method]:
     for service, files in CONTRACTS.items():
         for each in chain.from_iterable(file.services for file in files):
             for rpc in each.methods:
-                if rpc.method_kind == "bidi_streaming":
-                    continue  # HTTP has no such exchange.
                 if rules := tuple(_rules(rpc)):
                     yield _method(service, rpc, rules)
 
 
 def _method(service: str, rpc: DescMethod, rules: tuple[Rule, ...]) -> Method:
     path = f"/{rpc.parent.type_name}/{rpc.name}"
-    if rpc.method_kind not in {"unary", "server_streaming"}:
-        raise ValueError(f"{path} streams its requests, which HTTP rules cannot express")
+    kind = rpc.method_kind
+    if kind == "client_streaming":
+        raise ValueError(f"{path} streams its requests alone, which HTTP rules cannot express")
     return Method(
         service=service,
         path=path,
-        is_stream=rpc.method_kind == "server_streaming",
+        is_stream=kind != "unary",
+        is_bidi=kind == "bidi_streaming",
         rules=rules,
         request=RequestCodec(rpc.input),
         reply=ReplyCodec(rpc.output),
@@ -236,6 +245,7 @@ def _shape(message: DescMessage, seen: dict[str, Shape]) -> Shape:
     for each in message.fields:
         described = _field(each, seen)
         shape.fields[each.name] = shape.fields[each.json_name] = described
+    shape.choices = tuple(tuple(each.name for each in one.fields) for one in message.oneofs)
     return shape
 
 

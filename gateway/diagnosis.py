@@ -94,6 +94,11 @@ def _message(shape: Shape, value: JSON, place: Place) -> Iterator[Violation]:
             yield _unknown(shape, key, place)
         elif member is not None or field.kind is Kind.FREE:
             yield from _field(field, member, place.member(key))
+    for names in shape.choices:
+        said = {shape.fields[key].name for key in shape.fields if value.get(key) is not None}
+        if len(both := [name for name in names if name in said]) > 1:
+            fix = f"send {both[0]} or {both[1]}"
+            yield place.member(both[1]).fault(f"stands beside {both[0]}", fix, "oneOf")
 
 
 def _unknown(shape: Shape, key: str, place: Place) -> Violation:

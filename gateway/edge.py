@@ -1,19 +1,39 @@
 """The ASGI application: a request goes to its endpoint, and what is raised becomes its answer."""
 
 import logging
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 import grpc
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from gateway import errors, head
+from gateway.conversation import Conversation
 from gateway.endpoints import Endpoint
+from gateway.errors import Failure
 from gateway.exchange import Exchange
 from gateway.routes import Router
 from gateway.traffic import ClientGone, Traffic
-from services.chassis.context import current
-from services.chassis.errors import ServiceError
+from gateway.websocket import WebSocket
+from services.chassis.context import RequestContext, current
+from services.chassis.errors import InvalidArgument, ServiceError
 
 log = logging.getLogger(__name__)
+
+
+class Answered(Protocol):
+    """A request or a WebSocket, as far as errors go."""
+
+    service: str
+
+    @property
+    def context(self) -> RequestContext:
+        """Request and trace."""
+        ...
+
+    async def fail(self, failure: Failure) -> None:
+        """Say what went wrong."""
+        ...
 
 
 class Application:
@@ -26,22 +46,27 @@ class Application:
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            return
-        exchange = Exchange(scope, receive, send)
+        """Answer one request, or talk through one WebSocket."""
+        if scope["type"] == "http":
+            exchange = Exchange(scope, receive, send)
+            await self._guarded(exchange, self._answer(exchange))
+        elif scope["type"] == "websocket":
+            socket = WebSocket(scope, receive, send)
+            await self._guarded(socket, self._converse(socket))
+
+    async def _guarded(self, answered: Answered, answering: Coroutine[Any, Any, None]) -> None:
         self._traffic.enter()
         try:
-            await self._answer(exchange)
+            await answering
         except ClientGone:
             log.debug("the client went away")
         except ServiceError as error:
-            await exchange.fail(errors.from_error(error, exchange.context))
+            await answered.fail(errors.from_error(error, answered.context))
         except grpc.aio.AioRpcError as error:
-            await exchange.fail(errors.from_rpc(error, exchange.service, exchange.context))
+            await answered.fail(errors.from_rpc(error, answered.service, answered.context))
         except Exception:
             log.exception("unhandled error")
-            await exchange.fail(errors.internal(exchange.context))
+            await answered.fail(errors.internal(answered.context))
         finally:
             self._traffic.leave()
 
@@ -59,3 +84,19 @@ class Application:
             self._traffic.admit()
             exchange.service = endpoint.service
         await endpoint(exchange, captures)
+
+    async def _converse(self, socket: WebSocket) -> None:
+        scope = socket.scope
+        socket.read_head(known := head.read(scope["headers"]))
+        current.set(known.context)
+        path = scope["raw_path"].decode("ascii", "replace")
+        endpoint, _ = self._router.find("GET", path)
+        if not isinstance(endpoint, Conversation):
+            raise InvalidArgument(
+                "UPGRADE_NOT_OFFERED",
+                f"{path[:200]} is no WebSocket",
+                suggested_fix="send a plain GET, without Upgrade",
+            )
+        self._traffic.admit()
+        socket.service = endpoint.service
+        await endpoint.converse(socket)

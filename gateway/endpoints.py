@@ -1,6 +1,7 @@
 """RPCs as HTTP answers: a unary one is JSON, one that streams is a stream."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -10,7 +11,7 @@ from grpc.aio import EOF
 
 from gateway.codec import Method, Rule
 from gateway.exchange import Exchange, too_large
-from gateway.head import check_json, timeout
+from gateway.head import Head, check_json, timeout
 from gateway.sender import Sender
 from gateway.settings import Settings
 from gateway.sse import Framing
@@ -25,7 +26,7 @@ from services.chassis.errors import Unavailable, Violation, invalid
 _LONGER: Final = 1.06
 _MARGIN: Final = 1.0
 # How long a stream may hang on a client that does not read, after its call is over.
-_STALL: Final = 10.0
+STALL: Final = 10.0
 
 
 class Endpoint(Protocol):
@@ -49,7 +50,9 @@ class Edge:
     traffic: Traffic
 
 
-class _Rpc:
+class Rpc(ABC):
+    """What answering with an RPC takes, whatever its kind."""
+
     def __init__(self, edge: Edge, method: Method, rule: Rule, template: Template) -> None:
         self.service = method.service
         self._limits = edge.settings.limits
@@ -61,6 +64,10 @@ class _Rpc:
         self._maximum = deadlines.maximum.total_seconds()
         default = deadlines.read if rule.verb == "GET" else deadlines.effect
         self._default = (deadlines.stream if method.is_stream else default).total_seconds()
+
+    @abstractmethod
+    async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
+        """Answer a request."""
 
     async def _encoded(self, exchange: Exchange, captures: Mapping[str, str]) -> Encoded:
         body = b""
@@ -77,15 +84,15 @@ class _Rpc:
             raise too_large(self._max_message_bytes, "the request, as protobuf,")
         return encoded
 
-    def _seconds(self, exchange: Exchange, encoded: Encoded) -> float:
+    def _seconds(self, head: Head, timeout_ms: float = 0.0) -> float:
         """How long the call may take: what the client says, else the request, else the table."""
-        if said := timeout(exchange.head):
+        if said := timeout(head):
             return min(said, self._maximum)
-        asked = encoded.timeout_ms / 1000 if encoded.timeout_ms > 0 else self._default
+        asked = timeout_ms / 1000 if timeout_ms > 0 else self._default
         return min(asked, self._maximum) * _LONGER + _MARGIN
 
 
-class Unary(_Rpc):
+class Unary(Rpc):
     """One request, one reply."""
 
     def __init__(
@@ -99,7 +106,7 @@ class Unary(_Rpc):
         encoded = await self._encoded(exchange, captures)
         call = self._call(
             encoded.raw,
-            timeout=self._seconds(exchange, encoded),
+            timeout=self._seconds(exchange.head, encoded.timeout_ms),
             metadata=exchange.head.metadata,
         )
         with self._traffic.watch(call, exchange.receive) as watch:
@@ -111,7 +118,7 @@ class Unary(_Rpc):
         await exchange.answer(200, self._reply.whole(raw))
 
 
-class Streaming(_Rpc):
+class Streaming(Rpc):
     """One request, many messages."""
 
     def __init__(
@@ -125,7 +132,7 @@ class Streaming(_Rpc):
         """Call, and send messages as they come."""
         framing = framing_of(exchange.head.text(b"accept"))
         encoded = await self._encoded(exchange, captures)
-        seconds = self._seconds(exchange, encoded)
+        seconds = self._seconds(exchange.head, encoded.timeout_ms)
         tasks = self._traffic.tasks
         sender = Sender(exchange, framing, tasks)
         call = self._call(encoded.raw, timeout=seconds, metadata=exchange.head.metadata)
@@ -133,7 +140,7 @@ class Streaming(_Rpc):
         try:
             with self._traffic.watch(call, exchange.receive, at_once=True) as watch:
                 watch.is_resumable = self._transcoder.is_resumable
-                async with asyncio.timeout(seconds + _STALL):
+                async with asyncio.timeout(seconds + STALL):
                     await self._copy(call, sender, framing, watch)
         except TimeoutError:  # The client does not read. There is nothing to tell it.
             raise ClientGone from None

@@ -47,11 +47,20 @@ HTTP: Final[dict[int, int]] = {
 # The edge's own refusals that HTTP has a number for.
 OWN: Final[dict[str, int]] = {
     "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
+    "UPGRADE_REQUIRED": HTTPStatus.UPGRADE_REQUIRED,
     "NOT_ACCEPTABLE": HTTPStatus.NOT_ACCEPTABLE,
     "BODY_TIMEOUT": HTTPStatus.REQUEST_TIMEOUT,
     "BODY_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "MEDIA_TYPE_UNSUPPORTED": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "HEAD_TOO_LARGE": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+}
+# What HTTP wants as headers beside some of them.
+_HEADERS: Final = {
+    "UPGRADE_REQUIRED": [
+        (b"upgrade", b"websocket"),
+        (b"connection", b"upgrade"),
+        (b"sec-websocket-version", b"13"),
+    ]
 }
 # What of a failure that a service of ours does not explain a caller may see: that it failed.
 _HIDDEN: Final = {code_pb2.UNKNOWN, code_pb2.INTERNAL, code_pb2.DATA_LOSS}
@@ -73,6 +82,7 @@ class Failure:
     http: int
     body: bytes
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    reason: str = ""
 
 
 def from_error(error: ServiceError, context: RequestContext) -> Failure:
@@ -81,6 +91,7 @@ def from_error(error: ServiceError, context: RequestContext) -> Failure:
     failure = _failure(status, context, http=OWN.get(error.reason) or HTTP[status.code])
     if "allow" in error.metadata:
         failure.headers.append((b"allow", error.metadata["allow"].encode()))
+    failure.headers.extend(_HEADERS.get(error.reason, ()))
     return failure
 
 
@@ -140,7 +151,8 @@ def _failure(status: Status, context: RequestContext, *, http: int) -> Failure:
         "request_id": context.request_id,
         "trace_id": context.trace_id,
     }
-    failure = Failure(int(http), json.dumps(shown, ensure_ascii=False).encode())
+    text = json.dumps(shown, ensure_ascii=False)
+    failure = Failure(int(http), text.encode(), reason=info.reason)
     if retry is not None:
         seconds = math.ceil(retry.retry_delay.ToTimedelta().total_seconds())
         failure.headers.append((b"retry-after", b"%d" % max(seconds, 1)))

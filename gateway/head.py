@@ -36,7 +36,9 @@ _READ: Final = frozenset(
         b"content-encoding",
         b"content-length",
         b"content-type",
+        b"host",
         b"last-event-id",
+        b"origin",
         b"transfer-encoding",
     }
 )

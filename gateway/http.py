@@ -1,4 +1,7 @@
-"""uvicorn as the edge runs it: HTTP/1.1 with bounds on heads, and JSON for what is no HTTP."""
+"""uvicorn as the edge runs it: HTTP/1.1 with bounds on heads, and JSON for what is no HTTP.
+
+A WebSocket's handshake is HTTP; from then on `upgrade.py` has the connection.
+"""
 
 import asyncio
 import logging
@@ -17,7 +20,9 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from gateway.errors import from_error
-from gateway.settings import LimitSettings
+from gateway.handshake import MAX_HEADERS, MAX_LINE_BYTES, is_handshake
+from gateway.settings import Settings
+from gateway.sweeping import Swept
 from services.chassis.context import local_context
 from services.chassis.errors import InvalidArgument, ServiceError
 from services.chassis.http import address_of
@@ -25,21 +30,25 @@ from services.chassis.http import address_of
 _SECOND_IN_TICKS: Final = 10
 _PIPELINED: Final = 8
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+# All but the wish for a WebSocket, which only a GET can have.
+_OTHER_UPGRADE: Final = re.compile(
+    rb"\r\nupgrade:(?![ \t]*websocket[ \t]*(?:\r\n|$))", re.IGNORECASE
+)
 
 
-class _Protocol(HttpToolsProtocol):
+class _Protocol(Swept, HttpToolsProtocol):
     """A connection. A head that is too large or too slow ends it."""
-
-    limits: LimitSettings
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.head_bytes = 0
-        self.head_since: float | None = self.loop.time()
+        self.head_since = self.loop.time()
         self.is_in_body = False
-        self.is_leaving = False
-        self.stalled_since: float | None = None
         self._cycles: list[RequestResponseCycle] = []
+
+    @property
+    def is_stalled(self) -> bool:
+        return self.flow.write_paused
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -56,8 +65,11 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.head_since = None
-        self.is_in_body = True
+        self.head_bytes = 0
         super().on_headers_complete()
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
+        self.is_in_body = True
         self._cycles = [each for each in self._cycles if not each.response_complete]
         self._cycles.append(self.cycle)
         if len(self.pipeline) > _PIPELINED:
@@ -74,7 +86,8 @@ class _Protocol(HttpToolsProtocol):
         the parser would take the body for that protocol's."""
         if b"pgrade" in data and not self.is_in_body:
             head, end, rest = data.partition(b"\r\n\r\n")
-            data = _UPGRADE.sub(b"\r\nignored:", head) + end + rest
+            passed_over = _OTHER_UPGRADE if self._is_get(head) else _UPGRADE
+            data = passed_over.sub(b"\r\nignored:", head) + end + rest
         super().data_received(data)
         if self.head_since is None and not self._is_busy():
             self.head_since = self.loop.time()  # Bytes that begin nothing buy no time.
@@ -86,6 +99,28 @@ class _Protocol(HttpToolsProtocol):
                 cycle.disconnected = True
                 cycle.message_event.set()
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over. What parses the head once more takes shorter lines."""
+        lines = [len(name) + len(value) for name, value in self.headers]
+        longest = max(*lines, len(self.url))
+        if len(lines) > MAX_HEADERS or longest > MAX_LINE_BYTES:
+            self.refuse(_head_too_large(MAX_LINE_BYTES, "a line of a WebSocket's head"))
+            return
+        from gateway.upgrade import protocol  # noqa: PLC0415 - 30 ms that few need
+
+        self.ws_protocol_class = protocol(self.limits)
+        super().handle_websocket_upgrade()
+
+    def _should_upgrade(self) -> bool:
+        is_get = self.parser.get_method() == b"GET"
+        return is_get and not self._is_busy() and is_handshake(self.headers)
+
+    def _is_get(self, head: bytes) -> bool:
+        """Whether a head, or a part of one, is that of a GET."""
+        return head.startswith(b"GET ") or (
+            self.head_bytes > 0 and self.parser.get_method() == b"GET"
+        )
 
     def _is_busy(self) -> bool:
         return any(not each.response_complete for each in self._cycles)
@@ -133,34 +168,15 @@ class _Server(uvicorn.Server):
         if counter % _SECOND_IN_TICKS == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, _Protocol):
-                    _sweep(connection, now)
+                if isinstance(connection, Swept):
+                    connection.sweep(now)
         return await super().on_tick(counter)
 
 
-def _sweep(connection: _Protocol, now: float) -> None:
-    transport = connection.transport
-    if transport.is_closing():
-        if connection.is_leaving:  # Since the last sweep at least: it does not read our answer.
-            transport.abort()
-        connection.is_leaving = True
-    elif connection.flow.write_paused:
-        connection.stalled_since = connection.stalled_since or now
-        if now - connection.stalled_since > connection.limits.stall_timeout.total_seconds():
-            transport.abort()
-        return
-    elif connection.head_since is not None:
-        limit = connection.limits.head_timeout.total_seconds()
-        if now - connection.head_since > limit:
-            transport.close()
-
-    connection.stalled_since = None
-
-
-def _head_too_large(max_bytes: int) -> InvalidArgument:
+def _head_too_large(max_bytes: int, what: str = "request line and headers") -> InvalidArgument:
     return InvalidArgument(
         "HEAD_TOO_LARGE",
-        f"request line and headers are larger than {max_bytes} bytes",
+        f"{what}: larger than {max_bytes} bytes",
         max_head_bytes=str(max_bytes),
         suggested_fix="send fewer or shorter headers",
     )
@@ -168,10 +184,10 @@ def _head_too_large(max_bytes: int) -> InvalidArgument:
 
 @asynccontextmanager
 async def serving_edge(
-    app: ASGIApplication, sock: socket.socket, limits: LimitSettings
+    app: ASGIApplication, sock: socket.socket, settings: Settings
 ) -> AsyncIterator[str]:
     """Serve `app`; yields `host:port`. Drain it before leaving: what still runs gets a second."""
-    server = _Server(_config(app, limits))
+    server = _Server(_config(app, settings))
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[sock]))
         try:
@@ -180,12 +196,16 @@ async def serving_edge(
             server.should_exit = True
 
 
-def _config(app: ASGIApplication, limits: LimitSettings) -> uvicorn.Config:
+def _config(app: ASGIApplication, settings: Settings) -> uvicorn.Config:
+    limits = settings.limits
     protocol = type("EdgeProtocol", (_Protocol,), {"limits": limits})
     return uvicorn.Config(
         app,
         http=protocol,
-        ws="none",
+        ws="none",  # Until there is one: `handle_websocket_upgrade`.
+        ws_ping_interval=settings.heartbeat.total_seconds(),
+        ws_ping_timeout=limits.pong_timeout.total_seconds(),
+        ws_per_message_deflate=False,
         lifespan="off",
         interface="asgi3",
         log_config=None,

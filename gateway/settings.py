@@ -1,11 +1,32 @@
 """`GATEWAY_…` variables."""
 
+import re
 from datetime import timedelta
+from typing import Annotated, Final
 
-from pydantic import BaseModel, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.chassis.settings import ClientSettings, Duration
+
+_ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s,*]+")
+
+
+def _listed(value: object) -> object:
+    """`a, b`: what people write for a list."""
+    if isinstance(value, str):
+        return [part.strip().lower() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _origins(values: frozenset[str]) -> frozenset[str]:
+    if bad := sorted(each for each in values if not _ORIGIN.fullmatch(each)):
+        raise ValueError(f"has {bad[0]}, which is no origin such as https://app.example:8443")
+    return values
+
+
+Origins = Annotated[frozenset[str], NoDecode, BeforeValidator(_listed), AfterValidator(_origins)]
+"""Origins as a setting, with commas between; `*` for all."""
 
 
 class DeadlineSettings(BaseModel, frozen=True):
@@ -27,6 +48,7 @@ class LimitSettings(BaseModel, frozen=True):
     head_timeout: Duration = timedelta(seconds=10)
     body_timeout: Duration = timedelta(seconds=30)
     stall_timeout: Duration = timedelta(seconds=90)  # For clients that do not read their answer.
+    pong_timeout: Duration = timedelta(seconds=20)  # For WebSockets whose client answers no ping.
 
 
 class Settings(BaseSettings):
@@ -41,5 +63,6 @@ class Settings(BaseSettings):
     tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
-    heartbeat: Duration = timedelta(seconds=15)  # Of server-sent events on an idle stream.
+    heartbeat: Duration = timedelta(seconds=15)  # On an idle event stream; pings of WebSockets.
+    allowed_origins: Origins = frozenset()  # Of pages elsewhere that may open WebSockets.
     grace: Duration = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.

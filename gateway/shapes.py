@@ -58,6 +58,8 @@ class Shape:
     name: str
     fields: dict[str, Field] = field(default_factory=dict)
     """By proto name and by JSON name: both may be sent."""
+    choices: tuple[tuple[str, ...], ...] = ()
+    """Proto names of fields of which a message has at most one."""
     holds_free: bool = False
     """Whether free JSON may stand somewhere in it."""
 

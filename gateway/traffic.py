@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
-from enum import Enum
 from typing import Any, Final, Protocol
 
 from uvicorn._types import ASGIReceiveCallable
@@ -19,11 +18,6 @@ class ClientGone(Exception):
     """There is no one left to answer."""
 
 
-class _End(Enum):
-    CLIENT_GONE = "the client went away"
-    STOPPING = "the edge stops"
-
-
 class Cancellable(Protocol):
     """A gRPC call, as far as this module cares."""
 
@@ -35,22 +29,26 @@ class Cancellable(Protocol):
 class Watch:
     """One call under way. It is cancelled when its client goes away, or the edge has to stop."""
 
-    __slots__ = ("_call", "_end", "_receive", "_task", "_timer", "_traffic", "is_resumable")
+    __slots__ = ("_call", "_end", "_task", "_timer", "_traffic", "is_resumable")
 
     def __init__(
-        self, traffic: "Traffic", call: Cancellable, receive: ASGIReceiveCallable, *, at_once: bool
+        self,
+        traffic: "Traffic",
+        call: Cancellable,
+        receive: ASGIReceiveCallable | None,
+        *,
+        at_once: bool,
     ) -> None:
         self._traffic = traffic
         self._call = call
-        self._receive = receive
-        self._end: _End | None = None
+        self._end: Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.is_resumable = False
-        if at_once:
-            self._start()
-        else:
-            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._start)
+        if at_once and receive is not None:
+            self._start(receive)
+        elif receive is not None:
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._start, receive)
 
     def __enter__(self) -> "Watch":
         self._traffic.calls.add(self)
@@ -65,7 +63,13 @@ class Watch:
 
     def stop(self) -> None:
         """End the call because the edge stops."""
-        self._cancel(_End.STOPPING)
+        self.end(stopping())
+
+    def end(self, why: Exception) -> None:
+        """End the call, for the first reason that is given."""
+        if self._end is None:
+            self._end = why
+            self._call.cancel()
 
     def explain(self) -> None:
         """Say why the call was cancelled, if it was this watch that did it.
@@ -73,24 +77,18 @@ class Watch:
         Raises:
             ClientGone: the client went away.
             Unavailable: `EDGE_STOPPING`.
+            Exception: what else it was ended for.
         """
-        if self._end is _End.CLIENT_GONE:
-            raise ClientGone
-        if self._end is _End.STOPPING:
-            raise stopping()
+        if self._end is not None:
+            raise self._end
 
-    def _start(self) -> None:
-        self._task = self._traffic.tasks.create_task(self._until_gone())
+    def _start(self, receive: ASGIReceiveCallable) -> None:
+        self._task = self._traffic.tasks.create_task(self._until_gone(receive))
 
-    async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+    async def _until_gone(self, receive: ASGIReceiveCallable) -> None:
+        while (await receive())["type"] != "http.disconnect":
             pass
-        self._cancel(_End.CLIENT_GONE)
-
-    def _cancel(self, end: _End) -> None:
-        if self._end is None:
-            self._end = end
-            self._call.cancel()
+        self.end(ClientGone())
 
 
 class Traffic:
@@ -104,8 +102,11 @@ class Traffic:
         self._requests = 0
         self._is_idle = asyncio.Event()
 
-    def watch(self, call: Any, receive: ASGIReceiveCallable, *, at_once: bool = False) -> Watch:
-        """Watch a call for as long as the context is open; soon, or from the start."""
+    def watch(
+        self, call: Any, receive: ASGIReceiveCallable | None, *, at_once: bool = False
+    ) -> Watch:
+        """Watch a call for as long as the context is open; soon, or from the start. Without
+        `receive`, who reads from the client says when it is gone."""
         return Watch(self, call, receive, at_once=at_once)
 
     def enter(self) -> None:

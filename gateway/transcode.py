@@ -15,7 +15,7 @@ from gateway.templates import Template
 from services.chassis.errors import InvalidArgument, Violation, invalid
 
 ALL: Final = "*"
-_AFTER: Final = "after_sequence"
+AFTER: Final = "after_sequence"
 # Doubles that are no numbers, as they stand in a message. A look at the bytes finds them however
 # the text wrote them; a hit may be a coincidence and is then explained away.
 _NOT_FINITE: Final = tuple(
@@ -36,6 +36,8 @@ class Encoded:
     raw: bytes
     timeout_ms: float
     """How long the request itself says that it may take; 0 when it does not say."""
+    choice: str = ""
+    """Of a message that is one of several things: the field that says which."""
 
 
 class Transcoder:
@@ -48,6 +50,7 @@ class Transcoder:
         captured = frozenset(each.field for each in template.captures)
         taken = captured | ({rule.body} if rule.body else frozenset())
         self._parameters = Parameters(self._shape, taken=taken, has_query=rule.body != ALL)
+        self._choices = [self._keys(names) for names in self._shape.choices]
         # Where the path has said what is meant, as in `:cancel`, there may be nothing to add.
         self._may_be_empty = bool(captured)
         self._check(captured, rule)
@@ -60,7 +63,7 @@ class Transcoder:
     @property
     def is_resumable(self) -> bool:
         """Whether asking again with the last event's id goes on where a stream ended."""
-        return not self._body and _AFTER in self._shape.fields
+        return not self._body and AFTER in self._shape.fields
 
     def encode(
         self, captures: Mapping[str, str], query: bytes, body: bytes, last_event_id: str = ""
@@ -79,16 +82,17 @@ class Transcoder:
         if captures or query or last_event_id:
             document = self._parameters.document(captures, query)
             if last_event_id and self.is_resumable:  # A browser repeats the first URL, and adds it.
-                after = self._shape.fields[_AFTER]
-                document[_AFTER] = value_of(after, "last-event-id", last_event_id)
+                after = self._shape.fields[AFTER]
+                document[AFTER] = value_of(after, "last-event-id", last_event_id)
             parameters = json.dumps(document).encode()
             self._guarded(lambda: self._codec.merge(message, parameters), parameters)
+        self._refuse_several(body)
         raw = message.to_binary()
         if any(mark in raw for mark in _NOT_FINITE) or (
             self._shape.holds_free and _LONG_NUMBER.search(body)
         ):
-            self._refuse_numbers(body)
-        return Encoded(raw, self._codec.timeout_ms(message))
+            self._refuse_misfits(body)
+        return Encoded(raw, self._codec.timeout_ms(message), self._codec.choice(message))
 
     def _refuse_unread(self, body: bytes) -> None:
         """Refuse what must not reach the codec."""
@@ -125,7 +129,18 @@ class Transcoder:
             violation = explain(self._shape, _loaded(text))
             raise invalid(self._as_sent(violation or _unexplained(self._shape))) from None
 
-    def _refuse_numbers(self, body: bytes) -> None:
+    def _keys(self, names: tuple[str, ...]) -> list[bytes]:
+        """How these fields stand in a text."""
+        fields = self._shape.fields.items()
+        return [f'"{spelt}"'.encode() for spelt, field in fields if field.name in names]
+
+    def _refuse_several(self, body: bytes) -> None:
+        """Refuse a message that is two things at once: the codec takes the last."""
+        for keys in self._choices:
+            if b"\\u" in body or sum(key in body for key in keys) > 1:
+                self._refuse_misfits(body)
+
+    def _refuse_misfits(self, body: bytes) -> None:
         text = body if self._body == ALL else self._as_member(body)
         if (violation := explain(self._shape, _loaded(text))) is not None:
             raise invalid(self._as_sent(violation))

@@ -47,8 +47,13 @@ class Script:
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     """Lets a hanging call go on."""
+    reads: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether a conversation reads after its first message. It does unless a test clears it."""
     sent: list[int] = field(default_factory=list)
     """How many messages each stream has sent, in the order they began."""
+
+    def __post_init__(self) -> None:
+        self.reads.set()
 
     def reset(self) -> None:
         """Forget everything."""
@@ -131,6 +136,28 @@ class Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self._script.note(request, context)
         async for event in self._events(request.after_sequence):
             yield event
+
+    async def Converse(self, requests: Any, context: Any) -> AsyncIterator[Any]:
+        """Answer a start or a join with as many deltas as the script says, any other message with
+        one of its kind; end after a cancel."""
+        script = self._script
+        async for request in requests:
+            script.note(request, context)
+            kind = request.WhichOneof("message")
+            if kind in {"start", "join"}:
+                async for event in self._events(request.join.after_sequence):
+                    yield event
+            else:
+                yield orchestrator_pb2.TaskEvent(
+                    type=kind or "nothing", task_id="task_1", text=request.user_message.text
+                )
+            if kind == "cancel":
+                return
+            try:
+                await script.reads.wait()
+            except asyncio.CancelledError:
+                script.cancelled.set()
+                raise
 
     async def GetTask(self, request: Any, context: Any) -> Any:
         await self._script.unary(request, context)

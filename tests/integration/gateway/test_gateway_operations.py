@@ -150,6 +150,17 @@ async def test_a_call_that_outlasts_the_grace_period_is_told_so() -> None:
     assert (status, body["error_code"]) == (503, "EDGE_STOPPING")
 
 
+async def test_what_only_websockets_need_is_not_loaded_at_the_start() -> None:
+    program = "import sys, gateway.__main__; print('websockets' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(20):
+        said, _ = await process.communicate()
+
+    assert said.strip() == b"False"
+
+
 async def test_the_process_stops_at_sigterm_and_leaves_nothing(edge: Suite) -> None:
     targets = {
         f"GATEWAY_{name.upper()}__TARGET": each.address for name, each in edge.services.items()
