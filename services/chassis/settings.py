@@ -149,7 +149,7 @@ class SharedSettings(ProcessSettings):
     page_token_key: Key  # 32 bytes in hexadecimal. Secrets have no default.
     event_store: EventStoreUrl = "memory:"  # Or sqlite:///DIR, or postgresql://…
     hot_store: HotStoreUrl = "memory:"  # Or redis://…, or redis+cluster://…
-    object_store: ObjectStoreUrl | None = None  # file:///DIR or s3://…; absent: all stays in logs.
+    object_store: ObjectStoreUrl | None = None  # file:///DIR or s3://…; absent: none.
     aws: AwsSettings = Field(default_factory=AwsSettings)  # AWS_…, for s3://….
     event_bus: Literal["memory:"] = "memory:"
 

@@ -12,6 +12,7 @@ from services.chassis import ids
 from services.chassis.client import channel
 from services.chassis.eventlog.open import event_store
 from services.chassis.hotstore.open import hot_store
+from services.chassis.objectstore.open import object_store
 from services.chassis.paging import Pager
 from services.chassis.sealing import Seal
 from services.chassis.server import Running, serving
@@ -21,10 +22,12 @@ from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
+from services.orchestrator.adapters.values import Values
 from services.orchestrator.marks import Marks
 from services.orchestrator.rpc.tasks import OrchestratorServicer
 from services.orchestrator.run import World, utc_now
 from services.orchestrator.settings import Settings
+from services.orchestrator.usecases.objects import Objects
 from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.worker import Sizes, on_duty, working
 
@@ -42,6 +45,7 @@ async def running(
             event_store(shared.event_store, service="orchestrator")
         )
         hot = await stack.enter_async_context(hot_store(shared.hot_store))
+        values = await stack.enter_async_context(_values(shared, tasks.inline_bytes))
         inference = await stack.enter_async_context(channel(settings.inference))
         registry = await stack.enter_async_context(channel(settings.tool_registry))
         owner, lease = ids.new("worker"), tasks.lease
@@ -49,7 +53,7 @@ async def running(
         sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
         worker = await stack.enter_async_context(working(desk, sizes))
         world = World(
-            log=EventStoreTaskLog(store, hot, owner=owner, lease=lease),
+            log=EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values),
             models=GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl),
             tools=GrpcTools(registry, timeout=settings.tool_registry.timeout, ttl=ttl),
             schemas=CompiledSchemas(),
@@ -60,7 +64,8 @@ async def running(
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         await stack.enter_async_context(on_duty(worker, world))
-        servicer = OrchestratorServicer(Tasks(world, worker, desk, marks, bounds), tasks, pager)
+        use = Tasks(world, worker, desk, marks, bounds)
+        servicer = OrchestratorServicer(use, Objects(use, world.log), tasks, pager)
         register = partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer)
         yield await stack.enter_async_context(
             serving(
@@ -70,3 +75,13 @@ async def running(
                 services=[SERVICE],
             )
         )
+
+
+@asynccontextmanager
+async def _values(shared: SharedSettings, inline_bytes: int) -> AsyncIterator[Values]:
+    """Where large values go, if they go anywhere."""
+    if shared.object_store is None:
+        yield Values(None, inline_bytes)
+        return
+    async with object_store(shared.object_store, shared.aws) as store:
+        yield Values(store, inline_bytes)

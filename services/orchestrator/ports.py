@@ -15,6 +15,7 @@ from services.orchestrator.domain.events import (
     Started,
     Turn,
 )
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 
@@ -128,7 +129,8 @@ class TaskLog(Protocol):
         """Tasks, the newest first: the id of each, and the resource as it goes over the wire."""
 
     async def append(self, task: Task, events: Sequence[Event], claim: Claim) -> Task:
-        """Add events to a task's log; the task as it stands then.
+        """Add events to a task's log, with what stands for values too large for it; the task as it
+        stands then.
 
         Raises:
             Aborted: `CLAIM_LOST`; somebody else has it now.
@@ -140,6 +142,15 @@ class TaskLog(Protocol):
 
         Raises:
             NotFound: `TASK_NOT_FOUND`.
+        """
+
+    async def value(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
+        """A part of a value that a log refers to, as far as there is so much of it.
+
+        Raises:
+            NotFound: `OBJECT_NOT_FOUND`.
+            FailedPrecondition: `OBJECT_STORE_MISSING`.
+            Unavailable: `OBJECT_STORE_UNAVAILABLE`.
         """
 
     def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:

@@ -27,6 +27,7 @@ from services.orchestrator.ports import (
     TaskLog,
     Tools,
 )
+from services.orchestrator.reading import Reading, equipped
 from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
 from services.orchestrator.turn import MAX_OUTPUT_CHARACTERS, Conversing, Cut
 
@@ -97,7 +98,7 @@ class Run:
         """What it runs with. Raises `LookupError` before it is known."""
         if self._equipment is None:
             raise LookupError(self.spec.task_id)
-        return self._equipment
+        return equipped(self._equipment, self.task)
 
     def begin(self, claim: Claim) -> None:
         """Its log has begun, and is this run's to go on with."""
@@ -302,7 +303,8 @@ class Run:
         """Call a tool; whatever comes of it is told to the model."""
         began = perf_counter()
         try:
-            caller = Caller(self._world.tools, self.equipment.tools, self._left)
+            tools = Reading(self._world.tools, self._world.log, self.task)
+            caller = Caller(tools, self.equipment.tools, self._left)
             returned = await caller.call(called)
         except ServiceError as error:
             took = (perf_counter() - began) * 1000

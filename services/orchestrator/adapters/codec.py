@@ -13,7 +13,9 @@ from runplane.type.v1 import usage_pb2
 from services.chassis import structs
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import Task
+from services.orchestrator.mapping import large as mapping_large
 from services.orchestrator.mapping import tasks as mapping
 
 NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
@@ -116,7 +118,10 @@ def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None
     message.tool_version = event.tool_version
     message.latency_ms = event.latency_ms
     message.status = "success" if event.failure is None else "error"
-    if event.failure is None:
+    if isinstance(event.output, Large):
+        excerpt = event.output.excerpt
+        message.reference.CopyFrom(mapping_large.reference(event.output, excerpt=excerpt))
+    elif event.failure is None:
         structs.from_value(event.output, message.output)
     else:
         message.error.CopyFrom(mapping.error(event.failure))
@@ -124,7 +129,10 @@ def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None
 
 def _answered(message: pb.TaskEvent, event: ev.Answered, task: Task) -> None:
     message.answer = event.answer
-    structs.from_value(event.output, message.output)
+    if isinstance(event.output, Large):
+        message.reference.CopyFrom(mapping_large.reference(event.output))
+    else:
+        structs.from_value(event.output, message.output)
     _turn(message, event.turn)
 
 
@@ -224,15 +232,24 @@ def _read_returned(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
         message.tool_call_id,
         message.tool_name,
         message.tool_version,
-        structs.to_value(message.output) if message.HasField("output") else None,
+        _read_output(message),
         _read_error(message.error) if message.HasField("error") else None,
         message.latency_ms,
     )
 
 
 def _read_answered(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:
-    output = structs.to_value(message.output)
-    return ev.Answered(stored.time, *_step(message), message.answer, output, _read_turn(message))
+    output, turn = _read_output(message), _read_turn(message)
+    return ev.Answered(stored.time, *_step(message), message.answer, output, turn)
+
+
+def _read_output(message: pb.TaskEvent) -> object:
+    """A value, or what stands for it; None if there is neither."""
+    if message.HasField("reference"):
+        has_excerpt = message.reference.HasField("excerpt")
+        excerpt = message.reference.excerpt if has_excerpt else message.answer
+        return mapping_large.large(message.reference, excerpt=excerpt)
+    return structs.to_value(message.output) if message.HasField("output") else None
 
 
 def _read_abandoned(message: pb.TaskEvent, stored: StoredEvent) -> ev.Event:

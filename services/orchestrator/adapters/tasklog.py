@@ -21,7 +21,9 @@ from services.chassis.eventlog.port import (
 from services.chassis.hotstore.port import Entry, HotStore, Subscription
 from services.orchestrator.adapters import codec
 from services.orchestrator.adapters.desk import KIND
+from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import Task, evolve, replay
 
 _PAGE: Final = 256
@@ -31,7 +33,16 @@ _LOOK_SECONDS: Final = 1.0  # How long a watcher trusts that it is told of what 
 class EventStoreTaskLog:
     """A stream for each task, named by its id. What was appended is published at once."""
 
-    def __init__(self, store: EventStore, hot: HotStore, *, owner: str, lease: timedelta) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        hot: HotStore,
+        *,
+        owner: str,
+        lease: timedelta,
+        values: Values | None = None,
+    ) -> None:
+        self._values = values or Values()
         self._store = store
         self._hot = hot
         self._work = Work(KIND, owner, lease)
@@ -62,6 +73,7 @@ class EventStoreTaskLog:
 
     async def append(self, task: Task, events: Sequence[ev.Event], claim: Claim) -> Task:
         """See `TaskLog`."""
+        events = await self._values.kept(task.spec.tenant, events)
         expected, state, new = task.sequence, task.state, []
         for event in events:
             task = evolve(task, event)
@@ -87,6 +99,10 @@ class EventStoreTaskLog:
         while page := await self._read(tenant, task_id, len(history)):
             history.extend(map(codec.decode, page))
         return replay(history)
+
+    async def value(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
+        """See `TaskLog`."""
+        return await self._values.get(tenant, large, offset=offset, length=length)
 
     async def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """Events after a sequence: first from the store, then as they are published.

@@ -12,6 +12,7 @@ from runplane.type.v1 import content_pb2, usage_pb2
 from services.chassis import structs
 from services.chassis.filtering import Fields
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.request import (
     MAX_MESSAGES,
     MAX_STOPS,
@@ -20,6 +21,7 @@ from services.orchestrator.domain.request import (
     split,
 )
 from services.orchestrator.domain.task import Call, State, Task
+from services.orchestrator.mapping import large
 
 DEFAULT_STEPS: Final = 8
 CHUNK_CHARACTERS: Final = 2000
@@ -130,8 +132,7 @@ def task(found: Task) -> pb.Task:
         warnings=warnings(found),
         labels=found.spec.labels,
     )
-    if found.output is not None:
-        structs.from_value(found.output, message.output)
+    _output(found, message)
     if found.failure is not None:
         message.error.CopyFrom(error(found.failure))
     structs.set_time(message.create_time, found.create_time)
@@ -150,9 +151,16 @@ def response(found: Task) -> pb.InvokeResponse:
         metadata=metadata(found.spec),
         warnings=warnings(found),
     )
-    if found.output is not None:
-        structs.from_value(found.output, message.output)
+    _output(found, message)
     return message
+
+
+def _output(found: Task, message: pb.Task | pb.InvokeResponse) -> None:
+    """The answer as JSON if it is that, or where it is."""
+    if isinstance(found.output, Large):
+        message.result_reference.CopyFrom(large.reference(found.output))
+    elif found.output is not None:
+        structs.from_value(found.output, message.output)
 
 
 def partial(found: Task, mark: str, retry_after: timedelta) -> pb.InvokeResponse:
@@ -197,7 +205,10 @@ def metadata(of: ev.Spec) -> pb.TaskMetadata:
 
 def warnings(found: Task) -> list[content_pb2.Warning]:
     """What was degraded, defaulted or cut."""
-    return [content_pb2.Warning(code=each.code, message=each.message) for each in found.warnings]
+    said = [content_pb2.Warning(code=each.code, message=each.message) for each in found.warnings]
+    if isinstance(found.output, Large):
+        said.append(large.cut(found.output, found.spec.task_id))
+    return said
 
 
 def error(failure: ev.Failure) -> pb.TaskError:
@@ -238,6 +249,9 @@ def _call_chunks(call: Call) -> list[pb.Chunk]:
 
 def _chunk(kind: str, output: object, content: str | None = None) -> pb.Chunk:
     chunk = pb.Chunk(type=kind, content=content)
-    if output is not None:
+    if isinstance(output, Large):
+        chunk.content = output.excerpt[:CHUNK_CHARACTERS]
+        chunk.reference.CopyFrom(large.reference(output))
+    elif output is not None:
         structs.from_value(output, chunk.output)
     return chunk

@@ -15,17 +15,22 @@ from services.chassis.errors import ServiceError
 from services.chassis.paging import Pager
 from services.chassis.status import KINDS
 from services.orchestrator.domain.events import Failure
+from services.orchestrator.mapping import large
 from services.orchestrator.mapping import tasks as mapping
 from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.settings import TaskSettings
+from services.orchestrator.usecases.objects import Objects
 from services.orchestrator.usecases.tasks import Answer, Tasks
 
 
 class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     """`Tasks` over gRPC."""
 
-    def __init__(self, tasks: Tasks, settings: TaskSettings, pager: Pager) -> None:
+    def __init__(
+        self, tasks: Tasks, objects: Objects, settings: TaskSettings, pager: Pager
+    ) -> None:
         self._tasks = tasks
+        self._objects = objects
         self._pager = pager
         self._settings = settings
 
@@ -36,7 +41,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         asked = mapping.request(request, idempotency_key(context))
         timeout = self._settings.invoke_timeout
         answer = await self._tasks.invoke(asked, caller(context), default_timeout=timeout)
-        return self._response(answer)
+        return await self._response(answer)
 
     async def ContinueTask(
         self, request: pb.ContinueTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -49,7 +54,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
             caller(context),
             default_timeout=self._settings.invoke_timeout,
         )
-        return self._response(answer)
+        return await self._response(answer)
 
     async def StreamInvoke(
         self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -85,7 +90,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.GetTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.Task:
         """A task as it stands."""
-        return mapping.task(await self._tasks.get(caller(context), request.task_id))
+        task = await self._tasks.get(caller(context), request.task_id)
+        return mapping.task(await self._objects.whole(task))
 
     async def WatchTask(
         self, request: pb.WatchTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -103,8 +109,21 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         task = await self._tasks.cancel(caller(context), request.task_id, reason=request.reason)
         return mapping.task(task)
 
-    def _response(self, answer: Answer) -> pb.InvokeResponse:
-        task = answer.task
+    async def GetTaskObject(
+        self, request: pb.GetTaskObjectRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.TaskObject:
+        """A part of a large value."""
+        found, part = await self._objects.get(
+            caller(context),
+            request.task_id,
+            request.sha256,
+            offset=request.offset,
+            length=request.length,
+        )
+        return large.part(found, part, request.task_id)
+
+    async def _response(self, answer: Answer) -> pb.InvokeResponse:
+        task = await self._objects.whole(answer.task)
         if answer.mark:
             return mapping.partial(task, answer.mark, self._settings.retry_after)
         if task.failure is not None:
