@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -23,6 +24,7 @@ from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
 from services.orchestrator.adapters.values import Values
+from services.orchestrator.domain.request import Texts
 from services.orchestrator.marks import Marks
 from services.orchestrator.rpc.tasks import OrchestratorServicer
 from services.orchestrator.run import World, utc_now
@@ -62,6 +64,8 @@ async def running(
         )
         pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "tasks")
         bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
+        if shared.object_store is not None:
+            bounds = replace(bounds, large=Texts(tasks.inline_bytes, tasks.max_text_bytes))
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         await stack.enter_async_context(on_duty(worker, world))
         use = Tasks(world, worker, desk, marks, bounds)

@@ -16,6 +16,7 @@ from services.orchestrator.domain.events import (
     Turn,
 )
 from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 
@@ -118,6 +119,15 @@ class TaskLog(Protocol):
 
         Raises:
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
+        """
+
+    async def shortened(
+        self, tenant: str, request: Request
+    ) -> tuple[Request, tuple[tuple[str, Large], ...]]:
+        """A request as a log can have it, and where the whole of its large texts is, by name.
+
+        Raises:
+            Unavailable: `OBJECT_STORE_UNAVAILABLE`.
         """
 
     async def kept(self, tenant: str, key: Key) -> Kept | None:

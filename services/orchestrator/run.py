@@ -15,6 +15,7 @@ from services.chassis.eventlog.port import Claim
 from services.orchestrator.calls import Caller
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.prompt import conversation
+from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.step import Malformed, Outcome, Plan, ToolRequest
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.equipment import Catalogues, Equipment
@@ -98,7 +99,7 @@ class Run:
         """What it runs with. Raises `LookupError` before it is known."""
         if self._equipment is None:
             raise LookupError(self.spec.task_id)
-        return equipped(self._equipment, self.task)
+        return equipped(self._equipment, self.spec, readable(self.task))
 
     def begin(self, claim: Claim) -> None:
         """Its log has begun, and is this run's to go on with."""

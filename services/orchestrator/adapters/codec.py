@@ -89,6 +89,8 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.owner = spec.owner
     structs.set_time(message.deadline, spec.deadline)
     message.metadata.CopyFrom(mapping.metadata(spec))
+    for name, large in spec.large:
+        message.request_references.add(field=name, reference=mapping_large.reference(large))
 
 
 def _status(message: pb.TaskEvent, event: ev.Event, task: Task) -> None:

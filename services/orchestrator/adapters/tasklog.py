@@ -24,6 +24,7 @@ from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task, evolve, replay
 
 _PAGE: Final = 256
@@ -59,6 +60,12 @@ class EventStoreTaskLog:
             raise Internal("CLAIM_MISSING", f"{task_id} began without a claim", task_id=task_id)
         await self._publish(task, new)
         return task, claim
+
+    async def shortened(
+        self, tenant: str, request: Request
+    ) -> tuple[Request, tuple[tuple[str, Large], ...]]:
+        """See `TaskLog`."""
+        return await self._values.shortened(tenant, request)
 
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """See `TaskLog`."""

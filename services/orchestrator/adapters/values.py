@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+
 from services.chassis.errors import FailedPrecondition, ResourceExhausted, ServiceError
 from services.chassis.objectstore.port import ObjectStore, Reference
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.large import EXCERPT_CHARACTERS, JSON, TEXT, Large
 from services.orchestrator.retries import failure
 
@@ -35,6 +38,21 @@ class Values:
             else:
                 kept.append(event)
         return kept
+
+    async def shortened(
+        self, tenant: str, request: rq.Request
+    ) -> tuple[rq.Request, tuple[tuple[str, Large], ...]]:
+        """The request with the beginnings of its large texts, and where the whole of each is."""
+        large: list[tuple[str, Large]] = []
+        shown: list[str] = []
+        for name, text in rq.texts(request):
+            if self._store is None or not self._is_large(text):
+                shown.append(text)
+                continue
+            kept = await _put(self._store, tenant, text, TEXT)
+            large.append((name, replace(kept, excerpt="")))
+            shown.append(_beginning(name, kept))
+        return (_with(request, shown), tuple(large)) if large else (request, ())
 
     async def get(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
         """A part of a value that is kept."""
@@ -93,3 +111,24 @@ class Values:
 async def _put(store: ObjectStore, tenant: str, text: str, media_type: str) -> Large:
     reference = await store.put(tenant, text.encode())
     return Large(reference.sha256, reference.size_bytes, media_type, text[:EXCERPT_CHARACTERS])
+
+
+def _beginning(name: str, large: Large) -> str:
+    """What the model is shown of a text, and what it needs to read on."""
+    offset = len(large.excerpt.encode())
+    where = f'read_result reads on, with "of": "{name}" and "offset": {offset}'
+    return f"{large.excerpt}\n[{large.size_bytes} bytes in all; {where}]"
+
+
+def _with(request: rq.Request, texts: Sequence[str]) -> rq.Request:
+    """The request with other texts, in the order of `texts`; as it goes into the log, too."""
+    message = pb.InvokeRequest.FromString(request.source)
+    message.query = texts[0]
+    for said, text in zip(message.messages, texts[1:], strict=True):
+        said.content = text
+    return replace(
+        request,
+        query=texts[0],
+        messages=[ev.Message(said.role, said.content) for said in message.messages],
+        source=message.SerializeToString(),
+    )

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.orchestrator.domain.large import Large
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -87,7 +89,9 @@ class Spec:
     labels: Mapping[str, str]
     deadline: datetime
     request: bytes
-    """The request as it came, for the log."""
+    """The request as it came, for the log; of large texts only their beginnings."""
+    large: tuple[tuple[str, Large], ...] = ()
+    """Where the whole of those texts is; each under its name, `query` or `messages[N]`."""
 
 
 @dataclass(frozen=True, slots=True)

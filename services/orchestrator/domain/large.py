@@ -5,9 +5,6 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from services.chassis.errors import NotFound
-from services.orchestrator.domain.task import Task
-
 EXCERPT_CHARACTERS: Final = 4000
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
@@ -16,13 +13,13 @@ _LONGEST_CHARACTER: Final = 4  # Bytes, in UTF-8.
 
 @dataclass(frozen=True, slots=True)
 class Large:
-    """Stands for the output of a tool, or for an answer, that is kept elsewhere."""
+    """Stands for a tool's output, an answer or a text of the request that is kept elsewhere."""
 
     sha256: str
     size_bytes: int
     media_type: str
     excerpt: str
-    """Its beginning, at most `EXCERPT_CHARACTERS`."""
+    """Its beginning, at most `EXCERPT_CHARACTERS`; empty where the request has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +36,6 @@ class Part:
         """Where to read on; None at the end."""
         end = self.offset + len(self.text.encode())
         return end if end < self.size_bytes else None
-
-
-def results(task: Task) -> dict[str, Large]:
-    """The large results of a task's calls, by the call's id, in their order."""
-    return {
-        call.call_id: call.output
-        for step in task.steps
-        for call in step.calls
-        if isinstance(call.output, Large)
-    }
-
-
-def find(task: Task, sha256: str) -> Large:
-    """The large value of this hash that a task's log refers to.
-
-    Raises:
-        NotFound: `OBJECT_NOT_FOUND`.
-    """
-    answer = [task.output] if isinstance(task.output, Large) else []
-    for large in (*results(task).values(), *answer):
-        if large.sha256 == sha256:
-            return large
-    task_id = task.spec.task_id
-    raise NotFound(
-        "OBJECT_NOT_FOUND",
-        f"{task_id} refers to no object {sha256}",
-        field="sha256",
-        task_id=task_id,
-        sha256=sha256,
-        suggested_fix="use the sha256 of a reference in one of the task's events",
-    )
 
 
 def bytes_for(length: int) -> int:

@@ -135,7 +135,7 @@ def _beginning(call_id: str, large: Large) -> str:
     shown = Part(0, fitting(large.excerpt, LARGE_CHARACTERS), large.size_bytes)
     return _dumps(
         {
-            "tool_call_id": call_id,
+            "of": call_id,
             "size_bytes": large.size_bytes,
             "next_offset": shown.next_offset,
             "note": "This is the beginning; read_result reads on.",

@@ -113,6 +113,10 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         labels=asked.labels,
         deadline=start.deadline.ToDatetime(UTC),
         request=start.request.SerializeToString(),
+        large=tuple(
+            (each.field, large.large(each.reference, excerpt=""))
+            for each in start.request_references
+        ),
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from services.chassis.errors import ServiceError, Violation, invalid
-from services.orchestrator.domain.large import JSON, Large, Part, bytes_for, find, part
+from services.orchestrator.domain.large import JSON, Large, Part, bytes_for, part
+from services.orchestrator.domain.references import find
 from services.orchestrator.domain.task import Task
 from services.orchestrator.ports import TaskLog
 from services.orchestrator.usecases.caller import Caller

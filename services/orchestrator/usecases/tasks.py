@@ -22,6 +22,7 @@ from services.orchestrator.domain.task import Task, check_cancel
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.ports import Desk, Model
+from services.orchestrator.reading import equipped
 from services.orchestrator.run import Run, World
 from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.worker import CANCEL, Worker
@@ -39,6 +40,8 @@ class Bounds:
     default_steps: int
     duration: timedelta
     """How long a task may take that says nothing."""
+    large: rq.Texts | None = None
+    """How long texts may be that are kept elsewhere; None where there is no elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Tasks:
 
     async def create(self, request: rq.Request, caller: Caller) -> Task:
         """Start a task that goes on by itself; the task as it stands now."""
-        rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
+        self._check(request)
         going_on = replace(request, on_disconnect="continue")
         return (await self._start(going_on, caller, self._whole(going_on, caller))).task
 
@@ -194,7 +197,7 @@ class Tasks:
 
     async def _start(self, request: rq.Request, caller: Caller, duration: timedelta) -> Started:
         """A new task, or the one that the request's idempotency key stands for."""
-        rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
+        self._check(request)
         if not request.idempotency_key:
             run = await self._begin(request, caller, duration, None)
             return Started(run.task, run, is_new=True)
@@ -235,9 +238,15 @@ class Tasks:
             request.model, request.tools, has_tools=request.tool_choice != "none"
         )
         deadline = self._world.now() + duration
-        spec = self._spec(request, caller, equipment.model, deadline)
+        request, large = await self._world.log.shortened(caller.tenant, request)
+        spec = replace(self._spec(request, caller, equipment.model, deadline), large=large)
+        equipment = equipped(equipment, spec, dict(large))
         await self._check_fits(spec, equipment)
         return await self._worker.submit(self._world, spec, equipment, key)
+
+    def _check(self, request: rq.Request) -> None:
+        bounds = self._bounds
+        rq.check(request, max_query_bytes=bounds.max_query_bytes, large=bounds.large)
 
     def _spec(
         self, request: rq.Request, caller: Caller, model: Model, deadline: datetime

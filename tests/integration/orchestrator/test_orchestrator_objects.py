@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from google.rpc.error_details_pb2 import ErrorInfo
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.type.v1.content_pb2 import Message
 
 from services.chassis import structs
 from services.chassis.status import status_of
@@ -81,7 +82,7 @@ async def test_a_result_over_64_kib_goes_to_the_store_and_the_agent_reads_on_in_
     assert isinstance(piece, dict)
     assert read.status == "success"
     assert piece["text"] in WHOLE
-    assert piece["tool_call_id"] == large.tool_call_id
+    assert piece["of"] == large.tool_call_id
     assert piece["next_offset"] - piece["offset"] == len(piece["text"].encode()) <= 60
 
 
@@ -113,10 +114,12 @@ async def test_an_answer_over_64_kib_comes_whole_and_is_listed_in_part(suite: Su
 
 async def test_an_answer_bound_by_a_schema_comes_whole_as_json(tmp_path: Path) -> None:
     shared = SHARED.model_copy(update={"object_store": tmp_path.as_uri()})
-    request = pb.InvokeRequest(query=json.dumps(ROWS[:1000]), tool_choice="none")
+    query = json.dumps(ROWS[:1000], ensure_ascii=False, separators=(",", ":"))
+    between = len(query.encode()) + 100  # The answer has spaces after its commas.
+    request = pb.InvokeRequest(query=query, tool_choice="none")
     structs.from_dict({"type": "array", "items": {"type": "string"}}, request.response_schema)
     request.sampling.max_tokens = 200_000
-    async with started(TaskSettings(inline_bytes=16 * 1024), shared=shared) as suite:
+    async with started(TaskSettings(inline_bytes=between), shared=shared) as suite:
         answer = await suite.stub.Invoke(request, timeout=20)
         listed = (await suite.stub.ListTasks(pb.ListTasksRequest(), timeout=5)).tasks[0]
 
@@ -137,6 +140,53 @@ async def test_an_answer_whose_object_is_gone_is_shown_in_part_and_says_so(tmp_p
 
     assert task.result == answer.result[:4000]
     assert [warning.code for warning in task.warnings] == ["RESULT_CUT"]
+
+
+async def test_of_a_query_over_64_kib_the_agent_sees_the_beginning_and_reads_on(
+    suite: Suite,
+) -> None:
+    script = 'tool:read_result {"of": "query", "offset": 300000, "length": 100}\nDone.\n'
+    query = script + WHOLE * 2
+    events = await suite.events(query, idempotency_key="large")
+    again = await suite.events(query, idempotency_key="large")
+    start, result = events[0], next(each for each in events if each.type == "tool_result")
+    (kept,) = start.request_references
+
+    piece = structs.to_value(result.output)
+    assert isinstance(piece, dict)
+    assert query.encode()[300_000:].decode().startswith(piece["text"])
+    assert start.request.query.startswith(query[:4000])
+    assert start.ByteSize() < 32 * 1024
+    assert (kept.field, kept.reference.size_bytes) == ("query", len(query.encode()))
+    assert (await whole(suite, start.task_id, kept.reference.sha256, 0))[0] == query
+    assert events[-1].status == "completed"
+    assert again == events
+
+
+async def test_a_large_message_of_the_conversation_is_kept_under_its_place(suite: Suite) -> None:
+    said = [Message(role="user", content="Hello"), Message(role="assistant", content=WHOLE)]
+    events = await suite.events("Go on", messages=said)
+
+    assert [each.field for each in events[0].request_references] == ["messages[1]"]
+    assert events[0].request.messages[0].content == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("field", "request_"),
+    [
+        ("query", pb.InvokeRequest(query="x" * 1_048_577)),
+        ("query", pb.InvokeRequest(query="x" * 70_000, tool_choice="none")),
+        ("messages", pb.InvokeRequest(messages=[Message(role="user", content="x" * 60_000)] * 2)),
+    ],
+)
+async def test_a_text_that_cannot_be_kept_or_read_is_refused(
+    suite: Suite, field: str, request_: pb.InvokeRequest
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await suite.stub.Invoke(request_, timeout=5)
+
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert error_info(caught.value).metadata["field"] == field
 
 
 @pytest.mark.parametrize(

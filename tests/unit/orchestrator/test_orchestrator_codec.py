@@ -7,6 +7,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from services.chassis.eventlog.port import StoredEvent
 from services.orchestrator.adapters import codec
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.large import TEXT, Large
 from services.orchestrator.domain.task import NEXT, Task, evolve, replay
 from services.orchestrator.mapping import tasks as mapping
 from tests.unit.orchestrator import fakes
@@ -113,3 +114,9 @@ def test_a_long_tasks_chunks_are_bounded() -> None:
 
     assert len(chunks) == mapping.MAX_CHUNKS
     assert len(chunks[-1].content) == mapping.CHUNK_CHARACTERS
+
+
+def test_large_texts_of_a_request_stay_with_the_task() -> None:
+    spec = replace(SPEC, large=(("messages[2]", Large("ab" * 32, 100_000, TEXT, "")),))
+
+    assert through_the_store([ev.Started(NOW, spec)]) == [ev.Started(NOW, spec)]

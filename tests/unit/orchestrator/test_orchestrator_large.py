@@ -11,12 +11,11 @@ from services.orchestrator.domain.large import (
     TEXT,
     Large,
     bytes_for,
-    find,
     fitting,
     part,
-    results,
 )
 from services.orchestrator.domain.prompt import EXCERPT_CHARACTERS, Briefing, conversation
+from services.orchestrator.domain.references import find, readable
 from services.orchestrator.domain.task import Call, State, Step, Task
 from tests.unit.orchestrator import fakes
 
@@ -73,8 +72,11 @@ def test_what_fits_is_a_beginning_that_takes_no_more_as_json(text: str) -> None:
     assert fits == text or fits
 
 
-def test_a_tasks_large_results_are_known_by_their_calls() -> None:
-    assert results(TASK) == {"call_1": LARGE}
+def test_large_results_are_known_by_their_calls_and_large_texts_by_their_fields() -> None:
+    asked = replace(TASK, spec=replace(fakes.SPEC, large=(("query", ANSWER),)))
+
+    assert readable(TASK) == {"call_1": LARGE}
+    assert readable(asked) == {"query": ANSWER, "call_1": LARGE}
 
 
 @pytest.mark.parametrize("large", [LARGE, ANSWER])
@@ -98,4 +100,4 @@ def test_a_model_is_shown_a_beginning_and_where_to_read_on() -> None:
     assert len(shown.content) <= EXCERPT_CHARACTERS
     assert LARGE.excerpt.startswith(told["text"])
     assert told["next_offset"] == len(told["text"].encode())
-    assert (told["tool_call_id"], told["size_bytes"]) == ("call_1", 100_000)
+    assert (told["of"], told["size_bytes"]) == ("call_1", 100_000)

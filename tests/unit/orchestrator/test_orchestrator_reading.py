@@ -15,6 +15,7 @@ from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.prompt import EXCERPT_CHARACTERS
+from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.task import Task
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.ports import Returned
@@ -67,7 +68,7 @@ async def test_an_agent_can_read_a_result_to_its_end(number: int, length: int | 
     whole, offset = BODIES[number - 1], len(BODIES[number - 1]) - 7_000 if length == 1 else 0
     begin, texts, reads = offset, [], 0
     while offset is not None and reads < 400:
-        read = await it.part(tool_call_id=f"call_{number}", offset=offset, **more)
+        read = await it.part(of=f"call_{number}", offset=offset, **more)
         offset, reads = read["next_offset"], reads + 1
         texts.append(read["text"])
 
@@ -78,7 +79,7 @@ async def test_an_agent_can_read_a_result_to_its_end(number: int, length: int | 
 @pytest.mark.parametrize("number", [1, 2])
 async def test_what_is_read_is_shown_whole(number: int) -> None:
     it = await reading(*TEXTS)
-    read = await it.part(tool_call_id=f"call_{number}", length=MOST_BYTES)
+    read = await it.part(of=f"call_{number}", length=MOST_BYTES)
 
     assert len(json.dumps(read, ensure_ascii=False)) <= EXCERPT_CHARACTERS
 
@@ -87,7 +88,7 @@ async def test_without_a_call_it_is_the_latest_result_from_its_beginning() -> No
     it = await reading(*TEXTS)
     read = await it.part()
 
-    assert (read["tool_call_id"], read["offset"]) == ("call_2", 0)
+    assert (read["of"], read["offset"]) == ("call_2", 0)
     assert read["size_bytes"] == len(BODIES[1])
     assert BODIES[1].decode().startswith(read["text"])
 
@@ -102,9 +103,9 @@ async def test_beyond_the_end_there_is_nothing_more() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("tool_call_id", "call_7"),
-        ("tool_call_id", 1),
-        ("tool_call_id", ["call_1"]),
+        ("of", "call_7"),
+        ("of", 1),
+        ("of", ["call_1"]),
         ("offset", -1),
         ("offset", 1.5),
         ("offset", True),
@@ -138,17 +139,17 @@ async def test_without_a_large_result_the_tool_is_not_there() -> None:
     await it.tools.call(NAME, {}, call_id="call_9", timeout=1)
 
     assert it.others.called == [(NAME, {})]
-    assert equipped(GIVEN, it.task) is GIVEN
+    assert equipped(GIVEN, SPEC, readable(it.task)) is GIVEN
 
 
 async def test_it_is_offered_with_the_calls_that_it_can_read() -> None:
     it = await reading(*TEXTS)
-    offered = equipped(GIVEN, it.task).tools
-    again = equipped(GIVEN, replace(it.task)).tools
+    offered = equipped(GIVEN, SPEC, readable(it.task)).tools
+    again = equipped(GIVEN, SPEC, readable(replace(it.task))).tools
 
     assert list(offered) == ["look", NAME]
     assert offered[NAME] is again[NAME]
-    assert offered[NAME].input_schema["properties"]["tool_call_id"] == {  # type: ignore[index]
+    assert offered[NAME].input_schema["properties"]["of"] == {  # type: ignore[index]
         "enum": ["call_1", "call_2"]
     }
 
@@ -157,4 +158,4 @@ async def test_a_task_that_may_call_no_tools_is_not_offered_it() -> None:
     it = await reading(*TEXTS)
     none = Equipment(MODEL, {})
 
-    assert equipped(none, it.task) is none
+    assert equipped(none, replace(SPEC, has_tools=False), readable(it.task)) is none

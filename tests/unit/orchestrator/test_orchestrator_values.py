@@ -1,9 +1,11 @@
 """Which values go to the object store, and what becomes of them when it is away."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.type.v1.content_pb2 import Message
 
 from services.chassis.errors import FailedPrecondition, ServiceError, Unavailable
 from services.chassis.eventlog.memory import MemoryEventStore
@@ -17,7 +19,7 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import JSON, TEXT, Large
 from services.orchestrator.domain.task import Task
 from services.orchestrator.mapping import tasks as mapping
-from tests.unit.orchestrator.fakes import LEASE, NOW, OWNER, SPEC, TURN
+from tests.unit.orchestrator.fakes import LEASE, NOW, OWNER, REQUEST, SPEC, TURN
 
 ROWS = {"rows": ["é" * 100] * 20}
 BODY = json.dumps(ROWS, ensure_ascii=False).encode()
@@ -193,3 +195,33 @@ async def test_one_tenants_reference_opens_nothing_for_another() -> None:
         await it.log.value("other", large, offset=0, length=10)
 
     assert caught.value.reason == "OBJECT_NOT_FOUND"
+
+
+async def test_large_texts_of_a_request_are_kept_and_their_beginnings_stay() -> None:
+    it = Logged()
+    source = pb.InvokeRequest(query="ask", messages=[Message(role="user", content="ü" * 5000)])
+    asked = replace(
+        REQUEST,
+        query="ask",
+        messages=[ev.Message("user", "ü" * 5000)],
+        source=source.SerializeToString(),
+    )
+    short, ((name, large),) = await it.log.shortened(TENANT, asked)
+
+    (content,) = [message.content for message in short.messages]
+    assert (name, large.size_bytes, short.query) == ("messages[0]", 10_000, "ask")
+    assert content.startswith("ü" * 4000 + "\n[10000 bytes in all; ")
+    assert '"of": "messages[0]" and "offset": 8000' in content
+    assert pb.InvokeRequest.FromString(short.source).messages[0].content == content
+    assert await it.log.value(TENANT, large, offset=9998, length=9) == "ü".encode()
+
+
+async def test_a_request_without_large_texts_is_left_as_it_is() -> None:
+    assert await Logged().log.shortened(TENANT, REQUEST) == (REQUEST, ())
+
+
+async def test_a_request_whose_texts_cannot_be_kept_is_refused() -> None:
+    asked = replace(REQUEST, query="x" * 2000)
+
+    with pytest.raises(Unavailable):
+        await Logged(AwayObjectStore()).log.shortened(TENANT, asked)

@@ -250,6 +250,7 @@ class TaskEvent(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_REFERENCES_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `tool_result`,
     `message_delta`, `final_answer`, `step_abandoned`, `warning` or `task_complete`.
@@ -360,6 +361,12 @@ class TaskEvent(_message.Message):
         large for the log (64 KiB by default).
         """
 
+    @_builtins.property
+    def request_references(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestReference]:
+        """On `task_start`: where the texts of `request` are that are too large for the log. The request has
+        their beginnings.
+        """
+
     def __init__(
         self,
         *,
@@ -395,10 +402,11 @@ class TaskEvent(_message.Message):
         warnings: _abc.Iterable[_content_pb2.Warning] | None = ...,
         time_to_first_token_ms: _builtins.float | None = ...,
         reference: Global___ValueReference | None = ...,
+        request_references: _abc.Iterable[Global___RequestReference] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "chunks", b"chunks", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "_attempt", b"_attempt", "_deadline", b"_deadline", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "answer", b"answer", "attempt", b"attempt", "chunks", b"chunks", "deadline", b"deadline", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__answer: _TypeAlias = _typing.Literal["answer"]  # noqa: Y015
     _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
@@ -506,6 +514,34 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__watch) -> _WhichOneofReturnType__watch | None: ...
 
 Global___TaskEvent: _TypeAlias = TaskEvent  # noqa: Y015
+
+@_typing.final
+class RequestReference(_message.Message):
+    """Stands for a text of a request that is too large for the log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Which text: `query` or `messages[N]`."""
+    @_builtins.property
+    def reference(self) -> Global___ValueReference:
+        """Where it is."""
+
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        reference: Global___ValueReference | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestReference: _TypeAlias = RequestReference  # noqa: Y015
 
 @_typing.final
 class ValueReference(_message.Message):
@@ -802,7 +838,9 @@ class InvokeRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """What is asked; at most 64 KiB together with `messages`. It may be left out when `messages` ends
+    """What is asked; at most 64 KiB together with `messages`. Of a single text over 64 KiB, here or in
+    `messages`, only the beginning counts where there is an object store: it may have 1 MiB, and the
+    agent reads on in it with a tool. It may be left out when `messages` ends
     with a user's turn.
     """
     model: _builtins.str
