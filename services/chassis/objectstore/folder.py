@@ -68,6 +68,7 @@ def opened(root: Path) -> FolderObjectStore:
     unfinished = root / _UNFINISHED
     try:
         unfinished.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
+        _settle(root.parent)
         for left in unfinished.iterdir():
             with suppress(FileNotFoundError):  # Another process tidies up, too.
                 if left.stat().st_mtime < time() - _ABANDONED_SECONDS:

@@ -26,6 +26,7 @@ from services.orchestrator.mapping import large
 DEFAULT_STEPS: Final = 8
 CHUNK_CHARACTERS: Final = 2000
 MAX_CHUNKS: Final = 200
+MAX_CHUNKS_BYTES: Final = 1024 * 1024  # A task may have 128 results of 64 KiB each.
 
 FILTERED: Final = Fields(
     {"status", "session_id", "owner", "model", "create_time", "update_time"}, ("labels.",)
@@ -237,7 +238,17 @@ def chunks(found: Task) -> list[pb.Chunk]:
             made += _call_chunks(call)
     if found.text:
         made.append(_chunk("result", found.output, content=found.text[:CHUNK_CHARACTERS]))
-    return made[-MAX_CHUNKS:]
+    return _latest(made)
+
+
+def _latest(made: list[pb.Chunk]) -> list[pb.Chunk]:
+    """As many of the latest as fit into a message beside what else is in it."""
+    left, room = made[-MAX_CHUNKS:], MAX_CHUNKS_BYTES
+    for number in range(len(left), 0, -1):
+        room -= left[number - 1].ByteSize()
+        if room < 0:
+            return left[number:]
+    return left
 
 
 def _call_chunks(call: Call) -> list[pb.Chunk]:

@@ -381,7 +381,7 @@ class TaskEvent(Message[_TaskEventFields]):
             optional string event_type = 26;
             ```
         chunks:
-            On `task_complete`: what the task did, in short, at most 200 chunks.
+            On `task_complete`: what the task did, in short: at most 200 chunks and 1 MiB of them, the latest.
 
             ```proto
             repeated runplane.orchestrator.v1.Chunk chunks = 27;

@@ -341,7 +341,7 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def chunks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Chunk]:
-        """On `task_complete`: what the task did, in short, at most 200 chunks."""
+        """On `task_complete`: what the task did, in short: at most 200 chunks and 1 MiB of them, the latest."""
 
     @_builtins.property
     def metrics(self) -> Global___TaskMetrics:
