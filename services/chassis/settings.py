@@ -5,7 +5,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS: Final = Path("/run/secrets")
@@ -50,6 +58,16 @@ def _hot_store(url: str) -> str:
 HotStoreUrl = Annotated[str, AfterValidator(_hot_store)]
 """Where live fan-out and caches are, as a setting."""
 
+
+def _object_store(url: str) -> str:
+    if not re.match(r"memory:$|file:///.|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/|$)", url):
+        raise ValueError("is not file:///DIR or s3://BUCKET/PREFIX")
+    return url
+
+
+ObjectStoreUrl = Annotated[str, AfterValidator(_object_store)]
+"""Where large values are kept, as a setting."""
+
 Key = Annotated[SecretStr, AfterValidator(_key)]
 """A secret key as a setting."""
 
@@ -89,6 +107,35 @@ class ProcessSettings(BaseSettings):
     scheduling: Literal["batch", "normal"] = "batch"  # `normal` beside an embedded model.
 
 
+class AwsSettings(BaseSettings):
+    """`AWS_…`, as every tool for S3 reads it. Where keys are absent, the client asks for them where
+    the process runs: a web identity, the container's or the instance's role."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AWS_",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        frozen=True,
+    )
+
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+    region: str | None = None
+    default_region: str | None = None
+    endpoint_url: str | None = None  # Of what speaks S3's protocol; https, or http on purpose.
+    endpoint_url_s3: str | None = None
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where S3 is, if not where Amazon has it."""
+        return self.endpoint_url_s3 or self.endpoint_url
+
+    @property
+    def chosen_region(self) -> str:
+        """The region that requests are signed for."""
+        return self.region or self.default_region or "us-east-1"
+
+
 class SharedSettings(ProcessSettings):
     """`RUNPLANE_…`: the same for every service of a suite."""
 
@@ -102,4 +149,14 @@ class SharedSettings(ProcessSettings):
     page_token_key: Key  # 32 bytes in hexadecimal. Secrets have no default.
     event_store: EventStoreUrl = "memory:"  # Or sqlite:///DIR, or postgresql://…
     hot_store: HotStoreUrl = "memory:"  # Or redis://…, or redis+cluster://…
+    object_store: ObjectStoreUrl | None = None  # file:///DIR or s3://…; absent: none.
+    aws: AwsSettings = Field(default_factory=AwsSettings)  # AWS_…, for s3://….
     event_bus: Literal["memory:"] = "memory:"
+
+    @field_validator("object_store")
+    @classmethod
+    def _keeps_as_long(cls, url: str | None, others: ValidationInfo) -> str | None:
+        """What a log refers to has to be there as long as the log."""
+        if url == "memory:" and others.data.get("event_store") != "memory:":
+            raise ValueError("forgets what RUNPLANE_EVENT_STORE keeps; use file:///DIR or s3://…")
+        return url

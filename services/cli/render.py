@@ -53,7 +53,7 @@ class Renderer:
     def _result(self, event: Event) -> None:
         took = click.style(f"({event.get('latency_ms', 0)} ms)", dim=True)
         if event.get("status") == "success":
-            output = json.dumps(event.get("output"), ensure_ascii=False)
+            output = _output(event)
             self._line(f"{click.style('←', fg='cyan')} {_name(event)} {plain(output)} {took}")
         else:
             self._line(f"{click.style('✗', fg='red')} {_name(event)}: {said(event)} {took}")
@@ -104,6 +104,14 @@ def said(event: Event) -> str:
         return "no reason given"
     fix = error.get("suggested_fix")
     return plain(f"{error.get('message')}" + (f" ({fix})" if fix else ""))
+
+
+def _output(event: Event) -> str:
+    """What a tool returned; of what is too large for the log, its size."""
+    reference = event.get("reference")
+    if isinstance(reference, Mapping):
+        return f"{reference.get('size_bytes')} bytes, object {reference.get('sha256')}"
+    return json.dumps(event.get("output"), ensure_ascii=False)
 
 
 def _name(event: Event) -> str:

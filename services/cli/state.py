@@ -50,6 +50,11 @@ class StateFolder:
         """The URL of the SQLite files in this folder."""
         return f"sqlite:///{self.path.absolute() / 'data'}"
 
+    @property
+    def object_store(self) -> str:
+        """The URL of the folder for large values in this folder."""
+        return (self.path.absolute() / "objects").as_uri()
+
     def key(self, name: str) -> str:
         """A secret of 32 bytes in hexadecimal, made at its first use."""
         path = self.path / "keys" / name

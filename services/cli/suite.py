@@ -56,6 +56,8 @@ class Options:
     event_store: str = "memory:"
     mark_key: str = ""
     hot_store: str = "memory:"
+    object_store: str = ""
+    """Empty: there is none."""
     replicas: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -90,6 +92,8 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         "RUNPLANE_LOG__LEVEL": options.log_level,
         "RUNPLANE_SCHEDULING": "normal" if options.engine == "llamacpp" else "batch",
     }
+    if options.object_store:
+        shared["RUNPLANE_OBJECT_STORE"] = options.object_store
     return [
         Program(
             name,

@@ -75,6 +75,14 @@ QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
     help="What wakes and caches: redis://…, redis+cluster://… or memory:.",
 )
 @click.option(
+    "--object-store",
+    envvar="RUNPLANE_OBJECT_STORE",
+    show_envvar=True,
+    metavar="URL",
+    help="Where values over 64 KiB are kept: file:///DIR or s3://BUCKET/PREFIX. "
+    "Default: a folder in the state folder.",
+)
+@click.option(
     "--replicas",
     multiple=True,
     metavar="SERVICE=N",
@@ -104,6 +112,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     state: Path,
     event_store: str | None,
     hot_store: str,
+    object_store: str | None,
     replicas: Mapping[str, int],
     grace: int,
     verbose: bool,
@@ -129,10 +138,16 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             log_level,
             event_store=event_store or folder.event_store,
             hot_store=hot_store,
+            object_store=object_store or _object_store(folder, event_store),
             replicas=replicas,
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))
+
+
+def _object_store(folder: StateFolder, event_store: str | None) -> str:
+    """Large values last as long as the log that refers to them."""
+    return "memory:" if event_store == "memory:" else folder.object_store
 
 
 async def _up(

@@ -18,6 +18,8 @@ from services.orchestrator.domain.events import (
     Started,
     Turn,
 )
+from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 
@@ -128,6 +130,15 @@ class TaskLog(Protocol):
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
         """
 
+    async def shortened(
+        self, tenant: str, request: Request
+    ) -> tuple[Request, tuple[tuple[str, Large], ...]]:
+        """A request as a log can have it, and where the whole of its large texts is, by name.
+
+        Raises:
+            Unavailable: `OBJECT_STORE_UNAVAILABLE`.
+        """
+
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """The task that an idempotency key stands for already."""
 
@@ -139,7 +150,8 @@ class TaskLog(Protocol):
     async def append(
         self, task: Task, events: Sequence[Event], claim: Claim, *, answered: Sequence[int] = ()
     ) -> Task:
-        """Add events to a task's log, dealing with these letters; the task as it stands then.
+        """Add events to a task's log, with what stands for values too large for it, dealing with
+        these letters; the task as it stands then.
 
         Raises:
             Aborted: `CLAIM_LOST`; somebody else has it now.
@@ -158,6 +170,15 @@ class TaskLog(Protocol):
 
         Raises:
             NotFound: `TASK_NOT_FOUND`.
+        """
+
+    async def value(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
+        """A part of a value that a log refers to, as far as there is so much of it.
+
+        Raises:
+            NotFound: `OBJECT_NOT_FOUND`.
+            FailedPrecondition: `OBJECT_STORE_MISSING`.
+            Unavailable: `OBJECT_STORE_UNAVAILABLE`.
         """
 
     def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:

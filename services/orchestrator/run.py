@@ -17,6 +17,7 @@ from services.orchestrator.calls import Caller
 from services.orchestrator.delegation import Delegate, after_children
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import Cancel, Pause, Say, Word, heard
+from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.equipment import Catalogues, Equipment
@@ -32,6 +33,7 @@ from services.orchestrator.ports import (
     TaskLog,
     Tools,
 )
+from services.orchestrator.reading import Reading, equipped
 from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
 from services.orchestrator.settling import Settling
 from services.orchestrator.turn import Conversing, Cut
@@ -448,7 +450,7 @@ class Run:
         """What it runs with. Raises `LookupError` before it is known."""
         if self._equipment is None:
             raise LookupError(self.spec.task_id)
-        return self._equipment
+        return equipped(self._equipment, self.spec, readable(self.task))
 
     @property
     def _planner(self) -> Planner:
@@ -458,7 +460,7 @@ class Run:
     def _settling(self) -> Settling:
         tools = self.equipment.tools
         world, journal = self._world, self._journal
-        caller = Caller(world.tools, tools, self._left)
+        caller = Caller(Reading(world.tools, world.log, self.task), tools, self._left)
         delegate = Delegate(world.children, journal, world.now)
         return Settling(journal, caller, delegate, world.schemas, tools, world.now)
 

@@ -14,6 +14,8 @@ class TaskSettings(BaseModel, frozen=True):
     max_running: int = Field(256, ge=1)
     max_queued: int = Field(1024, ge=0)
     max_query_bytes: int = Field(64 * 1024, ge=1)
+    inline_bytes: int = Field(64 * 1024, ge=1024)  # Larger values go to the object store.
+    max_text_bytes: int = Field(1024 * 1024, ge=1024)  # Of a query or a message that goes there.
     default_steps: int = Field(8, ge=1, le=32)
     invoke_timeout: Duration = timedelta(seconds=30)  # How long callers of Invoke wait.
     duration: Duration = timedelta(seconds=300)  # How long a task may take.

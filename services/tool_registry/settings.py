@@ -13,7 +13,7 @@ class LimitSettings(BaseModel, frozen=True):
 
     calls: int = Field(256, ge=1)  # At a time, of all tools.
     calls_per_tool: int = Field(64, ge=1)
-    result_bytes: int = Field(64 * 1024, ge=1)  # As JSON.
+    result_bytes: int = Field(2 * 1024 * 1024, ge=1)  # As JSON; a message has at most 4 MiB.
     retry_after: Duration = Field(timedelta(milliseconds=100), gt=timedelta(0))
 
 

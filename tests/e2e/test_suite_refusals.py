@@ -75,7 +75,7 @@ CASES = {
     "blank query": Bad(INVOKE, {"query": " \n"}, WRONG, "query"),
     "no query": Bad(INVOKE, {}, WRONG, "query"),
     "empty query of a stream": Bad(STREAM, {"query": ""}, WRONG, "query"),
-    "query over the limit": Bad(INVOKE, {"query": "x" * 70_000}, WRONG, "query"),
+    "query over the limit": Bad(INVOKE, {"query": "x" * 1_100_000}, WRONG, "query"),
     "unknown model": Bad(INVOKE, query(model="nope"), "MODEL_NOT_FOUND", "model", 404),
     "unknown model of a stream": Bad(STREAM, query(model="nope"), "MODEL_NOT_FOUND", "model", 404),
     "unknown model to generate": Bad(

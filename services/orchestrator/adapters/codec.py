@@ -14,8 +14,10 @@ from runplane.type.v1 import usage_pb2
 from services.chassis import structs
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import Task
 from services.orchestrator.mapping import agents
+from services.orchestrator.mapping import large as mapping_large
 from services.orchestrator.mapping import tasks as mapping
 
 NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
@@ -100,6 +102,8 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.owner = spec.owner
     structs.set_time(message.deadline, spec.deadline)
     message.metadata.CopyFrom(mapping.metadata(spec))
+    for name, large in spec.large:
+        message.request_references.add(field=name, reference=mapping_large.reference(large))
 
 
 def _status(message: pb.TaskEvent, event: ev.Event, task: Task) -> None:
@@ -136,7 +140,10 @@ def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None
     if event.tokens:
         message.tokens_used = event.tokens
     message.status = "success" if event.failure is None else "error"
-    if event.failure is None:
+    if isinstance(event.output, Large):
+        excerpt = event.output.excerpt
+        message.reference.CopyFrom(mapping_large.reference(event.output, excerpt=excerpt))
+    elif event.failure is None:
         structs.from_value(event.output, message.output)
     else:
         message.error.CopyFrom(mapping.error(event.failure))
@@ -168,7 +175,10 @@ def _waited(message: pb.TaskEvent, event: ev.Waited, task: Task) -> None:
 
 def _answered(message: pb.TaskEvent, event: ev.Answered, task: Task) -> None:
     message.answer = event.answer
-    structs.from_value(event.output, message.output)
+    if isinstance(event.output, Large):
+        message.reference.CopyFrom(mapping_large.reference(event.output))
+    else:
+        structs.from_value(event.output, message.output)
     _turn(message, event.turn)
 
 
@@ -288,7 +298,7 @@ def _read_returned(message: pb.TaskEvent, stored: Where) -> ev.Event:
         message.tool_call_id,
         message.tool_name,
         message.tool_version,
-        structs.to_value(message.output) if message.HasField("output") else None,
+        _read_output(message),
         _read_error(message.error) if message.HasField("error") else None,
         message.latency_ms,
         message.tokens_used,
@@ -296,8 +306,17 @@ def _read_returned(message: pb.TaskEvent, stored: Where) -> ev.Event:
 
 
 def _read_answered(message: pb.TaskEvent, stored: Where) -> ev.Event:
-    output = structs.to_value(message.output)
-    return ev.Answered(stored.time, *_step(message), message.answer, output, _read_turn(message))
+    output, turn = _read_output(message), _read_turn(message)
+    return ev.Answered(stored.time, *_step(message), message.answer, output, turn)
+
+
+def _read_output(message: pb.TaskEvent) -> object:
+    """A value, or what stands for it; None if there is neither."""
+    if message.HasField("reference"):
+        has_excerpt = message.reference.HasField("excerpt")
+        excerpt = message.reference.excerpt if has_excerpt else message.answer
+        return mapping_large.large(message.reference, excerpt=excerpt)
+    return structs.to_value(message.output) if message.HasField("output") else None
 
 
 def _read_abandoned(message: pb.TaskEvent, stored: Where) -> ev.Event:

@@ -22,7 +22,10 @@ from services.chassis.eventlog.port import (
 from services.chassis.hotstore.port import Entry, HotStore, Subscription
 from services.orchestrator.adapters import codec, history
 from services.orchestrator.adapters.desk import KIND
+from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task, evolve, replay
 
 _PAGE: Final = 256
@@ -33,7 +36,16 @@ _LOOK_SECONDS: Final = 1.0  # How long a watcher trusts that it is told of what 
 class EventStoreTaskLog:
     """A stream for each task, named by its id. What was appended is published at once."""
 
-    def __init__(self, store: EventStore, hot: HotStore, *, owner: str, lease: timedelta) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        hot: HotStore,
+        *,
+        owner: str,
+        lease: timedelta,
+        values: Values | None = None,
+    ) -> None:
+        self._values = values or Values()
         self._store = store
         self._hot = hot
         self._work = Work(KIND, owner, lease)
@@ -51,6 +63,12 @@ class EventStoreTaskLog:
         await self._publish(task, new)
         return task, claim
 
+    async def shortened(
+        self, tenant: str, request: Request
+    ) -> tuple[Request, tuple[tuple[str, Large], ...]]:
+        """See `TaskLog`."""
+        return await self._values.shortened(tenant, request)
+
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """See `TaskLog`."""
         return await self._store.kept(tenant, key.scope, key.key)
@@ -66,6 +84,7 @@ class EventStoreTaskLog:
         self, task: Task, events: Sequence[ev.Event], claim: Claim, *, answered: Sequence[int] = ()
     ) -> Task:
         """See `TaskLog`."""
+        events = await self._values.kept(task.spec.tenant, events)
         expected, state, new = task.sequence, task.state, []
         for event in events:
             task = evolve(task, event)
@@ -111,6 +130,10 @@ class EventStoreTaskLog:
         if task is None:
             raise KeyError(task_id)
         return task
+
+    async def value(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
+        """See `TaskLog`."""
+        return await self._values.get(tenant, large, offset=offset, length=length)
 
     async def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """Events after a sequence: first from the store, then as they are published.

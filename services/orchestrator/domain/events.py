@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.orchestrator.domain.large import Large
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -101,7 +103,7 @@ class Spec:
     labels: Mapping[str, str]
     deadline: datetime
     request: bytes
-    """The request as it came, for the log."""
+    """The request as it came, for the log; of large texts only their beginnings."""
     agent_id: str = ""
     """Who it runs as; empty for the default agent."""
     agent_version: int = 0
@@ -109,6 +111,8 @@ class Spec:
     """The task that called its agent; empty where a caller did."""
     depth: int = 0
     """How many tasks stand above it."""
+    large: tuple[tuple[str, Large], ...] = ()
+    """Where the whole of those texts is; each under its name, `query` or `messages[N]`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from typing import Final
 
 from services.orchestrator.domain.events import Message, Spec
 from services.orchestrator.domain.examples import SHOWN, Shown, known, nearest
+from services.orchestrator.domain.large import EXCERPT_CHARACTERS, Large, Part, fitting
 from services.orchestrator.domain.task import Call, Step
 from services.orchestrator.domain.tool import Tool
 
-EXCERPT_CHARACTERS: Final = 4000
+LARGE_CHARACTERS: Final = 3500  # As JSON; what is said of it takes the rest of an excerpt.
 MARGIN_BYTES: Final = 16  # For what a template puts around a message.
 
 _DIRECT: Final = "You are a helpful agent. Answer the user briefly and truthfully."
@@ -128,9 +129,25 @@ def _step(step: Step) -> Iterable[Message]:
 
 
 def _result(call: Call) -> str:
+    if isinstance(call.output, Large):
+        return _beginning(call.call_id, call.output)
     if call.failure is None:
         return _dumps(call.output)
     return _dumps({"error": call.failure.message, "suggested_fix": call.failure.suggested_fix})
+
+
+def _beginning(call_id: str, large: Large) -> str:
+    """How much there is, where the rest begins, and what of it is shown."""
+    shown = Part(0, fitting(large.excerpt, LARGE_CHARACTERS), large.size_bytes)
+    return _dumps(
+        {
+            "of": call_id,
+            "size_bytes": large.size_bytes,
+            "next_offset": shown.next_offset,
+            "note": "This is the beginning; read_result reads on.",
+            "text": shown.text,
+        }
+    )
 
 
 def excerpt(text: str) -> str:

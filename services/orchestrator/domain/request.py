@@ -9,6 +9,7 @@ from typing import Final
 
 from services.chassis.errors import Violation, invalid
 from services.orchestrator.domain.events import ClientTool, Message, Sampling
+from services.orchestrator.domain.large import EXCERPT_CHARACTERS
 
 ROLES: Final = ("system", "user", "assistant")
 TOOL_CHOICES: Final = ("", "auto", "none")
@@ -65,6 +66,21 @@ class Request:
     """When that ends at the latest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """How long texts may be that are kept elsewhere: those of more than `inline_bytes`."""
+
+    inline_bytes: int
+    most_bytes: int
+
+
+def texts(request: Request) -> Iterator[tuple[str, str]]:
+    """Each text of a request, under its name."""
+    yield "query", request.query
+    for index, message in enumerate(request.messages):
+        yield f"messages[{index}]", message.content
+
+
 def split(request: Request) -> tuple[str, Sequence[Message]]:
     """What is asked, and the conversation before it."""
     if request.query:
@@ -72,13 +88,14 @@ def split(request: Request) -> tuple[str, Sequence[Message]]:
     return request.messages[-1].content, request.messages[:-1]
 
 
-def check(request: Request, *, max_query_bytes: int) -> None:
-    """Refuse what cannot be run, naming every fault.
+def check(request: Request, *, max_query_bytes: int, large: Texts | None = None) -> None:
+    """Refuse what cannot be run, naming every fault. With `large`, texts may be kept elsewhere, and
+    their beginnings count.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`.
     """
-    if found := [*_query(request, max_query_bytes), *faults(request)]:
+    if found := [*_query(request, max_query_bytes, large), *faults(request)]:
         raise invalid(*found[:MAX_FAULTS])
 
 
@@ -93,7 +110,7 @@ def faults(request: Request) -> Iterator[Violation]:
     yield from _labels(request.labels)
 
 
-def _query(request: Request, max_bytes: int) -> Iterator[Violation]:
+def _query(request: Request, max_bytes: int, large: Texts | None) -> Iterator[Violation]:
     if len(request.messages) > MAX_MESSAGES:
         fix = f"send at most {MAX_MESSAGES} messages"
         yield Violation("messages", f"has more than {MAX_MESSAGES} messages", fix)
@@ -105,11 +122,26 @@ def _query(request: Request, max_bytes: int) -> Iterator[Violation]:
     asked = request.query or (request.messages[-1].content if ends_with_user else "")
     if not asked.strip():
         yield Violation("query", "is empty", "say what the agent is to do")
-    size = len(request.query.encode()) + sum(len(m.content.encode()) for m in request.messages)
+    size = 0
+    for name, text in texts(request):
+        takes = len(text.encode())
+        if large is not None and takes > large.inline_bytes:
+            yield from _large(name, takes, large, request.tool_choice)
+            takes = min(takes, 4 * EXCERPT_CHARACTERS)
+        size += takes
     if size > max_bytes:
         fix = f"send at most {max_bytes} bytes of query and messages together"
         field = "query" if len(request.query) * 2 > size or not request.messages else "messages"
         yield Violation(field, f"is {size} bytes, over the limit of {max_bytes}", fix)
+
+
+def _large(name: str, size: int, large: Texts, tool_choice: str) -> Iterator[Violation]:
+    if size > large.most_bytes:
+        fix = f"send at most {large.most_bytes} bytes, or give the agent a tool that reads them"
+        yield Violation(name, f"is {size} bytes, over the limit of {large.most_bytes}", fix)
+    elif tool_choice == "none":
+        fix = f"leave tool_choice out, or send at most {large.inline_bytes} bytes"
+        yield Violation(name, f"is {size} bytes, of which an agent reads more with a tool", fix)
 
 
 def _words(request: Request) -> Iterator[Violation]:

@@ -12,6 +12,7 @@ from runplane.type.v1 import content_pb2, usage_pb2
 from services.chassis import structs
 from services.chassis.filtering import Fields
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.request import (
     MAX_CLIENT_TOOLS,
     MAX_MESSAGES,
@@ -21,10 +22,12 @@ from services.orchestrator.domain.request import (
     split,
 )
 from services.orchestrator.domain.task import Call, State, Task
+from services.orchestrator.mapping import large
 
 DEFAULT_STEPS: Final = 8
 CHUNK_CHARACTERS: Final = 2000
 MAX_CHUNKS: Final = 200
+MAX_CHUNKS_BYTES: Final = 1024 * 1024  # A task may have 128 results of 64 KiB each.
 
 FILTERED: Final = Fields(
     {
@@ -142,6 +145,10 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         agent_version=start.agent_version,
         parent_task_id=start.parent_task_id,
         depth=start.depth,
+        large=tuple(
+            (each.field, large.large(each.reference, excerpt=""))
+            for each in start.request_references
+        ),
     )
 
 
@@ -164,8 +171,7 @@ def task(found: Task) -> pb.Task:
         warnings=warnings(found),
         labels=found.spec.labels,
     )
-    if found.output is not None:
-        structs.from_value(found.output, message.output)
+    _output(found, message)
     if found.failure is not None:
         message.error.CopyFrom(error(found.failure))
     structs.set_time(message.create_time, found.create_time)
@@ -184,9 +190,16 @@ def response(found: Task) -> pb.InvokeResponse:
         metadata=metadata(found.spec),
         warnings=warnings(found),
     )
-    if found.output is not None:
-        structs.from_value(found.output, message.output)
+    _output(found, message)
     return message
+
+
+def _output(found: Task, message: pb.Task | pb.InvokeResponse) -> None:
+    """The answer as JSON if it is that, or where it is."""
+    if isinstance(found.output, Large):
+        message.result_reference.CopyFrom(large.reference(found.output))
+    elif found.output is not None:
+        structs.from_value(found.output, message.output)
 
 
 def partial(found: Task, mark: str, retry_after: timedelta) -> pb.InvokeResponse:
@@ -231,7 +244,10 @@ def metadata(of: ev.Spec) -> pb.TaskMetadata:
 
 def warnings(found: Task) -> list[content_pb2.Warning]:
     """What was degraded, defaulted or cut."""
-    return [content_pb2.Warning(code=each.code, message=each.message) for each in found.warnings]
+    said = [content_pb2.Warning(code=each.code, message=each.message) for each in found.warnings]
+    if isinstance(found.output, Large):
+        said.append(large.cut(found.output, found.spec.task_id))
+    return said
 
 
 def error(failure: ev.Failure) -> pb.TaskError:
@@ -256,7 +272,17 @@ def chunks(found: Task) -> list[pb.Chunk]:
             made += _call_chunks(call)
     if found.text:
         made.append(_chunk("result", found.output, content=found.text[:CHUNK_CHARACTERS]))
-    return made[-MAX_CHUNKS:]
+    return _latest(made)
+
+
+def _latest(made: list[pb.Chunk]) -> list[pb.Chunk]:
+    """As many of the latest as fit into a message beside what else is in it."""
+    left, room = made[-MAX_CHUNKS:], MAX_CHUNKS_BYTES
+    for number in range(len(left), 0, -1):
+        room -= left[number - 1].ByteSize()
+        if room < 0:
+            return left[number:]
+    return left
 
 
 def _call_chunks(call: Call) -> list[pb.Chunk]:
@@ -272,6 +298,9 @@ def _call_chunks(call: Call) -> list[pb.Chunk]:
 
 def _chunk(kind: str, output: object, content: str | None = None) -> pb.Chunk:
     chunk = pb.Chunk(type=kind, content=content)
-    if output is not None:
+    if isinstance(output, Large):
+        chunk.content = output.excerpt[:CHUNK_CHARACTERS]
+        chunk.reference.CopyFrom(large.reference(output))
+    elif output is not None:
         structs.from_value(output, chunk.output)
     return chunk

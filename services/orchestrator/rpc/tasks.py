@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
@@ -16,21 +17,33 @@ from services.chassis.paging import Pager
 from services.chassis.status import KINDS
 from services.orchestrator.domain.events import Failure
 from services.orchestrator.domain.letters import Decide, Say, Word
+from services.orchestrator.mapping import large
 from services.orchestrator.mapping import talks as talking
 from services.orchestrator.mapping import tasks as mapping
 from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.settings import TaskSettings
 from services.orchestrator.usecases.caller import Caller
+from services.orchestrator.usecases.objects import Objects
 from services.orchestrator.usecases.talks import Talks
 from services.orchestrator.usecases.tasks import Answer, Tasks
 
 
-class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
-    """`Tasks` and `Talks` over gRPC."""
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """What callers can do with tasks."""
 
-    def __init__(self, tasks: Tasks, talks: Talks, settings: TaskSettings, pager: Pager) -> None:
-        self._tasks = tasks
-        self._talks = talks
+    tasks: Tasks
+    talks: Talks
+    objects: Objects
+
+
+class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
+    """`Cases` over gRPC."""
+
+    def __init__(self, cases: Cases, settings: TaskSettings, pager: Pager) -> None:
+        self._tasks = cases.tasks
+        self._talks = cases.talks
+        self._objects = cases.objects
         self._pager = pager
         self._settings = settings
 
@@ -41,7 +54,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         asked = mapping.request(request, idempotency_key(context))
         timeout = self._settings.invoke_timeout
         answer = await self._tasks.invoke(asked, caller(context), default_timeout=timeout)
-        return self._response(answer)
+        return await self._response(answer)
 
     async def ContinueTask(
         self, request: pb.ContinueTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -54,7 +67,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
             caller(context),
             default_timeout=self._settings.invoke_timeout,
         )
-        return self._response(answer)
+        return await self._response(answer)
 
     async def StreamInvoke(
         self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -90,7 +103,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.GetTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.Task:
         """A task as it stands."""
-        return mapping.task(await self._tasks.get(caller(context), request.task_id))
+        task = await self._tasks.get(caller(context), request.task_id)
+        return mapping.task(await self._objects.whole(task))
 
     async def WatchTask(
         self, request: pb.WatchTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -145,6 +159,19 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         task = await self._tasks.cancel(caller(context), request.task_id, reason=request.reason)
         return mapping.task(task)
 
+    async def GetTaskObject(
+        self, request: pb.GetTaskObjectRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.TaskObject:
+        """A part of a large value."""
+        found, part = await self._objects.get(
+            caller(context),
+            request.task_id,
+            request.sha256,
+            offset=request.offset,
+            length=request.length,
+        )
+        return large.part(found, part, request.task_id)
+
     async def _decided(
         self,
         request: pb.ApproveToolCallRequest | pb.DenyToolCallRequest,
@@ -158,8 +185,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     async def _told(self, who: Caller, task_id: str, word: Word) -> pb.Task:
         return mapping.task(await self._talks.tell(who, task_id, word))
 
-    def _response(self, answer: Answer) -> pb.InvokeResponse:
-        task = answer.task
+    async def _response(self, answer: Answer) -> pb.InvokeResponse:
+        task = await self._objects.whole(answer.task)
         if answer.mark:
             return mapping.partial(task, answer.mark, self._settings.retry_after)
         if task.failure is not None:

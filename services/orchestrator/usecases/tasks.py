@@ -24,6 +24,7 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.ports import Desk, Model
 from services.orchestrator.post import Post
+from services.orchestrator.reading import equipped
 from services.orchestrator.run import Run, World
 from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.worker import Worker
@@ -42,6 +43,8 @@ class Bounds:
     default_steps: int
     duration: timedelta
     """How long a task may take that says nothing."""
+    large: rq.Texts | None = None
+    """How long texts may be that are kept elsewhere; None where there is no elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Tasks:
 
     async def create(self, request: rq.Request, caller: Caller) -> Task:
         """Start a task that goes on by itself; the task as it stands now."""
-        rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
+        self._check(request)
         going_on = replace(request, on_disconnect="continue")
         return (await self._start(going_on, caller, self._whole(going_on, caller))).task
 
@@ -206,7 +209,7 @@ class Tasks:
 
     async def _start(self, request: rq.Request, caller: Caller, duration: timedelta) -> Started:
         """A new task, or the one that the request's idempotency key stands for."""
-        rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
+        self._check(request)
         if not request.idempotency_key:
             run = await self._begin(request, caller, duration, None)
             return Started(run.task, run, is_new=True)
@@ -218,7 +221,7 @@ class Tasks:
         self, request: rq.Request, caller: Caller, duration: timedelta, key: Key
     ) -> Started:
         """The task that a call of an agent stands for, begun if it is not yet."""
-        rq.check(request, max_query_bytes=self._bounds.max_query_bytes)
+        self._check(request)
         return await self._start_once(request, caller, duration, key)
 
     async def _start_once(
@@ -259,9 +262,15 @@ class Tasks:
         request, equipment = await self._world.briefings.first(request, caller.tenant)
         deadline = self._world.now() + min(duration, _duration(request) or duration)
         deadline = min(deadline, request.until or deadline)
-        spec = self._spec(request, caller, equipment.model, deadline)
+        request, large = await self._world.log.shortened(caller.tenant, request)
+        spec = replace(self._spec(request, caller, equipment.model, deadline), large=large)
+        equipment = equipped(equipment, spec, dict(large))
         await self._check_fits(spec, equipment)
         return await self._worker.submit(self._world, spec, equipment, key)
+
+    def _check(self, request: rq.Request) -> None:
+        bounds = self._bounds
+        rq.check(request, max_query_bytes=bounds.max_query_bytes, large=bounds.large)
 
     async def _check_client_tools(self, request: rq.Request) -> None:
         if not request.client_tools:

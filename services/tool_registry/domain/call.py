@@ -15,6 +15,7 @@ ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_TIMEOUT: Final = timedelta(hours=1)
 MAX_INTEGER: Final = 2**53
 MAX_DEPTH: Final = 60
+MAX_VALUES: Final = 100_000  # As many as a message may have.
 
 # A part of the deadline is kept to answer in, or the caller never sees why.
 _MARGIN: Final = timedelta(milliseconds=50)
@@ -95,6 +96,9 @@ def checked_result(result: object, definition: Definition, max_bytes: int) -> ob
     if size > max_bytes:
         message = f"{name} returned {size:,} bytes; at most {max_bytes:,} are allowed"
         raise ToolFailure("TOOL_RESULT_TOO_LARGE", message, "ask for less at a time")
+    if size > MAX_VALUES and not _is_countable(result):
+        message = f"{name} returned more than {MAX_VALUES:,} values"
+        raise ToolFailure("TOOL_RESULT_TOO_LARGE", message, "ask for less at a time")
     if violations := definition.output_schema.violations(result):
         told = "; ".join(f"{each.field}: {each.message}" for each in violations[:3])
         raise ToolFailure("TOOL_OUTPUT_INVALID", f"{name} returned what it must not: {told}")
@@ -102,6 +106,19 @@ def checked_result(result: object, definition: Definition, max_bytes: int) -> ob
         message = f"{name} returned integers beyond 2^53 or more than {MAX_DEPTH} levels"
         raise ToolFailure("TOOL_OUTPUT_INVALID", message)
     return result
+
+
+def _is_countable(result: object) -> bool:
+    """Whether it has no more values than may go over the wire."""
+    left, waiting = MAX_VALUES, [result]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Mapping | list | tuple):
+            left -= len(each)
+            if left < 0:
+                return False
+            waiting.extend(each.values() if isinstance(each, Mapping) else each)
+    return True
 
 
 def _is_portable(result: object) -> bool:

@@ -1,6 +1,6 @@
 """The orchestrator over real sockets, with the real tool registry and inference with `echo`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from services.inference.settings import Settings as InferenceSettings
 from services.orchestrator.app import running
 from services.orchestrator.settings import Settings, TaskSettings
 from services.tool_registry.app import running as tool_registry_running
+from services.tool_registry.ports import Tool
 from services.tool_registry.settings import Settings as ToolRegistrySettings
 
 LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
@@ -44,7 +45,9 @@ async def started(
     tasks: TaskSettings | None = None,
     inference_target: str | None = None,
     echo: EchoSettings | None = None,
+    *,
     shared: SharedSettings = SHARED,
+    more: Sequence[Tool] = (),
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process."""
     async with AsyncExitStack() as stack:
@@ -55,7 +58,7 @@ async def started(
             )
         )
         registry = await stack.enter_async_context(
-            tool_registry_running(ToolRegistrySettings(server=LOOPBACK), SHARED)
+            tool_registry_running(ToolRegistrySettings(server=LOOPBACK), SHARED, more=more)
         )
         settings = Settings(
             server=LOOPBACK,

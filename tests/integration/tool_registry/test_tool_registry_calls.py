@@ -12,7 +12,7 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from services.chassis import structs
 from services.tool_registry.settings import LimitSettings
 from tests.integration.tool_registry.conftest import Registry, request, started
-from tests.unit.tool_registry.fakes import FakeTool, Waiting
+from tests.unit.tool_registry.fakes import FakeTool, Waiting, Work
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # As the registry they share.
 
@@ -265,7 +265,11 @@ async def broken(arguments: Mapping[str, object]) -> object:
 
 
 async def endless(arguments: Mapping[str, object]) -> object:
-    return "x" * 70_000
+    return "x" * 3_000_000
+
+
+async def crowded(arguments: Mapping[str, object]) -> object:
+    return [[1] * 1000] * 101
 
 
 async def not_a_number(arguments: Mapping[str, object]) -> object:
@@ -280,11 +284,24 @@ async def test_a_tool_that_breaks_is_an_answer_without_its_insides() -> None:
     assert "1234" not in str(answer)
 
 
-async def test_a_result_that_is_too_large_is_not_sent() -> None:
-    async with started(None, FakeTool(endless)) as registry:
+async def most(arguments: Mapping[str, object]) -> object:
+    return {f"{number:07}": "12345" for number in range(100_000)}
+
+
+@pytest.mark.parametrize("work", [endless, crowded])
+async def test_a_result_that_is_too_large_is_not_sent(work: Work) -> None:
+    async with started(None, FakeTool(work)) as registry:
         answer = await registry.call("fake")
 
     assert (answer.status, answer.error.reason) == ("error", "TOOL_RESULT_TOO_LARGE")
+
+
+async def test_a_result_as_large_as_it_may_be_fits_into_a_message() -> None:
+    async with started(None, FakeTool(most)) as registry:
+        answer = await registry.call("fake")
+
+    assert answer.status == "success"
+    assert len(answer.result.struct_value.fields) == 100_000
 
 
 async def test_a_result_that_is_not_json_is_not_sent() -> None:

@@ -49,6 +49,21 @@ def test_a_result_is_shown_with_its_time(capsys: pytest.CaptureFixture[str]) -> 
     assert shown(capsys, result) == ['← calculator {"value": 84} (0.4 ms)']
 
 
+def test_a_result_too_large_for_the_log_is_shown_by_its_size(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reference = {"sha256": "ab" * 32, "size_bytes": 100_000}
+    result = {
+        "type": "tool_result",
+        "tool_name": "lookup",
+        "status": "success",
+        "reference": reference,
+        "latency_ms": 3,
+    }
+
+    assert shown(capsys, result) == [f"← lookup 100000 bytes, object {'ab' * 32} (3 ms)"]
+
+
 def test_a_failed_call_is_shown_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     result = {
         "type": "tool_result",

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
+from services.chassis.settings import SharedSettings
 from services.cli.state import StateFolder
 
 
@@ -69,3 +70,10 @@ def test_an_announcement_can_be_read_at_any_moment(tmp_path: Path) -> None:
 
     assert json.loads((tmp_path / "run.json").read_text()) == {"url": "2"}
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_large_values_are_kept_in_the_folder_whatever_it_is_called(tmp_path: Path) -> None:
+    url = StateFolder(tmp_path / "a state").object_store
+
+    assert SharedSettings(page_token_key="00" * 32, object_store=url).object_store == url
+    assert url == f"file://{tmp_path}/a%20state/objects"

@@ -1,6 +1,7 @@
 """What a suite consists of."""
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -68,6 +69,13 @@ def test_all_share_a_key_and_a_log_level() -> None:
     for each in programs(PLAN, ECHO):
         assert each.environment["RUNPLANE_PAGE_TOKEN_KEY"] == ECHO.page_token_key
         assert each.environment["RUNPLANE_LOG__LEVEL"] == "warning"
+
+
+def test_an_object_store_is_told_where_one_was_chosen() -> None:
+    chosen = replace(ECHO, object_store="file:///values")
+
+    assert environment("orchestrator", chosen)["RUNPLANE_OBJECT_STORE"] == "file:///values"
+    assert "RUNPLANE_OBJECT_STORE" not in environment("orchestrator")
 
 
 def test_only_the_edge_leaves_the_machine() -> None:

@@ -13,11 +13,13 @@ from services.chassis.errors import NotFound, ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import Claim, Key
 from services.chassis.hotstore.memory import MemoryHotStore
+from services.chassis.objectstore.memory import MemoryObjectStore
 from services.chassis.sealing import Seal
 from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import EventStoreDesk, at_desk
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
+from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task
@@ -176,7 +178,8 @@ class SlowLog(EventStoreTaskLog):
         self.owner = f"{beside.owner}_beside" if beside else OWNER
         self.store = beside.store if beside else MemoryEventStore()
         self.hot = beside.hot if beside else MemoryHotStore()
-        super().__init__(self.store, self.hot, owner=self.owner, lease=LEASE)
+        values = Values(MemoryObjectStore(), inline_bytes=64 * 1024)
+        super().__init__(self.store, self.hot, owner=self.owner, lease=LEASE, values=values)
         self.events: list[ev.Event] = []
         """What was appended."""
         self.ended: list[str] = []

@@ -7,7 +7,8 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from services.chassis.eventlog.port import StoredEvent
 from services.orchestrator.adapters import codec
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.task import NEXT, Task, evolve, replay
+from services.orchestrator.domain.large import TEXT, Large
+from services.orchestrator.domain.task import NEXT, Call, Step, Task, evolve, replay
 from services.orchestrator.mapping import tasks as mapping
 from tests.unit.orchestrator import fakes
 
@@ -139,3 +140,21 @@ def test_a_long_tasks_chunks_are_bounded() -> None:
 
     assert len(chunks) == mapping.MAX_CHUNKS
     assert len(chunks[-1].content) == mapping.CHUNK_CHARACTERS
+
+
+def test_large_texts_of_a_request_stay_with_the_task() -> None:
+    spec = replace(SPEC, large=(("messages[2]", Large("ab" * 32, 100_000, TEXT, "")),))
+
+    assert through_the_store([ev.Started(NOW, spec)]) == [ev.Started(NOW, spec)]
+
+
+def test_the_end_of_a_task_with_many_results_fits_into_a_message() -> None:
+    call = Call("call_1", "look", {}, output="x" * 60_000, latency_ms=1)
+    steps = tuple(Step(f"thought {number}", (call,) * 4) for number in range(32))
+    task = replace(replay(HISTORY), steps=steps, text="done")
+    made = mapping.chunks(task)
+
+    assert sum(chunk.ByteSize() for chunk in made) <= 1024 * 1024
+    assert made[-1].content == "done"
+    assert [chunk.type for chunk in made[-3:-1]] == ["tool_call", "result"]
+    assert len(made) > 30

@@ -4,7 +4,7 @@ import pytest
 
 from services.chassis.errors import InvalidArgument
 from services.orchestrator.domain.events import Message, Sampling
-from services.orchestrator.domain.request import check, split
+from services.orchestrator.domain.request import Texts, check, split
 from tests.unit.orchestrator.fakes import REQUEST
 
 BAD = {
@@ -70,3 +70,30 @@ def test_the_last_users_turn_is_the_query_when_there_is_none() -> None:
     messages = (Message("system", "Be brief."), Message("user", "Hello"))
 
     assert split(replace(REQUEST, query="", messages=messages)) == ("Hello", messages[:1])
+
+
+LARGE = Texts(inline_bytes=50, most_bytes=100_000)
+
+
+def test_of_texts_that_are_kept_elsewhere_only_the_beginning_counts() -> None:
+    long = Message("user", "x" * 90_000)
+
+    check(replace(REQUEST, messages=(long,)), max_query_bytes=20_000, large=LARGE)
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("query", {"query": "x" * 100_001}),
+        ("query", {"query": "x" * 51, "tool_choice": "none"}),
+        ("messages[1]", {"messages": (Message("user", "x"), Message("user", "x" * 100_001))}),
+        ("messages", {"messages": (Message("user", "x" * 90_000), Message("user", "x" * 90_000))}),
+    ],
+)
+def test_what_is_too_long_to_keep_or_to_show_is_refused(
+    field: str, change: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check(replace(REQUEST, **change), max_query_bytes=20_000, large=LARGE)
+
+    assert field in [violation.field for violation in caught.value.violations]

@@ -109,6 +109,7 @@ class Task(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     PARENT_TASK_ID_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    RESULT_REFERENCE_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task's id, `task_…`."""
     status: _builtins.str
@@ -169,6 +170,12 @@ class Task(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The labels it was given."""
 
+    @_builtins.property
+    def result_reference(self) -> Global___ValueReference:
+        """Where the whole answer is, when `result` is only its beginning: in a list, and while the object
+        store cannot be reached.
+        """
+
     def __init__(
         self,
         *,
@@ -192,19 +199,24 @@ class Task(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         parent_task_id: _builtins.str = ...,
         agent_version: _builtins.int = ...,
+        result_reference: Global___ValueReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "_result_reference", b"_result_reference", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "result_reference", b"result_reference", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "agent_id", b"agent_id", "agent_version", b"agent_version", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "labels", b"labels", "last_sequence", b"last_sequence", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "query", b"query", "result", b"result", "session_id", b"session_id", "state", b"state", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "_result_reference", b"_result_reference", "agent_id", b"agent_id", "agent_version", b"agent_version", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "labels", b"labels", "last_sequence", b"last_sequence", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "query", b"query", "result", b"result", "result_reference", b"result_reference", "session_id", b"session_id", "state", b"state", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    _WhichOneofReturnType__result_reference: _TypeAlias = _typing.Literal["result_reference"]  # noqa: Y015
+    _WhichOneofArgType__result_reference: _TypeAlias = _typing.Literal["_result_reference", b"_result_reference"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result_reference) -> _WhichOneofReturnType__result_reference | None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
@@ -253,6 +265,8 @@ class TaskEvent(_message.Message):
     DEPTH_FIELD_NUMBER: _builtins.int
     CHILD_TASK_ID_FIELD_NUMBER: _builtins.int
     TOKENS_USED_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_REFERENCES_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
     `tool_result`, `approval_required`, `approval_decided`, `input_required`, `user_message`,
@@ -298,7 +312,7 @@ class TaskEvent(_message.Message):
     was said.
     """
     answer: _builtins.str
-    """On `final_answer`: the whole answer."""
+    """On `final_answer`: the whole answer; with a `reference`, its beginning."""
     duration_ms: _builtins.float
     """With `usage`: how long the turn took, in milliseconds."""
     event_type: _builtins.str
@@ -348,8 +362,9 @@ class TaskEvent(_message.Message):
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
         """On `tool_result`: what the tool returned; of an agent an object with its `answer` and its
-        `task_id`, and with `is_cut` where the answer was longer than 16,000 characters. On `final_answer`: the answer as JSON when a
-        `response_schema` was given, else null.
+        `task_id`, and with `is_cut` where the answer was longer than 16,000 characters. On
+        `final_answer`: the answer as JSON when a `response_schema` was given, else null. Absent when
+        there is a `reference`.
         """
 
     @_builtins.property
@@ -370,7 +385,7 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def chunks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Chunk]:
-        """On `task_complete`: what the task did, in short, at most 200 chunks."""
+        """On `task_complete`: what the task did, in short: at most 200 chunks and 1 MiB of them, the latest."""
 
     @_builtins.property
     def metrics(self) -> Global___TaskMetrics:
@@ -383,6 +398,18 @@ class TaskEvent(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
         """On `task_complete`: what was degraded, defaulted or cut."""
+
+    @_builtins.property
+    def reference(self) -> Global___ValueReference:
+        """On `tool_result` and `final_answer`: where the tool's output, or the answer, is when it is too
+        large for the log (64 KiB by default).
+        """
+
+    @_builtins.property
+    def request_references(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestReference]:
+        """On `task_start`: where the texts of `request` are that are too large for the log. The request has
+        their beginnings.
+        """
 
     def __init__(
         self,
@@ -426,10 +453,12 @@ class TaskEvent(_message.Message):
         depth: _builtins.int | None = ...,
         child_task_id: _builtins.str | None = ...,
         tokens_used: _builtins.int | None = ...,
+        reference: Global___ValueReference | None = ...,
+        request_references: _abc.Iterable[Global___RequestReference] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "reasoning", b"reasoning", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_reasoning", b"_reasoning", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "reasoning", b"reasoning", "request", b"request", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -471,6 +500,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__parent_task_id: _TypeAlias = _typing.Literal["_parent_task_id", b"_parent_task_id"]  # noqa: Y015
     _WhichOneofReturnType__reasoning: _TypeAlias = _typing.Literal["reasoning"]  # noqa: Y015
     _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
+    _WhichOneofReturnType__reference: _TypeAlias = _typing.Literal["reference"]  # noqa: Y015
+    _WhichOneofArgType__reference: _TypeAlias = _typing.Literal["_reference", b"_reference"]  # noqa: Y015
     _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
     _WhichOneofArgType__request: _TypeAlias = _typing.Literal["_request", b"_request"]  # noqa: Y015
     _WhichOneofReturnType__session_id: _TypeAlias = _typing.Literal["session_id"]  # noqa: Y015
@@ -538,6 +569,8 @@ class TaskEvent(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference) -> _WhichOneofReturnType__reference | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__session_id) -> _WhichOneofReturnType__session_id | None: ...
@@ -567,6 +600,70 @@ class TaskEvent(_message.Message):
 Global___TaskEvent: _TypeAlias = TaskEvent  # noqa: Y015
 
 @_typing.final
+class RequestReference(_message.Message):
+    """Stands for a text of a request that is too large for the log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Which text: `query` or `messages[N]`."""
+    @_builtins.property
+    def reference(self) -> Global___ValueReference:
+        """Where it is."""
+
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        reference: Global___ValueReference | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestReference: _TypeAlias = RequestReference  # noqa: Y015
+
+@_typing.final
+class ValueReference(_message.Message):
+    """Stands for a value that is too large for the log; `GetTaskObject` returns it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    EXCERPT_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.str
+    """The SHA-256 of the value's bytes: 64 lower-case hexadecimal digits."""
+    size_bytes: _builtins.int
+    """How many bytes it has."""
+    media_type: _builtins.str
+    """What the bytes are: `application/json`, or `text/plain; charset=utf-8`."""
+    excerpt: _builtins.str
+    """Its beginning, at most 4,000 characters; absent where another field has it."""
+    def __init__(
+        self,
+        *,
+        sha256: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        media_type: _builtins.str = ...,
+        excerpt: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_excerpt", b"_excerpt", "excerpt", b"excerpt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_excerpt", b"_excerpt", "excerpt", b"excerpt", "media_type", b"media_type", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__excerpt: _TypeAlias = _typing.Literal["excerpt"]  # noqa: Y015
+    _WhichOneofArgType__excerpt: _TypeAlias = _typing.Literal["_excerpt", b"_excerpt"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__excerpt) -> _WhichOneofReturnType__excerpt | None: ...
+
+Global___ValueReference: _TypeAlias = ValueReference  # noqa: Y015
+
+@_typing.final
 class Chunk(_message.Message):
     """One thing a task did, in short."""
 
@@ -577,6 +674,7 @@ class Chunk(_message.Message):
     TOOL_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """`thought` (has `content`), `tool_call` (has `tool` and `input`) or `result` (has `content`, and
     `output` as far as there is one).
@@ -595,6 +693,10 @@ class Chunk(_message.Message):
         `error` (its reason) and `message`.
         """
 
+    @_builtins.property
+    def reference(self) -> Global___ValueReference:
+        """Where the result is, when it is too large for the log; `content` is then its beginning."""
+
     def __init__(
         self,
         *,
@@ -603,10 +705,11 @@ class Chunk(_message.Message):
         tool: _builtins.str | None = ...,
         input: _struct_pb2.Struct | None = ...,
         output: _struct_pb2.Value | None = ...,
+        reference: Global___ValueReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_content", b"_content", "_input", b"_input", "_output", b"_output", "_tool", b"_tool", "content", b"content", "input", b"input", "output", b"output", "tool", b"tool"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_content", b"_content", "_input", b"_input", "_output", b"_output", "_reference", b"_reference", "_tool", b"_tool", "content", b"content", "input", b"input", "output", b"output", "reference", b"reference", "tool", b"tool"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_content", b"_content", "_input", b"_input", "_output", b"_output", "_tool", b"_tool", "content", b"content", "input", b"input", "output", b"output", "tool", b"tool", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_content", b"_content", "_input", b"_input", "_output", b"_output", "_reference", b"_reference", "_tool", b"_tool", "content", b"content", "input", b"input", "output", b"output", "reference", b"reference", "tool", b"tool", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__content: _TypeAlias = _typing.Literal["content"]  # noqa: Y015
     _WhichOneofArgType__content: _TypeAlias = _typing.Literal["_content", b"_content"]  # noqa: Y015
@@ -614,6 +717,8 @@ class Chunk(_message.Message):
     _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    _WhichOneofReturnType__reference: _TypeAlias = _typing.Literal["reference"]  # noqa: Y015
+    _WhichOneofArgType__reference: _TypeAlias = _typing.Literal["_reference", b"_reference"]  # noqa: Y015
     _WhichOneofReturnType__tool: _TypeAlias = _typing.Literal["tool"]  # noqa: Y015
     _WhichOneofArgType__tool: _TypeAlias = _typing.Literal["_tool", b"_tool"]  # noqa: Y015
     @_typing.overload
@@ -622,6 +727,8 @@ class Chunk(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference) -> _WhichOneofReturnType__reference | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tool) -> _WhichOneofReturnType__tool | None: ...
 
@@ -819,7 +926,9 @@ class InvokeRequest(_message.Message):
     APPROVAL_TOOLS_FIELD_NUMBER: _builtins.int
     ON_DEADLINE_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """What is asked; at most 64 KiB together with `messages`. It may be left out when `messages` ends
+    """What is asked; at most 64 KiB together with `messages`. Of a single text over 64 KiB, here or in
+    `messages`, only the beginning counts where there is an object store: it may have 1 MiB, and the
+    agent reads on in it with a tool. It may be left out when `messages` ends
     with a user's turn.
     """
     model: _builtins.str
@@ -1015,6 +1124,7 @@ class InvokeResponse(_message.Message):
     PARTIAL_RESULT_FIELD_NUMBER: _builtins.int
     CONTINUE_MARK_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_FIELD_NUMBER: _builtins.int
+    RESULT_REFERENCE_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task's id, `task_…`."""
     status: _builtins.str
@@ -1045,6 +1155,12 @@ class InvokeResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
         """What was degraded, defaulted or cut."""
 
+    @_builtins.property
+    def result_reference(self) -> Global___ValueReference:
+        """Where the whole answer is, when `result` is only its beginning: while the object store cannot be
+        reached.
+        """
+
     def __init__(
         self,
         *,
@@ -1058,10 +1174,11 @@ class InvokeResponse(_message.Message):
         partial_result: _builtins.str | None = ...,
         continue_mark: _builtins.str | None = ...,
         retry_after: _builtins.float | None = ...,
+        result_reference: Global___ValueReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_continue_mark", b"_continue_mark", "_output", b"_output", "_partial_result", b"_partial_result", "_retry_after", b"_retry_after", "continue_mark", b"continue_mark", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "partial_result", b"partial_result", "retry_after", b"retry_after"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_continue_mark", b"_continue_mark", "_output", b"_output", "_partial_result", b"_partial_result", "_result_reference", b"_result_reference", "_retry_after", b"_retry_after", "continue_mark", b"continue_mark", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "partial_result", b"partial_result", "result_reference", b"result_reference", "retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_continue_mark", b"_continue_mark", "_output", b"_output", "_partial_result", b"_partial_result", "_retry_after", b"_retry_after", "continue_mark", b"continue_mark", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "partial_result", b"partial_result", "result", b"result", "retry_after", b"retry_after", "status", b"status", "task_id", b"task_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_continue_mark", b"_continue_mark", "_output", b"_output", "_partial_result", b"_partial_result", "_result_reference", b"_result_reference", "_retry_after", b"_retry_after", "continue_mark", b"continue_mark", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "partial_result", b"partial_result", "result", b"result", "result_reference", b"result_reference", "retry_after", b"retry_after", "status", b"status", "task_id", b"task_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__continue_mark: _TypeAlias = _typing.Literal["continue_mark"]  # noqa: Y015
     _WhichOneofArgType__continue_mark: _TypeAlias = _typing.Literal["_continue_mark", b"_continue_mark"]  # noqa: Y015
@@ -1069,6 +1186,8 @@ class InvokeResponse(_message.Message):
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
     _WhichOneofReturnType__partial_result: _TypeAlias = _typing.Literal["partial_result"]  # noqa: Y015
     _WhichOneofArgType__partial_result: _TypeAlias = _typing.Literal["_partial_result", b"_partial_result"]  # noqa: Y015
+    _WhichOneofReturnType__result_reference: _TypeAlias = _typing.Literal["result_reference"]  # noqa: Y015
+    _WhichOneofArgType__result_reference: _TypeAlias = _typing.Literal["_result_reference", b"_result_reference"]  # noqa: Y015
     _WhichOneofReturnType__retry_after: _TypeAlias = _typing.Literal["retry_after"]  # noqa: Y015
     _WhichOneofArgType__retry_after: _TypeAlias = _typing.Literal["_retry_after", b"_retry_after"]  # noqa: Y015
     @_typing.overload
@@ -1077,6 +1196,8 @@ class InvokeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__partial_result) -> _WhichOneofReturnType__partial_result | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result_reference) -> _WhichOneofReturnType__result_reference | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after) -> _WhichOneofReturnType__retry_after | None: ...
 
@@ -1528,3 +1649,85 @@ class CancelTaskRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelTaskRequest: _TypeAlias = CancelTaskRequest  # noqa: Y015
+
+@_typing.final
+class GetTaskObjectRequest(_message.Message):
+    """Asks for a part of a large value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task's id."""
+    sha256: _builtins.str
+    """The value's hash, as a `ValueReference` of the task has it."""
+    offset: _builtins.int
+    """The first byte wanted; within a character, the next character's."""
+    length: _builtins.int
+    """How many bytes at most: 1,048,576, and 65,536 where it is 0."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["length", b"length", "offset", b"offset", "sha256", b"sha256", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTaskObjectRequest: _TypeAlias = GetTaskObjectRequest  # noqa: Y015
+
+@_typing.final
+class TaskObject(_message.Message):
+    """A part of a large value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    NEXT_OFFSET_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task's id."""
+    sha256: _builtins.str
+    """The value's hash."""
+    size_bytes: _builtins.int
+    """How many bytes the whole value has."""
+    media_type: _builtins.str
+    """What the value is: `application/json`, or `text/plain; charset=utf-8`."""
+    offset: _builtins.int
+    """Where this part begins, in bytes."""
+    text: _builtins.str
+    """Whole characters of the value, which is text in UTF-8."""
+    next_offset: _builtins.int
+    """Where to read on; absent at the end."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        media_type: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        text: _builtins.str = ...,
+        next_offset: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_offset", b"_next_offset", "next_offset", b"next_offset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_offset", b"_next_offset", "media_type", b"media_type", "next_offset", b"next_offset", "offset", b"offset", "sha256", b"sha256", "size_bytes", b"size_bytes", "task_id", b"task_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__next_offset: _TypeAlias = _typing.Literal["next_offset"]  # noqa: Y015
+    _WhichOneofArgType__next_offset: _TypeAlias = _typing.Literal["_next_offset", b"_next_offset"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_offset) -> _WhichOneofReturnType__next_offset | None: ...
+
+Global___TaskObject: _TypeAlias = TaskObject  # noqa: Y015

@@ -105,6 +105,11 @@ class OrchestratorServiceStub:
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelTaskRequest.SerializeToString,
                 response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
                 _registered_method=True)
+        self.GetTaskObject = channel.unary_unary(
+                '/runplane.orchestrator.v1.OrchestratorService/GetTaskObject',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetTaskObjectRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskObject.FromString,
+                _registered_method=True)
 
 
 class OrchestratorServiceServicer:
@@ -282,6 +287,19 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTaskObject(self, request, context):
+        """Returns a part of a large value that a task's log refers to.
+
+        The parts, each from the `next_offset` of the one before, make up the whole text. It may be asked
+        for again. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`), with `NOT_FOUND` (`TASK_NOT_FOUND`,
+        and `OBJECT_NOT_FOUND` for a hash that the task does not refer to), with `FAILED_PRECONDITION`
+        (`OBJECT_STORE_MISSING`) where the orchestrator has no object store, and with `UNAVAILABLE`
+        (`OBJECT_STORE_UNAVAILABLE`) while that cannot be reached.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrchestratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -349,6 +367,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.CancelTask,
                     request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelTaskRequest.FromString,
                     response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.SerializeToString,
+            ),
+            'GetTaskObject': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTaskObject,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetTaskObjectRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskObject.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -708,6 +731,33 @@ class OrchestratorService:
             '/runplane.orchestrator.v1.OrchestratorService/CancelTask',
             runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelTaskRequest.SerializeToString,
             runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTaskObject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.OrchestratorService/GetTaskObject',
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetTaskObjectRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2.TaskObject.FromString,
             options,
             channel_credentials,
             insecure,

@@ -153,6 +153,15 @@ class OrchestratorServiceStub:
     (`TASK_NOT_FOUND`), and with `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) for a task that is
     completed or failed.
     """
+    GetTaskObject: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetTaskObjectRequest, _orchestrator_pb2.TaskObject]
+    """Returns a part of a large value that a task's log refers to.
+
+    The parts, each from the `next_offset` of the one before, make up the whole text. It may be asked
+    for again. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`), with `NOT_FOUND` (`TASK_NOT_FOUND`,
+    and `OBJECT_NOT_FOUND` for a hash that the task does not refer to), with `FAILED_PRECONDITION`
+    (`OBJECT_STORE_MISSING`) where the orchestrator has no object store, and with `UNAVAILABLE`
+    (`OBJECT_STORE_UNAVAILABLE`) while that cannot be reached.
+    """
 
 @_typing.type_check_only
 class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
@@ -278,6 +287,15 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     log. Cancelling a canceled task returns it again. Fails with `NOT_FOUND`
     (`TASK_NOT_FOUND`), and with `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) for a task that is
     completed or failed.
+    """
+    GetTaskObject: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetTaskObjectRequest, _orchestrator_pb2.TaskObject]  # type: ignore[assignment]
+    """Returns a part of a large value that a task's log refers to.
+
+    The parts, each from the `next_offset` of the one before, make up the whole text. It may be asked
+    for again. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`), with `NOT_FOUND` (`TASK_NOT_FOUND`,
+    and `OBJECT_NOT_FOUND` for a hash that the task does not refer to), with `FAILED_PRECONDITION`
+    (`OBJECT_STORE_MISSING`) where the orchestrator has no object store, and with `UNAVAILABLE`
+    (`OBJECT_STORE_UNAVAILABLE`) while that cannot be reached.
     """
 
 class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -479,6 +497,21 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         log. Cancelling a canceled task returns it again. Fails with `NOT_FOUND`
         (`TASK_NOT_FOUND`), and with `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) for a task that is
         completed or failed.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTaskObject(
+        self,
+        request: _orchestrator_pb2.GetTaskObjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.TaskObject, _abc.Awaitable[_orchestrator_pb2.TaskObject]]:
+        """Returns a part of a large value that a task's log refers to.
+
+        The parts, each from the `next_offset` of the one before, make up the whole text. It may be asked
+        for again. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`), with `NOT_FOUND` (`TASK_NOT_FOUND`,
+        and `OBJECT_NOT_FOUND` for a hash that the task does not refer to), with `FAILED_PRECONDITION`
+        (`OBJECT_STORE_MISSING`) where the orchestrator has no object store, and with `UNAVAILABLE`
+        (`OBJECT_STORE_UNAVAILABLE`) while that cannot be reached.
         """
 
 def add_OrchestratorServiceServicer_to_server(servicer: OrchestratorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,134 @@
+"""Large values of tasks, on an object store: put there before the log refers to them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+
+from services.chassis.errors import FailedPrecondition, ResourceExhausted, ServiceError
+from services.chassis.objectstore.port import ObjectStore, Reference
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain import request as rq
+from services.orchestrator.domain.large import EXCERPT_CHARACTERS, JSON, TEXT, Large
+from services.orchestrator.retries import failure
+
+_MOST_BYTES_PER_CHARACTER: Final = 4
+
+
+class Values:
+    """Keeps tools' outputs and answers of more than `inline_bytes`; the others stay in the log.
+
+    Without a store such outputs are refused, and answers stay in the log: a turn's are bounded.
+    """
+
+    def __init__(self, store: ObjectStore | None = None, inline_bytes: int = 64 * 1024) -> None:
+        self._store = store
+        self._inline_bytes = inline_bytes
+
+    async def kept(self, tenant: str, events: Sequence[ev.Event]) -> Sequence[ev.Event]:
+        """The events as the log is to have them. A store that is away becomes a fact of the log."""
+        kept: list[ev.Event] = []
+        for event in events:
+            if isinstance(event, ev.ToolReturned) and event.failure is None:
+                kept.append(await self._returned(tenant, event))
+            elif isinstance(event, ev.Answered):
+                kept += await self._answered(tenant, event)
+            else:
+                kept.append(event)
+        return kept
+
+    async def shortened(
+        self, tenant: str, request: rq.Request
+    ) -> tuple[rq.Request, tuple[tuple[str, Large], ...]]:
+        """The request with the beginnings of its large texts, and where the whole of each is."""
+        large: list[tuple[str, Large]] = []
+        shown: list[str] = []
+        for name, text in rq.texts(request):
+            if self._store is None or not self._is_large(text):
+                shown.append(text)
+                continue
+            kept = await _put(self._store, tenant, text, TEXT)
+            large.append((name, replace(kept, excerpt="")))
+            shown.append(_beginning(name, kept))
+        return (_with(request, shown), tuple(large)) if large else (request, ())
+
+    async def get(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
+        """A part of a value that is kept."""
+        if self._store is None:
+            raise FailedPrecondition(
+                "OBJECT_STORE_MISSING",
+                "the log refers to an object store, and the orchestrator has none",
+                suggested_fix="set RUNPLANE_OBJECT_STORE to the one it had",
+            )
+        reference = Reference(large.sha256, large.size_bytes)
+        return await self._store.get(tenant, reference, offset=offset, length=length)
+
+    async def _returned(self, tenant: str, event: ev.ToolReturned) -> ev.ToolReturned:
+        """A result that cannot be kept is a call that failed: the agent is told, and goes on."""
+        text = json.dumps(event.output, ensure_ascii=False)
+        if not self._is_large(text):
+            return event
+        try:
+            if self._store is None:
+                raise self._no_room(text)
+            return replace(event, output=await _put(self._store, tenant, text, JSON))
+        except ServiceError as error:
+            message = f"{event.tool} did its work, but its result cannot be kept: {error.message}"
+            fix = "ask for less at a time"
+            fault = replace(failure(error), message=message, suggested_fix=fix)
+            return replace(event, output=None, failure=fault)
+
+    async def _answered(self, tenant: str, event: ev.Answered) -> Sequence[ev.Event]:
+        """An answer that cannot be kept elsewhere stays in the log, which then says so."""
+        if self._store is None or not self._is_large(event.answer):
+            return [event]
+        kind = TEXT if event.output is None else JSON
+        try:
+            large = await _put(self._store, tenant, event.answer, kind)
+        except ServiceError as error:
+            message = f"the answer stays in the task's log: {error.message}"
+            return [ev.Warned(event.time, error.reason, message), event]
+        return [replace(event, answer=large.excerpt, output=large)]
+
+    def _is_large(self, text: str) -> bool:
+        if len(text) * _MOST_BYTES_PER_CHARACTER <= self._inline_bytes:
+            return False
+        return len(text.encode()) > self._inline_bytes
+
+    def _no_room(self, text: str) -> ResourceExhausted:
+        size_bytes = len(text.encode())
+        return ResourceExhausted(
+            "TOOL_RESULT_TOO_LARGE",
+            f"it has {size_bytes} bytes, and without an object store (RUNPLANE_OBJECT_STORE) a "
+            f"task takes {self._inline_bytes}",
+            size_bytes=str(size_bytes),
+            limit_bytes=str(self._inline_bytes),
+        )
+
+
+async def _put(store: ObjectStore, tenant: str, text: str, media_type: str) -> Large:
+    reference = await store.put(tenant, text.encode())
+    return Large(reference.sha256, reference.size_bytes, media_type, text[:EXCERPT_CHARACTERS])
+
+
+def _beginning(name: str, large: Large) -> str:
+    """What the model is shown of a text, and what it needs to read on."""
+    offset = len(large.excerpt.encode())
+    where = f'read_result reads on, with "of": "{name}" and "offset": {offset}'
+    return f"{large.excerpt}\n[{large.size_bytes} bytes in all; {where}]"
+
+
+def _with(request: rq.Request, texts: Sequence[str]) -> rq.Request:
+    """The request with other texts, in the order of `texts`; as it goes into the log, too."""
+    message = pb.InvokeRequest.FromString(request.source)
+    message.query = texts[0]
+    for said, text in zip(message.messages, texts[1:], strict=True):
+        said.content = text
+    return replace(
+        request,
+        query=texts[0],
+        messages=[ev.Message(said.role, said.content) for said in message.messages],
+        source=message.SerializeToString(),
+    )
