@@ -18,6 +18,7 @@ from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan, ToolRequest
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.equipment import Catalogues, Equipment
+from services.orchestrator.memory import Memory
 from services.orchestrator.ports import (
     Generation,
     LogLost,
@@ -29,6 +30,7 @@ from services.orchestrator.ports import (
 )
 from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
 from services.orchestrator.turn import MAX_OUTPUT_CHARACTERS, Conversing, Cut
+from services.orchestrator.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class World:
     schemas: Schemas
     now: Callable[[], datetime]
     spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+    memory: Memory
+    turns: Turns
 
     @property
     def catalogues(self) -> Catalogues:
@@ -99,6 +103,15 @@ class Run:
             raise LookupError(self.spec.task_id)
         return self._equipment
 
+    @property
+    def has_to_wait(self) -> bool:
+        """Whether another task of its session comes first."""
+        return self.task.state is State.PENDING and bool(self.spec.place.follows)
+
+    async def passed(self) -> None:
+        """Wait for that task to end."""
+        await self._world.turns.passed(self.spec)
+
     def begin(self, claim: Claim) -> None:
         """Its log has begun, and is this run's to go on with."""
         self.claim = claim
@@ -123,6 +136,7 @@ class Run:
         try:
             await self._end(await self._outcome())
             self.is_lost = False
+            self._reflect()
         except LogLost as lost:
             log.warning("task given up", extra=self._named() | {"cause": str(lost)})
         except Exception:
@@ -154,12 +168,47 @@ class Run:
         try:
             async with asyncio.timeout_at(self.deadline) as self._scope:
                 if self.task.state is State.PENDING:
-                    await self._append(ev.Claimed(self._world.now()))
+                    await self._claim()
                 if not self.task.is_answered:
                     await self._get_ready()
                     await self._steps()
         finally:
             self._scope = None
+
+    async def _claim(self) -> None:
+        """Begin to run after waiting, with what was said in the session by now."""
+        await self._equip()
+        chosen = await self._world.memory.choose(self.spec, self.equipment)
+        window = chosen.window if chosen else None
+        await self._append(ev.Claimed(self._world.now(), window))
+        if chosen:
+            self._equipment = replace(self.equipment, history=chosen.messages)
+
+    async def _equip(self) -> None:
+        if self._equipment is None:
+            spec = self.spec
+            self._equipment = await self._world.catalogues.equip_patiently(
+                spec.model, spec.tools, has_tools=spec.has_tools
+            )
+
+    async def _remember(self) -> None:
+        """Look up what it is shown of its session, and say what is missing."""
+        if (window := self.task.window) is None:
+            return
+        if not self.equipment.history:
+            history = await self._world.memory.recall(self.spec, window)
+            self._equipment = replace(self.equipment, history=history)
+        if window.is_cut and all(each.code != "HISTORY_CUT" for each in self.task.warnings):
+            why = "the oldest turns of the session do not fit, and no summary of them is there yet"
+            await self._append(ev.Warned(self._world.now(), "HISTORY_CUT", why))
+
+    def _reflect(self) -> None:
+        """Have what the next task will not be shown written down, in the background."""
+        window, equipment = self.task.window, self._equipment
+        if window is not None and window.summarize_through and equipment is not None:
+            through = window.summarize_through
+            writing = self._world.memory.summarize(self.spec, equipment.model, through)
+            self._world.spawn(writing)
 
     async def _end(self, outcome: ev.Event | None) -> None:
         """What was said and not passed on is kept: the log has all that was produced."""
@@ -204,11 +253,8 @@ class Run:
 
         Finished calls stay finished. One without a result is made again, under the same id.
         """
-        if self._equipment is None:
-            spec = self.spec
-            self._equipment = await self._world.catalogues.equip_patiently(
-                spec.model, spec.tools, has_tools=spec.has_tools
-            )
+        await self._equip()
+        await self._remember()
         if self.task.is_speaking:
             number, attempt = self.task.at
             lost = ev.StepAbandoned(self._world.now(), number, attempt, WORKER_LOST, ev.Turn())

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.orchestrator.domain.place import FIRST, Place, Window
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -88,6 +90,9 @@ class Spec:
     deadline: datetime
     request: bytes
     """The request as it came, for the log."""
+    place: Place = FIRST
+    on_busy: str = ""
+    """What a session that begins with this task does with requests while a task goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +114,16 @@ class Started(Event):
     """Accepted, and taken up at once."""
 
     spec: Spec
+    window: Window | None = None
+    """What it is shown of its session; None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed(Event):
     """Taken up by a worker after it was queued."""
+
+    window: Window | None = None
+    """What it is shown of its session; None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

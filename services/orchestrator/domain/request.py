@@ -12,6 +12,7 @@ from services.orchestrator.domain.events import Message, Sampling
 ROLES: Final = ("system", "user", "assistant")
 TOOL_CHOICES: Final = ("", "auto", "none")
 ON_DISCONNECT: Final = ("", "cancel", "continue")
+ON_BUSY: Final = ("", "reject", "enqueue", "interrupt")
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_STEPS: Final = 32
 MAX_TIMEOUT_MS: Final = 300_000
@@ -44,6 +45,10 @@ class Request:
     """Tells this request from others with the same key; empty without one."""
     source: bytes
     """The request as it came."""
+    session_id: str = ""
+    """Empty for a new session."""
+    on_busy: str = ""
+    """Empty for what the session says."""
 
 
 def split(request: Request) -> tuple[str, Sequence[Message]]:
@@ -62,9 +67,10 @@ def check(request: Request, *, max_query_bytes: int) -> None:
     faults = [
         *_query(request, max_query_bytes),
         *_words(request),
+        *_session(request),
         *_sampling(request.sampling),
         *_limits(request),
-        *_labels(request.labels),
+        *labels_faults(request.labels),
     ]
     if faults:
         raise invalid(*faults[:10])
@@ -106,6 +112,18 @@ def _words(request: Request) -> Iterator[Violation]:
         yield Violation("model", "is longer than 256 characters", "name a model of GET /v1/models")
 
 
+def _session(request: Request) -> Iterator[Violation]:
+    yield from on_busy_faults(request.on_busy)
+    if len(request.session_id) > 64:
+        yield Violation("session_id", "is too long", "use the session_id of an answer")
+
+
+def on_busy_faults(on_busy: str) -> Iterator[Violation]:
+    """What is wrong with a policy for sessions whose last task goes on."""
+    if on_busy not in ON_BUSY:
+        yield Violation("on_busy", "is not a choice", "use reject, enqueue or interrupt")
+
+
 def _sampling(sampling: Sampling) -> Iterator[Violation]:
     yield from _number("sampling.temperature", sampling.temperature, _between(0, 2), "0 to 2")
     yield from _number(
@@ -142,7 +160,8 @@ def check_timeout(timeout_ms: float | None) -> None:
         raise invalid(*faults)
 
 
-def _labels(labels: Mapping[str, str]) -> Iterator[Violation]:
+def labels_faults(labels: Mapping[str, str]) -> Iterator[Violation]:
+    """What is wrong with labels."""
     if len(labels) > MAX_LABELS:
         yield Violation("labels", f"has {len(labels)} labels", f"send at most {MAX_LABELS}")
     for key, value in labels.items():

@@ -1,11 +1,8 @@
 """Protobuf to domain and back. Pure."""
 
-import hashlib
 from datetime import UTC, timedelta
 from typing import Final
 
-import rfc8785
-from google.protobuf import json_format
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.type.v1 import content_pb2, usage_pb2
 
@@ -20,6 +17,7 @@ from services.orchestrator.domain.request import (
     split,
 )
 from services.orchestrator.domain.task import Call, State, Task
+from services.orchestrator.mapping import sessions
 
 DEFAULT_STEPS: Final = 8
 CHUNK_CHARACTERS: Final = 2000
@@ -66,16 +64,11 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         on_disconnect=message.on_disconnect,
         labels=dict(message.labels),
         idempotency_key=(key := message.idempotency_key or key),
-        fingerprint=_fingerprint(message) if key else "",
+        fingerprint=sessions.fingerprint(message) if key else "",
         source=message.SerializeToString(),
+        session_id=message.session_id,
+        on_busy=message.on_busy,
     )
-
-
-def _fingerprint(message: pb.InvokeRequest) -> str:
-    """Over canonical JSON (RFC 8785), so that it is the same from any client and any release."""
-    document = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    document.pop("idempotency_key", None)
-    return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
 
 def _sampling(message: usage_pb2.Sampling) -> ev.Sampling:
@@ -111,6 +104,8 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         labels=asked.labels,
         deadline=start.deadline.ToDatetime(UTC),
         request=start.request.SerializeToString(),
+        place=sessions.place(start),
+        on_busy=asked.on_busy,
     )
 
 

@@ -9,6 +9,7 @@ import pytest_asyncio
 from runplane.inference.v1 import inference_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+from runplane.orchestrator.v1 import sessions_pb2_grpc
 
 from services.chassis.settings import ClientSettings, ServerSettings, SharedSettings
 from services.inference.app import running as inference_running
@@ -30,6 +31,7 @@ class Suite:
     stub: "pb_grpc.OrchestratorServiceAsyncStub"
     inference: "inference_pb2_grpc.InferenceServiceAsyncStub"
     address: str
+    sessions: "sessions_pb2_grpc.SessionServiceAsyncStub"
 
     async def events(self, query: str, **fields: object) -> list[pb.TaskEvent]:
         """All events of a new task."""
@@ -68,6 +70,7 @@ async def started(
             pb_grpc.OrchestratorServiceStub(channel),
             inference_pb2_grpc.InferenceServiceStub(models),
             orchestrator.address,
+            sessions_pb2_grpc.SessionServiceStub(channel),
         )
 
 

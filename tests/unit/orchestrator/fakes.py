@@ -16,6 +16,7 @@ from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.sealing import Seal
 from services.orchestrator.adapters.desk import EventStoreDesk, at_desk
 from services.orchestrator.adapters.schemas import CompiledSchemas
+from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.request import Request
@@ -23,8 +24,10 @@ from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
+from services.orchestrator.memory import Memory
 from services.orchestrator.ports import Generation, Model, Piece, Returned
 from services.orchestrator.run import Run, World
+from services.orchestrator.turns import Turns
 from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
 from services.orchestrator.worker import Sizes, Worker, working
 from tests.conftest import FakeClock
@@ -217,8 +220,22 @@ class Bench:
     @property
     def world(self) -> World:
         """What runs act on."""
-        schemas = CompiledSchemas()
-        return World(self.log, self.models, self.tools, schemas, self.clock, self.worker.spawn)
+        memory = Memory(self.sessions, self.models, self.clock)
+        return World(
+            self.log,
+            self.models,
+            self.tools,
+            CompiledSchemas(),
+            self.clock,
+            self.worker.spawn,
+            memory,
+            Turns(self.sessions, self.log, self.clock),
+        )
+
+    @property
+    def sessions(self) -> EventStoreSessions:
+        """Sessions, in the store that the tasks are in."""
+        return EventStoreSessions(self.log.store)
 
     @property
     def tasks(self) -> Tasks:

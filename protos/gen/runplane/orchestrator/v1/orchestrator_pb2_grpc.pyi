@@ -48,7 +48,8 @@ class OrchestratorServiceStub:
     task unless `on_disconnect` is `continue`.
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
-    `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
+    `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
@@ -129,7 +130,8 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     task unless `on_disconnect` is `continue`.
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
-    `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
+    `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
@@ -213,7 +215,8 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         task unless `on_disconnect` is `continue`.
         Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
         `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`,
-        `TOOL_NOT_FOUND`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+        `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
+        `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names the `task_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`

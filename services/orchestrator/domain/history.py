@@ -1,0 +1,117 @@
+"""What a model is shown of the turns before, and how much of it fits. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from services.orchestrator.domain.events import Message
+from services.orchestrator.domain.prompt import MARGIN_BYTES
+from services.orchestrator.domain.session import SUMMARY_CHARACTERS, Exchange, Summary
+
+LEAST_CHARACTERS: Final = 1_000
+LEAST_SHOWN: Final = 64
+FULL: Final = 0.75  # Of the room: it is time for a summary, before turns are left out.
+NOTES: Final = "Notes of our conversation before: "
+_CLERK: Final = """\
+You keep the notes of a conversation. Write down in at most 150 words what is needed to go on with \
+it: who the user is, facts, numbers, decisions, open questions. Write only the notes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What can be shown: a summary, and the turns after it, the oldest first."""
+
+    exchanges: Sequence[Exchange]
+    summary: Summary | None
+    characters: int
+    """How much of each message is shown."""
+    is_whole: bool = True
+    """Whether these are all turns that the summary does not cover."""
+
+    def messages(self, newest: int, *, has_summary: bool = True) -> list[Message]:
+        """As the model is shown them, so many turns."""
+        notes = self.summary.text if self.summary and has_summary else ""
+        shown = self.exchanges[len(self.exchanges) - newest :]
+        return [
+            *([Message("user", NOTES + notes)] if notes else []),
+            *(
+                Message(line.role, shortened(line.content, self.characters))
+                for line in chain.from_iterable(each.lines for each in shown)
+            ),
+        ]
+
+    def bytes(self, newest: int, *, has_summary: bool = True) -> int:
+        """No more tokens than this, a margin for each message included."""
+        return size(self.messages(newest, has_summary=has_summary))
+
+    def within(self, most_bytes: float) -> int:
+        """How many turns fit by their bytes alone, the newest first; -1: the summary does not."""
+        sizes = [self.bytes(0)]
+        bare = Past(self.exchanges, None, self.characters)
+        for newest in range(1, len(self.exchanges) + 1):
+            sizes.append(sizes[0] + bare.bytes(newest))
+            if sizes[-1] > most_bytes:
+                break
+        return sum(each <= most_bytes for each in sizes) - 1
+
+    def due(self, shown: int) -> int:
+        """The turn, by its sequence, up to which a summary leaves half of what is shown."""
+        half = self.bytes(shown, has_summary=False) / 2
+        kept = max(0, Past(self.exchanges, None, self.characters).within(half))
+        return self.exchanges[len(self.exchanges) - kept - 1].sequence
+
+
+def size(messages: Sequence[Message]) -> int:
+    """A token is at least a byte; what a template adds is within the margin."""
+    return sum(len(each.content.encode()) + MARGIN_BYTES for each in messages)
+
+
+def shortened(text: str, characters: int) -> str:
+    """As much of a message as is shown."""
+    if len(text) <= characters:
+        return text
+    return f"{text[:characters]} … ({len(text) - characters} characters left out)"
+
+
+def most_characters(context_tokens: int) -> int:
+    """How much of one message is shown: no message is to take the place of all others."""
+    return max(LEAST_CHARACTERS, context_tokens // 2)
+
+
+def room(share: float, window: float, own: float) -> int:
+    """How much of a window the history may take: a share of what the request itself leaves."""
+    return max(0, math.floor(share * (window - own)))
+
+
+def clerks_prompt(
+    summary: Summary | None, exchanges: Sequence[Exchange], most_bytes: int
+) -> tuple[Sequence[Exchange], list[Message]]:
+    """Asks a model for a summary of a summary and the turns after it, as many as surely fit."""
+    characters = SUMMARY_CHARACTERS
+    while True:
+        asked = _notes(summary, exchanges, characters)
+        if size(asked) <= most_bytes or characters < LEAST_SHOWN:
+            return exchanges, asked
+        if len(exchanges) > 1:
+            exchanges = exchanges[: len(exchanges) // 2]
+        else:
+            characters //= 2
+
+
+def _notes(
+    summary: Summary | None, exchanges: Sequence[Exchange], characters: int
+) -> list[Message]:
+    said = chain.from_iterable(each.lines for each in exchanges)
+    lines = [
+        *([f"Notes so far: {_flat(summary.text, characters)}"] if summary else []),
+        *(f"{each.role.capitalize()} said: {_flat(each.content, characters)}" for each in said),
+        "Write the notes.",
+    ]
+    return [Message("system", _CLERK), Message("user", "\n".join(lines))]
+
+
+def _flat(text: str, characters: int) -> str:
+    """A message as one line."""
+    return shortened(" ".join(text.split()), characters)
