@@ -28,7 +28,7 @@ MAX_TURNS: Final = 200  # That are shown; each is two messages.
 BYTES_A_TOKEN: Final = 6  # More than any text has on average: what is beyond is not looked at.
 COUNT_SECONDS: Final = 2.0
 SUMMARY_TOKENS: Final = 320
-SUMMARY_SECONDS: Final = 60.0
+SUMMARY_SECONDS: Final = 45.0
 _PAGE: Final = 32
 
 
