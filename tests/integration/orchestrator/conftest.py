@@ -44,6 +44,7 @@ async def started(
     tasks: TaskSettings | None = None,
     inference_target: str | None = None,
     echo: EchoSettings | None = None,
+    shared: SharedSettings = SHARED,
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process."""
     async with AsyncExitStack() as stack:
@@ -63,7 +64,7 @@ async def started(
             tool_registry=ClientSettings(target=registry.address),
             tasks=tasks or TaskSettings(),
         )
-        orchestrator = await stack.enter_async_context(running(settings, SHARED))
+        orchestrator = await stack.enter_async_context(running(settings, shared))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))
         models = await stack.enter_async_context(grpc.aio.insecure_channel(inference.address))
         yield Suite(
