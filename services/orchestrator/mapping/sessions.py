@@ -12,7 +12,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2, sessions_pb2
 from services.chassis import structs
 from services.chassis.filtering import Fields
 from services.orchestrator.domain.place import Place, Window
-from services.orchestrator.domain.session import Line, Said, Session, Summary
+from services.orchestrator.domain.session import Line, Said, Session, Summary, Wanted
 from services.orchestrator.domain.task import State
 
 FILTERED: Final = Fields({"owner", "create_time", "update_time"}, ("labels.",))
@@ -77,6 +77,15 @@ def fingerprint(request: Message) -> str:
     document = json_format.MessageToDict(request, preserving_proto_field_name=True)
     document.pop("idempotency_key", None)
     return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
+
+
+def wanted(
+    request: sessions_pb2.CreateSessionRequest | sessions_pb2.ForkSessionRequest, key: str
+) -> Wanted:
+    """What a new session is to be; `key` is an idempotency key that came beside the message."""
+    request.DiscardUnknownFields()
+    key = request.idempotency_key or key
+    return Wanted(request.on_busy, dict(request.labels), key, fingerprint(request) if key else "")
 
 
 def said(body: bytes) -> Said:

@@ -27,15 +27,8 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         self, request: pb.CreateSessionRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.Session:
         """Begin a session."""
-        request.DiscardUnknownFields()
-        created = await self._sessions.create(
-            caller(context),
-            request.on_busy,
-            dict(request.labels),
-            idempotency_key=request.idempotency_key or idempotency_key(context),
-            fingerprint=mapping.fingerprint(request),
-        )
-        return mapping.session(created)
+        wanted = mapping.wanted(request, idempotency_key(context))
+        return mapping.session(await self._sessions.create(caller(context), wanted))
 
     async def GetSession(
         self, request: pb.GetSessionRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -80,3 +73,13 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
                 f"{last.sequence - 1} {last.number}", session_id=session_id
             )
         return pb.ListMessagesResponse(messages=map(mapping.message, lines), next_page_token=token)
+
+    async def ForkSession(
+        self, request: pb.ForkSessionRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Session:
+        """Begin a session with what was said in another."""
+        wanted = mapping.wanted(request, idempotency_key(context))
+        forked = await self._sessions.fork(
+            caller(context), request.session_id, request.message, wanted
+        )
+        return mapping.session(forked)

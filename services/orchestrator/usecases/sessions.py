@@ -1,11 +1,11 @@
 """What callers can do with sessions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
 from services.chassis import ids
-from services.chassis.errors import Aborted, AlreadyExists
+from services.chassis.errors import Aborted, AlreadyExists, Violation, invalid
 from services.chassis.eventlog.port import Condition, Key
 from services.orchestrator.domain import session as ss
 from services.orchestrator.ports import SessionStore
@@ -27,22 +27,44 @@ class Sessions:
         self._store = store
         self._cancel = cancel
 
-    async def create(
-        self,
-        caller: Caller,
-        on_busy: str,
-        labels: Mapping[str, str],
-        *,
-        idempotency_key: str,
-        fingerprint: str,
-    ) -> ss.Session:
+    async def create(self, caller: Caller, wanted: ss.Wanted) -> ss.Session:
         """Begin a session without turns, or find the one that the key stands for."""
-        ss.check(on_busy, labels, idempotency_key)
-        session_id, policy = ids.new("session"), on_busy or "reject"
-        created = ss.Created(
-            self._world.now(), session_id, caller.tenant, caller.subject, policy, labels
-        )
-        return await self._begin(caller, [created], idempotency_key, fingerprint)
+
+        async def events() -> Sequence[ss.Event]:
+            return [self._created(caller, wanted.on_busy or "reject", wanted.labels)]
+
+        return await self._begin(caller, wanted, events)
+
+    async def fork(
+        self, caller: Caller, session_id: str, message: int, wanted: ss.Wanted
+    ) -> ss.Session:
+        """Begin a session with what was said in another one, up to a message."""
+        if message < 0:
+            fix = "send the number of a message, or 0 for all of them"
+            raise invalid(Violation("message", "is negative", fix))
+
+        async def events() -> Sequence[ss.Event]:
+            source = await self.get(caller, session_id)
+            policy, labels = wanted.on_busy or source.on_busy, wanted.labels or source.labels
+            return await self._copied(
+                source, self._created(caller, policy, labels, source), message
+            )
+
+        return await self._begin(caller, wanted, events)
+
+    async def _copied(
+        self, source: ss.Session, created: ss.Created, message: int
+    ) -> Sequence[ss.Event]:
+        """The beginning of a fork: turns up to the message, and the latest summary of them."""
+        exchanges: list[ss.Exchange] = []
+        summary, after = None, 0
+        while events := await self._store.events(source, after=after, limit=_EVENTS):
+            after = events[-1][0]
+            exchanges += await self._world.memory.exchanges(source, events)
+            for _, event in events:
+                if isinstance(event, ss.Summarized) and _is_within(event.summary, message):
+                    summary = event.summary
+        return ss.forked(created, exchanges, summary, message)
 
     async def get(self, caller: Caller, session_id: str) -> ss.Session:
         """A session as it stands."""
@@ -86,16 +108,28 @@ class Sessions:
             return
         raise Aborted("SESSION_CONTENDED", f"{session_id} changed all the time")
 
+    def _created(
+        self,
+        caller: Caller,
+        on_busy: str,
+        labels: Mapping[str, str],
+        source: ss.Session | None = None,
+    ) -> ss.Created:
+        session_id, forked_from = ids.new("session"), source.session_id if source else ""
+        now, tenant, owner = self._world.now(), caller.tenant, caller.subject
+        return ss.Created(now, session_id, tenant, owner, on_busy, labels, forked_from)
+
     async def _begin(
-        self, caller: Caller, events: Sequence[ss.Event], key: str, fingerprint: str
+        self, caller: Caller, wanted: ss.Wanted, events: Callable[[], Awaitable[Sequence[ss.Event]]]
     ) -> ss.Session:
-        if not key:
-            return await self._store.append(None, events)
-        owned = Key("session", f"{caller.subject}/{key}", fingerprint, KEYS_LAST)
+        ss.check(wanted)
+        if not wanted.key:
+            return await self._store.append(None, await events())
+        owned = Key("session", f"{caller.subject}/{wanted.key}", wanted.fingerprint, KEYS_LAST)
         if (known := await self._known(caller, owned)) is not None:
             return known
         try:
-            return await self._store.append(None, events, owned)
+            return await self._store.append(None, await events(), owned)
         except AlreadyExists:  # Somebody else began it since.
             if (known := await self._known(caller, owned)) is None:
                 raise
@@ -114,3 +148,7 @@ class Sessions:
                 suggested_fix="send the same request, or another key",
             )
         return await self.get(caller, kept.stream_id)
+
+
+def _is_within(summary: ss.Summary, message: int) -> bool:
+    return not message or 2 * summary.through_turn <= message

@@ -213,3 +213,88 @@ async def test_sessions_are_their_tenants_own(suite: Suite) -> None:
 
     assert await refused(seen) == ("NOT_FOUND", "SESSION_NOT_FOUND")
     assert list(theirs.sessions) == []
+
+
+async def forked(suite: Suite, session_id: str, message: int = 0, **fields: object) -> ss.Session:
+    request = ss.ForkSessionRequest(session_id=session_id, message=message, **fields)
+    return await suite.sessions.ForkSession(request, timeout=5)
+
+
+async def test_a_fork_goes_on_from_a_message_by_itself(suite: Suite) -> None:
+    session_id = await said(suite, "1", labels={"a": "b"}, on_busy="enqueue")
+    for query in "23":
+        await said(suite, query, session_id)
+    fork = await forked(suite, session_id, 4)
+    await said(suite, "other", fork.session_id)
+    await said(suite, "4", session_id)
+    await delete(suite, session_id)
+
+    assert (fork.forked_from, fork.on_busy, dict(fork.labels)) == (
+        session_id,
+        "enqueue",
+        {"a": "b"},
+    )
+    assert await messages(suite, fork.session_id) == [
+        (1, "user", "1"),
+        (2, "assistant", "1"),
+        (3, "user", "2"),
+        (4, "assistant", "2"),
+        (5, "user", "other"),
+        (6, "assistant", "other"),
+    ]
+
+
+async def test_a_fork_at_a_users_message_has_no_answer_to_it(suite: Suite) -> None:
+    alone = await prompt_tokens(suite, "x")
+    session_id = await said(suite, "One")
+    await said(suite, "Two", session_id)
+    fork = await forked(suite, session_id, 3)
+    again = await forked(suite, fork.session_id)
+
+    assert [number for number, _, _ in await messages(suite, fork.session_id)] == [1, 2, 3]
+    assert await messages(suite, again.session_id) == await messages(suite, fork.session_id)
+    assert await prompt_tokens(suite, "x", again.session_id) == alone + 3 * 2
+
+
+async def test_a_fork_of_what_goes_on_has_the_query_only(suite: Suite) -> None:
+    first = await begun(suite, "sleep:300\nlate")
+    fork = await forked(suite, first.session_id)
+    await said(suite, "x", fork.session_id)
+    await ended(suite, first.task_id)
+
+    assert [text for _, _, text in await messages(suite, fork.session_id)] == [
+        *("sleep:300\nlate", "x", "x")
+    ]
+
+
+async def test_a_session_without_turns_can_be_forked(suite: Suite) -> None:
+    created = await suite.sessions.CreateSession(ss.CreateSessionRequest())
+    fork = await forked(suite, created.session_id, labels={"c": "d"}, on_busy="interrupt")
+
+    assert (fork.turns, fork.on_busy, dict(fork.labels)) == (0, "interrupt", {"c": "d"})
+
+
+async def test_a_repeated_fork_is_the_same_fork(suite: Suite) -> None:
+    session_id = await said(suite, "x")
+
+    one = await forked(suite, session_id, idempotency_key="fork-1")
+    await delete(suite, session_id)
+    two = await forked(suite, session_id, idempotency_key="fork-1")
+
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (3, ("NOT_FOUND", "MESSAGE_NOT_FOUND")),
+        (-1, ("INVALID_ARGUMENT", "INVALID_REQUEST")),
+    ],
+)
+async def test_a_fork_needs_a_message_that_exists(
+    suite: Suite, message: int, why: tuple[str, str]
+) -> None:
+    session_id = await said(suite, "x")
+
+    assert await refused(forked(suite, session_id, message)) == why
+    assert await refused(forked(suite, "session_1", 1)) == ("NOT_FOUND", "SESSION_NOT_FOUND")

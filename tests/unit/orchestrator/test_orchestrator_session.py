@@ -134,3 +134,24 @@ def test_a_session_has_an_end() -> None:
         ss.check_room(replace(SESSION, turns=ss.MAX_TURNS))
 
     assert caught.value.reason == "SESSION_FULL"
+
+
+@pytest.mark.parametrize(
+    ("message", "turns", "has_summary"),
+    [(0, [1, 2, 4], True), (8, [1, 2, 4], True), (4, [1, 2], True), (3, [1, 2], False)],
+)
+def test_a_fork_has_the_turns_and_the_summary_up_to_its_message(
+    message: int, turns: list[int], has_summary: bool
+) -> None:
+    exchanges = [exchange(n, "q", "a") for n in (1, 2, 4)]  # The third came to nothing.
+    summary = ss.Summary("We met.", 2, 3, 9)
+
+    events = ss.forked(CREATED, exchanges, summary, message)
+    session = added_up(*events)
+
+    assert [each.turn for each in events if isinstance(each, ss.TurnAdded)] == turns
+    assert (session.turns, session.last) == (turns[-1], "")
+    assert (session.summary is not None) is has_summary
+    if session.summary is not None:
+        assert isinstance(events[session.summary.through - 1], ss.TurnAdded)
+        assert events[session.summary.through - 1].turn == 2

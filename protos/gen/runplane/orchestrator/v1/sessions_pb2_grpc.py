@@ -66,6 +66,11 @@ class SessionServiceStub:
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListMessagesRequest.SerializeToString,
                 response_deserializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListMessagesResponse.FromString,
                 _registered_method=True)
+        self.ForkSession = channel.unary_unary(
+                '/runplane.orchestrator.v1.SessionService/ForkSession',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ForkSessionRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.Session.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
@@ -129,6 +134,18 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForkSession(self, request, context):
+        """Begins a session with what was said in another one, up to a message.
+
+        Both go on by themselves, and neither notices that the other is deleted. The new one refers to
+        the same tasks, and its messages have the same numbers; what goes on in the first does not come
+        to it later. Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`, `MESSAGE_NOT_FOUND`) and
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`). Idempotent with an `idempotency_key`, as `CreateSession`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -156,6 +173,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.ListMessages,
                     request_deserializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListMessagesRequest.FromString,
                     response_serializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListMessagesResponse.SerializeToString,
+            ),
+            'ForkSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkSession,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ForkSessionRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.Session.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -299,6 +321,33 @@ class SessionService:
             '/runplane.orchestrator.v1.SessionService/ListMessages',
             runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListMessagesRequest.SerializeToString,
             runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.SessionService/ForkSession',
+            runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ForkSessionRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.Session.FromString,
             options,
             channel_credentials,
             insecure,

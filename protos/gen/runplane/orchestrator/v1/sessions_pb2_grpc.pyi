@@ -72,6 +72,14 @@ class SessionServiceStub:
     had said counts as its answer; a task that goes on has none yet. Fails with `NOT_FOUND`
     (`SESSION_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
     """
+    ForkSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ForkSessionRequest, _sessions_pb2.Session]
+    """Begins a session with what was said in another one, up to a message.
+
+    Both go on by themselves, and neither notices that the other is deleted. The new one refers to
+    the same tasks, and its messages have the same numbers; what goes on in the first does not come
+    to it later. Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`, `MESSAGE_NOT_FOUND`) and
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`). Idempotent with an `idempotency_key`, as `CreateSession`.
+    """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -115,6 +123,14 @@ class SessionServiceAsyncStub(SessionServiceStub):
     A page may hold fewer messages than asked for though more follow. What a failed or canceled task
     had said counts as its answer; a task that goes on has none yet. Fails with `NOT_FOUND`
     (`SESSION_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+    """
+    ForkSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ForkSessionRequest, _sessions_pb2.Session]  # type: ignore[assignment]
+    """Begins a session with what was said in another one, up to a message.
+
+    Both go on by themselves, and neither notices that the other is deleted. The new one refers to
+    the same tasks, and its messages have the same numbers; what goes on in the first does not come
+    to it later. Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`, `MESSAGE_NOT_FOUND`) and
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`). Idempotent with an `idempotency_key`, as `CreateSession`.
     """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -186,6 +202,20 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         A page may hold fewer messages than asked for though more follow. What a failed or canceled task
         had said counts as its answer; a task that goes on has none yet. Fails with `NOT_FOUND`
         (`SESSION_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+        """
+
+    @_abc_1.abstractmethod
+    def ForkSession(
+        self,
+        request: _sessions_pb2.ForkSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.Session, _abc.Awaitable[_sessions_pb2.Session]]:
+        """Begins a session with what was said in another one, up to a message.
+
+        Both go on by themselves, and neither notices that the other is deleted. The new one refers to
+        the same tasks, and its messages have the same numbers; what goes on in the first does not come
+        to it later. Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`, `MESSAGE_NOT_FOUND`) and
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`). Idempotent with an `idempotency_key`, as `CreateSession`.
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
