@@ -27,7 +27,7 @@ LEAST_OUTPUT_TOKENS: Final = 16
 MAX_TURNS: Final = 200  # That are shown; each is two messages.
 BYTES_A_TOKEN: Final = 6  # More than any text has on average: what is beyond is not looked at.
 COUNT_SECONDS: Final = 2.0
-SUMMARY_TOKENS: Final = 320
+SUMMARY_TOKENS: Final = 192
 SUMMARY_SECONDS: Final = 45.0
 _PAGE: Final = 32
 
@@ -215,7 +215,7 @@ class Memory:
         writing = self._models.generate(generation, timeout=SUMMARY_SECONDS)
         async with aclosing(writing) as pieces:
             said = [piece.text async for piece in pieces]
-        return "".join(said).strip()[: ss.SUMMARY_CHARACTERS]
+        return hs.tidied("".join(said))
 
     async def _keep(self, session: ss.Session, summary: ss.Summary) -> bool:
         """Store a summary, unless another one came first."""

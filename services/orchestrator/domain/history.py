@@ -15,7 +15,7 @@ LEAST_SHOWN: Final = 64
 FULL: Final = 0.75  # Of the room: it is time for a summary, before turns are left out.
 NOTES: Final = "Notes of our conversation before: "
 _CLERK: Final = """\
-You keep the notes of a conversation. Write down in at most 150 words what is needed to go on with \
+You keep the notes of a conversation. Write down in at most 100 words what is needed to go on with \
 it: who the user is, facts, numbers, decisions, open questions. Write only the notes."""
 
 
@@ -98,6 +98,12 @@ def clerks_prompt(
             exchanges = exchanges[: len(exchanges) // 2]
         else:
             characters //= 2
+
+
+def tidied(notes: str) -> str:
+    """Notes as they are kept: a small model says the same line again and again."""
+    lines = dict.fromkeys(filter(None, map(str.strip, notes.splitlines())))
+    return "\n".join(lines)[:SUMMARY_CHARACTERS]
 
 
 def _notes(

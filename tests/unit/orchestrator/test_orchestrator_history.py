@@ -71,3 +71,8 @@ def test_what_the_clerk_is_given_fits(size: int, count: int, letter: str) -> Non
 
     assert taken
     assert hs.size(asked) <= 2000
+
+
+def test_notes_say_each_line_once_and_have_an_end() -> None:
+    assert hs.tidied(" The dog is Rex.\n\nHi.\nHi.\nThe dog is Rex.") == "The dog is Rex.\nHi."
+    assert len(hs.tidied("x" * 9_000)) == SUMMARY_CHARACTERS
