@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 LEAST_OUTPUT_TOKENS: Final = 16
 MAX_TURNS: Final = 200  # That are shown; each is two messages.
 BYTES_A_TOKEN: Final = 6  # More than any text has on average: what is beyond is not looked at.
+USUAL_BYTES: Final = 3  # Of a token, or more.
 COUNT_SECONDS: Final = 2.0
 SUMMARY_TOKENS: Final = 192
 SUMMARY_SECONDS: Final = 45.0
@@ -104,9 +105,10 @@ class Memory:
             return
         self._summarizing.add(session)
         try:
-            async with asyncio.timeout(SUMMARY_SECONDS):
-                while await self._fold(spec, model, through):
-                    pass
+            goes_on = True
+            while goes_on:
+                async with asyncio.timeout(SUMMARY_SECONDS):
+                    goes_on = await self._fold(spec, model, through)
         except (ServiceError, TimeoutError) as error:
             reason = error.reason if isinstance(error, ServiceError) else "TIMEOUT"
             named = {"session_id": spec.session_id, "error_code": reason}
@@ -201,13 +203,22 @@ class Memory:
         before = session.summary
         after = before.through if before else 0
         exchanges = await self._between(session, after, min(through, after + _PAGE))
-        most = model.context_tokens - SUMMARY_TOKENS - LEAST_OUTPUT_TOKENS
-        taken, asked = hs.clerks_prompt(before, exchanges, most)
-        if not taken:
+        if not exchanges:
             return False
+        taken, asked = await self._clerks_prompt(model, before, exchanges)
         text = await self._written(model, asked)
         summary = ss.Summary(text, taken[-1].turn, taken[-1].sequence)
         return bool(text) and await self._keep(session, summary) and summary.through < through
+
+    async def _clerks_prompt(
+        self, model: Model, before: ss.Summary | None, exchanges: Sequence[ss.Exchange]
+    ) -> tuple[Sequence[ss.Exchange], Sequence[Message]]:
+        """As many turns as fit, by count; or as many as surely do."""
+        most = model.context_tokens - SUMMARY_TOKENS - LEAST_OUTPUT_TOKENS
+        taken, asked = hs.clerks_prompt(before, exchanges, most * USUAL_BYTES)
+        if hs.size(asked) <= most or await self._models.count_tokens(model.name, asked) <= most:
+            return taken, asked
+        return hs.clerks_prompt(before, exchanges, most)
 
     async def _written(self, model: Model, asked: Sequence[Message]) -> str:
         sampling = Sampling(temperature=0.0)

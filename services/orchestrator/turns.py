@@ -79,11 +79,7 @@ class Turns:
                 continue
             place = Place(after.turns, after.sequence, before)
             return replace(spec, session_id=session_id, place=place)
-        raise Aborted(
-            "SESSION_CONTENDED",
-            f"others were first in {session_id} {ATTEMPTS} times",
-            session_id=session_id,
-        ).after(PATIENCE)
+        raise contended(session_id)
 
     async def leave(self, spec: ev.Spec, why: ServiceError) -> None:
         """A task was refused after it had got its place. Nobody is to wait for it.
@@ -165,3 +161,12 @@ class Turns:
             if not task.is_closed:
                 await cancel(task, reason)
             task_id = task.spec.place.follows
+
+
+def contended(session_id: str) -> ServiceError:
+    """Why nothing was changed: others always were first."""
+    return Aborted(
+        "SESSION_CONTENDED",
+        f"others were first in {session_id} {ATTEMPTS} times",
+        session_id=session_id,
+    ).after(PATIENCE)

@@ -21,6 +21,7 @@ def test_a_conversation_over_http(http: httpx.Client) -> None:
     path = f"/v1/sessions/{session_id}"
     for query in ("One", "Two"):
         said(http, query, session_id)
+    changed = http.patch(path, json={"on_busy": "enqueue"}).json()
     fork = http.post(f"{path}:fork", json={"message": 2}).json()
     messages = http.get(f"{path}/messages", params={"page_size": 3}).json()
     listed = http.get("/v1/sessions", params={"filter": "labels.team = e2e"}).json()
@@ -35,6 +36,7 @@ def test_a_conversation_over_http(http: httpx.Client) -> None:
         (3, "user", "Two"),
     ]
     assert messages["next_page_token"]
+    assert (changed["on_busy"], changed["labels"]) == ("enqueue", {"team": "e2e"})
     assert [each["session_id"] for each in listed["sessions"]] == [fork["session_id"], session_id]
     assert (fork["forked_from"], fork["turns"]) == (session_id, 1)
     assert (deleted.status_code, deleted.json()) == (200, {})

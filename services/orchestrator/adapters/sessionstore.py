@@ -34,6 +34,7 @@ NAMES: Final[dict[type[ss.Event], str]] = {
     ss.TurnAdded: "session.turn_added.v1",
     ss.TurnVoided: "session.turn_voided.v1",
     ss.Summarized: "session.summarized.v1",
+    ss.Updated: "session.updated.v1",
     ss.Deleted: "session.deleted.v1",
 }
 
@@ -181,6 +182,7 @@ _WRITE: Final[dict[type[ss.Event], Callable[[Any], dict[str, object]]]] = {
     ss.TurnAdded: _write_turn,
     ss.TurnVoided: lambda event: {"task_id": event.task_id},
     ss.Summarized: _write_summary,
+    ss.Updated: lambda event: {"on_busy": event.on_busy, "labels": dict(event.labels)},
     ss.Deleted: lambda event: {},
 }
 
@@ -213,5 +215,8 @@ _READ: Final[dict[str, Callable[[dict[str, Any], StoredEvent], ss.Event]]] = {
     "session.turn_added.v1": _read_turn,
     "session.turn_voided.v1": lambda body, stored: ss.TurnVoided(stored.time, body["task_id"]),
     "session.summarized.v1": _read_summary,
+    "session.updated.v1": lambda body, stored: ss.Updated(
+        stored.time, body["on_busy"], body["labels"]
+    ),
     "session.deleted.v1": lambda body, stored: ss.Deleted(stored.time),
 }

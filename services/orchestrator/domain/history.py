@@ -89,7 +89,7 @@ def clerks_prompt(
     summary: Summary | None, exchanges: Sequence[Exchange], most_bytes: int
 ) -> tuple[Sequence[Exchange], list[Message]]:
     """Asks a model for a summary of a summary and the turns after it, as many as surely fit."""
-    characters = SUMMARY_CHARACTERS
+    characters = LEAST_CHARACTERS
     while True:
         asked = _notes(summary, exchanges, characters)
         if size(asked) <= most_bytes or characters < LEAST_SHOWN:
@@ -111,7 +111,7 @@ def _notes(
 ) -> list[Message]:
     said = chain.from_iterable(each.lines for each in exchanges)
     lines = [
-        *([f"Notes so far: {_flat(summary.text, characters)}"] if summary else []),
+        *([f"Notes so far: {_flat(summary.text, 2 * characters)}"] if summary else []),
         *(f"{each.role.capitalize()} said: {_flat(each.content, characters)}" for each in said),
         "Write the notes.",
     ]

@@ -75,6 +75,14 @@ class Summarized(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Updated(Event):
+    """Its policy and its labels are these from now on."""
+
+    on_busy: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted(Event):
     """Nothing can be asked in it any more."""
 
@@ -109,9 +117,9 @@ class Wanted:
 
     on_busy: str
     labels: Mapping[str, str]
-    key: str
+    key: str = ""
     """An idempotency key; empty for none."""
-    fingerprint: str
+    fingerprint: str = ""
     """Tells the request from others with the same key."""
 
 
@@ -239,6 +247,20 @@ def forked(
     return events
 
 
+def updated(session: Session, wanted: Wanted, now: datetime) -> Updated | None:
+    """The change that brings a session to what is wanted; None where it is so already.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`.
+    """
+    labels = {name: value for name, value in {**session.labels, **wanted.labels}.items() if value}
+    policy = wanted.on_busy or session.on_busy
+    check(replace(wanted, labels=labels))
+    if (policy, labels) == (session.on_busy, session.labels):
+        return None
+    return Updated(now, policy, labels)
+
+
 def existing(session: Session | None, session_id: str) -> Session:
     """The session, if there is one.
 
@@ -303,6 +325,10 @@ def _summarized(session: Session, event: Summarized) -> Changes:
     return {"summary": replace(event.summary, sequence=session.sequence + 1)}
 
 
+def _updated(session: Session, event: Updated) -> Changes:
+    return {"on_busy": event.on_busy, "labels": event.labels, "update_time": event.time}
+
+
 def _deleted(session: Session, event: Deleted) -> Changes:
     return {"is_deleted": True, "update_time": event.time}
 
@@ -311,5 +337,6 @@ _CHANGES: Final[dict[type[Event], Callable[..., Changes]]] = {
     TurnAdded: _turn_added,
     TurnVoided: _turn_voided,
     Summarized: _summarized,
+    Updated: _updated,
     Deleted: _deleted,
 }

@@ -9,6 +9,7 @@ from runplane.orchestrator.v1 import sessions_pb2_grpc as pb_grpc
 
 from services.chassis import filtering
 from services.chassis.paging import Pager
+from services.orchestrator.domain.session import Wanted
 from services.orchestrator.mapping import sessions as mapping
 from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.usecases.sessions import Sessions
@@ -48,6 +49,14 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         token = self._pager.token(found[size - 1][0], filter=request.filter) if has_more else ""
         sessions = [pb.Session.FromString(body) for _, body in found[:size]]
         return pb.ListSessionsResponse(sessions=sessions, next_page_token=token)
+
+    async def UpdateSession(
+        self, request: pb.UpdateSessionRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.Session:
+        """Change a session."""
+        wanted = Wanted(request.on_busy, dict(request.labels))
+        session = await self._sessions.update(caller(context), request.session_id, wanted)
+        return mapping.session(session)
 
     async def DeleteSession(
         self, request: pb.DeleteSessionRequest, context: "grpc.aio.ServicerContext[Any, Any]"

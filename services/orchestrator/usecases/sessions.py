@@ -10,7 +10,7 @@ from services.chassis.eventlog.port import Condition, Key
 from services.orchestrator.domain import session as ss
 from services.orchestrator.ports import SessionStore
 from services.orchestrator.run import World
-from services.orchestrator.turns import ATTEMPTS, Cancel
+from services.orchestrator.turns import ATTEMPTS, Cancel, contended
 from services.orchestrator.usecases.caller import Caller
 
 KEYS_LAST: Final = timedelta(hours=24)
@@ -96,17 +96,39 @@ class Sessions:
                     return lines[:limit], True
         return lines, False
 
+    async def update(self, caller: Caller, session_id: str, wanted: ss.Wanted) -> ss.Session:
+        """Change a session's policy and labels."""
+
+        async def change(session: ss.Session) -> ss.Event | None:
+            return ss.updated(session, wanted, self._world.now())
+
+        return await self._change(caller, session_id, change)
+
     async def delete(self, caller: Caller, session_id: str) -> None:
         """End a session, and whatever goes on in it."""
+
+        async def change(session: ss.Session) -> ss.Event:
+            await self._world.turns.close(session, DELETED, self._cancel)
+            return ss.Deleted(self._world.now())
+
+        await self._change(caller, session_id, change)
+
+    async def _change(
+        self,
+        caller: Caller,
+        session_id: str,
+        change: Callable[[ss.Session], Awaitable[ss.Event | None]],
+    ) -> ss.Session:
+        """Read, decide and write; again where somebody else was first."""
         for _ in range(ATTEMPTS):
             session = await self.get(caller, session_id)
-            await self._world.turns.close(session, DELETED, self._cancel)
+            if (event := await change(session)) is None:
+                return session
             try:
-                await self._store.append(session, [ss.Deleted(self._world.now())])
+                return await self._store.append(session, [event])
             except Aborted:
-                continue  # Another turn came first.
-            return
-        raise Aborted("SESSION_CONTENDED", f"{session_id} changed all the time")
+                continue
+        raise contended(session_id)
 
     def _created(
         self,

@@ -298,3 +298,28 @@ async def test_a_fork_needs_a_message_that_exists(
 
     assert await refused(forked(suite, session_id, message)) == why
     assert await refused(forked(suite, "session_1", 1)) == ("NOT_FOUND", "SESSION_NOT_FOUND")
+
+
+async def test_a_session_changes_its_policy_and_its_labels(suite: Suite) -> None:
+    session_id = await said(suite, "x", labels={"a": "1", "b": "2"})
+    request = ss.UpdateSessionRequest(
+        session_id=session_id, on_busy="enqueue", labels={"b": "", "c": "3"}
+    )
+    one = await suite.sessions.UpdateSession(request, timeout=5)
+    two = await suite.sessions.UpdateSession(request, timeout=5)
+
+    assert (one.on_busy, dict(one.labels)) == ("enqueue", {"a": "1", "c": "3"})
+    assert one == two == await session(suite, session_id)
+    assert await listed(suite, filter='labels.c = "3"') == [session_id]
+    assert [number for number, _, _ in await messages(suite, session_id)] == [1, 2]
+
+
+async def test_a_session_does_not_change_into_nonsense(suite: Suite) -> None:
+    session_id = await said(suite, "x", labels={f"l{n}": "x" for n in range(16)})
+    before = await session(suite, session_id)
+
+    for fields in ({"on_busy": "wait"}, {"labels": {"one more": "x"}}, {"labels": {"l16": "x"}}):
+        request = ss.UpdateSessionRequest(session_id=session_id, **fields)
+        why = await refused(suite.sessions.UpdateSession(request, timeout=5))
+        assert why == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+    assert await session(suite, session_id) == before

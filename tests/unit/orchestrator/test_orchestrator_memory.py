@@ -203,12 +203,13 @@ async def test_a_huge_answer_is_shown_in_part() -> None:
     assert shown(it)[1][1].endswith("characters left out)")
 
 
-async def test_a_session_is_summarized_once_at_a_time() -> None:
+@pytest.mark.parametrize(("prompt_tokens", "times"), [(10, 1), (9_999, 3)])
+async def test_a_session_is_summarized_once_at_a_time(prompt_tokens: int, times: int) -> None:
     go = asyncio.Event()
     async with bench() as it:
         it.models = CountingModels(((LONG,),))
         tasks = await long_session(it, 3)
-        spec, models = tasks[0].spec, FakeModels(((go, "Notes"),))
+        spec, models = tasks[0].spec, FakeModels(((go, "Notes"),), prompt_tokens)
         memory = Memory(it.sessions, models, it.clock)
         session = await session_of(it, tasks[0])
         writing = [
@@ -220,7 +221,7 @@ async def test_a_session_is_summarized_once_at_a_time() -> None:
         await asyncio.gather(*writing)
         found = await session_of(it, tasks[0])
 
-    assert len(models.asked) == 3  # One for each turn: two do not fit together.
+    assert len(models.asked) == times  # Once, or for each turn where two do not fit together.
     assert found.summary is not None
     assert (found.summary.text, found.turns) == ("Notes", 4)
 

@@ -22,6 +22,7 @@ HISTORY: list[ss.Event] = [
     ss.TurnVoided(LATER, "task_2"),
     ss.TurnAdded(LATER, 3, "task_3"),
     ss.Summarized(LATER, ss.Summary("They said hello.", 2, 3)),
+    ss.Updated(LATER, "reject", {}),
     ss.Deleted(LATER),
 ]
 SESSION = ss.Session("session_1", "default", "local", "reject", {}, NOW, NOW, 0, 1, "task_1")
@@ -43,9 +44,10 @@ def exchange(turn: int, query: str, answer: str, state: State = State.COMPLETED)
 def test_a_session_is_what_its_events_add_up_to() -> None:
     session = added_up(*HISTORY)
 
-    assert (session.sequence, session.turns, session.last) == (7, 3, "task_3")
+    assert (session.sequence, session.turns, session.last) == (8, 3, "task_3")
     assert session.summary == ss.Summary("They said hello.", 2, 3, sequence=6)
     assert (session.create_time, session.update_time) == (NOW, LATER)
+    assert (session.on_busy, session.labels) == ("reject", {})
     assert session.is_deleted
 
 

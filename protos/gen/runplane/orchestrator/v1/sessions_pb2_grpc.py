@@ -56,6 +56,11 @@ class SessionServiceStub:
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListSessionsRequest.SerializeToString,
                 response_deserializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListSessionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateSession = channel.unary_unary(
+                '/runplane.orchestrator.v1.SessionService/UpdateSession',
+                request_serializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.UpdateSessionRequest.SerializeToString,
+                response_deserializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.Session.FromString,
+                _registered_method=True)
         self.DeleteSession = channel.unary_unary(
                 '/runplane.orchestrator.v1.SessionService/DeleteSession',
                 request_serializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.DeleteSessionRequest.SerializeToString,
@@ -112,12 +117,24 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateSession(self, request, context):
+        """Changes what a session does with requests while a task goes on, and its labels.
+
+        Returns the session as it stands then. Tasks that wait already are left alone. Fails with
+        `NOT_FOUND` (`SESSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`) and `ABORTED`
+        (`SESSION_CONTENDED`). Calling it twice changes nothing more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteSession(self, request, context):
         """Deletes a session, and cancels what runs in it.
 
         Returns once nothing runs in it any more. The session is in no list then, and nothing can be
         asked in it; its tasks stay, each with its own log, and so do sessions that were forked from it.
-        Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`), also the second time.
+        Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`), also the second time, and `ABORTED`
+        (`SESSION_CONTENDED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +180,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.ListSessions,
                     request_deserializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListSessionsRequest.FromString,
                     response_serializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'UpdateSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSession,
+                    request_deserializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.UpdateSessionRequest.FromString,
+                    response_serializer=runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.Session.SerializeToString,
             ),
             'DeleteSession': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSession,
@@ -267,6 +289,33 @@ class SessionService:
             '/runplane.orchestrator.v1.SessionService/ListSessions',
             runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListSessionsRequest.SerializeToString,
             runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.orchestrator.v1.SessionService/UpdateSession',
+            runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.UpdateSessionRequest.SerializeToString,
+            runplane_dot_orchestrator_dot_v1_dot_sessions__pb2.Session.FromString,
             options,
             channel_credentials,
             insecure,

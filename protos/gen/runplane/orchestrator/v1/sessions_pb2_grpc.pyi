@@ -58,12 +58,20 @@ class SessionServiceStub:
 
     Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
+    UpdateSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.UpdateSessionRequest, _sessions_pb2.Session]
+    """Changes what a session does with requests while a task goes on, and its labels.
+
+    Returns the session as it stands then. Tasks that wait already are left alone. Fails with
+    `NOT_FOUND` (`SESSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`) and `ABORTED`
+    (`SESSION_CONTENDED`). Calling it twice changes nothing more.
+    """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _empty_pb2.Empty]
     """Deletes a session, and cancels what runs in it.
 
     Returns once nothing runs in it any more. The session is in no list then, and nothing can be
     asked in it; its tasks stay, each with its own log, and so do sessions that were forked from it.
-    Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`), also the second time.
+    Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`), also the second time, and `ABORTED`
+    (`SESSION_CONTENDED`).
     """
     ListMessages: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ListMessagesRequest, _sessions_pb2.ListMessagesResponse]
     """Lists what was said in a session, the oldest message first.
@@ -110,12 +118,20 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
+    UpdateSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.UpdateSessionRequest, _sessions_pb2.Session]  # type: ignore[assignment]
+    """Changes what a session does with requests while a task goes on, and its labels.
+
+    Returns the session as it stands then. Tasks that wait already are left alone. Fails with
+    `NOT_FOUND` (`SESSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`) and `ABORTED`
+    (`SESSION_CONTENDED`). Calling it twice changes nothing more.
+    """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a session, and cancels what runs in it.
 
     Returns once nothing runs in it any more. The session is in no list then, and nothing can be
     asked in it; its tasks stay, each with its own log, and so do sessions that were forked from it.
-    Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`), also the second time.
+    Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`), also the second time, and `ABORTED`
+    (`SESSION_CONTENDED`).
     """
     ListMessages: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ListMessagesRequest, _sessions_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Lists what was said in a session, the oldest message first.
@@ -179,6 +195,19 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def UpdateSession(
+        self,
+        request: _sessions_pb2.UpdateSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.Session, _abc.Awaitable[_sessions_pb2.Session]]:
+        """Changes what a session does with requests while a task goes on, and its labels.
+
+        Returns the session as it stands then. Tasks that wait already are left alone. Fails with
+        `NOT_FOUND` (`SESSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`) and `ABORTED`
+        (`SESSION_CONTENDED`). Calling it twice changes nothing more.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteSession(
         self,
         request: _sessions_pb2.DeleteSessionRequest,
@@ -188,7 +217,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Returns once nothing runs in it any more. The session is in no list then, and nothing can be
         asked in it; its tasks stay, each with its own log, and so do sessions that were forked from it.
-        Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`), also the second time.
+        Fails with `NOT_FOUND` (`SESSION_NOT_FOUND`), also the second time, and `ABORTED`
+        (`SESSION_CONTENDED`).
         """
 
     @_abc_1.abstractmethod
