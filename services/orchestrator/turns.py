@@ -72,7 +72,7 @@ class Turns:
             if before and policy == "interrupt":
                 await self._cancel(session, before, INTERRUPTED, cancel)
                 continue
-            added = ss.TurnAdded(self._now(), session.turns + 1, spec.task_id)
+            added = ss.TurnAdded(self._now(), session.turns + 1, spec.task_id, before)
             try:
                 after = await self._sessions.append(session, [added])
             except Aborted:
@@ -108,38 +108,33 @@ class Turns:
             await self._cancel(session, before, reason, cancel)
 
     async def passed(self, spec: ev.Spec) -> None:
-        """Wait until the task before this one has ended, or it is clear that it never begins."""
-        came = self._now()
+        """Wait until the task before this one has ended."""
         while True:
             try:
-                if await self._has_passed(spec, came):
-                    return
+                return await self._pass(spec.tenant, spec.place.follows)
             except ServiceError as error:
                 named = {"task_id": spec.task_id, "error_code": error.reason}
                 log.warning("the task before is not found", extra=named)
             await asyncio.sleep(PATIENCE.total_seconds())
 
-    async def _has_passed(self, spec: ev.Spec, came: datetime) -> bool:
-        tenant, before = spec.tenant, spec.place.follows
-        if await self._sessions.said(tenant, before) is None:
-            return self._now() - came >= GRACE
+    async def _pass(self, tenant: str, before: str) -> None:
         while before := await self._still_open(tenant, before):
             async with aclosing(self._tasks.watch(tenant, before, after=END)) as events:
                 async for _ in events:
                     pass
-        return True
 
     async def _open(self, session: ss.Session, patience: timedelta) -> str:
         """The latest task that goes on in a session, if one does. One that is to begin is waited
-        for a while."""
+        for; who has no patience for that takes it as one that goes on."""
         if not session.last:
             return ""
         end = asyncio.get_running_loop().time() + patience.total_seconds()
         while await self._sessions.said(session.tenant, session.last) is None:
-            if self._now() - session.update_time >= GRACE:
-                return ""
-            if asyncio.get_running_loop().time() >= end:
+            is_over = asyncio.get_running_loop().time() >= end
+            if is_over and patience < GRACE:
                 return session.last
+            if is_over or self._now() - session.update_time >= GRACE:
+                return await self._still_open(session.tenant, session.follows)
             await asyncio.sleep(LOOK_SECONDS)
         return await self._still_open(session.tenant, session.last)
 

@@ -127,10 +127,12 @@ def opened(task: Task) -> Record:
 
 def record(session: ss.Session) -> Record:
     """What lists show of a session, and what they can be filtered by."""
+    created, updated = session.create_time, session.update_time
+    since = codec.text_of(created)
     attributes: dict[str, str | bool] = {
         "owner": session.owner,
-        "create_time": codec.text_of(session.create_time),
-        "update_time": codec.text_of(session.update_time),
+        "create_time": since,
+        "update_time": since if updated is created else codec.text_of(updated),
         **{f"labels.{name}": value for name, value in session.labels.items()},
     }
     if session.is_deleted:
@@ -163,6 +165,7 @@ def _write_turn(event: ss.TurnAdded) -> dict[str, object]:
     return {
         "turn": event.turn,
         "task_id": event.task_id,
+        "follows": event.follows,
         "has_answer": event.has_answer,
         "is_forked": event.is_forked,
     }
@@ -201,7 +204,12 @@ def _read_created(body: dict[str, Any], stored: StoredEvent) -> ss.Event:
 
 def _read_turn(body: dict[str, Any], stored: StoredEvent) -> ss.Event:
     return ss.TurnAdded(
-        stored.time, body["turn"], body["task_id"], body["has_answer"], body["is_forked"]
+        stored.time,
+        body["turn"],
+        body["task_id"],
+        body["follows"],
+        body["has_answer"],
+        body["is_forked"],
     )
 
 

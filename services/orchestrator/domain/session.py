@@ -54,6 +54,8 @@ class TurnAdded(Event):
 
     turn: int
     task_id: str
+    follows: str = ""
+    """The task that has to end first; empty if it need not wait."""
     has_answer: bool = True
     """Whether its answer belongs to the session; False where that was forked at the query."""
     is_forked: bool = False
@@ -106,6 +108,8 @@ class Session:
     turns: int = 0
     last: str = ""
     """The task of its latest turn that may still go on; empty for none."""
+    follows: str = ""
+    """The task that this one waits for, or waited for."""
     summary: Summary | None = None
     forked_from: str = ""
     is_deleted: bool = False
@@ -238,7 +242,8 @@ def forked(
     for each in shown:
         has_answer = 2 * each.turn <= last and len(each.lines) == 2
         task_id = each.said.task_id
-        events.append(TurnAdded(created.time, each.turn, task_id, has_answer, is_forked=True))
+        added = TurnAdded(created.time, each.turn, task_id, has_answer=has_answer, is_forked=True)
+        events.append(added)
     if summary is not None and 2 * summary.through_turn <= last:
         through = 1 + sum(each.turn <= summary.through_turn for each in shown)
         events.append(
@@ -314,11 +319,12 @@ def check(wanted: Wanted) -> None:
 
 def _turn_added(session: Session, event: TurnAdded) -> Changes:
     last = "" if event.is_forked else event.task_id
-    return {"turns": event.turn, "last": last, "update_time": event.time}
+    changes = {"last": last, "follows": event.follows}
+    return {"turns": event.turn, "update_time": event.time, **changes}
 
 
 def _turn_voided(session: Session, event: TurnVoided) -> Changes:
-    return {"last": ""} if session.last == event.task_id else {}
+    return {"last": session.follows, "follows": ""} if session.last == event.task_id else {}
 
 
 def _summarized(session: Session, event: Summarized) -> Changes:

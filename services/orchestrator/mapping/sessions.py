@@ -27,6 +27,7 @@ def session(found: Session) -> sessions_pb2.Session:
         labels=found.labels,
         turns=found.turns,
         last_task_id=found.last,
+        follows_task_id=found.follows,
         forked_from=found.forked_from,
         last_sequence=found.sequence,
     )
@@ -54,6 +55,7 @@ def read(body: bytes, tenant: str, *, is_deleted: bool) -> Session:
         message.last_sequence,
         message.turns,
         message.last_task_id,
+        message.follows_task_id,
         _summary(message),
         message.forked_from,
         is_deleted,

@@ -32,11 +32,12 @@ async def session(it: Bench) -> ss.Session:
     return found
 
 
-async def lost_turn(it: Bench) -> None:
+async def lost_turn(it: Bench, follows: str = "") -> None:
     """A turn whose starter was lost before its task began."""
-    await it.ended()
+    if not follows:
+        await it.ended()
     found = await session(it)
-    added = ss.TurnAdded(it.clock(), found.turns + 1, "task_lost")
+    added = ss.TurnAdded(it.clock(), found.turns + 1, "task_lost", follows)
     await it.sessions.append(found, [added])
 
 
@@ -70,15 +71,30 @@ async def test_a_turn_that_never_began_is_void_after_a_while() -> None:
 async def test_who_waits_for_a_turn_that_never_begins_starts_in_the_end() -> None:
     async with bench() as it:
         await lost_turn(it)
+        began = it.now()
         task = await asked(it, on_busy="enqueue")
-        state = task.state
-        await pass_time(0.1)
+        took = it.now() - began
+
+    assert took == pytest.approx(GRACE.total_seconds(), abs=0.1)
+    assert task.spec.place == Place(3, 4)
+
+
+@pytest.mark.parametrize("policy", ["enqueue", "reject"])
+async def test_a_turn_that_never_began_hides_nobody_that_it_waited_for(policy: str) -> None:
+    async with bench((asyncio.Event(),)) as it:
+        first = await it.submit()
+        await lost_turn(it, follows=first.spec.task_id)
         it.clock.advance(GRACE)
-        await pass_time(2)
 
-        task = await it.world.log.load("default", task.spec.task_id)
-
-    assert (state, task.state) == (State.PENDING, State.COMPLETED)
+        if policy == "enqueue":
+            task = await asked(it, on_busy="enqueue")
+            it.worker.cancel(run_of(it, task), "enough")
+            assert task.spec.place.follows == first.spec.task_id
+        else:
+            with pytest.raises(FailedPrecondition) as caught:
+                await asked(it)
+            assert caught.value.metadata["task_id"] == first.spec.task_id
+        it.worker.cancel(first, "enough")
 
 
 async def test_a_turn_that_begins_a_moment_later_is_waited_for() -> None:
@@ -124,10 +140,12 @@ async def test_a_waiting_turn_is_bounded_as_all_that_waits_is() -> None:
         waiting = [run_of(it, await asked(it, on_busy="enqueue")) for _ in range(2)]
         with pytest.raises(ServiceError) as caught:
             await asked(it, on_busy="enqueue")
+        last = (await session(it)).last
         for run in (*waiting, first):
             it.worker.cancel(run, "enough")
 
     assert caught.value.reason == "TOO_MANY_TASKS"
+    assert last == waiting[-1].spec.task_id
 
 
 async def test_one_that_is_taken_over_while_it_waits_still_waits() -> None:

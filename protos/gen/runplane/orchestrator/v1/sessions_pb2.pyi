@@ -59,6 +59,7 @@ class Session(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     SUMMARY_SEQUENCE_FIELD_NUMBER: _builtins.int
     SUMMARY_THROUGH_SEQUENCE_FIELD_NUMBER: _builtins.int
+    FOLLOWS_TASK_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session's id, `session_…`."""
     owner: _builtins.str
@@ -70,7 +71,7 @@ class Session(_message.Message):
     turns: _builtins.int
     """How many turns it has, those included that came to nothing."""
     last_task_id: _builtins.str
-    """The task of its latest turn; empty before the first, and where that turn came to nothing."""
+    """The task of its latest turn that came to something; empty where there is none of its own."""
     forked_from: _builtins.str
     """The session that it was forked from; empty if from none."""
     summary: _builtins.str
@@ -85,6 +86,8 @@ class Session(_message.Message):
     """The sequence of the event that brought `summary`."""
     summary_through_sequence: _builtins.int
     """The sequence of the latest turn that `summary` covers."""
+    follows_task_id: _builtins.str
+    """The task that `last_task_id` had to wait for; empty if for none."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The labels it was given; those of its first request, where that made it."""
@@ -114,10 +117,11 @@ class Session(_message.Message):
         last_sequence: _builtins.int = ...,
         summary_sequence: _builtins.int = ...,
         summary_through_sequence: _builtins.int = ...,
+        follows_task_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "forked_from", b"forked_from", "labels", b"labels", "last_sequence", b"last_sequence", "last_task_id", b"last_task_id", "on_busy", b"on_busy", "owner", b"owner", "session_id", b"session_id", "summary", b"summary", "summary_sequence", b"summary_sequence", "summary_through", b"summary_through", "summary_through_sequence", b"summary_through_sequence", "turns", b"turns", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "follows_task_id", b"follows_task_id", "forked_from", b"forked_from", "labels", b"labels", "last_sequence", b"last_sequence", "last_task_id", b"last_task_id", "on_busy", b"on_busy", "owner", b"owner", "session_id", b"session_id", "summary", b"summary", "summary_sequence", b"summary_sequence", "summary_through", b"summary_through", "summary_through_sequence", b"summary_through_sequence", "turns", b"turns", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
