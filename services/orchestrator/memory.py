@@ -26,11 +26,12 @@ log = logging.getLogger(__name__)
 LEAST_OUTPUT_TOKENS: Final = 16
 MAX_TURNS: Final = 200  # That are shown; each is two messages.
 BYTES_A_TOKEN: Final = 6  # More than any text has on average: what is beyond is not looked at.
+MAX_BYTES: Final = 256 * 1024  # Half of what inference takes, whatever the window is.
 USUAL_BYTES: Final = 3  # Of a token, or more.
 COUNT_SECONDS: Final = 2.0
 SUMMARY_TOKENS: Final = 192
 SUMMARY_SECONDS: Final = 45.0
-_PAGE: Final = 32
+_PAGE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,9 @@ class Memory:
             return ()
         summary = None
         if window.summary:
-            (found,) = await self._sessions.events(session, after=window.summary - 1, limit=1)
-            summary = found[1].summary if isinstance(found[1], ss.Summarized) else None
+            found = await self._sessions.events(session, after=window.summary - 1, limit=1)
+            kept = (each.summary for _, each in found if isinstance(each, ss.Summarized))
+            summary = next(kept, None)
         until = spec.place.sequence - 1
         exchanges = await self._between(session, window.after, until)
         return hs.Past(exchanges, summary, window.characters).messages(len(exchanges))
@@ -113,6 +115,8 @@ class Memory:
             reason = error.reason if isinstance(error, ServiceError) else "TIMEOUT"
             named = {"session_id": spec.session_id, "error_code": reason}
             log.warning("session not summarized", extra=named)
+        except Exception:
+            log.exception("session not summarized", extra={"session_id": spec.session_id})
         finally:
             self._summarizing.discard(session)
 
@@ -141,15 +145,16 @@ class Memory:
         above = summary.through if summary else 0
         characters = hs.most_characters(model.context_tokens)
         until, found = before - 1, hs.Past((), summary, characters)
-        most = model.context_tokens * BYTES_A_TOKEN
+        most, turns = min(model.context_tokens * BYTES_A_TOKEN, MAX_BYTES), 0
         while until > above:
             start = max(above, until - _PAGE)
             older = await self._between(session, start, until)
             found = replace(found, exchanges=(*older, *found.exchanges))
             until = start
-            if len(found.exchanges) >= MAX_TURNS or found.bytes(len(found.exchanges)) > most:
+            turns = len(found.exchanges)
+            if turns >= MAX_TURNS or found.newest(most) is not found:
                 break
-        return replace(found, is_whole=until <= above)
+        return replace(found, is_whole=until <= above).newest(most)
 
     async def _between(self, session: ss.Session, after: int, until: int) -> list[ss.Exchange]:
         if until <= after:

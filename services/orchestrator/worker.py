@@ -243,7 +243,10 @@ class Worker:
 
     async def _follow(self, run: Run) -> None:
         """Stand aside, in nobody's place, until the task before it has ended."""
-        await run.passed()
+        try:
+            await run.passed()
+        except Exception:
+            log.exception("not waited to the end", extra={"task_id": run.spec.task_id})
         if (waiting := self._followers.pop(run, None)) is not None:
             self._place(run, waiting.leave())
 

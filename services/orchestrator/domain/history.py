@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain, takewhile
 from typing import Final
 
 from services.orchestrator.domain.events import Message
@@ -11,6 +11,7 @@ from services.orchestrator.domain.prompt import MARGIN_BYTES
 from services.orchestrator.domain.session import SUMMARY_CHARACTERS, Exchange, Summary
 
 LEAST_CHARACTERS: Final = 1_000
+MOST_CHARACTERS: Final = 64 * 1024
 LEAST_SHOWN: Final = 64
 FULL: Final = 0.75  # Of the room: it is time for a summary, before turns are left out.
 NOTES: Final = "Notes of our conversation before: "
@@ -32,35 +33,40 @@ class Past:
 
     def messages(self, newest: int, *, has_summary: bool = True) -> list[Message]:
         """As the model is shown them, so many turns."""
-        notes = self.summary.text if self.summary and has_summary else ""
         shown = self.exchanges[len(self.exchanges) - newest :]
-        return [
-            *([Message("user", NOTES + notes)] if notes else []),
-            *(
-                Message(line.role, shortened(line.content, self.characters))
-                for line in chain.from_iterable(each.lines for each in shown)
-            ),
-        ]
-
-    def bytes(self, newest: int, *, has_summary: bool = True) -> int:
-        """No more tokens than this, a margin for each message included."""
-        return size(self.messages(newest, has_summary=has_summary))
+        notes = self._notes if has_summary else []
+        return [*notes, *chain.from_iterable(map(self._said, shown))]
 
     def within(self, most_bytes: float) -> int:
         """How many turns fit by their bytes alone, the newest first; -1: the summary does not."""
-        sizes = [self.bytes(0)]
-        bare = Past(self.exchanges, None, self.characters)
-        for newest in range(1, len(self.exchanges) + 1):
-            sizes.append(sizes[0] + bare.bytes(newest))
-            if sizes[-1] > most_bytes:
-                break
-        return sum(each <= most_bytes for each in sizes) - 1
+        return self._fitting(size(self._notes), most_bytes)
 
     def due(self, shown: int) -> int:
         """The turn, by its sequence, up to which a summary leaves half of what is shown."""
-        half = self.bytes(shown, has_summary=False) / 2
-        kept = max(0, Past(self.exchanges, None, self.characters).within(half))
-        return self.exchanges[len(self.exchanges) - kept - 1].sequence
+        half = size(self.messages(shown, has_summary=False)) / 2
+        return self.exchanges[len(self.exchanges) - self._fitting(0, half) - 1].sequence
+
+    def newest(self, most_bytes: float) -> "Past":
+        """The same without the oldest turns, where there is more than this."""
+        kept = self._fitting(0, most_bytes)
+        if kept == len(self.exchanges):
+            return self
+        exchanges = self.exchanges[len(self.exchanges) - kept :]
+        return replace(self, exchanges=exchanges, is_whole=False)
+
+    def _fitting(self, taken: int, most_bytes: float) -> int:
+        sizes = (size(self._said(each)) for each in reversed(self.exchanges))
+        fits = takewhile(lambda total: total <= most_bytes, accumulate(sizes, initial=taken))
+        return sum(1 for _ in fits) - 1
+
+    @property
+    def _notes(self) -> list[Message]:
+        return [Message("user", NOTES + self.summary.text)] if self.summary else []
+
+    def _said(self, exchange: Exchange) -> list[Message]:
+        return [
+            Message(line.role, shortened(line.content, self.characters)) for line in exchange.lines
+        ]
 
 
 def size(messages: Sequence[Message]) -> int:
@@ -77,7 +83,7 @@ def shortened(text: str, characters: int) -> str:
 
 def most_characters(context_tokens: int) -> int:
     """How much of one message is shown: no message is to take the place of all others."""
-    return max(LEAST_CHARACTERS, context_tokens // 2)
+    return min(max(LEAST_CHARACTERS, context_tokens // 2), MOST_CHARACTERS)
 
 
 def room(share: float, window: float, own: float) -> int:

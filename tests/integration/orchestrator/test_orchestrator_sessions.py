@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 import pytest_asyncio
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
@@ -12,6 +13,7 @@ from tests.integration.orchestrator.conftest import Suite, started
 from tests.integration.orchestrator.sessions import (
     begun,
     ended,
+    info,
     messages,
     prompt_tokens,
     refused,
@@ -323,3 +325,12 @@ async def test_a_session_does_not_change_into_nonsense(suite: Suite) -> None:
         why = await refused(suite.sessions.UpdateSession(request, timeout=5))
         assert why == ("INVALID_ARGUMENT", "INVALID_REQUEST")
     assert await session(suite, session_id) == before
+
+
+async def test_a_task_that_fails_names_its_session_so_that_it_can_go_on(suite: Suite) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await suite.stub.Invoke(pb.InvokeRequest(query="fail"), timeout=15)
+    session_id = info(caught.value).metadata["session_id"]
+
+    assert await said(suite, "x", session_id) == session_id
+    assert [text for _, _, text in await messages(suite, session_id)] == ["fail", "x", "x"]

@@ -7,6 +7,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from services.chassis.eventlog.port import StoredEvent
 from services.orchestrator.adapters import codec
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.place import Place, Window
 from services.orchestrator.domain.task import NEXT, Task, evolve, replay
 from services.orchestrator.mapping import tasks as mapping
 from tests.unit.orchestrator import fakes
@@ -113,3 +114,14 @@ def test_a_long_tasks_chunks_are_bounded() -> None:
 
     assert len(chunks) == mapping.MAX_CHUNKS
     assert len(chunks[-1].content) == mapping.CHUNK_CHARACTERS
+
+
+def test_where_a_task_stands_in_its_session_is_kept() -> None:
+    window = Window(3, 2, 1000, is_cut=True, summarize_through=4)
+    spec = replace(SPEC, place=Place(3, 5, "task_0"))
+    queued = [ev.Queued(NOW, spec), ev.Claimed(NOW, window)]
+    started = [ev.Started(NOW, spec, window)]
+
+    assert through_the_store(queued) == queued
+    assert through_the_store(started) == started
+    assert replay(queued).window == replay(started).window == window

@@ -32,7 +32,7 @@ def test_a_long_message_says_how_much_of_it_is_missing() -> None:
 @pytest.mark.parametrize(("room", "turns"), [(0, 0), (199, 0), (200, 1), (799, 3), (9999, 4)])
 def test_the_newest_turns_are_shown_as_far_as_they_fit(room: int, turns: int) -> None:
     assert PAST.within(room) == turns
-    assert PAST.bytes(turns) <= room
+    assert hs.size(PAST.messages(turns)) <= room
 
 
 def test_a_summary_takes_room_and_may_not_fit_itself() -> None:
@@ -76,3 +76,8 @@ def test_what_the_clerk_is_given_fits(size: int, count: int, letter: str) -> Non
 def test_notes_say_each_line_once_and_have_an_end() -> None:
     assert hs.tidied(" The dog is Rex.\n\nHi.\nHi.\nThe dog is Rex.") == "The dog is Rex.\nHi."
     assert len(hs.tidied("x" * 9_000)) == SUMMARY_CHARACTERS
+
+
+def test_what_is_too_much_to_look_at_is_left_out_and_not_whole() -> None:
+    assert PAST.newest(800) is PAST
+    assert PAST.newest(799) == replace(PAST, exchanges=TURNS[1:], is_whole=False)

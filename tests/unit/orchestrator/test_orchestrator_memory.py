@@ -10,11 +10,11 @@ import pytest
 
 from services.chassis.errors import Unavailable
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain import history as hs
 from services.orchestrator.domain import session as ss
-from services.orchestrator.domain.history import NOTES
 from services.orchestrator.domain.task import State, Task
 from services.orchestrator.equipment import Equipment
-from services.orchestrator.memory import LEAST_OUTPUT_TOKENS, Memory
+from services.orchestrator.memory import LEAST_OUTPUT_TOKENS, MAX_BYTES, Memory
 from services.orchestrator.ports import Generation, Piece
 from tests.unit.orchestrator.fakes import (
     MODEL,
@@ -151,7 +151,7 @@ async def test_a_long_session_fits_and_is_summarized_before_turns_are_left_out()
     assert [task.warnings for task in tasks] == [()] * 9
     assert session.summary is not None
     assert session.summary.text == models.notes
-    assert shown(it)[0] == ("user", f"{NOTES}{models.notes}")
+    assert shown(it)[0] == ("user", f"{hs.NOTES}{models.notes}")
     assert max(lengths) <= ROOM + 300
     assert len(models.asked) - len(asked(it)) >= 2
 
@@ -275,3 +275,19 @@ async def test_a_request_that_fits_alone_fits_with_any_history() -> None:
     assert chosen is not None
     assert chosen.messages == []
     assert chosen.window.is_cut
+
+
+async def test_a_large_window_is_not_filled_beyond_what_inference_takes() -> None:
+    async with bench() as it:
+        gone = Unavailable("ENGINE_FAILED", "gone")
+        it.models = CountingModels((("y" * 200_000,),), notes=gone)
+        tasks = await long_session(it, 6)
+        large = replace(MODEL, context_tokens=1_000_000)
+        memory = Memory(it.sessions, it.models, it.clock)
+
+        chosen = await memory.choose(tasks[-1].spec, Equipment(large, {}))
+
+    assert chosen is not None
+    assert chosen.window.is_cut
+    assert [len(each.content) for each in chosen.messages[::2]] == [900] * 3
+    assert hs.size(chosen.messages) <= MAX_BYTES
