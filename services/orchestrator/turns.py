@@ -7,7 +7,7 @@ turn has no task: it is void once it is older than `GRACE`, for a start takes a 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 GRACE: Final = timedelta(seconds=10)
 PATIENCE: Final = timedelta(seconds=1)  # Of who is refused anyway, for a task that is to begin.
 LOOK_SECONDS: Final = 0.02
-ATTEMPTS: Final = 16
+ATTEMPTS: Final = 64  # Each is lost to somebody else who gets on.
 END: Final = 2**31 - 1  # A sequence beyond any: who watches from there only hears of the end.
 INTERRUPTED: Final = "interrupted by the next turn of its session"
 
@@ -63,23 +63,29 @@ class Turns:
         for _ in range(ATTEMPTS):
             session = await self.find(spec.tenant, session_id)
             ss.check_room(session)
-            policy = spec.on_busy or session.on_busy
-            before = await self._open(session, PATIENCE if policy == "reject" else GRACE)
-            if key is not None and await self._tasks.kept(spec.tenant, key) is not None:
-                raise AlreadyExists("IDEMPOTENCY_KEY_TAKEN", "the same start came first")
-            if before and policy == "reject":
-                raise ss.busy(session, before)
-            if before and policy == "interrupt":
-                await self._cancel(session, before, INTERRUPTED, cancel)
-                continue
-            added = ss.TurnAdded(self._now(), session.turns + 1, spec.task_id, before)
             try:
-                after = await self._sessions.append(session, [added])
+                if (place := await self._placed(spec, session, key, cancel)) is not None:
+                    return replace(spec, session_id=session_id, place=place)
             except Aborted:
                 continue
-            place = Place(after.turns, after.sequence, before)
-            return replace(spec, session_id=session_id, place=place)
         raise contended(session_id)
+
+    async def _placed(
+        self, spec: ev.Spec, session: ss.Session, key: Key | None, cancel: Cancel
+    ) -> Place | None:
+        """One attempt; None where it is to be made again. Raises `Aborted` as `_open` does."""
+        policy = spec.on_busy or session.on_busy
+        before = await self._open(session, PATIENCE if policy == "reject" else GRACE)
+        if key is not None and await self._tasks.kept(spec.tenant, key) is not None:
+            raise AlreadyExists("IDEMPOTENCY_KEY_TAKEN", "the same start came first")
+        if before and policy == "reject":
+            raise ss.busy(session, before)
+        if before and policy == "interrupt":
+            await self._cancel(session, before, INTERRUPTED, cancel)
+            return None
+        added = ss.TurnAdded(self._now(), session.turns + 1, spec.task_id, before)
+        after = await self._sessions.append(session, [added])
+        return Place(after.turns, after.sequence, before)
 
     async def leave(self, spec: ev.Spec, why: ServiceError) -> None:
         """A task was refused after it had got its place. Nobody is to wait for it.
@@ -93,11 +99,8 @@ class Turns:
                 session = await self.find(spec.tenant, spec.session_id)
                 if session.last != spec.task_id:
                     return
-                try:
+                with suppress(Aborted):
                     await self._sessions.append(session, [ss.TurnVoided(self._now(), spec.task_id)])
-                except Aborted:
-                    continue
-                return
         except ServiceError as error:
             named = {"session_id": spec.session_id, "error_code": error.reason}
             log.warning("turn not given back", extra=named)
@@ -125,7 +128,11 @@ class Turns:
 
     async def _open(self, session: ss.Session, patience: timedelta) -> str:
         """The latest task that goes on in a session, if one does. One that is to begin is waited
-        for; who has no patience for that takes it as one that goes on."""
+        for; who has no patience for that takes it as one that goes on.
+
+        Raises:
+            Aborted: the session has changed meanwhile.
+        """
         if not session.last:
             return ""
         end = asyncio.get_running_loop().time() + patience.total_seconds()
@@ -136,6 +143,8 @@ class Turns:
             if is_over or self._now() - session.update_time >= GRACE:
                 return await self._still_open(session.tenant, session.follows)
             await asyncio.sleep(LOOK_SECONDS)
+            if await self._sessions.find(session.tenant, session.session_id) != session:
+                raise contended(session.session_id)
         return await self._still_open(session.tenant, session.last)
 
     async def _still_open(self, tenant: str, task_id: str) -> str:

@@ -1,6 +1,7 @@
 """What callers can do with sessions."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -122,12 +123,10 @@ class Sessions:
         """Read, decide and write; again where somebody else was first."""
         for _ in range(ATTEMPTS):
             session = await self.get(caller, session_id)
-            if (event := await change(session)) is None:
-                return session
-            try:
+            with suppress(Aborted):
+                if (event := await change(session)) is None:
+                    return session
                 return await self._store.append(session, [event])
-            except Aborted:
-                continue
         raise contended(session_id)
 
     def _created(

@@ -54,7 +54,7 @@ async def ended(suite: Suite, task_id: str) -> pb.Task:
 
 async def messages(suite: Suite, session_id: str) -> list[tuple[int, str, str]]:
     """What was said in a session: number, role and text."""
-    request = ss.ListMessagesRequest(session_id=session_id)
+    request = ss.ListMessagesRequest(session_id=session_id, page_size=1000)
     listed = await suite.sessions.ListMessages(request, timeout=5)
     return [(each.message, each.role, each.content) for each in listed.messages]
 

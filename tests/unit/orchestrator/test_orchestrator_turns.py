@@ -124,6 +124,25 @@ async def test_a_task_that_is_refused_gives_its_turn_back() -> None:
     assert task.state is State.COMPLETED
 
 
+async def test_who_waits_for_a_task_that_is_refused_goes_on_at_once() -> None:
+    async with bench() as it:
+        await it.ended()
+        it.log.holds = it.log.refuses = ev.Started
+        it.log.refusal = ServiceError("REFUSED", "no")
+        first = asyncio.create_task(asked(it))
+        await it.log.holding.wait()
+        second = asyncio.create_task(asked(it, on_busy="enqueue"))
+        await pass_time(1)
+        it.log.let_go.set()
+        with pytest.raises(ServiceError):
+            await first
+        it.log.refuses, began = type(None), it.now()
+        task = await end_of(run_of(it, await second))
+
+        assert it.now() - began < 1
+    assert (task.state, task.spec.place) == (State.COMPLETED, Place(3, 5))
+
+
 async def test_a_task_that_may_have_begun_keeps_its_turn() -> None:
     async with bench() as it:
         await it.ended()
