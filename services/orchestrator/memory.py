@@ -77,10 +77,11 @@ class Memory:
         if session is None:
             return None
         past = await self._past(session, spec.place.sequence, equipment.model)
-        if not past.exchanges and past.summary is None:
+        if not past.turns and past.summary is None:
             return None
         fit = await self._fit(spec, equipment, past)
-        window = _window(past, fit, spec.place.sequence)
+        characters = hs.most_characters(equipment.model.context_tokens)
+        window = _window(past, fit, spec.place.sequence, characters)
         return Chosen(window, past.messages(max(0, fit.turns), has_summary=window.summary > 0))
 
     async def recall(self, spec: Spec, window: Window) -> Sequence[Message]:
@@ -95,7 +96,8 @@ class Memory:
             summary = next(kept, None)
         until = spec.place.sequence - 1
         exchanges = await self._between(session, window.after, until)
-        return hs.Past(exchanges, summary, window.characters).messages(len(exchanges))
+        turns = [hs.shown(each, window.characters) for each in exchanges]
+        return hs.Past(turns, summary).messages(len(turns))
 
     async def summarize(self, spec: Spec, model: Model, through: int) -> None:
         """Have the model write down what the turns up to this one were about.
@@ -144,15 +146,15 @@ class Memory:
             summary = None
         above = summary.through if summary else 0
         characters = hs.most_characters(model.context_tokens)
-        until, found = before - 1, hs.Past((), summary, characters)
-        most, turns = min(model.context_tokens * BYTES_A_TOKEN, MAX_BYTES), 0
+        until, found = before - 1, hs.Past((), summary)
+        most = min(model.context_tokens * BYTES_A_TOKEN, MAX_BYTES)
         while until > above:
             start = max(above, until - _PAGE)
             older = await self._between(session, start, until)
-            found = replace(found, exchanges=(*older, *found.exchanges))
+            turns = [hs.shown(each, characters) for each in older]
+            found = replace(found, turns=(*turns, *found.turns))
             until = start
-            turns = len(found.exchanges)
-            if turns >= MAX_TURNS or found.newest(most) is not found:
+            if len(found.turns) >= MAX_TURNS or found.newest(most) is not found:
                 break
         return replace(found, is_whole=until <= above).newest(most)
 
@@ -167,7 +169,7 @@ class Memory:
         window = equipment.model.context_tokens - LEAST_OUTPUT_TOKENS
         own = most_bytes(spec, equipment.briefing)
         proven = past.within(hs.room(self._share, window, own))
-        if proven == len(past.exchanges):
+        if proven == len(past.turns):
             return _Fit(proven, is_full=not past.is_whole)
         try:
             async with asyncio.timeout(COUNT_SECONDS):
@@ -184,7 +186,7 @@ class Memory:
         async def used(turns: int) -> int:
             return await self._tokens(spec, equipment, past.messages(turns)) - own
 
-        most = len(past.exchanges)
+        most = len(past.turns)
         if (all_of_it := await used(most)) <= room:
             return _Fit(most, is_full=all_of_it > hs.FULL * room)
         low, high = least, most - 1
@@ -249,16 +251,16 @@ class Memory:
                 return True
 
 
-def _window(past: hs.Past, fit: _Fit, before: int) -> Window:
-    shown, whole = max(0, fit.turns), len(past.exchanges)
+def _window(past: hs.Past, fit: _Fit, before: int, characters: int) -> Window:
+    shown, whole = max(0, fit.turns), len(past.turns)
     is_cut = not past.is_whole or shown < whole or (past.summary is not None and fit.turns < 0)
     after = before - 1
     if shown:
-        after = past.exchanges[whole - shown].sequence - 1
+        after = past.turns[whole - shown].sequence - 1
     return Window(
         after,
         past.summary.sequence if past.summary is not None and fit.turns >= 0 else 0,
-        past.characters,
+        characters,
         is_cut,
         past.due(shown) if fit.is_full and whole else 0,
     )

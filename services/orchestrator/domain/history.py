@@ -21,52 +21,61 @@ it: who the user is, facts, numbers, decisions, open questions. Write only the n
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A turn as the model is shown it."""
+
+    sequence: int
+    messages: Sequence[Message]
+    bytes: int
+
+
+def shown(exchange: Exchange, characters: int) -> Shown:
+    """A turn with so much of each message."""
+    said = [Message(line.role, shortened(line.content, characters)) for line in exchange.lines]
+    return Shown(exchange.sequence, said, size(said))
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """What can be shown: a summary, and the turns after it, the oldest first."""
 
-    exchanges: Sequence[Exchange]
+    turns: Sequence[Shown]
     summary: Summary | None
-    characters: int
-    """How much of each message is shown."""
     is_whole: bool = True
     """Whether these are all turns that the summary does not cover."""
 
     def messages(self, newest: int, *, has_summary: bool = True) -> list[Message]:
         """As the model is shown them, so many turns."""
-        shown = self.exchanges[len(self.exchanges) - newest :]
-        notes = self._notes if has_summary else []
-        return [*notes, *chain.from_iterable(map(self._said, shown))]
+        said = chain.from_iterable(each.messages for each in self._newest(newest))
+        return [*(self._notes if has_summary else ()), *said]
 
     def within(self, most_bytes: float) -> int:
         """How many turns fit by their bytes alone, the newest first; -1: the summary does not."""
         return self._fitting(size(self._notes), most_bytes)
 
-    def due(self, shown: int) -> int:
+    def due(self, newest: int) -> int:
         """The turn, by its sequence, up to which a summary leaves half of what is shown."""
-        half = size(self.messages(shown, has_summary=False)) / 2
-        return self.exchanges[len(self.exchanges) - self._fitting(0, half) - 1].sequence
+        half = sum(each.bytes for each in self._newest(newest)) / 2
+        return self.turns[len(self.turns) - self._fitting(0, half) - 1].sequence
 
     def newest(self, most_bytes: float) -> "Past":
         """The same without the oldest turns, where there is more than this."""
         kept = self._fitting(0, most_bytes)
-        if kept == len(self.exchanges):
+        if kept == len(self.turns):
             return self
-        exchanges = self.exchanges[len(self.exchanges) - kept :]
-        return replace(self, exchanges=exchanges, is_whole=False)
+        return replace(self, turns=self._newest(kept), is_whole=False)
+
+    def _newest(self, count: int) -> Sequence[Shown]:
+        return self.turns[len(self.turns) - count :]
 
     def _fitting(self, taken: int, most_bytes: float) -> int:
-        sizes = (size(self._said(each)) for each in reversed(self.exchanges))
+        sizes = (each.bytes for each in reversed(self.turns))
         fits = takewhile(lambda total: total <= most_bytes, accumulate(sizes, initial=taken))
         return sum(1 for _ in fits) - 1
 
     @property
     def _notes(self) -> list[Message]:
         return [Message("user", NOTES + self.summary.text)] if self.summary else []
-
-    def _said(self, exchange: Exchange) -> list[Message]:
-        return [
-            Message(line.role, shortened(line.content, self.characters)) for line in exchange.lines
-        ]
 
 
 def size(messages: Sequence[Message]) -> int:

@@ -8,12 +8,13 @@ from services.orchestrator.domain.session import SUMMARY_CHARACTERS, Summary
 from tests.unit.orchestrator.test_orchestrator_session import exchange
 
 SUMMARY = Summary("We met.", 1, 2, 5)
-TURNS = [exchange(n, "q" * 84, "a" * 84) for n in range(2, 6)]  # 200 bytes each, with margins.
-PAST = hs.Past(TURNS, None, 1000)
+TURNS = [hs.shown(exchange(n, "q" * 84, "a" * 84), 1000) for n in range(2, 6)]
+PAST = hs.Past(TURNS, None)  # Turns of 200 bytes each, with margins.
 
 
 def test_a_summary_comes_before_the_turns_that_are_shown() -> None:
-    past = hs.Past([exchange(2, "Hi", "Hello"), exchange(3, "Bye", "Goodbye")], SUMMARY, 1000)
+    said = [exchange(2, "Hi", "Hello"), exchange(3, "Bye", "Goodbye")]
+    past = hs.Past([hs.shown(each, 1000) for each in said], SUMMARY)
 
     assert past.messages(1) == [
         Message("user", hs.NOTES + "We met."),
@@ -24,9 +25,9 @@ def test_a_summary_comes_before_the_turns_that_are_shown() -> None:
 
 
 def test_a_long_message_says_how_much_of_it_is_missing() -> None:
-    past = hs.Past([exchange(2, "x" * 30, "y")], None, 10)
+    turn = hs.shown(exchange(2, "x" * 30, "y"), 10)
 
-    assert past.messages(1)[0].content == "xxxxxxxxxx … (20 characters left out)"
+    assert turn.messages[0].content == "xxxxxxxxxx … (20 characters left out)"
 
 
 @pytest.mark.parametrize(("room", "turns"), [(0, 0), (199, 0), (200, 1), (799, 3), (9999, 4)])
@@ -80,4 +81,4 @@ def test_notes_say_each_line_once_and_have_an_end() -> None:
 
 def test_what_is_too_much_to_look_at_is_left_out_and_not_whole() -> None:
     assert PAST.newest(800) is PAST
-    assert PAST.newest(799) == replace(PAST, exchanges=TURNS[1:], is_whole=False)
+    assert PAST.newest(799) == replace(PAST, turns=TURNS[1:], is_whole=False)
