@@ -56,6 +56,14 @@ async def texts(opened: grpc.aio.Channel, session_id: str) -> list[str]:
     return [each.content for each in listed.messages]
 
 
+async def listed(opened: grpc.aio.Channel) -> list[str]:
+    """All sessions."""
+    stub: sessions_pb2_grpc.SessionServiceAsyncStub = sessions_pb2_grpc.SessionServiceStub(opened)
+    return [
+        each.session_id for each in (await stub.ListSessions(ss.ListSessionsRequest())).sessions
+    ]
+
+
 async def test_turns_that_wait_survive_a_kill_and_keep_their_order(tmp_path: Path) -> None:
     with cluster(tmp_path, f"sqlite:///{tmp_path / 'data'}") as running:
         async with client(running) as opened:
@@ -105,6 +113,11 @@ async def test_a_turn_interrupts_the_one_that_another_replica_runs(
             )
             answer = await pb_grpc.OrchestratorServiceStub(there).Invoke(request)
             interrupted = await ended(there, first.task_id)
+            before = await listed(there)
+            delete = ss.DeleteSessionRequest(session_id=first.session_id)
+            await sessions_pb2_grpc.SessionServiceStub(here).DeleteSession(delete)
+            after = await listed(there)
 
+    assert before == [first.session_id, *after]
     assert (answer.status, answer.result) == ("completed", "b")
     assert interrupted.status == "canceled"
