@@ -12,8 +12,9 @@ from runplane.orchestrator.v1 import orchestrator_pb2, sessions_pb2
 from services.chassis import structs
 from services.chassis.filtering import Fields
 from services.orchestrator.domain.place import Place, Window
-from services.orchestrator.domain.session import Line, Said, Session, Summary, Wanted
+from services.orchestrator.domain.session import Line, Said, Session, Summary
 from services.orchestrator.domain.task import State
+from services.orchestrator.domain.wanted import Wanted
 
 FILTERED: Final = Fields({"owner", "create_time", "update_time"}, ("labels.",))
 

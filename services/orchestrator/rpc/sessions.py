@@ -9,7 +9,7 @@ from runplane.orchestrator.v1 import sessions_pb2_grpc as pb_grpc
 
 from services.chassis import filtering
 from services.chassis.paging import Pager
-from services.orchestrator.domain.session import Wanted
+from services.orchestrator.domain.wanted import Wanted
 from services.orchestrator.mapping import sessions as mapping
 from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.usecases.sessions import Sessions

@@ -9,6 +9,7 @@ from services.chassis import ids
 from services.chassis.errors import Aborted, AlreadyExists, Violation, invalid
 from services.chassis.eventlog.port import Condition, Key
 from services.orchestrator.domain import session as ss
+from services.orchestrator.domain.wanted import Wanted, check, forked, updated
 from services.orchestrator.ports import SessionStore
 from services.orchestrator.run import World
 from services.orchestrator.turns import ATTEMPTS, Cancel, contended
@@ -28,7 +29,7 @@ class Sessions:
         self._store = store
         self._cancel = cancel
 
-    async def create(self, caller: Caller, wanted: ss.Wanted) -> ss.Session:
+    async def create(self, caller: Caller, wanted: Wanted) -> ss.Session:
         """Begin a session without turns, or find the one that the key stands for."""
 
         async def events() -> Sequence[ss.Event]:
@@ -37,7 +38,7 @@ class Sessions:
         return await self._begin(caller, wanted, events)
 
     async def fork(
-        self, caller: Caller, session_id: str, message: int, wanted: ss.Wanted
+        self, caller: Caller, session_id: str, message: int, wanted: Wanted
     ) -> ss.Session:
         """Begin a session with what was said in another one, up to a message."""
         if message < 0:
@@ -65,7 +66,7 @@ class Sessions:
             for _, event in events:
                 if isinstance(event, ss.Summarized) and _is_within(event.summary, message):
                     summary = event.summary
-        return ss.forked(created, exchanges, summary, message)
+        return forked(created, exchanges, summary, message)
 
     async def get(self, caller: Caller, session_id: str) -> ss.Session:
         """A session as it stands."""
@@ -97,11 +98,11 @@ class Sessions:
                     return lines[:limit], True
         return lines, False
 
-    async def update(self, caller: Caller, session_id: str, wanted: ss.Wanted) -> ss.Session:
+    async def update(self, caller: Caller, session_id: str, wanted: Wanted) -> ss.Session:
         """Change a session's policy and labels."""
 
         async def change(session: ss.Session) -> ss.Event | None:
-            return ss.updated(session, wanted, self._world.now())
+            return updated(session, wanted, self._world.now())
 
         return await self._change(caller, session_id, change)
 
@@ -141,9 +142,9 @@ class Sessions:
         return ss.Created(now, session_id, tenant, owner, on_busy, labels, forked_from)
 
     async def _begin(
-        self, caller: Caller, wanted: ss.Wanted, events: Callable[[], Awaitable[Sequence[ss.Event]]]
+        self, caller: Caller, wanted: Wanted, events: Callable[[], Awaitable[Sequence[ss.Event]]]
     ) -> ss.Session:
-        ss.check(wanted)
+        check(wanted)
         if not wanted.key:
             return await self._store.append(None, await events())
         owned = Key("session", f"{caller.subject}/{wanted.key}", wanted.fingerprint, KEYS_LAST)

@@ -11,6 +11,7 @@ from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import session as ss
 from services.orchestrator.domain.task import State, evolve
+from services.orchestrator.domain.wanted import forked
 from tests.unit.orchestrator.fakes import NOW, SPEC
 
 LATER = NOW + timedelta(seconds=1)
@@ -148,7 +149,7 @@ def test_a_fork_has_the_turns_and_the_summary_up_to_its_message(
     exchanges = [exchange(n, "q", "a") for n in (1, 2, 4)]  # The third came to nothing.
     summary = ss.Summary("We met.", 2, 3, 9)
 
-    events = ss.forked(CREATED, exchanges, summary, message)
+    events = forked(CREATED, exchanges, summary, message)
     session = added_up(*events)
 
     assert [each.turn for each in events if isinstance(each, ss.TurnAdded)] == turns
