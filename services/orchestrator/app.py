@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from runplane.orchestrator.v1 import agents_pb2, agents_pb2_grpc
+from runplane.orchestrator.v1 import agents_pb2, agents_pb2_grpc, sessions_pb2, sessions_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
@@ -23,27 +23,43 @@ from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.schemas import CompiledSchemas
+from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
 from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain.request import Texts
 from services.orchestrator.marks import Marks
+from services.orchestrator.memory import Memory
 from services.orchestrator.post import Post
 from services.orchestrator.rpc.agents import AgentServicer
+from services.orchestrator.rpc.sessions import SessionServicer
 from services.orchestrator.rpc.tasks import Cases, OrchestratorServicer
-from services.orchestrator.run import World, utc_now
 from services.orchestrator.settings import Settings
+from services.orchestrator.turns import Turns
 from services.orchestrator.usecases.agents import Agents
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.objects import Objects
+from services.orchestrator.usecases.sessions import Sessions
 from services.orchestrator.usecases.talks import Talks
 from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.worker import Sizes, on_duty, working
+from services.orchestrator.world import World, utc_now
 
 SERVICES = [
     pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name,
     agents_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
+    sessions_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the servicers are made of."""
+
+    world: World
+    sessions: EventStoreSessions
+    tasks: Tasks
+    post: Post
 
 
 @asynccontextmanager
@@ -51,56 +67,79 @@ async def running(
     settings: Settings, shared: SharedSettings, *, now: Callable[[], datetime] = utc_now
 ) -> AsyncIterator[Running]:
     """Run the orchestrator until the context is left."""
+    page_key = bytes.fromhex(shared.page_token_key.get_secret_value())
+    async with _at_work(settings, shared, now) as parts:
+        world, tasks = parts.world, parts.tasks
+        of_tasks = OrchestratorServicer(
+            Cases(tasks, Talks(tasks, parts.post), Objects(tasks, world.log)),
+            settings.tasks,
+            Pager(page_key, "tasks"),
+        )
+        agents = Agents(world.briefings, world.schemas, now)
+        of_agents = AgentServicer(agents, Pager(page_key, "agents"))
+        of_sessions = SessionServicer(
+            Sessions(world, parts.sessions, tasks.end),
+            Pager(page_key, "sessions"),
+            Pager(page_key, "messages"),
+        )
+        async with serving(
+            settings.server,
+            domain="orchestrator.runplane.dev",
+            register=[
+                partial(pb_grpc.add_OrchestratorServiceServicer_to_server, of_tasks),
+                partial(agents_pb2_grpc.add_AgentServiceServicer_to_server, of_agents),
+                partial(sessions_pb2_grpc.add_SessionServiceServicer_to_server, of_sessions),
+            ],
+            services=SERVICES,
+        ) as server:
+            yield server
+
+
+@asynccontextmanager
+async def _at_work(
+    settings: Settings, shared: SharedSettings, now: Callable[[], datetime]
+) -> AsyncIterator[_Parts]:
+    """Stores, peers and the worker, which takes up tasks from here on."""
     tasks, ttl = settings.tasks, settings.catalogue_ttl
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(
-            event_store(shared.event_store, service="orchestrator")
-        )
-        hot = await stack.enter_async_context(hot_store(shared.hot_store))
-        values = await stack.enter_async_context(_values(shared, tasks.inline_bytes))
-        inference = await stack.enter_async_context(channel(settings.inference))
-        registry = await stack.enter_async_context(channel(settings.tool_registry))
+        enter = stack.enter_async_context
+        store = await enter(event_store(shared.event_store, service="orchestrator"))
+        hot = await enter(hot_store(shared.hot_store))
+        values = await enter(_values(shared, tasks.inline_bytes))
+        inference = await enter(channel(settings.inference))
+        registry = await enter(channel(settings.tool_registry))
         owner, lease = ids.new("worker"), tasks.lease
-        desk = await stack.enter_async_context(at_desk(store, hot, owner=owner, lease=lease))
+        desk = await enter(at_desk(store, hot, owner=owner, lease=lease))
         sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
-        worker = await stack.enter_async_context(working(desk, sizes))
-        children = ChildTasks(worker, desk, lambda: (world, cases))
+        worker = await enter(working(desk, sizes))
+        task_log = EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values)
+        models = GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl)
+        sessions = EventStoreSessions(store)
         world = World(
-            log=EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values),
-            models=GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl),
+            log=task_log,
+            models=models,
             tools=GrpcTools(registry, timeout=settings.tool_registry.timeout, ttl=ttl),
             schemas=CompiledSchemas(),
             now=now,
             spawn=worker.spawn,
             agents=EventStoreAgents(store),
-            children=children,
+            children=ChildTasks(worker, desk, lambda: (world, cases)),
+            memory=Memory(sessions, models, now, share=settings.sessions.history_share),
+            turns=Turns(sessions, task_log, now),
             max_wait=tasks.max_wait,
         )
-        page_key = bytes.fromhex(shared.page_token_key.get_secret_value())
-        agents = Agents(world.briefings, world.schemas, now)
-        bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
-        if shared.object_store is not None:
-            bounds = replace(bounds, large=Texts(tasks.inline_bytes, tasks.max_text_bytes))
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
-        await stack.enter_async_context(on_duty(worker, world))
-        cases = Tasks(world, worker, desk, marks, bounds)
-        servicer = OrchestratorServicer(
-            Cases(cases, Talks(cases, Post(world, worker, desk)), Objects(cases, world.log)),
-            tasks,
-            Pager(page_key, "tasks"),
-        )
-        agent_servicer = AgentServicer(agents, Pager(page_key, "agents"))
-        yield await stack.enter_async_context(
-            serving(
-                settings.server,
-                domain="orchestrator.runplane.dev",
-                register=[
-                    partial(pb_grpc.add_OrchestratorServiceServicer_to_server, servicer),
-                    partial(agents_pb2_grpc.add_AgentServiceServicer_to_server, agent_servicer),
-                ],
-                services=SERVICES,
-            )
-        )
+        cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
+        await enter(on_duty(worker, world))
+        yield _Parts(world, sessions, cases, Post(world, worker, desk))
+
+
+def _bounds(settings: Settings, shared: SharedSettings) -> Bounds:
+    tasks = settings.tasks
+    bounds = Bounds(tasks.max_query_bytes, tasks.default_steps, tasks.duration)
+    if shared.object_store is None:
+        return bounds
+    return replace(bounds, large=Texts(tasks.inline_bytes, tasks.max_text_bytes))
 
 
 @asynccontextmanager

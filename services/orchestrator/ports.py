@@ -20,6 +20,8 @@ from services.orchestrator.domain.events import (
 )
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.request import Request
+from services.orchestrator.domain.session import Event as SessionEvent
+from services.orchestrator.domain.session import Said, Session
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 
@@ -265,6 +267,40 @@ class Children(Protocol):
     async def cancel(self, parent: Spec, call_ids: Sequence[str], reason: str) -> None:
         """End the tasks of these calls that run, here or elsewhere. Those that cannot be reached
         have their own deadline."""
+
+
+class SessionStore(Protocol):
+    """Sessions. They refer to tasks, and have no text of their own but summaries."""
+
+    async def find(self, tenant: str, session_id: str) -> Session | None:
+        """A session as it stands, also one that was deleted; None if there never was one."""
+
+    async def append(
+        self, session: Session | None, events: Sequence[SessionEvent], key: Key | None = None
+    ) -> Session:
+        """Add events to a session, or begin one; the session as it stands then.
+
+        Raises:
+            Aborted: `SEQUENCE_CONFLICT`; somebody else added something first.
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
+        """
+
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """The session that an idempotency key stands for already."""
+
+    async def page(
+        self, tenant: str, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Sessions that are not deleted, the newest first: the id of each, and the resource as it
+        goes over the wire."""
+
+    async def events(
+        self, session: Session, *, after: int, limit: int
+    ) -> Sequence[tuple[int, SessionEvent]]:
+        """A session's events with a sequence above `after`, in order, with their sequences."""
+
+    async def said(self, tenant: str, task_id: str) -> Said | None:
+        """What was said in a task; None if there is no such task."""
 
 
 class Desk(Protocol):

@@ -7,8 +7,8 @@ from services.chassis.errors import ServiceError
 from services.orchestrator.domain import letters
 from services.orchestrator.domain.letters import Cancel, Word
 from services.orchestrator.ports import Desk
-from services.orchestrator.run import World
 from services.orchestrator.worker import Worker
+from services.orchestrator.world import World
 
 log = logging.getLogger(__name__)
 

@@ -3,16 +3,15 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim, Letter
 from services.orchestrator import resuming
-from services.orchestrator.briefing import Briefings
 from services.orchestrator.calls import Caller
 from services.orchestrator.delegation import Delegate, after_children
 from services.orchestrator.domain import events as ev
@@ -20,23 +19,18 @@ from services.orchestrator.domain.letters import Cancel, Pause, Say, Word, heard
 from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
-from services.orchestrator.equipment import Catalogues, Equipment
+from services.orchestrator.equipment import Equipment
 from services.orchestrator.inbox import Inbox
 from services.orchestrator.journal import Journal
 from services.orchestrator.planning import Planner, refused
 from services.orchestrator.ports import (
-    AgentStore,
-    Children,
     LogLost,
-    Models,
-    Schemas,
-    TaskLog,
-    Tools,
 )
 from services.orchestrator.reading import Reading, equipped
 from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
 from services.orchestrator.settling import Settling
 from services.orchestrator.turn import Conversing, Cut
+from services.orchestrator.world import World
 
 log = logging.getLogger(__name__)
 
@@ -56,32 +50,6 @@ class Interrupted(Exception):
 
 class Parked(Exception):
     """The task waits, and is nobody's until there is something for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What a run acts on."""
-
-    log: TaskLog
-    models: Models
-    tools: Tools
-    schemas: Schemas
-    now: Callable[[], datetime]
-    spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
-    agents: AgentStore
-    children: Children
-    max_wait: timedelta = timedelta(hours=24)
-    """How long a task may wait for a person or a client, each time."""
-
-    @property
-    def catalogues(self) -> Catalogues:
-        """Where equipment comes from."""
-        return Catalogues(self.models, self.tools)
-
-    @property
-    def briefings(self) -> Briefings:
-        """Where terms and equipment come from."""
-        return Briefings(self.catalogues, self.agents)
 
 
 class Run:
@@ -124,6 +92,15 @@ class Run:
         """Under which it writes; None before its log has begun, and once it is given back."""
         return self._journal.claim
 
+    @property
+    def has_to_wait(self) -> bool:
+        """Whether another task of its session comes first."""
+        return self.task.state is State.PENDING and bool(self.spec.place.follows)
+
+    async def passed(self) -> None:
+        """Wait for that task to end."""
+        await self._world.turns.passed(self.spec)
+
     def begin(self, claim: Claim) -> None:
         """Its log has begun, and is this run's to go on with."""
         self._journal.begin(claim)
@@ -156,6 +133,7 @@ class Run:
         try:
             await self._end(await self._outcome())
             self.is_lost = False
+            self._reflect()
         except Parked:
             log.info("task waits", extra=self._named())
         except LogLost as lost:
@@ -213,13 +191,41 @@ class Run:
 
     async def _work(self) -> bool:
         """All steps; whether the task is over, and not waiting."""
-        if self.task.state is State.PENDING:
-            await self._journal.append(ev.Claimed(self._world.now()))
         if self.task.is_answered:
             return True
         if self._equipment is None:
             self._equipment = await self._world.briefings.again(self.spec)
+        if self.task.state is State.PENDING:
+            await self._claim()
+        await self._remember()
         return await self._steps()
+
+    async def _claim(self) -> None:
+        """Begin to run after waiting, with what was said in the session by now."""
+        chosen = await self._world.memory.choose(self.spec, self.equipment)
+        window = chosen.window if chosen else None
+        await self._journal.append(ev.Claimed(self._world.now(), window))
+        if chosen and self._equipment is not None:
+            self._equipment = replace(self._equipment, history=chosen.messages)
+
+    async def _remember(self) -> None:
+        """Look up what it is shown of its session, and say what is missing."""
+        if (window := self.task.window) is None or self._equipment is None:
+            return
+        if not self._equipment.history:
+            history = await self._world.memory.recall(self.spec, window)
+            self._equipment = replace(self._equipment, history=history)
+        if window.is_cut:
+            why = "the oldest turns of the session do not fit, and no summary of them is there yet"
+            await self._warn("HISTORY_CUT", why)
+
+    def _reflect(self) -> None:
+        """Have what the next task will not be shown written down, in the background."""
+        window, equipment = self.task.window, self._equipment
+        if window is not None and window.summarize_through and equipment is not None:
+            through = window.summarize_through
+            writing = self._world.memory.summarize(self.spec, equipment.model, through)
+            self._world.spawn(writing)
 
     async def _end(self, outcome: ev.Event | None) -> None:
         """What was said and not passed on is kept: the log has all that was produced."""
@@ -479,8 +485,3 @@ def _expire(scope: asyncio.Timeout | None) -> None:
     """End a scope now, if it is open."""
     if scope is not None and not scope.expired():
         scope.reschedule(asyncio.get_running_loop().time())
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)

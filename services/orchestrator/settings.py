@@ -25,6 +25,12 @@ class TaskSettings(BaseModel, frozen=True):
     look: Duration = Field(timedelta(seconds=1), gt=timedelta(0))  # For work and letters.
 
 
+class SessionSettings(BaseModel, frozen=True):
+    """What tasks are told of the turns before them."""
+
+    history_share: float = Field(0.5, ge=0, le=0.9)  # Of what a request leaves of the window.
+
+
 class Settings(BaseSettings):
     """The orchestrator's settings."""
 
@@ -40,4 +46,5 @@ class Settings(BaseSettings):
     tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
     mark_key: Key  # 32 bytes in hexadecimal, for continue marks.
     tasks: TaskSettings = TaskSettings()
+    sessions: SessionSettings = SessionSettings()
     catalogue_ttl: Duration = timedelta(seconds=5)  # How old a list of models or tools may be.

@@ -9,7 +9,7 @@ import contextvars
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -20,7 +20,8 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import evolve
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.ports import Desk
-from services.orchestrator.run import Run, World
+from services.orchestrator.run import Run
+from services.orchestrator.world import World
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,11 @@ class _Waiting:
     context: contextvars.Context
     expiry: asyncio.TimerHandle
 
+    def leave(self) -> contextvars.Context:
+        """Wait no more."""
+        self.expiry.cancel()
+        return self.context
+
 
 class Worker:
     """Owns the runs of this process. `working` makes one."""
@@ -55,6 +61,7 @@ class Worker:
         self._sizes = sizes
         self._running = 0
         self._queue: dict[Run, _Waiting] = {}  # In order of arrival.
+        self._followers: dict[Run, _Waiting] = {}  # Those that another task comes before.
         self._runs: dict[tuple[str, str], Run] = {}
         self._given_up: list[Claim] = []
         self._strangers: frozenset[Claim] = frozenset()
@@ -70,9 +77,11 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def check_room(self, *, is_child: bool = False) -> None:
+    def check_room(self, *, is_child: bool = False, must_wait: bool = False) -> None:
         """Refuse before anything is done for a task there is no room for. A task that another one
         waits for runs beyond the places there are: so many as depth and calls of a step admit.
+
+        `must_wait`: another task of its session comes first.
 
         Raises:
             ResourceExhausted: `TOO_MANY_TASKS`, with RetryInfo.
@@ -80,9 +89,11 @@ class Worker:
         """
         if self._is_stopping:
             raise Unavailable("SERVICE_STOPPING", "the service is stopping; try another replica")
-        if not is_child and not self._free and len(self._queue) >= self._sizes.max_queued:
-            message = f"{self._running} tasks run and {len(self._queue)} wait: there is no room"
-            counts = {"running": str(self._running), "queued": str(len(self._queue))}
+        queued = len(self._queue) + len(self._followers)
+        needs_place = must_wait or not (is_child or self._free)
+        if needs_place and queued >= self._sizes.max_queued:
+            message = f"{self._running} tasks run and {queued} wait: there is no room"
+            counts = {"running": str(self._running), "queued": str(queued)}
             full = ResourceExhausted("TOO_MANY_TASKS", message, **counts)
             raise full.after(timedelta(seconds=1))
 
@@ -96,15 +107,19 @@ class Worker:
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
             ServiceError: its log could not be begun; there is no task then.
         """
-        is_child = bool(spec.parent_task_id)
-        self.check_room(is_child=is_child)
-        if not self._free and not is_child:
+        is_child, must_wait = bool(spec.parent_task_id), bool(spec.place.follows)
+        self.check_room(is_child=is_child, must_wait=must_wait)
+        chosen = None if must_wait else await world.memory.choose(spec, equipment)
+        if must_wait or not (self._free or is_child):
             event = ev.Queued(world.now(), spec)
             task, claim = await world.log.begin(event, key)
             run = Run(world, task, claim, equipment)
             self._admit(run, contextvars.copy_context())
             return run
-        return await self._start_at_once(world, ev.Started(world.now(), spec), equipment, key)
+        if chosen is not None:
+            equipment = replace(equipment, history=chosen.messages)
+        started = ev.Started(world.now(), spec, chosen.window if chosen else None)
+        return await self._start_at_once(world, started, equipment, key)
 
     async def _start_at_once(
         self, world: World, event: ev.Started, equipment: Equipment, key: Key | None
@@ -181,7 +196,7 @@ class Worker:
     async def stop(self) -> None:
         """Take no more tasks, stop those that run where they are, and hand them over."""
         self._is_stopping = True
-        for waiting in self._queue.values():
+        for waiting in (*self._queue.values(), *self._followers.values()):
             waiting.expiry.cancel()
         left = [run.claim for run in self._runs.values() if run.claim is not None]
         tasks = list(self._tasks)
@@ -219,7 +234,8 @@ class Worker:
             await self._desk.release(list(forgotten))
 
     async def _look_around(self, world: World) -> None:
-        if self._free and not self._is_stopping:
+        has_room = len(self._followers) <= self._sizes.max_queued
+        if self._free and has_room and not self._is_stopping:
             for claim in await self._desk.find(self._free):
                 log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
                 await self.take_up(world, claim)
@@ -227,27 +243,44 @@ class Worker:
 
     def _admit(self, run: Run, context: contextvars.Context) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run
+        if run.has_to_wait:
+            self._followers[run] = self._waiting(run, context)
+            self.spawn(self._follow(run), context)
+        else:
+            self._place(run, context)
+
+    async def _follow(self, run: Run) -> None:
+        """Stand aside, in nobody's place, until the task before it has ended."""
+        try:
+            await run.passed()
+        except Exception:
+            log.exception("not waited to the end", extra={"task_id": run.spec.task_id})
+        if (waiting := self._followers.pop(run, None)) is not None:
+            self._place(run, waiting.leave())
+
+    def _place(self, run: Run, context: contextvars.Context) -> None:
         if self._free or run.spec.parent_task_id:
             self._running += 1
             self._start(run, context)
         else:
-            self._wait(run, context)
+            self._queue[run] = self._waiting(run, context)
 
-    def _wait(self, run: Run, context: contextvars.Context) -> None:
-        """Stand in the queue, but not beyond the task's deadline."""
+    def _waiting(self, run: Run, context: contextvars.Context) -> _Waiting:
+        """Stand in a queue, but not beyond the task's deadline."""
         loop = asyncio.get_running_loop()
-        self._queue[run] = _Waiting(context, loop.call_at(run.deadline, self._hurry, run))
+        return _Waiting(context, loop.call_at(run.deadline, self._hurry, run))
 
     def _hurry(self, run: Run) -> None:
         """One that waits and is to end has its end written at once."""
         if run in self._queue:
             self._running += 1
             self._leave_queue(run)
+        elif (waiting := self._followers.pop(run, None)) is not None:
+            self._running += 1
+            self._start(run, waiting.leave())
 
     def _leave_queue(self, run: Run) -> None:
-        waiting = self._queue.pop(run)
-        waiting.expiry.cancel()
-        self._start(run, waiting.context)
+        self._start(run, self._queue.pop(run).leave())
 
     def _start(self, run: Run, context: contextvars.Context) -> None:
         self.spawn(self._execute(run), context)

@@ -16,7 +16,7 @@ from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import Task
-from services.orchestrator.mapping import agents
+from services.orchestrator.mapping import agents, sessions
 from services.orchestrator.mapping import large as mapping_large
 from services.orchestrator.mapping import tasks as mapping
 
@@ -68,15 +68,15 @@ def record(task: Task) -> Record:
         "parent_task_id": body.parent_task_id,
         "owner": body.owner,
         "model": task.spec.model,
-        "create_time": _text_of(task.create_time),
-        "update_time": _text_of(task.update_time),
+        "create_time": text_of(task.create_time),
+        "update_time": text_of(task.update_time),
         **{f"labels.{name}": value for name, value in task.spec.labels.items()},
     }
     return Record(RECORD, body.task_id, attributes, body.SerializeToString())
 
 
-def _text_of(time: datetime) -> str:
-    """Of one width, so that times compare as texts."""
+def text_of(time: datetime) -> str:
+    """A time as lists compare it: of one width, so that times compare as texts."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -104,6 +104,14 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.metadata.CopyFrom(mapping.metadata(spec))
     for name, large in spec.large:
         message.request_references.add(field=name, reference=mapping_large.reference(large))
+    sessions.set_place(message, spec.place)
+    if isinstance(event, ev.Started):
+        sessions.set_window(message, event.window)
+
+
+def _claimed(message: pb.TaskEvent, event: ev.Claimed, task: Task) -> None:
+    _status(message, event, task)
+    sessions.set_window(message, event.window)
 
 
 def _status(message: pb.TaskEvent, event: ev.Event, task: Task) -> None:
@@ -218,7 +226,7 @@ def _turn(message: pb.TaskEvent, turn: ev.Turn) -> None:
 _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] = {
     ev.Queued: _start,
     ev.Started: _start,
-    ev.Claimed: _status,
+    ev.Claimed: _claimed,
     ev.ThoughtAdded: _thought,
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
@@ -326,8 +334,10 @@ def _read_abandoned(message: pb.TaskEvent, stored: Where) -> ev.Event:
 
 _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     "task.queued.v1": lambda m, s: ev.Queued(s.time, mapping.spec(m, s.tenant)),
-    "task.started.v1": lambda m, s: ev.Started(s.time, mapping.spec(m, s.tenant)),
-    "task.claimed.v1": lambda m, s: ev.Claimed(s.time),
+    "task.started.v1": lambda m, s: ev.Started(
+        s.time, mapping.spec(m, s.tenant), sessions.window(m)
+    ),
+    "task.claimed.v1": lambda m, s: ev.Claimed(s.time, sessions.window(m)),
     "task.thought_added.v1": lambda m, s: ev.ThoughtAdded(s.time, *_step(m), m.reasoning),
     "task.text_added.v1": lambda m, s: ev.TextAdded(s.time, *_step(m), m.text),
     "task.tool_called.v1": _read_called,

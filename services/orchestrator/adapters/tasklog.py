@@ -22,6 +22,7 @@ from services.chassis.eventlog.port import (
 from services.chassis.hotstore.port import Entry, HotStore, Subscription
 from services.orchestrator.adapters import codec, history
 from services.orchestrator.adapters.desk import KIND
+from services.orchestrator.adapters.sessionstore import opened
 from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
@@ -56,6 +57,8 @@ class EventStoreTaskLog:
         tenant, task_id = task.spec.tenant, task.spec.task_id
         new = [codec.encode(event, task)]
         records = [codec.record(task)]
+        if not (task.spec.place.sequence or task.spec.parent_task_id):
+            records.append(opened(task))
         batch = Append(tenant, task_id, 0, new, work=self._work, records=records, key=key)
         claim = await self._store.append(batch)
         if claim is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.place import FIRST, Place, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,9 @@ class Spec:
     """How many tasks stand above it."""
     large: tuple[tuple[str, Large], ...] = ()
     """Where the whole of those texts is; each under its name, `query` or `messages[N]`."""
+    place: Place = FIRST
+    on_busy: str = ""
+    """What a session that begins with this task does with requests while a task goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +138,16 @@ class Started(Event):
     """Accepted, and taken up at once."""
 
     spec: Spec
+    window: Window | None = None
+    """What it is shown of its session; None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed(Event):
     """Taken up by a worker after it was queued."""
+
+    window: Window | None = None
+    """What it is shown of its session; None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ ROLES: Final = ("system", "user", "assistant")
 TOOL_CHOICES: Final = ("", "auto", "none")
 ON_DISCONNECT: Final = ("", "cancel", "continue")
 ON_DEADLINE: Final = ("", "continue", "pause")
+ON_BUSY: Final = ("", "reject", "enqueue", "interrupt")
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAME_FIX: Final = "use 1 to 64 of A-Z a-z 0-9 _ -"
 MAX_STEPS: Final = 32
@@ -65,6 +66,11 @@ class Request:
     until: datetime | None = None
     """When that ends at the latest."""
 
+    session_id: str = ""
+    """Empty for a new session."""
+    on_busy: str = ""
+    """Empty for what the session says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Texts:
@@ -102,12 +108,13 @@ def check(request: Request, *, max_query_bytes: int, large: Texts | None = None)
 def faults(request: Request) -> Iterator[Violation]:
     """What is wrong with a request beside what it asks."""
     yield from _words(request)
+    yield from _session(request)
     yield from _tool_names("tools", request.tools)
     yield from _tool_names("approval_tools", [x for x in request.approval_tools if x != "*"])
     yield from _client_tools(request.client_tools)
     yield from _sampling(request.sampling)
     yield from _limits(request)
-    yield from _labels(request.labels)
+    yield from labels_faults(request.labels)
 
 
 def _query(request: Request, max_bytes: int, large: Texts | None) -> Iterator[Violation]:
@@ -186,6 +193,18 @@ def _client_tools(tools: Sequence[ClientTool]) -> Iterator[Violation]:
             yield Violation(f"{field}[{index}].description", "is too long", fix)
 
 
+def _session(request: Request) -> Iterator[Violation]:
+    yield from on_busy_faults(request.on_busy)
+    if len(request.session_id) > 64:
+        yield Violation("session_id", "is too long", "use the session_id of an answer")
+
+
+def on_busy_faults(on_busy: str) -> Iterator[Violation]:
+    """What is wrong with a policy for sessions whose last task goes on."""
+    if on_busy not in ON_BUSY:
+        yield Violation("on_busy", "is not a choice", "use reject, enqueue or interrupt")
+
+
 def _sampling(sampling: Sampling) -> Iterator[Violation]:
     yield from _number("sampling.temperature", sampling.temperature, _between(0, 2), "0 to 2")
     yield from _number(
@@ -222,7 +241,8 @@ def check_timeout(timeout_ms: float | None) -> None:
         raise invalid(*faults)
 
 
-def _labels(labels: Mapping[str, str]) -> Iterator[Violation]:
+def labels_faults(labels: Mapping[str, str]) -> Iterator[Violation]:
+    """What is wrong with labels."""
     if len(labels) > MAX_LABELS:
         yield Violation("labels", f"has {len(labels)} labels", f"send at most {MAX_LABELS}")
     for key, value in labels.items():

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from services.chassis.errors import FailedPrecondition
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.place import Window
 
 
 class State(enum.Enum):
@@ -121,6 +122,8 @@ class Task:
     waits_since: datetime | None = None
     waited: timedelta = timedelta(0)
     """How long it has waited in all, which does not count."""
+    window: Window | None = None
+    """What its model is shown of its session, once it runs; None for nothing."""
 
     @property
     def deadline(self) -> datetime:
@@ -152,7 +155,8 @@ def evolve(task: Task | None, event: ev.Event) -> Task:
     """Apply one event. Raises `KeyError` if it cannot happen now: the history is corrupt."""
     state = NEXT[task.state if task else None, type(event)]
     if isinstance(event, ev.Queued | ev.Started):
-        return Task(event.spec, state, 1, event.time, event.time)
+        window = event.window if isinstance(event, ev.Started) else None
+        return Task(event.spec, state, 1, event.time, event.time, window=window)
     if task is None:
         raise KeyError(type(event))
     changes = _CHANGES[type(event)](task, event) if type(event) in _CHANGES else {}
@@ -213,6 +217,10 @@ def repeats_a_failure(steps: Sequence[Step]) -> bool:
 
 def _asked(call: Call) -> tuple[str, str]:
     return call.tool, json.dumps(call.input, sort_keys=True)
+
+
+def _claimed(task: Task, event: ev.Claimed) -> Changes:
+    return {"window": event.window}
 
 
 def _thought(task: Task, event: ev.ThoughtAdded) -> Changes:
@@ -344,6 +352,7 @@ def _with_turn(task: Task, turn: ev.Turn | None) -> Changes:
 
 
 _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
+    ev.Claimed: _claimed,
     ev.ThoughtAdded: _thought,
     ev.TextAdded: _text,
     ev.ToolCalled: _called,

@@ -1,11 +1,8 @@
 """Protobuf to domain and back. Pure."""
 
-import hashlib
 from datetime import UTC, timedelta
 from typing import Final
 
-import rfc8785
-from google.protobuf import json_format
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.type.v1 import content_pb2, usage_pb2
 
@@ -22,7 +19,7 @@ from services.orchestrator.domain.request import (
     split,
 )
 from services.orchestrator.domain.task import Call, State, Task
-from services.orchestrator.mapping import large
+from services.orchestrator.mapping import large, sessions
 
 DEFAULT_STEPS: Final = 8
 CHUNK_CHARACTERS: Final = 2000
@@ -86,17 +83,12 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         approval_tools=list(message.approval_tools[: MAX_TOOLS + 1]),
         labels=dict(message.labels),
         idempotency_key=(key := message.idempotency_key or key),
-        fingerprint=_fingerprint(message) if key else "",
+        fingerprint=sessions.fingerprint(message) if key else "",
         source=message.SerializeToString(),
         agent_id=message.agent_id,
+        session_id=message.session_id,
+        on_busy=message.on_busy,
     )
-
-
-def _fingerprint(message: pb.InvokeRequest) -> str:
-    """Over canonical JSON (RFC 8785), so that it is the same from any client and any release."""
-    document = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    document.pop("idempotency_key", None)
-    return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
 
 def _client_tool(index: int, message: pb.ClientTool) -> ev.ClientTool:
@@ -149,6 +141,8 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
             (each.field, large.large(each.reference, excerpt=""))
             for each in start.request_references
         ),
+        place=sessions.place(start),
+        on_busy=asked.on_busy,
     )
 
 

@@ -190,7 +190,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         if answer.mark:
             return mapping.partial(task, answer.mark, self._settings.retry_after)
         if task.failure is not None:
-            raise _error(task.failure, task.spec.task_id)
+            raise _error(task.failure, task.spec.task_id, task.spec.session_id)
         return mapping.response(task)
 
 
@@ -199,10 +199,10 @@ def _as_stored(event: bytes) -> pb.TaskEvent:
     return cast(pb.TaskEvent, event)
 
 
-def _error(failure: Failure, task_id: str) -> ServiceError:
+def _error(failure: Failure, task_id: str, session_id: str) -> ServiceError:
     """A task's failure as the failure of the call that waited for it."""
     kind = KINDS[code_pb2.Code.Value(failure.code)]
-    metadata = {"task_id": task_id}
+    metadata = {"task_id": task_id, "session_id": session_id}
     if failure.suggested_fix:
         metadata["suggested_fix"] = failure.suggested_fix
     error = kind(failure.reason, failure.message, **metadata)

@@ -14,10 +14,11 @@ from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import CLOSED, State, Task
 from services.orchestrator.ports import Desk, Errand
 from services.orchestrator.retries import backoff, is_passing
-from services.orchestrator.run import Run, World
+from services.orchestrator.run import Run
 from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.usecases.tasks import KEYS_LAST, Tasks
 from services.orchestrator.worker import Worker
+from services.orchestrator.world import World
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from services.chassis import ids
 from services.chassis.errors import (
     AlreadyExists,
     InvalidArgument,
+    ServiceError,
     Violation,
     invalid,
 )
@@ -22,14 +23,15 @@ from services.orchestrator.domain.prompt import conversation, most_bytes
 from services.orchestrator.domain.task import Task, check_cancel
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
+from services.orchestrator.memory import LEAST_OUTPUT_TOKENS
 from services.orchestrator.ports import Desk, Model
 from services.orchestrator.post import Post
 from services.orchestrator.reading import equipped
-from services.orchestrator.run import Run, World
+from services.orchestrator.run import Run
 from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.worker import Worker
+from services.orchestrator.world import World
 
-LEAST_OUTPUT_TOKENS: Final = 16
 KEYS_LAST: Final = timedelta(hours=24)
 GONE: Final = "the caller went away"
 MARGIN: Final = timedelta(milliseconds=50)  # To answer in before the caller's deadline, or 5 %.
@@ -151,12 +153,12 @@ class Tasks:
         task = await self.get(caller, task_id)
         if not check_cancel(task):
             return task
-        task = await self._cancel(task, reason)
+        task = await self.end(task, reason)
         check_cancel(task)  # It may have ended otherwise in the meantime.
         return task
 
-    async def _cancel(self, task: Task, reason: str) -> Task:
-        """Have whoever works on a task end it: this process, itself if nobody does, or another."""
+    async def end(self, task: Task, reason: str) -> Task:
+        """Have a task canceled by whoever works on it: this process, if nobody does, or another."""
         tenant, task_id = task.spec.tenant, task.spec.task_id
         run = self._worker.find(tenant, task_id)
         if run is None and (claim := await self._desk.take(tenant, task_id)) is not None:
@@ -266,7 +268,14 @@ class Tasks:
         spec = replace(self._spec(request, caller, equipment.model, deadline), large=large)
         equipment = equipped(equipment, spec, dict(large))
         await self._check_fits(spec, equipment)
-        return await self._worker.submit(self._world, spec, equipment, key)
+        if request.session_id:
+            turns = self._world.turns
+            spec = await turns.enter(spec, request.session_id, key, self.end)
+        try:
+            return await self._worker.submit(self._world, spec, equipment, key)
+        except ServiceError as error:
+            await self._world.turns.leave(spec, error)
+            raise
 
     def _check(self, request: rq.Request) -> None:
         bounds = self._bounds
@@ -311,6 +320,7 @@ class Tasks:
             agent_version=request.agent_version,
             parent_task_id=request.parent_task_id,
             depth=request.depth,
+            on_busy=request.on_busy,
         )
 
     async def _check_fits(self, spec: ev.Spec, equipment: Equipment) -> None:

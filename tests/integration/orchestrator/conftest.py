@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import grpc
 import pytest_asyncio
 from runplane.inference.v1 import inference_pb2_grpc
-from runplane.orchestrator.v1 import agents_pb2_grpc
+from runplane.orchestrator.v1 import agents_pb2_grpc, sessions_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
@@ -33,6 +33,7 @@ class Suite:
     agents: "agents_pb2_grpc.AgentServiceAsyncStub"
     inference: "inference_pb2_grpc.InferenceServiceAsyncStub"
     address: str
+    sessions: "sessions_pb2_grpc.SessionServiceAsyncStub"
 
     async def events(self, query: str, **fields: object) -> list[pb.TaskEvent]:
         """All events of a new task."""
@@ -75,6 +76,7 @@ async def started(
             agents_pb2_grpc.AgentServiceStub(channel),
             inference_pb2_grpc.InferenceServiceStub(models),
             orchestrator.address,
+            sessions_pb2_grpc.SessionServiceStub(channel),
         )
 
 

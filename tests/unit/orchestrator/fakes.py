@@ -18,6 +18,7 @@ from services.chassis.sealing import Seal
 from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import EventStoreDesk, at_desk
 from services.orchestrator.adapters.schemas import CompiledSchemas
+from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
@@ -26,11 +27,14 @@ from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
+from services.orchestrator.memory import Memory
 from services.orchestrator.ports import Generation, Model, Piece, Returned
-from services.orchestrator.run import Run, World
+from services.orchestrator.run import Run
+from services.orchestrator.turns import Turns
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
 from services.orchestrator.worker import Sizes, Worker, working
+from services.orchestrator.world import World
 from tests.conftest import FakeClock
 
 NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # As `FakeClock` begins.
@@ -235,17 +239,24 @@ class Bench:
     @property
     def world(self) -> World:
         """What runs act on."""
-        schemas = CompiledSchemas()
+        memory = Memory(self.sessions, self.models, self.clock)
         return World(
             self.log,
             self.models,
             self.tools,
-            schemas,
+            CompiledSchemas(),
             self.clock,
             self.worker.spawn,
             EventStoreAgents(self.log.store),
             ChildTasks(self.worker, self.desk, lambda: (self.world, self.tasks)),
+            memory,
+            Turns(self.sessions, self.log, self.clock),
         )
+
+    @property
+    def sessions(self) -> EventStoreSessions:
+        """Sessions, in the store that the tasks are in."""
+        return EventStoreSessions(self.log.store)
 
     @property
     def tasks(self) -> Tasks:

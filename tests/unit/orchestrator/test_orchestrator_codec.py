@@ -8,6 +8,7 @@ from services.chassis.eventlog.port import StoredEvent
 from services.orchestrator.adapters import codec
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import TEXT, Large
+from services.orchestrator.domain.place import Place, Window
 from services.orchestrator.domain.task import NEXT, Call, Step, Task, evolve, replay
 from services.orchestrator.mapping import tasks as mapping
 from tests.unit.orchestrator import fakes
@@ -158,3 +159,14 @@ def test_the_end_of_a_task_with_many_results_fits_into_a_message() -> None:
     assert made[-1].content == "done"
     assert [chunk.type for chunk in made[-3:-1]] == ["tool_call", "result"]
     assert len(made) > 30
+
+
+def test_where_a_task_stands_in_its_session_is_kept() -> None:
+    window = Window(3, 2, 1000, is_cut=True, summarize_through=4)
+    spec = replace(SPEC, place=Place(3, 5, "task_0"))
+    queued = [ev.Queued(NOW, spec), ev.Claimed(NOW, window)]
+    started = [ev.Started(NOW, spec, window)]
+
+    assert through_the_store(queued) == queued
+    assert through_the_store(started) == started
+    assert replay(queued).window == replay(started).window == window

@@ -1,0 +1,176 @@
+"""Who is next in a session: of two who start at once one is first, and the other sees that.
+
+A turn is added to the session before its task's log begins. Where a crash came between the two, the
+turn has no task: it is void once it is older than `GRACE`, for a start takes a fraction of that.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.chassis.errors import Aborted, AlreadyExists, ServiceError
+from services.chassis.eventlog.port import Key
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain import session as ss
+from services.orchestrator.domain.place import Place
+from services.orchestrator.domain.task import State, Task
+from services.orchestrator.ports import SessionStore, TaskLog
+
+log = logging.getLogger(__name__)
+
+GRACE: Final = timedelta(seconds=10)
+PATIENCE: Final = timedelta(seconds=1)  # Of who is refused anyway, for a task that is to begin.
+LOOK_SECONDS: Final = 0.02
+ATTEMPTS: Final = 64  # Each is lost to somebody else who gets on.
+END: Final = 2**31 - 1  # A sequence beyond any: who watches from there only hears of the end.
+INTERRUPTED: Final = "interrupted by the next turn of its session"
+
+Cancel = Callable[[Task, str], Awaitable[Task]]
+
+
+class Turns:
+    """Lets tasks into sessions, one after the other."""
+
+    def __init__(self, sessions: SessionStore, tasks: TaskLog, now: Callable[[], datetime]) -> None:
+        self._sessions = sessions
+        self._tasks = tasks
+        self._now = now
+
+    async def find(self, tenant: str, session_id: str) -> ss.Session:
+        """A session.
+
+        Raises:
+            NotFound: `SESSION_NOT_FOUND`.
+        """
+        return ss.existing(await self._sessions.find(tenant, session_id), session_id)
+
+    async def enter(
+        self, spec: ev.Spec, session_id: str, key: Key | None, cancel: Cancel
+    ) -> ev.Spec:
+        """Make a task the next turn of a session; the task with its place there.
+
+        Raises:
+            NotFound: `SESSION_NOT_FOUND`.
+            FailedPrecondition: `SESSION_BUSY`; a task goes on, and this one is not to wait for it.
+            FailedPrecondition: `SESSION_FULL`.
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`; the task that was waited for is this one.
+            Aborted: `SESSION_CONTENDED`; others were first again and again.
+        """
+        for _ in range(ATTEMPTS):
+            session = await self.find(spec.tenant, session_id)
+            ss.check_room(session)
+            try:
+                if (place := await self._placed(spec, session, key, cancel)) is not None:
+                    return replace(spec, session_id=session_id, place=place)
+            except Aborted:
+                continue
+        raise contended(session_id)
+
+    async def _placed(
+        self, spec: ev.Spec, session: ss.Session, key: Key | None, cancel: Cancel
+    ) -> Place | None:
+        """One attempt; None where it is to be made again. Raises `Aborted` as `_open` does."""
+        policy = spec.on_busy or session.on_busy
+        before = await self._open(session, PATIENCE if policy == "reject" else GRACE)
+        if key is not None and await self._tasks.kept(spec.tenant, key) is not None:
+            raise AlreadyExists("IDEMPOTENCY_KEY_TAKEN", "the same start came first")
+        if before and policy == "reject":
+            raise ss.busy(session, before)
+        if before and policy == "interrupt":
+            await self._cancel(session, before, INTERRUPTED, cancel)
+            return None
+        added = ss.TurnAdded(self._now(), session.turns + 1, spec.task_id, before)
+        after = await self._sessions.append(session, [added])
+        return Place(after.turns, after.sequence, before)
+
+    async def leave(self, spec: ev.Spec, why: ServiceError) -> None:
+        """A task was refused after it had got its place. Nobody is to wait for it.
+
+        Where nothing is known of the outcome the turn stays: it has a task, or is void in time.
+        """
+        if not spec.place.sequence or why.reason == "EVENT_STORE_UNAVAILABLE":
+            return
+        try:
+            for _ in range(ATTEMPTS):
+                session = await self.find(spec.tenant, spec.session_id)
+                if session.last != spec.task_id:
+                    return
+                with suppress(Aborted):
+                    await self._sessions.append(session, [ss.TurnVoided(self._now(), spec.task_id)])
+        except ServiceError as error:
+            named = {"session_id": spec.session_id, "error_code": error.reason}
+            log.warning("turn not given back", extra=named)
+
+    async def close(self, session: ss.Session, reason: str, cancel: Cancel) -> None:
+        """Cancel whatever goes on in a session."""
+        if before := await self._open(session, GRACE):
+            await self._cancel(session, before, reason, cancel)
+
+    async def passed(self, spec: ev.Spec) -> None:
+        """Wait until the task before this one has ended."""
+        while True:
+            try:
+                return await self._pass(spec.tenant, spec.place.follows)
+            except ServiceError as error:
+                named = {"task_id": spec.task_id, "error_code": error.reason}
+                log.warning("the task before is not found", extra=named)
+            await asyncio.sleep(PATIENCE.total_seconds())
+
+    async def _pass(self, tenant: str, before: str) -> None:
+        while before := await self._still_open(tenant, before):
+            async with aclosing(self._tasks.watch(tenant, before, after=END)) as events:
+                async for _ in events:
+                    pass
+
+    async def _open(self, session: ss.Session, patience: timedelta) -> str:
+        """The latest task that goes on in a session, if one does. One that is to begin is waited
+        for; who has no patience for that takes it as one that goes on.
+
+        Raises:
+            Aborted: the session has changed meanwhile.
+        """
+        if not session.last:
+            return ""
+        end = asyncio.get_running_loop().time() + patience.total_seconds()
+        while await self._sessions.said(session.tenant, session.last) is None:
+            is_over = asyncio.get_running_loop().time() >= end
+            if is_over and patience < GRACE:
+                return session.last
+            if is_over or self._now() - session.update_time >= GRACE:
+                return await self._still_open(session.tenant, session.follows)
+            await asyncio.sleep(LOOK_SECONDS)
+            if await self._sessions.find(session.tenant, session.session_id) != session:
+                raise contended(session.session_id)
+        return await self._still_open(session.tenant, session.last)
+
+    async def _still_open(self, tenant: str, task_id: str) -> str:
+        """This task, unless it has ended. One that ended while it waited leaves those before it."""
+        while task_id:
+            said = await self._sessions.said(tenant, task_id)
+            if said is None or said.state is State.COMPLETED:
+                return ""
+            if not said.is_over:
+                return task_id
+            task_id = (await self._tasks.load(tenant, task_id)).spec.place.follows
+        return ""
+
+    async def _cancel(self, session: ss.Session, task_id: str, reason: str, cancel: Cancel) -> None:
+        """Cancel a task and those it waits for; the latest first, so that none of them starts."""
+        while task_id and await self._sessions.said(session.tenant, task_id) is not None:
+            task = await self._tasks.load(session.tenant, task_id)
+            if not task.is_closed:
+                await cancel(task, reason)
+            task_id = task.spec.place.follows
+
+
+def contended(session_id: str) -> ServiceError:
+    """Why nothing was changed: others always were first."""
+    return Aborted(
+        "SESSION_CONTENDED",
+        f"others were first in {session_id} {ATTEMPTS} times",
+        session_id=session_id,
+    ).after(PATIENCE)

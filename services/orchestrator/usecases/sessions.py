@@ -1,0 +1,176 @@
+"""What callers can do with sessions."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+from services.chassis import ids
+from services.chassis.errors import Aborted, AlreadyExists, Violation, invalid
+from services.chassis.eventlog.port import Condition, Key
+from services.orchestrator.domain import session as ss
+from services.orchestrator.domain.wanted import Wanted, check, forked, updated
+from services.orchestrator.ports import SessionStore
+from services.orchestrator.turns import ATTEMPTS, Cancel, contended
+from services.orchestrator.usecases.caller import Caller
+from services.orchestrator.world import World
+
+KEYS_LAST: Final = timedelta(hours=24)
+PAGE_BYTES: Final = 1024 * 1024  # Of a page of messages: it has to fit into one answer.
+_EVENTS: Final = 32
+DELETED: Final = "its session was deleted"
+
+
+class Sessions:
+    """Begins, shows and ends sessions."""
+
+    def __init__(self, world: World, store: SessionStore, cancel: Cancel) -> None:
+        self._world = world
+        self._store = store
+        self._cancel = cancel
+
+    async def create(self, caller: Caller, wanted: Wanted) -> ss.Session:
+        """Begin a session without turns, or find the one that the key stands for."""
+
+        async def events() -> Sequence[ss.Event]:
+            return [self._created(caller, wanted.on_busy or "reject", wanted.labels)]
+
+        return await self._begin(caller, wanted, events)
+
+    async def fork(
+        self, caller: Caller, session_id: str, message: int, wanted: Wanted
+    ) -> ss.Session:
+        """Begin a session with what was said in another one, up to a message."""
+        if message < 0:
+            fix = "send the number of a message, or 0 for all of them"
+            raise invalid(Violation("message", "is negative", fix))
+
+        async def events() -> Sequence[ss.Event]:
+            source = await self.get(caller, session_id)
+            policy, labels = wanted.on_busy or source.on_busy, wanted.labels or source.labels
+            return await self._copied(
+                source, self._created(caller, policy, labels, source), message
+            )
+
+        return await self._begin(caller, wanted, events)
+
+    async def _copied(
+        self, source: ss.Session, created: ss.Created, message: int
+    ) -> Sequence[ss.Event]:
+        """The beginning of a fork: turns up to the message, and the latest summary of them."""
+        exchanges: list[ss.Exchange] = []
+        summary, after = None, 0
+        while events := await self._store.events(source, after=after, limit=_EVENTS):
+            after = events[-1][0]
+            exchanges += await self._world.memory.exchanges(source, events)
+            for _, event in events:
+                if isinstance(event, ss.Summarized) and _is_within(event.summary, message):
+                    summary = event.summary
+        return forked(created, exchanges, summary, message)
+
+    async def get(self, caller: Caller, session_id: str) -> ss.Session:
+        """A session as it stands."""
+        return await self._world.turns.find(caller.tenant, session_id)
+
+    async def page(
+        self, caller: Caller, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Sessions of the caller's tenant, the newest first, as they go over the wire."""
+        return await self._store.page(caller.tenant, where, after=after, limit=limit)
+
+    async def messages(
+        self, caller: Caller, session_id: str, *, after: int, seen: int, limit: int
+    ) -> tuple[Sequence[ss.Line], bool]:
+        """Messages with a number above `seen`, of turns with a sequence above `after`; and whether
+        there are more. Long ones make a page shorter."""
+        session = await self.get(caller, session_id)
+        lines: list[ss.Line] = []
+        room = PAGE_BYTES
+        while events := await self._store.events(session, after=after, limit=_EVENTS):
+            after = events[-1][0]
+            for exchange in await self._world.memory.exchanges(session, events):
+                said = [line for line in exchange.lines if line.number > seen]
+                room -= sum(len(line.content.encode()) for line in said)
+                if lines and room < 0:
+                    return lines, True
+                lines += said
+                if len(lines) > limit:
+                    return lines[:limit], True
+        return lines, False
+
+    async def update(self, caller: Caller, session_id: str, wanted: Wanted) -> ss.Session:
+        """Change a session's policy and labels."""
+
+        async def change(session: ss.Session) -> ss.Event | None:
+            return updated(session, wanted, self._world.now())
+
+        return await self._change(caller, session_id, change)
+
+    async def delete(self, caller: Caller, session_id: str) -> None:
+        """End a session, and whatever goes on in it."""
+
+        async def change(session: ss.Session) -> ss.Event:
+            await self._world.turns.close(session, DELETED, self._cancel)
+            return ss.Deleted(self._world.now())
+
+        await self._change(caller, session_id, change)
+
+    async def _change(
+        self,
+        caller: Caller,
+        session_id: str,
+        change: Callable[[ss.Session], Awaitable[ss.Event | None]],
+    ) -> ss.Session:
+        """Read, decide and write; again where somebody else was first."""
+        for _ in range(ATTEMPTS):
+            session = await self.get(caller, session_id)
+            with suppress(Aborted):
+                if (event := await change(session)) is None:
+                    return session
+                return await self._store.append(session, [event])
+        raise contended(session_id)
+
+    def _created(
+        self,
+        caller: Caller,
+        on_busy: str,
+        labels: Mapping[str, str],
+        source: ss.Session | None = None,
+    ) -> ss.Created:
+        session_id, forked_from = ids.new("session"), source.session_id if source else ""
+        now, tenant, owner = self._world.now(), caller.tenant, caller.subject
+        return ss.Created(now, session_id, tenant, owner, on_busy, labels, forked_from)
+
+    async def _begin(
+        self, caller: Caller, wanted: Wanted, events: Callable[[], Awaitable[Sequence[ss.Event]]]
+    ) -> ss.Session:
+        check(wanted)
+        if not wanted.key:
+            return await self._store.append(None, await events())
+        owned = Key("session", f"{caller.subject}/{wanted.key}", wanted.fingerprint, KEYS_LAST)
+        if (known := await self._known(caller, owned)) is not None:
+            return known
+        try:
+            return await self._store.append(None, await events(), owned)
+        except AlreadyExists:  # Somebody else began it since.
+            if (known := await self._known(caller, owned)) is None:
+                raise
+            return known
+
+    async def _known(self, caller: Caller, key: Key) -> ss.Session | None:
+        """The session of a key. Refuses a key that stands for another request."""
+        if (kept := await self._store.kept(caller.tenant, key)) is None:
+            return None
+        if kept.fingerprint != key.fingerprint:
+            raise AlreadyExists(
+                "IDEMPOTENCY_KEY_REUSED",
+                f"the idempotency key stands for {kept.stream_id}, which was asked for differently",
+                session_id=kept.stream_id,
+                field="idempotency_key",
+                suggested_fix="send the same request, or another key",
+            )
+        return await self.get(caller, kept.stream_id)
+
+
+def _is_within(summary: ss.Summary, message: int) -> bool:
+    return not message or 2 * summary.through_turn <= message

@@ -1,0 +1,46 @@
+"""Sessions whose orchestrator stops in the middle of a turn, and whose next one goes on."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+
+from services.chassis.settings import SharedSettings
+from tests.integration.orchestrator.conftest import SHARED, started
+from tests.integration.orchestrator.sessions import begun, ended, messages, prompt_tokens, said
+
+SLOW = "sleep:700\nslow"
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> SharedSettings:
+    """Stores that outlive a suite."""
+    return SHARED.model_copy(update={"event_store": f"sqlite:///{tmp_path}"})
+
+
+async def prompt_of(events: list[pb.TaskEvent]) -> int:
+    return next(each for each in events if each.type == "final_answer").usage.prompt_tokens
+
+
+async def test_turns_go_on_in_order_and_with_their_history_after_a_restart(
+    kept: SharedSettings,
+) -> None:
+    async with started(shared=kept) as suite, asyncio.timeout(20):
+        alone = await prompt_tokens(suite, "x")
+        session_id = await said(suite, "first of all", on_busy="enqueue")
+        running = await begun(suite, SLOW, session_id, tool_choice="none")
+        waiting = [await begun(suite, text, session_id, tool_choice="none") for text in "bc"]
+
+    async with started(shared=kept) as suite, asyncio.timeout(20):
+        last = await prompt_tokens(suite, "x", session_id)
+        done = [await ended(suite, each.task_id) for each in (running, *waiting)]
+        request = pb.WatchTaskRequest(task_id=running.task_id)
+        events = [event async for event in suite.stub.WatchTask(request, timeout=5)]
+        texts = [text for _, _, text in await messages(suite, session_id)]
+
+    assert [each.status for each in waiting] == ["pending", "pending"]
+    assert [each.status for each in done] == ["completed"] * 3
+    assert texts == ["first of all"] * 2 + [SLOW, "slow", *"bbccxx"]
+    assert await prompt_of(events) == alone + 2 * (3 + 1) + 1  # The query has two words, not one.
+    assert last == alone + 2 * (3 + 1) + (2 + 1) + (1 + 1) + 4 * (1 + 1)
