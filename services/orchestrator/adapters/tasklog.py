@@ -25,7 +25,11 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task, evolve, replay
 
 _PAGE: Final = 256
-_LOOK_SECONDS: Final = 1.0  # How long a watcher trusts that it is told of what happens.
+# How long a watcher trusts that it is told of what happens: at first, at most, and when it has just
+# seen what it was not told, as where replicas share an event store and no hot store.
+_FIRST_LOOK: Final = 0.02
+_LAST_LOOK: Final = 1.0
+_NEXT_LOOK: Final = 0.1
 
 
 class EventStoreTaskLog:
@@ -99,7 +103,7 @@ class EventStoreTaskLog:
             if ends_with is None:
                 return
             is_ahead = 0 < ends_with < after
-            entries = _entries(page)
+            entries, ear = _entries(page), _Ear(subscription)
             while True:
                 for entry in entries:
                     yield entry.body
@@ -107,12 +111,13 @@ class EventStoreTaskLog:
                 if entries and codec.closes(entries[-1].body):
                     return
                 if len(entries) < _PAGE:
-                    heard = await _heard(subscription)
+                    heard = await ear.next()
                     entries = [entry for entry in heard if entry.sequence > after]
                     if is_ahead and not entries and await self._has_ended(tenant, task_id, heard):
                         return
                 if not entries or entries[0].sequence != after + 1 or len(entries) == _PAGE:
                     entries = _entries(await self._read(tenant, task_id, after))
+                    ear.found(entries)
 
     async def _open_end(self, tenant: str, task_id: str) -> int | None:
         """The sequence of an open task's last event; None for a task that has ended."""
@@ -143,13 +148,30 @@ class EventStoreTaskLog:
         return page
 
 
-async def _heard(subscription: Subscription) -> Sequence[Entry]:
-    """What was published, or nothing after a while: then it is time to look for oneself."""
-    try:
-        async with asyncio.timeout(_LOOK_SECONDS):
-            return await subscription.next()
-    except TimeoutError:
-        return ()
+class _Ear:
+    """Hears what is published, or nothing after a while: then it is time to look for oneself, soon
+    at first, and later each time that there was nothing to see."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+        self._patience = _FIRST_LOOK
+        self._is_looking = False
+
+    async def next(self) -> Sequence[Entry]:
+        """What was published."""
+        self._is_looking = False
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._subscription.next()
+        except TimeoutError:
+            self._is_looking = True
+            self._patience = min(2 * self._patience, _LAST_LOOK)
+            return ()
+
+    def found(self, entries: Sequence[Entry]) -> None:
+        """What was read instead."""
+        if self._is_looking and entries:
+            self._patience = min(self._patience, _NEXT_LOOK)
 
 
 def _entries(events: Sequence[StoredEvent]) -> list[Entry]:

@@ -8,6 +8,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
 from services.chassis.errors import Aborted, NotFound
 from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.eventlog.port import StoredEvent
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.hotstore.port import Entry
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
@@ -79,6 +80,48 @@ async def test_what_the_hot_store_loses_is_read_from_the_event_store() -> None:
         await it.add(ev.Completed(NOW))
 
     assert it.seen == [1, 2, 3, 4, 5, 6]
+
+
+async def test_who_is_told_nothing_soon_sees_what_happens() -> None:
+    it = Watched()
+    it.hot.forgets = True
+    await it.add(ev.Started(NOW, SPEC))
+    late: list[float] = []
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(it.watch())
+        await pass_time(10)  # It has become patient.
+        for number in range(2, 12):
+            await it.say(1)
+            said_at = asyncio.get_running_loop().time()
+            while it.seen[-1] < number:
+                await pass_time(0.001)
+            late.append(asyncio.get_running_loop().time() - said_at)
+        await it.add(ev.Completed(NOW))
+
+    assert it.seen == list(range(1, 13))
+    assert late[0] < 1.1
+    assert max(late[1:]) < 0.11
+
+
+async def test_who_watches_a_task_that_rests_looks_once_a_second() -> None:
+    it = Watched()
+    await it.add(ev.Started(NOW, SPEC))
+    reads = 0
+    read = it.log._read
+
+    async def counted(tenant: str, task_id: str, after: int) -> Sequence[StoredEvent]:
+        nonlocal reads
+        reads += 1
+        return await read(tenant, task_id, after)
+
+    it.log._read = counted  # type: ignore[method-assign]
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        group.create_task(it.watch())
+        await pass_time(60)
+        looked = reads
+        await it.add(ev.Completed(NOW))
+
+    assert 55 < looked < 70
 
 
 async def test_a_watcher_that_is_too_slow_misses_nothing() -> None:
