@@ -9,7 +9,7 @@ from typing import Final
 
 import uvloop
 
-from benchmarks.load import appends, cancels, closed, first_token, streams, tool_calls
+from benchmarks.load import appends, cancels, closed, elsewhere, first_token, streams, tool_calls
 from benchmarks.load.job import Job, Report
 
 LONGEST: Final = 300
@@ -18,6 +18,8 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "closed": closed.run,
     "streams": streams.run,
     "cancels": cancels.run,
+    "cancel_elsewhere": elsewhere.cancel,
+    "take_over": elsewhere.take_over,
     "first_token": first_token.run,
     "tool_calls": tool_calls.run,
     "validate": tool_calls.validate,

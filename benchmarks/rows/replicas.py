@@ -24,7 +24,7 @@ def cancel(bench: Bench) -> Iterator[Figure]:
         for name, environment in stores.items():
             settings = {"INFERENCE_ECHO__SLOTS": "1", "INFERENCE_ECHO__QUEUE": "1", **environment}
             with bench.suite("echo", *REPLICAS, **settings) as suite:
-                count = bench.scaled(200 if name == "Redis" else 40)
+                count = bench.scaled(200)
                 job = Job(
                     "cancel_elsewhere",
                     count=count,
