@@ -1,23 +1,33 @@
 """Orchestrators that are killed and started again, with the services they need, as processes."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+import grpc
 import httpx
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
+from services.chassis.client import channel
+from services.chassis.settings import ClientSettings
 from services.cli.ports import free
 from tests.e2e.running import PLAIN, until
 
 ROOT = Path(__file__).parents[2]
 KEY = "ab" * 32
+PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 # Text takes a while, so that a kill may come in the middle of it.
 PACE = {"INFERENCE_ENGINE": "echo", "INFERENCE_ECHO__DELAY": "PT0.002S"}
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -88,7 +98,7 @@ class Cluster:
 def cluster(
     folder: Path, event_store: str, *, replicas: int = 1, **environment: str
 ) -> Iterator[Cluster]:
-    """A cluster that serves."""
+    """A cluster that serves. Each service takes what is its own of the environment."""
     folder.mkdir(exist_ok=True)
     taken: set[int] = set()
 
@@ -96,7 +106,7 @@ def cluster(
         port, admin = (free("127.0.0.1", taken=taken) for _ in range(2))
         return Process(name, settings, port, admin, folder / f"{name}_{number}.log")
 
-    inference, registry = process("inference", **PACE), process("tool_registry")
+    inference, registry = process("inference", **(PACE | environment)), process("tool_registry")
     settings = {
         "ORCHESTRATOR_INFERENCE__TARGET": inference.address,
         "ORCHESTRATOR_TOOL_REGISTRY__TARGET": registry.address,
@@ -127,3 +137,38 @@ def is_ready(process: Process) -> bool:
         return httpx.get(f"http://127.0.0.1:{process.admin}/readyz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+@asynccontextmanager
+async def client(running: Cluster) -> AsyncIterator["pb_grpc.OrchestratorServiceAsyncStub"]:
+    """A client of all replicas."""
+    async with channel(ClientSettings(target=running.target)) as opened:
+        yield pb_grpc.OrchestratorServiceStub(opened)
+
+
+async def patiently(call: Callable[[], Awaitable[Result]]) -> Result:
+    """As a client does that knows that a service may be away for a moment."""
+    while True:
+        try:
+            return await call()
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in PASSING:
+                raise
+            await asyncio.sleep(0.05)
+
+
+async def watched(
+    stub: "pb_grpc.OrchestratorServiceAsyncStub", task_id: str
+) -> Sequence[pb.TaskEvent]:
+    """A task's events to its end, taken up again wherever the stream breaks."""
+    events: list[pb.TaskEvent] = []
+
+    async def go_on() -> None:
+        after = events[-1].sequence if events else 0
+        request = pb.WatchTaskRequest(task_id=task_id, after_sequence=after)
+        async for event in stub.WatchTask(request, timeout=120):
+            events.append(event)  # noqa: PERF401 - what came before a break is kept
+
+    while not events or events[-1].type != "task_complete":
+        await patiently(go_on)
+    return events
