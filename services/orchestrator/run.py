@@ -130,6 +130,7 @@ class Run:
         finally:
             if self._speaker is not None:
                 self._speaker.close()
+                self._speaker = None  # It holds this run; the collector would come late.
             self.done.set()
 
     async def _outcome(self) -> ev.Event | None:
@@ -142,6 +143,7 @@ class Run:
         except TimeoutError:
             return None if self.task.is_closed else self._stopped()
         except ServiceError as error:
+            error.with_traceback(None)  # Its frames hold this run.
             return ev.Failed(self._world.now(), failure(error))
         except LogLost:
             raise
@@ -254,7 +256,7 @@ class Run:
                 error: ServiceError = _refused(fault, plan)
                 may_retry = malformed < MALFORMED_ATTEMPTS
             except ServiceError as fault:
-                error = fault
+                error = fault.with_traceback(None)  # As in `_outcome`.
                 may_retry = attempt - first + 1 < ATTEMPTS and is_passing(fault)
             await self._rest()  # It does not count.
             turn = self._took(speaker)
