@@ -1,6 +1,7 @@
 """Protobuf to domain and back. Pure."""
 
 import hashlib
+import json
 from datetime import UTC, timedelta
 from typing import Final
 
@@ -24,6 +25,8 @@ from services.orchestrator.domain.task import Call, State, Task
 DEFAULT_STEPS: Final = 8
 CHUNK_CHARACTERS: Final = 2000
 MAX_CHUNKS: Final = 200
+# Of an input or output that is repeated whole: all chunks together have to fit into one message.
+CHUNK_BYTES: Final = 8 * 1024
 
 FILTERED: Final = Fields(
     {"status", "session_id", "owner", "model", "create_time", "update_time"}, ("labels.",)
@@ -228,6 +231,9 @@ def chunks(found: Task) -> list[pb.Chunk]:
 def _call_chunks(call: Call) -> list[pb.Chunk]:
     called = pb.Chunk(type="tool_call", tool=call.tool)
     structs.from_dict(call.input, called.input)
+    if called.input.ByteSize() > CHUNK_BYTES:
+        called.ClearField("input")
+        called.content = _beginning(call.input)
     if call.latency_ms is None:
         return [called]
     if call.failure is not None:
@@ -238,6 +244,14 @@ def _call_chunks(call: Call) -> list[pb.Chunk]:
 
 def _chunk(kind: str, output: object, content: str | None = None) -> pb.Chunk:
     chunk = pb.Chunk(type=kind, content=content)
-    if output is not None:
-        structs.from_value(output, chunk.output)
+    if output is None:
+        return chunk
+    structs.from_value(output, chunk.output)
+    if chunk.output.ByteSize() > CHUNK_BYTES:
+        chunk.ClearField("output")
+        chunk.content = content or _beginning(output)
     return chunk
+
+
+def _beginning(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)[:CHUNK_CHARACTERS]

@@ -7,7 +7,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from services.chassis.eventlog.port import StoredEvent
 from services.orchestrator.adapters import codec
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.task import NEXT, Task, evolve, replay
+from services.orchestrator.domain.task import NEXT, Call, Step, Task, evolve, replay
 from services.orchestrator.mapping import tasks as mapping
 from tests.unit.orchestrator import fakes
 
@@ -113,3 +113,17 @@ def test_a_long_tasks_chunks_are_bounded() -> None:
 
     assert len(chunks) == mapping.MAX_CHUNKS
     assert len(chunks[-1].content) == mapping.CHUNK_CHARACTERS
+
+
+def test_what_is_too_long_to_be_repeated_is_shown_by_its_beginning() -> None:
+    long = {"text": "é" * 60_000}
+    call = Call("call_1", "repeat", long, output=long, latency_ms=1.0)
+    steps = (Step("", (call,) * 4),) * 31
+
+    task = replace(replay(HISTORY), steps=steps, output=long)
+    chunks = mapping.chunks(task)
+
+    assert sum(chunk.ByteSize() for chunk in chunks) < 2 * 1024 * 1024  # Of 4 that may be sent.
+    assert not any(chunk.HasField("input") or chunk.HasField("output") for chunk in chunks)
+    assert {chunk.content[:12] for chunk in chunks[:-1]} == {'{"text": "éé'}
+    assert chunks[-1].content == task.text

@@ -490,13 +490,15 @@ class Chunk(Message[_ChunkFields]):
     Attributes:
         type:
             `thought` (has `content`), `tool_call` (has `tool` and `input`) or `result` (has `content`, and
-            `output` as far as there is one).
+            `output` as far as there is one). An `input` or `output` of more than 8 KiB is left out: the
+            event that it comes from has it.
 
             ```proto
             string type = 1;
             ```
         content:
-            Text of a thought or an answer, at most 2,000 characters.
+            Text of a thought or an answer; or the beginning, as JSON, of what is left out. At most 2,000
+            characters.
 
             ```proto
             optional string content = 2;
