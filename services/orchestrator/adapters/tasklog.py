@@ -1,8 +1,9 @@
 """Tasks' logs on an event store, with live fan-out through a hot store."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from services.chassis.errors import Internal, NotFound
@@ -25,6 +26,8 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task, evolve, replay
 
 _PAGE: Final = 256
+_FIRST_PAGE: Final = 16
+_PAGE_BYTES: Final = 512 * 1024  # About: of what a watcher holds that does not read on.
 # How long a watcher trusts that it is told of what happens: at first, at most, and when it has just
 # seen what it was not told, as where replicas share an event store and no hot store.
 _FIRST_LOOK: Final = 0.02
@@ -98,25 +101,26 @@ class EventStoreTaskLog:
         What the hot store loses is read from the event store, at the watcher's own pace.
         """
         async with self._hot.subscribe(_topic(tenant, task_id)) as subscription:
-            page = await self._read(tenant, task_id, after)
-            ends_with = 0 if page else await self._open_end(tenant, task_id)
+            pages, ear = _Pages(partial(self._read, tenant, task_id)), _Ear(subscription)
+            entries = await pages.read(after)
+            ends_with = 0 if entries else await self._open_end(tenant, task_id)
             if ends_with is None:
                 return
             is_ahead = 0 < ends_with < after
-            entries, ear = _entries(page), _Ear(subscription)
             while True:
                 for entry in entries:
                     yield entry.body
                     after = entry.sequence
                 if entries and codec.closes(entries[-1].body):
                     return
-                if len(entries) < _PAGE:
+                entries = []
+                if not pages.has_more:
                     heard = await ear.next()
                     entries = [entry for entry in heard if entry.sequence > after]
                     if is_ahead and not entries and await self._has_ended(tenant, task_id, heard):
                         return
-                if not entries or entries[0].sequence != after + 1 or len(entries) == _PAGE:
-                    entries = _entries(await self._read(tenant, task_id, after))
+                if not entries or entries[0].sequence != after + 1:
+                    entries = await pages.read(after)
                     ear.found(entries)
 
     async def _open_end(self, tenant: str, task_id: str) -> int | None:
@@ -135,8 +139,10 @@ class EventStoreTaskLog:
         entries = [Entry(number, event.body) for number, event in enumerate(new, first)]
         await self._hot.publish(_topic(task.spec.tenant, task.spec.task_id), entries)
 
-    async def _read(self, tenant: str, task_id: str, after: int) -> Sequence[StoredEvent]:
-        page = await self._store.read(tenant, task_id, after=after, limit=_PAGE)
+    async def _read(
+        self, tenant: str, task_id: str, after: int, limit: int = _PAGE
+    ) -> Sequence[StoredEvent]:
+        page = await self._store.read(tenant, task_id, after=after, limit=limit)
         if not page and not await self._store.read(tenant, task_id, limit=1):
             raise NotFound(
                 "TASK_NOT_FOUND",
@@ -146,6 +152,25 @@ class EventStoreTaskLog:
                 suggested_fix="use the task_id of a task that began since the orchestrator did",
             )
         return page
+
+
+class _Pages:
+    """Reads a log by pages: more at once where events are small, so that a page is never large."""
+
+    def __init__(self, read: Callable[[int, int], Awaitable[Sequence[StoredEvent]]]) -> None:
+        self._read = read
+        self._limit = _FIRST_PAGE
+        self.has_more = False
+        """Whether there may be more after the latest page."""
+
+    async def read(self, after: int) -> list[Entry]:
+        """The next page."""
+        page = await self._read(after, self._limit)
+        self.has_more = len(page) == self._limit
+        if page:
+            average = sum(len(event.body) for event in page) / len(page)
+            self._limit = max(1, min(_PAGE, int(_PAGE_BYTES / max(average, 1))))
+        return [Entry(event.sequence, event.body) for event in page]
 
 
 class _Ear:
@@ -172,10 +197,6 @@ class _Ear:
         """What was read instead."""
         if self._is_looking and entries:
             self._patience = min(self._patience, _NEXT_LOOK)
-
-
-def _entries(events: Sequence[StoredEvent]) -> list[Entry]:
-    return [Entry(event.sequence, event.body) for event in events]
 
 
 def _topic(tenant: str, task_id: str) -> str:

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
@@ -109,10 +110,10 @@ async def test_who_watches_a_task_that_rests_looks_once_a_second() -> None:
     reads = 0
     read = it.log._read
 
-    async def counted(tenant: str, task_id: str, after: int) -> Sequence[StoredEvent]:
+    async def counted(*what: Any) -> Sequence[StoredEvent]:
         nonlocal reads
         reads += 1
-        return await read(tenant, task_id, after)
+        return await read(*what)
 
     it.log._read = counted  # type: ignore[method-assign]
     async with asyncio.timeout(120), asyncio.TaskGroup() as group:
