@@ -103,10 +103,10 @@ class EventStoreTaskLog:
         async with self._hot.subscribe(_topic(tenant, task_id)) as subscription:
             pages, ear = _Pages(partial(self._read, tenant, task_id)), _Ear(subscription)
             entries = await pages.read(after)
-            ends_with = 0 if entries else await self._open_end(tenant, task_id)
-            if ends_with is None:
+            last, is_end = (0, False) if entries else await self._last(tenant, task_id)
+            if is_end and last <= after:
                 return
-            is_ahead = 0 < ends_with < after
+            is_ahead = 0 < last < after
             while True:
                 for entry in entries:
                     yield entry.body
@@ -117,22 +117,26 @@ class EventStoreTaskLog:
                 if not pages.has_more:
                     heard = await ear.next()
                     entries = [entry for entry in heard if entry.sequence > after]
-                    if is_ahead and not entries and await self._has_ended(tenant, task_id, heard):
+                    is_waiting = is_ahead and not entries
+                    if is_waiting and await self._ends_before(tenant, task_id, after, heard):
                         return
                 if not entries or entries[0].sequence != after + 1:
                     entries = await pages.read(after)
                     ear.found(entries)
 
-    async def _open_end(self, tenant: str, task_id: str) -> int | None:
-        """The sequence of an open task's last event; None for a task that has ended."""
+    async def _last(self, tenant: str, task_id: str) -> tuple[int, bool]:
+        """The sequence of a task's last event, and whether it ends the task."""
         task = await self.load(tenant, task_id)
-        return None if task.is_closed else task.sequence
+        return task.sequence, task.is_closed
 
-    async def _has_ended(self, tenant: str, task_id: str, heard: Sequence[Entry]) -> bool:
-        """Whether a task ended, for a watcher that waits for what may never come."""
+    async def _ends_before(
+        self, tenant: str, task_id: str, after: int, heard: Sequence[Entry]
+    ) -> bool:
+        """Whether a task ended, for a watcher that waits for what then never comes."""
         if heard:
             return codec.closes(heard[-1].body)
-        return (await self.load(tenant, task_id)).is_closed
+        last, is_end = await self._last(tenant, task_id)
+        return is_end and last <= after
 
     async def _publish(self, task: Task, new: Sequence[NewEvent]) -> None:
         first = task.sequence - len(new) + 1

@@ -175,7 +175,20 @@ async def test_a_watcher_that_is_ahead_waits_for_what_it_asked_for() -> None:
     assert it.seen == [4, 5, 6]
 
 
-@pytest.mark.parametrize("count", [254, 255, 256, 600])
+async def test_a_watcher_that_is_ahead_and_told_nothing_sees_what_it_asked_for() -> None:
+    it = Watched(after=3)
+    it.hot.forgets = True
+    await it.add(ev.Started(NOW, SPEC))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(it.watch())
+        await pass_time(0.001)
+        await it.say(4)
+        await it.add(ev.Completed(NOW))
+
+    assert it.seen == [4, 5, 6]
+
+
+@pytest.mark.parametrize("count", [15, 16, 17, 254, 255, 256, 600])
 async def test_a_log_of_many_pages_is_seen_whole(count: int) -> None:
     it = Watched()
     await it.add(ev.Started(NOW, SPEC))
