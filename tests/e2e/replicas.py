@@ -43,22 +43,23 @@ class Process:
 
     @property
     def address(self) -> str:
-        """Its gRPC port."""
+        """Its gRPC port; the gateway's HTTP port."""
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start it; it may not be ready yet."""
-        prefix = self.name.upper()
+        is_edge = self.name == "gateway"
+        prefix = f"{self.name.upper()}_" + ("" if is_edge else "SERVER__")
         environment = {
             "RUNPLANE_PAGE_TOKEN_KEY": KEY,
-            f"{prefix}_SERVER__LISTEN": self.address,
-            f"{prefix}_SERVER__ADMIN": f"127.0.0.1:{self.admin}",
-            f"{prefix}_SERVER__GRACE": "1",
+            f"{prefix}LISTEN": self.address,
+            f"{prefix}ADMIN": f"127.0.0.1:{self.admin}",
+            f"{prefix}GRACE": "1",
             "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}",
         }
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.name}"],
+                [sys.executable, "-m", self.name if is_edge else f"services.{self.name}"],
                 env=PLAIN | environment | dict(self.environment),
                 stdout=log,
                 stderr=log,
@@ -116,15 +117,37 @@ def cluster(
     }
     orchestrators = [process("orchestrator", n, **settings) for n in range(1, replicas + 1)]
     running = Cluster(orchestrators, [inference, registry])
-    everything = [*running.others, *orchestrators]
-    try:
-        for each in everything:
-            each.start()
-        for each in everything:
-            until(lambda each=each: is_ready(each), seconds=20)  # type: ignore[misc]
+    with _running([*running.others, *orchestrators]):
         yield running
+
+
+@contextmanager
+def edge(folder: Path, running: Cluster, **environment: str) -> Iterator[Process]:
+    """A gateway before a cluster."""
+    inference, registry = running.others
+    port, admin = (free("127.0.0.1", taken=set()) for _ in range(2))
+    settings = {
+        "GATEWAY_INFERENCE__TARGET": inference.address,
+        "GATEWAY_TOOL_REGISTRY__TARGET": registry.address,
+        "GATEWAY_ORCHESTRATOR__TARGET": running.target,
+        **environment,
+    }
+    gateway = Process("gateway", settings, port, admin, folder / "gateway.log")
+    with _running([gateway]):
+        yield gateway
+
+
+@contextmanager
+def _running(processes: Sequence[Process]) -> Iterator[None]:
+    """Processes that serve until the context is left."""
+    try:
+        for each in processes:
+            each.start()
+        for each in processes:
+            until(lambda each=each: is_ready(each), seconds=20)  # type: ignore[misc]
+        yield
     finally:
-        for each in everything:
+        for each in processes:
             if each.child is not None and each.child.poll() is None:
                 each.child.send_signal(signal.SIGCONT)
                 each.kill()
