@@ -67,10 +67,12 @@ class Bench:
         """A number of seconds or repetitions, a fifth of it in a quick run."""
         return max(full // 5, 1) if self.is_quick else full
 
-    def suite(self, engine: str, **environment: str) -> AbstractContextManager[suites.Suite]:
+    def suite(
+        self, engine: str, *arguments: str, **environment: str
+    ) -> AbstractContextManager[suites.Suite]:
         """A suite of this row's own."""
-        self.say(f"starting a suite with {engine} {environment or ''}")
-        return suites.running(engine, environment)
+        self.say(f"starting a suite with {' '.join((engine, *arguments))} {environment or ''}")
+        return suites.running(engine, environment, arguments)
 
     @contextmanager
     def echo(self) -> Iterator[suites.Suite]:

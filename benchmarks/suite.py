@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,9 @@ def seconds(process: psutil.Process) -> float:
 
 
 @contextmanager
-def running(engine: str, environment: Mapping[str, str]) -> Iterator[Suite]:
+def running(
+    engine: str, environment: Mapping[str, str], arguments: Sequence[str] = ()
+) -> Iterator[Suite]:
     """`runplane up` with these settings on free ports, its state in a temporary folder.
 
     Raises:
@@ -55,10 +57,16 @@ def running(engine: str, environment: Mapping[str, str]) -> Iterator[Suite]:
     with tempfile.TemporaryDirectory(prefix="runplane-bench-") as path:
         state = Path(path)
         log = (state / "up.log").open("w")
-        command = [str(Path(sys.executable).with_name("runplane")), "up", "--engine", engine]
+        command = [
+            str(Path(sys.executable).with_name("runplane")),
+            "up",
+            "--engine",
+            engine,
+            *arguments,
+        ]
         began = monotonic()
         up = subprocess.Popen(
-            [*command, "--port", str(port), "--state", path, "--log-level", "warning"],
+            [*command, "--port", str(port), "--state", path, "--log-level", "warning", *arguments],
             env={**os.environ, **environment},
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -9,7 +9,16 @@ from typing import Final
 
 import uvloop
 
-from benchmarks.load import appends, cancels, closed, first_token, streams, tool_calls
+from benchmarks.load import (
+    appends,
+    cancels,
+    closed,
+    elsewhere,
+    fan_out,
+    first_token,
+    streams,
+    tool_calls,
+)
 from benchmarks.load.job import Job, Report
 
 LONGEST: Final = 300
@@ -18,6 +27,9 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "closed": closed.run,
     "streams": streams.run,
     "cancels": cancels.run,
+    "cancel_elsewhere": elsewhere.cancel,
+    "take_over": elsewhere.take_over,
+    "fan_out": fan_out.run,
     "first_token": first_token.run,
     "tool_calls": tool_calls.run,
     "validate": tool_calls.validate,

@@ -23,7 +23,7 @@ from benchmarks.load.streams import DELTA, START
 _TASK: Final = re.compile(rb'"task_id":"(task_[0-9a-z]+)"')
 _TIMEOUT: Final = 30
 _INTO_THE_SLEEP: Final = 0.03
-_WAITER: Final = pb.GenerateRequest(
+WAITER: Final = pb.GenerateRequest(
     messages=[content_pb2.Message(role="user", content="Hi")],
     sampling=usage_pb2.Sampling(max_tokens=1),
 )
@@ -38,7 +38,7 @@ async def run(job: Job) -> Report:
     streaming, canceling = await connect(job.address), await connect(job.address)
     async with grpc.aio.insecure_channel(job.target) as channel:
         inference = pb_grpc.InferenceServiceStub(channel)
-        await inference.Generate(_WAITER, timeout=_TIMEOUT)
+        await inference.Generate(WAITER, timeout=_TIMEOUT)
         for _ in range(job.count):
             try:
                 took, queued = await _once(job, streaming, canceling, inference)
@@ -71,7 +71,7 @@ async def _once(
     if match is None:
         raise ValueError("a task_start without task_id")
     cancel = request(job.address, f"/v1/tasks/{match[1].decode()}:cancel", {})
-    waiting = inference.Generate(_WAITER, timeout=_TIMEOUT)
+    waiting = inference.Generate(WAITER, timeout=_TIMEOUT)
     answer = await canceling.ask(cancel)
     freed = await waiting
     await stream.complete()

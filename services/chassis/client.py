@@ -31,6 +31,7 @@ async def channel(settings: ClientSettings) -> AsyncIterator[grpc.aio.Channel]:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.http2.bdp_probe", 0),  # Else a stream that nobody reads is given megabytes.
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
     ]

@@ -33,4 +33,6 @@ def check_shared(replicas: Mapping[str, int], event_store: str | None, hot_store
             "replicas of the orchestrator share an event store: --event-store postgresql://…"
         )
     if hot_store == "memory:":
-        click.echo("replicas hear of each other once a second; at once with --hot-store redis://…")
+        click.echo(
+            "replicas see each other's events once a second; at once with --hot-store redis://…"
+        )

@@ -42,6 +42,10 @@ class Inbox:
         """Whether there is nothing to deal with."""
         return not self._waiting
 
+    def close(self) -> None:
+        """Interrupt nothing any more, and hold nobody who would be."""
+        self._interrupt = _nothing
+
     def take(self) -> Sequence[tuple[int, Word]]:
         """All that there is, by number; they are then the caller's to deal with."""
         taken, self._waiting = self._waiting, []
@@ -51,3 +55,7 @@ class Inbox:
     async def wait(self) -> None:
         """Until there is something."""
         await self._has_some.wait()
+
+
+def _nothing() -> None:
+    """Nobody is there to be interrupted."""

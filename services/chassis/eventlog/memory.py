@@ -11,6 +11,7 @@ from typing import Final
 from services.chassis.errors import ResourceExhausted
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
+from services.chassis.eventlog.bells import Bells
 from services.chassis.eventlog.matching import matches
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
@@ -90,6 +91,7 @@ class MemoryEventStore:
         self._streams: OrderedDict[tuple[str, str], _Stream] = OrderedDict()
         self._log = _Log()
         self._work = MemoryWork(now)
+        self._bells = Bells()
         self._records: OrderedDict[tuple[str, str, str], Record] = OrderedDict()
         self._keys: OrderedDict[tuple[str, str, str], tuple[Kept, datetime]] = OrderedDict()
         self._outbox: OrderedDict[int, Message] = OrderedDict()
@@ -161,11 +163,17 @@ class MemoryEventStore:
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
         """See `EventStore`."""
-        return self._work.send((tenant, stream_id), kind, body, most)
+        owner = self._work.send((tenant, stream_id), kind, body, most)
+        self._bells.ring(owner)
+        return owner
 
     async def letters(self, owner: str) -> Sequence[Letter]:
         """See `EventStore`."""
         return self._work.letters(owner)
+
+    async def rung(self, owner: str) -> None:
+        """See `EventStore`."""
+        await self._bells.rung(owner)
 
     async def record(self, tenant: str, kind: str, record_id: str) -> Record | None:
         """See `EventStore`."""

@@ -271,6 +271,12 @@ class EventStore(Protocol):
     async def letters(self, owner: str) -> Sequence[Letter]:
         """The letters for the streams that an owner has, in the order they came."""
 
+    async def rung(self, owner: str) -> None:
+        """Wait until there may be letters for an owner, wherever they were sent.
+
+        It may miss some, and then waits on: look now and then all the same.
+        """
+
     async def record(self, tenant: str, kind: str, record_id: str) -> Record | None:
         """One record."""
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from services.chassis.errors import ResourceExhausted, ServiceError
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.batches import arguments
+from services.chassis.eventlog.bells import Bells
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
     Append,
@@ -31,6 +33,7 @@ from services.chassis.eventlog.port import (
     Snapshot,
     StoredEvent,
 )
+from services.chassis.eventlog.postgres_bells import CHANNEL, listen_all
 from services.chassis.eventlog.postgres_where import Where
 from services.chassis.eventlog.times import from_micros, micros, span
 
@@ -50,8 +53,11 @@ Waiting = tuple[Append, "asyncio.Future[Claim | None]"]
 class PostgresEventStore:
     """See `EventStore`. `opened` makes one. Without a clock of its own it goes by the server's."""
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", now: Callable[[], datetime] | None) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[Any]", bells: Bells, now: Callable[[], datetime] | None
+    ) -> None:
         self._pool = pool
+        self._bells = bells
         self._clock = now
         self._waiting: deque[Waiting] = deque()
         self._has_work = asyncio.Semaphore(0)
@@ -192,7 +198,8 @@ class PostgresEventStore:
             " where tenant = $1 and stream_id = $2),"
             " put as (insert into letters (tenant, stream_id, kind, body)"
             " select $1, $2, $3, $4 from woken, room where is_there)"
-            " select case when lease_until > time_of($5) then owner else '' end, is_there"
+            " select case when lease_until > time_of($5) then owner else '' end, is_there,"
+            f" case when owner <> '' and is_there then pg_notify({CHANNEL}, owner) end"
             " from woken, room",
             tenant,
             stream_id,
@@ -203,7 +210,7 @@ class PostgresEventStore:
         )
         if not rows:
             return None
-        owner, has_room = rows[0]
+        owner, has_room, _ = rows[0]
         if not has_room:
             raise refusals.inbox_full(stream_id, most)
         return str(owner)
@@ -216,6 +223,10 @@ class PostgresEventStore:
             owner,
         )
         return [Letter(*row) for row in rows]
+
+    async def rung(self, owner: str) -> None:
+        """See `EventStore`. It rings while the connection that listens is up."""
+        await self._bells.rung(owner)
 
     async def record(self, tenant: str, kind: str, record_id: str) -> Record | None:
         """See `EventStore`."""
@@ -326,12 +337,15 @@ async def opened(
     except _FAILURES as error:
         raise refusals.unavailable(f"{type(error).__name__}: {error}") from None
     async with pool, asyncio.TaskGroup() as group:
-        store = PostgresEventStore(pool, now)
+        store = PostgresEventStore(pool, bells := Bells(), now)
         for _ in range(WRITERS):
             group.create_task(store.write_all())
+        connecting = partial(asyncpg.connect, dsn, timeout=5, server_settings=settings)
+        listening = group.create_task(listen_all(connecting, bells))
         try:
             yield store
         finally:
+            listening.cancel()
             store.close()
 
 

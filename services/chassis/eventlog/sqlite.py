@@ -26,6 +26,7 @@ from services.chassis.errors import (
 )
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
+from services.chassis.eventlog.bells import Bells
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
     Append,
@@ -79,6 +80,7 @@ class SqliteEventStore:
         self._finder = finder
         self._now = now
         self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
+        self._bells = Bells()
         self._has_work = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._slowest = math.inf
@@ -201,7 +203,9 @@ class SqliteEventStore:
             db.execute(letter, (tenant, stream_id, kind, body))
             return str(found[0]) if found[1] > now else ""
 
-        return await self._write(put)
+        owner = await self._write(put)
+        self._bells.ring(owner)
+        return owner
 
     async def letters(self, owner: str) -> Sequence[Letter]:
         """See `EventStore`."""
@@ -211,6 +215,10 @@ class SqliteEventStore:
             (owner,),
         )
         return [Letter(*row) for row in found]
+
+    async def rung(self, owner: str) -> None:
+        """See `EventStore`."""
+        await self._bells.rung(owner)
 
     async def record(self, tenant: str, kind: str, record_id: str) -> Record | None:
         """See `EventStore`."""

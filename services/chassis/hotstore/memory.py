@@ -11,6 +11,7 @@ from typing import Final
 from services.chassis.hotstore.port import Entry
 
 _BACKLOG: Final = 256
+_BACKLOG_BYTES: Final = 1024 * 1024
 _VALUE_BYTES: Final = 200  # What a value takes beside its bytes, about.
 
 
@@ -18,12 +19,17 @@ class MemorySubscription:
     """Keeps the newest entries until `next` takes them; older ones are missed."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=_BACKLOG)
+        self._entries: deque[Entry] = deque()
+        self._size_bytes = 0
         self._has_entries = asyncio.Event()
 
     def offer(self, entries: Sequence[Entry]) -> None:
         """Hand entries over without waiting."""
-        self._entries.extend(entries)
+        for entry in entries:
+            self._entries.append(entry)
+            self._size_bytes += len(entry.body)
+            if len(self._entries) > _BACKLOG or self._size_bytes > _BACKLOG_BYTES:
+                self._trim()
         if self._entries:
             self._has_entries.set()
 
@@ -33,7 +39,14 @@ class MemorySubscription:
         self._has_entries.clear()
         entries = tuple(self._entries)
         self._entries.clear()
+        self._size_bytes = 0
         return entries
+
+    def _trim(self) -> None:
+        """The newest one stays, however large: it says that there is something to see."""
+        entries = self._entries
+        while len(entries) > 1 and (len(entries) > _BACKLOG or self._size_bytes > _BACKLOG_BYTES):
+            self._size_bytes -= len(entries.popleft().body)
 
 
 class MemoryHotStore:

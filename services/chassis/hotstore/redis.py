@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from services.chassis.errors import Violation, invalid
 from services.chassis.hotstore.memory import MemoryHotStore, MemorySubscription
@@ -29,14 +30,16 @@ from services.chassis.hotstore.port import Entry
 log = logging.getLogger(__name__)
 
 SHARDS: Final = 8
-CONNECTIONS: Final = SHARDS + 24  # A reader for each shard, and the rest for commands.
+COMMANDS: Final = 23  # At once; more wait. A cluster's client would refuse them.
+CONNECTIONS: Final = SHARDS + COMMANDS + 1  # A reader for each shard, and one that sends.
 KEPT: Final = 4_000  # Entries of a stream, about: a reader that is slower misses some.
 WAITING: Final = 10_000  # Entries that have not gone out yet; then the oldest are lost.
 BATCH: Final = 512
 BLOCK_MS: Final = 1_000
 SECONDS: Final = 2.0  # For a command; then Redis counts as away.
 PAUSE: Final = 1.0  # Before it is tried again.
-_FAILURES: Final = (RedisError, OSError, TimeoutError)
+# A cluster's client closes connections that others are just opening: an AttributeError of its own.
+_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError)
 
 # A value is its expiry in microseconds, 8 bytes, and the value. The store's own expiry cleans up.
 # KEYS: key; ARGV: now, amount, ttl. Adds to a counter that is kept as `expiry:count`.
@@ -64,6 +67,7 @@ class RedisHotStore:
         self._origin = secrets.token_bytes(8)
         self._going_out: deque[tuple[str, Entry]] = deque(maxlen=WAITING)
         self._has_some = asyncio.Event()
+        self._commands = asyncio.Semaphore(COMMANDS)
         self._is_settled = asyncio.Event()
         self._is_settled.set()
 
@@ -82,7 +86,7 @@ class RedisHotStore:
 
     async def get(self, key: str) -> bytes | None:
         """See `HotStore`."""
-        held = await self._asked(self._client.get(_key(key)), None)
+        held = await self._asked(None, self._client.get, _key(key))
         if held is None or int.from_bytes(held[:8]) <= _micros(self._now()):
             return None
         return bytes(held[8:])
@@ -91,17 +95,18 @@ class RedisHotStore:
         """See `HotStore`."""
         expiry = _micros(self._now() + ttl).to_bytes(8)
         milliseconds = max(1, ttl // timedelta(milliseconds=1))
-        await self._asked(self._client.set(_key(key), expiry + value, px=milliseconds), None)
+        setting = partial(self._client.set, px=milliseconds)
+        await self._asked(None, setting, _key(key), expiry + value)
 
     async def delete(self, key: str) -> None:
         """See `HotStore`."""
-        await self._asked(self._client.delete(_key(key)), 0)
+        await self._asked(0, self._client.delete, _key(key))
 
     async def add(self, key: str, amount: int, *, ttl: timedelta) -> int:
         """See `HotStore`. Counts for this process alone while Redis is away."""
         now, length = _micros(self._now()), ttl // timedelta(microseconds=1)
-        adding = self._client.eval(_ADD, 1, _key(key), now, amount, length)
-        counted = await self._asked(adding, None)
+        adding = (_ADD, 1, _key(key), now, amount, length)
+        counted = await self._asked(None, self._client.eval, *adding)
         return await self._local.add(key, amount, ttl=ttl) if counted is None else int(counted)
 
     async def settled(self) -> None:
@@ -135,7 +140,8 @@ class RedisHotStore:
 
     async def last(self, shard: int) -> bytes | str:
         """The newest entry of a shard's stream; what comes after it is new."""
-        found = await self._asked(self._client.xrevrange(_stream(shard), count=1), None)
+        reading = partial(self._client.xrevrange, count=1)
+        found = await self._asked(None, reading, _stream(shard))
         return found[0][0] if found else "0-0"
 
     async def _send(self, batch: Sequence[tuple[str, Entry]]) -> None:
@@ -160,11 +166,11 @@ class RedisHotStore:
             await self._local.publish(topic.decode(), entries)
         return messages[-1][0] if messages else b""
 
-    async def _asked(self, command: Any, otherwise: Any) -> Any:
+    async def _asked(self, otherwise: Any, command: Callable[..., Any], *given: Any) -> Any:
         """What Redis says, or the other thing while it is away."""
         try:
-            async with asyncio.timeout(SECONDS):
-                return await command
+            async with asyncio.timeout(SECONDS), self._commands:
+                return await command(*given)
         except _FAILURES as error:
             _say_away(error)
             return otherwise
@@ -192,7 +198,7 @@ async def opened(url: str, *, now: Callable[[], datetime]) -> AsyncIterator[Redi
                     url, max_connections=CONNECTIONS, timeout=SECONDS, **options
                 )
             )
-    except (ValueError, RedisError):  # Its words may repeat the password.
+    except (ValueError, RedisError, RedisClusterException):  # Its words may repeat the password.
         fix = "use memory:, redis://HOST:6379 or redis+cluster://HOST:6379"
         violation = Violation("RUNPLANE_HOT_STORE", "is not the URL of a Redis", fix)
         raise invalid(violation, reason="HOT_STORE_UNSUPPORTED") from None

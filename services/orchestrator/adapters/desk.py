@@ -1,14 +1,19 @@
-"""Claims and letters on an event store, with wake-ups through a hot store."""
+"""Claims and letters on an event store. It rings when there are letters, and so does a hot store:
+whichever is first."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from services.chassis.eventlog.port import MOST_LETTERS, Claim, EventStore, Letter
-from services.chassis.hotstore.port import Entry, HotStore, Subscription
+from services.chassis.hotstore.port import Entry, HotStore
 
 KIND: Final = "task"
+
+Wait = Callable[[], Awaitable[object]]
 
 
 class EventStoreDesk:
@@ -21,13 +26,13 @@ class EventStoreDesk:
         *,
         owner: str,
         lease: timedelta,
-        wakes: Subscription,
+        bell: asyncio.Event,
     ) -> None:
         self._store = store
         self._hot = hot
         self._owner = owner
         self._lease = lease
-        self._wakes = wakes
+        self._bell = bell
 
     async def find(self, limit: int) -> Sequence[Claim]:
         """See `Desk`."""
@@ -61,7 +66,8 @@ class EventStoreDesk:
 
     async def woken(self) -> None:
         """See `Desk`."""
-        await self._wakes.next()
+        await self._bell.wait()
+        self._bell.clear()
 
 
 @asynccontextmanager
@@ -69,8 +75,25 @@ async def at_desk(
     store: EventStore, hot: HotStore, *, owner: str, lease: timedelta
 ) -> AsyncIterator[EventStoreDesk]:
     """A desk for this owner, which can be woken while the context is open."""
-    async with hot.subscribe(_topic(owner)) as wakes:
-        yield EventStoreDesk(store, hot, owner=owner, lease=lease, wakes=wakes)
+    bell = asyncio.Event()
+    async with hot.subscribe(_topic(owner)) as wakes, asyncio.TaskGroup() as group:
+        waits: tuple[Callable[[], Awaitable[object]], ...] = (
+            wakes.next,
+            partial(store.rung, owner),
+        )
+        ringing = [group.create_task(_ringing(bell, wait)) for wait in waits]
+        try:
+            yield EventStoreDesk(store, hot, owner=owner, lease=lease, bell=bell)
+        finally:
+            for each in ringing:
+                each.cancel()
+
+
+async def _ringing(bell: asyncio.Event, wait: Wait) -> None:
+    """Ring each time that a wait is over, until cancelled."""
+    while True:
+        await wait()
+        bell.set()
 
 
 def _topic(owner: str) -> str:

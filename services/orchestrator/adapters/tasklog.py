@@ -1,9 +1,10 @@
 """Tasks' logs on an event store, with live fan-out through a hot store."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from services.chassis.errors import Internal, NotFound
@@ -31,7 +32,13 @@ from services.orchestrator.domain.task import Task, evolve, replay
 
 _PAGE: Final = 256
 SNAPSHOT_EVERY: Final = 1000  # Events, about.
-_LOOK_SECONDS: Final = 1.0  # How long a watcher trusts that it is told of what happens.
+_FIRST_PAGE: Final = 16
+_PAGE_BYTES: Final = 512 * 1024  # About: of what a watcher holds that does not read on.
+# How long a watcher trusts that it is told of what happens: at first, at most, and when it has just
+# seen what it was not told, as where replicas share an event store and no hot store.
+_FIRST_LOOK: Final = 0.02
+_LAST_LOOK: Final = 1.0
+_NEXT_LOOK: Final = 0.1
 
 
 class EventStoreTaskLog:
@@ -144,25 +151,28 @@ class EventStoreTaskLog:
         What the hot store loses is read from the event store, at the watcher's own pace.
         """
         async with self._hot.subscribe(_topic(tenant, task_id)) as subscription:
-            page = await self._read(tenant, task_id, after)
-            ends_with = 0 if page else await self._open_end(tenant, task_id)
-            if ends_with is None:
+            pages, ear = _Pages(partial(self._read, tenant, task_id)), _Ear(subscription)
+            entries = await pages.read(after)
+            last, is_end = (0, False) if entries else await self._last(tenant, task_id)
+            if is_end and last <= after:
                 return
-            is_ahead = 0 < ends_with < after
-            entries = _entries(page)
+            is_ahead = 0 < last < after
             while True:
                 for entry in entries:
                     yield entry.body
                     after = entry.sequence
                 if entries and codec.closes(entries[-1].body):
                     return
-                if len(entries) < _PAGE:
-                    heard = await _heard(subscription)
+                entries = []
+                if not pages.has_more:
+                    heard = await ear.next()
                     entries = [entry for entry in heard if entry.sequence > after]
-                    if is_ahead and not entries and await self._has_ended(tenant, task_id, heard):
+                    is_waiting = is_ahead and not entries
+                    if is_waiting and await self._ends_before(tenant, task_id, after, heard):
                         return
-                if not entries or entries[0].sequence != after + 1 or len(entries) == _PAGE:
-                    entries = _entries(await self._read(tenant, task_id, after))
+                if not entries or entries[0].sequence != after + 1:
+                    entries = await pages.read(after)
+                    ear.found(entries)
 
     async def _snapshot(self, task: Task, new: Sequence[NewEvent]) -> bytes | None:
         """What a long log adds up to with these events, now and then, so that nobody reads all."""
@@ -178,24 +188,29 @@ class EventStoreTaskLog:
             since = page[-1].sequence
         return history.packed(history.merged([*events, *new]))
 
-    async def _open_end(self, tenant: str, task_id: str) -> int | None:
-        """The sequence of an open task's last event; None for a task that has ended."""
+    async def _last(self, tenant: str, task_id: str) -> tuple[int, bool]:
+        """The sequence of a task's last event, and whether it ends the task."""
         task = await self.load(tenant, task_id)
-        return None if task.is_closed else task.sequence
+        return task.sequence, task.is_closed
 
-    async def _has_ended(self, tenant: str, task_id: str, heard: Sequence[Entry]) -> bool:
-        """Whether a task ended, for a watcher that waits for what may never come."""
+    async def _ends_before(
+        self, tenant: str, task_id: str, after: int, heard: Sequence[Entry]
+    ) -> bool:
+        """Whether a task ended, for a watcher that waits for what then never comes."""
         if heard:
             return codec.closes(heard[-1].body)
-        return (await self.load(tenant, task_id)).is_closed
+        last, is_end = await self._last(tenant, task_id)
+        return is_end and last <= after
 
     async def _publish(self, task: Task, new: Sequence[NewEvent]) -> None:
         first = task.sequence - len(new) + 1
         entries = [Entry(number, event.body) for number, event in enumerate(new, first)]
         await self._hot.publish(_topic(task.spec.tenant, task.spec.task_id), entries)
 
-    async def _read(self, tenant: str, task_id: str, after: int) -> Sequence[StoredEvent]:
-        page = await self._store.read(tenant, task_id, after=after, limit=_PAGE)
+    async def _read(
+        self, tenant: str, task_id: str, after: int, limit: int = _PAGE
+    ) -> Sequence[StoredEvent]:
+        page = await self._store.read(tenant, task_id, after=after, limit=limit)
         if not page and not await self._store.read(tenant, task_id, limit=1):
             raise NotFound(
                 "TASK_NOT_FOUND",
@@ -207,17 +222,49 @@ class EventStoreTaskLog:
         return page
 
 
-async def _heard(subscription: Subscription) -> Sequence[Entry]:
-    """What was published, or nothing after a while: then it is time to look for oneself."""
-    try:
-        async with asyncio.timeout(_LOOK_SECONDS):
-            return await subscription.next()
-    except TimeoutError:
-        return ()
+class _Pages:
+    """Reads a log by pages: more at once where events are small, so that a page is never large."""
+
+    def __init__(self, read: Callable[[int, int], Awaitable[Sequence[StoredEvent]]]) -> None:
+        self._read = read
+        self._limit = _FIRST_PAGE
+        self.has_more = False
+        """Whether there may be more after the latest page."""
+
+    async def read(self, after: int) -> list[Entry]:
+        """The next page."""
+        page = await self._read(after, self._limit)
+        self.has_more = len(page) == self._limit
+        if page:
+            average = sum(len(event.body) for event in page) / len(page)
+            self._limit = max(1, min(_PAGE, int(_PAGE_BYTES / max(average, 1))))
+        return [Entry(event.sequence, event.body) for event in page]
 
 
-def _entries(events: Sequence[StoredEvent]) -> list[Entry]:
-    return [Entry(event.sequence, event.body) for event in events]
+class _Ear:
+    """Hears what is published, or nothing after a while: then it is time to look for oneself, soon
+    at first, and later each time that there was nothing to see."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+        self._patience = _FIRST_LOOK
+        self._is_looking = False
+
+    async def next(self) -> Sequence[Entry]:
+        """What was published."""
+        self._is_looking = False
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._subscription.next()
+        except TimeoutError:
+            self._is_looking = True
+            self._patience = min(2 * self._patience, _LAST_LOOK)
+            return ()
+
+    def found(self, entries: Sequence[Entry]) -> None:
+        """What was read instead."""
+        if self._is_looking and entries:
+            self._patience = min(self._patience, _NEXT_LOOK)
 
 
 def _topic(tenant: str, task_id: str) -> str:

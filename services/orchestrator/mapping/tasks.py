@@ -1,5 +1,6 @@
 """Protobuf to domain and back. Pure."""
 
+import json
 from datetime import UTC, timedelta
 from typing import Final
 
@@ -24,7 +25,8 @@ from services.orchestrator.mapping import large, sessions
 DEFAULT_STEPS: Final = 8
 CHUNK_CHARACTERS: Final = 2000
 MAX_CHUNKS: Final = 200
-MAX_CHUNKS_BYTES: Final = 1024 * 1024  # A task may have 128 results of 64 KiB each.
+# Of an input or output that is repeated whole: all chunks together have to fit into one message.
+CHUNK_BYTES: Final = 8 * 1024
 
 FILTERED: Final = Fields(
     {
@@ -266,22 +268,15 @@ def chunks(found: Task) -> list[pb.Chunk]:
             made += _call_chunks(call)
     if found.text:
         made.append(_chunk("result", found.output, content=found.text[:CHUNK_CHARACTERS]))
-    return _latest(made)
-
-
-def _latest(made: list[pb.Chunk]) -> list[pb.Chunk]:
-    """As many of the latest as fit into a message beside what else is in it."""
-    left, room = made[-MAX_CHUNKS:], MAX_CHUNKS_BYTES
-    for number in range(len(left), 0, -1):
-        room -= left[number - 1].ByteSize()
-        if room < 0:
-            return left[number:]
-    return left
+    return made[-MAX_CHUNKS:]
 
 
 def _call_chunks(call: Call) -> list[pb.Chunk]:
     called = pb.Chunk(type="tool_call", tool=call.tool)
     structs.from_dict(call.input, called.input)
+    if called.input.ByteSize() > CHUNK_BYTES:
+        called.ClearField("input")
+        called.content = _beginning(call.input)
     if call.latency_ms is None:
         return [called]
     if call.failure is not None:
@@ -293,8 +288,17 @@ def _call_chunks(call: Call) -> list[pb.Chunk]:
 def _chunk(kind: str, output: object, content: str | None = None) -> pb.Chunk:
     chunk = pb.Chunk(type=kind, content=content)
     if isinstance(output, Large):
-        chunk.content = output.excerpt[:CHUNK_CHARACTERS]
+        chunk.content = content or output.excerpt[:CHUNK_CHARACTERS]
         chunk.reference.CopyFrom(large.reference(output))
-    elif output is not None:
-        structs.from_value(output, chunk.output)
+        return chunk
+    if output is None:
+        return chunk
+    structs.from_value(output, chunk.output)
+    if chunk.output.ByteSize() > CHUNK_BYTES:
+        chunk.ClearField("output")
+        chunk.content = content or _beginning(output)
     return chunk
+
+
+def _beginning(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)[:CHUNK_CHARACTERS]

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.chassis.hotstore.port import Entry
+from services.chassis.hotstore.port import Entry, HotStore
 from services.chassis.hotstore.redis import opened
-from tests.servers.redis import Redis
+from tests.servers.redis import Redis, RedisCluster, redis_cluster
 from tests.servers.redis import redis as redis_server
 
 MINUTE = timedelta(minutes=1)
+KEYS = [f"k{number}" for number in range(12)]  # Each master of a cluster has some.
 
 
 def now() -> datetime:
@@ -23,6 +24,44 @@ def server() -> Iterator[Redis]:
     """A Redis of this test's own."""
     with redis_server() as running:
         yield running
+
+
+@pytest.fixture
+def cluster() -> Iterator[RedisCluster]:
+    """A cluster of this test's own."""
+    with redis_cluster() as running:
+        yield running
+
+
+async def told_by(one: HotStore, other: HotStore, topic: str) -> set[bytes]:
+    """What one hears once the other is heard again."""
+    heard: list[Entry] = []
+    async with other.subscribe(topic) as there:
+        while not heard:
+            await one.publish(topic, [Entry(1, b"again")])
+            waiting = asyncio.ensure_future(there.next())
+            await asyncio.wait((waiting,), timeout=0.2)
+            heard += waiting.result() if waiting.done() else ()
+            waiting.cancel()
+    return {entry.body for entry in heard}
+
+
+async def kept_by(one: HotStore, other: HotStore, key: str) -> bytes:
+    """What the other reads once the one can keep a value again."""
+    while (value := await other.get(key)) is None:
+        await one.set(key, b"again", ttl=MINUTE)
+    return value
+
+
+async def while_away(store: HotStore) -> list[Entry]:
+    """Use every part of a store that is away, or half away; what was heard here all the same."""
+    async with store.subscribe("t") as here:
+        await store.publish("t", [Entry(1, b"one")])
+        heard = await here.next()
+    await asyncio.gather(*(store.set(key, b"v", ttl=MINUTE) for key in KEYS))
+    await asyncio.gather(*(store.add(f"count {key}", 1, ttl=MINUTE) for key in KEYS))
+    await asyncio.gather(*(store.delete(key) for key in KEYS))
+    return list(heard)
 
 
 async def test_while_it_is_away_nothing_waits_for_it_and_nothing_fails(server: Redis) -> None:
@@ -46,25 +85,15 @@ async def test_when_it_returns_replicas_hear_each_other_again(server: Redis) -> 
     async with (
         opened(server.url, now=now) as one,
         opened(server.url, now=now) as other,
-        other.subscribe("t") as there,
         asyncio.timeout(20),
     ):
         server.stop()
         await one.publish("t", [Entry(1, b"lost")])
         await one.settled()
         server.start()
-        heard: list[Entry] = []
-        number = 2
-        while not heard:
-            await one.publish("t", [Entry(number, b"again")])
-            await one.settled()
-            number += 1
-            waiting = asyncio.ensure_future(there.next())
-            await asyncio.wait((waiting,), timeout=0.2)
-            heard += waiting.result() if waiting.done() else ()
-            waiting.cancel()
+        told = await told_by(one, other, "t")
 
-    assert {entry.body for entry in heard} == {b"again"}
+    assert told == {b"again"}
 
 
 async def test_it_may_be_away_when_the_service_starts(server: Redis) -> None:
@@ -77,3 +106,39 @@ async def test_it_may_be_away_when_the_service_starts(server: Redis) -> None:
         after = await store.get("k")
 
     assert (before, after) == (None, b"v")
+
+
+async def test_a_cluster_without_one_of_its_masters_fails_nothing_and_heals(
+    cluster: RedisCluster,
+) -> None:
+    async with (
+        asyncio.timeout(60),
+        opened(cluster.url, now=now) as one,
+        opened(cluster.url, now=now) as other,
+    ):
+        lost = cluster.masters[1]
+        lost.stop()
+        heard = await while_away(one)
+        lost.start()
+        await asyncio.to_thread(cluster.wait)
+        kept = [await kept_by(one, other, key) for key in KEYS]
+        told = [await told_by(one, other, f"topic {key}") for key in KEYS]
+
+    assert heard == [Entry(1, b"one")]
+    assert kept == [b"again"] * len(KEYS)
+    assert told == [{b"again"}] * len(KEYS)
+
+
+async def test_a_whole_cluster_may_be_away_when_the_service_starts(cluster: RedisCluster) -> None:
+    for master in cluster.masters:
+        master.stop()
+
+    async with asyncio.timeout(60), opened(cluster.url, now=now) as store:
+        heard = await while_away(store)
+        for master in cluster.masters:
+            master.start()
+        await asyncio.to_thread(cluster.wait)
+        kept = [await kept_by(store, store, key) for key in KEYS]
+
+    assert heard == [Entry(1, b"one")]
+    assert kept == [b"again"] * len(KEYS)

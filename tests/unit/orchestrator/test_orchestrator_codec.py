@@ -149,18 +149,6 @@ def test_large_texts_of_a_request_stay_with_the_task() -> None:
     assert through_the_store([ev.Started(NOW, spec)]) == [ev.Started(NOW, spec)]
 
 
-def test_the_end_of_a_task_with_many_results_fits_into_a_message() -> None:
-    call = Call("call_1", "look", {}, output="x" * 60_000, latency_ms=1)
-    steps = tuple(Step(f"thought {number}", (call,) * 4) for number in range(32))
-    task = replace(replay(HISTORY), steps=steps, text="done")
-    made = mapping.chunks(task)
-
-    assert sum(chunk.ByteSize() for chunk in made) <= 1024 * 1024
-    assert made[-1].content == "done"
-    assert [chunk.type for chunk in made[-3:-1]] == ["tool_call", "result"]
-    assert len(made) > 30
-
-
 def test_where_a_task_stands_in_its_session_is_kept() -> None:
     window = Window(3, 2, 1000, is_cut=True, summarize_through=4)
     spec = replace(SPEC, place=Place(3, 5, "task_0"))
@@ -170,3 +158,17 @@ def test_where_a_task_stands_in_its_session_is_kept() -> None:
     assert through_the_store(queued) == queued
     assert through_the_store(started) == started
     assert replay(queued).window == replay(started).window == window
+
+
+def test_what_is_too_long_to_be_repeated_is_shown_by_its_beginning() -> None:
+    long = {"text": "é" * 60_000}
+    call = Call("call_1", "repeat", long, output=long, latency_ms=1.0)
+    steps = (Step("", (call,) * 4),) * 31
+
+    task = replace(replay(HISTORY), steps=steps, output=long)
+    chunks = mapping.chunks(task)
+
+    assert sum(chunk.ByteSize() for chunk in chunks) < 2 * 1024 * 1024  # Of 4 that may be sent.
+    assert not any(chunk.HasField("input") or chunk.HasField("output") for chunk in chunks)
+    assert {chunk.content[:12] for chunk in chunks[:-1]} == {'{"text": "éé'}
+    assert chunks[-1].content == task.text

@@ -1,4 +1,7 @@
 import asyncio
+import gc
+import weakref
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -12,6 +15,7 @@ from tests.unit.orchestrator.fakes import (
     NOW,
     TURN,
     FakeTools,
+    Line,
     bench,
     end_of,
     pass_time,
@@ -180,3 +184,33 @@ async def test_only_harmless_calls_are_merged(is_idempotent: bool, made: int) ->
 
     assert task.text == "a"
     assert len(tools.called) == made
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [(LOOK,), (ANSWER,)],
+        [("One, ", asyncio.Event())],
+        [("no JSON",)],
+        [("One, ", InvalidArgument("BAD", "bad"))],
+        [("One, ", Unavailable("AWAY", "away"))],
+        [("One, ", Unavailable("AWAY", "away")), (ANSWER,)],
+    ],
+    ids=["answered", "cancelled", "malformed", "refused", "away", "away for a moment"],
+)
+async def test_a_task_that_has_ended_is_held_by_nobody(turns: Sequence[Sequence[Line]]) -> None:
+    """Its history may be large, and the collector looks seldom."""
+    gc.disable()
+    try:
+        async with bench(*turns, tools=FakeTools([tool("look")])) as it:
+            run = await it.submit()
+            gone = weakref.ref(run)
+            while not run.done.is_set():
+                await pass_time(1)
+                run.cancel("enough")
+            del run
+            await pass_time(1)
+
+            assert gone() is None
+    finally:
+        gc.enable()

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
@@ -83,6 +84,48 @@ async def test_what_the_hot_store_loses_is_read_from_the_event_store() -> None:
     assert it.seen == [1, 2, 3, 4, 5, 6]
 
 
+async def test_who_is_told_nothing_soon_sees_what_happens() -> None:
+    it = Watched()
+    it.hot.forgets = True
+    await it.add(ev.Started(NOW, SPEC))
+    late: list[float] = []
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(it.watch())
+        await pass_time(10)  # It has become patient.
+        for number in range(2, 12):
+            await it.say(1)
+            said_at = asyncio.get_running_loop().time()
+            while it.seen[-1] < number:
+                await pass_time(0.001)
+            late.append(asyncio.get_running_loop().time() - said_at)
+        await it.add(ev.Completed(NOW))
+
+    assert it.seen == list(range(1, 13))
+    assert late[0] < 1.1
+    assert max(late[1:]) < 0.11
+
+
+async def test_who_watches_a_task_that_rests_looks_once_a_second() -> None:
+    it = Watched()
+    await it.add(ev.Started(NOW, SPEC))
+    reads = 0
+    read = it.log._read
+
+    async def counted(*what: Any) -> Sequence[StoredEvent]:
+        nonlocal reads
+        reads += 1
+        return await read(*what)
+
+    it.log._read = counted  # type: ignore[method-assign]
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        group.create_task(it.watch())
+        await pass_time(60)
+        looked = reads
+        await it.add(ev.Completed(NOW))
+
+    assert 55 < looked < 70
+
+
 async def test_a_watcher_that_is_too_slow_misses_nothing() -> None:
     it = Watched()
     await it.add(ev.Started(NOW, SPEC))
@@ -133,7 +176,20 @@ async def test_a_watcher_that_is_ahead_waits_for_what_it_asked_for() -> None:
     assert it.seen == [4, 5, 6]
 
 
-@pytest.mark.parametrize("count", [254, 255, 256, 600])
+async def test_a_watcher_that_is_ahead_and_told_nothing_sees_what_it_asked_for() -> None:
+    it = Watched(after=3)
+    it.hot.forgets = True
+    await it.add(ev.Started(NOW, SPEC))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(it.watch())
+        await pass_time(0.001)
+        await it.say(4)
+        await it.add(ev.Completed(NOW))
+
+    assert it.seen == [4, 5, 6]
+
+
+@pytest.mark.parametrize("count", [15, 16, 17, 254, 255, 256, 600])
 async def test_a_log_of_many_pages_is_seen_whole(count: int) -> None:
     it = Watched()
     await it.add(ev.Started(NOW, SPEC))

@@ -251,6 +251,20 @@ async def test_a_letter_says_whom_to_wake(store: EventStore, clock: Clock) -> No
     assert (held, lapsed) == ("one", "")
 
 
+async def test_a_letter_rings_for_the_owner_that_waits(store: EventStore) -> None:
+    await store.append(owned("one"))
+    await store.append(owned("two", "s_2"))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        one, two = (group.create_task(store.rung(owner)) for owner in ("one", "two"))
+        while not one.done():
+            await store.send("acme", "s_1", "cancel", b"")
+            await asyncio.wait((one, two), timeout=0.1)
+        is_other_woken = two.done()
+        two.cancel()
+
+    assert not is_other_woken
+
+
 async def test_a_stream_that_wants_no_worker_takes_no_letters(store: EventStore) -> None:
     claim = await store.append(owned("one"))
     await store.append(append(1, b"end", claim=claim, is_done=True))

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import pytest
-from redis import Redis as Client
 
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.hotstore.port import Entry, HotStore, Subscription
 from services.chassis.hotstore.redis import RedisHotStore, opened
-from tests.servers.redis import Redis
+from tests.servers.redis import Redis, RedisCluster
 from tests.servers.redis import redis as redis_server
+from tests.servers.redis import redis_cluster as redis_cluster_servers
 
 
 class Clock(Protocol):
@@ -60,21 +60,28 @@ class Replicas:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Redis]:
+def redis() -> Iterator[Redis]:
     """A Redis for all tests."""
     with redis_server() as running:
         yield running
 
 
-@pytest.fixture(params=["memory", "redis", "replicas"])
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RedisCluster]:
+    """A Redis Cluster for all tests."""
+    with redis_cluster_servers() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "redis", "replicas", "cluster", "cluster replicas"])
 async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[HotStore]:
     """An empty store of each adapter, on a clock that the test moves."""
     if request.param == "memory":
         yield MemoryHotStore(now=clock.monotonic)
         return
-    server: Redis = request.getfixturevalue("server")
-    with Client.from_url(server.url) as client:
-        client.flushall()
+    name = "cluster" if request.param.startswith("cluster") else "redis"
+    server: Redis | RedisCluster = request.getfixturevalue(name)
+    server.clear()
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(opened(server.url, now=clock)) for _ in range(2)]
-        yield stores[0] if request.param == "redis" else Replicas(*stores)
+        yield Replicas(*stores) if request.param.endswith("replicas") else stores[0]

@@ -85,6 +85,21 @@ async def test_a_slow_subscriber_misses_the_oldest_and_costs_a_bounded_amount(
     assert [entry.sequence for entry in met] == list(range(5_001 - len(met), 5_001))
 
 
+async def test_a_slow_subscriber_of_large_entries_keeps_few_of_them_but_the_newest(
+    store: HotStore,
+) -> None:
+    async with store.subscribe("t") as slow, store.subscribe("t") as quick:
+        for n in range(1, 101):
+            await store.publish("t", [Entry(n, b"x" * 100_000)])
+            await heard_until(quick, n)
+        await store.publish("t", [Entry(101, b"x" * 3_000_000)])
+        await heard_until(quick, 101)
+
+        met = await heard_until(slow, 101)
+
+    assert len(met) == 1
+
+
 async def test_a_wait_that_was_given_up_loses_nothing(store: HotStore) -> None:
     async with store.subscribe("t") as subscription:
         waiting = asyncio.ensure_future(subscription.next())

@@ -387,7 +387,7 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def chunks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Chunk]:
-        """On `task_complete`: what the task did, in short: at most 200 chunks and 1 MiB of them, the latest."""
+        """On `task_complete`: what the task did, in short: at most 200 chunks, the latest."""
 
     @_builtins.property
     def metrics(self) -> Global___TaskMetrics:
@@ -765,10 +765,13 @@ class Chunk(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """`thought` (has `content`), `tool_call` (has `tool` and `input`) or `result` (has `content`, and
-    `output` as far as there is one).
+    `output` as far as there is one). An `input` or `output` of more than 8 KiB is left out: the
+    event that it comes from has it.
     """
     content: _builtins.str
-    """Text of a thought or an answer, at most 2,000 characters."""
+    """Text of a thought or an answer; or the beginning, as JSON, of what is left out. At most 2,000
+    characters.
+    """
     tool: _builtins.str
     """The tool called."""
     @_builtins.property
