@@ -21,7 +21,7 @@ from services.chassis.eventlog.port import (
     Work,
 )
 from services.chassis.hotstore.port import Entry, HotStore, Subscription
-from services.orchestrator.adapters import codec, history
+from services.orchestrator.adapters import codec, snapshots
 from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.adapters.sessionstore import opened
 from services.orchestrator.adapters.values import Values
@@ -130,7 +130,7 @@ class EventStoreTaskLog:
         task: Task | None = None
         page = await self._read(tenant, task_id, 0)
         if len(page) == _PAGE and (kept := await self._store.snapshot(tenant, task_id)):
-            before = [codec.decode(event, tenant) for event in history.unpacked(kept.body)]
+            before = [codec.decode(event, tenant) for event in snapshots.unpacked(kept.body)]
             task = replace(replay(before), sequence=kept.sequence)
             page = await self._read(tenant, task_id, kept.sequence)
         while page:
@@ -181,12 +181,12 @@ class EventStoreTaskLog:
             return None
         tenant, task_id = task.spec.tenant, task.spec.task_id
         kept = await self._store.snapshot(tenant, task_id)
-        events = list(history.unpacked(kept.body)) if kept else []
+        events = list(snapshots.unpacked(kept.body)) if kept else []
         since = kept.sequence if kept else 0
         while page := await self._store.read(tenant, task_id, after=since):
             events += [NewEvent(event.type, event.time, event.body) for event in page]
             since = page[-1].sequence
-        return history.packed(history.merged([*events, *new]))
+        return snapshots.packed(snapshots.merged([*events, *new]))
 
     async def _last(self, tenant: str, task_id: str) -> tuple[int, bool]:
         """The sequence of a task's last event, and whether it ends the task."""
