@@ -209,13 +209,21 @@ class Memory:
         )
         before = session.summary
         after = before.through if before else 0
-        exchanges = await self._between(session, after, min(through, after + _PAGE))
-        if not exchanges:
+        if not (exchanges := await self._next(session, after, through)):
             return False
         taken, asked = await self._clerks_prompt(model, before, exchanges)
         text = await self._written(model, asked)
         summary = ss.Summary(text, taken[-1].turn, taken[-1].sequence)
         return bool(text) and await self._keep(session, summary) and summary.through < through
+
+    async def _next(self, session: ss.Session, after: int, through: int) -> list[ss.Exchange]:
+        """Some turns that came to something, however many came to nothing before them."""
+        while after < through:
+            until = min(through, after + _PAGE)
+            if found := await self._between(session, after, until):
+                return found
+            after = until
+        return []
 
     async def _clerks_prompt(
         self, model: Model, before: ss.Summary | None, exchanges: Sequence[ss.Exchange]

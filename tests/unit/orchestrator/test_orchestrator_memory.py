@@ -226,10 +226,10 @@ async def test_a_session_is_summarized_once_at_a_time(prompt_tokens: int, times:
     assert (found.summary.text, found.turns) == ("Notes", 4)
 
 
-async def turn_added(it: Bench, session: ss.Session) -> None:
+async def turn_added(it: Bench, session: ss.Session, task_id: str = "task_9") -> ss.Session:
     """Somebody adds a turn meanwhile."""
-    added = ss.TurnAdded(it.clock(), session.turns + 1, "task_9")
-    await it.sessions.append(session, [added])
+    added = ss.TurnAdded(it.clock(), session.turns + 1, task_id)
+    return await it.sessions.append(session, [added])
 
 
 async def test_a_summary_of_a_session_that_is_deleted_meanwhile_is_dropped() -> None:
@@ -261,6 +261,24 @@ async def test_a_summary_that_fails_does_no_harm(line: Line) -> None:
         await memory.summarize(first.spec, MODEL, 2)
 
         assert (await session_of(it, second)).summary is None
+
+
+async def test_turns_that_came_to_nothing_keep_no_session_from_being_summarized() -> None:
+    async with bench(("One",)) as it:
+        task = await turn(it, "1?")
+        session, memory = await session_of(it, task), it.world.memory
+        await memory.summarize(task.spec, MODEL, 2)
+        session = await session_of(it, task)
+        for number in range(20):
+            voided = ss.TurnVoided(it.clock(), f"task_{number}")
+            session = await turn_added(it, session, f"task_{number}")
+            session = await it.sessions.append(session, [voided])
+        last = await turn(it, "2?", task.spec.session_id)
+        await memory.summarize(task.spec, MODEL, last.spec.place.sequence)
+        found = await session_of(it, task)
+
+    assert found.summary is not None
+    assert found.summary.through == last.spec.place.sequence
 
 
 async def test_a_request_that_fits_alone_fits_with_any_history() -> None:
