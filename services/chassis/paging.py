@@ -1,5 +1,7 @@
 """Page sizes and page tokens (AIP-158)."""
 
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, takewhile
 from typing import Final
 
 from services.chassis.context import current
@@ -8,6 +10,13 @@ from services.chassis.sealing import Broken, Seal
 
 DEFAULT: Final = 50
 MAXIMUM: Final = 1000
+PAGE_BYTES: Final = 2 * 1024 * 1024  # Half of what a message may have.
+
+
+def fitting(sizes_bytes: Iterable[int]) -> int:
+    """How many of these fit into one answer, from the first on; the first does at any rate."""
+    fits = takewhile(lambda total: total <= PAGE_BYTES, accumulate(sizes_bytes))
+    return max(1, sum(1 for _ in fits))
 
 
 class Pager:
@@ -51,6 +60,15 @@ class Pager:
                 field="page_token",
                 suggested_fix="send next_page_token as it came, with the same other fields",
             ) from None
+
+    def page(
+        self, found: Sequence[tuple[str, bytes]], size: int, **request: str
+    ) -> tuple[list[bytes], str]:
+        """What a page shows of what was found, and its `next_page_token`. To know whether there is
+        more, look for one more than `size`."""
+        shown = found[: fitting(len(body) for _, body in found[:size])]
+        token = self.token(shown[-1][0], **request) if len(found) > len(shown) else ""
+        return [body for _, body in shown], token
 
     def _bound(self, request: dict[str, str]) -> dict[str, str]:
         return {**request, "list": self._what, "tenant": current.get().principal.tenant}

@@ -1,7 +1,6 @@
 """The servicer of agents: unpack, call, pack."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -13,8 +12,6 @@ from services.chassis.paging import Pager
 from services.orchestrator.mapping import agents as mapping
 from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.usecases.agents import Agents
-
-PAGE_BYTES: Final = 2 * 1024 * 1024  # Half of what a message may have.
 
 
 class AgentServicer(pb_grpc.AgentServiceServicer):
@@ -45,11 +42,8 @@ class AgentServicer(pb_grpc.AgentServiceServicer):
         after = self._pager.after(request.page_token, filter=request.filter)
         where = filtering.condition(request.filter, mapping.FILTERED)
         found = await self._agents.page(caller(context), where, after=after, limit=size + 1)
-        shown = _fitting(found[:size])
-        has_more = len(found) > len(shown)
-        token = self._pager.token(shown[-1][0], filter=request.filter) if has_more else ""
-        agents = [pb.Agent.FromString(body) for _, body in shown]
-        return pb.ListAgentsResponse(agents=agents, next_page_token=token)
+        shown, token = self._pager.page(found, size, filter=request.filter)
+        return pb.ListAgentsResponse(agents=map(pb.Agent.FromString, shown), next_page_token=token)
 
     async def GetAgent(
         self, request: pb.GetAgentRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -74,13 +68,3 @@ class AgentServicer(pb_grpc.AgentServiceServicer):
         """Delete an agent."""
         await self._agents.delete(caller(context), request.agent_id)
         return Empty()
-
-
-def _fitting(found: Sequence[tuple[str, bytes]]) -> Sequence[tuple[str, bytes]]:
-    """As many of them as fit into a message, the first at any rate."""
-    room = PAGE_BYTES
-    for index, (_, body) in enumerate(found):
-        room -= len(body)
-        if room < 0 and index:
-            return found[:index]
-    return found

@@ -45,10 +45,10 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         after = self._pager.after(request.page_token, filter=request.filter)
         where = filtering.condition(request.filter, mapping.FILTERED)
         found = await self._sessions.page(caller(context), where, after=after, limit=size + 1)
-        has_more = len(found) > size
-        token = self._pager.token(found[size - 1][0], filter=request.filter) if has_more else ""
-        sessions = [pb.Session.FromString(body) for _, body in found[:size]]
-        return pb.ListSessionsResponse(sessions=sessions, next_page_token=token)
+        shown, token = self._pager.page(found, size, filter=request.filter)
+        return pb.ListSessionsResponse(
+            sessions=map(pb.Session.FromString, shown), next_page_token=token
+        )
 
     async def UpdateSession(
         self, request: pb.UpdateSessionRequest, context: "grpc.aio.ServicerContext[Any, Any]"

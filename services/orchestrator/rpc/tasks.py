@@ -94,10 +94,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         after = self._pager.after(request.page_token, filter=request.filter)
         where = filtering.condition(request.filter, mapping.FILTERED)
         found = await self._tasks.page(caller(context), where, after=after, limit=size + 1)
-        has_more = len(found) > size
-        token = self._pager.token(found[size - 1][0], filter=request.filter) if has_more else ""
-        tasks = [pb.Task.FromString(body) for _, body in found[:size]]
-        return pb.ListTasksResponse(tasks=tasks, next_page_token=token)
+        shown, token = self._pager.page(found, size, filter=request.filter)
+        return pb.ListTasksResponse(tasks=map(pb.Task.FromString, shown), next_page_token=token)
 
     async def GetTask(
         self, request: pb.GetTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"

@@ -8,6 +8,7 @@ from typing import Final
 from services.chassis import ids
 from services.chassis.errors import Aborted, AlreadyExists, Violation, invalid
 from services.chassis.eventlog.port import Condition, Key
+from services.chassis.paging import fitting
 from services.orchestrator.domain import session as ss
 from services.orchestrator.domain.wanted import Wanted, check, forked, updated
 from services.orchestrator.ports import SessionStore
@@ -16,7 +17,6 @@ from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.world import World
 
 KEYS_LAST: Final = timedelta(hours=24)
-PAGE_BYTES: Final = 1024 * 1024  # Of a page of messages: it has to fit into one answer.
 _EVENTS: Final = 32
 DELETED: Final = "its session was deleted"
 
@@ -85,17 +85,13 @@ class Sessions:
         there are more. Long ones make a page shorter."""
         session = await self.get(caller, session_id)
         lines: list[ss.Line] = []
-        room = PAGE_BYTES
         while events := await self._store.events(session, after=after, limit=_EVENTS):
             after = events[-1][0]
             for exchange in await self._world.memory.exchanges(session, events):
-                said = [line for line in exchange.lines if line.number > seen]
-                room -= sum(len(line.content.encode()) for line in said)
-                if lines and room < 0:
-                    return lines, True
-                lines += said
-                if len(lines) > limit:
-                    return lines[:limit], True
+                lines += [line for line in exchange.lines if line.number > seen]
+            shown = lines[: fitting(len(line.content.encode()) for line in lines[:limit])]
+            if len(shown) < len(lines):
+                return shown, True
         return lines, False
 
     async def update(self, caller: Caller, session_id: str, wanted: Wanted) -> ss.Session:

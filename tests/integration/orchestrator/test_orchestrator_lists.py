@@ -88,6 +88,22 @@ async def test_tasks_are_listed_newest_first_by_pages_and_by_filter(fresh: Suite
     assert first.tasks[0].result == "task 4"
 
 
+async def test_a_page_of_long_tasks_fits_into_an_answer() -> None:
+    words = "w " * 30_000
+    request = pb.InvokeRequest(query=words, tool_choice="none", sampling={"max_tokens": 1})
+    async with started() as alone:
+        for _ in range(80):
+            await alone.stub.CreateTask(request, timeout=5)
+        shown, token = [], ""
+        while not shown or token:
+            listing = pb.ListTasksRequest(page_size=1000, page_token=token)
+            page = await alone.stub.ListTasks(listing, timeout=5)
+            shown += [task.task_id for task in page.tasks]
+            token = page.next_page_token
+
+    assert len(shown) == len(set(shown)) == 80
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

@@ -126,6 +126,21 @@ async def test_sessions_are_listed_newest_first_by_pages_and_by_filter(fresh: Su
     assert await listed(fresh, filter="update_time > 2999-01-01") == []
 
 
+async def test_a_page_of_sessions_with_many_labels_fits_into_an_answer() -> None:
+    labels = {f"{number:02}" + "k" * 60: "v" * 256 for number in range(16)}
+    async with started() as alone:
+        for _ in range(800):
+            await alone.sessions.CreateSession(ss.CreateSessionRequest(labels=labels), timeout=5)
+        shown, token = [], ""
+        while not shown or token:
+            request = ss.ListSessionsRequest(page_size=1000, page_token=token)
+            page = await alone.sessions.ListSessions(request, timeout=5)
+            shown += [each.session_id for each in page.sessions]
+            token = page.next_page_token
+
+    assert len(shown) == len(set(shown)) == 800
+
+
 async def test_a_session_can_be_created_once_beforehand(suite: Suite) -> None:
     request = ss.CreateSessionRequest(
         on_busy="enqueue", labels={"a": "b"}, idempotency_key="session-1"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.chassis.context import Principal, current, local_context
 from services.chassis.errors import InvalidArgument
-from services.chassis.paging import Pager
+from services.chassis.paging import PAGE_BYTES, Pager
 
 PAGER = Pager(bytes(32), "things")
 
@@ -40,6 +40,25 @@ def test_a_negative_size_is_refused() -> None:
 
     assert caught.value.reason == "PAGE_SIZE_INVALID"
     assert caught.value.violations[0].field == "page_size"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ([], 0),
+        ([1, 1, 1], 2),
+        ([PAGE_BYTES, 1, 1], 1),
+        ([PAGE_BYTES - 1, 1, 1], 2),
+        ([PAGE_BYTES + 1, 1, 1], 1),
+    ],
+)
+def test_a_page_shows_what_fits_and_something_at_any_rate(sizes: list[int], shown: int) -> None:
+    found = [(str(number), b"x" * size) for number, size in enumerate(sizes)]
+
+    bodies, token = PAGER.page(found, 2)
+
+    assert [len(each) for each in bodies] == sizes[:shown]
+    assert (PAGER.after(token) if token else "") == (str(shown - 1) if len(sizes) > shown else "")
 
 
 def test_the_first_page_comes_after_nothing() -> None:

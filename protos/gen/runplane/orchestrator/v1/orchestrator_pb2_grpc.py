@@ -184,8 +184,9 @@ class OrchestratorServiceServicer:
     def ListTasks(self, request, context):
         """Lists tasks of the caller's tenant, the newest first.
 
-        Each is as it stood when its status changed last; `GetTask` has it as it stands now. Fails with
-        `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
+        Each is as it stood when its status changed last; `GetTask` has it as it stands now. A page may be
+        shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+        `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -86,8 +86,9 @@ class OrchestratorServiceStub:
     ListTasks: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListTasksRequest, _orchestrator_pb2.ListTasksResponse]
     """Lists tasks of the caller's tenant, the newest first.
 
-    Each is as it stood when its status changed last; `GetTask` has it as it stands now. Fails with
-    `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
+    Each is as it stood when its status changed last; `GetTask` has it as it stands now. A page may be
+    shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+    `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
     GetTask: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetTaskRequest, _orchestrator_pb2.Task]
     """Returns a task as it stands.
@@ -222,8 +223,9 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     ListTasks: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListTasksRequest, _orchestrator_pb2.ListTasksResponse]  # type: ignore[assignment]
     """Lists tasks of the caller's tenant, the newest first.
 
-    Each is as it stood when its status changed last; `GetTask` has it as it stands now. Fails with
-    `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
+    Each is as it stood when its status changed last; `GetTask` has it as it stands now. A page may be
+    shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+    `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
     GetTask: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetTaskRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
     """Returns a task as it stands.
@@ -385,8 +387,9 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_orchestrator_pb2.ListTasksResponse, _abc.Awaitable[_orchestrator_pb2.ListTasksResponse]]:
         """Lists tasks of the caller's tenant, the newest first.
 
-        Each is as it stood when its status changed last; `GetTask` has it as it stands now. Fails with
-        `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
+        Each is as it stood when its status changed last; `GetTask` has it as it stands now. A page may be
+        shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+        `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
         """
 
     @_abc_1.abstractmethod

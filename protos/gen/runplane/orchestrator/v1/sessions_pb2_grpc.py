@@ -111,7 +111,8 @@ class SessionServiceServicer:
     def ListSessions(self, request, context):
         """Lists sessions of the caller's tenant, the newest first.
 
-        Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
+        A page may be shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+        `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,8 @@ class SessionServiceStub:
     ListSessions: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ListSessionsRequest, _sessions_pb2.ListSessionsResponse]
     """Lists sessions of the caller's tenant, the newest first.
 
-    Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
+    A page may be shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+    `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
     UpdateSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.UpdateSessionRequest, _sessions_pb2.Session]
     """Changes what a session does with requests while a task goes on, and its labels.
@@ -116,7 +117,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     ListSessions: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ListSessionsRequest, _sessions_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """Lists sessions of the caller's tenant, the newest first.
 
-    Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
+    A page may be shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+    `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
     UpdateSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.UpdateSessionRequest, _sessions_pb2.Session]  # type: ignore[assignment]
     """Changes what a session does with requests while a task goes on, and its labels.
@@ -191,7 +193,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sessions_pb2.ListSessionsResponse, _abc.Awaitable[_sessions_pb2.ListSessionsResponse]]:
         """Lists sessions of the caller's tenant, the newest first.
 
-        Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
+        A page may be shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+        `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
         """
 
     @_abc_1.abstractmethod
