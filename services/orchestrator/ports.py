@@ -183,6 +183,9 @@ class TaskLog(Protocol):
             Unavailable: `OBJECT_STORE_UNAVAILABLE`.
         """
 
+    async def until_end(self, tenant: str, task_id: str) -> None:
+        """Wait until a task has ended; one that is not there has."""
+
     def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """Events after a sequence as they go over the wire, until the one that closes the task.
 

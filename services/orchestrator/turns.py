@@ -7,7 +7,7 @@ turn has no task: it is void once it is older than `GRACE`, for a start takes a 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,16 +17,16 @@ from services.chassis.eventlog.port import Key
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import session as ss
 from services.orchestrator.domain.place import Place
-from services.orchestrator.domain.task import State, Task
+from services.orchestrator.domain.task import Task
 from services.orchestrator.ports import SessionStore, TaskLog
 
 log = logging.getLogger(__name__)
 
 GRACE: Final = timedelta(seconds=10)
 PATIENCE: Final = timedelta(seconds=1)  # Of who is refused anyway, for a task that is to begin.
-LOOK_SECONDS: Final = 0.02
+FIRST_LOOK: Final = 0.02  # For a task that is to begin; then less and less often.
+LAST_LOOK: Final = 0.5
 ATTEMPTS: Final = 64  # Each is lost to somebody else who gets on.
-END: Final = 2**31 - 1  # A sequence beyond any: who watches from there only hears of the end.
 INTERRUPTED: Final = "interrupted by the next turn of its session"
 
 Cancel = Callable[[Task, str], Awaitable[Task]]
@@ -122,9 +122,7 @@ class Turns:
 
     async def _pass(self, tenant: str, before: str) -> None:
         while before := await self._still_open(tenant, before):
-            async with aclosing(self._tasks.watch(tenant, before, after=END)) as events:
-                async for _ in events:
-                    pass
+            await self._tasks.until_end(tenant, before)
 
     async def _open(self, session: ss.Session, patience: timedelta) -> str:
         """The latest task that goes on in a session, if one does. One that is to begin is waited
@@ -135,36 +133,35 @@ class Turns:
         """
         if not session.last:
             return ""
-        end = asyncio.get_running_loop().time() + patience.total_seconds()
+        now, look = asyncio.get_running_loop().time, FIRST_LOOK
+        end = now() + patience.total_seconds()
         while await self._sessions.said(session.tenant, session.last) is None:
-            is_over = asyncio.get_running_loop().time() >= end
+            is_over = now() >= end
             if is_over and patience < GRACE:
                 return session.last
             if is_over or self._now() - session.update_time >= GRACE:
                 return await self._still_open(session.tenant, session.follows)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(min(look, end - now()))
+            look = min(2 * look, LAST_LOOK)
             if await self._sessions.find(session.tenant, session.session_id) != session:
                 raise contended(session.session_id)
         return await self._still_open(session.tenant, session.last)
 
     async def _still_open(self, tenant: str, task_id: str) -> str:
         """This task, unless it has ended. One that ended while it waited leaves those before it."""
-        while task_id:
-            said = await self._sessions.said(tenant, task_id)
-            if said is None or said.state is State.COMPLETED:
-                return ""
+        while task_id and (said := await self._sessions.said(tenant, task_id)) is not None:
             if not said.is_over:
                 return task_id
-            task_id = (await self._tasks.load(tenant, task_id)).spec.place.follows
+            task_id = said.follows
         return ""
 
     async def _cancel(self, session: ss.Session, task_id: str, reason: str, cancel: Cancel) -> None:
         """Cancel a task and those it waits for; the latest first, so that none of them starts."""
-        while task_id and await self._sessions.said(session.tenant, task_id) is not None:
-            task = await self._tasks.load(session.tenant, task_id)
-            if not task.is_closed:
-                await cancel(task, reason)
-            task_id = task.spec.place.follows
+        tenant = session.tenant
+        while task_id and (said := await self._sessions.said(tenant, task_id)) is not None:
+            if not said.is_over:
+                await cancel(await self._tasks.load(tenant, task_id), reason)
+            task_id = said.follows
 
 
 def contended(session_id: str) -> ServiceError:

@@ -15,7 +15,7 @@ from services.chassis import structs
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
-from services.orchestrator.domain.task import Task
+from services.orchestrator.domain.task import CLOSED, State, Task
 from services.orchestrator.mapping import agents, sessions
 from services.orchestrator.mapping import large as mapping_large
 from services.orchestrator.mapping import tasks as mapping
@@ -44,6 +44,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
 }
 END: Final = "task_complete"
 RECORD: Final = "task"
+FOLLOWS: Final = "follows"  # Of a record: the task it waits for, or waited for when it ended.
 
 
 def encode(event: ev.Event, task: Task) -> NewEvent:
@@ -72,7 +73,19 @@ def record(task: Task) -> Record:
         "update_time": text_of(task.update_time),
         **{f"labels.{name}": value for name, value in task.spec.labels.items()},
     }
+    if task.spec.place.follows and _never_ran(task):
+        attributes[FOLLOWS] = task.spec.place.follows
     return Record(RECORD, body.task_id, attributes, body.SerializeToString())
+
+
+def _never_ran(task: Task) -> bool:
+    """Whether it has not begun to run, or ended first: its end is its second event then."""
+    return task.state is State.PENDING or (task.is_closed and task.sequence == 2)
+
+
+def is_over(found: Record) -> bool:
+    """Whether the task of a record has ended."""
+    return State(found.attributes["status"]) in CLOSED
 
 
 def text_of(time: datetime) -> str:

@@ -104,7 +104,9 @@ class EventStoreSessions:
     async def said(self, tenant: str, task_id: str) -> ss.Said | None:
         """See `SessionStore`."""
         found = await self._store.record(tenant, codec.RECORD, task_id)
-        return mapping.said(found.body) if found else None
+        if found is None:
+            return None
+        return mapping.said(found.body, follows=str(found.attributes.get(codec.FOLLOWS, "")))
 
 
 def opened(task: Task) -> Record:

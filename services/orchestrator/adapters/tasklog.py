@@ -145,6 +145,17 @@ class EventStoreTaskLog:
         """See `TaskLog`."""
         return await self._values.get(tenant, large, offset=offset, length=length)
 
+    async def until_end(self, tenant: str, task_id: str) -> None:
+        """See `TaskLog`. Its record is looked at only while nothing is published."""
+        async with self._hot.subscribe(_topic(tenant, task_id)) as subscription:
+            ear = _Ear(subscription)
+            while (found := await self._store.record(tenant, codec.RECORD, task_id)) is not None:
+                if codec.is_over(found):
+                    return
+                while heard := await ear.next():
+                    if codec.closes(heard[-1].body):
+                        return
+
     async def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """Events after a sequence: first from the store, then as they are published.
 

@@ -124,6 +124,8 @@ class Said:
     answer: str
     began: datetime
     ended: datetime
+    follows: str = ""
+    """The task that it waits for, or waited for when it ended; empty once it has run."""
 
     @property
     def is_over(self) -> bool:

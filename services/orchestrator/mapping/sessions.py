@@ -91,7 +91,7 @@ def wanted(
     return Wanted(request.on_busy, dict(request.labels), key, fingerprint(request) if key else "")
 
 
-def said(body: bytes) -> Said:
+def said(body: bytes, *, follows: str) -> Said:
     """What a task's record says of its turn."""
     message = orchestrator_pb2.Task.FromString(body)
     return Said(
@@ -101,6 +101,7 @@ def said(body: bytes) -> Said:
         message.result,
         message.create_time.ToDatetime(UTC),
         message.update_time.ToDatetime(UTC),
+        follows,
     )
 
 

@@ -1,6 +1,7 @@
 """Who is next in a session, where tasks do not begin, or end while they wait."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,14 +9,24 @@ from typing import Any
 import pytest
 
 from services.chassis.errors import Aborted, FailedPrecondition, ServiceError, Unavailable
-from services.chassis.eventlog.port import Append
+from services.chassis.eventlog.port import Append, Claim
+from services.chassis.hotstore.memory import MemoryHotStore
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import session as ss
 from services.orchestrator.domain.place import Place
 from services.orchestrator.domain.task import State, Task
 from services.orchestrator.run import Run
 from services.orchestrator.turns import GRACE
-from tests.unit.orchestrator.fakes import REQUEST, SPEC, Bench, bench, caller, end_of, pass_time
+from tests.unit.orchestrator.fakes import (
+    NOW,
+    REQUEST,
+    SPEC,
+    Bench,
+    bench,
+    caller,
+    end_of,
+    pass_time,
+)
 
 SESSION = SPEC.session_id
 
@@ -45,6 +56,40 @@ def run_of(it: Bench, task: Task) -> Run:
     run = it.worker.find("default", task.spec.task_id)
     assert run is not None
     return run
+
+
+def counted(it: Bench) -> Callable[[], int]:
+    """How often the store is read from now on."""
+    reads = 0
+
+    def counting(read: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def count(*given: Any, **named: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await read(*given, **named)
+
+        return count
+
+    store: Any = it.log.store
+    store.read, store.record = counting(store.read), counting(store.record)
+    return lambda: reads
+
+
+async def followers(it: Bench, count: int, end: ev.Event) -> tuple[Task, Claim]:
+    """A session whose tasks waited each for the one before, ran and ended so; the last one runs."""
+    first = await it.ended()
+    found, before = await session(it), first.spec.task_id
+    for number in range(count):
+        added = ss.TurnAdded(it.clock(), found.turns + 1, f"task_c{number}", before)
+        found = await it.sessions.append(found, [added])
+        place = Place(found.turns, found.sequence, before)
+        spec = replace(SPEC, task_id=added.task_id, place=place)
+        task, claim = await it.log.begin(ev.Queued(it.clock(), spec), None)
+        task = await it.log.append(task, [ev.Claimed(it.clock(), None)], claim)
+        before = added.task_id
+        if number < count - 1:
+            await it.log.append(task, [end], claim)
+    return task, claim
 
 
 async def test_a_turn_that_may_still_begin_keeps_others_out() -> None:
@@ -206,3 +251,92 @@ async def test_a_session_that_always_changes_is_given_up() -> None:
 
     assert caught.value.reason == "SESSION_CONTENDED"
     assert caught.value.retry_after == timedelta(seconds=1)
+
+
+async def test_who_follows_reads_little_while_the_task_before_goes_on() -> None:
+    async with bench() as it:
+        task, claim = await it.log.begin(ev.Started(it.clock(), SPEC), None)
+        place = Place(2, 3, SPEC.task_id)
+        following = asyncio.create_task(it.world.turns.passed(replace(SPEC, place=place)))
+        await pass_time(0.01)
+        reads = counted(it)
+        for _ in range(100):
+            task = await it.log.append(task, [ev.TextAdded(it.clock(), 1, 1, "x")], claim)
+            await pass_time(0.01)
+        while_it_speaks = reads()
+        await pass_time(10)
+        while_it_is_silent = reads() - while_it_speaks
+        await it.log.append(task, [ev.Canceled(it.clock(), "enough")], claim)
+        began = it.now()
+        await following
+
+        assert it.now() == began
+    assert while_it_speaks == 0
+    assert while_it_is_silent < 20
+
+
+async def test_who_follows_sees_an_end_that_nobody_told_of() -> None:
+    async with bench() as it:
+        task, claim = await it.log.begin(ev.Started(it.clock(), SPEC), None)
+        place = Place(2, 3, SPEC.task_id)
+        following = asyncio.create_task(it.world.turns.passed(replace(SPEC, place=place)))
+        await pass_time(5)
+        it.log._hot = MemoryHotStore()
+        await it.log.append(task, [ev.Canceled(it.clock(), "enough")], claim)
+        began = it.now()
+        await following
+
+        assert it.now() - began <= 1
+
+
+@pytest.mark.parametrize("end", [ev.Completed(NOW), ev.Canceled(NOW, "enough")])
+async def test_one_that_ran_says_that_those_before_it_ended(end: ev.Event) -> None:
+    async with bench() as it:
+        last, _ = await followers(it, 50, end)
+        found = await session(it)
+        canceled: list[str] = []
+
+        async def cancel(task: Task, reason: str) -> Task:
+            canceled.append(task.spec.task_id)
+            return task
+
+        reads = counted(it)
+        await it.world.turns.close(found, "enough", cancel)
+
+    assert canceled == [last.spec.task_id]
+    assert reads() < 10
+
+
+async def test_a_turn_after_many_that_were_canceled_reads_little() -> None:
+    async with bench() as it:
+        end = ev.Canceled(NOW, "enough")
+        last, claim = await followers(it, 50, end)
+        await it.log.append(last, [end], claim)
+        reads = counted(it)
+        task = await asked(it, tool_choice="none")
+        count = reads()
+        await end_of(run_of(it, task))
+
+    assert task.spec.place.follows == ""
+    assert count < 60
+
+
+async def test_those_that_were_canceled_while_they_waited_hide_nobody_before_them() -> None:
+    async with bench((asyncio.Event(),)) as it:
+        first = await it.submit()
+        for task in [await asked(it, on_busy="enqueue") for _ in range(2)]:
+            await it.tasks.cancel(caller(), task.spec.task_id, reason="enough")
+        with pytest.raises(FailedPrecondition) as caught:
+            await asked(it)
+        it.worker.cancel(first, "enough")
+
+    assert caught.value.metadata["task_id"] == first.spec.task_id
+
+
+async def test_who_waits_for_a_turn_to_begin_looks_less_and_less() -> None:
+    async with bench() as it:
+        await lost_turn(it)
+        reads = counted(it)
+        await asked(it, on_busy="enqueue")
+
+        assert reads() < 100
