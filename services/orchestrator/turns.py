@@ -48,10 +48,8 @@ class Turns:
         """
         return ss.existing(await self._sessions.find(tenant, session_id), session_id)
 
-    async def enter(
-        self, spec: ev.Spec, session_id: str, key: Key | None, cancel: Cancel
-    ) -> ev.Spec:
-        """Make a task the next turn of a session; the task with its place there.
+    async def enter(self, spec: ev.Spec, key: Key | None, cancel: Cancel) -> ev.Spec:
+        """Make a task the next turn of its session; the task with its place there.
 
         Raises:
             NotFound: `SESSION_NOT_FOUND`.
@@ -61,14 +59,14 @@ class Turns:
             Aborted: `SESSION_CONTENDED`; others were first again and again.
         """
         for _ in range(ATTEMPTS):
-            session = await self.find(spec.tenant, session_id)
+            session = await self.find(spec.tenant, spec.session_id)
             ss.check_room(session)
             try:
                 if (place := await self._placed(spec, session, key, cancel)) is not None:
-                    return replace(spec, session_id=session_id, place=place)
+                    return replace(spec, place=place)
             except Aborted:
                 continue
-        raise contended(session_id)
+        raise contended(spec.session_id)
 
     async def _placed(
         self, spec: ev.Spec, session: ss.Session, key: Key | None, cancel: Cancel
@@ -87,23 +85,30 @@ class Turns:
         after = await self._sessions.append(session, [added])
         return Place(after.turns, after.sequence, before)
 
-    async def leave(self, spec: ev.Spec, why: ServiceError) -> None:
-        """A task was refused after it had got its place. Nobody is to wait for it.
+    async def leave(self, spec: ev.Spec, why: BaseException) -> None:
+        """No task came of a turn: it was refused, or its caller left. Nobody is to wait for it.
 
         Where nothing is known of the outcome the turn stays: it has a task, or is void in time.
+        What was on its way to the store when the caller left arrives there, and is waited for.
         """
-        if not spec.place.sequence or why.reason == "EVENT_STORE_UNAVAILABLE":
+        if isinstance(why, ServiceError) and not (spec.place.sequence and _is_known(why)):
             return
         try:
-            for _ in range(ATTEMPTS):
-                session = await self.find(spec.tenant, spec.session_id)
-                if session.last != spec.task_id:
-                    return
-                with suppress(Aborted):
-                    await self._sessions.append(session, [ss.TurnVoided(self._now(), spec.task_id)])
+            if not isinstance(why, ServiceError):
+                await asyncio.sleep(PATIENCE.total_seconds())
+            if await self._sessions.said(spec.tenant, spec.task_id) is None:
+                await self._void(spec)
         except ServiceError as error:
             named = {"session_id": spec.session_id, "error_code": error.reason}
             log.warning("turn not given back", extra=named)
+
+    async def _void(self, spec: ev.Spec) -> None:
+        for _ in range(ATTEMPTS):
+            session = await self.find(spec.tenant, spec.session_id)
+            if session.last != spec.task_id:
+                return
+            with suppress(Aborted):
+                await self._sessions.append(session, [ss.TurnVoided(self._now(), spec.task_id)])
 
     async def close(self, session: ss.Session, reason: str, cancel: Cancel) -> None:
         """Cancel whatever goes on in a session."""
@@ -162,6 +167,10 @@ class Turns:
             if not said.is_over:
                 await cancel(await self._tasks.load(tenant, task_id), reason)
             task_id = said.follows
+
+
+def _is_known(outcome: ServiceError) -> bool:
+    return outcome.reason != "EVENT_STORE_UNAVAILABLE"
 
 
 def contended(session_id: str) -> ServiceError:

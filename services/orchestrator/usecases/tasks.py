@@ -269,12 +269,20 @@ class Tasks:
         equipment = equipped(equipment, spec, dict(large))
         await self._check_fits(spec, equipment)
         if request.session_id:
-            turns = self._world.turns
-            spec = await turns.enter(spec, request.session_id, key, self.end)
+            return await self._begin_turn(spec, equipment, key)
+        return await self._worker.submit(self._world, spec, equipment, key)
+
+    async def _begin_turn(self, spec: ev.Spec, equipment: Equipment, key: Key | None) -> Run:
+        """Begin a task as the next turn of its session. Where none begins the turn is given back,
+        also when the caller goes away meanwhile."""
+        turns = self._world.turns
         try:
+            spec = await turns.enter(spec, key, self.end)
             return await self._worker.submit(self._world, spec, equipment, key)
-        except ServiceError as error:
-            await self._world.turns.leave(spec, error)
+        except BaseException as error:
+            leaving = self._world.spawn(turns.leave(spec, error))
+            if isinstance(error, ServiceError):
+                await asyncio.wait([leaving])
             raise
 
     def _check(self, request: rq.Request) -> None:
@@ -298,7 +306,7 @@ class Tasks:
             task_id=ids.new("task"),
             tenant=caller.tenant,
             owner=caller.subject,
-            session_id=ids.new("session"),
+            session_id=request.session_id or ids.new("session"),
             trace_id=caller.trace_id,
             query=query,
             history=tuple(history),

@@ -253,6 +253,68 @@ async def test_a_session_that_always_changes_is_given_up() -> None:
     assert caught.value.retry_after == timedelta(seconds=1)
 
 
+async def gone(it: Bench, writes: str) -> None:
+    """A caller goes away while its turn, or its task, is on the way to the store; it arrives."""
+    append = it.log.store.append
+    landing: list[asyncio.Task[Any]] = []
+
+    async def late(batch: Append) -> Any:
+        if not batch.stream_id.startswith(writes) or landing:
+            return await append(batch)
+
+        async def land() -> Any:
+            it.log.holding.set()
+            await it.log.let_go.wait()
+            return await append(batch)
+
+        landing.append(asyncio.create_task(land()))
+        return await asyncio.shield(landing[0])
+
+    it.log.store.append = late  # type: ignore[method-assign]
+    leaving = asyncio.create_task(asked(it))
+    await it.log.holding.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    it.log.let_go.set()
+    await landing[0]
+
+
+async def test_a_caller_who_goes_away_before_its_task_begins_keeps_nobody_out() -> None:
+    async with bench() as it:
+        await it.ended()
+        it.log.holds = ev.Started
+        leaving = asyncio.create_task(asked(it))
+        await it.log.holding.wait()
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        it.log.holds = type(None)
+        task = await end_of(run_of(it, await asked(it)))
+
+    assert (task.state, task.spec.place) == (State.COMPLETED, Place(3, 5))
+
+
+async def test_a_caller_who_goes_away_while_its_turn_is_written_keeps_nobody_out() -> None:
+    async with bench() as it:
+        await it.ended()
+        await gone(it, "session_")
+        task = await end_of(run_of(it, await asked(it)))
+
+    assert (task.state, task.spec.place) == (State.COMPLETED, Place(3, 5))
+
+
+async def test_a_caller_who_goes_away_while_its_task_is_written_leaves_it_its_turn() -> None:
+    async with bench() as it:
+        await it.ended()
+        await gone(it, "task_")
+        await pass_time(2)
+        found = await session(it)
+
+    assert (found.sequence, found.follows) == (3, "")
+    assert await it.log.load("default", found.last)
+
+
 async def test_who_follows_reads_little_while_the_task_before_goes_on() -> None:
     async with bench() as it:
         task, claim = await it.log.begin(ev.Started(it.clock(), SPEC), None)
