@@ -53,8 +53,14 @@ def updated(session: Session, wanted: Wanted, now: datetime) -> Updated | None:
     return Updated(now, policy, labels)
 
 
+def copied(exchange: Exchange, time: datetime) -> TurnAdded:
+    """A turn as a fork has it: it refers to the text, and has none."""
+    task_id, has_answer = exchange.said.task_id, len(exchange.lines) == 2
+    return TurnAdded(time, exchange.turn, task_id, has_answer=has_answer, is_forked=True)
+
+
 def forked(
-    created: Created, exchanges: Sequence[Exchange], summary: Summary | None, message: int
+    created: Created, turns: Sequence[TurnAdded], summary: Summary | None, message: int
 ) -> list[Event]:
     """The events of a session that begins with turns of another one, up to a message.
 
@@ -63,7 +69,8 @@ def forked(
     Raises:
         NotFound: `MESSAGE_NOT_FOUND`.
     """
-    numbers = {line.number for exchange in exchanges for line in exchange.lines}
+    numbers = {2 * each.turn - 1 for each in turns}
+    numbers |= {2 * each.turn for each in turns if each.has_answer}
     last = message or max(numbers, default=0)
     if message and message not in numbers:
         raise NotFound(
@@ -74,13 +81,12 @@ def forked(
             number=str(message),
             suggested_fix="use a number that its messages have, or 0 for all of them",
         )
-    shown = [each for each in exchanges if 2 * each.turn - 1 <= last]
-    events: list[Event] = [created]
-    for each in shown:
-        has_answer = 2 * each.turn <= last and len(each.lines) == 2
-        task_id = each.said.task_id
-        added = TurnAdded(created.time, each.turn, task_id, has_answer=has_answer, is_forked=True)
-        events.append(added)
+    shown = [
+        replace(each, has_answer=each.has_answer and 2 * each.turn <= last)
+        for each in turns
+        if 2 * each.turn - 1 <= last
+    ]
+    events: list[Event] = [created, *shown]
     if summary is not None and 2 * summary.through_turn <= last:
         through = 1 + sum(each.turn <= summary.through_turn for each in shown)
         events.append(

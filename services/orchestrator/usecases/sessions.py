@@ -10,7 +10,7 @@ from services.chassis.errors import Aborted, AlreadyExists, Violation, invalid
 from services.chassis.eventlog.port import Condition, Key
 from services.chassis.paging import fitting
 from services.orchestrator.domain import session as ss
-from services.orchestrator.domain.wanted import Wanted, check, forked, updated
+from services.orchestrator.domain.wanted import Wanted, check, copied, forked, updated
 from services.orchestrator.ports import SessionStore
 from services.orchestrator.turns import ATTEMPTS, Cancel, contended
 from services.orchestrator.usecases.caller import Caller
@@ -58,15 +58,16 @@ class Sessions:
         self, source: ss.Session, created: ss.Created, message: int
     ) -> Sequence[ss.Event]:
         """The beginning of a fork: turns up to the message, and the latest summary of them."""
-        exchanges: list[ss.Exchange] = []
+        turns: list[ss.TurnAdded] = []
         summary, after = None, 0
         while events := await self._store.events(source, after=after, limit=_EVENTS):
             after = events[-1][0]
-            exchanges += await self._world.memory.exchanges(source, events)
+            exchanges = await self._world.memory.exchanges(source, events)
+            turns += [copied(each, created.time) for each in exchanges]
             for _, event in events:
                 if isinstance(event, ss.Summarized) and _is_within(event.summary, message):
                     summary = event.summary
-        return forked(created, exchanges, summary, message)
+        return forked(created, turns, summary, message)
 
     async def get(self, caller: Caller, session_id: str) -> ss.Session:
         """A session as it stands."""

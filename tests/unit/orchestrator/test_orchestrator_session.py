@@ -11,7 +11,7 @@ from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import session as ss
 from services.orchestrator.domain.task import State, evolve
-from services.orchestrator.domain.wanted import forked
+from services.orchestrator.domain.wanted import copied, forked
 from tests.unit.orchestrator.fakes import NOW, SPEC
 
 LATER = NOW + timedelta(seconds=1)
@@ -146,10 +146,11 @@ def test_a_session_has_an_end() -> None:
 def test_a_fork_has_the_turns_and_the_summary_up_to_its_message(
     message: int, turns: list[int], has_summary: bool
 ) -> None:
-    exchanges = [exchange(n, "q", "a") for n in (1, 2, 4)]  # The third came to nothing.
+    said = [exchange(n, "q", "a") for n in (1, 2, 4)]  # The third came to nothing.
+    copies = [copied(each, NOW) for each in said]
     summary = ss.Summary("We met.", 2, 3, 9)
 
-    events = forked(CREATED, exchanges, summary, message)
+    events = forked(CREATED, copies, summary, message)
     session = added_up(*events)
 
     assert [each.turn for each in events if isinstance(each, ss.TurnAdded)] == turns
