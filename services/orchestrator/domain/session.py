@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from services.chassis.errors import FailedPrecondition, NotFound
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import CLOSED, State
 
 MAX_TURNS: Final = 5_000
@@ -126,6 +127,8 @@ class Said:
     ended: datetime
     follows: str = ""
     """The task that it waits for, or waited for when it ended; empty once it has run."""
+    reference: Large | None = None
+    """Where the whole answer is, when `answer` is only its beginning."""
 
     @property
     def is_over(self) -> bool:
@@ -144,6 +147,8 @@ class Line:
     task_id: str
     sequence: int
     """Of its turn's event."""
+    reference: Large | None = None
+    """Where the whole of it is, when `content` is only its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +166,8 @@ class Exchange:
         said, number = self.said, 2 * self.turn
         lines = [Line(number - 1, "user", said.query, said.began, said.task_id, self.sequence)]
         if self.has_answer and said.is_over and said.answer:
-            answer = Line(number, "assistant", said.answer, said.ended, said.task_id, self.sequence)
-            lines.append(answer)
+            written = (said.answer, said.ended, said.task_id, self.sequence, said.reference)
+            lines.append(Line(number, "assistant", *written))
         return lines
 
 

@@ -15,6 +15,7 @@ from services.orchestrator.domain.place import Place, Window
 from services.orchestrator.domain.session import Line, Said, Session, Summary
 from services.orchestrator.domain.task import State
 from services.orchestrator.domain.wanted import Wanted
+from services.orchestrator.mapping import large
 
 FILTERED: Final = Fields({"owner", "create_time", "update_time"}, ("labels.",))
 
@@ -94,14 +95,16 @@ def wanted(
 def said(body: bytes, *, follows: str) -> Said:
     """What a task's record says of its turn."""
     message = orchestrator_pb2.Task.FromString(body)
+    answer, to = message.result, message.result_reference
     return Said(
         message.task_id,
         State(message.status),
         message.query,
-        message.result,
+        answer,
         message.create_time.ToDatetime(UTC),
         message.update_time.ToDatetime(UTC),
         follows,
+        large.large(to, excerpt=answer) if message.HasField("result_reference") else None,
     )
 
 
@@ -110,6 +113,8 @@ def message(line: Line) -> sessions_pb2.SessionMessage:
     said = sessions_pb2.SessionMessage(
         message=line.number, role=line.role, content=line.content, task_id=line.task_id
     )
+    if line.reference is not None:
+        said.reference.CopyFrom(large.reference(line.reference))
     structs.set_time(said.time, line.time)
     return said
 

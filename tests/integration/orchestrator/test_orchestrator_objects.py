@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from google.rpc.error_details_pb2 import ErrorInfo
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.orchestrator.v1.sessions_pb2 import ListMessagesRequest
 from runplane.type.v1.content_pb2 import Message
 
 from services.chassis import structs
@@ -110,6 +111,22 @@ async def test_an_answer_over_64_kib_comes_whole_and_is_listed_in_part(suite: Su
     assert listed.result == text[:4000]
     assert [warning.code for warning in listed.warnings] == ["RESULT_CUT"]
     assert not [*answer.warnings, *task.warnings]
+
+
+async def test_a_long_answer_among_the_messages_of_its_session_says_where_it_is(
+    suite: Suite,
+) -> None:
+    request = pb.InvokeRequest(query="tokens:20000", tool_choice="none")
+    request.sampling.max_tokens = 30_000
+    answer = await suite.stub.Invoke(request, timeout=20)
+    listing = ListMessagesRequest(session_id=answer.metadata.session_id)
+    asked, said = (await suite.sessions.ListMessages(listing, timeout=5)).messages
+
+    text, _ = await whole(suite, said.task_id, said.reference.sha256, 0)
+    assert text == answer.result
+    assert said.content == text[:4000]
+    assert (said.reference.size_bytes, said.reference.excerpt) == (len(text), "")
+    assert not asked.HasField("reference")
 
 
 async def test_an_answer_bound_by_a_schema_comes_whole_as_json(tmp_path: Path) -> None:

@@ -15,11 +15,14 @@ from protobuf import Message
 from protobuf._codegen import file_desc
 from protobuf.wkt.google.protobuf import empty_pb, timestamp_pb
 
+from . import orchestrator_pb
 from ....google.api import annotations_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile
     from protobuf.wkt.google.protobuf.timestamp_pb import Timestamp
+
+    from .orchestrator_pb import ValueReference
 
 
 _SessionFields: TypeAlias = Literal["session_id", "owner", "on_busy", "labels", "turns", "last_task_id", "create_time", "update_time", "forked_from", "summary", "summary_through", "last_sequence", "summary_sequence", "summary_through_sequence", "follows_task_id"]
@@ -168,7 +171,7 @@ class Session(Message[_SessionFields]):
         summary_through_sequence: int
         follows_task_id: str
 
-_SessionMessageFields: TypeAlias = Literal["message", "role", "content", "task_id", "time"]
+_SessionMessageFields: TypeAlias = Literal["message", "role", "content", "task_id", "time", "reference"]
 
 class SessionMessage(Message[_SessionMessageFields]):
     """
@@ -209,9 +212,15 @@ class SessionMessage(Message[_SessionMessageFields]):
             ```proto
             optional google.protobuf.Timestamp time = 5;
             ```
+        reference:
+            Where the whole answer is, when `content` is only its beginning; `GetTaskObject` returns it.
+
+            ```proto
+            optional runplane.orchestrator.v1.ValueReference reference = 6;
+            ```
     """
 
-    __slots__ = ("message", "role", "content", "task_id", "time")
+    __slots__ = ("message", "role", "content", "task_id", "time", "reference")
 
     if TYPE_CHECKING:
 
@@ -223,6 +232,7 @@ class SessionMessage(Message[_SessionMessageFields]):
             content: str = "",
             task_id: str = "",
             time: Timestamp | None = None,
+            reference: ValueReference | None = None,
         ) -> None:
             pass
 
@@ -231,6 +241,7 @@ class SessionMessage(Message[_SessionMessageFields]):
         content: str
         task_id: str
         time: Timestamp | None
+        reference: ValueReference | None
 
 _CreateSessionRequestFields: TypeAlias = Literal["on_busy", "labels", "idempotency_key"]
 
@@ -638,11 +649,12 @@ class ForkSessionRequest(Message[_ForkSessionRequestFields]):
 
 
 _DESC = file_desc(
-    b'\n\'runplane/orchestrator/v1/sessions.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto"\xa1\x05\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\x12\x17\n\x07on_busy\x18\x03 \x01(\tR\x06onBusy\x12E\n\x06labels\x18\x04 \x03(\x0b2-.runplane.orchestrator.v1.Session.LabelsEntryR\x06labels\x12\x14\n\x05turns\x18\x05 \x01(\x05R\x05turns\x12 \n\x0clast_task_id\x18\x06 \x01(\tR\nlastTaskId\x12;\n\x0bcreate_time\x18\x07 \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x08 \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1f\n\x0bforked_from\x18\t \x01(\tR\nforkedFrom\x12\x18\n\x07summary\x18\n \x01(\tR\x07summary\x12\'\n\x0fsummary_through\x18\x0b \x01(\x05R\x0esummaryThrough\x12#\n\rlast_sequence\x18\x0c \x01(\x05R\x0clastSequence\x12)\n\x10summary_sequence\x18\r \x01(\x05R\x0fsummarySequence\x128\n\x18summary_through_sequence\x18\x0e \x01(\x05R\x16summaryThroughSequence\x12&\n\x0ffollows_task_id\x18\x0f \x01(\tR\rfollowsTaskId\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\xa1\x01\n\x0eSessionMessage\x12\x18\n\x07message\x18\x01 \x01(\x05R\x07message\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\x12\x18\n\x07content\x18\x03 \x01(\tR\x07content\x12\x17\n\x07task_id\x18\x04 \x01(\tR\x06taskId\x12.\n\x04time\x18\x05 \x01(\x0b2\x1a.google.protobuf.TimestampR\x04time"\xe7\x01\n\x14CreateSessionRequest\x12\x17\n\x07on_busy\x18\x01 \x01(\tR\x06onBusy\x12R\n\x06labels\x18\x02 \x03(\x0b2:.runplane.orchestrator.v1.CreateSessionRequest.LabelsEntryR\x06labels\x12\'\n\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"2\n\x11GetSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"i\n\x13ListSessionsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"}\n\x14ListSessionsResponse\x12=\n\x08sessions\x18\x01 \x03(\x0b2!.runplane.orchestrator.v1.SessionR\x08sessions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"\xdd\x01\n\x14UpdateSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x17\n\x07on_busy\x18\x02 \x01(\tR\x06onBusy\x12R\n\x06labels\x18\x03 \x03(\x0b2:.runplane.orchestrator.v1.UpdateSessionRequest.LabelsEntryR\x06labels\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"5\n\x14DeleteSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"p\n\x13ListMessagesRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken"\x84\x01\n\x14ListMessagesResponse\x12D\n\x08messages\x18\x01 \x03(\x0b2(.runplane.orchestrator.v1.SessionMessageR\x08messages\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"\x9c\x02\n\x12ForkSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x18\n\x07message\x18\x02 \x01(\x05R\x07message\x12\x17\n\x07on_busy\x18\x03 \x01(\tR\x06onBusy\x12P\n\x06labels\x18\x04 \x03(\x0b28.runplane.orchestrator.v1.ForkSessionRequest.LabelsEntryR\x06labels\x12\'\n\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xc3\x07\n\x0eSessionService\x12{\n\rCreateSession\x12..runplane.orchestrator.v1.CreateSessionRequest\x1a!.runplane.orchestrator.v1.Session"\x17\x82\xd3\xe4\x93\x02\x11"\x0c/v1/sessions:\x01*\x12\x7f\n\nGetSession\x12+.runplane.orchestrator.v1.GetSessionRequest\x1a!.runplane.orchestrator.v1.Session"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/sessions/{session_id}\x12\x83\x01\n\x0cListSessions\x12-.runplane.orchestrator.v1.ListSessionsRequest\x1a..runplane.orchestrator.v1.ListSessionsResponse"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x88\x01\n\rUpdateSession\x12..runplane.orchestrator.v1.UpdateSessionRequest\x1a!.runplane.orchestrator.v1.Session"$\x82\xd3\xe4\x93\x02\x1e2\x19/v1/sessions/{session_id}:\x01*\x12z\n\rDeleteSession\x12..runplane.orchestrator.v1.DeleteSessionRequest\x1a\x16.google.protobuf.Empty"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/sessions/{session_id}\x12\x99\x01\n\x0cListMessages\x12-.runplane.orchestrator.v1.ListMessagesRequest\x1a..runplane.orchestrator.v1.ListMessagesResponse"*\x82\xd3\xe4\x93\x02$\x12"/v1/sessions/{session_id}/messages\x12\x89\x01\n\x0bForkSession\x12,.runplane.orchestrator.v1.ForkSessionRequest\x1a!.runplane.orchestrator.v1.Session")\x82\xd3\xe4\x93\x02#"\x1e/v1/sessions/{session_id}:fork:\x01*b\x06proto3',
+    b'\n\'runplane/orchestrator/v1/sessions.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+runplane/orchestrator/v1/orchestrator.proto"\xa1\x05\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\x12\x17\n\x07on_busy\x18\x03 \x01(\tR\x06onBusy\x12E\n\x06labels\x18\x04 \x03(\x0b2-.runplane.orchestrator.v1.Session.LabelsEntryR\x06labels\x12\x14\n\x05turns\x18\x05 \x01(\x05R\x05turns\x12 \n\x0clast_task_id\x18\x06 \x01(\tR\nlastTaskId\x12;\n\x0bcreate_time\x18\x07 \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x08 \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1f\n\x0bforked_from\x18\t \x01(\tR\nforkedFrom\x12\x18\n\x07summary\x18\n \x01(\tR\x07summary\x12\'\n\x0fsummary_through\x18\x0b \x01(\x05R\x0esummaryThrough\x12#\n\rlast_sequence\x18\x0c \x01(\x05R\x0clastSequence\x12)\n\x10summary_sequence\x18\r \x01(\x05R\x0fsummarySequence\x128\n\x18summary_through_sequence\x18\x0e \x01(\x05R\x16summaryThroughSequence\x12&\n\x0ffollows_task_id\x18\x0f \x01(\tR\rfollowsTaskId\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\xfc\x01\n\x0eSessionMessage\x12\x18\n\x07message\x18\x01 \x01(\x05R\x07message\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\x12\x18\n\x07content\x18\x03 \x01(\tR\x07content\x12\x17\n\x07task_id\x18\x04 \x01(\tR\x06taskId\x12.\n\x04time\x18\x05 \x01(\x0b2\x1a.google.protobuf.TimestampR\x04time\x12K\n\treference\x18\x06 \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x00R\treference\x88\x01\x01B\x0c\n\n_reference"\xe7\x01\n\x14CreateSessionRequest\x12\x17\n\x07on_busy\x18\x01 \x01(\tR\x06onBusy\x12R\n\x06labels\x18\x02 \x03(\x0b2:.runplane.orchestrator.v1.CreateSessionRequest.LabelsEntryR\x06labels\x12\'\n\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"2\n\x11GetSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"i\n\x13ListSessionsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"}\n\x14ListSessionsResponse\x12=\n\x08sessions\x18\x01 \x03(\x0b2!.runplane.orchestrator.v1.SessionR\x08sessions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"\xdd\x01\n\x14UpdateSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x17\n\x07on_busy\x18\x02 \x01(\tR\x06onBusy\x12R\n\x06labels\x18\x03 \x03(\x0b2:.runplane.orchestrator.v1.UpdateSessionRequest.LabelsEntryR\x06labels\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"5\n\x14DeleteSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId"p\n\x13ListMessagesRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken"\x84\x01\n\x14ListMessagesResponse\x12D\n\x08messages\x18\x01 \x03(\x0b2(.runplane.orchestrator.v1.SessionMessageR\x08messages\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"\x9c\x02\n\x12ForkSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x18\n\x07message\x18\x02 \x01(\x05R\x07message\x12\x17\n\x07on_busy\x18\x03 \x01(\tR\x06onBusy\x12P\n\x06labels\x18\x04 \x03(\x0b28.runplane.orchestrator.v1.ForkSessionRequest.LabelsEntryR\x06labels\x12\'\n\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xc3\x07\n\x0eSessionService\x12{\n\rCreateSession\x12..runplane.orchestrator.v1.CreateSessionRequest\x1a!.runplane.orchestrator.v1.Session"\x17\x82\xd3\xe4\x93\x02\x11"\x0c/v1/sessions:\x01*\x12\x7f\n\nGetSession\x12+.runplane.orchestrator.v1.GetSessionRequest\x1a!.runplane.orchestrator.v1.Session"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/sessions/{session_id}\x12\x83\x01\n\x0cListSessions\x12-.runplane.orchestrator.v1.ListSessionsRequest\x1a..runplane.orchestrator.v1.ListSessionsResponse"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x88\x01\n\rUpdateSession\x12..runplane.orchestrator.v1.UpdateSessionRequest\x1a!.runplane.orchestrator.v1.Session"$\x82\xd3\xe4\x93\x02\x1e2\x19/v1/sessions/{session_id}:\x01*\x12z\n\rDeleteSession\x12..runplane.orchestrator.v1.DeleteSessionRequest\x1a\x16.google.protobuf.Empty"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/sessions/{session_id}\x12\x99\x01\n\x0cListMessages\x12-.runplane.orchestrator.v1.ListMessagesRequest\x1a..runplane.orchestrator.v1.ListMessagesResponse"*\x82\xd3\xe4\x93\x02$\x12"/v1/sessions/{session_id}/messages\x12\x89\x01\n\x0bForkSession\x12,.runplane.orchestrator.v1.ForkSessionRequest\x1a!.runplane.orchestrator.v1.Session")\x82\xd3\xe4\x93\x02#"\x1e/v1/sessions/{session_id}:fork:\x01*b\x06proto3',
     [
         annotations_pb.desc(),
         empty_pb.desc(),
         timestamp_pb.desc(),
+        orchestrator_pb.desc(),
     ],
     {
         "Session": Session,

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from runplane.orchestrator.v1 import orchestrator_pb2 as runplane_dot_orchestrator_dot_v1_dot_orchestrator__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'runplane/orchestrator/v1/sessions.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x03\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07on_busy\x18\x03 \x01(\t\x12=\n\x06labels\x18\x04 \x03(\x0b\x32-.runplane.orchestrator.v1.Session.LabelsEntry\x12\r\n\x05turns\x18\x05 \x01(\x05\x12\x14\n\x0clast_task_id\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66orked_from\x18\t \x01(\t\x12\x0f\n\x07summary\x18\n \x01(\t\x12\x17\n\x0fsummary_through\x18\x0b \x01(\x05\x12\x15\n\rlast_sequence\x18\x0c \x01(\x05\x12\x18\n\x10summary_sequence\x18\r \x01(\x05\x12 \n\x18summary_through_sequence\x18\x0e \x01(\x05\x12\x17\n\x0f\x66ollows_task_id\x18\x0f \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"{\n\x0eSessionMessage\x12\x0f\n\x07message\x18\x01 \x01(\x05\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12\x0f\n\x07task_id\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbb\x01\n\x14\x43reateSessionRequest\x12\x0f\n\x07on_busy\x18\x01 \x01(\t\x12J\n\x06labels\x18\x02 \x03(\x0b\x32:.runplane.orchestrator.v1.CreateSessionRequest.LabelsEntry\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"L\n\x13ListSessionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"d\n\x14ListSessionsResponse\x12\x33\n\x08sessions\x18\x01 \x03(\x0b\x32!.runplane.orchestrator.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x01\n\x14UpdateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07on_busy\x18\x02 \x01(\t\x12J\n\x06labels\x18\x03 \x03(\x0b\x32:.runplane.orchestrator.v1.UpdateSessionRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"*\n\x14\x44\x65leteSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"P\n\x13ListMessagesRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x14ListMessagesResponse\x12:\n\x08messages\x18\x01 \x03(\x0b\x32(.runplane.orchestrator.v1.SessionMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdc\x01\n\x12\x46orkSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x05\x12\x0f\n\x07on_busy\x18\x03 \x01(\t\x12H\n\x06labels\x18\x04 \x03(\x0b\x32\x38.runplane.orchestrator.v1.ForkSessionRequest.LabelsEntry\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xc3\x07\n\x0eSessionService\x12{\n\rCreateSession\x12..runplane.orchestrator.v1.CreateSessionRequest\x1a!.runplane.orchestrator.v1.Session\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/sessions:\x01*\x12\x7f\n\nGetSession\x12+.runplane.orchestrator.v1.GetSessionRequest\x1a!.runplane.orchestrator.v1.Session\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/sessions/{session_id}\x12\x83\x01\n\x0cListSessions\x12-.runplane.orchestrator.v1.ListSessionsRequest\x1a..runplane.orchestrator.v1.ListSessionsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x88\x01\n\rUpdateSession\x12..runplane.orchestrator.v1.UpdateSessionRequest\x1a!.runplane.orchestrator.v1.Session\"$\x82\xd3\xe4\x93\x02\x1e\x32\x19/v1/sessions/{session_id}:\x01*\x12z\n\rDeleteSession\x12..runplane.orchestrator.v1.DeleteSessionRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/sessions/{session_id}\x12\x99\x01\n\x0cListMessages\x12-.runplane.orchestrator.v1.ListMessagesRequest\x1a..runplane.orchestrator.v1.ListMessagesResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/sessions/{session_id}/messages\x12\x89\x01\n\x0b\x46orkSession\x12,.runplane.orchestrator.v1.ForkSessionRequest\x1a!.runplane.orchestrator.v1.Session\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/sessions/{session_id}:fork:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'runplane/orchestrator/v1/sessions.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+runplane/orchestrator/v1/orchestrator.proto\"\xdd\x03\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07on_busy\x18\x03 \x01(\t\x12=\n\x06labels\x18\x04 \x03(\x0b\x32-.runplane.orchestrator.v1.Session.LabelsEntry\x12\r\n\x05turns\x18\x05 \x01(\x05\x12\x14\n\x0clast_task_id\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66orked_from\x18\t \x01(\t\x12\x0f\n\x07summary\x18\n \x01(\t\x12\x17\n\x0fsummary_through\x18\x0b \x01(\x05\x12\x15\n\rlast_sequence\x18\x0c \x01(\x05\x12\x18\n\x10summary_sequence\x18\r \x01(\x05\x12 \n\x18summary_through_sequence\x18\x0e \x01(\x05\x12\x17\n\x0f\x66ollows_task_id\x18\x0f \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcb\x01\n\x0eSessionMessage\x12\x0f\n\x07message\x18\x01 \x01(\x05\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12\x0f\n\x07task_id\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12@\n\treference\x18\x06 \x01(\x0b\x32(.runplane.orchestrator.v1.ValueReferenceH\x00\x88\x01\x01\x42\x0c\n\n_reference\"\xbb\x01\n\x14\x43reateSessionRequest\x12\x0f\n\x07on_busy\x18\x01 \x01(\t\x12J\n\x06labels\x18\x02 \x03(\x0b\x32:.runplane.orchestrator.v1.CreateSessionRequest.LabelsEntry\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"L\n\x13ListSessionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"d\n\x14ListSessionsResponse\x12\x33\n\x08sessions\x18\x01 \x03(\x0b\x32!.runplane.orchestrator.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x01\n\x14UpdateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07on_busy\x18\x02 \x01(\t\x12J\n\x06labels\x18\x03 \x03(\x0b\x32:.runplane.orchestrator.v1.UpdateSessionRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"*\n\x14\x44\x65leteSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"P\n\x13ListMessagesRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x14ListMessagesResponse\x12:\n\x08messages\x18\x01 \x03(\x0b\x32(.runplane.orchestrator.v1.SessionMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdc\x01\n\x12\x46orkSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x05\x12\x0f\n\x07on_busy\x18\x03 \x01(\t\x12H\n\x06labels\x18\x04 \x03(\x0b\x32\x38.runplane.orchestrator.v1.ForkSessionRequest.LabelsEntry\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xc3\x07\n\x0eSessionService\x12{\n\rCreateSession\x12..runplane.orchestrator.v1.CreateSessionRequest\x1a!.runplane.orchestrator.v1.Session\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/sessions:\x01*\x12\x7f\n\nGetSession\x12+.runplane.orchestrator.v1.GetSessionRequest\x1a!.runplane.orchestrator.v1.Session\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/sessions/{session_id}\x12\x83\x01\n\x0cListSessions\x12-.runplane.orchestrator.v1.ListSessionsRequest\x1a..runplane.orchestrator.v1.ListSessionsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x88\x01\n\rUpdateSession\x12..runplane.orchestrator.v1.UpdateSessionRequest\x1a!.runplane.orchestrator.v1.Session\"$\x82\xd3\xe4\x93\x02\x1e\x32\x19/v1/sessions/{session_id}:\x01*\x12z\n\rDeleteSession\x12..runplane.orchestrator.v1.DeleteSessionRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/sessions/{session_id}\x12\x99\x01\n\x0cListMessages\x12-.runplane.orchestrator.v1.ListMessagesRequest\x1a..runplane.orchestrator.v1.ListMessagesResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/sessions/{session_id}/messages\x12\x89\x01\n\x0b\x46orkSession\x12,.runplane.orchestrator.v1.ForkSessionRequest\x1a!.runplane.orchestrator.v1.Session\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/sessions/{session_id}:fork:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,36 +57,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSERVICE'].methods_by_name['ListMessages']._serialized_options = b'\202\323\344\223\002$\022\"/v1/sessions/{session_id}/messages'
   _globals['_SESSIONSERVICE'].methods_by_name['ForkSession']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['ForkSession']._serialized_options = b'\202\323\344\223\002#\"\036/v1/sessions/{session_id}:fork:\001*'
-  _globals['_SESSION']._serialized_start=162
-  _globals['_SESSION']._serialized_end=639
-  _globals['_SESSION_LABELSENTRY']._serialized_start=594
-  _globals['_SESSION_LABELSENTRY']._serialized_end=639
-  _globals['_SESSIONMESSAGE']._serialized_start=641
-  _globals['_SESSIONMESSAGE']._serialized_end=764
-  _globals['_CREATESESSIONREQUEST']._serialized_start=767
-  _globals['_CREATESESSIONREQUEST']._serialized_end=954
-  _globals['_CREATESESSIONREQUEST_LABELSENTRY']._serialized_start=594
-  _globals['_CREATESESSIONREQUEST_LABELSENTRY']._serialized_end=639
-  _globals['_GETSESSIONREQUEST']._serialized_start=956
-  _globals['_GETSESSIONREQUEST']._serialized_end=995
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=997
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1073
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1075
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1175
-  _globals['_UPDATESESSIONREQUEST']._serialized_start=1178
-  _globals['_UPDATESESSIONREQUEST']._serialized_end=1360
-  _globals['_UPDATESESSIONREQUEST_LABELSENTRY']._serialized_start=594
-  _globals['_UPDATESESSIONREQUEST_LABELSENTRY']._serialized_end=639
-  _globals['_DELETESESSIONREQUEST']._serialized_start=1362
-  _globals['_DELETESESSIONREQUEST']._serialized_end=1404
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1406
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1486
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1488
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1595
-  _globals['_FORKSESSIONREQUEST']._serialized_start=1598
-  _globals['_FORKSESSIONREQUEST']._serialized_end=1818
-  _globals['_FORKSESSIONREQUEST_LABELSENTRY']._serialized_start=594
-  _globals['_FORKSESSIONREQUEST_LABELSENTRY']._serialized_end=639
-  _globals['_SESSIONSERVICE']._serialized_start=1821
-  _globals['_SESSIONSERVICE']._serialized_end=2784
+  _globals['_SESSION']._serialized_start=207
+  _globals['_SESSION']._serialized_end=684
+  _globals['_SESSION_LABELSENTRY']._serialized_start=639
+  _globals['_SESSION_LABELSENTRY']._serialized_end=684
+  _globals['_SESSIONMESSAGE']._serialized_start=687
+  _globals['_SESSIONMESSAGE']._serialized_end=890
+  _globals['_CREATESESSIONREQUEST']._serialized_start=893
+  _globals['_CREATESESSIONREQUEST']._serialized_end=1080
+  _globals['_CREATESESSIONREQUEST_LABELSENTRY']._serialized_start=639
+  _globals['_CREATESESSIONREQUEST_LABELSENTRY']._serialized_end=684
+  _globals['_GETSESSIONREQUEST']._serialized_start=1082
+  _globals['_GETSESSIONREQUEST']._serialized_end=1121
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1123
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1199
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1201
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1301
+  _globals['_UPDATESESSIONREQUEST']._serialized_start=1304
+  _globals['_UPDATESESSIONREQUEST']._serialized_end=1486
+  _globals['_UPDATESESSIONREQUEST_LABELSENTRY']._serialized_start=639
+  _globals['_UPDATESESSIONREQUEST_LABELSENTRY']._serialized_end=684
+  _globals['_DELETESESSIONREQUEST']._serialized_start=1488
+  _globals['_DELETESESSIONREQUEST']._serialized_end=1530
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=1532
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1612
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1614
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1721
+  _globals['_FORKSESSIONREQUEST']._serialized_start=1724
+  _globals['_FORKSESSIONREQUEST']._serialized_end=1944
+  _globals['_FORKSESSIONREQUEST_LABELSENTRY']._serialized_start=639
+  _globals['_FORKSESSIONREQUEST_LABELSENTRY']._serialized_end=684
+  _globals['_SESSIONSERVICE']._serialized_start=1947
+  _globals['_SESSIONSERVICE']._serialized_end=2910
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from runplane.orchestrator.v1 import orchestrator_pb2 as _orchestrator_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -138,6 +139,7 @@ class SessionMessage(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     TASK_ID_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     message: _builtins.int
     """Its number in the session. Numbers grow, are for ever, and may have gaps."""
     role: _builtins.str
@@ -150,6 +152,10 @@ class SessionMessage(_message.Message):
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was said: when its task began, or ended."""
 
+    @_builtins.property
+    def reference(self) -> _orchestrator_pb2.ValueReference:
+        """Where the whole answer is, when `content` is only its beginning; `GetTaskObject` returns it."""
+
     def __init__(
         self,
         *,
@@ -158,12 +164,15 @@ class SessionMessage(_message.Message):
         content: _builtins.str = ...,
         task_id: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _orchestrator_pb2.ValueReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reference", b"_reference", "reference", b"reference", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "message", b"message", "role", b"role", "task_id", b"task_id", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reference", b"_reference", "content", b"content", "message", b"message", "reference", b"reference", "role", b"role", "task_id", b"task_id", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__reference: _TypeAlias = _typing.Literal["reference"]  # noqa: Y015
+    _WhichOneofArgType__reference: _TypeAlias = _typing.Literal["_reference", b"_reference"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference) -> _WhichOneofReturnType__reference | None: ...
 
 Global___SessionMessage: _TypeAlias = SessionMessage  # noqa: Y015
 
