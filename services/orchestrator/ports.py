@@ -216,8 +216,8 @@ class AgentStore(Protocol):
     ) -> Sequence[tuple[str, bytes]]:
         """Agents by id: the id of each, and what lists show of it as it goes over the wire."""
 
-    async def kept(self, tenant: str, key: Key) -> tuple[str, str] | None:
-        """The agent that an idempotency key stands for already, and the request's fingerprint."""
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """The agent that an idempotency key stands for already, by its id."""
 
     async def create(self, tenant: str, agent: Agent, key: Key | None) -> Agent:
         """Keep a new agent; its version counts on from one that was deleted.

@@ -15,6 +15,7 @@ from services.chassis.eventlog.port import (
     Condition,
     EventStore,
     Every,
+    Kept,
     Key,
     NewEvent,
     Query,
@@ -66,11 +67,11 @@ class EventStoreAgents:
         query = Query(tenant, RECORD, there, after, limit, is_descending=False)
         return [(record.id, record.body) for record in await self._store.records(query)]
 
-    async def kept(self, tenant: str, key: Key) -> tuple[str, str] | None:
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
         """See `AgentStore`."""
         if (kept := await self._store.kept(tenant, key.scope, key.key)) is None:
             return None
-        return kept.stream_id.removeprefix(_stream("")), kept.fingerprint
+        return replace(kept, stream_id=kept.stream_id.removeprefix(_stream("")))
 
     async def create(self, tenant: str, agent: Agent, key: Key | None) -> Agent:
         """See `AgentStore`."""

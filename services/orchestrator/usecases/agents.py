@@ -2,18 +2,16 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
-from services.chassis.errors import AlreadyExists, Violation, invalid
+from services.chassis.errors import Violation, invalid
 from services.chassis.eventlog.port import Condition, Key
 from services.orchestrator.briefing import Briefings
 from services.orchestrator.domain import agent as ag
 from services.orchestrator.domain.agent import Agent
 from services.orchestrator.ports import Schemas
 from services.orchestrator.usecases.caller import Caller
-
-KEYS_LAST: Final = timedelta(hours=24)
+from services.orchestrator.usecases.keys import once, owned
 
 
 class Agents:
@@ -38,15 +36,13 @@ class Agents:
             raise invalid(Violation("idempotency_key", "is too long", fix))
         if not key:
             return await self._create(agent, caller, None)
-        kept = Key("agent", f"{caller.subject}/{key}", fingerprint, KEYS_LAST)
-        if (known := await self._known(caller, kept)) is not None:
-            return known
-        try:
-            return await self._create(agent, caller, kept)
-        except AlreadyExists:  # Perhaps by the same request, sent twice at once.
-            if (known := await self._known(caller, kept)) is None:
-                raise
-            return known
+        owns = owned("agent", caller, key, fingerprint)
+        return await once(
+            owns,
+            lambda: self._store.kept(caller.tenant, owns),
+            lambda agent_id: self._store.newest(caller.tenant, agent_id),
+            lambda: self._create(agent, caller, owns),
+        )
 
     async def page(
         self, caller: Caller, where: Condition | None, *, after: str, limit: int
@@ -93,21 +89,6 @@ class Agents:
         now = self._now()
         agent = replace(agent, owner=caller.subject, create_time=now, update_time=now)
         return await self._store.create(caller.tenant, agent, key)
-
-    async def _known(self, caller: Caller, key: Key) -> Agent | None:
-        """The agent of a key. Refuses a key that stands for another request."""
-        if (kept := await self._store.kept(caller.tenant, key)) is None:
-            return None
-        agent_id, fingerprint = kept
-        if fingerprint != key.fingerprint:
-            raise AlreadyExists(
-                "IDEMPOTENCY_KEY_REUSED",
-                f"the idempotency key stands for {agent_id}, which was asked for differently",
-                agent_id=agent_id,
-                field="idempotency_key",
-                suggested_fix="send the same request, or another key",
-            )
-        return await self._store.newest(caller.tenant, agent_id)
 
     async def _check_named(self, tenant: str, agent: Agent, before: Agent | None) -> None:
         """Refuse what is named anew and is not there, or is no schema."""

@@ -16,7 +16,8 @@ from services.orchestrator.ports import Desk, Errand
 from services.orchestrator.retries import backoff, is_passing
 from services.orchestrator.run import Run
 from services.orchestrator.usecases.caller import Caller
-from services.orchestrator.usecases.tasks import KEYS_LAST, Tasks
+from services.orchestrator.usecases.keys import KEYS_LAST
+from services.orchestrator.usecases.tasks import Tasks
 from services.orchestrator.worker import Worker
 from services.orchestrator.world import World
 

@@ -2,21 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from typing import Final
 
 from services.chassis import ids
-from services.chassis.errors import Aborted, AlreadyExists, Violation, invalid
-from services.chassis.eventlog.port import Condition, Key
+from services.chassis.errors import Aborted, Violation, invalid
+from services.chassis.eventlog.port import Condition
 from services.chassis.paging import fitting
 from services.orchestrator.domain import session as ss
 from services.orchestrator.domain.wanted import Wanted, check, copied, forked, updated
 from services.orchestrator.ports import SessionStore
 from services.orchestrator.turns import ATTEMPTS, Cancel, contended
 from services.orchestrator.usecases.caller import Caller
+from services.orchestrator.usecases.keys import once, owned
 from services.orchestrator.world import World
 
-KEYS_LAST: Final = timedelta(hours=24)
 _EVENTS: Final = 32
 DELETED: Final = "its session was deleted"
 
@@ -144,29 +143,17 @@ class Sessions:
         check(wanted)
         if not wanted.key:
             return await self._store.append(None, await events())
-        owned = Key("session", f"{caller.subject}/{wanted.key}", wanted.fingerprint, KEYS_LAST)
-        if (known := await self._known(caller, owned)) is not None:
-            return known
-        try:
-            return await self._store.append(None, await events(), owned)
-        except AlreadyExists:  # Somebody else began it since.
-            if (known := await self._known(caller, owned)) is None:
-                raise
-            return known
+        key = owned("session", caller, wanted.key, wanted.fingerprint)
 
-    async def _known(self, caller: Caller, key: Key) -> ss.Session | None:
-        """The session of a key. Refuses a key that stands for another request."""
-        if (kept := await self._store.kept(caller.tenant, key)) is None:
-            return None
-        if kept.fingerprint != key.fingerprint:
-            raise AlreadyExists(
-                "IDEMPOTENCY_KEY_REUSED",
-                f"the idempotency key stands for {kept.stream_id}, which was asked for differently",
-                session_id=kept.stream_id,
-                field="idempotency_key",
-                suggested_fix="send the same request, or another key",
-            )
-        return await self.get(caller, kept.stream_id)
+        async def begin() -> ss.Session:
+            return await self._store.append(None, await events(), key)
+
+        return await once(
+            key,
+            lambda: self._store.kept(caller.tenant, key),
+            lambda session_id: self.get(caller, session_id),
+            begin,
+        )
 
 
 def _is_within(summary: ss.Summary, message: int) -> bool:

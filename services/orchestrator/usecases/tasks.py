@@ -9,7 +9,6 @@ from typing import Final
 
 from services.chassis import ids
 from services.chassis.errors import (
-    AlreadyExists,
     InvalidArgument,
     ServiceError,
     Violation,
@@ -29,10 +28,10 @@ from services.orchestrator.post import Post
 from services.orchestrator.reading import equipped
 from services.orchestrator.run import Run
 from services.orchestrator.usecases.caller import Caller
+from services.orchestrator.usecases.keys import once, owned
 from services.orchestrator.worker import Worker
 from services.orchestrator.world import World
 
-KEYS_LAST: Final = timedelta(hours=24)
 GONE: Final = "the caller went away"
 MARGIN: Final = timedelta(milliseconds=50)  # To answer in before the caller's deadline, or 5 %.
 
@@ -215,8 +214,7 @@ class Tasks:
         if not request.idempotency_key:
             run = await self._begin(request, caller, duration, None)
             return Started(run.task, run, is_new=True)
-        owned = f"{caller.subject}/{request.idempotency_key}"
-        key = Key("task", owned, request.fingerprint, KEYS_LAST)
+        key = owned("task", caller, request.idempotency_key, request.fingerprint)
         return await self._start_once(request, caller, duration, key)
 
     async def start_child(
@@ -229,30 +227,15 @@ class Tasks:
     async def _start_once(
         self, request: rq.Request, caller: Caller, duration: timedelta, key: Key
     ) -> Started:
-        if (known := await self._known(caller, key)) is not None:
-            return known
-        try:
+        async def find(task_id: str) -> Started:
+            run = self._worker.find(caller.tenant, task_id)
+            return Started(await self.get(caller, task_id), run, is_new=False)
+
+        async def begin() -> Started:
             run = await self._begin(request, caller, duration, key)
             return Started(run.task, run, is_new=True)
-        except AlreadyExists:  # Somebody else began it since.
-            if (known := await self._known(caller, key)) is None:
-                raise
-            return known
 
-    async def _known(self, caller: Caller, key: Key) -> Started | None:
-        """The task of a key. Refuses a key that stands for another request."""
-        if (kept := await self._world.log.kept(caller.tenant, key)) is None:
-            return None
-        if kept.fingerprint != key.fingerprint:
-            raise AlreadyExists(
-                "IDEMPOTENCY_KEY_REUSED",
-                f"the idempotency key stands for {kept.stream_id}, which was asked for differently",
-                task_id=kept.stream_id,
-                field="idempotency_key",
-                suggested_fix="send the same request, or another key",
-            )
-        run = self._worker.find(caller.tenant, kept.stream_id)
-        return Started(await self.get(caller, kept.stream_id), run, is_new=False)
+        return await once(key, lambda: self._world.log.kept(caller.tenant, key), find, begin)
 
     async def _begin(
         self, request: rq.Request, caller: Caller, duration: timedelta, key: Key | None
