@@ -21,7 +21,7 @@ from services.orchestrator.domain.events import (
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.session import Event as SessionEvent
-from services.orchestrator.domain.session import Said, Session
+from services.orchestrator.domain.session import Session, Transcript
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 
@@ -302,7 +302,7 @@ class SessionStore(Protocol):
     ) -> Sequence[tuple[int, SessionEvent]]:
         """A session's events with a sequence above `after`, in order, with their sequences."""
 
-    async def said(self, tenant: str, task_id: str) -> Said | None:
+    async def said(self, tenant: str, task_id: str) -> Transcript | None:
         """What was said in a task; None if there is no such task."""
 
 

@@ -101,7 +101,7 @@ class EventStoreSessions:
         )
         return [(each.sequence, decode(each)) for each in stored]
 
-    async def said(self, tenant: str, task_id: str) -> ss.Said | None:
+    async def said(self, tenant: str, task_id: str) -> ss.Transcript | None:
         """See `SessionStore`."""
         found = await self._store.record(tenant, codec.RECORD, task_id)
         if found is None:

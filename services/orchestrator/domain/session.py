@@ -116,7 +116,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Transcript:
     """What a task asked and answered, as far as it has come."""
 
     task_id: str
@@ -157,7 +157,7 @@ class Exchange:
 
     sequence: int
     turn: int
-    said: Said
+    said: Transcript
     has_answer: bool = True
 
     @property

@@ -12,7 +12,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2, sessions_pb2
 from services.chassis import structs
 from services.chassis.filtering import Fields
 from services.orchestrator.domain.place import Place, Window
-from services.orchestrator.domain.session import Line, Said, Session, Summary
+from services.orchestrator.domain.session import Line, Session, Summary, Transcript
 from services.orchestrator.domain.task import State
 from services.orchestrator.domain.wanted import Wanted
 from services.orchestrator.mapping import large
@@ -92,11 +92,11 @@ def wanted(
     return Wanted(request.on_busy, dict(request.labels), key, fingerprint(request) if key else "")
 
 
-def said(body: bytes, *, follows: str) -> Said:
+def said(body: bytes, *, follows: str) -> Transcript:
     """What a task's record says of its turn."""
     message = orchestrator_pb2.Task.FromString(body)
     answer, to = message.result, message.result_reference
-    return Said(
+    return Transcript(
         message.task_id,
         State(message.status),
         message.query,

@@ -38,7 +38,7 @@ def added_up(*events: ss.Event) -> ss.Session:
 
 
 def exchange(turn: int, query: str, answer: str, state: State = State.COMPLETED) -> ss.Exchange:
-    said = ss.Said(f"task_{turn}", state, query, answer, NOW, LATER)
+    said = ss.Transcript(f"task_{turn}", state, query, answer, NOW, LATER)
     return ss.Exchange(turn + 1, turn, said)
 
 
