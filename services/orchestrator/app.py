@@ -30,12 +30,12 @@ from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain.request import Texts
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
+from services.orchestrator.places import Places
 from services.orchestrator.post import Post
 from services.orchestrator.rpc.agents import AgentServicer
 from services.orchestrator.rpc.sessions import SessionServicer
 from services.orchestrator.rpc.tasks import Cases, OrchestratorServicer
 from services.orchestrator.settings import Settings
-from services.orchestrator.turns import Turns
 from services.orchestrator.usecases.agents import Agents
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.objects import Objects
@@ -125,7 +125,7 @@ async def _at_work(
             agents=EventStoreAgents(store),
             children=ChildTasks(worker, desk, lambda: (world, cases)),
             memory=Memory(sessions, models, now, share=settings.sessions.history_share),
-            turns=Turns(sessions, task_log, now),
+            places=Places(sessions, task_log, now),
             max_wait=tasks.max_wait,
         )
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)

@@ -99,7 +99,7 @@ class Run:
 
     async def passed(self) -> None:
         """Wait for that task to end."""
-        await self._world.turns.passed(self.spec)
+        await self._world.places.passed(self.spec)
 
     def begin(self, claim: Claim) -> None:
         """Its log has begun, and is this run's to go on with."""

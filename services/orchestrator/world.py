@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from services.orchestrator.briefing import Briefings
 from services.orchestrator.equipment import Catalogues
 from services.orchestrator.memory import Memory
+from services.orchestrator.places import Places
 from services.orchestrator.ports import AgentStore, Children, Models, Schemas, TaskLog, Tools
-from services.orchestrator.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class World:
     agents: AgentStore
     children: Children
     memory: Memory
-    turns: Turns
+    places: Places
     max_wait: timedelta = timedelta(hours=24)
     """How long a task may wait for a person or a client, each time."""
 

@@ -10,8 +10,8 @@ from services.chassis.eventlog.port import Condition
 from services.chassis.paging import fitting
 from services.orchestrator.domain import session as ss
 from services.orchestrator.domain.wanted import Wanted, check, copied, forked, updated
+from services.orchestrator.places import ATTEMPTS, Cancel, contended
 from services.orchestrator.ports import SessionStore
-from services.orchestrator.turns import ATTEMPTS, Cancel, contended
 from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.usecases.keys import once, owned
 from services.orchestrator.world import World
@@ -70,7 +70,7 @@ class Sessions:
 
     async def get(self, caller: Caller, session_id: str) -> ss.Session:
         """A session as it stands."""
-        return await self._world.turns.find(caller.tenant, session_id)
+        return await self._world.places.find(caller.tenant, session_id)
 
     async def page(
         self, caller: Caller, where: Condition | None, *, after: str, limit: int
@@ -106,7 +106,7 @@ class Sessions:
         """End a session, and whatever goes on in it."""
 
         async def change(session: ss.Session) -> ss.Event:
-            await self._world.turns.close(session, DELETED, self._cancel)
+            await self._world.places.close(session, DELETED, self._cancel)
             return ss.Deleted(self._world.now())
 
         await self._change(caller, session_id, change)

@@ -258,12 +258,12 @@ class Tasks:
     async def _begin_turn(self, spec: ev.Spec, equipment: Equipment, key: Key | None) -> Run:
         """Begin a task as the next turn of its session. Where none begins the turn is given back,
         also when the caller goes away meanwhile."""
-        turns = self._world.turns
+        places = self._world.places
         try:
-            spec = await turns.enter(spec, key, self.end)
+            spec = await places.enter(spec, key, self.end)
             return await self._worker.submit(self._world, spec, equipment, key)
         except BaseException as error:
-            leaving = self._world.spawn(turns.leave(spec, error))
+            leaving = self._world.spawn(places.leave(spec, error))
             if isinstance(error, ServiceError):
                 await asyncio.wait([leaving])
             raise

@@ -28,9 +28,9 @@ from services.orchestrator.domain.tool import Tool
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
+from services.orchestrator.places import Places
 from services.orchestrator.ports import Generation, Model, Piece, Returned
 from services.orchestrator.run import Run
-from services.orchestrator.turns import Turns
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
 from services.orchestrator.worker import Sizes, Worker, working
@@ -250,7 +250,7 @@ class Bench:
             EventStoreAgents(self.log.store),
             ChildTasks(self.worker, self.desk, lambda: (self.world, self.tasks)),
             memory,
-            Turns(self.sessions, self.log, self.clock),
+            Places(self.sessions, self.log, self.clock),
         )
 
     @property

@@ -32,7 +32,7 @@ INTERRUPTED: Final = "interrupted by the next turn of its session"
 Cancel = Callable[[Task, str], Awaitable[Task]]
 
 
-class Turns:
+class Places:
     """Lets tasks into sessions, one after the other."""
 
     def __init__(self, sessions: SessionStore, tasks: TaskLog, now: Callable[[], datetime]) -> None:

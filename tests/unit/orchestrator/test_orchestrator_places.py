@@ -15,8 +15,8 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import session as ss
 from services.orchestrator.domain.place import Place
 from services.orchestrator.domain.task import State, Task
+from services.orchestrator.places import GRACE
 from services.orchestrator.run import Run
-from services.orchestrator.turns import GRACE
 from tests.unit.orchestrator.fakes import (
     NOW,
     REQUEST,
@@ -319,7 +319,7 @@ async def test_who_follows_reads_little_while_the_task_before_goes_on() -> None:
     async with bench() as it:
         task, claim = await it.log.begin(ev.Started(it.clock(), SPEC), None)
         place = Place(2, 3, SPEC.task_id)
-        following = asyncio.create_task(it.world.turns.passed(replace(SPEC, place=place)))
+        following = asyncio.create_task(it.world.places.passed(replace(SPEC, place=place)))
         await pass_time(0.01)
         reads = counted(it)
         for _ in range(100):
@@ -341,7 +341,7 @@ async def test_who_follows_sees_an_end_that_nobody_told_of() -> None:
     async with bench() as it:
         task, claim = await it.log.begin(ev.Started(it.clock(), SPEC), None)
         place = Place(2, 3, SPEC.task_id)
-        following = asyncio.create_task(it.world.turns.passed(replace(SPEC, place=place)))
+        following = asyncio.create_task(it.world.places.passed(replace(SPEC, place=place)))
         await pass_time(5)
         it.log._hot = MemoryHotStore()
         await it.log.append(task, [ev.Canceled(it.clock(), "enough")], claim)
@@ -363,7 +363,7 @@ async def test_one_that_ran_says_that_those_before_it_ended(end: ev.Event) -> No
             return task
 
         reads = counted(it)
-        await it.world.turns.close(found, "enough", cancel)
+        await it.world.places.close(found, "enough", cancel)
 
     assert canceled == [last.spec.task_id]
     assert reads() < 10
