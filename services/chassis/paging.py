@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, takewhile
-from typing import Final
+from typing import Final, Protocol
 
 from services.chassis.context import current
 from services.chassis.errors import InvalidArgument, Violation, invalid
@@ -11,6 +11,14 @@ from services.chassis.sealing import Broken, Seal
 DEFAULT: Final = 50
 MAXIMUM: Final = 1000
 PAGE_BYTES: Final = 2 * 1024 * 1024  # Half of what a message may have.
+_PART: Final = 64  # Of a list, that is read at once.
+
+
+class Read(Protocol):
+    """Reads a list: ids and what is shown of each, from after an id on."""
+
+    async def __call__(self, *, after: str, limit: int) -> Sequence[tuple[str, bytes]]:
+        """At most so many; fewer only at the end."""
 
 
 def fitting(sizes_bytes: Iterable[int]) -> int:
@@ -61,12 +69,19 @@ class Pager:
                 suggested_fix="send next_page_token as it came, with the same other fields",
             ) from None
 
-    def page(
-        self, found: Sequence[tuple[str, bytes]], size: int, **request: str
+    async def page(
+        self, read: Read, after: str, size: int, **request: str
     ) -> tuple[list[bytes], str]:
-        """What a page shows of what was found, and its `next_page_token`. To know whether there is
-        more, look for one more than `size`."""
-        shown = found[: fitting(len(body) for _, body in found[:size])]
+        """What a page shows of a list, and its `next_page_token`. No more of the list is held than
+        may fit, and a part."""
+        found: list[tuple[str, bytes]] = []
+        while True:
+            limit = min(_PART, size + 1 - len(found))
+            part = await read(after=found[-1][0] if found else after, limit=limit)
+            found += part
+            shown = found[: fitting(len(body) for _, body in found[:size])]
+            if len(part) < limit or len(shown) < len(found):
+                break
         token = self.token(shown[-1][0], **request) if len(found) > len(shown) else ""
         return [body for _, body in shown], token
 

@@ -1,5 +1,6 @@
 """The servicer of agents: unpack, call, pack."""
 
+from functools import partial
 from typing import Any
 
 import grpc
@@ -41,8 +42,8 @@ class AgentServicer(pb_grpc.AgentServiceServicer):
         size = self._pager.size(request.page_size)
         after = self._pager.after(request.page_token, filter=request.filter)
         where = filtering.condition(request.filter, mapping.FILTERED)
-        found = await self._agents.page(caller(context), where, after=after, limit=size + 1)
-        shown, token = self._pager.page(found, size, filter=request.filter)
+        read = partial(self._agents.page, caller(context), where)
+        shown, token = await self._pager.page(read, after, size, filter=request.filter)
         return pb.ListAgentsResponse(agents=map(pb.Agent.FromString, shown), next_page_token=token)
 
     async def GetAgent(

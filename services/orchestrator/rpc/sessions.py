@@ -1,5 +1,6 @@
 """The servicer of sessions: unpack, call, pack."""
 
+from functools import partial
 from typing import Any
 
 import grpc
@@ -44,8 +45,8 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         size = self._pager.size(request.page_size)
         after = self._pager.after(request.page_token, filter=request.filter)
         where = filtering.condition(request.filter, mapping.FILTERED)
-        found = await self._sessions.page(caller(context), where, after=after, limit=size + 1)
-        shown, token = self._pager.page(found, size, filter=request.filter)
+        read = partial(self._sessions.page, caller(context), where)
+        shown, token = await self._pager.page(read, after, size, filter=request.filter)
         return pb.ListSessionsResponse(
             sessions=map(pb.Session.FromString, shown), next_page_token=token
         )

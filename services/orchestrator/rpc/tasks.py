@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 import grpc
@@ -93,8 +94,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         size = self._pager.size(request.page_size)
         after = self._pager.after(request.page_token, filter=request.filter)
         where = filtering.condition(request.filter, mapping.FILTERED)
-        found = await self._tasks.page(caller(context), where, after=after, limit=size + 1)
-        shown, token = self._pager.page(found, size, filter=request.filter)
+        read = partial(self._tasks.page, caller(context), where)
+        shown, token = await self._pager.page(read, after, size, filter=request.filter)
         return pb.ListTasksResponse(tasks=map(pb.Task.FromString, shown), next_page_token=token)
 
     async def GetTask(

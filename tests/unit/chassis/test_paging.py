@@ -1,7 +1,7 @@
 """Page sizes and page tokens."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -42,6 +42,46 @@ def test_a_negative_size_is_refused() -> None:
     assert caught.value.violations[0].field == "page_size"
 
 
+class Things:
+    """A list of things of these sizes."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._things = [(str(number), b"x" * size) for number, size in enumerate(sizes)]
+        self.parts: list[int] = []
+
+    async def read(self, *, after: str, limit: int) -> Sequence[tuple[str, bytes]]:
+        """See `Read`."""
+        start = int(after) + 1 if after else 0
+        part = self._things[start : start + limit]
+        self.parts.append(len(part))
+        return part
+
+
+async def test_a_long_page_is_read_whole_and_no_further() -> None:
+    things = Things([1] * 2000)
+
+    bodies, token = await PAGER.page(things.read, "9", 1000)
+
+    assert (len(bodies), PAGER.after(token)) == (1000, "1009")
+    assert sum(things.parts) == 1001
+
+
+async def test_a_short_list_is_read_once() -> None:
+    things = Things([1] * 50)
+
+    assert len((await PAGER.page(things.read, "", 50))[0]) == 50
+    assert things.parts == [50]
+
+
+async def test_no_more_of_a_list_is_held_than_may_fit() -> None:
+    things = Things([PAGE_BYTES // 10] * 1000)
+
+    bodies, token = await PAGER.page(things.read, "", 1000)
+
+    assert (len(bodies), PAGER.after(token)) == (10, "9")
+    assert things.parts == [64]
+
+
 @pytest.mark.parametrize(
     ("sizes", "shown"),
     [
@@ -52,10 +92,12 @@ def test_a_negative_size_is_refused() -> None:
         ([PAGE_BYTES + 1, 1, 1], 1),
     ],
 )
-def test_a_page_shows_what_fits_and_something_at_any_rate(sizes: list[int], shown: int) -> None:
-    found = [(str(number), b"x" * size) for number, size in enumerate(sizes)]
+async def test_a_page_shows_what_fits_and_something_at_any_rate(
+    sizes: list[int], shown: int
+) -> None:
+    things = Things(sizes)
 
-    bodies, token = PAGER.page(found, 2)
+    bodies, token = await PAGER.page(things.read, "", 2)
 
     assert [len(each) for each in bodies] == sizes[:shown]
     assert (PAGER.after(token) if token else "") == (str(shown - 1) if len(sizes) > shown else "")
