@@ -183,6 +183,9 @@ class TaskLog(Protocol):
             Unavailable: `OBJECT_STORE_UNAVAILABLE`.
         """
 
+    async def advance(self, task: Task) -> Task:
+        """A task that was loaded before, with what has happened since."""
+
     def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """Events after a sequence as they go over the wire, until the one that closes the task.
 

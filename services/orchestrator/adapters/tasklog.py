@@ -133,12 +133,16 @@ class EventStoreTaskLog:
             before = [codec.decode(event, tenant) for event in history.unpacked(kept.body)]
             task = replace(replay(before), sequence=kept.sequence)
             page = await self._read(tenant, task_id, kept.sequence)
-        while page:
-            for event in page:
-                task = evolve(task, codec.decode(event, tenant))
-            page = await self._read(tenant, task_id, page[-1].sequence)
-        if task is None:
-            raise KeyError(task_id)
+        task = _evolved(task, page, tenant)
+        return await self.advance(task) if len(page) == _PAGE else task
+
+    async def advance(self, task: Task) -> Task:
+        """See `TaskLog`."""
+        tenant, task_id = task.spec.tenant, task.spec.task_id
+        while page := await self._store.read(tenant, task_id, after=task.sequence, limit=_PAGE):
+            task = _evolved(task, page, tenant)
+            if len(page) < _PAGE:
+                break
         return task
 
     async def value(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
@@ -269,3 +273,12 @@ class _Ear:
 
 def _topic(tenant: str, task_id: str) -> str:
     return f"{tenant}/{task_id}"
+
+
+def _evolved(task: Task | None, page: Sequence[StoredEvent], tenant: str) -> Task:
+    """A task after these events, of which there are some when there is no task yet."""
+    for event in page:
+        task = evolve(task, codec.decode(event, tenant))
+    if task is None:
+        raise KeyError("a log has at least one event")
+    return task

@@ -252,7 +252,7 @@ class StepAbandoned(StepEvent):
 
 @dataclass(frozen=True, slots=True)
 class Steered(Event):
-    """Somebody said something more. No attempt at a step is under way."""
+    """Somebody said something more, between two attempts at a step, or two steps."""
 
     text: str
     author: str
@@ -264,6 +264,8 @@ class Waited(Event):
 
     wants: str
     """`approval`, `input` or `continue`."""
+    until: datetime
+    """When it has waited too long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,9 @@ STATES: Final = {
 }
 
 
-def request(message: pb.InvokeRequest, key: str = "") -> Request:
-    """What a caller asks for; `key` is an idempotency key that came beside the message.
+def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) -> Request:
+    """What a caller asks for; `key` is an idempotency key that came beside the message. One that
+    was accepted before needs no fingerprint.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`; the schema holds what JSON does not.
@@ -85,7 +86,7 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         approval_tools=list(message.approval_tools[: MAX_TOOLS + 1]),
         labels=dict(message.labels),
         idempotency_key=(key := message.idempotency_key or key),
-        fingerprint=sessions.fingerprint(message) if key else "",
+        fingerprint=sessions.fingerprint(message) if key and is_new else "",
         source=message.SerializeToString(),
         agent_id=message.agent_id,
         session_id=message.session_id,
@@ -111,7 +112,7 @@ def read_sampling(message: usage_pb2.Sampling) -> ev.Sampling:
 
 def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
     """What a task is to do, from the first event of its log."""
-    asked = request(start.request)
+    asked = request(start.request, is_new=False)
     query, history = split(asked)
     return ev.Spec(
         task_id=start.task_id,

@@ -152,7 +152,7 @@ class Task(_message.Message):
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """When it ends at the latest."""
+        """When it ends at the latest: while it waits, when it fails because nothing came."""
 
     @_builtins.property
     def metrics(self) -> Global___TaskMetrics:
@@ -259,6 +259,8 @@ class TaskEvent(_message.Message):
     TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     APPROVED_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
+    WANTS_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
     AGENT_ID_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     PARENT_TASK_ID_FIELD_NUMBER: _builtins.int
@@ -297,10 +299,7 @@ class TaskEvent(_message.Message):
     owner: _builtins.str
     """On `task_start`: who owns the task."""
     reasoning: _builtins.str
-    """On `agent_thought`: why the agent does what it does next. On `task_complete` with status
-    `canceled`: why it was cancelled. On `approval_decided`: the comment of who decided. On
-    `status_changed` to `waiting`: what it waits for, `approval`, `input` or `continue`.
-    """
+    """On `agent_thought`: why the agent does what it does next."""
     tool_call_id: _builtins.str
     """On events of a tool call: the call, `call_…`."""
     tool_name: _builtins.str
@@ -327,6 +326,10 @@ class TaskEvent(_message.Message):
     """On `approval_decided`: whether the call may run."""
     author: _builtins.str
     """On `approval_decided` and `user_message`: the subject whose word it is."""
+    wants: _builtins.str
+    """On `status_changed` to `waiting`: what it waits for, `approval`, `input` or `continue`."""
+    comment: _builtins.str
+    """On `approval_decided`: why. On `task_complete` with status `canceled`: why it was cancelled."""
     agent_id: _builtins.str
     """On `task_start`: the agent that runs the task. Absent for the default agent."""
     agent_version: _builtins.int
@@ -355,7 +358,9 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """On `task_start`: when the task ends at the latest."""
+        """On `task_start`: when the task ends at the latest. On `status_changed` to `waiting`: when it
+        fails because nothing came.
+        """
 
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
@@ -457,6 +462,8 @@ class TaskEvent(_message.Message):
         time_to_first_token_ms: _builtins.float | None = ...,
         approved: _builtins.bool | None = ...,
         author: _builtins.str | None = ...,
+        wants: _builtins.str | None = ...,
+        comment: _builtins.str | None = ...,
         agent_id: _builtins.str | None = ...,
         agent_version: _builtins.int | None = ...,
         parent_task_id: _builtins.str | None = ...,
@@ -468,9 +475,9 @@ class TaskEvent(_message.Message):
         place: Global___TaskPlace | None = ...,
         memory: Global___TaskMemory | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "comment", b"comment", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -486,6 +493,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__author: _TypeAlias = _typing.Literal["_author", b"_author"]  # noqa: Y015
     _WhichOneofReturnType__child_task_id: _TypeAlias = _typing.Literal["child_task_id"]  # noqa: Y015
     _WhichOneofArgType__child_task_id: _TypeAlias = _typing.Literal["_child_task_id", b"_child_task_id"]  # noqa: Y015
+    _WhichOneofReturnType__comment: _TypeAlias = _typing.Literal["comment"]  # noqa: Y015
+    _WhichOneofArgType__comment: _TypeAlias = _typing.Literal["_comment", b"_comment"]  # noqa: Y015
     _WhichOneofReturnType__deadline: _TypeAlias = _typing.Literal["deadline"]  # noqa: Y015
     _WhichOneofArgType__deadline: _TypeAlias = _typing.Literal["_deadline", b"_deadline"]  # noqa: Y015
     _WhichOneofReturnType__depth: _TypeAlias = _typing.Literal["depth"]  # noqa: Y015
@@ -540,6 +549,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__tool_version: _TypeAlias = _typing.Literal["_tool_version", b"_tool_version"]  # noqa: Y015
     _WhichOneofReturnType__usage: _TypeAlias = _typing.Literal["usage"]  # noqa: Y015
     _WhichOneofArgType__usage: _TypeAlias = _typing.Literal["_usage", b"_usage"]  # noqa: Y015
+    _WhichOneofReturnType__wants: _TypeAlias = _typing.Literal["wants"]  # noqa: Y015
+    _WhichOneofArgType__wants: _TypeAlias = _typing.Literal["_wants", b"_wants"]  # noqa: Y015
     _WhichOneofReturnType__warning: _TypeAlias = _typing.Literal["warning"]  # noqa: Y015
     _WhichOneofArgType__warning: _TypeAlias = _typing.Literal["_warning", b"_warning"]  # noqa: Y015
     _WhichOneofReturnType__watch: _TypeAlias = _typing.Literal["watch"]  # noqa: Y015
@@ -558,6 +569,8 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__author) -> _WhichOneofReturnType__author | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__child_task_id) -> _WhichOneofReturnType__child_task_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__comment) -> _WhichOneofReturnType__comment | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline) -> _WhichOneofReturnType__deadline | None: ...
     @_typing.overload
@@ -612,6 +625,8 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_version) -> _WhichOneofReturnType__tool_version | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usage) -> _WhichOneofReturnType__usage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wants) -> _WhichOneofReturnType__wants | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__warning) -> _WhichOneofReturnType__warning | None: ...
     @_typing.overload
