@@ -370,13 +370,18 @@ class TaskEvent(Message[_TaskEventFields]):
             ```
         error:
             On `tool_result` with status `error`, `step_abandoned`, and `task_complete` with status
-            `failed`: why.
+            `failed`: why. A step is abandoned because of what the model did or said (`MODEL_OUTPUT_INVALID`,
+            `ENGINE_FAILED` …), or because it was cut and cannot go on: `WORKER_LOST`, `PAUSED`, or `STEERED`
+            where the user said something more. A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED` when
+            nobody gave it what it waited for.
 
             ```proto
             optional runplane.orchestrator.v1.TaskError error = 22;
             ```
         warning:
-            On `warning`: what was degraded, defaulted or cut.
+            On `warning`: what was degraded, defaulted or cut, such as `STEP_LIMIT_REACHED`,
+            `FAILED_CALL_REPEATED` (the agent had to answer without more tools) and `HISTORY_CUT` (the oldest
+            turns of the session are not shown).
 
             ```proto
             optional runplane.type.v1.Warning warning = 23;
@@ -1465,7 +1470,7 @@ class InvokeResponse(Message[_InvokeResponseFields]):
             optional string partial_result = 8;
             ```
         continue_mark:
-            On `partial`: what `ContinueTask` takes. It is sealed, the caller's own, and good for an hour.
+            On `partial`: what `ContinueTask` takes. It is sealed, the caller's own, and good for a day.
 
             ```proto
             optional string continue_mark = 9;

@@ -377,12 +377,18 @@ class TaskEvent(_message.Message):
     @_builtins.property
     def error(self) -> Global___TaskError:
         """On `tool_result` with status `error`, `step_abandoned`, and `task_complete` with status
-        `failed`: why.
+        `failed`: why. A step is abandoned because of what the model did or said (`MODEL_OUTPUT_INVALID`,
+        `ENGINE_FAILED` …), or because it was cut and cannot go on: `WORKER_LOST`, `PAUSED`, or `STEERED`
+        where the user said something more. A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED` when
+        nobody gave it what it waited for.
         """
 
     @_builtins.property
     def warning(self) -> _content_pb2.Warning:
-        """On `warning`: what was degraded, defaulted or cut."""
+        """On `warning`: what was degraded, defaulted or cut, such as `STEP_LIMIT_REACHED`,
+        `FAILED_CALL_REPEATED` (the agent had to answer without more tools) and `HISTORY_CUT` (the oldest
+        turns of the session are not shown).
+        """
 
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
@@ -1258,7 +1264,7 @@ class InvokeResponse(_message.Message):
     partial_result: _builtins.str
     """On `partial`: what it has said so far."""
     continue_mark: _builtins.str
-    """On `partial`: what `ContinueTask` takes. It is sealed, the caller's own, and good for an hour."""
+    """On `partial`: what `ContinueTask` takes. It is sealed, the caller's own, and good for a day."""
     retry_after: _builtins.float
     """On `partial`: when asking again makes sense, in milliseconds."""
     @_builtins.property

@@ -49,7 +49,8 @@ class OrchestratorServiceStub:
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
     `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-    `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+    `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+    (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
@@ -118,10 +119,10 @@ class OrchestratorServiceStub:
 
     The event `user_message` records it, and the model's next turn takes it into account; a turn that is
     under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-    heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-    (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-    already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-    message.
+    heard, or after five seconds: it will hear, even so. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
+    `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
+    while too much lies unheard. Not idempotent: each call is another message.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     ApproveToolCall: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ApproveToolCallRequest, _orchestrator_pb2.Task]
@@ -185,7 +186,8 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
     `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-    `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+    `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+    (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
@@ -254,10 +256,10 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
 
     The event `user_message` records it, and the model's next turn takes it into account; a turn that is
     under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-    heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-    (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-    already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-    message.
+    heard, or after five seconds: it will hear, even so. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
+    `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
+    while too much lies unheard. Not idempotent: each call is another message.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     ApproveToolCall: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ApproveToolCallRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
@@ -324,7 +326,8 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
         `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
         `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-        `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+        `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+        (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
@@ -441,10 +444,10 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The event `user_message` records it, and the model's next turn takes it into account; a turn that is
         under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-        heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-        (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-        already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-        message.
+        heard, or after five seconds: it will hear, even so. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
+        `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
+        while too much lies unheard. Not idempotent: each call is another message.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
