@@ -9,6 +9,7 @@ from typing import Final
 from services.chassis.errors import FailedPrecondition, Violation, invalid
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.agent import agent_of
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import Call, State, Task
 from services.orchestrator.journal import Journal
 from services.orchestrator.ports import Children, Errand, Returned
@@ -37,7 +38,7 @@ class Delegate:
             ServiceError: it was refused.
         """
         began, spec = perf_counter(), self._task.spec
-        task_id = await self._children.begin(self._errand(called))
+        task_id = called.child_task_id or await self._children.begin(self._errand(called))
         if not called.child_task_id:
             started = ev.ChildStarted(self._now(), *self._task.at, called.call_id, task_id)
             await self._journal.append(started)
@@ -87,14 +88,18 @@ def _returned(child: Task, latency_ms: float) -> Returned:
     """What a child came to, as a tool's result."""
     task_id = child.spec.task_id
     if child.state is State.COMPLETED:
-        answer = {"answer": child.text if child.output is None else child.output}
-        if len(child.text) > MAX_ANSWER_CHARACTERS:
-            answer = {"answer": child.text[:MAX_ANSWER_CHARACTERS], "is_cut": True}
-        return Returned({**answer, "task_id": task_id}, None, latency_ms, child.tokens)
+        return Returned({**_answer(child), "task_id": task_id}, None, latency_ms, child.tokens)
     canceled = ev.Failure("CANCELLED", "CHILD_CANCELED", "somebody cancelled it")
     failure = child.failure or canceled
     message = f"{task_id} of {child.spec.agent_id}: {failure.message}"
     return Returned(None, replace(failure, message=message), latency_ms, child.tokens)
+
+
+def _answer(child: Task) -> Mapping[str, object]:
+    """An answer, or its beginning."""
+    if isinstance(child.output, Large) or len(child.text) > MAX_ANSWER_CHARACTERS:
+        return {"answer": child.text[:MAX_ANSWER_CHARACTERS], "is_cut": True}
+    return {"answer": child.text if child.output is None else child.output}
 
 
 async def after_children(

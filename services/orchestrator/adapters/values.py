@@ -1,18 +1,26 @@
 """Large values of tasks, on an object store: put there before the log refers to them."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
-from services.chassis.errors import FailedPrecondition, ResourceExhausted, ServiceError
+from services.chassis.errors import (
+    FailedPrecondition,
+    Internal,
+    ResourceExhausted,
+    ServiceError,
+)
 from services.chassis.objectstore.port import ObjectStore, Reference
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.large import EXCERPT_CHARACTERS, JSON, TEXT, Large
 from services.orchestrator.retries import failure
+
+log = logging.getLogger(__name__)
 
 _MOST_BYTES_PER_CHARACTER: Final = 4
 
@@ -67,10 +75,10 @@ class Values:
 
     async def _returned(self, tenant: str, event: ev.ToolReturned) -> ev.ToolReturned:
         """A result that cannot be kept is a call that failed: the agent is told, and goes on."""
-        text = json.dumps(event.output, ensure_ascii=False)
-        if not self._is_large(text):
-            return event
         try:
+            text = _json(event.output)
+            if not self._is_large(text):
+                return event
             if self._store is None:
                 raise self._no_room(text)
             return replace(event, output=await _put(self._store, tenant, text, JSON))
@@ -106,6 +114,15 @@ class Values:
             size_bytes=str(size_bytes),
             limit_bytes=str(self._inline_bytes),
         )
+
+
+def _json(value: object) -> str:
+    """Raises `Internal` for what is none: it is a fault of ours, and no reason to end a task."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        log.exception("output is no JSON")
+        raise Internal("INTERNAL", "internal error") from error
 
 
 async def _put(store: ObjectStore, tenant: str, text: str, media_type: str) -> Large:

@@ -148,6 +148,16 @@ async def test_a_result_that_cannot_be_kept_is_a_failed_call_that_says_so() -> N
     assert (await it.stored())[-1].status == "error"
 
 
+async def test_a_result_that_is_no_json_is_a_failed_call() -> None:
+    it = Logged()
+    task = await it.after(CALLED, returned({"answer": Large("ab", 1, TEXT, "")}))
+    failure = task.steps[0].calls[0].failure
+
+    assert failure is not None
+    assert (failure.code, failure.reason) == ("INTERNAL", "INTERNAL")
+    assert (await it.stored())[-1].status == "error"
+
+
 async def test_an_answer_that_cannot_be_kept_elsewhere_stays_in_the_log_with_a_warning() -> None:
     it = Logged(AwayObjectStore())
     task = await it.after(answered("ü" * 5000), ev.Completed(NOW))

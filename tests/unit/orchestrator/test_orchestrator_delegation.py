@@ -1,0 +1,93 @@
+"""What a call of an agent takes from its parent, and what it brings back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from services.orchestrator.delegation import Delegate
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.agent import Agent
+from services.orchestrator.domain.task import State, Task, replay
+from services.orchestrator.journal import Journal
+from services.orchestrator.ports import Errand
+from services.orchestrator.run import Run
+from tests.unit.orchestrator.fakes import (
+    NOW,
+    REQUEST,
+    SPEC,
+    TURN,
+    Bench,
+    bench,
+    caller,
+    end_of,
+)
+
+HAND: Final = Agent("hand", 1, "local", NOW, NOW, ev.Sampling(), {}, tool_choice="none")
+ANSWER: Final = '{"thought": "t", "answer": "Done"}'
+
+
+def call_of(agent: Agent) -> str:
+    call = f'{{"tool": "agent__{agent.agent_id}", "input": {{"query": "Hi"}}}}'
+    return f'{{"thought": "t", "tool_calls": [{call}]}}'
+
+
+async def begun(it: Bench, agent: Agent) -> Run:
+    """A task that may call the agent."""
+    await it.world.agents.create("default", agent, None)
+    tools = (f"agent__{agent.agent_id}",)
+    run = (await it.tasks.start(replace(REQUEST, tools=tools), caller())).run
+    assert run is not None
+    return run
+
+
+@pytest.mark.parametrize("size", [16_001, 70_000])
+async def test_of_a_long_answer_the_parent_keeps_the_beginning(size: int) -> None:
+    async with bench((call_of(HAND),), ("x" * size,), (ANSWER,)) as it:
+        task = await end_of(await begun(it, HAND))
+
+    output = task.steps[0].calls[0].output
+    assert (task.state, task.text) == (State.COMPLETED, "Done")
+    assert isinstance(output, dict)
+    assert output["is_cut"] is True
+    assert ("x" * size).startswith(output["answer"])
+    assert len(output["answer"]) == (16_000 if size < 64 * 1024 else 4000)
+
+
+class Waiting:
+    """Children of which one runs already and gives its answer; none can begin."""
+
+    def __init__(self, child: Task) -> None:
+        self.child = child
+        self.awaited: list[str] = []
+
+    async def begin(self, errand: Errand) -> str:
+        """See `Children`."""
+        raise AssertionError(errand)
+
+    async def end(self, tenant: str, task_id: str) -> Task:
+        """See `Children`."""
+        self.awaited.append(task_id)
+        return self.child
+
+    async def cancel(self, parent: ev.Spec, call_ids: Sequence[str], reason: str) -> None:
+        """See `Children`."""
+
+
+async def test_a_child_that_runs_already_is_waited_for_whatever_is_left_of_tokens() -> None:
+    history: list[ev.Event] = [
+        ev.Started(NOW, replace(SPEC, limits=ev.Limits(8, tokens=TURN.tokens))),
+        ev.ToolCalled(NOW, 1, 1, "call_1", "agent__hand", "1", {"query": "Hi"}, TURN),
+        ev.ChildStarted(NOW, 1, 1, "call_1", "task_2"),
+    ]
+    answered = [ev.Started(NOW, SPEC), ev.Answered(NOW, 1, 1, "Hi", None, TURN)]
+    children = Waiting(replay([*answered, ev.Completed(NOW)]))
+    async with bench() as it:
+        task = replay(history)
+        journal = Journal(it.log, it.worker.spawn, task, None)
+        delegate = Delegate(children, journal, lambda: NOW)
+        returned = await delegate.call(task.unreturned[0])
+
+    assert children.awaited == ["task_2"]
+    assert returned.output == {"answer": "Hi", "task_id": SPEC.task_id}
