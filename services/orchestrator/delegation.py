@@ -55,7 +55,8 @@ class Delegate:
                 suggested_fix="answer without another agent",
             )
         agent_id = agent_of(called.tool)
-        return Errand(spec, called.call_id, agent_id, _query(called.input), self._share())
+        query, until = _query(called.input), self._journal.task.deadline
+        return Errand(spec, called.call_id, agent_id, query, self._share(), until)
 
     def _share(self) -> int | None:
         """Of the tokens that are left: as much for each of the agents that are called at once."""

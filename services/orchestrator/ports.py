@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from services.chassis.errors import Violation
@@ -248,6 +248,8 @@ class Errand:
     query: str
     tokens: int | None
     """How many it may use; None for as many as the agent may."""
+    until: datetime
+    """When the parent ends at the latest: what it has waited does not count."""
 
 
 class Children(Protocol):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 import pytest
@@ -9,23 +10,31 @@ import pytest
 from services.orchestrator.delegation import Delegate
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.agent import Agent
+from services.orchestrator.domain.letters import Decide
 from services.orchestrator.domain.task import State, Task, replay
 from services.orchestrator.journal import Journal
 from services.orchestrator.ports import Errand
+from services.orchestrator.post import Post
 from services.orchestrator.run import Run
+from services.orchestrator.worker import on_duty
 from tests.unit.orchestrator.fakes import (
     NOW,
     REQUEST,
     SPEC,
     TURN,
     Bench,
+    FakeTools,
     bench,
     caller,
     end_of,
+    pass_time,
+    tool,
 )
 
 HAND: Final = Agent("hand", 1, "local", NOW, NOW, ev.Sampling(), {}, tool_choice="none")
+ARM: Final = Agent("arm", 1, "local", NOW, NOW, ev.Sampling(), {}, tools=("look",))
 ANSWER: Final = '{"thought": "t", "answer": "Done"}'
+LOOK: Final = '{"thought": "t", "tool_calls": [{"tool": "look", "input": {}}]}'
 
 
 def call_of(agent: Agent) -> str:
@@ -33,11 +42,12 @@ def call_of(agent: Agent) -> str:
     return f'{{"thought": "t", "tool_calls": [{call}]}}'
 
 
-async def begun(it: Bench, agent: Agent) -> Run:
+async def begun(it: Bench, agent: Agent, *, approval_tools: Sequence[str] = ()) -> Run:
     """A task that may call the agent."""
     await it.world.agents.create("default", agent, None)
     tools = (f"agent__{agent.agent_id}",)
-    run = (await it.tasks.start(replace(REQUEST, tools=tools), caller())).run
+    asked = replace(REQUEST, tools=tools, approval_tools=approval_tools)
+    run = (await it.tasks.start(asked, caller())).run
     assert run is not None
     return run
 
@@ -53,6 +63,35 @@ async def test_of_a_long_answer_the_parent_keeps_the_beginning(size: int) -> Non
     assert output["is_cut"] is True
     assert ("x" * size).startswith(output["answer"])
     assert len(output["answer"]) == (16_000 if size < 64 * 1024 else 4000)
+
+
+async def test_what_the_parent_waited_for_counts_for_its_child_neither() -> None:
+    async with bench((call_of(HAND),), ("Hi",), (ANSWER,)) as it, on_duty(it.worker, it.world):
+        parent = await begun(it, HAND, approval_tools=("agent__hand",))
+        await pass_time(1)
+        (call,) = parent.task.unreturned
+        it.clock.advance(timedelta(seconds=60))
+        word = Decide(call.call_id, is_approved=True, comment="", author="her")
+        await Post(it.world, it.worker, it.desk).send("default", parent.spec.task_id, word)
+        task = await end_of(parent)
+        (returned,) = task.steps[0].calls
+        child = await it.log.load("default", returned.child_task_id)
+
+    assert (task.state, returned.failure) == (State.COMPLETED, None)
+    assert child.spec.deadline == task.deadline
+
+
+async def test_a_call_that_needs_an_approval_needs_it_in_a_child_too() -> None:
+    tools = FakeTools([tool("look")])
+    async with bench((call_of(ARM),), (LOOK,), (ANSWER,), tools=tools) as it:
+        parent = await begun(it, ARM, approval_tools=("look",))
+        await pass_time(1)
+        (call,) = parent.task.unreturned
+        child = await it.log.load("default", call.child_task_id)
+
+    assert (child.state, child.wants) == (State.WAITING, "approval")
+    assert tuple(child.spec.approval_tools) == ("look",)
+    assert it.tools.called == []
 
 
 class Waiting:

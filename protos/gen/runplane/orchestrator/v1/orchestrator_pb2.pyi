@@ -1103,7 +1103,9 @@ class InvokeRequest(_message.Message):
     @_builtins.property
     def approval_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of tools whose calls need an approval, at most 128, `*` for all; `Converse`,
-        `ApproveToolCall` and `DenyToolCall` decide.
+        `ApproveToolCall` and `DenyToolCall` decide. They hold for the agents that the task calls, too:
+        `approval_required` is then in the log of that call's own task, which `child_task` names, and it
+        is decided there.
         """
 
     def __init__(
