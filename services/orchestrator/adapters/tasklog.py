@@ -26,7 +26,7 @@ from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.adapters.sessionstore import opened
 from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.large import Large, LargeTexts
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task, evolve, replay
 
@@ -73,11 +73,13 @@ class EventStoreTaskLog:
         await self._publish(task, new)
         return task, claim
 
-    async def shortened(
-        self, tenant: str, request: Request
-    ) -> tuple[Request, tuple[tuple[str, Large], ...]]:
+    def shortened(self, request: Request) -> tuple[Request, LargeTexts]:
         """See `TaskLog`."""
-        return await self._values.shortened(tenant, request)
+        return self._values.shortened(request)
+
+    async def keep(self, tenant: str, request: Request, large: LargeTexts) -> None:
+        """See `TaskLog`."""
+        await self._values.keep(tenant, request, large)
 
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """See `TaskLog`."""

@@ -14,10 +14,10 @@ from services.chassis.errors import (
     ResourceExhausted,
     ServiceError,
 )
-from services.chassis.objectstore.port import ObjectStore, Reference
+from services.chassis.objectstore.port import ObjectStore, Reference, reference_to
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
-from services.orchestrator.domain.large import EXCERPT_CHARACTERS, JSON, TEXT, Large
+from services.orchestrator.domain.large import EXCERPT_CHARACTERS, JSON, TEXT, Large, LargeTexts
 from services.orchestrator.retries import failure
 
 log = logging.getLogger(__name__)
@@ -47,20 +47,27 @@ class Values:
                 kept.append(event)
         return kept
 
-    async def shortened(
-        self, tenant: str, request: rq.Request
-    ) -> tuple[rq.Request, tuple[tuple[str, Large], ...]]:
-        """The request with the beginnings of its large texts, and where the whole of each is."""
-        large: list[tuple[str, Large]] = []
-        shown: list[str] = []
+    def shortened(self, request: rq.Request) -> tuple[rq.Request, LargeTexts]:
+        """The request with the beginnings of its large texts, and what stands for each."""
+        if self._store is None:
+            return request, ()
+        large = {name: text for name, text in rq.texts(request) if self._is_large(text)}
+        if not large:
+            return request, ()
+        shown = [
+            text[:EXCERPT_CHARACTERS] if name in large else text for name, text in rq.texts(request)
+        ]
+        stand_in = tuple((name, _stand_in(text)) for name, text in large.items())
+        return _with(request, shown), stand_in
+
+    async def keep(self, tenant: str, request: rq.Request, large: LargeTexts) -> None:
+        """Keep the whole of a request's large texts."""
+        if self._store is None or not large:
+            return
+        names = dict(large)
         for name, text in rq.texts(request):
-            if self._store is None or not self._is_large(text):
-                shown.append(text)
-                continue
-            kept = await _put(self._store, tenant, text, TEXT)
-            large.append((name, replace(kept, excerpt="")))
-            shown.append(_beginning(name, kept))
-        return (_with(request, shown), tuple(large)) if large else (request, ())
+            if name in names:
+                await self._store.put(tenant, text.encode())
 
     async def get(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
         """A part of a value that is kept."""
@@ -130,11 +137,10 @@ async def _put(store: ObjectStore, tenant: str, text: str, media_type: str) -> L
     return Large(reference.sha256, reference.size_bytes, media_type, text[:EXCERPT_CHARACTERS])
 
 
-def _beginning(name: str, large: Large) -> str:
-    """What the model is shown of a text, and what it needs to read on."""
-    offset = len(large.excerpt.encode())
-    where = f'read_result reads on, with "of": "{name}" and "offset": {offset}'
-    return f"{large.excerpt}\n[{large.size_bytes} bytes in all; {where}]"
+def _stand_in(text: str) -> Large:
+    """What stands for a text whose beginning the request has."""
+    reference = reference_to(text.encode())
+    return Large(reference.sha256, reference.size_bytes, TEXT, "")
 
 
 def _with(request: rq.Request, texts: Sequence[str]) -> rq.Request:

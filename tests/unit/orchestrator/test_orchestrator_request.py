@@ -4,7 +4,7 @@ import pytest
 
 from services.chassis.errors import InvalidArgument
 from services.orchestrator.domain.events import Message, Sampling
-from services.orchestrator.domain.request import Texts, check, split
+from services.orchestrator.domain.request import Texts, check, check_readable, split
 from tests.unit.orchestrator.fakes import REQUEST
 
 BAD = {
@@ -85,7 +85,6 @@ def test_of_texts_that_are_kept_elsewhere_only_the_beginning_counts() -> None:
     ("field", "change"),
     [
         ("query", {"query": "x" * 100_001}),
-        ("query", {"query": "x" * 51, "tool_choice": "none"}),
         ("messages[1]", {"messages": (Message("user", "x"), Message("user", "x" * 100_001))}),
         ("messages", {"messages": (Message("user", "x" * 90_000), Message("user", "x" * 90_000))}),
     ],
@@ -97,3 +96,13 @@ def test_what_is_too_long_to_keep_or_to_show_is_refused(
         check(replace(REQUEST, **change), max_query_bytes=20_000, large=LARGE)
 
     assert field in [violation.field for violation in caught.value.violations]
+
+
+def test_without_tools_a_text_that_is_kept_elsewhere_is_refused() -> None:
+    messages = (Message("user", "x" * 50), Message("user", "x" * 51))
+
+    with pytest.raises(InvalidArgument) as caught:
+        check_readable(replace(REQUEST, messages=messages, tool_choice="none"), LARGE)
+
+    assert [violation.field for violation in caught.value.violations] == ["messages[1]"]
+    check_readable(replace(REQUEST, messages=messages), LARGE)
