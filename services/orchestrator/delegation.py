@@ -11,6 +11,7 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.agent import agent_of
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import Call, State, Task
+from services.orchestrator.domain.tool import Tool
 from services.orchestrator.journal import Journal
 from services.orchestrator.ports import Children, Errand, Returned
 
@@ -23,13 +24,20 @@ MAX_ANSWER_CHARACTERS: Final = 16_000
 class Delegate:
     """Has the calls of a task's step done by agents."""
 
-    def __init__(self, children: Children, journal: Journal, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        children: Children,
+        journal: Journal,
+        now: Callable[[], datetime],
+        given: Mapping[str, Tool],
+    ) -> None:
         """The journal's task stands with the calls of the step, and none of them returned yet that
-        did not return before."""
+        did not return before. It was given these tools."""
         self._children = children
         self._journal = journal
         self._task = journal.task
         self._now = now
+        self._agents = {tool.name: tool.agent_id for tool in given.values() if tool.agent_id}
 
     async def call(self, called: Call) -> Returned:
         """Have an agent do it. A call whose task has begun already waits for that one.
@@ -54,7 +62,7 @@ class Delegate:
                 depth=str(spec.depth),
                 suggested_fix="answer without another agent",
             )
-        agent_id = agent_of(called.tool)
+        agent_id = self._agents[called.tool]
         query, until = _query(called.input), self._journal.task.deadline
         return Errand(spec, called.call_id, agent_id, query, self._share(), until)
 
@@ -63,7 +71,7 @@ class Delegate:
         allowed = self._task.spec.limits.tokens
         if allowed is None:
             return None
-        calls = sum(bool(agent_of(call.tool)) for call in self._task.unreturned)
+        calls = sum(call.tool in self._agents for call in self._task.unreturned)
         share = (allowed - self._task.tokens) // max(1, calls)
         if share >= 1:
             return share

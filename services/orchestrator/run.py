@@ -470,7 +470,7 @@ class Run:
         tools = self.equipment.tools
         world, journal = self._world, self._journal
         caller = Caller(Reading(world.tools, world.log, self.task), tools, self._left)
-        delegate = Delegate(world.children, journal, world.now)
+        delegate = Delegate(world.children, journal, world.now, tools)
         return Settling(journal, caller, delegate, world.schemas, tools, world.now)
 
     def _reckoned(self) -> float:

@@ -10,6 +10,7 @@ from typing import Final
 from services.chassis.errors import Violation, invalid
 from services.orchestrator.domain.events import ClientTool, Message, Sampling
 from services.orchestrator.domain.large import EXCERPT_CHARACTERS
+from services.orchestrator.domain.tool import AGENT_PREFIX, READ_RESULT, is_reserved
 
 ROLES: Final = ("system", "user", "assistant")
 TOOL_CHOICES: Final = ("", "auto", "none")
@@ -204,6 +205,9 @@ def _client_tools(tools: Sequence[ClientTool]) -> Iterator[Violation]:
             yield Violation(f"{field}[{index}].name", "is not a tool's name", NAME_FIX)
         if any(each.name == other.name for other in tools[:index]):
             yield Violation(f"{field}[{index}].name", "is there twice", "name each tool once")
+        if is_reserved(each.name):
+            fix = f"choose a name that is not {READ_RESULT}, and does not begin with {AGENT_PREFIX}"
+            yield Violation(f"{field}[{index}].name", "is the orchestrator's own", fix)
         if len(each.description) > MAX_DESCRIPTION:
             fix = f"send at most {MAX_DESCRIPTION} characters"
             yield Violation(f"{field}[{index}].description", "is too long", fix)

@@ -125,8 +125,18 @@ async def test_a_child_that_runs_already_is_waited_for_whatever_is_left_of_token
     async with bench() as it:
         task = replay(history)
         journal = Journal(it.log, it.worker.spawn, task, None)
-        delegate = Delegate(children, journal, lambda: NOW)
+        delegate = Delegate(children, journal, lambda: NOW, {})
         returned = await delegate.call(task.unreturned[0])
 
     assert children.awaited == ["task_2"]
     assert returned.output == {"answer": "Hi", "task_id": SPEC.task_id}
+
+
+async def test_a_tool_is_called_as_what_it_is_and_not_as_what_its_name_looks_like() -> None:
+    tools = FakeTools([tool("agent__hand")])
+    async with bench((call_of(HAND),), (ANSWER,), tools=tools) as it:
+        await it.world.agents.create("default", HAND, None)
+        task = await it.ended()
+
+    assert it.tools.called == [("agent__hand", {"query": "Hi"})]
+    assert task.steps[0].calls[0].child_task_id == ""

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from services.chassis.errors import InvalidArgument
-from services.orchestrator.domain.events import Message, Sampling
-from services.orchestrator.domain.request import Texts, check, check_readable, split
+from services.orchestrator.domain.events import ClientTool, Message, Sampling
+from services.orchestrator.domain.request import Texts, check, check_readable, faults, split
 from tests.unit.orchestrator.fakes import REQUEST
 
 BAD = {
@@ -106,3 +106,14 @@ def test_without_tools_a_text_that_is_kept_elsewhere_is_refused() -> None:
 
     assert [violation.field for violation in caught.value.violations] == ["messages[1]"]
     check_readable(replace(REQUEST, messages=messages), LARGE)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_refused"),
+    [("read_result", True), ("agent__x", True), ("agent__", True), ("agents", False)],
+)
+def test_a_client_tool_has_no_name_of_the_orchestrators_own(name: str, *, is_refused: bool) -> None:
+    request = replace(REQUEST, client_tools=(ClientTool(name, "", {}),))
+    found = [(violation.field, violation.message) for violation in faults(request)]
+
+    assert found == ([("client_tools[0].name", "is the orchestrator's own")] if is_refused else [])

@@ -1305,7 +1305,8 @@ class ClientTool(Message[_ClientToolFields]):
 
     Attributes:
         name:
-            Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it.
+            Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it, it is not `read_result`, and it
+            does not begin with `agent__`.
 
             ```proto
             string name = 1;

@@ -1150,7 +1150,9 @@ class ClientTool(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it."""
+    """Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it, it is not `read_result`, and it
+    does not begin with `agent__`.
+    """
     description: _builtins.str
     """What it does and when to use it, for the model; at most 1,000 characters."""
     @_builtins.property
