@@ -329,7 +329,7 @@ class Desk(Protocol):
         the last thing to be said.
 
         Raises:
-            ResourceExhausted: `INBOX_FULL`.
+            ResourceExhausted: `INBOX_FULL`; of letters so long as this one, too many lie there.
         """
 
     async def letters(self) -> Sequence[Letter]:

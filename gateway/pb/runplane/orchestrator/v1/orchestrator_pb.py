@@ -1790,7 +1790,7 @@ class ToolResult(Message[_ToolResultFields]):
             string tool_call_id = 1;
             ```
         output:
-            What the tool returned.
+            What the tool returned; at most 2 MiB as JSON.
 
             ```proto
             optional google.protobuf.Value output = 2;
@@ -2060,7 +2060,7 @@ class SubmitToolResultRequest(Message[_SubmitToolResultRequestFields]):
             string tool_call_id = 2;
             ```
         output:
-            What the tool returned.
+            What the tool returned; at most 2 MiB as JSON.
 
             ```proto
             optional google.protobuf.Value output = 3;

@@ -1544,7 +1544,7 @@ class ToolResult(_message.Message):
     """Why it failed, for the model; empty when it did not. At most 1,000 characters."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """What the tool returned."""
+        """What the tool returned; at most 2 MiB as JSON."""
 
     def __init__(
         self,
@@ -1717,7 +1717,7 @@ class SubmitToolResultRequest(_message.Message):
     """Why it failed, for the model; empty when it did not. At most 1,000 characters."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """What the tool returned."""
+        """What the tool returned; at most 2 MiB as JSON."""
 
     def __init__(
         self,

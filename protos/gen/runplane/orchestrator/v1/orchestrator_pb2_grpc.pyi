@@ -142,7 +142,9 @@ class OrchestratorServiceStub:
     """Brings what came of a call of a tool that the client runs itself.
 
     Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+    (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
     was brought before stays: bringing one again returns the task.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
@@ -278,7 +280,9 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     """Brings what came of a call of a tool that the client runs itself.
 
     Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+    (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
     was brought before stays: bringing one again returns the task.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
@@ -483,7 +487,9 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Brings what came of a call of a tool that the client runs itself.
 
         Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+        (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
         was brought before stays: bringing one again returns the task.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
