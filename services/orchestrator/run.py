@@ -15,6 +15,7 @@ from services.orchestrator import resuming
 from services.orchestrator.calls import Caller
 from services.orchestrator.delegation import Delegate, after_children
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.letters import Cancel, Pause, Say, Word, heard
 from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
@@ -27,7 +28,7 @@ from services.orchestrator.ports import (
     LogLost,
 )
 from services.orchestrator.reading import Reading, equipped
-from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
+from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
 from services.orchestrator.settling import Settling
 from services.orchestrator.turn import Conversing, Cut
 from services.orchestrator.world import World

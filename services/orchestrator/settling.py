@@ -11,12 +11,12 @@ from services.chassis.errors import ServiceError
 from services.orchestrator.calls import Caller
 from services.orchestrator.delegation import Delegate
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.step import ToolRequest
 from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.journal import Journal
 from services.orchestrator.ports import Returned, Schemas
-from services.orchestrator.retries import failure
 
 EVERY_TOOL = "*"
 

@@ -17,8 +17,8 @@ from services.chassis.errors import (
 from services.chassis.objectstore.port import ObjectStore, Reference, reference_to
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
+from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.large import EXCERPT_CHARACTERS, JSON, TEXT, Large, LargeTexts
-from services.orchestrator.retries import failure
 
 log = logging.getLogger(__name__)
 
