@@ -136,7 +136,10 @@ class Task(Message[_TaskFields]):
             optional runplane.orchestrator.v1.TaskMetadata metadata = 16;
             ```
         warnings:
-            What was degraded, defaulted or cut.
+            What was degraded, defaulted or cut: `HISTORY_CUT` (turns of the session are not shown to the
+            model), `STEP_LIMIT_REACHED` and `FAILED_CALL_REPEATED` (it had to answer without another tool),
+            `RESULT_CUT` (`result` is only the beginning: see `result_reference`), or why an answer could not
+            be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then.
 
             ```proto
             repeated runplane.type.v1.Warning warnings = 17;
@@ -371,13 +374,18 @@ class TaskEvent(Message[_TaskEventFields]):
             ```
         error:
             On `tool_result` with status `error`, `step_abandoned`, and `task_complete` with status
-            `failed`: why.
+            `failed`: why. Of a `tool_result` it is what the tool or its service says, and `TOOL_NOT_FOUND`,
+            `TOOL_INPUT_INVALID`, `TOOL_RESULT_TOO_LARGE`, `OBJECT_STORE_UNAVAILABLE` (the result cannot be
+            kept), `TOOL_CALL_DENIED`, or `CLIENT_TOOL_FAILED` (what the client says). Of an agent that was
+            called it is what its task failed with, and `CHILD_CANCELED`, `AGENT_DEPTH_EXCEEDED` or
+            `TOKEN_LIMIT_REACHED` (none are left for it). Of a `step_abandoned` it is what inference says,
+            `MODEL_OUTPUT_INVALID`, `WORKER_LOST`, or `STEERED` (the user said something meanwhile).
 
             ```proto
             optional runplane.orchestrator.v1.TaskError error = 22;
             ```
         warning:
-            On `warning`: what was degraded, defaulted or cut.
+            On `warning`: what was degraded, defaulted or cut; its codes are those of `Task.warnings`.
 
             ```proto
             optional runplane.type.v1.Warning warning = 23;
@@ -420,7 +428,7 @@ class TaskEvent(Message[_TaskEventFields]):
             optional runplane.orchestrator.v1.TaskMetadata metadata = 29;
             ```
         warnings:
-            On `task_complete`: what was degraded, defaulted or cut.
+            On `task_complete`: what was degraded, defaulted or cut, as in `Task.warnings`.
 
             ```proto
             repeated runplane.type.v1.Warning warnings = 30;
@@ -1441,7 +1449,7 @@ class InvokeResponse(Message[_InvokeResponseFields]):
             optional runplane.orchestrator.v1.TaskMetadata metadata = 6;
             ```
         warnings:
-            What was degraded, defaulted or cut.
+            What was degraded, defaulted or cut, as in `Task.warnings`.
 
             ```proto
             repeated runplane.type.v1.Warning warnings = 7;

@@ -164,7 +164,11 @@ class Task(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
-        """What was degraded, defaulted or cut."""
+        """What was degraded, defaulted or cut: `HISTORY_CUT` (turns of the session are not shown to the
+        model), `STEP_LIMIT_REACHED` and `FAILED_CALL_REPEATED` (it had to answer without another tool),
+        `RESULT_CUT` (`result` is only the beginning: see `result_reference`), or why an answer could not
+        be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -372,12 +376,17 @@ class TaskEvent(_message.Message):
     @_builtins.property
     def error(self) -> Global___TaskError:
         """On `tool_result` with status `error`, `step_abandoned`, and `task_complete` with status
-        `failed`: why.
+        `failed`: why. Of a `tool_result` it is what the tool or its service says, and `TOOL_NOT_FOUND`,
+        `TOOL_INPUT_INVALID`, `TOOL_RESULT_TOO_LARGE`, `OBJECT_STORE_UNAVAILABLE` (the result cannot be
+        kept), `TOOL_CALL_DENIED`, or `CLIENT_TOOL_FAILED` (what the client says). Of an agent that was
+        called it is what its task failed with, and `CHILD_CANCELED`, `AGENT_DEPTH_EXCEEDED` or
+        `TOKEN_LIMIT_REACHED` (none are left for it). Of a `step_abandoned` it is what inference says,
+        `MODEL_OUTPUT_INVALID`, `WORKER_LOST`, or `STEERED` (the user said something meanwhile).
         """
 
     @_builtins.property
     def warning(self) -> _content_pb2.Warning:
-        """On `warning`: what was degraded, defaulted or cut."""
+        """On `warning`: what was degraded, defaulted or cut; its codes are those of `Task.warnings`."""
 
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
@@ -399,7 +408,7 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
-        """On `task_complete`: what was degraded, defaulted or cut."""
+        """On `task_complete`: what was degraded, defaulted or cut, as in `Task.warnings`."""
 
     @_builtins.property
     def reference(self) -> Global___ValueReference:
@@ -1264,7 +1273,7 @@ class InvokeResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
-        """What was degraded, defaulted or cut."""
+        """What was degraded, defaulted or cut, as in `Task.warnings`."""
 
     @_builtins.property
     def result_reference(self) -> Global___ValueReference:

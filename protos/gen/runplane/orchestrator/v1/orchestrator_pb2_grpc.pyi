@@ -53,9 +53,8 @@ class OrchestratorServiceStub:
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-    (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-    Each call is a new task,
-    except with an `idempotency_key`: the same key attaches to the same task, and with another
+    (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+    (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     ContinueTask: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ContinueTaskRequest, _orchestrator_pb2.InvokeResponse]
@@ -119,9 +118,9 @@ class OrchestratorServiceStub:
     The event `user_message` records it, and the model's next turn takes it into account; a turn that is
     under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
     heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-    (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-    already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-    message.
+    (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, and `TASK_SAID_ENOUGH` after 100
+    messages) and, while too many wait to be heard, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with
+    RetryInfo). Not idempotent: each call is another message.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     ApproveToolCall: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ApproveToolCallRequest, _orchestrator_pb2.Task]
@@ -191,9 +190,8 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-    (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-    Each call is a new task,
-    except with an `idempotency_key`: the same key attaches to the same task, and with another
+    (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+    (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     ContinueTask: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ContinueTaskRequest, _orchestrator_pb2.InvokeResponse]  # type: ignore[assignment]
@@ -257,9 +255,9 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     The event `user_message` records it, and the model's next turn takes it into account; a turn that is
     under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
     heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-    (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-    already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-    message.
+    (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, and `TASK_SAID_ENOUGH` after 100
+    messages) and, while too many wait to be heard, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with
+    RetryInfo). Not idempotent: each call is another message.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     ApproveToolCall: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ApproveToolCallRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
@@ -332,9 +330,8 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-        (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-        Each call is a new task,
-        except with an `idempotency_key`: the same key attaches to the same task, and with another
+        (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+        (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
         request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
 
@@ -446,9 +443,9 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         The event `user_message` records it, and the model's next turn takes it into account; a turn that is
         under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
         heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-        (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-        already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-        message.
+        (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, and `TASK_SAID_ENOUGH` after 100
+        messages) and, while too many wait to be heard, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with
+        RetryInfo). Not idempotent: each call is another message.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
