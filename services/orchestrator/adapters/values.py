@@ -83,17 +83,17 @@ class Values:
     async def _returned(self, tenant: str, event: ev.ToolReturned) -> ev.ToolReturned:
         """A result that cannot be kept is a call that failed: the agent is told, and goes on."""
         try:
-            text = _json(event.output)
+            text = json.dumps(event.output, ensure_ascii=False, allow_nan=False)
             if not self._is_large(text):
                 return event
             if self._store is None:
                 raise self._no_room(text)
             return replace(event, output=await _put(self._store, tenant, text, JSON))
         except ServiceError as error:
-            message = f"{event.tool} did its work, but its result cannot be kept: {error.message}"
-            fix = "ask for less at a time"
-            fault = replace(failure(error), message=message, suggested_fix=fix)
-            return replace(event, output=None, failure=fault)
+            return unkept(event, error)
+        except (TypeError, ValueError, RecursionError):  # A fault of ours; no reason to end a task.
+            log.exception("result is no JSON", extra={"tool": event.tool})
+            return unkept(event, Internal("INTERNAL", "it is no JSON"))
 
     async def _answered(self, tenant: str, event: ev.Answered) -> Sequence[ev.Event]:
         """An answer that cannot be kept elsewhere stays in the log, which then says so."""
@@ -123,13 +123,12 @@ class Values:
         )
 
 
-def _json(value: object) -> str:
-    """Raises `Internal` for what is none: it is a fault of ours, and no reason to end a task."""
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        log.exception("output is no JSON")
-        raise Internal("INTERNAL", "internal error") from error
+def unkept(event: ev.ToolReturned, error: ServiceError) -> ev.ToolReturned:
+    """A result that cannot be kept, as the call that failed."""
+    message = f"{event.tool} did its work, but its result cannot be kept: {error.message}"
+    fix = "ask for less at a time"
+    fault = replace(failure(error), message=message, suggested_fix=fix)
+    return replace(event, output=None, failure=fault)
 
 
 async def _put(store: ObjectStore, tenant: str, text: str, media_type: str) -> Large:

@@ -1,6 +1,7 @@
 """Which values go to the object store, and what becomes of them when it is away."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -148,13 +149,27 @@ async def test_a_result_that_cannot_be_kept_is_a_failed_call_that_says_so() -> N
     assert (await it.stored())[-1].status == "error"
 
 
-async def test_a_result_that_is_no_json_is_a_failed_call() -> None:
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Large("ab", 1, TEXT, ""), "INTERNAL"),
+        (math.nan, "INTERNAL"),
+        ("\ud800" + "x" * 1000, "INTERNAL"),
+        ("\ud800", "INVALID_REQUEST"),
+        (2**53 + 1, "INVALID_REQUEST"),
+        (json.loads("[" * 30 + "]" * 30), "INVALID_REQUEST"),
+    ],
+)
+async def test_a_result_that_the_log_cannot_have_is_a_failed_call(
+    answer: object, reason: str
+) -> None:
     it = Logged()
-    task = await it.after(CALLED, returned({"answer": Large("ab", 1, TEXT, "")}))
+    task = await it.after(CALLED, returned({"answer": answer}))
     failure = task.steps[0].calls[0].failure
 
     assert failure is not None
-    assert (failure.code, failure.reason) == ("INTERNAL", "INTERNAL")
+    assert failure.reason == reason
+    assert failure.message.startswith("look did its work")
     assert (await it.stored())[-1].status == "error"
 
 
