@@ -85,13 +85,17 @@ async def test_a_call_that_needs_an_approval_needs_it_in_a_child_too() -> None:
     tools = FakeTools([tool("look")])
     async with bench((call_of(ARM),), (LOOK,), (ANSWER,), tools=tools) as it:
         parent = await begun(it, ARM, approval_tools=("look",))
-        await pass_time(1)
+        await pass_time(5)
         (call,) = parent.task.unreturned
         child = await it.log.load("default", call.child_task_id)
+        called = len(it.tools.called)
+        word = Decide(child.unreturned[0].call_id, is_approved=True, comment="", author="her")
+        await Post(it.world, it.worker, it.desk).send("default", call.child_task_id, word)
+        task = await end_of(parent)
 
-    assert (child.state, child.wants) == (State.WAITING, "approval")
+    assert (child.state, child.wants, called) == (State.WAITING, "approval", 0)
     assert tuple(child.spec.approval_tools) == ("look",)
-    assert it.tools.called == []
+    assert (task.state, it.tools.called) == (State.COMPLETED, [("look", {})])
 
 
 class Waiting:

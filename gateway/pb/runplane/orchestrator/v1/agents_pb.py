@@ -131,8 +131,8 @@ class Agent(Message[_AgentFields]):
             ```
         approval_tools:
             Names of tools whose calls need an approval, at most 128, `*` for all; a request may name more.
-            They hold for the agents that it calls, too: what those call is asked for in the log of the task
-            that makes the call, which the caller's log names as `child_task`.
+            They hold for the agents that it calls, too: `approval_required` is then in the log of that
+            call's own task, which `child_task` names.
 
             ```proto
             repeated string approval_tools = 20;

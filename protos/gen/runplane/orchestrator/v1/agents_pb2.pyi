@@ -116,8 +116,8 @@ class Agent(_message.Message):
     @_builtins.property
     def approval_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of tools whose calls need an approval, at most 128, `*` for all; a request may name more.
-        They hold for the agents that it calls, too: what those call is asked for in the log of the task
-        that makes the call, which the caller's log names as `child_task`.
+        They hold for the agents that it calls, too: `approval_required` is then in the log of that
+        call's own task, which `child_task` names.
         """
 
     def __init__(

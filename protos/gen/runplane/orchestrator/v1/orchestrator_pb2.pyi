@@ -1114,7 +1114,7 @@ class InvokeRequest(_message.Message):
         """Names of tools whose calls need an approval, at most 128, `*` for all; `Converse`,
         `ApproveToolCall` and `DenyToolCall` decide. They hold for the agents that the task calls, too:
         `approval_required` is then in the log of that call's own task, which `child_task` names, and it
-        is decided there.
+        is decided there, within the time that the caller's task has left.
         """
 
     def __init__(
