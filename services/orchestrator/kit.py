@@ -57,7 +57,7 @@ class Kit:
         """Has calls made."""
         world, journal, tools = self.world, self.journal, self.equipment.tools
         caller = Caller(Reading(world.tools, world.log, self.task), tools, self.left)
-        delegate = Delegate(world.children, journal, world.now)
+        delegate = Delegate(world.children, journal, world.now, tools)
         return Settling(journal, caller, delegate, world.schemas, tools, world.now)
 
     def reckoned(self) -> float:

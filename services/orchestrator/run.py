@@ -10,13 +10,13 @@ from services.chassis.errors import ServiceError
 from services.chassis.eventlog.port import Claim, Letter
 from services.orchestrator.delegation import after_children
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.letters import Cancel, Moment, heard
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.inbox import expire
 from services.orchestrator.kit import Kit
 from services.orchestrator.ports import LogLost
-from services.orchestrator.retries import failure
 from services.orchestrator.speaking import Speaking
 from services.orchestrator.world import World
 

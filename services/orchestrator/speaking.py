@@ -10,12 +10,13 @@ from typing import Final
 from services.chassis.errors import ServiceError, Unavailable
 from services.orchestrator import resuming
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import Task
 from services.orchestrator.inbox import Interrupted
 from services.orchestrator.kit import Kit
 from services.orchestrator.planning import refused
-from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
+from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
 from services.orchestrator.turn import Conversing, Cut
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.large import LargeTexts
 from services.orchestrator.domain.place import FIRST, Place, Window
 
 
@@ -112,7 +112,7 @@ class Spec:
     """The task that called its agent; empty where a caller did."""
     depth: int = 0
     """How many tasks stand above it."""
-    large: tuple[tuple[str, Large], ...] = ()
+    large: LargeTexts = ()
     """Where the whole of those texts is; each under its name, `query` or `messages[N]`."""
     place: Place = FIRST
     on_busy: str = ""

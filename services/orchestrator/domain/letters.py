@@ -13,6 +13,7 @@ from services.orchestrator.domain.task import State, Task, evolve
 STEERED: Final = ev.Failure("ABORTED", "STEERED", "the user said something more meanwhile")
 MAX_TEXT_BYTES: Final = 16 * 1024
 MAX_COMMENT: Final = 1000
+MAX_OUTPUT_BYTES: Final = 2 * 1024 * 1024  # As JSON, as of a tool of the registry.
 MAX_SAID: Final = 100  # Things said to one task: all of them are in its prompt.
 
 
@@ -76,7 +77,7 @@ _NAMES: Final = {kind: name for name, kind in KINDS.items()}
 
 def written(word: Word) -> tuple[str, str]:
     """The kind and the body of a letter."""
-    return _NAMES[type(word)], json.dumps(asdict(word))
+    return _NAMES[type(word)], json.dumps(asdict(word), ensure_ascii=False)
 
 
 def read(kind: str, body: str) -> Word:
@@ -96,6 +97,11 @@ def check(word: Word) -> None:
         if (size := len(word.text.encode())) > MAX_TEXT_BYTES:
             fix = f"send at most {MAX_TEXT_BYTES} bytes"
             raise invalid(Violation("text", f"is {size} bytes", fix))
+    if isinstance(word, Return):
+        size = len(json.dumps(word.output, ensure_ascii=False).encode())
+        if size > MAX_OUTPUT_BYTES:
+            fix = f"send at most {MAX_OUTPUT_BYTES} bytes, as JSON"
+            raise invalid(Violation("output", f"is {size} bytes", fix))
     fields = {Cancel: ("reason", 256), Decide: ("comment", MAX_COMMENT), Return: ("error", 1000)}
     if (bound := fields.get(type(word))) and len(getattr(word, bound[0])) > bound[1]:
         fix = f"send at most {bound[1]} characters"

@@ -275,7 +275,8 @@ class Tasks:
         request, equipment = await self._world.briefings.first(request, caller.tenant)
         deadline = self._world.now() + min(duration, _duration(request) or duration)
         deadline = min(deadline, request.until or deadline)
-        request, large = await self._world.log.shortened(caller.tenant, request)
+        rq.check_readable(request, self._bounds.large)
+        whole, (request, large) = request, self._world.log.shortened(request)
         spec = replace(self._spec(request, caller, equipment.model, deadline), large=large)
         equipment = equipped(equipment, spec, dict(large))
         await self._check_fits(spec, equipment)
@@ -283,10 +284,18 @@ class Tasks:
             turns = self._world.turns
             spec = await turns.enter(spec, request.session_id, key, self.end)
         try:
+            await self._keep(whole, spec)
             return await self._worker.submit(self._world, spec, equipment, key)
         except ServiceError as error:
             await self._world.turns.leave(spec, error)
             raise
+
+    async def _keep(self, whole: rq.Request, spec: ev.Spec) -> None:
+        """Keep the large texts of a request that nothing but a lost race refuses any more."""
+        if spec.large:
+            is_child, must_wait = bool(spec.parent_task_id), bool(spec.place.follows)
+            self._worker.check_room(is_child=is_child, must_wait=must_wait)
+            await self._world.log.keep(spec.tenant, whole, spec.large)
 
     def _check(self, request: rq.Request) -> None:
         bounds = self._bounds

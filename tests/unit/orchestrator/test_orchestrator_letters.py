@@ -3,9 +3,10 @@ from datetime import timedelta
 
 import pytest
 
-from services.chassis.errors import FailedPrecondition
+from services.chassis.errors import FailedPrecondition, InvalidArgument
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import (
+    MAX_OUTPUT_BYTES,
     Cancel,
     Decide,
     GoOn,
@@ -14,6 +15,7 @@ from services.orchestrator.domain.letters import (
     Return,
     Say,
     Word,
+    check,
     heard,
     is_news,
     read,
@@ -128,3 +130,18 @@ def test_what_was_decided_can_be_said_again_and_not_changed() -> None:
     assert not is_news(decided, APPROVE)
     with pytest.raises(FailedPrecondition):
         is_news(decided, DENY)
+
+
+def test_a_clients_result_may_have_what_a_tools_may() -> None:
+    fits = "é" * (MAX_OUTPUT_BYTES // 2 - 1)
+
+    check(Return("call_2", fits, ""))
+    with pytest.raises(InvalidArgument) as caught:
+        check(Return("call_2", fits + "x", ""))
+    assert caught.value.violations[0].field == "output"
+
+
+def test_a_letter_is_about_as_long_as_what_it_brings() -> None:
+    _, body = written(Return("call_2", "漢" * 1000, ""))
+
+    assert 3000 < len(body.encode()) < 3100

@@ -136,7 +136,10 @@ class Task(Message[_TaskFields]):
             optional runplane.orchestrator.v1.TaskMetadata metadata = 16;
             ```
         warnings:
-            What was degraded, defaulted or cut.
+            What was degraded, defaulted or cut: `HISTORY_CUT` (turns of the session are not shown to the
+            model), `STEP_LIMIT_REACHED` and `FAILED_CALL_REPEATED` (it had to answer without another tool),
+            `RESULT_CUT` (`result` is only the beginning: see `result_reference`), or why an answer could not
+            be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then.
 
             ```proto
             repeated runplane.type.v1.Warning warnings = 17;
@@ -370,18 +373,19 @@ class TaskEvent(Message[_TaskEventFields]):
             ```
         error:
             On `tool_result` with status `error`, `step_abandoned`, and `task_complete` with status
-            `failed`: why. A step is abandoned because of what the model did or said (`MODEL_OUTPUT_INVALID`,
-            `ENGINE_FAILED` …), or because it was cut and cannot go on: `WORKER_LOST`, `PAUSED`, or `STEERED`
-            where the user said something more. A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED` when
-            nobody gave it what it waited for.
+            `failed`: why. Of a `tool_result` it is what the tool or its service says, and `TOOL_NOT_FOUND`,
+            `TOOL_INPUT_INVALID`, `TOOL_RESULT_TOO_LARGE`, `OBJECT_STORE_UNAVAILABLE` (the result cannot be
+            kept), `TOOL_CALL_DENIED`, or `CLIENT_TOOL_FAILED` (what the client says). Of an agent that was
+            called it is what its task failed with, and `CHILD_CANCELED`, `AGENT_DEPTH_EXCEEDED` or
+            `TOKEN_LIMIT_REACHED` (none are left for it). Of a `step_abandoned` it is what inference says,
+            `MODEL_OUTPUT_INVALID`, `WORKER_LOST` or `PAUSED` (it was cut and cannot go on), or `STEERED` (the
+            user said something meanwhile). A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED`.
 
             ```proto
             optional runplane.orchestrator.v1.TaskError error = 22;
             ```
         warning:
-            On `warning`: what was degraded, defaulted or cut, such as `STEP_LIMIT_REACHED`,
-            `FAILED_CALL_REPEATED` (the agent had to answer without more tools) and `HISTORY_CUT` (the oldest
-            turns of the session are not shown).
+            On `warning`: what was degraded, defaulted or cut; its codes are those of `Task.warnings`.
 
             ```proto
             optional runplane.type.v1.Warning warning = 23;
@@ -424,7 +428,7 @@ class TaskEvent(Message[_TaskEventFields]):
             optional runplane.orchestrator.v1.TaskMetadata metadata = 29;
             ```
         warnings:
-            On `task_complete`: what was degraded, defaulted or cut.
+            On `task_complete`: what was degraded, defaulted or cut, as in `Task.warnings`.
 
             ```proto
             repeated runplane.type.v1.Warning warnings = 30;
@@ -1250,14 +1254,16 @@ class InvokeRequest(Message[_InvokeRequestFields]):
             ```
         approval_tools:
             Names of tools whose calls need an approval, at most 128, `*` for all; `Converse`,
-            `ApproveToolCall` and `DenyToolCall` decide.
+            `ApproveToolCall` and `DenyToolCall` decide. They hold for the agents that the task calls, too:
+            `approval_required` is then in the log of that call's own task, which `child_task` names, and it
+            is decided there, within the time that the caller's task has left.
 
             ```proto
             repeated string approval_tools = 17;
             ```
         on_deadline:
             What becomes of the task when `Invoke` answers `partial`: `continue` (the default), or `pause`
-            until `ContinueTask`. It has no effect elsewhere.
+            until `ContinueTask`, or until it is told something more. It has no effect elsewhere.
 
             ```proto
             string on_deadline = 18;
@@ -1323,7 +1329,8 @@ class ClientTool(Message[_ClientToolFields]):
 
     Attributes:
         name:
-            Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it.
+            Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it, it is not `read_result`, and it
+            does not begin with `agent__`.
 
             ```proto
             string name = 1;
@@ -1458,7 +1465,7 @@ class InvokeResponse(Message[_InvokeResponseFields]):
             optional runplane.orchestrator.v1.TaskMetadata metadata = 6;
             ```
         warnings:
-            What was degraded, defaulted or cut.
+            What was degraded, defaulted or cut, as in `Task.warnings`.
 
             ```proto
             repeated runplane.type.v1.Warning warnings = 7;
@@ -1807,7 +1814,7 @@ class ToolResult(Message[_ToolResultFields]):
             string tool_call_id = 1;
             ```
         output:
-            What the tool returned.
+            What the tool returned; at most 2 MiB as JSON.
 
             ```proto
             optional google.protobuf.Value output = 2;
@@ -2077,7 +2084,7 @@ class SubmitToolResultRequest(Message[_SubmitToolResultRequestFields]):
             string tool_call_id = 2;
             ```
         output:
-            What the tool returned.
+            What the tool returned; at most 2 MiB as JSON.
 
             ```proto
             optional google.protobuf.Value output = 3;

@@ -164,7 +164,11 @@ class Task(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
-        """What was degraded, defaulted or cut."""
+        """What was degraded, defaulted or cut: `HISTORY_CUT` (turns of the session are not shown to the
+        model), `STEP_LIMIT_REACHED` and `FAILED_CALL_REPEATED` (it had to answer without another tool),
+        `RESULT_CUT` (`result` is only the beginning: see `result_reference`), or why an answer could not
+        be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -377,18 +381,18 @@ class TaskEvent(_message.Message):
     @_builtins.property
     def error(self) -> Global___TaskError:
         """On `tool_result` with status `error`, `step_abandoned`, and `task_complete` with status
-        `failed`: why. A step is abandoned because of what the model did or said (`MODEL_OUTPUT_INVALID`,
-        `ENGINE_FAILED` …), or because it was cut and cannot go on: `WORKER_LOST`, `PAUSED`, or `STEERED`
-        where the user said something more. A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED` when
-        nobody gave it what it waited for.
+        `failed`: why. Of a `tool_result` it is what the tool or its service says, and `TOOL_NOT_FOUND`,
+        `TOOL_INPUT_INVALID`, `TOOL_RESULT_TOO_LARGE`, `OBJECT_STORE_UNAVAILABLE` (the result cannot be
+        kept), `TOOL_CALL_DENIED`, or `CLIENT_TOOL_FAILED` (what the client says). Of an agent that was
+        called it is what its task failed with, and `CHILD_CANCELED`, `AGENT_DEPTH_EXCEEDED` or
+        `TOKEN_LIMIT_REACHED` (none are left for it). Of a `step_abandoned` it is what inference says,
+        `MODEL_OUTPUT_INVALID`, `WORKER_LOST` or `PAUSED` (it was cut and cannot go on), or `STEERED` (the
+        user said something meanwhile). A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED`.
         """
 
     @_builtins.property
     def warning(self) -> _content_pb2.Warning:
-        """On `warning`: what was degraded, defaulted or cut, such as `STEP_LIMIT_REACHED`,
-        `FAILED_CALL_REPEATED` (the agent had to answer without more tools) and `HISTORY_CUT` (the oldest
-        turns of the session are not shown).
-        """
+        """On `warning`: what was degraded, defaulted or cut; its codes are those of `Task.warnings`."""
 
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
@@ -410,7 +414,7 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
-        """On `task_complete`: what was degraded, defaulted or cut."""
+        """On `task_complete`: what was degraded, defaulted or cut, as in `Task.warnings`."""
 
     @_builtins.property
     def reference(self) -> Global___ValueReference:
@@ -1080,7 +1084,7 @@ class InvokeRequest(_message.Message):
     """
     on_deadline: _builtins.str
     """What becomes of the task when `Invoke` answers `partial`: `continue` (the default), or `pause`
-    until `ContinueTask`. It has no effect elsewhere.
+    until `ContinueTask`, or until it is told something more. It has no effect elsewhere.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
@@ -1124,7 +1128,9 @@ class InvokeRequest(_message.Message):
     @_builtins.property
     def approval_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of tools whose calls need an approval, at most 128, `*` for all; `Converse`,
-        `ApproveToolCall` and `DenyToolCall` decide.
+        `ApproveToolCall` and `DenyToolCall` decide. They hold for the agents that the task calls, too:
+        `approval_required` is then in the log of that call's own task, which `child_task` names, and it
+        is decided there, within the time that the caller's task has left.
         """
 
     def __init__(
@@ -1169,7 +1175,9 @@ class ClientTool(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it."""
+    """Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it, it is not `read_result`, and it
+    does not begin with `agent__`.
+    """
     description: _builtins.str
     """What it does and when to use it, for the model; at most 1,000 characters."""
     @_builtins.property
@@ -1281,7 +1289,7 @@ class InvokeResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
-        """What was degraded, defaulted or cut."""
+        """What was degraded, defaulted or cut, as in `Task.warnings`."""
 
     @_builtins.property
     def result_reference(self) -> Global___ValueReference:
@@ -1561,7 +1569,7 @@ class ToolResult(_message.Message):
     """Why it failed, for the model; empty when it did not. At most 1,000 characters."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """What the tool returned."""
+        """What the tool returned; at most 2 MiB as JSON."""
 
     def __init__(
         self,
@@ -1734,7 +1742,7 @@ class SubmitToolResultRequest(_message.Message):
     """Why it failed, for the model; empty when it did not. At most 1,000 characters."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """What the tool returned."""
+        """What the tool returned; at most 2 MiB as JSON."""
 
     def __init__(
         self,

@@ -54,9 +54,8 @@ class OrchestratorServiceStub:
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-    (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-    Each call is a new task,
-    except with an `idempotency_key`: the same key attaches to the same task, and with another
+    (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+    (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     ContinueTask: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ContinueTaskRequest, _orchestrator_pb2.InvokeResponse]
@@ -119,7 +118,7 @@ class OrchestratorServiceStub:
 
     The event `user_message` records it, and the model's next turn takes it into account; a turn that is
     under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-    heard, or after five seconds: it will hear, even so. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+    heard, or after five seconds: it will hear, unless it ends before. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
     `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
     `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
     while too much lies unheard. Not idempotent: each call is another message.
@@ -143,7 +142,9 @@ class OrchestratorServiceStub:
     """Brings what came of a call of a tool that the client runs itself.
 
     Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+    (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
     was brought before stays: bringing one again returns the task.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
@@ -191,9 +192,8 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-    (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-    Each call is a new task,
-    except with an `idempotency_key`: the same key attaches to the same task, and with another
+    (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+    (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     ContinueTask: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ContinueTaskRequest, _orchestrator_pb2.InvokeResponse]  # type: ignore[assignment]
@@ -256,7 +256,7 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
 
     The event `user_message` records it, and the model's next turn takes it into account; a turn that is
     under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-    heard, or after five seconds: it will hear, even so. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+    heard, or after five seconds: it will hear, unless it ends before. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
     `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
     `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
     while too much lies unheard. Not idempotent: each call is another message.
@@ -280,7 +280,9 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     """Brings what came of a call of a tool that the client runs itself.
 
     Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+    (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
     was brought before stays: bringing one again returns the task.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
@@ -331,9 +333,8 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-        (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-        Each call is a new task,
-        except with an `idempotency_key`: the same key attaches to the same task, and with another
+        (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+        (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
         request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
 
@@ -444,7 +445,7 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The event `user_message` records it, and the model's next turn takes it into account; a turn that is
         under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-        heard, or after five seconds: it will hear, even so. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+        heard, or after five seconds: it will hear, unless it ends before. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
         `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
         `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
         while too much lies unheard. Not idempotent: each call is another message.
@@ -486,7 +487,9 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Brings what came of a call of a tool that the client runs itself.
 
         Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+        (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
         was brought before stays: bringing one again returns the task.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
