@@ -9,7 +9,9 @@ from typing import Final
 from services.chassis.errors import FailedPrecondition, Violation, invalid
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.agent import agent_of
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import Call, State, Task
+from services.orchestrator.domain.tool import Tool
 from services.orchestrator.journal import Journal
 from services.orchestrator.ports import Children, Errand, Returned
 
@@ -22,13 +24,20 @@ MAX_ANSWER_CHARACTERS: Final = 16_000
 class Delegate:
     """Has the calls of a task's step done by agents."""
 
-    def __init__(self, children: Children, journal: Journal, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        children: Children,
+        journal: Journal,
+        now: Callable[[], datetime],
+        given: Mapping[str, Tool],
+    ) -> None:
         """The journal's task stands with the calls of the step, and none of them returned yet that
-        did not return before."""
+        did not return before. It was given these tools."""
         self._children = children
         self._journal = journal
         self._task = journal.task
         self._now = now
+        self._agents = {tool.name: tool.agent_id for tool in given.values() if tool.agent_id}
 
     async def call(self, called: Call) -> Returned:
         """Have an agent do it. A call whose task has begun already waits for that one.
@@ -37,7 +46,7 @@ class Delegate:
             ServiceError: it was refused.
         """
         began, spec = perf_counter(), self._task.spec
-        task_id = await self._children.begin(self._errand(called))
+        task_id = called.child_task_id or await self._children.begin(self._errand(called))
         if not called.child_task_id:
             started = ev.ChildStarted(self._now(), *self._task.at, called.call_id, task_id)
             await self._journal.append(started)
@@ -53,15 +62,16 @@ class Delegate:
                 depth=str(spec.depth),
                 suggested_fix="answer without another agent",
             )
-        agent_id = agent_of(called.tool)
-        return Errand(spec, called.call_id, agent_id, _query(called.input), self._share())
+        agent_id = self._agents[called.tool]
+        query, until = _query(called.input), self._journal.task.deadline
+        return Errand(spec, called.call_id, agent_id, query, self._share(), until)
 
     def _share(self) -> int | None:
         """Of the tokens that are left: as much for each of the agents that are called at once."""
         allowed = self._task.spec.limits.tokens
         if allowed is None:
             return None
-        calls = sum(bool(agent_of(call.tool)) for call in self._task.unreturned)
+        calls = sum(call.tool in self._agents for call in self._task.unreturned)
         share = (allowed - self._task.tokens) // max(1, calls)
         if share >= 1:
             return share
@@ -87,14 +97,18 @@ def _returned(child: Task, latency_ms: float) -> Returned:
     """What a child came to, as a tool's result."""
     task_id = child.spec.task_id
     if child.state is State.COMPLETED:
-        answer = {"answer": child.text if child.output is None else child.output}
-        if len(child.text) > MAX_ANSWER_CHARACTERS:
-            answer = {"answer": child.text[:MAX_ANSWER_CHARACTERS], "is_cut": True}
-        return Returned({**answer, "task_id": task_id}, None, latency_ms, child.tokens)
+        return Returned({**_answer(child), "task_id": task_id}, None, latency_ms, child.tokens)
     canceled = ev.Failure("CANCELLED", "CHILD_CANCELED", "somebody cancelled it")
     failure = child.failure or canceled
     message = f"{task_id} of {child.spec.agent_id}: {failure.message}"
     return Returned(None, replace(failure, message=message), latency_ms, child.tokens)
+
+
+def _answer(child: Task) -> Mapping[str, object]:
+    """An answer, or its beginning."""
+    if isinstance(child.output, Large) or len(child.text) > MAX_ANSWER_CHARACTERS:
+        return {"answer": child.text[:MAX_ANSWER_CHARACTERS], "is_cut": True}
+    return {"answer": child.text if child.output is None else child.output}
 
 
 async def after_children(

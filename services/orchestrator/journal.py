@@ -38,6 +38,11 @@ class Journal:
         self.claim = claim
         self._has_begun.set()
 
+    def fail(self, reason: str) -> None:
+        """Nothing can be written: whoever waits to write is told so."""
+        self._fault = reason
+        self._has_begun.set()
+
     async def append(self, *events: Event, answered: Sequence[int] = ()) -> None:
         """Write what there is. A cancel waits until that is done: what is on its way to the disk
         gets there.
@@ -60,11 +65,11 @@ class Journal:
 
     async def park(self, delay: timedelta) -> None:
         """Give the task back until there is something for it, or for so long. Raises `LogLost`."""
-        claim, self.claim = self._held(), None
         try:
-            await self._log.park(self.task, claim, delay=delay)
+            await self._log.park(self.task, self._held(), delay=delay)
         except ServiceError as error:
             raise LogLost(error.reason) from error
+        self.claim = None
 
     async def _write(self, events: Sequence[Event], answered: Sequence[int]) -> None:
         if self._fault is not None:

@@ -8,7 +8,7 @@ from typing import Final
 from services.chassis.errors import FailedPrecondition, InvalidArgument
 from services.chassis.sealing import Broken, Seal
 
-LAST: Final = timedelta(hours=1)
+LAST: Final = timedelta(hours=24)  # As long as a task may wait to be continued.
 
 
 @dataclass(frozen=True, slots=True)

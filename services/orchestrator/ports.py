@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from services.chassis.errors import Violation
@@ -18,7 +18,7 @@ from services.orchestrator.domain.events import (
     Started,
     Turn,
 )
-from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.large import Large, LargeTexts
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.session import Event as SessionEvent
 from services.orchestrator.domain.session import Session, Transcript
@@ -132,10 +132,12 @@ class TaskLog(Protocol):
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
         """
 
-    async def shortened(
-        self, tenant: str, request: Request
-    ) -> tuple[Request, tuple[tuple[str, Large], ...]]:
-        """A request as a log can have it, and where the whole of its large texts is, by name.
+    def shortened(self, request: Request) -> tuple[Request, LargeTexts]:
+        """A request as a log can have it, and what stands for its large texts once `keep` has put
+        them where the log can refer to them."""
+
+    async def keep(self, tenant: str, request: Request, large: LargeTexts) -> None:
+        """Keep the whole of these texts of a request. Nothing deletes them: a task is to begin.
 
         Raises:
             Unavailable: `OBJECT_STORE_UNAVAILABLE`.
@@ -185,6 +187,9 @@ class TaskLog(Protocol):
 
     async def until_end(self, tenant: str, task_id: str) -> None:
         """Wait until a task has ended; one that is not there has."""
+
+    async def advance(self, task: Task) -> Task:
+        """A task that was loaded before, with what has happened since."""
 
     def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """Events after a sequence as they go over the wire, until the one that closes the task.
@@ -251,6 +256,8 @@ class Errand:
     query: str
     tokens: int | None
     """How many it may use; None for as many as the agent may."""
+    until: datetime
+    """When the parent ends at the latest: what it has waited does not count."""
 
 
 class Children(Protocol):
@@ -328,7 +335,7 @@ class Desk(Protocol):
         the last thing to be said.
 
         Raises:
-            ResourceExhausted: `INBOX_FULL`.
+            ResourceExhausted: `INBOX_FULL`; of letters so long as this one, too many lie there.
         """
 
     async def letters(self) -> Sequence[Letter]:

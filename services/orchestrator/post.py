@@ -27,6 +27,8 @@ class Post:
             await self.send(tenant, task_id, word)
         except ServiceError as error:
             log.warning("letter not sent", extra={"task_id": task_id, "error_code": error.reason})
+        except Exception:
+            log.exception("letter not sent", extra={"task_id": task_id})
 
     async def send(self, tenant: str, task_id: str, word: Word) -> bool:
         """Put a word into a task's inbox, durably, and rouse whoever works on it; this process if

@@ -12,11 +12,11 @@ from services.orchestrator.domain.events import Spec
 from services.orchestrator.domain.large import Large, bytes_for, fitting, part
 from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.task import Task
-from services.orchestrator.domain.tool import Tool
+from services.orchestrator.domain.tool import READ_RESULT, Tool
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.ports import Returned, TaskLog, Tools
 
-NAME: Final = "read_result"
+NAME: Final = READ_RESULT
 DEFAULT_BYTES: Final = 2000
 MOST_BYTES: Final = 3000
 MOST_CHARACTERS: Final = 3500  # As JSON, so that what is read is shown whole.

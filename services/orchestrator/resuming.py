@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from services.chassis.errors import FailedPrecondition
+from services.chassis.errors import FailedPrecondition, ServiceError
 from services.orchestrator.domain.events import Turn
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Begun, Plan, answer_characters
@@ -11,18 +11,19 @@ from services.orchestrator.domain.task import Task
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.ports import Generation, Model, Models
 
-MOST_EPOCHS: Final = 8  # Taken up more often, a task may be what ends its workers.
+MOST_LOSSES: Final = 8  # Of workers: after more, a task may be what ends them.
 
 
 def can_go_on(task: Task, model: Model, epoch: int) -> bool:
     """Whether the rest of the attempt that was cut can be said.
 
     What a schema of the caller's binds cannot: no grammar begins in the middle. The claim's epoch
-    is durable, and counts how often the task was taken up.
+    is durable, and counts how often the task was taken up: by a wait's end, or a worker's loss.
     """
     is_free = task.spec.response_schema is None
     is_in_the_middle = task.is_speaking and bool(task.text)
-    return is_in_the_middle and is_free and model.can_continue and epoch <= MOST_EPOCHS
+    has_room = epoch - task.waits <= MOST_LOSSES
+    return is_in_the_middle and is_free and model.can_continue and has_room
 
 
 async def plan(models: Models, task: Task, equipment: Equipment) -> Plan:
@@ -59,3 +60,14 @@ async def counted(models: Models, generation: Generation, plan: Plan, answer: st
     prompt = await models.count_tokens(model, messages, plan.prefix)
     whole = await models.count_tokens(model, messages, whole_plan.prefix)
     return Turn(prompt_tokens=prompt, completion_tokens=max(1, whole - prompt))
+
+
+async def counted_so_far(models: Models, generation: Generation, model: Model, heard: str) -> Turn:
+    """What a turn took that was broken off after this output. Not worth a failure."""
+    try:
+        whole = prompt = await models.count_tokens(generation.model, generation.messages)
+        if heard and model.can_continue:
+            whole = await models.count_tokens(generation.model, generation.messages, heard)
+    except ServiceError:
+        return Turn()
+    return Turn(prompt_tokens=prompt, completion_tokens=max(0, whole - prompt))

@@ -6,19 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
-from services.orchestrator.domain.events import Failure
 
 ATTEMPTS: Final = 3
 BACKOFF_SECONDS: Final = 0.4  # Two waits bridge the restart of a service.
 Value = TypeVar("Value")
-
-
-def failure(error: ServiceError) -> Failure:
-    """An error as a fact of the log."""
-    fix = error.metadata.get("suggested_fix", "")
-    after = error.retry_after
-    after_ms = None if after is None else after.total_seconds() * 1000
-    return Failure(error.code, error.reason, error.message, fix, after_ms, error.domain)
 
 
 def is_passing(error: ServiceError) -> bool:

@@ -1,51 +1,29 @@
 """One task being run: the agent loop. All that happens becomes an event of the task's log."""
 
 import asyncio
-import itertools
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from time import perf_counter
+from datetime import timedelta
 from typing import Final
 
-from services.chassis.errors import ServiceError, Unavailable
+from services.chassis.errors import ServiceError
 from services.chassis.eventlog.port import Claim, Letter
-from services.orchestrator import resuming
-from services.orchestrator.calls import Caller
-from services.orchestrator.delegation import Delegate, after_children
+from services.orchestrator.delegation import after_children
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.letters import Cancel, Pause, Say, Word, heard
-from services.orchestrator.domain.references import readable
-from services.orchestrator.domain.step import Malformed, Outcome, Plan
+from services.orchestrator.domain.failures import failure
+from services.orchestrator.domain.letters import Cancel, Moment, heard
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.equipment import Equipment
-from services.orchestrator.inbox import Inbox
-from services.orchestrator.journal import Journal
-from services.orchestrator.planning import Planner, refused
-from services.orchestrator.ports import (
-    LogLost,
-)
-from services.orchestrator.reading import Reading, equipped
-from services.orchestrator.retries import ATTEMPTS, backoff, failure, is_passing
-from services.orchestrator.settling import Settling
-from services.orchestrator.turn import Conversing, Cut
+from services.orchestrator.inbox import expire
+from services.orchestrator.kit import Kit
+from services.orchestrator.ports import LogLost
+from services.orchestrator.speaking import Speaking
 from services.orchestrator.world import World
 
 log = logging.getLogger(__name__)
 
-MALFORMED_ATTEMPTS: Final = 2  # At a step whose output is cut or not what was asked for.
-MOST_ATTEMPTS: Final = 8  # At a step, lost workers included: a task may be what ends them.
 LINGER: Final = timedelta(seconds=2)  # How long a task that waits is kept at hand.
 INTERNAL: Final = ev.Failure("INTERNAL", "INTERNAL", "internal error")
-WORKER_LOST: Final = ev.Failure(
-    "UNAVAILABLE", "WORKER_LOST", "the worker was lost in the middle of this step"
-)
-STEERED: Final = ev.Failure("ABORTED", "STEERED", "the user said something more meanwhile")
-
-
-class Interrupted(Exception):
-    """The model's turn was ended because somebody has something to say."""
 
 
 class Parked(Exception):
@@ -68,19 +46,13 @@ class Run:
         self.done = asyncio.Event()
         self.is_lost = False
         """Whether it is done here though the task is not: another worker goes on with it."""
-        self._world = world
-        self._journal = Journal(world.log, world.spawn, task, claim)
-        self._inbox = Inbox(self._interrupt)
-        self._equipment = equipment
+        self.world = self._world = world
+        self._kit = Kit(world, task, claim, equipment)
+        self._journal = self._kit.journal
+        self._speaking = Speaking(self._kit)
         self._scope: asyncio.Timeout | None = None
-        self._turn: asyncio.Timeout | None = None
         self._canceled: str | None = None
         self._is_given_up = False
-        self._speaker: Conversing | None = None
-        since = (world.now() - task.create_time).total_seconds()
-        self._accepted_at = perf_counter() - since
-        self.deadline = self._reckoned()
-        """When it ends at the latest, in the loop's time, unless it waits for something first."""
 
     @property
     def task(self) -> Task:
@@ -91,6 +63,11 @@ class Run:
     def claim(self) -> Claim | None:
         """Under which it writes; None before its log has begun, and once it is given back."""
         return self._journal.claim
+
+    @property
+    def deadline(self) -> float:
+        """When it ends at the latest, in the loop's time, unless it waits for something first."""
+        return self._kit.deadline
 
     @property
     def has_to_wait(self) -> bool:
@@ -105,25 +82,30 @@ class Run:
         """Its log has begun, and is this run's to go on with."""
         self._journal.begin(claim)
 
+    def forsake(self, reason: str) -> None:
+        """Its log has not begun, and will not: there is no such task."""
+        self._journal.fail(reason)
+        self.give_up()
+
     def cancel(self, reason: str) -> None:
         """Stop what it does and end the task; `done` is set when that has happened."""
         if self._canceled is None:
             self._canceled = reason
-            _expire(self._scope)
+            expire(self._scope)
 
     @property
-    def is_canceled(self) -> bool:
-        """Whether somebody wants its end."""
-        return self._canceled is not None
+    def canceled(self) -> str | None:
+        """Why somebody wants its end; None as long as nobody does."""
+        return self._canceled
 
     def give_up(self) -> None:
         """Stop without an end: the claim is lost, and another worker goes on."""
         self._is_given_up = True
-        _expire(self._scope)
+        expire(self._scope)
 
     def tell(self, letter: Letter) -> None:
         """Something for the task. It is dealt with once, however often it is told."""
-        word = self._inbox.put(letter)
+        word = self._kit.inbox.put(letter)
         if isinstance(word, Cancel):
             self.cancel(word.reason)
 
@@ -141,10 +123,7 @@ class Run:
         except Exception:
             log.exception("task cannot be written", extra=self._named())
         finally:
-            if self._speaker is not None:
-                self._speaker.close()
-                self._speaker = None  # It holds this run; the collector would come late.
-            self._inbox.close()
+            self._speaking.close()
             self.done.set()
 
     async def _outcome(self) -> ev.Event | None:
@@ -170,8 +149,8 @@ class Run:
         is_over = False
         try:
             while not is_over:
-                self.deadline = self._reckoned()
-                async with asyncio.timeout_at(self.deadline) as self._scope:
+                self._kit.deadline = self._kit.reckoned()
+                async with asyncio.timeout_at(self._kit.deadline) as self._scope:
                     if self.task.state is State.WAITING:
                         await self._wait()
                     else:
@@ -184,20 +163,20 @@ class Run:
         try:
             async with asyncio.timeout(LINGER.total_seconds()):
                 while self.task.state is State.WAITING:
-                    await self._inbox.wait()
+                    await self._kit.inbox.wait()
                     await self._hear()
         except TimeoutError:
             if self.task.state is not State.WAITING:
                 return
-            await self._journal.park(timedelta(seconds=self._left()))
+            await self._journal.park(timedelta(seconds=self._kit.left()))
             raise Parked from None
 
     async def _work(self) -> bool:
         """All steps; whether the task is over, and not waiting."""
         if self.task.is_answered:
             return True
-        if self._equipment is None:
-            self._equipment = await self._world.briefings.again(self.spec)
+        if self._kit.held is None:
+            self._kit.held = await self._world.briefings.again(self.spec)
         if self.task.state is State.PENDING:
             await self._claim()
         await self._remember()
@@ -205,26 +184,26 @@ class Run:
 
     async def _claim(self) -> None:
         """Begin to run after waiting, with what was said in the session by now."""
-        chosen = await self._world.memory.choose(self.spec, self.equipment)
+        chosen = await self._world.memory.choose(self.spec, self._kit.equipment)
         window = chosen.window if chosen else None
         await self._journal.append(ev.Claimed(self._world.now(), window))
-        if chosen and self._equipment is not None:
-            self._equipment = replace(self._equipment, history=chosen.messages)
+        if chosen and self._kit.held is not None:
+            self._kit.held = replace(self._kit.held, history=chosen.messages)
 
     async def _remember(self) -> None:
         """Look up what it is shown of its session, and say what is missing."""
-        if (window := self.task.window) is None or self._equipment is None:
+        if (window := self.task.window) is None or self._kit.held is None:
             return
-        if not self._equipment.history:
+        if not self._kit.held.history:
             history = await self._world.memory.recall(self.spec, window)
-            self._equipment = replace(self._equipment, history=history)
+            self._kit.held = replace(self._kit.held, history=history)
         if window.is_cut:
             why = "the oldest turns of the session do not fit, and no summary of them is there yet"
-            await self._warn("HISTORY_CUT", why)
+            await self._kit.warn("HISTORY_CUT", why)
 
     def _reflect(self) -> None:
         """Have what the next task will not be shown written down, in the background."""
-        window, equipment = self.task.window, self._equipment
+        window, equipment = self.task.window, self._kit.held
         if window is not None and window.summarize_through and equipment is not None:
             through = window.summarize_through
             writing = self._world.memory.summarize(self.spec, equipment.model, through)
@@ -237,18 +216,7 @@ class Run:
         outcome = await after_children(self.task, outcome, self._world.children, self._world.now)
         if isinstance(outcome, ev.Failed):
             log.info("task failed", extra=self._named() | {"error_code": outcome.failure.reason})
-        await self._journal.append(*await self._rest(), outcome)
-
-    async def _rest(self) -> Sequence[ev.Event]:
-        """What the model said and nobody was told yet."""
-        if (speaker := self._speaker) is None:
-            return ()
-        now, rest = self._world.now(), await speaker.unsaid()
-        thought = speaker.unthought()
-        return [
-            *([ev.ThoughtAdded(now, *speaker.at, thought)] if thought else []),
-            *([ev.TextAdded(now, *speaker.at, rest)] if rest else []),
-        ]
+        await self._journal.append(*await self._speaking.rest(), outcome)
 
     def _stopped(self) -> ev.Event:
         """The scope ended: the claim is lost, someone cancelled, or the deadline passed."""
@@ -277,214 +245,46 @@ class Run:
             if not await self._settle() or await self._hear():
                 return False
             if self.task.is_speaking:
-                await self._take_over()
+                await self._speaking.go_on()
                 continue
             number = len(self.task.steps) + 1
-            await self._step(number, is_last=await self._has_to_answer(number, limit))
+            is_last = await self._has_to_answer(number, limit)
+            await self._speaking.step(number, is_last=is_last)
         return True
-
-    async def _take_over(self) -> None:
-        """Say the rest of what the model was saying; else that attempt is abandoned."""
-        epoch = self.claim.epoch if self.claim else 0
-        if not resuming.can_go_on(self.task, self.equipment.model, epoch):
-            await self._abandon(WORKER_LOST, ev.Turn())
-            return
-        log.info("text continued", extra=self._named())
-        try:
-            await self._go_on(self.task.at)
-        except Interrupted:
-            await self._journal.append(*await self._rest())
-        except ServiceError as error:
-            await self._rest()  # It does not count.
-            await self._abandon(failure(error), self._took(self._speaker))
-            await backoff(1, error)
-
-    async def _go_on(self, at: tuple[int, int]) -> None:
-        """Say the rest of the answer. Raises `ServiceError`: it could not be said."""
-        models = self._world.models
-        plan = await resuming.plan(models, self.task, self.equipment)
-        speaker = self._speaker = self._conversing(plan, *at)
-        if (spoke_at := self.task.spoke_at) is not None:
-            after = (spoke_at - self.task.create_time).total_seconds()
-            speaker.first_token_at = self._accepted_at + after
-        try:
-            outcome = await self._listened(speaker, plan)
-        except (Cut, Malformed) as fault:
-            raise refused(fault, plan) from None
-        if not speaker.turn.tokens:
-            generation = self._planner.generation(self.task, plan)
-            speaker.turn = await resuming.counted(models, generation, plan, outcome.answer)
-        await self._said(outcome, speaker)
-
-    async def _abandon(self, why: ev.Failure, turn: ev.Turn) -> None:
-        """Write that the attempt which a worker was lost in does not count."""
-        at = self.task.at
-        await self._journal.append(ev.StepAbandoned(self._world.now(), *at, why, turn))
-        if at[1] >= MOST_ATTEMPTS:
-            raise Unavailable(WORKER_LOST.reason, WORKER_LOST.message)
 
     async def _settle(self) -> bool:
         """Have all calls made; False when the task waits for somebody."""
         while not await self._hear():
-            if await self._settling.settle():
+            if await self._kit.settling.settle():
                 return True
-            if self._inbox.is_empty:
+            if self._kit.inbox.is_empty:
                 wants = min(call.wants for call in self.task.unreturned)
-                await self._journal.append(ev.Waited(self._world.now(), wants))
+                now = self._world.now()
+                await self._journal.append(ev.Waited(now, wants, now + self._world.max_wait))
                 return False
         return False
 
     async def _hear(self) -> bool:
         """Deal with what the task was told; whether it is to pause."""
-        if not (taken := self._inbox.take()):
+        if not (taken := self._kit.inbox.take()):
             return False
-        now, words = self._world.now(), [word for _, word in taken]
-        is_paused = self.task.state is State.RUNNING and words[-1] == Pause()
-        events = [
-            *self._broken_off(words, now),
-            *heard(self.task, words, now),
-            *([ev.Waited(now, "continue")] if is_paused else []),
-        ]
+        moment = Moment(self._world.now(), self._world.max_wait, self._speaking.took())
+        events = heard(self.task, [word for _, word in taken], moment)
         await self._journal.append(*events, answered=[number for number, _ in taken])
-        return is_paused
-
-    def _broken_off(self, words: Sequence[Word], now: datetime) -> Sequence[ev.Event]:
-        """A turn that was interrupted counts no more if there is something new to consider."""
-        if not self.task.is_speaking or not any(isinstance(word, Say) for word in words):
-            return ()
-        return [ev.StepAbandoned(now, *self.task.at, STEERED, self._took(self._speaker))]
+        return self.task.state is State.WAITING
 
     async def _has_to_answer(self, number: int, limit: int) -> bool:
         """Whether the agent gets no tools any more; the log says why."""
-        if not self.equipment.tools:
+        if not self._kit.equipment.tools:
             return number >= limit
         if number >= limit > 1:
             why = f"limits.steps of {limit} is reached: the agent has to answer"
-            await self._warn("STEP_LIMIT_REACHED", why)
+            await self._kit.warn("STEP_LIMIT_REACHED", why)
         elif repeats_a_failure(self.task.steps):
             why = "the agent made a call again that had failed: it has to answer"
-            await self._warn("FAILED_CALL_REPEATED", why)
+            await self._kit.warn("FAILED_CALL_REPEATED", why)
             return True
         return number >= limit
 
-    async def _warn(self, code: str, why: str) -> None:
-        if all(warning.code != code for warning in self.task.warnings):
-            await self._journal.append(ev.Warned(self._world.now(), code, why))
-
-    async def _step(self, number: int, *, is_last: bool) -> None:
-        """One step, in as many attempts as it may have. Returns early when it is interrupted."""
-        malformed = failed = 0
-        first = self.task.at[1] + 1 if self.task.at[0] == number else 1
-        for attempt in itertools.count(first):
-            plan = await self._planner.plan(self.task, is_last=is_last)
-            speaker = self._speaker = self._conversing(plan, number, attempt)
-            try:
-                outcome = await self._listened(speaker, plan)
-                self._planner.check(outcome, plan)
-                await self._said(outcome, speaker)
-            except Interrupted:
-                await self._journal.append(*await self._rest())
-                return
-            except (Cut, Malformed) as fault:
-                malformed += 1
-                error: ServiceError = refused(fault, plan)
-                may_retry = malformed < MALFORMED_ATTEMPTS
-            except ServiceError as fault:
-                failed += 1
-                error = fault.with_traceback(None)  # As in `_outcome`.
-                may_retry = malformed + failed < ATTEMPTS and is_passing(fault)
-            else:
-                return
-            await self._rest()  # It does not count.
-            turn = self._took(speaker)
-            await self._journal.append(
-                ev.StepAbandoned(self._world.now(), number, attempt, failure(error), turn)
-            )
-            if not may_retry:
-                raise error
-            await backoff(attempt - first + 1, error)
-
-    async def _listened(self, speaker: Conversing, plan: Plan) -> Outcome:
-        """What the model says. Raises `Interrupted` when the task is told something."""
-        generation = self._planner.generation(self.task, plan)
-        try:
-            async with asyncio.timeout(None) as self._turn:
-                if not self._inbox.is_empty:
-                    raise Interrupted
-                return await speaker.listen(self._world.models, generation, timeout=self._left())
-        except TimeoutError:
-            if self._turn is not None and self._turn.expired():
-                raise Interrupted from None
-            raise
-        finally:
-            self._turn = None
-
-    def _interrupt(self) -> None:
-        _expire(self._turn)
-
-    async def _said(self, outcome: Outcome, speaker: Conversing) -> None:
-        rest = await self._rest()
-        now, turn = self._world.now(), self._took(speaker)
-        if outcome.calls:
-            calls = self._settling.asked(outcome.calls, speaker.at, turn)
-            await self._journal.append(*rest, *calls)
-            return
-        answered = ev.Answered(now, *speaker.at, outcome.answer, outcome.output, turn)
-        await self._journal.append(*rest, answered, ev.Completed(now))  # One commit for all of it.
-
-    def _conversing(self, plan: Plan, number: int, attempt: int) -> Conversing:
-        async def deliver(text: str) -> None:
-            await self._journal.append(ev.TextAdded(self._world.now(), number, attempt, text))
-
-        async def think(thought: str) -> None:
-            await self._journal.append(ev.ThoughtAdded(self._world.now(), number, attempt, thought))
-
-        return Conversing((number, attempt), plan, self._world.spawn, deliver, think)
-
-    def _took(self, speaker: Conversing | None) -> ev.Turn:
-        if speaker is None:
-            return ev.Turn()
-        duration = round((perf_counter() - speaker.began_at) * 1000, 3)
-        if self.task.time_to_first_token_ms is not None or speaker.first_token_at is None:
-            return replace(speaker.turn, duration_ms=duration)
-        first = round((speaker.first_token_at - self._accepted_at) * 1000, 3)
-        return replace(speaker.turn, duration_ms=duration, time_to_first_token_ms=first)
-
-    def _left(self) -> float:
-        """Seconds until the task's deadline."""
-        return max(0.001, self.deadline - asyncio.get_running_loop().time())
-
-    @property
-    def equipment(self) -> Equipment:
-        """What it runs with. Raises `LookupError` before it is known."""
-        if self._equipment is None:
-            raise LookupError(self.spec.task_id)
-        return equipped(self._equipment, self.spec, readable(self.task))
-
-    @property
-    def _planner(self) -> Planner:
-        return Planner(self._world.models, self._world.schemas, self.equipment)
-
-    @property
-    def _settling(self) -> Settling:
-        tools = self.equipment.tools
-        world, journal = self._world, self._journal
-        caller = Caller(Reading(world.tools, world.log, self.task), tools, self._left)
-        delegate = Delegate(world.children, journal, world.now)
-        return Settling(journal, caller, delegate, world.schemas, tools, world.now)
-
-    def _reckoned(self) -> float:
-        task = self.task
-        since = task.waits_since
-        until = task.deadline if since is None else since + self._world.max_wait
-        left = (until - self._world.now()).total_seconds()
-        return asyncio.get_running_loop().time() + left
-
     def _named(self) -> dict[str, str]:
         return {"task_id": self.spec.task_id}
-
-
-def _expire(scope: asyncio.Timeout | None) -> None:
-    """End a scope now, if it is open."""
-    if scope is not None and not scope.expired():
-        scope.reschedule(asyncio.get_running_loop().time())

@@ -11,13 +11,12 @@ from services.chassis.errors import ServiceError
 from services.orchestrator.calls import Caller
 from services.orchestrator.delegation import Delegate
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.agent import agent_of
+from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.step import ToolRequest
 from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.journal import Journal
 from services.orchestrator.ports import Returned, Schemas
-from services.orchestrator.retries import failure
 
 EVERY_TOOL = "*"
 
@@ -95,8 +94,9 @@ class Settling:
         """Call a tool; whatever comes of it is told to the model."""
         began = perf_counter()
         try:
-            is_agent = agent_of(call.tool) and call.tool in self.given
-            returned = await (self.delegate if is_agent else self.caller).call(call)
+            tool = self.given.get(call.tool)
+            by = self.delegate if tool is not None and tool.agent_id else self.caller
+            returned = await by.call(call)
         except ServiceError as error:
             took = (perf_counter() - began) * 1000
             returned = Returned(None, failure(error), took)

@@ -136,6 +136,11 @@ class Conversing:
         self._merger.hold(self._reader.rest())
         return outcome
 
+    @property
+    def heard(self) -> str:
+        """The model's output so far, as it came."""
+        return self._reader.seen
+
     def unthought(self) -> str:
         """A thought that was heard and is not passed on yet; it is then the caller's to pass on."""
         thought, self._thought = self._thought, ""

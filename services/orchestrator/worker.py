@@ -17,9 +17,11 @@ from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim, Key
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.letters import Cancel, written
 from services.orchestrator.domain.task import evolve
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.ports import Desk
+from services.orchestrator.retries import patiently
 from services.orchestrator.run import Run
 from services.orchestrator.world import World
 
@@ -132,12 +134,12 @@ class Worker:
             for _ in range(PASSES_TO_ASK):
                 await asyncio.sleep(0)
             _, claim = await world.log.begin(event, key)
-        except ServiceError:
-            run.give_up()
+        except ServiceError as error:
+            run.forsake(error.reason)
             await run.done.wait()
             raise
         except BaseException:
-            run.give_up()
+            run.forsake("CANCELLED")
             raise
         run.begin(claim)
         self._runs[run.spec.tenant, run.spec.task_id] = run
@@ -168,7 +170,7 @@ class Worker:
         for letter in await self._desk.letters():
             if (run := self.find(letter.tenant, letter.stream_id)) is not None:
                 run.tell(letter)
-                if run.is_canceled:
+                if run.canceled is not None:
                     self._hurry(run)
 
     async def keep_claims(self) -> None:
@@ -179,6 +181,8 @@ class Worker:
                 await self._keep_claims()
             except ServiceError as error:
                 log.warning("claims not renewed", extra={"error_code": error.reason})
+            except Exception:
+                log.exception("claims not renewed")
 
     async def look_around(self, world: World) -> None:
         """Read letters and take up what nobody works on, until cancelled."""
@@ -192,6 +196,8 @@ class Worker:
                 await self._look_around(world)
             except ServiceError as error:
                 log.warning("no work found", extra={"error_code": error.reason})
+            except Exception:
+                log.exception("no work found")
 
     async def stop(self) -> None:
         """Take no more tasks, stop those that run where they are, and hand them over."""
@@ -215,8 +221,8 @@ class Worker:
 
     async def _keep_claims(self) -> None:
         if self._given_up:
-            await self._desk.release(self._given_up)
-            self._given_up.clear()
+            given_up, self._given_up = self._given_up, []
+            await self._desk.release(given_up)
         runs = list(self._runs.values())  # A claim made from here on need not be among those held.
         held = frozenset(await self._desk.renew())
         await self._part_with(held - {run.claim for run in self._runs.values() if run.claim})
@@ -238,8 +244,18 @@ class Worker:
         if self._free and has_room and not self._is_stopping:
             for claim in await self._desk.find(self._free):
                 log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
-                await self.take_up(world, claim)
+                await self._take_up_if_readable(world, claim)
         await self.read_letters()
+
+    async def _take_up_if_readable(self, world: World, claim: Claim) -> None:
+        """A log that this release cannot read must not end the others' work. Its claim is given
+        back after two heartbeats, as any that has no run."""
+        try:
+            await self.take_up(world, claim)
+        except ServiceError:
+            raise
+        except Exception:
+            log.exception("task cannot be taken up", extra={"task_id": claim.stream_id})
 
     def _admit(self, run: Run, context: contextvars.Context) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run
@@ -294,8 +310,27 @@ class Worker:
 
     def _forget(self, run: Run) -> None:
         self._runs.pop((run.spec.tenant, run.spec.task_id), None)
-        if run.is_lost and run.claim is not None and not self._is_stopping:
+        if not run.is_lost or self._is_stopping:
+            return
+        if run.claim is not None:
             self._given_up.append(run.claim)
+        if run.canceled is not None:
+            self.spawn(self._cancel_again(run, run.canceled))
+
+    async def _cancel_again(self, run: Run, reason: str) -> None:
+        """Its end could not be written, or it had begun to wait: whoever goes on has to know."""
+        tenant, task_id = run.spec.tenant, run.spec.task_id
+        kind, body = written(Cancel(reason))
+        try:
+            await patiently(lambda: self._desk.send(tenant, task_id, kind, body, is_last=True))
+            if (claim := await self._desk.take(tenant, task_id)) is not None:
+                await self.take_up(run.world, claim)
+            await self.read_letters()
+        except ServiceError as error:
+            named = {"task_id": task_id, "error_code": error.reason}
+            log.warning("cancel not passed on", extra=named)
+        except Exception:
+            log.exception("cancel not passed on", extra={"task_id": task_id})
 
     def _next(self) -> None:
         """The place of a run that ended goes to the one that waits longest.

@@ -43,6 +43,7 @@ async def running(
 
     Raises:
         OSError: an address cannot be listened on.
+        InvalidArgument: `INVALID_REQUEST`; a tool has a name that none may have.
         NotFound: `TOOL_NOT_FOUND`; an approval is asked for a tool that there is not.
     """
     clock, units = CurrentTime(now), UnitConvert()

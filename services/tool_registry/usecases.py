@@ -21,7 +21,7 @@ from services.chassis.errors import (
 )
 from services.tool_registry.domain import call as calls
 from services.tool_registry.domain.call import Call, Outcome
-from services.tool_registry.domain.tool import NAME, Definition, ToolFailure
+from services.tool_registry.domain.tool import NAME, RESERVED, Definition, ToolFailure
 from services.tool_registry.ports import Tool
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,9 @@ class Tools:
     """The tools of this service."""
 
     def __init__(self, tools: Sequence[Tool], limits: Limits, new_id: Callable[[], str]) -> None:
+        """Raises InvalidArgument `INVALID_REQUEST` for a tool that could not be called so."""
+        for tool in tools:
+            _check_name(tool.definition.name)
         by_name = {tool.definition.name: tool for tool in tools}
         self._tools = {name: by_name[name] for name in sorted(by_name)}
         self._limits = limits
@@ -131,6 +134,12 @@ class Tools:
             log.exception("tool failed", extra={"tool": definition.name})
             message = f"{definition.name} failed on the inside; its service's log has the cause"
             return None, ToolFailure("TOOL_FAILED", message, "try other input or another tool")
+
+
+def _check_name(name: str) -> None:
+    if RESERVED.fullmatch(name) or not NAME.fullmatch(name):
+        fix = "use 1 to 64 of A-Z a-z 0-9 _ -; not read_result, nor agent__ at the beginning"
+        raise invalid(Violation("name", f"{name[:64]!r} cannot be a tool's name", fix))
 
 
 def _timed_out(definition: Definition, allowed: timedelta) -> DeadlineExceeded:

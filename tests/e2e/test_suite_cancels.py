@@ -126,7 +126,7 @@ def check(events: Sequence[pb.TaskEvent], canceled: pb.Task) -> None:
     assert types.count("task_complete") == 1
     assert "final_answer" not in types
     assert "tool_result" not in types
-    assert (events[-1].status, events[-1].reasoning) == ("canceled", "enough")
+    assert (events[-1].status, events[-1].comment) == ("canceled", "enough")
     said = "".join(event.text for event in events if event.type == "message_delta")
     assert canceled.result == said
 

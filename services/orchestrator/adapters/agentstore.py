@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 
 from runplane.orchestrator.v1 import agents_pb2 as pb
@@ -21,6 +20,7 @@ from services.chassis.eventlog.port import (
     Query,
     Record,
 )
+from services.orchestrator.adapters.codec import text_of
 from services.orchestrator.domain.agent import Agent, changed_since, missing
 from services.orchestrator.mapping import agents as mapping
 
@@ -118,15 +118,10 @@ def _attributes(agent: Agent, *, is_deleted: bool) -> Mapping[str, Attribute]:
         "agent_id": agent.agent_id,
         "owner": agent.owner,
         "model": agent.model,
-        "create_time": _text_of(agent.create_time),
-        "update_time": _text_of(agent.update_time),
+        "create_time": text_of(agent.create_time),
+        "update_time": text_of(agent.update_time),
         **{f"labels.{name}": value for name, value in agent.labels.items()},
     }
-
-
-def _text_of(time: datetime) -> str:
-    """Of one width, so that times compare as texts."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _stream(agent_id: str) -> str:

@@ -181,7 +181,7 @@ def _decided(message: pb.TaskEvent, event: ev.ApprovalDecided, task: Task) -> No
     message.approved = event.is_approved
     message.author = event.author
     if event.comment:
-        message.reasoning = event.comment
+        message.comment = event.comment
 
 
 def _steered(message: pb.TaskEvent, event: ev.Steered, task: Task) -> None:
@@ -191,7 +191,8 @@ def _steered(message: pb.TaskEvent, event: ev.Steered, task: Task) -> None:
 
 def _waited(message: pb.TaskEvent, event: ev.Waited, task: Task) -> None:
     message.status = task.state.value
-    message.reasoning = event.wants
+    message.wants = event.wants
+    structs.set_time(message.deadline, event.until)
 
 
 def _answered(message: pb.TaskEvent, event: ev.Answered, task: Task) -> None:
@@ -223,7 +224,7 @@ def _end(message: pb.TaskEvent, event: ev.Completed | ev.Failed | ev.Canceled, t
     if isinstance(event, ev.Failed):
         message.error.CopyFrom(mapping.error(event.failure))
     if isinstance(event, ev.Canceled) and event.reason:
-        message.reasoning = event.reason
+        message.comment = event.reason
 
 
 def _turn(message: pb.TaskEvent, turn: ev.Turn) -> None:
@@ -360,18 +361,18 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
         s.time, *_step(m), m.tool_call_id, m.tool_name
     ),
     "task.approval_decided.v1": lambda m, s: ev.ApprovalDecided(
-        s.time, *_step(m), m.tool_call_id, m.tool_name, m.approved, m.reasoning, m.author
+        s.time, *_step(m), m.tool_call_id, m.tool_name, m.approved, m.comment, m.author
     ),
     "task.input_asked.v1": lambda m, s: ev.InputAsked(
         s.time, *_step(m), m.tool_call_id, m.tool_name
     ),
     "task.steered.v1": lambda m, s: ev.Steered(s.time, m.text, m.author),
-    "task.waited.v1": lambda m, s: ev.Waited(s.time, m.reasoning),
+    "task.waited.v1": lambda m, s: ev.Waited(s.time, m.wants, m.deadline.ToDatetime(UTC)),
     "task.resumed.v1": lambda m, s: ev.Resumed(s.time),
     "task.answered.v1": _read_answered,
     "task.step_abandoned.v1": _read_abandoned,
     "task.warned.v1": lambda m, s: ev.Warned(s.time, m.warning.code, m.warning.message),
     "task.completed.v1": lambda m, s: ev.Completed(s.time),
     "task.failed.v1": lambda m, s: ev.Failed(s.time, _read_error(m.error)),
-    "task.canceled.v1": lambda m, s: ev.Canceled(s.time, m.reasoning),
+    "task.canceled.v1": lambda m, s: ev.Canceled(s.time, m.comment),
 }

@@ -12,6 +12,9 @@ from services.chassis.eventlog.port import MOST_LETTERS, Claim, EventStore, Lett
 from services.chassis.hotstore.port import Entry, HotStore
 
 KIND: Final = "task"
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""No letter is taken where so many of its length would be more: every one that lies in an inbox is
+read again each time that there is a new one."""
 
 Wait = Callable[[], Awaitable[object]]
 
@@ -54,8 +57,9 @@ class EventStoreDesk:
         self, tenant: str, task_id: str, kind: str, body: str, *, is_last: bool = False
     ) -> bool:
         """See `Desk`."""
-        most = MOST_LETTERS * (1 + is_last)
-        owner = await self._store.send(tenant, task_id, kind, body.encode(), most=most)
+        letter = body.encode()
+        most = min(MOST_LETTERS * (1 + is_last), max(1, MOST_BYTES // (len(letter) or 1)))
+        owner = await self._store.send(tenant, task_id, kind, letter, most=most)
         if owner:
             await self._hot.publish(_topic(owner), [Entry(0, b"")])
         return owner is not None

@@ -2,19 +2,21 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 
 import grpc
 from google.protobuf.struct_pb2 import Struct
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
-from runplane.type.v1 import content_pb2, usage_pb2
+from runplane.type.v1 import content_pb2
 
 from services.chassis import structs
 from services.chassis.client import streaming, unary
 from services.chassis.errors import NotFound
 from services.orchestrator.adapters.cached import Cached
-from services.orchestrator.domain.events import Message, Sampling, Turn
+from services.orchestrator.domain.events import Message, Turn
+from services.orchestrator.mapping.sampling import sampling
 from services.orchestrator.ports import Generation, Model, Piece
 
 _PAGE = 1000
@@ -66,7 +68,7 @@ class GrpcModels:
         request = pb.GenerateRequest(
             model=generation.model,
             messages=map(_message, generation.messages),
-            sampling=_sampling(generation.sampling, generation.max_tokens),
+            sampling=sampling(replace(generation.sampling, max_tokens=generation.max_tokens)),
             prefix=generation.prefix,
         )
         if generation.schema is not None:
@@ -104,16 +106,6 @@ def _model(message: pb.Model) -> Model:
 
 def _message(message: Message) -> content_pb2.Message:
     return content_pb2.Message(role=message.role, content=message.content)
-
-
-def _sampling(sampling: Sampling, max_tokens: int) -> usage_pb2.Sampling:
-    return usage_pb2.Sampling(
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        max_tokens=max_tokens,
-        stop=sampling.stop,
-        seed=sampling.seed,
-    )
 
 
 def _piece(message: pb.StreamGenerateResponse) -> Piece:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from services.chassis.errors import Internal, NotFound
+from services.chassis.errors import Internal, NotFound, ServiceError
 from services.chassis.eventlog.port import (
     Append,
     Claim,
@@ -24,9 +24,9 @@ from services.chassis.hotstore.port import Entry, HotStore, Subscription
 from services.orchestrator.adapters import codec, snapshots
 from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.adapters.sessionstore import opened
-from services.orchestrator.adapters.values import Values
+from services.orchestrator.adapters.values import Values, unkept
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.large import Large, LargeTexts
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task, evolve, replay
 
@@ -73,11 +73,13 @@ class EventStoreTaskLog:
         await self._publish(task, new)
         return task, claim
 
-    async def shortened(
-        self, tenant: str, request: Request
-    ) -> tuple[Request, tuple[tuple[str, Large], ...]]:
+    def shortened(self, request: Request) -> tuple[Request, LargeTexts]:
         """See `TaskLog`."""
-        return await self._values.shortened(tenant, request)
+        return self._values.shortened(request)
+
+    async def keep(self, tenant: str, request: Request, large: LargeTexts) -> None:
+        """See `TaskLog`."""
+        await self._values.keep(tenant, request, large)
 
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """See `TaskLog`."""
@@ -97,8 +99,8 @@ class EventStoreTaskLog:
         events = await self._values.kept(task.spec.tenant, events)
         expected, state, new = task.sequence, task.state, []
         for event in events:
-            task = evolve(task, event)
-            new.append(codec.encode(event, task))
+            task, written = _after(task, event)
+            new.append(written)
         tenant, task_id = task.spec.tenant, task.spec.task_id
         await self._store.append(
             Append(
@@ -133,12 +135,16 @@ class EventStoreTaskLog:
             before = [codec.decode(event, tenant) for event in snapshots.unpacked(kept.body)]
             task = replace(replay(before), sequence=kept.sequence)
             page = await self._read(tenant, task_id, kept.sequence)
-        while page:
-            for event in page:
-                task = evolve(task, codec.decode(event, tenant))
-            page = await self._read(tenant, task_id, page[-1].sequence)
-        if task is None:
-            raise KeyError(task_id)
+        task = _evolved(task, page, tenant)
+        return await self.advance(task) if len(page) == _PAGE else task
+
+    async def advance(self, task: Task) -> Task:
+        """See `TaskLog`."""
+        tenant, task_id = task.spec.tenant, task.spec.task_id
+        while page := await self._store.read(tenant, task_id, after=task.sequence, limit=_PAGE):
+            task = _evolved(task, page, tenant)
+            if len(page) < _PAGE:
+                break
         return task
 
     async def value(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
@@ -233,6 +239,18 @@ class EventStoreTaskLog:
         return page
 
 
+def _after(task: Task, event: ev.Event) -> tuple[Task, NewEvent]:
+    """A task after an event, and what is stored of that. An output that cannot be, as one that is
+    nested too deeply, is a call that failed: the agent is told, and goes on."""
+    after = evolve(task, event)
+    try:
+        return after, codec.encode(event, after)
+    except ServiceError as error:
+        if not isinstance(event, ev.ToolReturned) or event.failure is not None:
+            raise
+        return _after(task, unkept(event, error))
+
+
 class _Pages:
     """Reads a log by pages: more at once where events are small, so that a page is never large."""
 
@@ -280,3 +298,12 @@ class _Ear:
 
 def _topic(tenant: str, task_id: str) -> str:
     return f"{tenant}/{task_id}"
+
+
+def _evolved(task: Task | None, page: Sequence[StoredEvent], tenant: str) -> Task:
+    """A task after these events, of which there are some when there is no task yet."""
+    for event in page:
+        task = evolve(task, codec.decode(event, tenant))
+    if task is None:
+        raise KeyError("a log has at least one event")
+    return task

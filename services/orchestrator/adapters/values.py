@@ -1,18 +1,26 @@
 """Large values of tasks, on an object store: put there before the log refers to them."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
-from services.chassis.errors import FailedPrecondition, ResourceExhausted, ServiceError
-from services.chassis.objectstore.port import ObjectStore, Reference
+from services.chassis.errors import (
+    FailedPrecondition,
+    Internal,
+    ResourceExhausted,
+    ServiceError,
+)
+from services.chassis.objectstore.port import ObjectStore, Reference, reference_to
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
-from services.orchestrator.domain.large import EXCERPT_CHARACTERS, JSON, TEXT, Large
-from services.orchestrator.retries import failure
+from services.orchestrator.domain.failures import failure
+from services.orchestrator.domain.large import EXCERPT_CHARACTERS, JSON, TEXT, Large, LargeTexts
+
+log = logging.getLogger(__name__)
 
 _MOST_BYTES_PER_CHARACTER: Final = 4
 
@@ -39,20 +47,27 @@ class Values:
                 kept.append(event)
         return kept
 
-    async def shortened(
-        self, tenant: str, request: rq.Request
-    ) -> tuple[rq.Request, tuple[tuple[str, Large], ...]]:
-        """The request with the beginnings of its large texts, and where the whole of each is."""
-        large: list[tuple[str, Large]] = []
-        shown: list[str] = []
+    def shortened(self, request: rq.Request) -> tuple[rq.Request, LargeTexts]:
+        """The request with the beginnings of its large texts, and what stands for each."""
+        if self._store is None:
+            return request, ()
+        large = {name: text for name, text in rq.texts(request) if self._is_large(text)}
+        if not large:
+            return request, ()
+        shown = [
+            text[:EXCERPT_CHARACTERS] if name in large else text for name, text in rq.texts(request)
+        ]
+        stand_in = tuple((name, _stand_in(text)) for name, text in large.items())
+        return _with(request, shown), stand_in
+
+    async def keep(self, tenant: str, request: rq.Request, large: LargeTexts) -> None:
+        """Keep the whole of a request's large texts."""
+        if self._store is None or not large:
+            return
+        names = dict(large)
         for name, text in rq.texts(request):
-            if self._store is None or not self._is_large(text):
-                shown.append(text)
-                continue
-            kept = await _put(self._store, tenant, text, TEXT)
-            large.append((name, replace(kept, excerpt="")))
-            shown.append(_beginning(name, kept))
-        return (_with(request, shown), tuple(large)) if large else (request, ())
+            if name in names:
+                await self._store.put(tenant, text.encode())
 
     async def get(self, tenant: str, large: Large, *, offset: int, length: int) -> bytes:
         """A part of a value that is kept."""
@@ -67,18 +82,18 @@ class Values:
 
     async def _returned(self, tenant: str, event: ev.ToolReturned) -> ev.ToolReturned:
         """A result that cannot be kept is a call that failed: the agent is told, and goes on."""
-        text = json.dumps(event.output, ensure_ascii=False)
-        if not self._is_large(text):
-            return event
         try:
+            text = json.dumps(event.output, ensure_ascii=False, allow_nan=False)
+            if not self._is_large(text):
+                return event
             if self._store is None:
                 raise self._no_room(text)
             return replace(event, output=await _put(self._store, tenant, text, JSON))
         except ServiceError as error:
-            message = f"{event.tool} did its work, but its result cannot be kept: {error.message}"
-            fix = "ask for less at a time"
-            fault = replace(failure(error), message=message, suggested_fix=fix)
-            return replace(event, output=None, failure=fault)
+            return unkept(event, error)
+        except (TypeError, ValueError, RecursionError):  # A fault of ours; no reason to end a task.
+            log.exception("result is no JSON", extra={"tool": event.tool})
+            return unkept(event, Internal("INTERNAL", "it is no JSON"))
 
     async def _answered(self, tenant: str, event: ev.Answered) -> Sequence[ev.Event]:
         """An answer that cannot be kept elsewhere stays in the log, which then says so."""
@@ -108,16 +123,23 @@ class Values:
         )
 
 
+def unkept(event: ev.ToolReturned, error: ServiceError) -> ev.ToolReturned:
+    """A result that cannot be kept, as the call that failed."""
+    message = f"{event.tool} did its work, but its result cannot be kept: {error.message}"
+    fix = "ask for less at a time"
+    fault = replace(failure(error), message=message, suggested_fix=fix)
+    return replace(event, output=None, failure=fault)
+
+
 async def _put(store: ObjectStore, tenant: str, text: str, media_type: str) -> Large:
     reference = await store.put(tenant, text.encode())
     return Large(reference.sha256, reference.size_bytes, media_type, text[:EXCERPT_CHARACTERS])
 
 
-def _beginning(name: str, large: Large) -> str:
-    """What the model is shown of a text, and what it needs to read on."""
-    offset = len(large.excerpt.encode())
-    where = f'read_result reads on, with "of": "{name}" and "offset": {offset}'
-    return f"{large.excerpt}\n[{large.size_bytes} bytes in all; {where}]"
+def _stand_in(text: str) -> Large:
+    """What stands for a text whose beginning the request has."""
+    reference = reference_to(text.encode())
+    return Large(reference.sha256, reference.size_bytes, TEXT, "")
 
 
 def _with(request: rq.Request, texts: Sequence[str]) -> rq.Request:

@@ -9,12 +9,10 @@ from typing import Any, Final
 from services.chassis.errors import Aborted, NotFound, Violation, invalid
 from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.events import Sampling
-from services.orchestrator.domain.tool import Tool
+from services.orchestrator.domain.tool import AGENT_PREFIX, Tool
 
 MAX_DESCRIPTION: Final = 1024
 MAX_INSTRUCTIONS_BYTES: Final = 16 * 1024
-TOOL_PREFIX: Final = "agent__"
-"""Begins the name of a tool that is an agent."""
 ERRAND: Final = {
     "type": "object",
     "properties": {"query": {"type": "string", "minLength": 1}},
@@ -77,21 +75,22 @@ FIELDS: Final[Mapping[str, Callable[[Agent], object]]] = {
 
 
 def agent_of(tool: str) -> str:
-    """The agent that a tool of this name is; empty for any other tool."""
-    return tool.removeprefix(TOOL_PREFIX) if tool.startswith(TOOL_PREFIX) else ""
+    """The agent that a tool of this name is asked for as; empty for any other tool."""
+    return tool.removeprefix(AGENT_PREFIX) if tool.startswith(AGENT_PREFIX) else ""
 
 
 @lru_cache(256)
 def tool_of(agent_id: str, version: int, description: str) -> Tool:
     """The tool that an agent is: the same object for the same agent, as tools are compared so."""
     return Tool(
-        name=f"{TOOL_PREFIX}{agent_id}",
+        name=f"{AGENT_PREFIX}{agent_id}",
         version=str(version),
         description=description or f"Asks the agent {agent_id}.",
         input_schema=ERRAND,
         examples=(),
         timeout_ms=rq.MAX_TIMEOUT_MS,
         is_idempotent=True,  # A call that is made again waits for the task it began.
+        agent_id=agent_id,
     )
 
 

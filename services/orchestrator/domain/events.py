@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.large import LargeTexts
 from services.orchestrator.domain.place import FIRST, Place, Window
 
 
@@ -112,7 +112,7 @@ class Spec:
     """The task that called its agent; empty where a caller did."""
     depth: int = 0
     """How many tasks stand above it."""
-    large: tuple[tuple[str, Large], ...] = ()
+    large: LargeTexts = ()
     """Where the whole of those texts is; each under its name, `query` or `messages[N]`."""
     place: Place = FIRST
     on_busy: str = ""
@@ -252,7 +252,7 @@ class StepAbandoned(StepEvent):
 
 @dataclass(frozen=True, slots=True)
 class Steered(Event):
-    """Somebody said something more. No attempt at a step is under way."""
+    """Somebody said something more, between two attempts at a step, or two steps."""
 
     text: str
     author: str
@@ -264,6 +264,8 @@ class Waited(Event):
 
     wants: str
     """`approval`, `input` or `continue`."""
+    until: datetime
+    """When it has waited too long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,10 @@ class Large:
     """Its beginning, at most `EXCERPT_CHARACTERS`; empty where the request has it."""
 
 
+LargeTexts = tuple[tuple[str, Large], ...]
+"""What stands for the large texts of a request; each under its name, `query` or `messages[N]`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Whole characters of a text."""

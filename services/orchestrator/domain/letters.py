@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.chassis.errors import FailedPrecondition, Violation, invalid
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import State, Task, evolve
 
+STEERED: Final = ev.Failure("ABORTED", "STEERED", "the user said something more meanwhile")
 MAX_TEXT_BYTES: Final = 16 * 1024
 MAX_COMMENT: Final = 1000
+MAX_OUTPUT_BYTES: Final = 2 * 1024 * 1024  # As JSON, as of a tool of the registry.
 MAX_SAID: Final = 100  # Things said to one task: all of them are in its prompt.
 
 
@@ -75,7 +77,7 @@ _NAMES: Final = {kind: name for name, kind in KINDS.items()}
 
 def written(word: Word) -> tuple[str, str]:
     """The kind and the body of a letter."""
-    return _NAMES[type(word)], json.dumps(asdict(word))
+    return _NAMES[type(word)], json.dumps(asdict(word), ensure_ascii=False)
 
 
 def read(kind: str, body: str) -> Word:
@@ -95,6 +97,11 @@ def check(word: Word) -> None:
         if (size := len(word.text.encode())) > MAX_TEXT_BYTES:
             fix = f"send at most {MAX_TEXT_BYTES} bytes"
             raise invalid(Violation("text", f"is {size} bytes", fix))
+    if isinstance(word, Return):
+        size = len(json.dumps(word.output, ensure_ascii=False).encode())
+        if size > MAX_OUTPUT_BYTES:
+            fix = f"send at most {MAX_OUTPUT_BYTES} bytes, as JSON"
+            raise invalid(Violation("output", f"is {size} bytes", fix))
     fields = {Cancel: ("reason", 256), Decide: ("comment", MAX_COMMENT), Return: ("error", 1000)}
     if (bound := fields.get(type(word))) and len(getattr(word, bound[0])) > bound[1]:
         fix = f"send at most {bound[1]} characters"
@@ -175,33 +182,43 @@ _RULES: Final[Mapping[type[Word], Callable[[Task, Any], bool]]] = {
 }
 
 
-def heard(task: Task, words: Sequence[Word], now: datetime) -> Sequence[ev.Event]:
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something is heard, and what that means for what was going on."""
+
+    now: datetime
+    max_wait: timedelta
+    turn: ev.Turn = field(default_factory=ev.Turn)
+    """What the model's turn took that is broken off."""
+
+
+def heard(task: Task, words: Sequence[Word], at: Moment) -> Sequence[ev.Event]:
     """What becomes of a task that is told this, in order. What it can make nothing of is left out:
     it has gone on since it was said."""
     events: list[ev.Event] = []
     for word in words:
-        made = _effects(task, word, now)
-        if made and task.state is State.WAITING and not isinstance(made[0], ev.Resumed):
-            made = [ev.Resumed(now), *made]
-        for event in made:
+        for event in _effects(task, word, at) if _fits(task, word) else ():
             task = evolve(task, event)
-        events += made
+            events.append(event)
     return events
 
 
-def _effects(task: Task, word: Word, now: datetime) -> Sequence[ev.Event]:
-    if not _fits(task, word):
-        return ()
+def _effects(task: Task, word: Word, at: Moment) -> Sequence[ev.Event]:
+    resumed = [ev.Resumed(at.now)] if task.state is State.WAITING else []
     match word:
         case Say(text, author):
-            return [ev.Steered(now, text, author)]
+            lost = [ev.StepAbandoned(at.now, *task.at, STEERED, at.turn)]
+            return [*resumed, *(lost if task.is_speaking else ()), ev.Steered(at.now, text, author)]
         case Decide():
-            return _decided(task, word, now)
+            return [*resumed, *_decided(task, word, at.now)]
         case Return(call_id, output, error):
             wrong = ev.Failure("UNKNOWN", "CLIENT_TOOL_FAILED", error) if error else None
-            return [_returned(task, call_id, None if wrong else output, wrong, now)]
-        case GoOn() if task.state is State.WAITING and task.wants == "continue":
-            return [ev.Resumed(now)]
+            given = None if wrong else output
+            return [*resumed, _returned(task, call_id, given, wrong, at.now)]
+        case Pause() if task.state is State.RUNNING:
+            return [ev.Waited(at.now, "continue", at.now + at.max_wait)]
+        case GoOn() if task.wants == "continue":
+            return resumed
     return ()
 
 

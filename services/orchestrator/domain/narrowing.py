@@ -1,13 +1,13 @@
 """What a task runs with: the agent's terms, which a request may narrow and not widen. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from services.chassis.errors import Violation, invalid
 from services.orchestrator.domain.agent import Agent, agent_of
 from services.orchestrator.domain.events import Sampling
-from services.orchestrator.domain.request import MAX_FAULTS, Request
+from services.orchestrator.domain.request import MAX_FAULTS, MAX_TOOLS, Request
 
 Number = TypeVar("Number", int, float)
 
@@ -29,7 +29,7 @@ def narrowed(request: Request, agent: Agent) -> Request:
         model=agent.model or request.model,
         tools=request.tools or agent.tools,
         tool_choice=request.tool_choice or agent.tool_choice,
-        approval_tools=tuple(sorted({*request.approval_tools, *agent.approval_tools})),
+        approval_tools=_approved(request, agent),
         response_schema=(
             request.response_schema if agent.response_schema is None else agent.response_schema
         ),
@@ -88,6 +88,12 @@ def _sampling(asked: Sampling, usual: Sampling) -> Sampling:
         stop=asked.stop or usual.stop,
         seed=_first(asked.seed, usual.seed),
     )
+
+
+def _approved(request: Request, agent: Agent) -> Sequence[str]:
+    """All that either names; every tool where that is more than a request may name."""
+    names = {*request.approval_tools, *agent.approval_tools}
+    return tuple(sorted(names)) if len(names) <= MAX_TOOLS else ("*",)
 
 
 def _least(asked: Number | None, allowed: Number | None) -> Number | None:

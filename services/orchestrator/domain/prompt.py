@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from typing import Final
@@ -48,15 +48,36 @@ def conversation(
     start = [_instructions(briefing.instructions, briefing.tools)]
     if briefing.tools:
         start += chain.from_iterable(map(_exchange, nearest(spec.query, briefing.tools)))
-    before = (*briefing.history, *spec.history, Message("user", spec.query))
-    return [*start, *before, *_steps(steps, said)]
+    return [*start, *briefing.history, *_asked(spec), *_steps(steps, said)]
 
 
 def most_bytes(spec: Spec, briefing: Briefing) -> int:
     """No first turn's prompt is longer than this, a margin for each message included."""
-    before = (message.content for message in (*briefing.history, *spec.history))
     fixed = _most_fixed_bytes(briefing.instructions, briefing.tools)
-    return fixed + sum(4 * len(text) + MARGIN_BYTES for text in (spec.query, *before))
+    said = (*briefing.history, *_asked(spec))
+    return fixed + sum(4 * len(message.content) + MARGIN_BYTES for message in said)
+
+
+def _asked(spec: Spec) -> Sequence[Message]:
+    """The request's conversation and its query, with what the model needs to read on in them."""
+    asked = (*spec.history, Message("user", spec.query))
+    if not spec.large:
+        return asked
+    large = dict(spec.large)
+    names = [f"messages[{index}]" for index in range(len(asked))]
+    if "query" in large:
+        names[-1] = "query"
+    return [
+        replace(message, content=message.content + _note(name, message.content, large[name]))
+        if name in large
+        else message
+        for name, message in zip(names, asked, strict=True)
+    ]
+
+
+def _note(name: str, beginning: str, large: Large) -> str:
+    where = f'"of": "{name}" and "offset": {len(beginning.encode())}'
+    return f"\n[{large.size_bytes} bytes in all; read_result reads on, with {where}]"
 
 
 @lru_cache(64)

@@ -58,6 +58,11 @@ class Reader:
             self._room = max(0, begun.most_characters - len(begun.text))
 
     @property
+    def seen(self) -> str:
+        """All of the output so far, as it came."""
+        return "".join(self._seen)
+
+    @property
     def has_ended(self) -> bool:
         """Whether the answer of a turn that went on is whole. Nothing binds what follows it, and
         nothing is made of it."""

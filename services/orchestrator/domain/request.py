@@ -10,6 +10,7 @@ from typing import Final
 from services.chassis.errors import Violation, invalid
 from services.orchestrator.domain.events import ClientTool, Message, Sampling
 from services.orchestrator.domain.large import EXCERPT_CHARACTERS
+from services.orchestrator.domain.tool import AGENT_PREFIX, READ_RESULT, is_reserved
 
 ROLES: Final = ("system", "user", "assistant")
 TOOL_CHOICES: Final = ("", "auto", "none")
@@ -133,7 +134,7 @@ def _query(request: Request, max_bytes: int, large: Texts | None) -> Iterator[Vi
     for name, text in texts(request):
         takes = len(text.encode())
         if large is not None and takes > large.inline_bytes:
-            yield from _large(name, takes, large, request.tool_choice)
+            yield from _large(name, takes, large)
             takes = min(takes, 4 * EXCERPT_CHARACTERS)
         size += takes
     if size > max_bytes:
@@ -142,13 +143,29 @@ def _query(request: Request, max_bytes: int, large: Texts | None) -> Iterator[Vi
         yield Violation(field, f"is {size} bytes, over the limit of {max_bytes}", fix)
 
 
-def _large(name: str, size: int, large: Texts, tool_choice: str) -> Iterator[Violation]:
+def _large(name: str, size: int, large: Texts) -> Iterator[Violation]:
     if size > large.most_bytes:
         fix = f"send at most {large.most_bytes} bytes, or give the agent a tool that reads them"
         yield Violation(name, f"is {size} bytes, over the limit of {large.most_bytes}", fix)
-    elif tool_choice == "none":
-        fix = f"leave tool_choice out, or send at most {large.inline_bytes} bytes"
-        yield Violation(name, f"is {size} bytes, of which an agent reads more with a tool", fix)
+
+
+def check_readable(request: Request, large: Texts | None) -> None:
+    """Refuse texts that are kept elsewhere where the agent, as it is to run, may call no tools.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`.
+    """
+    if large is None or request.tool_choice != "none":
+        return
+    fix = f"let the agent call tools, or send at most {large.inline_bytes} bytes"
+    sizes = [(name, len(text.encode())) for name, text in texts(request)]
+    faults = [
+        Violation(name, f"is {size} bytes, of which an agent reads more with a tool", fix)
+        for name, size in sizes
+        if size > large.inline_bytes
+    ]
+    if faults:
+        raise invalid(*faults[:MAX_FAULTS])
 
 
 def _words(request: Request) -> Iterator[Violation]:
@@ -188,6 +205,9 @@ def _client_tools(tools: Sequence[ClientTool]) -> Iterator[Violation]:
             yield Violation(f"{field}[{index}].name", "is not a tool's name", NAME_FIX)
         if any(each.name == other.name for other in tools[:index]):
             yield Violation(f"{field}[{index}].name", "is there twice", "name each tool once")
+        if is_reserved(each.name):
+            fix = f"choose a name that is not {READ_RESULT}, and does not begin with {AGENT_PREFIX}"
+            yield Violation(f"{field}[{index}].name", "is the orchestrator's own", fix)
         if len(each.description) > MAX_DESCRIPTION:
             fix = f"send at most {MAX_DESCRIPTION} characters"
             yield Violation(f"{field}[{index}].description", "is too long", fix)

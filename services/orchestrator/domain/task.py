@@ -120,15 +120,20 @@ class Task:
     wants: str = ""
     """In `WAITING`: what it waits for, `approval`, `input` or `continue`."""
     waits_since: datetime | None = None
+    waits_until: datetime | None = None
     waited: timedelta = timedelta(0)
     """How long it has waited in all, which does not count."""
+    waits: int = 0
+    """How often it has waited."""
+    was_paused: bool = False
+    """Whether a pause ended, and nothing was said since."""
     window: Window | None = None
     """What its model is shown of its session, once it runs; None for nothing."""
 
     @property
     def deadline(self) -> datetime:
-        """When it ends at the latest, unless it waits once more."""
-        return self.spec.deadline + self.waited
+        """When it ends at the latest, unless something happens that it waits for."""
+        return self.waits_until or self.spec.deadline + self.waited
 
     @property
     def unreturned(self) -> Sequence[Call]:
@@ -161,7 +166,11 @@ def evolve(task: Task | None, event: ev.Event) -> Task:
         raise KeyError(type(event))
     changes = _CHANGES[type(event)](task, event) if type(event) in _CHANGES else {}
     if isinstance(event, ev.StepEvent):
-        changes |= {"at": (event.step, event.attempt), "is_speaking": _is_speaking(task, event)}
+        changes |= {
+            "at": (event.step, event.attempt),
+            "is_speaking": _is_speaking(task, event),
+            "was_paused": False,
+        }
     return replace(task, state=state, sequence=task.sequence + 1, update_time=event.time, **changes)
 
 
@@ -275,7 +284,12 @@ def _steered(task: Task, event: ev.Steered) -> Changes:
 
 
 def _waited(task: Task, event: ev.Waited) -> Changes:
-    return {"wants": event.wants, "waits_since": event.time}
+    return {
+        "wants": event.wants,
+        "waits_since": event.time,
+        "waits_until": event.until,
+        "waits": task.waits + 1,
+    }
 
 
 def _resumed(task: Task, event: ev.Resumed) -> Changes:
@@ -285,6 +299,8 @@ def _resumed(task: Task, event: ev.Resumed) -> Changes:
     return {
         "wants": "",
         "waits_since": None,
+        "waits_until": None,
+        "was_paused": task.wants == "continue",
         "waited": task.waited + passed,
         "tools_began": began,
     }

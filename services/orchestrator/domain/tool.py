@@ -2,6 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+AGENT_PREFIX: Final = "agent__"
+"""Begins the name of a tool that is an agent."""
+READ_RESULT: Final = "read_result"
+"""The tool that reads on in large values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,13 @@ class Tool:
     requires_approval: bool = False
     is_client: bool = False
     """Whether the task's client runs it."""
+    agent_id: str = ""
+    """The agent that it is; empty for any other tool."""
+
+
+def is_reserved(name: str) -> bool:
+    """Whether the orchestrator has such tools itself, so that no other may be called so."""
+    return name == READ_RESULT or name.startswith(AGENT_PREFIX)
 
 
 def of_client(name: str, description: str, input_schema: Mapping[str, object]) -> Tool:

@@ -1,22 +1,18 @@
 """Protobuf to agents and back. Pure."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC
 from typing import Final
 
-import rfc8785
-from google.protobuf import json_format
 from runplane.orchestrator.v1 import agents_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2
-from runplane.type.v1 import usage_pb2
 
 from services.chassis import structs
 from services.chassis.filtering import Fields
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.agent import FIELDS, Agent, Limits
 from services.orchestrator.domain.request import MAX_LABELS, MAX_TOOLS
-from services.orchestrator.mapping.tasks import read_sampling
+from services.orchestrator.mapping.sampling import read_sampling, sampling
 
 FILTERED: Final = Fields({"agent_id", "owner", "model", "create_time", "update_time"}, ("labels.",))
 MAX_MASK: Final = 32
@@ -88,12 +84,6 @@ def mask(request: pb.UpdateAgentRequest) -> Sequence[str]:
     return [field.name for field, _ in request.agent.ListFields() if field.name in FIELDS]
 
 
-def fingerprint(request: pb.CreateAgentRequest) -> str:
-    """Over canonical JSON (RFC 8785), as that of a task."""
-    document = json_format.MessageToDict(request.agent, preserving_proto_field_name=True)
-    return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
-
-
 def record_terms(spec: ev.Spec, start: orchestrator_pb2.TaskEvent) -> None:
     """What a task runs with, in place of what its request left to its agent."""
     start.agent_id, start.agent_version = spec.agent_id, spec.agent_version
@@ -120,17 +110,6 @@ def limits(
 ) -> orchestrator_pb2.TaskLimits:
     """What a task may use."""
     return orchestrator_pb2.TaskLimits(steps=steps, tokens=tokens, duration_ms=duration_ms)
-
-
-def sampling(of: ev.Sampling) -> usage_pb2.Sampling:
-    """How the model is to choose tokens."""
-    return usage_pb2.Sampling(
-        temperature=of.temperature,
-        top_p=of.top_p,
-        max_tokens=of.max_tokens,
-        stop=of.stop,
-        seed=of.seed,
-    )
 
 
 def _limits(said: orchestrator_pb2.TaskLimits) -> Limits:

@@ -1,12 +1,8 @@
 """Sessions as protobuf, and back. Pure."""
 
-import hashlib
 from datetime import UTC
 from typing import Final
 
-import rfc8785
-from google.protobuf import json_format
-from google.protobuf.message import Message
 from runplane.orchestrator.v1 import orchestrator_pb2, sessions_pb2
 
 from services.chassis import structs
@@ -16,6 +12,7 @@ from services.orchestrator.domain.session import Line, Session, Summary, Transcr
 from services.orchestrator.domain.task import State
 from services.orchestrator.domain.wanted import Wanted
 from services.orchestrator.mapping import large
+from services.orchestrator.mapping.fingerprint import fingerprint
 
 FILTERED: Final = Fields({"owner", "create_time", "update_time"}, ("labels.",))
 
@@ -73,14 +70,6 @@ def _summary(message: sessions_pb2.Session) -> Summary | None:
         message.summary_through_sequence,
         message.summary_sequence,
     )
-
-
-def fingerprint(request: Message) -> str:
-    """Tells a request from others with the same idempotency key: a hash over canonical JSON
-    (RFC 8785), so that it is the same from any client and any release."""
-    document = json_format.MessageToDict(request, preserving_proto_field_name=True)
-    document.pop("idempotency_key", None)
-    return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
 
 def wanted(

@@ -5,7 +5,7 @@ from datetime import UTC, timedelta
 from typing import Final
 
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
-from runplane.type.v1 import content_pb2, usage_pb2
+from runplane.type.v1 import content_pb2
 
 from services.chassis import structs
 from services.chassis.filtering import Fields
@@ -14,13 +14,14 @@ from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.request import (
     MAX_CLIENT_TOOLS,
     MAX_MESSAGES,
-    MAX_STOPS,
     MAX_TOOLS,
     Request,
     split,
 )
 from services.orchestrator.domain.task import Call, State, Task
 from services.orchestrator.mapping import large, sessions
+from services.orchestrator.mapping.fingerprint import fingerprint
+from services.orchestrator.mapping.sampling import read_sampling
 
 DEFAULT_STEPS: Final = 8
 CHUNK_CHARACTERS: Final = 2000
@@ -51,8 +52,9 @@ STATES: Final = {
 }
 
 
-def request(message: pb.InvokeRequest, key: str = "") -> Request:
-    """What a caller asks for; `key` is an idempotency key that came beside the message.
+def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) -> Request:
+    """What a caller asks for; `key` is an idempotency key that came beside the message. One that
+    was accepted before needs no fingerprint.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`; the schema holds what JSON does not.
@@ -85,7 +87,7 @@ def request(message: pb.InvokeRequest, key: str = "") -> Request:
         approval_tools=list(message.approval_tools[: MAX_TOOLS + 1]),
         labels=dict(message.labels),
         idempotency_key=(key := message.idempotency_key or key),
-        fingerprint=sessions.fingerprint(message) if key else "",
+        fingerprint=fingerprint(message) if key and is_new else "",
         source=message.SerializeToString(),
         agent_id=message.agent_id,
         session_id=message.session_id,
@@ -98,20 +100,9 @@ def _client_tool(index: int, message: pb.ClientTool) -> ev.ClientTool:
     return ev.ClientTool(message.name, message.description, schema or {"type": "object"})
 
 
-def read_sampling(message: usage_pb2.Sampling) -> ev.Sampling:
-    """How the model is to choose tokens."""
-    return ev.Sampling(
-        temperature=message.temperature if message.HasField("temperature") else None,
-        top_p=message.top_p if message.HasField("top_p") else None,
-        max_tokens=message.max_tokens if message.HasField("max_tokens") else None,
-        stop=tuple(message.stop[: MAX_STOPS + 1]),
-        seed=message.seed if message.HasField("seed") else None,
-    )
-
-
 def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
     """What a task is to do, from the first event of its log."""
-    asked = request(start.request)
+    asked = request(start.request, is_new=False)
     query, history = split(asked)
     return ev.Spec(
         task_id=start.task_id,

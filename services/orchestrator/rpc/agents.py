@@ -11,6 +11,7 @@ from runplane.orchestrator.v1 import agents_pb2_grpc as pb_grpc
 from services.chassis import filtering
 from services.chassis.paging import Pager
 from services.orchestrator.mapping import agents as mapping
+from services.orchestrator.mapping.fingerprint import fingerprint
 from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.usecases.agents import Agents
 
@@ -31,7 +32,7 @@ class AgentServicer(pb_grpc.AgentServiceServicer):
             mapping.agent(request.agent),
             caller(context),
             key=key,
-            fingerprint=mapping.fingerprint(request) if key else "",
+            fingerprint=fingerprint(request.agent) if key else "",
         )
         return mapping.message(created)
 

@@ -46,7 +46,7 @@ class ChildTasks:
         """See `Children`."""
         world, tasks = self._served()
         parent = errand.parent
-        left = max(timedelta(milliseconds=1), parent.deadline - world.now())
+        left = max(timedelta(milliseconds=1), errand.until - world.now())
         begun = tasks.start_child(_request(errand), _caller(parent), left, _key(errand.call_id))
         return (await self._uncut(begun)).task.spec.task_id
 
@@ -154,7 +154,7 @@ def _request(errand: Errand) -> Request:
         on_disconnect="continue",
         on_deadline="",
         client_tools=(),
-        approval_tools=(),
+        approval_tools=errand.parent.approval_tools,
         labels={},
         idempotency_key="",
         fingerprint="",
@@ -162,5 +162,5 @@ def _request(errand: Errand) -> Request:
         agent_id=errand.agent_id,
         parent_task_id=errand.parent.task_id,
         depth=errand.parent.depth + 1,
-        until=errand.parent.deadline,
+        until=errand.until,
     )

@@ -112,7 +112,7 @@ class Talks:
         try:
             async with asyncio.timeout(HEARD_SECONDS), aclosing(watching) as events:
                 async for _ in events:
-                    task = await self._tasks.get(caller, task_id)
+                    task = await self._tasks.advance(task)
                     if _has_heard(before, task, word):
                         return task
         except TimeoutError:

@@ -57,6 +57,8 @@ class Started:
     """Its run, if it is here."""
     is_new: bool
     """Whether this request began it; else it joins one that is there."""
+    until: datetime | None = None
+    """When its caller's time is over, about: who is gone then has not left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,16 @@ class Tasks:
             async with aclosing(self._world.log.watch(caller.tenant, task_id, after=0)) as events:
                 async for event in events:
                     yield event
-        finally:
+        except (GeneratorExit, asyncio.CancelledError):
             self.leave(started)
+            raise
 
     async def start(self, request: rq.Request, caller: Caller) -> Started:
         """Start a task whose `timeout_ms` is its own. Who has it must `leave` it."""
-        return await self._start(request, caller, self._whole(request, caller))
+        left, now = caller.time_left, self._world.now()
+        until = None if left is None else now + max(timedelta(0), left - MARGIN)
+        started = await self._start(request, caller, self._whole(request, caller))
+        return replace(started, until=until)
 
     async def create(self, request: rq.Request, caller: Caller) -> Task:
         """Start a task that goes on by itself; the task as it stands now."""
@@ -137,6 +143,12 @@ class Tasks:
         if (run := self._worker.find(caller.tenant, task_id)) is not None:
             return run.task
         return await self._world.log.load(caller.tenant, task_id)
+
+    async def advance(self, task: Task) -> Task:
+        """A task as it stands, from how it stood before."""
+        if (run := self._worker.find(task.spec.tenant, task.spec.task_id)) is not None:
+            return run.task
+        return await self._world.log.advance(task)
 
     def watch(self, caller: Caller, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """A task's events after a sequence, until its end."""
@@ -183,22 +195,21 @@ class Tasks:
 
     async def _waited(self, started: Started, caller: Caller, timeout: timedelta) -> Answer:
         """A task's end; or when the caller's time is over first, what there is so far."""
-        spec, goes_on = started.task.spec, False
+        spec = started.task.spec
         try:
             async with asyncio.timeout(_patience(caller, timeout).total_seconds()):
                 if started.run is not None:
                     return Answer(await self._ended(started.run))
                 return Answer(await self._watched(spec.tenant, spec.task_id, 0))
         except TimeoutError:
-            goes_on = True
             if spec.pauses_at_deadline:
                 await self._post.send(spec.tenant, spec.task_id, Pause())
             task = await self.get(caller, spec.task_id)
             mark = self._marks.made(spec.task_id, tenant=spec.tenant, owner=caller.subject)
             return Answer(task, mark)
-        finally:
-            if not goes_on:
-                self.leave(started)
+        except asyncio.CancelledError:
+            self.leave(started)
+            raise
 
     def _whole(self, request: rq.Request, caller: Caller) -> timedelta:
         """How long a task may take whose `timeout_ms` is its own."""
@@ -247,26 +258,42 @@ class Tasks:
         request, equipment = await self._world.briefings.first(request, caller.tenant)
         deadline = self._world.now() + min(duration, _duration(request) or duration)
         deadline = min(deadline, request.until or deadline)
-        request, large = await self._world.log.shortened(caller.tenant, request)
+        rq.check_readable(request, self._bounds.large)
+        whole, (request, large) = request, self._world.log.shortened(request)
         spec = replace(self._spec(request, caller, equipment.model, deadline), large=large)
         equipment = equipped(equipment, spec, dict(large))
         await self._check_fits(spec, equipment)
         if request.session_id:
-            return await self._begin_turn(spec, equipment, key)
-        return await self._worker.submit(self._world, spec, equipment, key)
+            return await self._begin_turn(whole, spec, equipment, key)
+        return await self._submit(whole, spec, equipment, key)
 
-    async def _begin_turn(self, spec: ev.Spec, equipment: Equipment, key: Key | None) -> Run:
+    async def _begin_turn(
+        self, whole: rq.Request, spec: ev.Spec, equipment: Equipment, key: Key | None
+    ) -> Run:
         """Begin a task as the next turn of its session. Where none begins the turn is given back,
         also when the caller goes away meanwhile."""
         places = self._world.places
         try:
             spec = await places.enter(spec, key, self.end)
-            return await self._worker.submit(self._world, spec, equipment, key)
+            return await self._submit(whole, spec, equipment, key)
         except BaseException as error:
             leaving = self._world.spawn(places.leave(spec, error))
             if isinstance(error, ServiceError):
                 await asyncio.wait([leaving])
             raise
+
+    async def _submit(
+        self, whole: rq.Request, spec: ev.Spec, equipment: Equipment, key: Key | None
+    ) -> Run:
+        await self._keep(whole, spec)
+        return await self._worker.submit(self._world, spec, equipment, key)
+
+    async def _keep(self, whole: rq.Request, spec: ev.Spec) -> None:
+        """Keep the large texts of a request that nothing but a lost race refuses any more."""
+        if spec.large:
+            is_child, must_wait = bool(spec.parent_task_id), bool(spec.place.follows)
+            self._worker.check_room(is_child=is_child, must_wait=must_wait)
+            await self._world.log.keep(spec.tenant, whole, spec.large)
 
     def _check(self, request: rq.Request) -> None:
         bounds = self._bounds
@@ -334,9 +361,11 @@ class Tasks:
 
     def leave(self, started: Started) -> None:
         """The caller has gone; who only joined a task leaves it alone."""
-        run = started.run
+        run, until = started.run, started.until
         if run is None or not started.is_new or run.spec.survives_disconnect:
             return
+        if until is not None and self._world.now() >= until:
+            return  # It waits for somebody, or else it had ended before.
         if not run.done.is_set():
             self._worker.cancel(run, GONE)
         elif run.is_lost:  # It waits, or is somewhere else now.

@@ -9,6 +9,8 @@ from typing import Final
 from services.chassis.schema import Schema
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RESERVED: Final = re.compile(r"read_result|agent__.*")
+"""Names of tools that callers have themselves (see the contract of `Tool.name`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Definition:
     """What callers may rely on."""
 
     name: str
-    """Matches `NAME`."""
+    """Matches `NAME`, and not `RESERVED`."""
     version: str
     """SemVer."""
     description: str

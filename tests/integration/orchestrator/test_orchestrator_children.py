@@ -242,7 +242,7 @@ async def test_a_cancel_reaches_the_children_first(suite: Suite) -> None:
     assert [task.status for task in tasks] == ["canceled"] * 3
     ends = [task.update_time.ToDatetime() for task in tasks]
     assert ends == sorted(ends)
-    assert (await watched(suite, hand))[-1].reasoning.endswith("enough")
+    assert (await watched(suite, hand))[-1].comment.endswith("enough")
 
 
 async def test_a_deadline_ends_the_children_first(suite: Suite) -> None:

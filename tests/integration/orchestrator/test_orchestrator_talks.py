@@ -136,7 +136,7 @@ async def test_a_call_that_needs_approval_waits_for_it_and_runs_then(suite: Suit
         await it.say(approval=pb.ToolApproval(tool_call_id=asked.tool_call_id, approved=True))
         await it.rest()
 
-    assert (asked.tool_name, waits.status, waits.reasoning) == ("calculator", "waiting", "approval")
+    assert (asked.tool_name, waits.status, waits.wants) == ("calculator", "waiting", "approval")
     after = it.types()[it.types().index("status_changed") + 1 :]
     assert after[:3] == ["status_changed", "approval_decided", "tool_result"]
     assert it.events[-1].status == "completed"
@@ -170,6 +170,29 @@ async def test_calls_that_need_no_approval_do_not_wait_for_those_that_do(suite: 
     assert it.events[-1].status == "completed"
 
 
+async def test_a_stream_whose_time_is_over_leaves_a_task_that_waits(suite: Suite) -> None:
+    asked = pb.InvokeRequest(query=CALCULATE, approval_tools=["calculator"])
+    events = suite.stub.StreamInvoke(asked, timeout=1)
+    task_id = (await anext(aiter(events))).task_id
+
+    refused = await code_of(events)
+
+    assert refused is grpc.StatusCode.DEADLINE_EXCEEDED
+    await asyncio.sleep(0.2)  # For a cancel to take effect, if there were one.
+    task = await suite.stub.GetTask(pb.GetTaskRequest(task_id=task_id), timeout=5)
+    assert task.status == "waiting"
+    assert task.deadline.ToDatetime() - task.create_time.ToDatetime() > timedelta(hours=23)
+
+
+async def code_of(events: Any) -> grpc.StatusCode:
+    """How a stream fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in events:
+            pass
+    code: grpc.StatusCode = caught.value.code()
+    return code
+
+
 async def test_an_approval_by_rpc_is_heard_before_it_is_answered(suite: Suite) -> None:
     asked = pb.InvokeRequest(query=CALCULATE, approval_tools=["calculator"])
     task = await suite.stub.CreateTask(asked, timeout=5)
@@ -183,7 +206,7 @@ async def test_an_approval_by_rpc_is_heard_before_it_is_answered(suite: Suite) -
     ended = await state_of(suite, task.task_id, "completed")
     assert ended.result == "12*7 is 84."
     decided = [e for e in await log_of(suite, task.task_id) if e.type == "approval_decided"]
-    assert [(e.approved, e.author, e.reasoning) for e in decided] == [(True, "local", "yes")]
+    assert [(e.approved, e.author, e.comment) for e in decided] == [(True, "local", "yes")]
 
 
 async def test_an_agent_may_need_an_approval_that_its_request_does_not_ask_for(
@@ -215,7 +238,7 @@ async def test_a_child_waits_for_an_approval_and_its_parent_for_the_child(suite:
 
     result = next(event for event in it.events if event.type == "tool_result")
     assert (result.status, it.events[-1].status) == ("success", "completed")
-    waits = [event.reasoning for event in await log_of(suite, child) if event.status == "waiting"]
+    waits = [event.wants for event in await log_of(suite, child) if event.status == "waiting"]
     assert waits == ["approval"]
 
 
@@ -325,7 +348,7 @@ async def test_a_cancel_in_band_ends_the_task(suite: Suite) -> None:
         await it.say(cancel=pb.Cancel(reason="enough"))
         await it.rest()
 
-    assert (it.events[-1].status, it.events[-1].reasoning) == ("canceled", "enough")
+    assert (it.events[-1].status, it.events[-1].comment) == ("canceled", "enough")
 
 
 @pytest.mark.parametrize(("on_disconnect", "end"), [("", "canceled"), ("continue", "completed")])
@@ -424,7 +447,7 @@ async def test_a_task_may_pause_when_its_callers_time_is_over(suite: Suite) -> N
     assert (whole.status, whole.result) == ("completed", "84")
     events = await log_of(suite, answer.task_id)
     assert [e.step_id for e in events if e.type == "tool_call"] == ["step_1"]
-    changes = [(e.status, e.reasoning) for e in events if e.type == "status_changed"]
+    changes = [(e.status, e.wants) for e in events if e.type == "status_changed"]
     assert changes == [("waiting", "continue"), ("running", "")]
 
 

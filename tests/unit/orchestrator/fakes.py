@@ -191,6 +191,7 @@ class SlowLog(EventStoreTaskLog):
         self.refuses: type[object] = type(None)
         self.refusal: Exception = RuntimeError("refused")
         self.holds: type[object] = type(None)
+        self.holds_parking = False
         self.holding = asyncio.Event()
         self.let_go = asyncio.Event()
 
@@ -211,6 +212,13 @@ class SlowLog(EventStoreTaskLog):
         if appended.is_closed:
             self.ended.append(appended.spec.task_id)
         return appended
+
+    async def park(self, task: Task, claim: Claim, *, delay: timedelta) -> None:
+        """See `TaskLog`."""
+        if self.holds_parking:
+            self.holding.set()
+            await self.let_go.wait()
+        await super().park(task, claim, delay=delay)
 
     async def _hesitate(self, events: Sequence[ev.Event]) -> None:
         await asyncio.sleep(0)

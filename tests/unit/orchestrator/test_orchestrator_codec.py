@@ -51,7 +51,7 @@ HISTORY = [
     ev.ToolCalled(NOW, 1, 2, "call_2", "teleport", "", {"to": [1, None, True]}, TURN),
     ev.ApprovalAsked(NOW, 1, 2, "call_1", "calculator"),
     ev.InputAsked(NOW, 1, 2, "call_2", "teleport"),
-    ev.Waited(NOW, "approval"),
+    ev.Waited(NOW, "approval", NOW + timedelta(hours=24)),
     ev.Resumed(NOW),
     ev.ApprovalDecided(NOW, 1, 2, "call_1", "calculator", True, "go on", "her"),
     ev.ChildStarted(NOW, 1, 2, "call_2", "task_2"),

@@ -3,16 +3,19 @@ from datetime import timedelta
 
 import pytest
 
-from services.chassis.errors import FailedPrecondition
+from services.chassis.errors import FailedPrecondition, InvalidArgument
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import (
+    MAX_OUTPUT_BYTES,
     Cancel,
     Decide,
     GoOn,
+    Moment,
     Pause,
     Return,
     Say,
     Word,
+    check,
     heard,
     is_news,
     read,
@@ -21,6 +24,9 @@ from services.orchestrator.domain.letters import (
 from services.orchestrator.domain.task import State, Task, evolve, replay
 from tests.unit.orchestrator.fakes import NOW, SPEC
 
+LATER = NOW + timedelta(seconds=60)
+UNTIL = NOW + timedelta(hours=24)
+MOMENT = Moment(LATER, timedelta(hours=24))
 APPROVE = Decide("call_1", is_approved=True, comment="", author="her")
 DENY = Decide("call_1", is_approved=False, comment="no", author="her")
 SAY = Say("Stop", "her")
@@ -34,13 +40,15 @@ ASKED = [
     ev.ApprovalAsked(NOW, 1, 1, "call_1", "look"),
     ev.InputAsked(NOW, 1, 1, "call_2", "add"),
 ]
-WAITS = replay([*ASKED, ev.Waited(NOW, "approval")])
-PAUSED = replay([ev.Started(NOW, SPEC), ev.Waited(NOW, "continue")])
-LATER = NOW + timedelta(seconds=60)
+WAITS = replay([*ASKED, ev.Waited(NOW, "approval", UNTIL)])
+SPEAKS = replay([ev.Started(NOW, SPEC), ev.TextAdded(NOW, 1, 1, "Hel")])
+CUT = evolve(SPEAKS, ev.Waited(NOW, "continue", UNTIL))
+QUEUED = replay([ev.Queued(NOW, SPEC)])
+PAUSED = replay([ev.Started(NOW, SPEC), ev.Waited(NOW, "continue", UNTIL)])
 
 
 def kinds(task: Task, *words: Word) -> list[str]:
-    return [type(event).__name__ for event in heard(task, words, LATER)]
+    return [type(event).__name__ for event in heard(task, words, MOMENT)]
 
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda each: type(each).__name__)
@@ -63,6 +71,15 @@ CASES: list[tuple[Task, Sequence[Word], list[str]]] = [
     (PAUSED, [GoOn(), GoOn()], ["Resumed"]),
     (PAUSED, [SAY], ["Resumed", "Steered"]),
     (PAUSED, [APPROVE], []),
+    (SPEAKS, [SAY], ["StepAbandoned", "Steered"]),
+    (SPEAKS, [SAY, SAY], ["StepAbandoned", "Steered", "Steered"]),
+    (SPEAKS, [Pause()], ["Waited"]),
+    (SPEAKS, [Pause(), Pause()], ["Waited"]),
+    (SPEAKS, [Pause(), GoOn()], ["Waited", "Resumed"]),
+    (SPEAKS, [Pause(), SAY], ["Waited", "Resumed", "StepAbandoned", "Steered"]),
+    (CUT, [SAY], ["Resumed", "StepAbandoned", "Steered"]),
+    (CUT, [GoOn()], ["Resumed"]),
+    (QUEUED, [Pause()], []),
     (replay(ASKED), [APPROVE], ["ApprovalDecided"]),
     (evolve(WAITS, ev.Canceled(NOW, "")), WORDS, []),
 ]
@@ -77,7 +94,7 @@ def test_a_task_goes_on_by_what_it_waits_for(
 
 def test_every_event_that_a_word_makes_can_happen() -> None:
     task = WAITS
-    for event in heard(task, [SAY, APPROVE, RETURN], LATER):
+    for event in heard(task, [SAY, APPROVE, RETURN], MOMENT):
         task = evolve(task, event)
 
     assert task.state is State.RUNNING
@@ -113,3 +130,18 @@ def test_what_was_decided_can_be_said_again_and_not_changed() -> None:
     assert not is_news(decided, APPROVE)
     with pytest.raises(FailedPrecondition):
         is_news(decided, DENY)
+
+
+def test_a_clients_result_may_have_what_a_tools_may() -> None:
+    fits = "é" * (MAX_OUTPUT_BYTES // 2 - 1)
+
+    check(Return("call_2", fits, ""))
+    with pytest.raises(InvalidArgument) as caught:
+        check(Return("call_2", fits + "x", ""))
+    assert caught.value.violations[0].field == "output"
+
+
+def test_a_letter_is_about_as_long_as_what_it_brings() -> None:
+    _, body = written(Return("call_2", "漢" * 1000, ""))
+
+    assert 3000 < len(body.encode()) < 3100

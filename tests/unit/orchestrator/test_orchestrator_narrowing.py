@@ -88,3 +88,15 @@ def test_a_request_may_not_ask_for_more(
         narrowed(replace(REQUEST, **changes), agent)
 
     assert (caught.value.reason, caught.value.metadata["field"]) == (reason, field)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(64, 128), (65, 1)])
+def test_more_approvals_than_a_request_may_name_are_asked_for_every_tool(
+    number: int, expected: int
+) -> None:
+    agent = replace(PLAIN, approval_tools=[f"mine{each}" for each in range(number)])
+    request = replace(REQUEST, approval_tools=[f"yours{each}" for each in range(number)])
+    found = narrowed(request, agent).approval_tools
+
+    assert len(found) == expected
+    assert (found == ("*",)) == (expected == 1)

@@ -27,7 +27,7 @@ CONVERT = tool("unit_convert", Example("How many miles is 10 km?", {}, {"value":
 
 
 def asked(query: str, *history: Message) -> Spec:
-    return cast(Spec, cast(Any, SimpleNamespace(query=query, history=history)))
+    return cast(Spec, cast(Any, SimpleNamespace(query=query, history=history, large=())))
 
 
 def test_the_example_most_like_the_query_stands_last() -> None:

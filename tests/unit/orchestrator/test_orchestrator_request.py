@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from services.chassis.errors import InvalidArgument
-from services.orchestrator.domain.events import Message, Sampling
-from services.orchestrator.domain.request import Texts, check, split
+from services.orchestrator.domain.events import ClientTool, Message, Sampling
+from services.orchestrator.domain.request import Texts, check, check_readable, faults, split
 from tests.unit.orchestrator.fakes import REQUEST
 
 BAD = {
@@ -85,7 +85,6 @@ def test_of_texts_that_are_kept_elsewhere_only_the_beginning_counts() -> None:
     ("field", "change"),
     [
         ("query", {"query": "x" * 100_001}),
-        ("query", {"query": "x" * 51, "tool_choice": "none"}),
         ("messages[1]", {"messages": (Message("user", "x"), Message("user", "x" * 100_001))}),
         ("messages", {"messages": (Message("user", "x" * 90_000), Message("user", "x" * 90_000))}),
     ],
@@ -97,3 +96,24 @@ def test_what_is_too_long_to_keep_or_to_show_is_refused(
         check(replace(REQUEST, **change), max_query_bytes=20_000, large=LARGE)
 
     assert field in [violation.field for violation in caught.value.violations]
+
+
+def test_without_tools_a_text_that_is_kept_elsewhere_is_refused() -> None:
+    messages = (Message("user", "x" * 50), Message("user", "x" * 51))
+
+    with pytest.raises(InvalidArgument) as caught:
+        check_readable(replace(REQUEST, messages=messages, tool_choice="none"), LARGE)
+
+    assert [violation.field for violation in caught.value.violations] == ["messages[1]"]
+    check_readable(replace(REQUEST, messages=messages), LARGE)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_refused"),
+    [("read_result", True), ("agent__x", True), ("agent__", True), ("agents", False)],
+)
+def test_a_client_tool_has_no_name_of_the_orchestrators_own(name: str, *, is_refused: bool) -> None:
+    request = replace(REQUEST, client_tools=(ClientTool(name, "", {}),))
+    found = [(violation.field, violation.message) for violation in faults(request)]
+
+    assert found == ([("client_tools[0].name", "is the orchestrator's own")] if is_refused else [])

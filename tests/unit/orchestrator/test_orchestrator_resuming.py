@@ -12,8 +12,9 @@ from services.chassis.errors import InvalidArgument, Unavailable
 from services.chassis.eventlog.port import Claim
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import State
-from services.orchestrator.resuming import MOST_EPOCHS
-from services.orchestrator.run import MOST_ATTEMPTS, Run
+from services.orchestrator.resuming import MOST_LOSSES
+from services.orchestrator.run import Run
+from services.orchestrator.speaking import MOST_ATTEMPTS
 from tests.unit.orchestrator.fakes import (
     MODEL,
     NOW,
@@ -118,7 +119,7 @@ async def test_an_answer_that_ended_before_the_limit_of_tokens_is_not_cut() -> N
     [
         (TEXT, {"model": MODEL}),
         (STEP[:1], {}),
-        (TEXT, {"epoch": MOST_EPOCHS + 1}),
+        (TEXT, {"epoch": MOST_LOSSES + 1}),
         (TEXT, {"response_schema": structs.from_dict({"type": "string"}, Struct())}),
     ],
     ids=["no model for it", "nothing but a thought", "too often", "a schema"],
@@ -137,7 +138,7 @@ async def test_what_cannot_go_on_is_abandoned(
 
 async def test_a_task_that_was_taken_up_as_often_as_it_may_be_still_goes_on() -> None:
     async with bench(("three.",)) as it:
-        task = await end_of(await taken_up(it, *TEXT, epoch=MOST_EPOCHS))
+        task = await end_of(await taken_up(it, *TEXT, epoch=MOST_LOSSES))
 
     assert task.text == "One, two, three."
 

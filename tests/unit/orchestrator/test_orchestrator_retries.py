@@ -14,8 +14,9 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.task import State
-from services.orchestrator.retries import ATTEMPTS, failure, is_passing
+from services.orchestrator.retries import ATTEMPTS, is_passing
 from tests.unit.orchestrator.fakes import bench
 
 SOON = timedelta(seconds=1)

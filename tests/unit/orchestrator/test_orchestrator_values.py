@@ -1,6 +1,7 @@
 """Which values go to the object store, and what becomes of them when it is away."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -148,6 +149,30 @@ async def test_a_result_that_cannot_be_kept_is_a_failed_call_that_says_so() -> N
     assert (await it.stored())[-1].status == "error"
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Large("ab", 1, TEXT, ""), "INTERNAL"),
+        (math.nan, "INTERNAL"),
+        ("\ud800" + "x" * 1000, "INTERNAL"),
+        ("\ud800", "INVALID_REQUEST"),
+        (2**53 + 1, "INVALID_REQUEST"),
+        (json.loads("[" * 30 + "]" * 30), "INVALID_REQUEST"),
+    ],
+)
+async def test_a_result_that_the_log_cannot_have_is_a_failed_call(
+    answer: object, reason: str
+) -> None:
+    it = Logged()
+    task = await it.after(CALLED, returned({"answer": answer}))
+    failure = task.steps[0].calls[0].failure
+
+    assert failure is not None
+    assert failure.reason == reason
+    assert failure.message.startswith("look did its work")
+    assert (await it.stored())[-1].status == "error"
+
+
 async def test_an_answer_that_cannot_be_kept_elsewhere_stays_in_the_log_with_a_warning() -> None:
     it = Logged(AwayObjectStore())
     task = await it.after(answered("ü" * 5000), ev.Completed(NOW))
@@ -206,22 +231,22 @@ async def test_large_texts_of_a_request_are_kept_and_their_beginnings_stay() -> 
         messages=[ev.Message("user", "ü" * 5000)],
         source=source.SerializeToString(),
     )
-    short, ((name, large),) = await it.log.shortened(TENANT, asked)
+    short, ((name, large),) = it.log.shortened(asked)
+    await it.log.keep(TENANT, asked, ((name, large),))
 
     (content,) = [message.content for message in short.messages]
     assert (name, large.size_bytes, short.query) == ("messages[0]", 10_000, "ask")
-    assert content.startswith("ü" * 4000 + "\n[10000 bytes in all; ")
-    assert '"of": "messages[0]" and "offset": 8000' in content
+    assert content == "ü" * 4000
     assert pb.InvokeRequest.FromString(short.source).messages[0].content == content
     assert await it.log.value(TENANT, large, offset=9998, length=9) == "ü".encode()
 
 
 async def test_a_request_without_large_texts_is_left_as_it_is() -> None:
-    assert await Logged().log.shortened(TENANT, REQUEST) == (REQUEST, ())
+    assert Logged().log.shortened(REQUEST) == (REQUEST, ())
 
 
 async def test_a_request_whose_texts_cannot_be_kept_is_refused() -> None:
-    asked = replace(REQUEST, query="x" * 2000)
+    it, asked = Logged(AwayObjectStore()), replace(REQUEST, query="x" * 2000)
 
     with pytest.raises(Unavailable):
-        await Logged(AwayObjectStore()).log.shortened(TENANT, asked)
+        await it.log.keep(TENANT, asked, it.log.shortened(asked)[1])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
+from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import Decide, GoOn, Pause, Say, Word
 from services.orchestrator.domain.task import State, Task
 from services.orchestrator.post import Post
@@ -13,6 +14,7 @@ from services.orchestrator.run import LINGER, Run
 from tests.unit.orchestrator.fakes import (
     REQUEST,
     SPEC,
+    TURN,
     Bench,
     FakeTools,
     bench,
@@ -92,6 +94,7 @@ async def test_a_turn_is_broken_off_for_something_new_but_not_what_was_durable()
         task = await end_of(run)
 
     assert task.text == "Bye"
+    assert task.tokens == TURN.tokens + it.models.prompt_tokens  # What was broken off counts.
     names = it.log.kinds()
     assert names.index("StepAbandoned") < names.index("Steered")
     assert names.count("StepAbandoned") == 1
@@ -150,3 +153,47 @@ async def test_a_caller_that_leaves_a_task_that_waits_cancels_it(seconds: float)
         task = await it.log.load("default", task_id)
 
     assert task.state is State.CANCELED
+
+
+async def test_something_said_to_a_paused_text_ends_the_pause_and_that_text() -> None:
+    never = asyncio.Event()
+    async with bench(("Hel", never), ("Bye",)) as it:
+        run = await it.submit(has_tools=False)
+        await it.models.said.wait()
+        await told(it, Pause())
+        await pass_time(LINGER.total_seconds() + 1)
+        await told(it, Say("No, bye", "her"))
+        task = await ended(it)
+
+    assert run.is_lost
+    assert (task.state, task.text) == (State.COMPLETED, "Bye")
+
+
+async def test_a_cancel_that_comes_while_a_task_begins_to_wait_is_kept() -> None:
+    async with bench((CALL,), tools=FakeTools([tool()])) as it:
+        run = await it.submit(GUARDED)
+        await pass_time(LINGER.total_seconds() - 0.001)
+        it.log.holds_parking = True
+        await it.log.holding.wait()
+        it.worker.cancel(run, "enough")
+        it.log.let_go.set()
+        await pass_time(3)
+        task = await it.log.load("default", "task_1")
+
+    assert task.state is State.CANCELED
+
+
+async def test_a_task_whose_pause_no_model_can_go_on_from_is_not_a_lost_worker() -> None:
+    async with bench(*[("Hel", asyncio.Event())] * 12, ("Hello",)) as it:
+        await it.submit(has_tools=False)
+        for _ in range(12):
+            await it.models.said.wait()
+            it.models.said.clear()
+            await told(it, Pause())
+            await pass_time(LINGER.total_seconds() + 1)
+            await told(it, GoOn())
+        task = await ended(it)
+
+    assert (task.state, task.text) == (State.COMPLETED, "Hello")
+    abandoned = [each for each in it.log.events if isinstance(each, ev.StepAbandoned)]
+    assert {each.failure.reason for each in abandoned} == {"PAUSED"}

@@ -1,12 +1,17 @@
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from services.chassis.errors import ResourceExhausted, Unavailable
+from services.chassis.eventlog.port import Append, NewEvent, Work
+from services.orchestrator.adapters import codec
+from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.task import State
-from tests.unit.orchestrator.fakes import NOW, bench, end_of, pass_time
+from services.orchestrator.domain.task import State, replay
+from services.orchestrator.worker import on_duty
+from tests.unit.orchestrator.fakes import NOW, SPEC, bench, end_of, pass_time
 
 
 async def test_a_task_that_waits_still_ends_at_its_deadline() -> None:
@@ -113,3 +118,51 @@ async def test_a_worker_that_stops_leaves_its_tasks_where_they_are() -> None:
     assert [run.task.state for run in runs] == [State.RUNNING, State.PENDING]
     with pytest.raises(Unavailable):
         it.worker.check_room()
+
+
+async def test_a_beginning_that_fails_ends_a_run_that_had_failed_before_it() -> None:
+    async with bench((Unavailable("ENGINE_FAILED", "gone"),) * 3) as it:
+        it.log.refuses, it.log.refusal = ev.Started, Unavailable("EVENT_STORE_UNAVAILABLE", "gone")
+        it.log.holds = ev.Started
+        starting = asyncio.create_task(it.submit(deadline=NOW + timedelta(milliseconds=1)))
+        await it.log.holding.wait()
+        await pass_time(10)
+        it.log.let_go.set()
+
+        with pytest.raises(Unavailable):
+            await starting
+        await pass_time(1)
+        it.log.refuses = it.log.holds = type(None)
+        room = [await it.submit(task_id=f"task_{n}") for n in range(2, 6)]
+
+    assert {run.task.state for run in room} == {State.RUNNING}
+
+
+async def test_a_log_that_cannot_be_read_does_not_end_the_others_work() -> None:
+    async with bench(("Hello",)) as it:
+        bad = NewEvent("task.unheard_of.v9", NOW, b"")
+        await it.log.store.append(Append("default", "task_0", 0, [bad], work=Work(KIND)))
+        queued = ev.Queued(NOW, SPEC)
+        left = Append("default", "task_1", 0, [codec.encode(queued, replay([queued]))])
+        await it.log.store.append(replace(left, work=Work(KIND)))
+        async with on_duty(it.worker, it.world):
+            await pass_time(5)
+        task = await it.log.load("default", "task_1")
+
+    assert task.state is State.COMPLETED
+
+
+async def test_a_cancel_whose_end_cannot_be_written_is_kept() -> None:
+    never = asyncio.Event()
+    async with bench(("Hel", never), ("Hello",)) as it:
+        run = await it.submit()
+        await it.models.said.wait()
+        it.log.refuses, it.log.refusal = ev.Canceled, Unavailable("EVENT_STORE_UNAVAILABLE", "gone")
+        it.worker.cancel(run, "enough")
+        await run.done.wait()
+        it.log.refuses = type(None)
+        async with on_duty(it.worker, it.world):
+            await pass_time(10)
+        task = await it.log.load("default", "task_1")
+
+    assert task.state is State.CANCELED

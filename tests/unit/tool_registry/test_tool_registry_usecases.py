@@ -259,3 +259,11 @@ def test_the_shortest_time_counts() -> None:
     assert allowed(asked(timeout=second, time_left=minute), definition) == second
     assert allowed(asked(timeout=minute, time_left=minute), definition) == timedelta(seconds=5)
     assert allowed(asked(time_left=second), definition) == timedelta(milliseconds=950)
+
+
+@pytest.mark.parametrize("name", ["read_result", "agent__x", "no name", ""])
+def test_a_tool_that_callers_could_not_tell_from_their_own_is_refused_at_start(name: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        registry(FakeTool(name=name))
+
+    assert name in caught.value.violations[0].message

@@ -34,7 +34,8 @@ class Tool(Message[_ToolFields]):
 
     Attributes:
         name:
-            Matches `[A-Za-z0-9_-]{1,64}`.
+            Matches `[A-Za-z0-9_-]{1,64}`; not `read_result`, and not beginning with `agent__`: the
+            orchestrator has such tools itself.
 
             ```proto
             string name = 1;

@@ -84,8 +84,9 @@ class Agent(_message.Message):
         """Names of the tools it may call, at most 128. Empty means all of the tool registry; for none at
         all set `tool_choice` to `none`. `agent__NAME` is the agent NAME: a call `{"query": …}` is a task
         of its own that runs as that agent, for the same owner and within what this task has left of
-        time and tokens; it ends when this task does. At most 4 tasks stand above one. NAME has at most
-        57 characters then.
+        time and tokens; it ends when this task does. At most 4 tasks stand above one: a call beyond that
+        fails with `AGENT_DEPTH_EXCEEDED`, and one whose task somebody cancels with `CHILD_CANCELED`, of
+        which the agent is told. NAME has at most 57 characters then.
         """
 
     @_builtins.property
@@ -114,7 +115,10 @@ class Agent(_message.Message):
 
     @_builtins.property
     def approval_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of tools whose calls need an approval, at most 128, `*` for all; a request may name more."""
+        """Names of tools whose calls need an approval, at most 128, `*` for all; a request may name more.
+        They hold for the agents that it calls, too: `approval_required` is then in the log of that
+        call's own task, which `child_task` names.
+        """
 
     def __init__(
         self,

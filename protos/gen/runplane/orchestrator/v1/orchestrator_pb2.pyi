@@ -152,7 +152,7 @@ class Task(_message.Message):
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """When it ends at the latest."""
+        """When it ends at the latest: while it waits, when it fails because nothing came."""
 
     @_builtins.property
     def metrics(self) -> Global___TaskMetrics:
@@ -164,7 +164,11 @@ class Task(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
-        """What was degraded, defaulted or cut."""
+        """What was degraded, defaulted or cut: `HISTORY_CUT` (turns of the session are not shown to the
+        model), `STEP_LIMIT_REACHED` and `FAILED_CALL_REPEATED` (it had to answer without another tool),
+        `RESULT_CUT` (`result` is only the beginning: see `result_reference`), or why an answer could not
+        be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -259,6 +263,8 @@ class TaskEvent(_message.Message):
     TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     APPROVED_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
+    WANTS_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
     AGENT_ID_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     PARENT_TASK_ID_FIELD_NUMBER: _builtins.int
@@ -297,10 +303,7 @@ class TaskEvent(_message.Message):
     owner: _builtins.str
     """On `task_start`: who owns the task."""
     reasoning: _builtins.str
-    """On `agent_thought`: why the agent does what it does next. On `task_complete` with status
-    `canceled`: why it was cancelled. On `approval_decided`: the comment of who decided. On
-    `status_changed` to `waiting`: what it waits for, `approval`, `input` or `continue`.
-    """
+    """On `agent_thought`: why the agent does what it does next."""
     tool_call_id: _builtins.str
     """On events of a tool call: the call, `call_…`."""
     tool_name: _builtins.str
@@ -327,6 +330,10 @@ class TaskEvent(_message.Message):
     """On `approval_decided`: whether the call may run."""
     author: _builtins.str
     """On `approval_decided` and `user_message`: the subject whose word it is."""
+    wants: _builtins.str
+    """On `status_changed` to `waiting`: what it waits for, `approval`, `input` or `continue`."""
+    comment: _builtins.str
+    """On `approval_decided`: why. On `task_complete` with status `canceled`: why it was cancelled."""
     agent_id: _builtins.str
     """On `task_start`: the agent that runs the task. Absent for the default agent."""
     agent_version: _builtins.int
@@ -355,7 +362,9 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """On `task_start`: when the task ends at the latest."""
+        """On `task_start`: when the task ends at the latest. On `status_changed` to `waiting`: when it
+        fails because nothing came.
+        """
 
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
@@ -372,12 +381,18 @@ class TaskEvent(_message.Message):
     @_builtins.property
     def error(self) -> Global___TaskError:
         """On `tool_result` with status `error`, `step_abandoned`, and `task_complete` with status
-        `failed`: why.
+        `failed`: why. Of a `tool_result` it is what the tool or its service says, and `TOOL_NOT_FOUND`,
+        `TOOL_INPUT_INVALID`, `TOOL_RESULT_TOO_LARGE`, `OBJECT_STORE_UNAVAILABLE` (the result cannot be
+        kept), `TOOL_CALL_DENIED`, or `CLIENT_TOOL_FAILED` (what the client says). Of an agent that was
+        called it is what its task failed with, and `CHILD_CANCELED`, `AGENT_DEPTH_EXCEEDED` or
+        `TOKEN_LIMIT_REACHED` (none are left for it). Of a `step_abandoned` it is what inference says,
+        `MODEL_OUTPUT_INVALID`, `WORKER_LOST` or `PAUSED` (it was cut and cannot go on), or `STEERED` (the
+        user said something meanwhile). A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED`.
         """
 
     @_builtins.property
     def warning(self) -> _content_pb2.Warning:
-        """On `warning`: what was degraded, defaulted or cut."""
+        """On `warning`: what was degraded, defaulted or cut; its codes are those of `Task.warnings`."""
 
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
@@ -399,7 +414,7 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
-        """On `task_complete`: what was degraded, defaulted or cut."""
+        """On `task_complete`: what was degraded, defaulted or cut, as in `Task.warnings`."""
 
     @_builtins.property
     def reference(self) -> Global___ValueReference:
@@ -457,6 +472,8 @@ class TaskEvent(_message.Message):
         time_to_first_token_ms: _builtins.float | None = ...,
         approved: _builtins.bool | None = ...,
         author: _builtins.str | None = ...,
+        wants: _builtins.str | None = ...,
+        comment: _builtins.str | None = ...,
         agent_id: _builtins.str | None = ...,
         agent_version: _builtins.int | None = ...,
         parent_task_id: _builtins.str | None = ...,
@@ -468,9 +485,9 @@ class TaskEvent(_message.Message):
         place: Global___TaskPlace | None = ...,
         memory: Global___TaskMemory | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "comment", b"comment", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -486,6 +503,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__author: _TypeAlias = _typing.Literal["_author", b"_author"]  # noqa: Y015
     _WhichOneofReturnType__child_task_id: _TypeAlias = _typing.Literal["child_task_id"]  # noqa: Y015
     _WhichOneofArgType__child_task_id: _TypeAlias = _typing.Literal["_child_task_id", b"_child_task_id"]  # noqa: Y015
+    _WhichOneofReturnType__comment: _TypeAlias = _typing.Literal["comment"]  # noqa: Y015
+    _WhichOneofArgType__comment: _TypeAlias = _typing.Literal["_comment", b"_comment"]  # noqa: Y015
     _WhichOneofReturnType__deadline: _TypeAlias = _typing.Literal["deadline"]  # noqa: Y015
     _WhichOneofArgType__deadline: _TypeAlias = _typing.Literal["_deadline", b"_deadline"]  # noqa: Y015
     _WhichOneofReturnType__depth: _TypeAlias = _typing.Literal["depth"]  # noqa: Y015
@@ -540,6 +559,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__tool_version: _TypeAlias = _typing.Literal["_tool_version", b"_tool_version"]  # noqa: Y015
     _WhichOneofReturnType__usage: _TypeAlias = _typing.Literal["usage"]  # noqa: Y015
     _WhichOneofArgType__usage: _TypeAlias = _typing.Literal["_usage", b"_usage"]  # noqa: Y015
+    _WhichOneofReturnType__wants: _TypeAlias = _typing.Literal["wants"]  # noqa: Y015
+    _WhichOneofArgType__wants: _TypeAlias = _typing.Literal["_wants", b"_wants"]  # noqa: Y015
     _WhichOneofReturnType__warning: _TypeAlias = _typing.Literal["warning"]  # noqa: Y015
     _WhichOneofArgType__warning: _TypeAlias = _typing.Literal["_warning", b"_warning"]  # noqa: Y015
     _WhichOneofReturnType__watch: _TypeAlias = _typing.Literal["watch"]  # noqa: Y015
@@ -558,6 +579,8 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__author) -> _WhichOneofReturnType__author | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__child_task_id) -> _WhichOneofReturnType__child_task_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__comment) -> _WhichOneofReturnType__comment | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline) -> _WhichOneofReturnType__deadline | None: ...
     @_typing.overload
@@ -612,6 +635,8 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_version) -> _WhichOneofReturnType__tool_version | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usage) -> _WhichOneofReturnType__usage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wants) -> _WhichOneofReturnType__wants | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__warning) -> _WhichOneofReturnType__warning | None: ...
     @_typing.overload
@@ -1059,7 +1084,7 @@ class InvokeRequest(_message.Message):
     """
     on_deadline: _builtins.str
     """What becomes of the task when `Invoke` answers `partial`: `continue` (the default), or `pause`
-    until `ContinueTask`. It has no effect elsewhere.
+    until `ContinueTask`, or until it is told something more. It has no effect elsewhere.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
@@ -1103,7 +1128,9 @@ class InvokeRequest(_message.Message):
     @_builtins.property
     def approval_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of tools whose calls need an approval, at most 128, `*` for all; `Converse`,
-        `ApproveToolCall` and `DenyToolCall` decide.
+        `ApproveToolCall` and `DenyToolCall` decide. They hold for the agents that the task calls, too:
+        `approval_required` is then in the log of that call's own task, which `child_task` names, and it
+        is decided there, within the time that the caller's task has left.
         """
 
     def __init__(
@@ -1148,7 +1175,9 @@ class ClientTool(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it."""
+    """Its name, `[A-Za-z0-9_-]{1,64}`; no tool of the registry has it, it is not `read_result`, and it
+    does not begin with `agent__`.
+    """
     description: _builtins.str
     """What it does and when to use it, for the model; at most 1,000 characters."""
     @_builtins.property
@@ -1243,7 +1272,7 @@ class InvokeResponse(_message.Message):
     partial_result: _builtins.str
     """On `partial`: what it has said so far."""
     continue_mark: _builtins.str
-    """On `partial`: what `ContinueTask` takes. It is sealed, the caller's own, and good for an hour."""
+    """On `partial`: what `ContinueTask` takes. It is sealed, the caller's own, and good for a day."""
     retry_after: _builtins.float
     """On `partial`: when asking again makes sense, in milliseconds."""
     @_builtins.property
@@ -1260,7 +1289,7 @@ class InvokeResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]:
-        """What was degraded, defaulted or cut."""
+        """What was degraded, defaulted or cut, as in `Task.warnings`."""
 
     @_builtins.property
     def result_reference(self) -> Global___ValueReference:
@@ -1540,7 +1569,7 @@ class ToolResult(_message.Message):
     """Why it failed, for the model; empty when it did not. At most 1,000 characters."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """What the tool returned."""
+        """What the tool returned; at most 2 MiB as JSON."""
 
     def __init__(
         self,
@@ -1713,7 +1742,7 @@ class SubmitToolResultRequest(_message.Message):
     """Why it failed, for the model; empty when it did not. At most 1,000 characters."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """What the tool returned."""
+        """What the tool returned; at most 2 MiB as JSON."""
 
     def __init__(
         self,

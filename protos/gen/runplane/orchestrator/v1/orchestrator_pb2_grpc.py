@@ -131,13 +131,13 @@ class OrchestratorServiceServicer:
         Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
         `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
         `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-        `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+        `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+        (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-        (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-        Each call is a new task,
-        except with an `idempotency_key`: the same key attaches to the same task, and with another
+        (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+        (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
         request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -233,10 +233,10 @@ class OrchestratorServiceServicer:
 
         The event `user_message` records it, and the model's next turn takes it into account; a turn that is
         under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-        heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-        (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-        already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-        message.
+        heard, or after five seconds: it will hear, unless it ends before. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
+        `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
+        while too much lies unheard. Not idempotent: each call is another message.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -269,7 +269,9 @@ class OrchestratorServiceServicer:
         """Brings what came of a call of a tool that the client runs itself.
 
         Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+        (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
         was brought before stays: bringing one again returns the task.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """

@@ -49,13 +49,13 @@ class OrchestratorServiceStub:
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
     `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-    `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+    `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+    (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-    (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-    Each call is a new task,
-    except with an `idempotency_key`: the same key attaches to the same task, and with another
+    (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+    (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     ContinueTask: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ContinueTaskRequest, _orchestrator_pb2.InvokeResponse]
@@ -119,10 +119,10 @@ class OrchestratorServiceStub:
 
     The event `user_message` records it, and the model's next turn takes it into account; a turn that is
     under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-    heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-    (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-    already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-    message.
+    heard, or after five seconds: it will hear, unless it ends before. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
+    `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
+    while too much lies unheard. Not idempotent: each call is another message.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     ApproveToolCall: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ApproveToolCallRequest, _orchestrator_pb2.Task]
@@ -143,7 +143,9 @@ class OrchestratorServiceStub:
     """Brings what came of a call of a tool that the client runs itself.
 
     Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+    (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
     was brought before stays: bringing one again returns the task.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
@@ -186,13 +188,13 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
     `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-    `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+    `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+    (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
     (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-    (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-    Each call is a new task,
-    except with an `idempotency_key`: the same key attaches to the same task, and with another
+    (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+    (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     ContinueTask: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ContinueTaskRequest, _orchestrator_pb2.InvokeResponse]  # type: ignore[assignment]
@@ -256,10 +258,10 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
 
     The event `user_message` records it, and the model's next turn takes it into account; a turn that is
     under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-    heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-    (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-    already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-    message.
+    heard, or after five seconds: it will hear, unless it ends before. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
+    `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
+    while too much lies unheard. Not idempotent: each call is another message.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     ApproveToolCall: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ApproveToolCallRequest, _orchestrator_pb2.Task]  # type: ignore[assignment]
@@ -280,7 +282,9 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     """Brings what came of a call of a tool that the client runs itself.
 
     Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+    `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+    (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
     was brought before stays: bringing one again returns the task.
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
@@ -326,13 +330,13 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
         `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
         `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-        `ABORTED` (`SESSION_CONTENDED`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
+        `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+        (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
         (`TOKEN_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
-        (`TASK_TIMEOUT`), `INTERNAL`, and what inference says, such as `UNAVAILABLE` (`ENGINE_FAILED`).
-        Each call is a new task,
-        except with an `idempotency_key`: the same key attaches to the same task, and with another
+        (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
+        (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
         request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
 
@@ -444,10 +448,10 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The event `user_message` records it, and the model's next turn takes it into account; a turn that is
         under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
-        heard, or after five seconds. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), `INVALID_ARGUMENT`
-        (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`) and, when it has not heard too many
-        already, `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo). Not idempotent: each call is another
-        message.
+        heard, or after five seconds: it will hear, unless it ends before. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
+        `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
+        while too much lies unheard. Not idempotent: each call is another message.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
@@ -486,7 +490,9 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Brings what came of a call of a tool that the client runs itself.
 
         Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
-        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client. A result that
+        `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+        (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
         was brought before stays: bringing one again returns the task.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """

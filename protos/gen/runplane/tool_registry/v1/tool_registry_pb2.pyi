@@ -35,7 +35,9 @@ class Tool(_message.Message):
     IS_IDEMPOTENT_FIELD_NUMBER: _builtins.int
     REQUIRES_APPROVAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Matches `[A-Za-z0-9_-]{1,64}`."""
+    """Matches `[A-Za-z0-9_-]{1,64}`; not `read_result`, and not beginning with `agent__`: the
+    orchestrator has such tools itself.
+    """
     version: _builtins.str
     """SemVer of the tool's contract."""
     description: _builtins.str

@@ -1,0 +1,192 @@
+"""The model's turns in a task: asked for, heard out, and written down as they come."""
+
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Final
+
+from services.chassis.errors import ServiceError, Unavailable
+from services.orchestrator import resuming
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.failures import failure
+from services.orchestrator.domain.step import Malformed, Outcome, Plan
+from services.orchestrator.domain.task import Task
+from services.orchestrator.inbox import Interrupted
+from services.orchestrator.kit import Kit
+from services.orchestrator.planning import refused
+from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
+from services.orchestrator.turn import Conversing, Cut
+
+log = logging.getLogger(__name__)
+
+MALFORMED_ATTEMPTS: Final = 2  # At a step whose output is cut or not what was asked for.
+MOST_ATTEMPTS: Final = 8  # At a step, lost workers included: a task may be what ends them.
+WORKER_LOST: Final = ev.Failure(
+    "UNAVAILABLE", "WORKER_LOST", "the worker was lost in the middle of this step"
+)
+PAUSED: Final = ev.Failure("ABORTED", "PAUSED", "the task was paused in the middle of this step")
+
+
+class Speaking:
+    """Lets the model speak, one attempt at a step after the other."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+        self._journal = kit.journal
+        self._now = kit.world.now
+        self._models = kit.world.models
+        self._speaker: Conversing | None = None
+
+    async def step(self, number: int, *, is_last: bool) -> None:
+        """One step, in as many attempts as it may have. Returns early when it is interrupted.
+
+        Raises:
+            ServiceError: the last attempt failed.
+        """
+        malformed = failed = 0
+        at = self._kit.task.at
+        first = at[1] + 1 if at[0] == number else 1
+        for attempt in itertools.count(first):
+            plan = await self._kit.planner.plan(self._kit.task, is_last=is_last)
+            speaker = self._speaker = self._conversing(plan, number, attempt)
+            try:
+                outcome = await self._listened(speaker, plan)
+                self._kit.planner.check(outcome, plan)
+                await self._said(outcome, speaker)
+            except Interrupted:
+                await self._break_off(speaker, plan)
+                return
+            except (Cut, Malformed) as fault:
+                malformed += 1
+                error: ServiceError = refused(fault, plan)
+                may_retry = malformed < MALFORMED_ATTEMPTS
+            except ServiceError as fault:
+                failed += 1
+                error = fault.with_traceback(None)  # Its frames hold what is long over.
+                may_retry = malformed + failed < ATTEMPTS and is_passing(fault)
+            else:
+                return
+            await self.rest()  # It does not count.
+            await self._abandon((number, attempt), failure(error), self._took(speaker))
+            if not may_retry:
+                raise error
+            await backoff(attempt - first + 1, error)
+
+    async def go_on(self) -> None:
+        """Say the rest of what the model was saying when its turn was cut; else that attempt is
+        abandoned.
+
+        Raises:
+            Unavailable: `WORKER_LOST`; it was cut too often.
+        """
+        task, claim = self._kit.task, self._journal.claim
+        epoch = claim.epoch if claim else 0
+        if not resuming.can_go_on(task, self._kit.equipment.model, epoch):
+            await self._abandon(task.at, PAUSED if task.was_paused else WORKER_LOST, ev.Turn())
+            _check_attempts(task)
+            return
+        log.info("text continued", extra={"task_id": task.spec.task_id})
+        plan = None
+        try:
+            plan = await resuming.plan(self._models, task, self._kit.equipment)
+            await self._say_rest(plan, task.at)
+        except Interrupted:
+            if plan is not None and self._speaker is not None:
+                await self._break_off(self._speaker, plan)
+        except ServiceError as error:
+            await self.rest()  # It does not count.
+            await self._abandon(task.at, failure(error), self.took())
+            _check_attempts(task)
+            await backoff(1, error)
+
+    async def rest(self) -> Sequence[ev.Event]:
+        """What the model said and nobody was told yet; it is then the caller's to write."""
+        if (speaker := self._speaker) is None:
+            return ()
+        now, rest = self._now(), await speaker.unsaid()
+        thought = speaker.unthought()
+        return [
+            *([ev.ThoughtAdded(now, *speaker.at, thought)] if thought else []),
+            *([ev.TextAdded(now, *speaker.at, rest)] if rest else []),
+        ]
+
+    def took(self) -> ev.Turn:
+        """What the attempt that is under way took so far."""
+        speaker = self._speaker
+        if speaker is None or speaker.at != self._kit.task.at:
+            return ev.Turn()
+        return self._took(speaker)
+
+    def close(self) -> None:
+        """Pass nothing on any more."""
+        if self._speaker is not None:
+            self._speaker.close()
+
+    async def _say_rest(self, plan: Plan, at: tuple[int, int]) -> None:
+        task = self._kit.task
+        speaker = self._speaker = self._conversing(plan, *at)
+        if (spoke_at := task.spoke_at) is not None:
+            after = (spoke_at - task.create_time).total_seconds()
+            speaker.first_token_at = self._kit.accepted_at + after
+        try:
+            outcome = await self._listened(speaker, plan)
+        except (Cut, Malformed) as fault:
+            raise refused(fault, plan) from None
+        if not speaker.turn.tokens:
+            generation = self._kit.planner.generation(task, plan)
+            speaker.turn = await resuming.counted(self._models, generation, plan, outcome.answer)
+        await self._said(outcome, speaker)
+
+    async def _listened(self, speaker: Conversing, plan: Plan) -> Outcome:
+        """What the model says. Raises `Interrupted` when the task is told something."""
+        generation = self._kit.planner.generation(self._kit.task, plan)
+        async with self._kit.inbox.interruptible():
+            outcome = await speaker.listen(self._models, generation, timeout=self._kit.left())
+        return outcome  # noqa: RET504 - to mypy, a context may swallow what is raised in it
+
+    async def _break_off(self, speaker: Conversing, plan: Plan) -> None:
+        """What was said stays said, and what it took is counted."""
+        await self._journal.append(*await self.rest())
+        if self._kit.task.is_speaking:
+            model, generation = self._kit.equipment.model, self._kit.planner.generation
+            asked = generation(self._kit.task, plan)
+            speaker.turn = await resuming.counted_so_far(self._models, asked, model, speaker.heard)
+
+    async def _abandon(self, at: tuple[int, int], why: ev.Failure, turn: ev.Turn) -> None:
+        await self._journal.append(ev.StepAbandoned(self._now(), *at, why, turn))
+
+    async def _said(self, outcome: Outcome, speaker: Conversing) -> None:
+        rest = await self.rest()
+        now, turn = self._now(), self._took(speaker)
+        if outcome.calls:
+            calls = self._kit.settling.asked(outcome.calls, speaker.at, turn)
+            await self._journal.append(*rest, *calls)
+            return
+        answered = ev.Answered(now, *speaker.at, outcome.answer, outcome.output, turn)
+        await self._journal.append(*rest, answered, ev.Completed(now))  # One commit for all of it.
+
+    def _conversing(self, plan: Plan, number: int, attempt: int) -> Conversing:
+        journal, now = self._journal, self._now
+
+        async def deliver(text: str) -> None:
+            await journal.append(ev.TextAdded(now(), number, attempt, text))
+
+        async def think(thought: str) -> None:
+            await journal.append(ev.ThoughtAdded(now(), number, attempt, thought))
+
+        return Conversing((number, attempt), plan, self._kit.world.spawn, deliver, think)
+
+    def _took(self, speaker: Conversing) -> ev.Turn:
+        duration = round((perf_counter() - speaker.began_at) * 1000, 3)
+        if self._kit.task.time_to_first_token_ms is not None or speaker.first_token_at is None:
+            return replace(speaker.turn, duration_ms=duration)
+        first = round((speaker.first_token_at - self._kit.accepted_at) * 1000, 3)
+        return replace(speaker.turn, duration_ms=duration, time_to_first_token_ms=first)
+
+
+def _check_attempts(task: Task) -> None:
+    """Raises Unavailable `WORKER_LOST` after as many attempts at a step as there may be."""
+    if task.at[1] >= MOST_ATTEMPTS and not task.was_paused:
+        raise Unavailable(WORKER_LOST.reason, WORKER_LOST.message)
