@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -28,6 +28,11 @@ class Inbox:
         self._waiting: list[tuple[int, Word]] = []
         self._has_some = asyncio.Event()
         self._turn: asyncio.Timeout | None = None
+
+    @property
+    def known(self) -> Collection[int]:
+        """The numbers of the letters that have come, the latest of them."""
+        return self._seen
 
     @property
     def is_empty(self) -> bool:

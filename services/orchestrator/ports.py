@@ -1,6 +1,6 @@
 """What the use cases and the worker need of the world."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -338,8 +338,8 @@ class Desk(Protocol):
             ResourceExhausted: `INBOX_FULL`; of letters so long as this one, too many lie there.
         """
 
-    async def letters(self) -> Sequence[Letter]:
-        """What others told this process."""
+    async def letters(self, *, task_id: str = "", known: Collection[int] = ()) -> Sequence[Letter]:
+        """What others told this process, or one of its tasks, but for what it knows already."""
 
     async def woken(self) -> None:
         """Wait until there may be letters. It may miss some: look now and then all the same."""

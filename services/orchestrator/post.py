@@ -37,9 +37,9 @@ class Post:
         is_last = isinstance(word, Cancel)
         if not await self.desk.send(tenant, task_id, kind, body, is_last=is_last):
             return False
-        if self.worker.find(tenant, task_id) is None:
+        if (run := self.worker.find(tenant, task_id)) is None:
             if (claim := await self.desk.take(tenant, task_id)) is None:
                 return True  # Another has it, and was woken.
-            await self.worker.take_up(self.world, claim)
-        await self.worker.read_letters()
+            run = await self.worker.take_up(self.world, claim)
+        await self.worker.read_letters(run)
         return True

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -103,6 +104,11 @@ class Run:
         self._is_given_up = True
         expire(self._scope)
 
+    @property
+    def known(self) -> Collection[int]:
+        """The numbers of the letters that it was told and that may lie there still."""
+        return self._kit.inbox.known
+
     def tell(self, letter: Letter) -> None:
         """Something for the task. It is dealt with once, however often it is told."""
         word = self._kit.inbox.put(letter)
@@ -149,6 +155,8 @@ class Run:
         is_over = False
         try:
             while not is_over:
+                if self._canceled is not None or self._is_given_up:
+                    raise TimeoutError  # It came when a scope was over already.
                 self._kit.deadline = self._kit.reckoned()
                 async with asyncio.timeout_at(self._kit.deadline) as self._scope:
                     if self.task.state is State.WAITING:

@@ -84,7 +84,7 @@ class Speaking:
         task, claim = self._kit.task, self._journal.claim
         epoch = claim.epoch if claim else 0
         if not resuming.can_go_on(task, self._kit.equipment.model, epoch):
-            await self._abandon(task.at, PAUSED if task.was_paused else WORKER_LOST, ev.Turn())
+            await self._abandon(task.at, PAUSED if task.was_paused else WORKER_LOST, self.took())
             _check_attempts(task)
             return
         log.info("text continued", extra={"task_id": task.spec.task_id})

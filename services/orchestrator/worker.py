@@ -27,6 +27,7 @@ from services.orchestrator.world import World
 
 log = logging.getLogger(__name__)
 
+GONE: Final = "the caller went away"
 PASSES_TO_ASK: Final = 2
 """Turns of the loop until a run that was started has sent its question to the model."""
 
@@ -47,10 +48,14 @@ class _Waiting:
 
     context: contextvars.Context
     expiry: asyncio.TimerHandle
+    watch: asyncio.Task[None] | None = None
+    """What waits for another task to end."""
 
     def leave(self) -> contextvars.Context:
         """Wait no more."""
         self.expiry.cancel()
+        if self.watch is not None and self.watch is not asyncio.current_task():
+            self.watch.cancel()
         return self.context
 
 
@@ -62,6 +67,7 @@ class Worker:
         self._desk = desk
         self._sizes = sizes
         self._running = 0
+        self._children = 0  # Beside them: those that others of them wait for.
         self._queue: dict[Run, _Waiting] = {}  # In order of arrival.
         self._followers: dict[Run, _Waiting] = {}  # Those that another task comes before.
         self._runs: dict[tuple[str, str], Run] = {}
@@ -80,8 +86,8 @@ class Worker:
         return task
 
     def check_room(self, *, is_child: bool = False, must_wait: bool = False) -> None:
-        """Refuse before anything is done for a task there is no room for. A task that another one
-        waits for runs beyond the places there are: so many as depth and calls of a step admit.
+        """Refuse before anything is done for a task there is no room for. Tasks that others wait
+        for have as many places of their own, so that none of them waits for those it is for.
 
         `must_wait`: another task of its session comes first.
 
@@ -92,8 +98,10 @@ class Worker:
         if self._is_stopping:
             raise Unavailable("SERVICE_STOPPING", "the service is stopping; try another replica")
         queued = len(self._queue) + len(self._followers)
-        needs_place = must_wait or not (is_child or self._free)
-        if needs_place and queued >= self._sizes.max_queued:
+        is_full = (must_wait or not self._free) and queued >= self._sizes.max_queued
+        if is_child:
+            is_full = self._children >= self._sizes.max_running
+        if is_full:
             message = f"{self._running} tasks run and {queued} wait: there is no room"
             counts = {"running": str(self._running), "queued": str(queued)}
             full = ResourceExhausted("TOO_MANY_TASKS", message, **counts)
@@ -112,38 +120,57 @@ class Worker:
         is_child, must_wait = bool(spec.parent_task_id), bool(spec.place.follows)
         self.check_room(is_child=is_child, must_wait=must_wait)
         chosen = None if must_wait else await world.memory.choose(spec, equipment)
-        if must_wait or not (self._free or is_child):
-            event = ev.Queued(world.now(), spec)
-            task, claim = await world.log.begin(event, key)
-            run = Run(world, task, claim, equipment)
-            self._admit(run, contextvars.copy_context())
-            return run
-        if chosen is not None:
-            equipment = replace(equipment, history=chosen.messages)
-        started = ev.Started(world.now(), spec, chosen.window if chosen else None)
-        return await self._start_at_once(world, started, equipment, key)
-
-    async def _start_at_once(
-        self, world: World, event: ev.Started, equipment: Equipment, key: Key | None
-    ) -> Run:
-        """Ask the model while the beginning is still on its way to the disk."""
+        event: ev.Queued | ev.Started = ev.Queued(world.now(), spec)
+        if not must_wait and (self._free or is_child):
+            if chosen is not None:
+                equipment = replace(equipment, history=chosen.messages)
+            event = ev.Started(world.now(), spec, chosen.window if chosen else None)
         run = Run(world, evolve(None, event), None, equipment)
-        self._running += 1
-        self._start(run, contextvars.copy_context())
-        try:
-            for _ in range(PASSES_TO_ASK):
-                await asyncio.sleep(0)
-            _, claim = await world.log.begin(event, key)
-        except ServiceError as error:
-            run.forsake(error.reason)
-            await run.done.wait()
-            raise
-        except BaseException:
-            run.forsake("CANCELLED")
-            raise
-        run.begin(claim)
-        self._runs[run.spec.tenant, run.spec.task_id] = run
+        if isinstance(event, ev.Started):  # Ask while the beginning is on its way to the disk.
+            self._occupy(run)
+            self._start(run, contextvars.copy_context())
+        await self._begun(run, event, key)
         return run
+
+    async def _begun(self, run: Run, event: ev.Queued | ev.Started, key: Key | None) -> None:
+        """Wait until the log has begun. What is on its way to the disk gets there, whoever goes
+        away meanwhile: then the task is cancelled, unless it is to go on without its caller.
+
+        Raises:
+            ServiceError: it could not be begun.
+        """
+        came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        came.add_done_callback(_seen)
+        self.spawn(self._begin(run, event, key, came))
+        try:
+            await asyncio.shield(came)
+        except asyncio.CancelledError:
+            if not run.spec.survives_disconnect:
+                run.cancel(GONE)
+            raise
+
+    async def _begin(
+        self, run: Run, event: ev.Queued | ev.Started, key: Key | None, came: asyncio.Future[None]
+    ) -> None:
+        is_started = isinstance(event, ev.Started)
+        try:
+            for _ in range(PASSES_TO_ASK if is_started else 0):
+                await asyncio.sleep(0)
+            _, claim = await run.world.log.begin(event, key)
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            run.forsake(error.reason if isinstance(error, ServiceError) else "INTERNAL")
+            if is_started:
+                await run.done.wait()
+            came.set_exception(error)
+            return
+        run.begin(claim)
+        if is_started:
+            self._runs[run.spec.tenant, run.spec.task_id] = run
+        else:
+            self._admit(run, contextvars.copy_context())
+            if run.canceled is not None:
+                self._hurry(run)
+        came.set_result(None)
 
     async def take_up(self, world: World, claim: Claim) -> Run:
         """Go on with a task that has no worker; the claim is this process's already."""
@@ -163,15 +190,18 @@ class Worker:
         """The run of a task that is not ended, if it is here."""
         return self._runs.get((tenant, task_id))
 
-    async def read_letters(self) -> None:
-        """Tell the runs of this process what others told them."""
-        if not self._runs:
+    async def read_letters(self, run: Run | None = None) -> None:
+        """Tell the runs of this process what others told them, or one of them."""
+        runs = list(self._runs.values()) if run is None else [run]
+        if not runs:
             return
-        for letter in await self._desk.letters():
-            if (run := self.find(letter.tenant, letter.stream_id)) is not None:
-                run.tell(letter)
-                if run.canceled is not None:
-                    self._hurry(run)
+        known = [number for each in runs for number in each.known]
+        task_id = run.spec.task_id if run is not None else ""
+        for letter in await self._desk.letters(task_id=task_id, known=known):
+            if (told := self.find(letter.tenant, letter.stream_id)) is not None:
+                told.tell(letter)
+                if told.canceled is not None:
+                    self._hurry(told)
 
     async def keep_claims(self) -> None:
         """Renew what is held, and give back what was given up, until cancelled."""
@@ -260,8 +290,8 @@ class Worker:
     def _admit(self, run: Run, context: contextvars.Context) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run
         if run.has_to_wait:
-            self._followers[run] = self._waiting(run, context)
-            self.spawn(self._follow(run), context)
+            watch = self.spawn(self._follow(run), context)
+            self._followers[run] = replace(self._waiting(run, context), watch=watch)
         else:
             self._place(run, context)
 
@@ -276,7 +306,7 @@ class Worker:
 
     def _place(self, run: Run, context: contextvars.Context) -> None:
         if self._free or run.spec.parent_task_id:
-            self._running += 1
+            self._occupy(run)
             self._start(run, context)
         else:
             self._queue[run] = self._waiting(run, context)
@@ -289,11 +319,17 @@ class Worker:
     def _hurry(self, run: Run) -> None:
         """One that waits and is to end has its end written at once."""
         if run in self._queue:
-            self._running += 1
+            self._occupy(run)
             self._leave_queue(run)
         elif (waiting := self._followers.pop(run, None)) is not None:
-            self._running += 1
+            self._occupy(run)
             self._start(run, waiting.leave())
+
+    def _occupy(self, run: Run) -> None:
+        if run.spec.parent_task_id:
+            self._children += 1
+        else:
+            self._running += 1
 
     def _leave_queue(self, run: Run) -> None:
         self._start(run, self._queue.pop(run).leave())
@@ -306,7 +342,10 @@ class Worker:
             await run.execute()
         finally:
             self._forget(run)
-            self._next()
+            if run.spec.parent_task_id:
+                self._children -= 1
+            else:
+                self._next()
 
     def _forget(self, run: Run) -> None:
         self._runs.pop((run.spec.tenant, run.spec.task_id), None)
@@ -324,8 +363,7 @@ class Worker:
         try:
             await patiently(lambda: self._desk.send(tenant, task_id, kind, body, is_last=True))
             if (claim := await self._desk.take(tenant, task_id)) is not None:
-                await self.take_up(run.world, claim)
-            await self.read_letters()
+                await self.read_letters(await self.take_up(run.world, claim))
         except ServiceError as error:
             named = {"task_id": task_id, "error_code": error.reason}
             log.warning("cancel not passed on", extra=named)
@@ -368,3 +406,9 @@ async def on_duty(worker: Worker, world: World) -> AsyncIterator[None]:
         finally:
             for duty in duties:
                 duty.cancel()
+
+
+def _seen(came: asyncio.Future[None]) -> None:
+    """Nobody may be there any more to ask what came of it."""
+    if not came.cancelled():
+        came.exception()

@@ -3,7 +3,7 @@
 import itertools
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -167,9 +167,11 @@ class MemoryEventStore:
         self._bells.ring(owner)
         return owner
 
-    async def letters(self, owner: str) -> Sequence[Letter]:
+    async def letters(
+        self, owner: str, *, stream_id: str = "", known: Collection[int] = ()
+    ) -> Sequence[Letter]:
         """See `EventStore`."""
-        return self._work.letters(owner)
+        return self._work.letters(owner, stream_id, frozenset(known))
 
     async def rung(self, owner: str) -> None:
         """See `EventStore`."""

@@ -102,9 +102,11 @@ class MemoryWork:
         job.due = min(job.due, self._now())
         return job.owner if job.lease_until > self._now() else ""
 
-    def letters(self, owner: str) -> list[Letter]:
+    def letters(self, owner: str, stream_id: str, known: frozenset[int]) -> list[Letter]:
         """See `EventStore`."""
-        found = [each for job in self._jobs.values() if job.owner == owner for each in job.letters]
+        jobs = (job for job in self._jobs.values() if job.owner == owner)
+        letters = (each for job in jobs for each in job.letters if each.number not in known)
+        found = [each for each in letters if stream_id in ("", each.stream_id)]
         return sorted(found, key=lambda letter: letter.number)
 
     def _give(self, job: _Job, owner: str, lease: timedelta) -> Claim:

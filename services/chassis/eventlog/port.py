@@ -1,6 +1,6 @@
 """What a service needs of an event store. Adapters pass `tests/contract/chassis/eventlog`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -268,8 +268,11 @@ class EventStore(Protocol):
             ResourceExhausted: `INBOX_FULL`, with RetryInfo; `most` letters lie there already.
         """
 
-    async def letters(self, owner: str) -> Sequence[Letter]:
-        """The letters for the streams that an owner has, in the order they came."""
+    async def letters(
+        self, owner: str, *, stream_id: str = "", known: Collection[int] = ()
+    ) -> Sequence[Letter]:
+        """The letters for the streams that an owner has, or for one of them, in the order they
+        came; those whose numbers are `known` are left out."""
 
     async def rung(self, owner: str) -> None:
         """Wait until there may be letters for an owner, wherever they were sent.

@@ -7,7 +7,7 @@ and one wait for the disk for all of them.
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -215,12 +215,18 @@ class PostgresEventStore:
             raise refusals.inbox_full(stream_id, most)
         return str(owner)
 
-    async def letters(self, owner: str) -> Sequence[Letter]:
+    async def letters(
+        self, owner: str, *, stream_id: str = "", known: Collection[int] = ()
+    ) -> Sequence[Letter]:
         """See `EventStore`."""
         rows = await self._fetch(
             "select tenant, stream_id, number, letters.kind, body"
-            " from work join letters using (tenant, stream_id) where owner = $1 order by number",
+            " from work join letters using (tenant, stream_id)"
+            " where owner = $1 and $2 in ('', stream_id) and number <> all ($3::bigint[])"
+            " order by number",
             owner,
+            stream_id,
+            list(known),
         )
         return [Letter(*row) for row in rows]
 

@@ -11,7 +11,7 @@ import json
 import math
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from datetime import datetime, timedelta
@@ -207,12 +207,16 @@ class SqliteEventStore:
         self._bells.ring(owner)
         return owner
 
-    async def letters(self, owner: str) -> Sequence[Letter]:
+    async def letters(
+        self, owner: str, *, stream_id: str = "", known: Collection[int] = ()
+    ) -> Sequence[Letter]:
         """See `EventStore`."""
         found = self._all(
             "select tenant, stream_id, number, letters.kind, body"
-            " from work join letters using (tenant, stream_id) where owner = ? order by number",
-            (owner,),
+            " from work join letters using (tenant, stream_id)"
+            " where owner = ? and ? in ('', stream_id)"
+            " and number not in (select value from json_each(?)) order by number",
+            (owner, stream_id, json.dumps(list(known))),
         )
         return [Letter(*row) for row in found]
 

@@ -2,7 +2,7 @@
 whichever is first."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -64,9 +64,9 @@ class EventStoreDesk:
             await self._hot.publish(_topic(owner), [Entry(0, b"")])
         return owner is not None
 
-    async def letters(self) -> Sequence[Letter]:
+    async def letters(self, *, task_id: str = "", known: Collection[int] = ()) -> Sequence[Letter]:
         """See `Desk`."""
-        return await self._store.letters(self._owner)
+        return await self._store.letters(self._owner, stream_id=task_id, known=known)
 
     async def woken(self) -> None:
         """See `Desk`."""

@@ -31,6 +31,7 @@ from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task, evolve, replay
 
 _PAGE: Final = 256
+PREFIX: Final = "task_"
 SNAPSHOT_EVERY: Final = 1000  # Events, about.
 _FIRST_PAGE: Final = 16
 _PAGE_BYTES: Final = 512 * 1024  # About: of what a watcher holds that does not read on.
@@ -227,16 +228,22 @@ class EventStoreTaskLog:
     async def _read(
         self, tenant: str, task_id: str, after: int, limit: int = _PAGE
     ) -> Sequence[StoredEvent]:
+        if not task_id.startswith(PREFIX):  # The store has streams of other kinds, too.
+            raise _missing(task_id)
         page = await self._store.read(tenant, task_id, after=after, limit=limit)
         if not page and not await self._store.read(tenant, task_id, limit=1):
-            raise NotFound(
-                "TASK_NOT_FOUND",
-                f"there is no task {task_id[:64]}",
-                field="task_id",
-                task_id=task_id[:64],
-                suggested_fix="use the task_id of a task that began since the orchestrator did",
-            )
+            raise _missing(task_id)
         return page
+
+
+def _missing(task_id: str) -> NotFound:
+    return NotFound(
+        "TASK_NOT_FOUND",
+        f"there is no task {task_id[:64]}",
+        field="task_id",
+        task_id=task_id[:64],
+        suggested_fix="use a task_id of GET /v1/tasks",
+    )
 
 
 def _after(task: Task, event: ev.Event) -> tuple[Task, NewEvent]:

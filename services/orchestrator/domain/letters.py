@@ -131,6 +131,15 @@ def check_open(task: Task) -> None:
 
 def _asks(task: Task, word: Word) -> bool:
     check_open(task)
+    return True
+
+
+def check_said(task: Task, word: Word) -> None:
+    """Refuse more than a task is to be told. What is accepted is heard.
+
+    Raises:
+        FailedPrecondition: `TASK_SAID_ENOUGH`.
+    """
     if isinstance(word, Say) and len(task.said) >= MAX_SAID:
         raise FailedPrecondition(
             "TASK_SAID_ENOUGH",
@@ -139,7 +148,6 @@ def _asks(task: Task, word: Word) -> bool:
             limit=str(MAX_SAID),
             suggested_fix="start another task",
         )
-    return True
 
 
 def _decides(task: Task, word: Decide) -> bool:

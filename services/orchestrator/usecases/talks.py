@@ -55,6 +55,7 @@ class Talks:
         """The task before it heard, and whether it is told anything new."""
         letters.check(word)
         task = await self._tasks.get(caller, task_id)
+        letters.check_said(task, word)
         if is_news := letters.is_news(task, word):
             await self._post.send(caller.tenant, task_id, word)
         return task, is_news

@@ -29,10 +29,9 @@ from services.orchestrator.reading import equipped
 from services.orchestrator.run import Run
 from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.usecases.keys import once, owned
-from services.orchestrator.worker import Worker
+from services.orchestrator.worker import GONE, Worker
 from services.orchestrator.world import World
 
-GONE: Final = "the caller went away"
 MARGIN: Final = timedelta(milliseconds=50)  # To answer in before the caller's deadline, or 5 %.
 
 
@@ -203,7 +202,7 @@ class Tasks:
                 return Answer(await self._watched(spec.tenant, spec.task_id, 0))
         except TimeoutError:
             if spec.pauses_at_deadline:
-                await self._post.send(spec.tenant, spec.task_id, Pause())
+                await self._post.send_anyway(spec.tenant, spec.task_id, Pause())
             task = await self.get(caller, spec.task_id)
             mark = self._marks.made(spec.task_id, tenant=spec.tenant, owner=caller.subject)
             return Answer(task, mark)

@@ -9,6 +9,7 @@ from services.chassis.eventlog.port import Append, NewEvent, Work
 from services.orchestrator.adapters import codec
 from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.place import Place
 from services.orchestrator.domain.task import State, replay
 from services.orchestrator.worker import on_duty
 from tests.unit.orchestrator.fakes import NOW, SPEC, bench, end_of, pass_time
@@ -166,3 +167,53 @@ async def test_a_cancel_whose_end_cannot_be_written_is_kept() -> None:
         task = await it.log.load("default", "task_1")
 
     assert task.state is State.CANCELED
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["at once", "queued"])
+@pytest.mark.parametrize(("survives", "state"), [(False, State.CANCELED), (True, State.COMPLETED)])
+async def test_a_caller_that_goes_away_while_the_log_begins_has_left_its_task(
+    is_full: bool, survives: bool, state: State
+) -> None:
+    go = asyncio.Event()
+    async with bench((go, "Hello"), max_running=1) as it:
+        first = await it.submit(task_id="task_0") if is_full else None
+        it.log.holds = ev.Queued if is_full else ev.Started
+        starting = asyncio.create_task(it.submit(survives_disconnect=survives))
+        await it.log.holding.wait()
+        starting.cancel()
+        await pass_time(1)
+        it.log.let_go.set()
+        await pass_time(1)
+        go.set()
+        await pass_time(1)
+        if first is not None:
+            await end_of(first)
+        await pass_time(1)
+        task = await it.log.load("default", "task_1")
+
+    assert task.state is state
+
+
+async def test_tasks_that_others_wait_for_do_not_take_their_places() -> None:
+    async with bench((asyncio.Event(),), max_running=2, max_queued=0) as it:
+        for number in range(2):
+            await it.submit(task_id=f"task_{number}", parent_task_id="task_9")
+        await it.submit(task_id="task_8")
+        await it.submit(task_id="task_9")
+
+        with pytest.raises(ResourceExhausted):
+            await it.submit(task_id="task_3", parent_task_id="task_9")
+
+
+async def test_a_follower_that_is_canceled_leaves_nobody_waiting_for_it() -> None:
+    async with bench((asyncio.Event(),)) as it:
+        first = await it.submit(task_id="task_0")
+        place = Place(2, 2, "task_0")
+        second = await it.submit(place=place)
+        watching = len(it.worker._tasks)
+        it.worker.cancel(second, "enough")
+        await end_of(second)
+        await pass_time(1)
+
+        assert len(it.worker._tasks) == watching - 1
+        assert not first.done.is_set()

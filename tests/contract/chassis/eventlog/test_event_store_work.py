@@ -242,6 +242,24 @@ async def test_an_inbox_is_full_at_some_point_but_not_for_who_may_put_more(
     assert claim is not None
 
 
+async def test_letters_can_be_read_of_one_stream_and_without_those_that_are_known(
+    store: EventStore,
+) -> None:
+    for stream in ("s_1", "s_2"):
+        await store.append(owned("one", stream))
+        for _ in range(2):
+            await store.send("acme", stream, "say", stream.encode())
+    first, *rest = await store.letters("one")
+
+    of_one = await store.letters("one", stream_id="s_2")
+    unknown = await store.letters("one", known=[first.number])
+    neither = await store.letters("one", stream_id="s_1", known=[n.number for n in rest])
+
+    assert [letter.stream_id for letter in of_one] == ["s_2", "s_2"]
+    assert unknown == rest
+    assert neither == [first]
+
+
 async def test_a_letter_says_whom_to_wake(store: EventStore, clock: Clock) -> None:
     await store.append(owned("one"))
     held = await store.send("acme", "s_1", "cancel", b"")
