@@ -30,6 +30,7 @@ ATTEMPTS: Final = 64  # Each is lost to somebody else who gets on.
 INTERRUPTED: Final = "interrupted by the next turn of its session"
 
 Cancel = Callable[[Task, str], Awaitable[Task]]
+CheckRoom = Callable[[bool], None]
 
 
 class Places:
@@ -48,7 +49,9 @@ class Places:
         """
         return ss.existing(await self._sessions.find(tenant, session_id), session_id)
 
-    async def enter(self, spec: ev.Spec, key: Key | None, cancel: Cancel) -> ev.Spec:
+    async def enter(
+        self, spec: ev.Spec, key: Key | None, cancel: Cancel, check_room: CheckRoom
+    ) -> ev.Spec:
         """Make a task the next turn of its session; the task with its place there.
 
         Raises:
@@ -57,21 +60,24 @@ class Places:
             FailedPrecondition: `SESSION_FULL`.
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`; the task that was waited for is this one.
             Aborted: `SESSION_CONTENDED`; others were first again and again.
+            ServiceError: what `check_room` raises, which is told whether the task has to wait.
         """
         for _ in range(ATTEMPTS):
             session = await self.find(spec.tenant, spec.session_id)
             ss.check_room(session)
             try:
-                if (place := await self._placed(spec, session, key, cancel)) is not None:
+                place = await self._placed(spec, session, key, (cancel, check_room))
+                if place is not None:
                     return replace(spec, place=place)
             except Aborted:
                 continue
         raise contended(spec.session_id)
 
     async def _placed(
-        self, spec: ev.Spec, session: ss.Session, key: Key | None, cancel: Cancel
+        self, spec: ev.Spec, session: ss.Session, key: Key | None, ways: tuple[Cancel, CheckRoom]
     ) -> Place | None:
         """One attempt; None where it is to be made again. Raises `Aborted` as `_open` does."""
+        cancel, check_room = ways
         policy = spec.on_busy or session.on_busy
         before = await self._open(session, PATIENCE if policy == "reject" else GRACE)
         if key is not None and await self._tasks.kept(spec.tenant, key) is not None:
@@ -81,6 +87,7 @@ class Places:
         if before and policy == "interrupt":
             await self._cancel(session, before, INTERRUPTED, cancel)
             return None
+        check_room(bool(before))  # A turn that is refused later takes up the session all the same.
         added = ss.TurnAdded(self._now(), session.turns + 1, spec.task_id, before)
         after = await self._sessions.append(session, [added])
         return Place(after.turns, after.sequence, before)

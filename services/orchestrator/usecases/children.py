@@ -160,6 +160,7 @@ def _request(errand: Errand) -> Request:
         fingerprint="",
         source=b"",
         agent_id=errand.agent_id,
+        session_id=errand.parent.session_id,
         parent_task_id=errand.parent.task_id,
         depth=errand.parent.depth + 1,
         until=errand.until,

@@ -14,8 +14,10 @@ Value = TypeVar("Value")
 
 
 def owned(scope: str, caller: Caller, key: str, fingerprint: str) -> Key:
-    """A key of the caller's own; `scope` is what it begins, such as `task`."""
-    return Key(scope, f"{caller.subject}/{key}", fingerprint, KEYS_LAST)
+    """A key of the caller's own; `scope` is what it begins, such as `task`. No two callers' keys
+    are one, whatever is in their names."""
+    own = f"{len(caller.subject)}/{caller.subject}/{key}"
+    return Key(scope, own, fingerprint, KEYS_LAST)
 
 
 async def once(

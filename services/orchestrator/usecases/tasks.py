@@ -90,6 +90,7 @@ class Tasks:
         Raises:
             ServiceError: the request is refused; there is no task then.
         """
+        self._check(request)
         started = await self._start(request, caller, _duration(request) or self._bounds.duration)
         timeout = _milliseconds(request.timeout_ms) or default_timeout
         return await self._waited(started, caller, timeout)
@@ -120,6 +121,7 @@ class Tasks:
 
     async def start(self, request: rq.Request, caller: Caller) -> Started:
         """Start a task whose `timeout_ms` is its own. Who has it must `leave` it."""
+        self._check(request)
         left, now = caller.time_left, self._world.now()
         until = None if left is None else now + max(timedelta(0), left - MARGIN)
         started = await self._start(request, caller, self._whole(request, caller))
@@ -220,7 +222,6 @@ class Tasks:
 
     async def _start(self, request: rq.Request, caller: Caller, duration: timedelta) -> Started:
         """A new task, or the one that the request's idempotency key stands for."""
-        self._check(request)
         if not request.idempotency_key:
             run = await self._begin(request, caller, duration, None)
             return Started(run.task, run, is_new=True)
@@ -262,7 +263,7 @@ class Tasks:
         spec = replace(self._spec(request, caller, equipment.model, deadline), large=large)
         equipment = equipped(equipment, spec, dict(large))
         await self._check_fits(spec, equipment)
-        if request.session_id:
+        if request.session_id and not request.parent_task_id:
             return await self._begin_turn(whole, spec, equipment, key)
         return await self._submit(whole, spec, equipment, key)
 
@@ -273,7 +274,7 @@ class Tasks:
         also when the caller goes away meanwhile."""
         places = self._world.places
         try:
-            spec = await places.enter(spec, key, self.end)
+            spec = await places.enter(spec, key, self.end, self._check_queue)
             return await self._submit(whole, spec, equipment, key)
         except BaseException as error:
             leaving = self._world.spawn(places.leave(spec, error))
@@ -293,6 +294,9 @@ class Tasks:
             is_child, must_wait = bool(spec.parent_task_id), bool(spec.place.follows)
             self._worker.check_room(is_child=is_child, must_wait=must_wait)
             await self._world.log.keep(spec.tenant, whole, spec.large)
+
+    def _check_queue(self, must_wait: bool) -> None:
+        self._worker.check_room(must_wait=must_wait)
 
     def _check(self, request: rq.Request) -> None:
         bounds = self._bounds

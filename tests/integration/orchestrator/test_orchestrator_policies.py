@@ -191,3 +191,30 @@ async def test_a_repeated_turn_is_the_same_turn(suite: Suite, policy: str) -> No
     assert {each.status for each in answers} == {"completed"}
     assert len(await messages(suite, session_id)) == 4
     await said(suite, "y", session_id)  # No turn was left behind that has no task.
+
+
+async def test_turns_that_there_is_no_room_for_take_up_nothing_of_the_session() -> None:
+    async with started(TaskSettings(max_running=1, max_queued=1)) as suite:
+        first = await begun(suite, ENDLESS, on_busy="enqueue")
+        await begun(suite, "waits", first.session_id)
+        named = ss.GetSessionRequest(session_id=first.session_id)
+        before = await suite.sessions.GetSession(named, timeout=5)
+        for _ in range(3):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await begun(suite, "x", first.session_id)
+        after = await suite.sessions.GetSession(named, timeout=5)
+
+    assert info(caught.value).reason == "TOO_MANY_TASKS"
+    assert after == before
+
+
+async def test_a_session_is_no_task(suite: Suite) -> None:
+    session_id = await said(suite, "Hello")
+    await said(suite, "again", session_id)
+    request = pb.WatchTaskRequest(task_id=session_id)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in suite.stub.WatchTask(request, timeout=5):
+            pass
+
+    assert info(caught.value).reason == "TASK_NOT_FOUND"

@@ -209,3 +209,34 @@ async def test_a_stream_that_is_closed_cancels_its_task() -> None:
         task = await end_of(run)
 
     assert task.state is State.CANCELED
+
+
+async def test_keys_of_owners_with_odd_names_are_their_own() -> None:
+    async with bench() as it:
+        keyed = replace(REQUEST, fingerprint="same")
+        first = await it.tasks.create(
+            replace(keyed, idempotency_key="b/c"), replace(caller(), subject="a")
+        )
+        second = await it.tasks.create(
+            replace(keyed, idempotency_key="c"), replace(caller(), subject="a/b")
+        )
+
+    assert first.spec.task_id != second.spec.task_id
+
+
+@pytest.mark.parametrize("number", [1e308, float("nan"), float("inf")])
+@pytest.mark.parametrize("field", ["timeout_ms", "duration_ms"])
+async def test_times_that_are_none_are_refused_and_not_reckoned_with(
+    field: str, number: float
+) -> None:
+    async with bench() as it:
+        asked = replace(REQUEST, **{field: number})
+        ways = [
+            it.tasks.invoke(asked, caller(), default_timeout=timedelta(seconds=1)),
+            it.tasks.create(asked, caller()),
+            it.tasks.start(asked, caller()),
+        ]
+
+        for way in ways:
+            with pytest.raises(InvalidArgument):
+                await way
