@@ -140,24 +140,27 @@ class Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     async def Converse(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         """Answer a start or a join with as many deltas as the script says, any other message with
         one of its kind; end after a cancel."""
-        script = self._script
-        async for request in requests:
-            script.note(request, context)
-            kind = request.WhichOneof("message")
-            if kind in {"start", "join"}:
-                async for event in self._events(request.join.after_sequence):
+        try:
+            async for request in requests:
+                async for event in self._reply(request, context):
                     yield event
-            else:
-                yield orchestrator_pb2.TaskEvent(
-                    type=kind or "nothing", task_id="task_1", text=request.user_message.text
-                )
-            if kind == "cancel":
-                return
-            try:
-                await script.reads.wait()
-            except asyncio.CancelledError:
-                script.cancelled.set()
-                raise
+                if request.WhichOneof("message") == "cancel":
+                    return
+                await self._script.reads.wait()
+        except (asyncio.CancelledError, GeneratorExit):  # It may be sending just then.
+            self._script.cancelled.set()
+            raise
+
+    async def _reply(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self._script.note(request, context)
+        kind = request.WhichOneof("message")
+        if kind in {"start", "join"}:
+            async for event in self._events(request.join.after_sequence):
+                yield event
+        else:
+            yield orchestrator_pb2.TaskEvent(
+                type=kind or "nothing", task_id="task_1", text=request.user_message.text
+            )
 
     async def GetTask(self, request: Any, context: Any) -> Any:
         await self._script.unary(request, context)
