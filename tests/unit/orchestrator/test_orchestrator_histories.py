@@ -1,0 +1,53 @@
+"""Recorded logs of tasks, one for each change of what is stored: every one must still replay.
+
+They are written once, and never changed: see the README beside them.
+"""
+
+import base64
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.chassis.eventlog.port import NewEvent
+from services.orchestrator.adapters import codec
+from services.orchestrator.domain.task import Task, replay
+
+FOLDER = Path(__file__).parents[2] / "histories"
+FILES = sorted(FOLDER.glob("task_*.json"))
+
+
+def recorded(path: Path) -> tuple[dict[str, Any], list[NewEvent]]:
+    """What a log is known to add up to, and its events."""
+    document = json.loads(path.read_text())
+    events = [
+        NewEvent(each["type"], datetime.fromisoformat(each["time"]), base64.b64decode(each["body"]))
+        for each in document["events"]
+    ]
+    return document["adds_up_to"], events
+
+
+def facts(task: Task) -> dict[str, Any]:
+    return {
+        "status": task.state.value,
+        "sequence": task.sequence,
+        "text": task.text,
+        "tokens": task.tokens,
+        "steps": len(task.steps),
+        "warnings": len(task.warnings),
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda each: each.stem)
+def test_a_recorded_log_adds_up_to_what_it_did(path: Path) -> None:
+    known, events = recorded(path)
+
+    assert facts(replay([codec.decode(event, "default") for event in events])) == known
+
+
+def test_every_event_that_can_be_stored_is_in_some_recorded_log() -> None:
+    stored = {event.type for path in FILES for event in recorded(path)[1]}
+
+    assert stored == {name for name, _ in codec.NAMES.values()}
