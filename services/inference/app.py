@@ -48,7 +48,12 @@ async def running(
     engine = engine_of(settings)
     inference = Inference(engine, settings.stream.merge, settings.limits.prompt_bytes, now)
     pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "models")
-    servicer = InferenceServicer(inference, pager, partial(ids.new, "req"))
+    servicer = InferenceServicer(
+        inference,
+        pager,
+        partial(ids.new, "req"),
+        (settings.price.input_usd, settings.price.output_usd),
+    )
     try:
         async with serving(
             settings.server,

@@ -148,8 +148,8 @@ def _metadata(end: Complete, trace_id: str) -> pb.GenerationMetadata:
     return metadata
 
 
-def model(served: Model, *, is_default: bool) -> pb.Model:
-    """A model."""
+def model(served: Model, *, is_default: bool, price: tuple[float, float] = (0.0, 0.0)) -> pb.Model:
+    """A model; `price` is that of a million tokens of prompt, and of output, in US dollars."""
     return pb.Model(
         name=served.name,
         version=served.version,
@@ -159,4 +159,6 @@ def model(served: Model, *, is_default: bool) -> pb.Model:
         slots=served.slots,
         is_default=is_default,
         can_continue=served.can_continue,
+        input_price_usd=price[0],
+        output_price_usd=price[1],
     )

@@ -21,8 +21,15 @@ Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 class InferenceServicer(pb_grpc.InferenceServiceServicer):
     """`runplane.inference.v1.InferenceService`."""
 
-    def __init__(self, inference: Inference, pager: Pager, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        pager: Pager,
+        new_id: Callable[[], str],
+        price: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         self._inference = inference
+        self._price = price
         self._pager = pager
         self._new_id = new_id
         self._schemas = mapping.Schemas()
@@ -75,4 +82,5 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         return self._model(self._inference.get_model(request.name))
 
     def _model(self, model: Model) -> pb.Model:
-        return mapping.model(model, is_default=model == self._inference.list_models()[0])
+        is_default = model == self._inference.list_models()[0]
+        return mapping.model(model, is_default=is_default, price=self._price)

@@ -42,6 +42,13 @@ class StreamSettings(BaseModel, frozen=True):
     merge: Duration = Field(timedelta(milliseconds=10), ge=timedelta(0))  # Between two messages.
 
 
+class PriceSettings(BaseModel, frozen=True):
+    """What a million tokens cost, in US dollars: of the engine's own time, say."""
+
+    input_usd: float = Field(0.0, ge=0.0, allow_inf_nan=False)
+    output_usd: float = Field(0.0, ge=0.0, allow_inf_nan=False)
+
+
 class LimitSettings(BaseModel, frozen=True):
     """What is taken at most."""
 
@@ -64,3 +71,4 @@ class Settings(BaseSettings):
     echo: EchoSettings = EchoSettings()
     stream: StreamSettings = StreamSettings()
     limits: LimitSettings = LimitSettings()
+    price: PriceSettings = PriceSettings()

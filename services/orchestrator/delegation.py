@@ -63,26 +63,47 @@ class Delegate:
                 suggested_fix="answer without another agent",
             )
         agent_id = self._agents[called.tool]
-        query, until = _query(called.input), self._journal.task.deadline
-        return Errand(spec, called.call_id, agent_id, query, self._share(), until)
+        return Errand(
+            parent=spec,
+            call_id=called.call_id,
+            agent_id=agent_id,
+            query=_query(called.input),
+            tokens=self._tokens(),
+            cost_usd=self._cost_usd(),
+            until=self._journal.task.deadline,
+        )
 
-    def _share(self) -> int | None:
+    def _tokens(self) -> int | None:
         """Of the tokens that are left: as much for each of the agents that are called at once."""
-        allowed = self._task.spec.limits.tokens
-        if allowed is None:
+        if (allowed := self._task.spec.limits.tokens) is None:
             return None
-        calls = sum(call.tool in self._agents for call in self._task.unreturned)
-        share = (allowed - self._task.tokens) // max(1, calls)
+        share = (allowed - self._task.tokens) // self._at_once
         if share >= 1:
             return share
-        raise FailedPrecondition(
-            "TOKEN_LIMIT_REACHED",
-            f"limits.tokens of {allowed} leave nothing for another agent",
-            limit=str(allowed),
-            used=str(self._task.tokens),
-            field="limits.tokens",
-            suggested_fix="answer without another agent",
-        )
+        raise _spent("TOKEN_LIMIT_REACHED", "limits.tokens", allowed, self._task.tokens)
+
+    def _cost_usd(self) -> float | None:
+        """The same, of what it may cost."""
+        if (allowed := self._task.spec.limits.cost_usd) is None:
+            return None
+        if (share := (allowed - self._task.cost_usd) / self._at_once) > 0:
+            return share
+        raise _spent("COST_LIMIT_REACHED", "limits.cost_usd", allowed, self._task.cost_usd)
+
+    @property
+    def _at_once(self) -> int:
+        return max(1, sum(call.tool in self._agents for call in self._task.unreturned))
+
+
+def _spent(reason: str, field: str, allowed: float, used: float) -> FailedPrecondition:
+    return FailedPrecondition(
+        reason,
+        f"{field} of {allowed:.9g} leaves nothing for another agent",
+        limit=f"{allowed:.9g}",
+        used=f"{used:.9g}",
+        field=field,
+        suggested_fix="answer without another agent",
+    )
 
 
 def _query(given: Mapping[str, object]) -> str:
@@ -97,11 +118,13 @@ def _returned(child: Task, latency_ms: float) -> Returned:
     """What a child came to, as a tool's result."""
     task_id = child.spec.task_id
     if child.state is State.COMPLETED:
-        return Returned({**_answer(child), "task_id": task_id}, None, latency_ms, child.tokens)
+        answer = {**_answer(child), "task_id": task_id}
+        return Returned(answer, None, latency_ms, child.tokens, child.cost_usd)
     canceled = ev.Failure("CANCELLED", "CHILD_CANCELED", "somebody cancelled it")
     failure = child.failure or canceled
     message = f"{task_id} of {child.spec.agent_id}: {failure.message}"
-    return Returned(None, replace(failure, message=message), latency_ms, child.tokens)
+    failed = replace(failure, message=message)
+    return Returned(None, failed, latency_ms, child.tokens, child.cost_usd)
 
 
 def _answer(child: Task) -> Mapping[str, object]:

@@ -13,6 +13,7 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.inbox import Inbox
 from services.orchestrator.journal import Journal
 from services.orchestrator.planning import Planner
+from services.orchestrator.ports import Model
 from services.orchestrator.reading import Reading, equipped
 from services.orchestrator.settling import Settling
 from services.orchestrator.world import World
@@ -46,6 +47,13 @@ class Kit:
         if self.held is None:
             raise LookupError(self.task.spec.task_id)
         return equipped(self.held, self.task.spec, readable(self.task))
+
+    @property
+    def model(self) -> Model:
+        """Its model. Raises as `equipment`."""
+        if self.held is None:
+            raise LookupError(self.task.spec.task_id)
+        return self.held.model
 
     @property
     def planner(self) -> Planner:

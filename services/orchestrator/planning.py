@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from services.chassis.errors import FailedPrecondition
 from services.orchestrator.domain import events as ev
@@ -9,8 +10,10 @@ from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import Task
 from services.orchestrator.equipment import Equipment
-from services.orchestrator.ports import Generation, Models, Schemas
+from services.orchestrator.ports import Generation, Model, Models, Schemas
 from services.orchestrator.turn import MAX_OUTPUT_CHARACTERS, Cut
+
+MANY: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,12 @@ class Planner:
         """How the next turn is to answer.
 
         Raises:
-            FailedPrecondition: `TOKEN_LIMIT_REACHED`.
+            FailedPrecondition: `TOKEN_LIMIT_REACHED` or `COST_LIMIT_REACHED`.
         """
         spec = task.spec
         wanted = spec.sampling.max_tokens or self.equipment.model.default_max_tokens
-        if spec.limits.tokens is not None:
-            wanted = min(wanted, await self._affordable(task, spec.limits.tokens))
+        if spec.limits.tokens is not None or spec.limits.cost_usd is not None:
+            wanted = min(wanted, await self._affordable(task))
         tools = () if is_last else tuple(self.equipment.tools.values())
         return Plan(tools, bool(self.equipment.tools), spec.response_schema, wanted)
 
@@ -52,25 +55,51 @@ class Planner:
         if violations := self.schemas.violations(schema, outcome.output):
             raise Malformed(f"the answer does not match: {violations[0].message}")
 
-    async def _affordable(self, task: Task, allowed: int) -> int:
+    async def _affordable(self, task: Task) -> int:
         """How many tokens the next turn may produce; none if its prompt takes what is left."""
         prompt = await self.models.count_tokens(task.spec.model, self._messages(task))
-        used = task.tokens
-        if used + prompt < allowed:
-            return allowed - used - prompt
-        raise FailedPrecondition(
-            "TOKEN_LIMIT_REACHED",
-            f"limits.tokens of {allowed} do not suffice: {used} are used, and the next prompt "
-            f"has {prompt}",
-            limit=str(allowed),
-            used=str(used),
-            prompt_tokens=str(prompt),
-            field="limits.tokens",
-            suggested_fix="raise limits.tokens, or ask for less",
-        )
+        return min(_by_tokens(task, prompt), by_cost(task, prompt, self.equipment.model))
 
     def _messages(self, task: Task) -> Sequence[ev.Message]:
         return conversation(task.spec, self.equipment.briefing, task.steps, task.said)
+
+
+def _by_tokens(task: Task, prompt: int) -> int:
+    if (allowed := task.spec.limits.tokens) is None:
+        return MANY
+    if (left := allowed - task.tokens - prompt) >= 1:
+        return left
+    raise _spent("TOKEN_LIMIT_REACHED", "limits.tokens", (allowed, task.tokens, prompt))
+
+
+def by_cost(task: Task, prompt: int, model: Model) -> int:
+    """As many tokens as what is left pays for behind such a prompt, at what the model charges.
+
+    Raises:
+        FailedPrecondition: `COST_LIMIT_REACHED`.
+    """
+    if (allowed := task.spec.limits.cost_usd) is None:
+        return MANY
+    left = allowed - task.cost_usd - model.cost_usd(prompt, 0)
+    if not model.output_usd and left >= 0:
+        return MANY
+    if left > 0 and (tokens := int(min(MANY, left / model.output_usd * 1e6))) >= 1:
+        return tokens
+    raise _spent("COST_LIMIT_REACHED", "limits.cost_usd", (allowed, task.cost_usd, prompt))
+
+
+def _spent(reason: str, field: str, facts: tuple[float, float, int]) -> FailedPrecondition:
+    allowed, used, prompt = facts
+    return FailedPrecondition(
+        reason,
+        f"{field} of {allowed:.9g} does not suffice: {used:.9g} is used, and the next prompt has "
+        f"{prompt} tokens",
+        limit=f"{allowed:.9g}",
+        used=f"{used:.9g}",
+        prompt_tokens=str(prompt),
+        field=field,
+        suggested_fix=f"raise {field}, or ask for less",
+    )
 
 
 def refused(fault: Cut | Malformed, plan: Plan) -> FailedPrecondition:

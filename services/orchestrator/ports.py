@@ -36,6 +36,13 @@ class Model:
     default_max_tokens: int
     can_continue: bool = False
     """Whether it goes on from the start of a turn."""
+    input_usd: float = 0.0
+    """What a million tokens of prompt cost."""
+    output_usd: float = 0.0
+
+    def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost."""
+        return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,7 @@ class Returned:
     failure: Failure | None
     latency_ms: float
     tokens: int = 0
+    cost_usd: float = 0.0
     """What models used for it, where it was an agent's."""
 
 
@@ -256,6 +264,8 @@ class Errand:
     query: str
     tokens: int | None
     """How many it may use; None for as many as the agent may."""
+    cost_usd: float | None
+    """What it may cost; None for what the agent's may."""
     until: datetime
     """When the parent ends at the latest: what it has waited does not count."""
 

@@ -9,6 +9,7 @@ from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Begun, Plan, answer_characters
 from services.orchestrator.domain.task import Task
 from services.orchestrator.equipment import Equipment
+from services.orchestrator.planning import by_cost
 from services.orchestrator.ports import Generation, Model, Models
 
 MOST_LOSSES: Final = 8  # Of workers: after more, a task may be what ends them.
@@ -42,6 +43,7 @@ async def plan(models: Models, task: Task, equipment: Equipment) -> Plan:
     left = (spec.sampling.max_tokens or equipment.model.default_max_tokens) - said
     if spec.limits.tokens is not None:
         left = min(left, spec.limits.tokens - task.tokens - prompt)
+    left = min(left, by_cost(task, prompt, equipment.model))
     if left < 1:
         raise FailedPrecondition(
             "MODEL_OUTPUT_INVALID",

@@ -113,4 +113,5 @@ class Settling:
             returned.failure,
             round(returned.latency_ms, 3),
             returned.tokens,
+            returned.cost_usd,
         )

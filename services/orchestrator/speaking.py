@@ -179,11 +179,15 @@ class Speaking:
         return Conversing((number, attempt), plan, self._kit.world.spawn, deliver, think)
 
     def _took(self, speaker: Conversing) -> ev.Turn:
-        duration = round((perf_counter() - speaker.began_at) * 1000, 3)
-        if self._kit.task.time_to_first_token_ms is not None or speaker.first_token_at is None:
-            return replace(speaker.turn, duration_ms=duration)
-        first = round((speaker.first_token_at - self._kit.accepted_at) * 1000, 3)
-        return replace(speaker.turn, duration_ms=duration, time_to_first_token_ms=first)
+        turn, first = speaker.turn, None
+        if self._kit.task.time_to_first_token_ms is None and speaker.first_token_at is not None:
+            first = round((speaker.first_token_at - self._kit.accepted_at) * 1000, 3)
+        return replace(
+            turn,
+            duration_ms=round((perf_counter() - speaker.began_at) * 1000, 3),
+            time_to_first_token_ms=first,
+            cost_usd=self._kit.model.cost_usd(turn.prompt_tokens, turn.completion_tokens),
+        )
 
 
 def _check_attempts(task: Task) -> None:

@@ -160,6 +160,8 @@ def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None
     message.latency_ms = event.latency_ms
     if event.tokens:
         message.tokens_used = event.tokens
+    if event.cost_usd:
+        message.cost_usd = event.cost_usd
     message.status = "success" if event.failure is None else "error"
     if isinstance(event.output, Large):
         excerpt = event.output.excerpt
@@ -233,6 +235,8 @@ def _turn(message: pb.TaskEvent, turn: ev.Turn) -> None:
     message.usage.cached_tokens = turn.cached_tokens
     message.usage.total_tokens = turn.tokens
     message.duration_ms = turn.duration_ms
+    if turn.cost_usd:
+        message.cost_usd = turn.cost_usd
     if turn.time_to_first_token_ms is not None:
         message.time_to_first_token_ms = turn.time_to_first_token_ms
 
@@ -282,6 +286,7 @@ def _read_turn(message: pb.TaskEvent) -> ev.Turn:
         cached_tokens=usage.cached_tokens,
         duration_ms=message.duration_ms,
         time_to_first_token_ms=message.time_to_first_token_ms if has_first else None,
+        cost_usd=message.cost_usd,
     )
 
 
@@ -324,6 +329,7 @@ def _read_returned(message: pb.TaskEvent, stored: Where) -> ev.Event:
         _read_error(message.error) if message.HasField("error") else None,
         message.latency_ms,
         message.tokens_used,
+        message.cost_usd,
     )
 
 

@@ -101,6 +101,8 @@ def _model(message: pb.Model) -> Model:
         message.context_tokens,
         message.default_max_tokens,
         message.can_continue,
+        message.input_price_usd,
+        message.output_price_usd,
     )
 
 

@@ -29,6 +29,7 @@ class Limits:
     steps: int | None = None
     tokens: int | None = None
     duration_ms: float | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ def _asked(agent: Agent) -> rq.Request:
         timeout_ms=None,
         steps=agent.limits.steps,
         tokens=agent.limits.tokens,
+        cost_usd=agent.limits.cost_usd,
         duration_ms=agent.limits.duration_ms,
         on_disconnect="",
         on_deadline="",

@@ -32,6 +32,7 @@ class Turn:
     duration_ms: float = 0.0
     time_to_first_token_ms: float | None = None
     """From the task's acceptance; on its first turn only."""
+    cost_usd: float = 0.0
 
     @property
     def tokens(self) -> int:
@@ -73,6 +74,7 @@ class Limits:
 
     steps: int
     tokens: int | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,8 @@ class ToolReturned(StepEvent):
     latency_ms: float
     tokens: int = 0
     """What the task of an agent that was called used."""
+    cost_usd: float = 0.0
+    """What it cost."""
 
 
 @dataclass(frozen=True, slots=True)

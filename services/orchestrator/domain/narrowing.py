@@ -36,6 +36,7 @@ def narrowed(request: Request, agent: Agent) -> Request:
         sampling=_sampling(request.sampling, agent.sampling),
         steps=_first(request.steps, agent.limits.steps),
         tokens=_least(request.tokens, agent.limits.tokens),
+        cost_usd=_least(request.cost_usd, agent.limits.cost_usd),
         duration_ms=_first(request.duration_ms, agent.limits.duration_ms),
     )
 
@@ -61,6 +62,7 @@ def _limits(request: Request, agent: Agent) -> Iterator[Violation]:
     for field, asked, allowed in (
         ("limits.steps", request.steps, limits.steps),
         ("limits.tokens", request.tokens, limits.tokens),
+        ("limits.cost_usd", request.cost_usd, limits.cost_usd),
         ("limits.duration_ms", request.duration_ms, limits.duration_ms),
         ("sampling.max_tokens", request.sampling.max_tokens, agent.sampling.max_tokens),
     ):

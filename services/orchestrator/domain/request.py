@@ -20,6 +20,7 @@ ON_BUSY: Final = ("", "reject", "enqueue", "interrupt")
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAME_FIX: Final = "use 1 to 64 of A-Z a-z 0-9 _ -"
 MAX_STEPS: Final = 32
+MAX_COST_USD: Final = 1_000_000
 MAX_TIMEOUT_MS: Final = 300_000
 MAX_MESSAGES: Final = 200
 MAX_TOOLS: Final = 128
@@ -45,6 +46,7 @@ class Request:
     timeout_ms: float | None
     steps: int | None
     tokens: int | None
+    cost_usd: float | None
     duration_ms: float | None
     on_disconnect: str
     on_deadline: str
@@ -248,6 +250,10 @@ def _limits(request: Request) -> Iterator[Violation]:
     yield from _number("limits.steps", request.steps, _between(1, MAX_STEPS), steps)
     tokens = "1 to 2147483647"
     yield from _number("limits.tokens", request.tokens, _between(1, 2**31), tokens)
+    dollars = f"above 0 and at most {MAX_COST_USD:,}"
+    yield from _number(
+        "limits.cost_usd", request.cost_usd, lambda cost: 0 < cost <= MAX_COST_USD, dollars
+    )
     allowed = f"1 to {MAX_TIMEOUT_MS} milliseconds"
     fits = _between(1, MAX_TIMEOUT_MS)
     yield from _number("timeout_ms", request.timeout_ms, fits, allowed)

@@ -102,6 +102,7 @@ class Task:
     output: object = None
     failure: ev.Failure | None = None
     tokens: int = 0
+    cost_usd: float = 0.0
     thought_ms: float = 0.0
     tool_ms: float = 0.0
     tools_began: datetime | None = None
@@ -260,7 +261,11 @@ def _returned(task: Task, event: ev.ToolReturned) -> Changes:
         task, event, output=event.output, failure=event.failure, latency_ms=event.latency_ms
     )
     calls = steps[event.step - 1].calls
-    changes: Changes = {"steps": steps, "tokens": task.tokens + event.tokens}
+    changes: Changes = {
+        "steps": steps,
+        "tokens": task.tokens + event.tokens,
+        "cost_usd": task.cost_usd + event.cost_usd,
+    }
     if not all(call.has_returned for call in calls) or task.tools_began is None:
         return changes
     spent = (event.time - task.tools_began).total_seconds() * 1000
@@ -362,6 +367,7 @@ def _with_turn(task: Task, turn: ev.Turn | None) -> Changes:
     first = task.time_to_first_token_ms
     return {
         "tokens": task.tokens + turn.tokens,
+        "cost_usd": task.cost_usd + turn.cost_usd,
         "thought_ms": task.thought_ms + turn.duration_ms,
         "time_to_first_token_ms": turn.time_to_first_token_ms if first is None else first,
     }

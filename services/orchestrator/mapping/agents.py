@@ -69,7 +69,7 @@ def listed(of: Agent) -> pb.Agent:
         approval_tools=of.approval_tools,
     )
     if of.limits != Limits():
-        made.limits.CopyFrom(limits(of.limits.steps, of.limits.tokens, of.limits.duration_ms))
+        made.limits.CopyFrom(limits(of.limits, of.limits.duration_ms))
     if of.sampling != ev.Sampling():
         made.sampling.CopyFrom(sampling(of.sampling))
     structs.set_time(made.create_time, of.create_time)
@@ -97,7 +97,7 @@ def record_terms(spec: ev.Spec, start: orchestrator_pb2.TaskEvent) -> None:
     del terms.approval_tools[:]
     terms.approval_tools.extend(spec.approval_tools)
     terms.tool_choice = "auto" if spec.has_tools else "none"
-    terms.limits.MergeFrom(limits(spec.limits.steps, spec.limits.tokens, None))
+    terms.limits.MergeFrom(limits(spec.limits, None))
     terms.sampling.CopyFrom(sampling(spec.sampling))
     if spec.response_schema is not None:
         terms.response_schema.Clear()
@@ -105,16 +105,17 @@ def record_terms(spec: ev.Spec, start: orchestrator_pb2.TaskEvent) -> None:
         structs.from_dict(spec.response_schema, terms.response_schema)
 
 
-def limits(
-    steps: int | None, tokens: int | None, duration_ms: float | None
-) -> orchestrator_pb2.TaskLimits:
+def limits(of: Limits | ev.Limits, duration_ms: float | None) -> orchestrator_pb2.TaskLimits:
     """What a task may use."""
-    return orchestrator_pb2.TaskLimits(steps=steps, tokens=tokens, duration_ms=duration_ms)
+    return orchestrator_pb2.TaskLimits(
+        steps=of.steps, tokens=of.tokens, cost_usd=of.cost_usd, duration_ms=duration_ms
+    )
 
 
 def _limits(said: orchestrator_pb2.TaskLimits) -> Limits:
     return Limits(
         steps=said.steps if said.HasField("steps") else None,
         tokens=said.tokens if said.HasField("tokens") else None,
+        cost_usd=said.cost_usd if said.HasField("cost_usd") else None,
         duration_ms=said.duration_ms if said.HasField("duration_ms") else None,
     )

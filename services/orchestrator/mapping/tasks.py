@@ -77,6 +77,7 @@ def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) ->
         timeout_ms=message.timeout_ms if message.HasField("timeout_ms") else None,
         steps=limits.steps if limits.HasField("steps") else None,
         tokens=limits.tokens if limits.HasField("tokens") else None,
+        cost_usd=limits.cost_usd if limits.HasField("cost_usd") else None,
         duration_ms=limits.duration_ms if limits.HasField("duration_ms") else None,
         on_disconnect=message.on_disconnect,
         on_deadline=message.on_deadline,
@@ -118,7 +119,7 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         has_tools=asked.tool_choice != "none",
         response_schema=asked.response_schema,
         sampling=asked.sampling,
-        limits=ev.Limits(asked.steps or DEFAULT_STEPS, asked.tokens),
+        limits=ev.Limits(asked.steps or DEFAULT_STEPS, asked.tokens, asked.cost_usd),
         survives_disconnect=asked.on_disconnect == "continue",
         pauses_at_deadline=asked.on_deadline == "pause",
         client_tools=tuple(asked.client_tools),
@@ -214,7 +215,7 @@ def metrics(found: Task) -> pb.TaskMetrics:
         time_to_first_token_ms=(
             None if found.time_to_first_token_ms is None else round(found.time_to_first_token_ms, 3)
         ),
-        cost_usd=0.0,
+        cost_usd=round(found.cost_usd, 9),
     )
 
 

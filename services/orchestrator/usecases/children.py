@@ -150,6 +150,7 @@ def _request(errand: Errand) -> Request:
         timeout_ms=None,
         steps=None,
         tokens=errand.tokens,
+        cost_usd=errand.cost_usd,
         duration_ms=None,
         on_disconnect="continue",
         on_deadline="",

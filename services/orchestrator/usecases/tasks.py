@@ -329,7 +329,9 @@ class Tasks:
             has_tools=request.tool_choice != "none",
             response_schema=request.response_schema,
             sampling=request.sampling,
-            limits=ev.Limits(request.steps or self._bounds.default_steps, request.tokens),
+            limits=ev.Limits(
+                request.steps or self._bounds.default_steps, request.tokens, request.cost_usd
+            ),
             survives_disconnect=request.on_disconnect == "continue",
             pauses_at_deadline=request.on_deadline == "pause",
             client_tools=tuple(request.client_tools),

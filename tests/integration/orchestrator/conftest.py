@@ -13,7 +13,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
 from services.chassis.settings import ClientSettings, ServerSettings, SharedSettings
 from services.inference.app import running as inference_running
-from services.inference.settings import EchoSettings
+from services.inference.settings import EchoSettings, PriceSettings
 from services.inference.settings import Settings as InferenceSettings
 from services.orchestrator.app import running
 from services.orchestrator.settings import Settings, TaskSettings
@@ -49,15 +49,17 @@ async def started(
     *,
     shared: SharedSettings = SHARED,
     more: Sequence[Tool] = (),
+    price: PriceSettings | None = None,
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process."""
     async with AsyncExitStack() as stack:
-        inference = await stack.enter_async_context(
-            inference_running(
-                InferenceSettings(engine="echo", server=LOOPBACK, echo=echo or EchoSettings()),
-                SHARED,
-            )
+        models = InferenceSettings(
+            engine="echo",
+            server=LOOPBACK,
+            echo=echo or EchoSettings(),
+            price=price or PriceSettings(),
         )
+        inference = await stack.enter_async_context(inference_running(models, SHARED))
         registry = await stack.enter_async_context(
             tool_registry_running(ToolRegistrySettings(server=LOOPBACK), SHARED, more=more)
         )
@@ -70,11 +72,11 @@ async def started(
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))
-        models = await stack.enter_async_context(grpc.aio.insecure_channel(inference.address))
+        asked = await stack.enter_async_context(grpc.aio.insecure_channel(inference.address))
         yield Suite(
             pb_grpc.OrchestratorServiceStub(channel),
             agents_pb2_grpc.AgentServiceStub(channel),
-            inference_pb2_grpc.InferenceServiceStub(models),
+            inference_pb2_grpc.InferenceServiceStub(asked),
             orchestrator.address,
             sessions_pb2_grpc.SessionServiceStub(channel),
         )

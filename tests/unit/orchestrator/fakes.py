@@ -76,6 +76,7 @@ REQUEST: Final = Request(
     timeout_ms=None,
     steps=None,
     tokens=None,
+    cost_usd=None,
     duration_ms=None,
     on_disconnect="",
     on_deadline="",

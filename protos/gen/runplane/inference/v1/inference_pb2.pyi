@@ -35,6 +35,8 @@ class Model(_message.Message):
     DEFAULT_MAX_TOKENS_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    INPUT_PRICE_USD_FIELD_NUMBER: _builtins.int
+    OUTPUT_PRICE_USD_FIELD_NUMBER: _builtins.int
     CAN_CONTINUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name callers use, such as `smollm2-135m-instruct`."""
@@ -50,6 +52,10 @@ class Model(_message.Message):
     """Generations that run at the same time; more wait in a bounded queue."""
     is_default: _builtins.bool
     """Whether this is the model used when a request names none."""
+    input_price_usd: _builtins.float
+    """What a million tokens of prompt cost, in US dollars; 0 for a model that charges nothing."""
+    output_price_usd: _builtins.float
+    """What a million tokens of output cost, in US dollars."""
     can_continue: _builtins.bool
     """Whether it goes on from a `prefix`."""
     def __init__(
@@ -62,11 +68,13 @@ class Model(_message.Message):
         default_max_tokens: _builtins.int = ...,
         slots: _builtins.int = ...,
         is_default: _builtins.bool = ...,
+        input_price_usd: _builtins.float = ...,
+        output_price_usd: _builtins.float = ...,
         can_continue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_continue", b"can_continue", "context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "engine", b"engine", "is_default", b"is_default", "name", b"name", "slots", b"slots", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_continue", b"can_continue", "context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "engine", b"engine", "input_price_usd", b"input_price_usd", "is_default", b"is_default", "name", b"name", "output_price_usd", b"output_price_usd", "slots", b"slots", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
