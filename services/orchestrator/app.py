@@ -24,6 +24,7 @@ from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.sessionstore import EventStoreSessions
+from services.orchestrator.adapters.statuses import HotStatuses
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
 from services.orchestrator.adapters.values import Values
@@ -60,6 +61,7 @@ class _Parts:
     sessions: EventStoreSessions
     tasks: Tasks
     post: Post
+    statuses: HotStatuses
 
 
 @asynccontextmanager
@@ -71,7 +73,7 @@ async def running(
     async with _at_work(settings, shared, now) as parts:
         world, tasks = parts.world, parts.tasks
         of_tasks = OrchestratorServicer(
-            Cases(tasks, Talks(tasks, parts.post), Objects(tasks, world.log)),
+            Cases(tasks, Talks(tasks, parts.post), Objects(tasks, world.log), parts.statuses),
             settings.tasks,
             Pager(page_key, "tasks"),
         )
@@ -131,7 +133,7 @@ async def _at_work(
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
-        yield _Parts(world, sessions, cases, Post(world, worker, desk))
+        yield _Parts(world, sessions, cases, Post(world, worker, desk), HotStatuses(hot))
 
 
 def _bounds(settings: Settings, shared: SharedSettings) -> Bounds:

@@ -289,6 +289,16 @@ class Children(Protocol):
         have their own deadline."""
 
 
+class Statuses(Protocol):
+    """Tasks that have ended, as they go over the wire. It may forget any of them."""
+
+    async def find(self, tenant: str, task_id: str) -> bytes | None:
+        """What was kept of a task."""
+
+    async def keep(self, tenant: str, task_id: str, body: bytes) -> None:
+        """Keep a task for a while, unless it is too long."""
+
+
 class SessionStore(Protocol):
     """Sessions. They refer to tasks, and have no text of their own but summaries."""
 

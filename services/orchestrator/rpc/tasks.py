@@ -21,6 +21,7 @@ from services.orchestrator.domain.letters import Decide, Say, Word
 from services.orchestrator.mapping import large
 from services.orchestrator.mapping import talks as talking
 from services.orchestrator.mapping import tasks as mapping
+from services.orchestrator.ports import Statuses
 from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.settings import TaskSettings
 from services.orchestrator.usecases.caller import Caller
@@ -36,6 +37,7 @@ class Cases:
     tasks: Tasks
     talks: Talks
     objects: Objects
+    statuses: Statuses
 
 
 class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
@@ -45,6 +47,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self._tasks = cases.tasks
         self._talks = cases.talks
         self._objects = cases.objects
+        self._statuses = cases.statuses
         self._pager = pager
         self._settings = settings
 
@@ -102,8 +105,16 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.GetTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.Task:
         """A task as it stands."""
-        task = await self._tasks.get(caller(context), request.task_id)
-        return mapping.task(await self._objects.whole(task))
+        who, task_id = caller(context), request.task_id
+        is_here = self._tasks.is_here(who, task_id)
+        kept = None if is_here else await self._statuses.find(who.tenant, task_id)
+        if kept is not None:
+            return pb.Task.FromString(kept)
+        task = await self._tasks.get(who, task_id)
+        message = mapping.task(await self._objects.whole(task))
+        if task.is_closed and not message.HasField("result_reference"):
+            await self._statuses.keep(who.tenant, task_id, message.SerializeToString())
+        return message
 
     async def WatchTask(
         self, request: pb.WatchTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"

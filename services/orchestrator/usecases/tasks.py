@@ -139,6 +139,10 @@ class Tasks:
         """Tasks of the caller's tenant, the newest first, as they go over the wire."""
         return await self._world.log.page(caller.tenant, where, after=after, limit=limit)
 
+    def is_here(self, caller: Caller, task_id: str) -> bool:
+        """Whether a task runs in this process, which then knows best how it stands."""
+        return self._worker.find(caller.tenant, task_id) is not None
+
     async def get(self, caller: Caller, task_id: str) -> Task:
         """A task as it stands."""
         if (run := self._worker.find(caller.tenant, task_id)) is not None:

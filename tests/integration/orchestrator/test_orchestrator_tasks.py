@@ -466,3 +466,19 @@ async def test_closing_the_stream_frees_the_engines_slot(suite: Suite) -> None:
     response = await suite.stub.Invoke(pb.InvokeRequest(query="free again"), timeout=10)
 
     assert response.result == "free again"
+
+
+async def test_a_task_that_has_ended_looks_the_same_however_often_it_is_asked_for(
+    suite: Suite,
+) -> None:
+    response = await suite.stub.Invoke(pb.InvokeRequest(query=CALCULATE), timeout=5)
+    request = pb.GetTaskRequest(task_id=response.task_id)
+
+    first, again = [await suite.stub.GetTask(request, timeout=5) for _ in range(2)]
+
+    assert first == again
+    assert (first.status, first.result) == ("completed", "12*7 is 84.")
+    for tenant in ("other", "default/x"):
+        metadata = (("runplane-tenant", tenant),)
+        code, info = await refused(suite.stub.GetTask(request, metadata=metadata, timeout=5))
+        assert (code, info.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
