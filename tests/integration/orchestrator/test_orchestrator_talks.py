@@ -270,6 +270,25 @@ async def once_there_is_room(suite: Suite) -> pb.InvokeResponse:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("seconds", [0, 2.5], ids=["at hand", "parked"])
+async def test_a_task_that_waits_can_be_cancelled_and_cancelled_again(
+    suite: Suite, seconds: float
+) -> None:
+    asked = pb.InvokeRequest(query=CALCULATE, approval_tools=["calculator"])
+    task = await suite.stub.CreateTask(asked, timeout=5)
+    await state_of(suite, task.task_id, "waiting")
+    await asyncio.sleep(seconds)  # How long it is kept at hand is a matter of time.
+    request = pb.CancelTaskRequest(task_id=task.task_id, reason="enough")
+
+    canceled = await suite.stub.CancelTask(request, timeout=5)
+    again = await suite.stub.CancelTask(request, timeout=5)
+
+    assert (canceled.status, again.status) == ("canceled", "canceled")
+    events = await log_of(suite, task.task_id)
+    assert (events[-1].status, events[-1].comment) == ("canceled", "enough")
+    assert "tool_result" not in [event.type for event in events]
+
+
 async def test_a_tool_of_the_client_is_run_by_it(suite: Suite) -> None:
     async with talk(suite, **start('tool:add {"a": 2}\nIt is 4.', client_tools=[ADD])) as it:
         asked = await it.until("input_required")
