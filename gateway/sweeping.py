@@ -1,11 +1,12 @@
 """Connections that are looked at once a second, and ended when they do not get on with it."""
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from gateway.settings import LimitSettings
 
 
-class Swept:
+class Swept(ABC):
     """A connection, HTTP or WebSocket."""
 
     limits: LimitSettings
@@ -16,9 +17,9 @@ class Swept:
     _stalled_since: float | None = None
 
     @property
+    @abstractmethod
     def is_stalled(self) -> bool:
         """Whether the client does not read what was written for it."""
-        raise NotImplementedError
 
     @property
     def _head_seconds(self) -> float:

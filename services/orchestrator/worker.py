@@ -23,6 +23,7 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.ports import Desk
 from services.orchestrator.retries import patiently
 from services.orchestrator.run import Run
+from services.orchestrator.uncut import uncut
 from services.orchestrator.world import World
 
 log = logging.getLogger(__name__)
@@ -139,38 +140,34 @@ class Worker:
         Raises:
             ServiceError: it could not be begun.
         """
-        came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        came.add_done_callback(_seen)
-        self.spawn(self._begin(run, event, key, came))
         try:
-            await asyncio.shield(came)
+            await uncut(self.spawn, self._begin(run, event, key))
         except asyncio.CancelledError:
             if not run.spec.survives_disconnect:
                 run.cancel(GONE)
             raise
 
-    async def _begin(
-        self, run: Run, event: ev.Queued | ev.Started, key: Key | None, came: asyncio.Future[None]
-    ) -> None:
+    async def _begin(self, run: Run, event: ev.Queued | ev.Started, key: Key | None) -> None:
         is_started = isinstance(event, ev.Started)
         try:
             for _ in range(PASSES_TO_ASK if is_started else 0):
                 await asyncio.sleep(0)
             _, claim = await run.world.log.begin(event, key)
-        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-            run.forsake(error.reason if isinstance(error, ServiceError) else "INTERNAL")
+        except ServiceError as error:
+            run.forsake(error.reason)
             if is_started:
-                await run.done.wait()
-            came.set_exception(error)
-            return
+                await run.done.wait()  # Its place is free by then.
+            raise
+        except BaseException:
+            run.forsake("INTERNAL")
+            raise
         run.begin(claim)
         if is_started:
             self._runs[run.spec.tenant, run.spec.task_id] = run
-        else:
-            self._admit(run, contextvars.copy_context())
-            if run.canceled is not None:
-                self._hurry(run)
-        came.set_result(None)
+            return
+        self._admit(run, contextvars.copy_context())
+        if run.canceled is not None:
+            self._hurry(run)
 
     async def take_up(self, world: World, claim: Claim) -> Run:
         """Go on with a task that has no worker; the claim is this process's already."""
@@ -406,9 +403,3 @@ async def on_duty(worker: Worker, world: World) -> AsyncIterator[None]:
         finally:
             for duty in duties:
                 duty.cancel()
-
-
-def _seen(came: asyncio.Future[None]) -> None:
-    """Nobody may be there any more to ask what came of it."""
-    if not came.cancelled():
-        came.exception()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -15,6 +15,7 @@ from services.orchestrator.domain.task import CLOSED, State, Task
 from services.orchestrator.ports import Desk, Errand
 from services.orchestrator.retries import backoff, is_passing
 from services.orchestrator.run import Run
+from services.orchestrator.uncut import uncut
 from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.usecases.keys import KEYS_LAST
 from services.orchestrator.usecases.tasks import Tasks
@@ -48,7 +49,7 @@ class ChildTasks:
         parent = errand.parent
         left = max(timedelta(milliseconds=1), errand.until - world.now())
         begun = tasks.start_child(_request(errand), _caller(parent), left, _key(errand.call_id))
-        return (await self._uncut(begun)).task.spec.task_id
+        return (await uncut(self._worker.spawn, begun, waits=True)).task.spec.task_id
 
     async def end(self, tenant: str, task_id: str) -> Task:
         """See `Children`. A store that is away is asked again: whoever waits has a deadline."""
@@ -108,25 +109,6 @@ class ChildTasks:
         if (claim := await self._desk.take(tenant, task_id)) is None:
             return None
         return await self._worker.take_up(world, claim)
-
-    async def _uncut(self, work: Coroutine[None, None, Value]) -> Value:
-        """What comes of it. A cancel waits for that: no child may begin unseen."""
-        came: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
-
-        async def run() -> None:
-            try:
-                came.set_result(await work)
-            except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-                came.set_exception(error)
-
-        running = self._worker.spawn(run())
-        try:
-            return await asyncio.shield(came)
-        except asyncio.CancelledError:
-            await asyncio.wait((running,))
-            if came.done():
-                came.exception()  # Nobody else will ask.
-            raise
 
 
 def _key(call_id: str) -> Key:
