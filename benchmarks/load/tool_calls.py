@@ -12,6 +12,7 @@ from benchmarks.load.figures import quantile, summary_ms
 from benchmarks.load.http import connect, request
 from benchmarks.load.job import JSON, Job, Report
 from services.tool_registry.adapters.builtin.calculator import DEFINITION, Calculator
+from services.tool_registry.ports import Invocation
 
 _INPUT: Final[dict[str, JSON]] = {"expression": "12*7"}
 _TIMEOUT: Final = 5
@@ -26,7 +27,7 @@ async def run(job: Job) -> Report:
     asked.input.update(_INPUT)
     seconds: dict[str, list[float]] = {"edge": [], "service": [], "function": []}
     errors: Counter[str] = Counter()
-    calculator = Calculator()
+    calculator, invocation = Calculator(), Invocation(_INPUT)
     began = perf_counter()
     async with grpc.aio.insecure_channel(job.target) as channel:
         registry = pb_grpc.ToolRegistryServiceStub(channel)
@@ -39,7 +40,7 @@ async def run(job: Job) -> Report:
             if response.status != "success":
                 errors[f"service {response.status}"] += 1
             at_function = perf_counter()
-            await calculator.call(_INPUT)
+            await calculator.call(invocation)
             end = perf_counter()
             if turn >= 0:
                 seconds["edge"].append(answer.ended - answer.began)

@@ -18,9 +18,10 @@ from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.ports import Tool
-from services.tool_registry.rpc import ToolRegistryServicer
+from services.tool_registry.rpc.tools import ToolRegistryServicer
 from services.tool_registry.settings import Settings
-from services.tool_registry.usecases import Limits, Tools
+from services.tool_registry.usecases.calls import Calls, Limits
+from services.tool_registry.usecases.shelves import Builtins
 
 DOMAIN: Final = "tool-registry.runplane.dev"
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["ToolRegistryService"].full_name
@@ -49,11 +50,12 @@ async def running(
     clock, units = CurrentTime(now), UnitConvert()
     builtin: list[Tool] = [Calculator(), clock, units]
     limits = Limits(**settings.limits.model_dump())
-    tools = Tools([*builtin, *more], limits, partial(ids.new, "call"))
+    shelf = Builtins([*builtin, *more])
     for name in settings.approval:
-        tools.get(name)
+        shelf.get(name)
+    calls = Calls(shelf, limits, partial(ids.new, "call"))
     pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "tools")
-    servicer = ToolRegistryServicer(tools, pager, settings.approval)
+    servicer = ToolRegistryServicer(shelf, calls, pager, settings.approval)
     async with (
         serving(
             settings.server,

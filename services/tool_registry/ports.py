@@ -1,9 +1,78 @@
 """What the use cases need."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
 
-from services.tool_registry.domain.tool import Definition
+from services.tool_registry.domain.tool import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running call is."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What a tool says while it runs."""
+
+    level: str
+    """One of RFC 5424, such as `info`."""
+    message: str
+
+
+Report = Callable[[Progress | Logged], None]
+"""Takes what a tool tells while it runs; never waits, and may drop some of it."""
+
+
+def unheard(_: Progress | Logged) -> None:
+    """The report of a call that nobody listens to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call, as a tool sees it."""
+
+    arguments: Mapping[str, object]
+    """They satisfy the input schema, and are not to be changed."""
+    tenant: str = "default"
+    idempotency_key: str = ""
+    """The same for a call that is repeated."""
+    timeout: timedelta = timedelta(seconds=30)
+    """How long the call may take; it is cancelled then."""
+    report: Report = unheard
+    responses: Mapping[str, object] = field(default_factory=dict)
+    """Answers to what the call before asked for, by name."""
+    state: str = ""
+    """The state that the call before asked to be given back."""
+    capabilities: Mapping[str, object] | None = None
+    """What the caller can be asked for, as MCP client capabilities; None: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What a call asks its caller for, to be made again with the answers."""
+
+    inputs: Mapping[str, object]
+    """MCP input requests, by name."""
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tool answered."""
+
+    value: object
+    """What the output schema describes."""
+    content: Sequence[Mapping[str, object]] = ()
+    """The same as MCP content blocks, where the value does not say it all."""
+    requests: Requests | None = None
+    """Set instead, when it asks for something first."""
 
 
 class Tool(Protocol):
@@ -13,16 +82,29 @@ class Tool(Protocol):
     """
 
     @property
-    def definition(self) -> Definition:
-        """Its contract. The same object each time."""
+    def entry(self) -> Entry:
+        """Its contract, and where it runs. The same object each time."""
 
-    async def call(self, arguments: Mapping[str, object]) -> object:
-        """Do it once, and return what the output schema describes.
+    @property
+    def unavailable(self) -> str:
+        """Why calls would fail at the moment, as far as is known here; empty if nothing is."""
 
-        `arguments` satisfy the input schema and are not changed. Cancelling stops the work. It
-        never keeps the event loop for long.
+    async def call(self, invocation: Invocation) -> Answer:
+        """Do it once. Cancelling stops the work. It never keeps the event loop for long.
 
         Raises:
             ToolFailure: it cannot be done.
             ServiceError: what the tool needs is not there; callers may try again.
+        """
+
+
+class Shelf(Protocol):
+    """Where a tenant's tools are, ready to be called."""
+
+    async def find(self, tenant: str, name: str, version: str = "") -> Tool:
+        """The tool of this name in the newest version that a range allows; empty for the newest.
+
+        Raises:
+            InvalidArgument: `INVALID_REQUEST`; that is no name, or no version.
+            NotFound: `TOOL_NOT_FOUND` or `TOOL_VERSION_NOT_FOUND`.
         """

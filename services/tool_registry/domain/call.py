@@ -26,14 +26,19 @@ _MARGIN_SHARE: Final = 0.05
 class Call:
     """What is asked."""
 
+    tenant: str
     name: str
     input: Mapping[str, object]
-    id: str
+    id: str = ""
     """Empty: one is made."""
     timeout: timedelta | None = None
     """What the caller waits at most."""
     time_left: timedelta | None = None
     """Until the caller's deadline."""
+    version: str = ""
+    """Or a range; empty for the newest."""
+    idempotency_key: str = ""
+    """Empty: the call's id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from services.chassis.schema import Schema
+from services.tool_registry.domain.targets import Builtin, Target
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 RESERVED: Final = re.compile(r"read_result|agent__.*")
@@ -21,6 +22,13 @@ class Example:
     """What someone might ask."""
     input: Mapping[str, object]
     output: object
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """What is answered when a call fails."""
+
+    value: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,27 @@ class Definition:
     timeout: timedelta
     """How long one call may take."""
     is_idempotent: bool = True
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    requires_approval: bool = False
+    is_long_running: bool = False
+    reports_progress: bool = False
+    max_concurrency: int = 0
+    """0: what the service allows."""
+    default: Default | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A version of a tool, as the registry keeps it."""
+
+    definition: Definition
+    target: Target = field(default_factory=Builtin)
+    owner: str = ""
+    create_time: datetime | None = None
+    is_deprecated: bool = False
+    deprecation: str = ""
+    """Why, and what to use instead."""
 
 
 class ToolFailure(Exception):

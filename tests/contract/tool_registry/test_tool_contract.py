@@ -12,7 +12,7 @@ from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import EXAMPLE_TIME, CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.domain.tool import NAME
-from services.tool_registry.ports import Tool
+from services.tool_registry.ports import Invocation, Tool
 from tests.unit.tool_registry.fakes import FakeTool
 
 TOOLS: dict[str, Callable[[], Tool]] = {
@@ -47,9 +47,9 @@ def parts(schema: object) -> Iterator[Mapping[str, object]]:
 
 
 def test_its_contract_is_one_object_and_complete(tool: Tool) -> None:
-    definition = tool.definition
+    definition = tool.entry.definition
 
-    assert definition is tool.definition
+    assert tool.entry is tool.entry
     assert NAME.fullmatch(definition.name)
     assert re.fullmatch(r"\d+\.\d+\.\d+", definition.version)
     assert 40 <= len(definition.description) <= 400
@@ -58,42 +58,44 @@ def test_its_contract_is_one_object_and_complete(tool: Tool) -> None:
 
 
 async def test_its_examples_are_true(tool: Tool) -> None:
-    for example in tool.definition.examples:
-        assert tool.definition.input_schema.violations(example.input) == []
-        assert tool.definition.output_schema.violations(example.output) == []
-        assert await tool.call(example.input) == example.output
+    for example in tool.entry.definition.examples:
+        assert tool.entry.definition.input_schema.violations(example.input) == []
+        assert tool.entry.definition.output_schema.violations(example.output) == []
+        assert (await tool.call(Invocation(example.input))).value == example.output
 
 
 async def test_it_leaves_its_arguments_alone(tool: Tool) -> None:
-    for example in tool.definition.examples:
+    for example in tool.entry.definition.examples:
         given = copy.deepcopy(dict(example.input))
-        await tool.call(given)
+        await tool.call(Invocation(given))
 
         assert given == example.input
 
 
 async def test_calls_at_the_same_time_do_not_mix(tool: Tool) -> None:
-    examples = [example for example in tool.definition.examples for _ in range(5)]
+    examples = [example for example in tool.entry.definition.examples for _ in range(5)]
 
     async with asyncio.timeout(5):
-        results = await asyncio.gather(*(tool.call(example.input) for example in examples))
+        results = await asyncio.gather(
+            *(tool.call(Invocation(example.input)) for example in examples)
+        )
 
-    assert results == [example.output for example in examples]
+    assert [each.value for each in results] == [example.output for example in examples]
 
 
 async def test_a_cancelled_call_does_no_harm_to_the_next(tool: Tool) -> None:
-    example = tool.definition.examples[0]
+    example = tool.entry.definition.examples[0]
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        first = group.create_task(tool.call(example.input))
+        first = group.create_task(tool.call(Invocation(example.input)))
         first.cancel()
 
-    assert await tool.call(example.input) == example.output
+    assert (await tool.call(Invocation(example.input))).value == example.output
 
 
 @pytest.mark.parametrize("name", BUILTIN)
 def test_builtin_schemas_bound_every_value(name: str) -> None:
-    definition = TOOLS[name]().definition
+    definition = TOOLS[name]().entry.definition
     schemas = (definition.input_schema.document, definition.output_schema.document)
 
     assert [

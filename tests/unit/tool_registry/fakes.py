@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from services.chassis.schema import Schema
-from services.tool_registry.domain.tool import Definition, Example
-from services.tool_registry.usecases import Limits
+from services.tool_registry.domain.tool import Definition, Entry, Example
+from services.tool_registry.ports import Answer, Invocation
+from services.tool_registry.usecases.calls import Limits
 
 ANY = Schema({}, field="output")
 LIMITS = Limits(
@@ -35,7 +36,8 @@ class FakeTool:
         self._work = work
         text = {"type": "string", "maxLength": 10_000}
         document = {"type": "object", "properties": {"text": text}, "additionalProperties": False}
-        self.definition = Definition(
+        self.unavailable = ""
+        definition = Definition(
             name=name,
             version="1.0.0",
             description="Does what a test wants of it, and by default gives back what it gets.",
@@ -47,10 +49,11 @@ class FakeTool:
             ),
             timeout=timeout,
         )
+        self.entry = Entry(definition)
 
-    async def call(self, arguments: Mapping[str, object]) -> object:
+    async def call(self, invocation: Invocation) -> Answer:
         """Do the work."""
-        return await self._work(arguments)
+        return Answer(await self._work(invocation.arguments))
 
 
 class Waiting:

@@ -6,10 +6,11 @@ import pytest
 
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.domain.tool import ToolFailure
+from services.tool_registry.ports import Invocation
 
 
 async def told(at: datetime, **arguments: str) -> dict[str, object]:
-    answer = await CurrentTime(lambda: at).call(arguments)
+    answer = (await CurrentTime(lambda: at).call(Invocation(arguments))).value
     assert isinstance(answer, dict)
     return answer
 

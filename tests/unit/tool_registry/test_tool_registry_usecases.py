@@ -19,16 +19,17 @@ from services.chassis.schema import Schema
 from services.tool_registry.domain.call import Call, Outcome, allowed, timeout_of
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Tool
-from services.tool_registry.usecases import Tools
+from services.tool_registry.usecases.calls import Calls
+from services.tool_registry.usecases.shelves import Builtins
 from tests.unit.tool_registry.fakes import LIMITS, FakeTool, Waiting, Work
 
 
-def registry(*tools: Tool) -> Tools:
-    return Tools(tools, LIMITS, lambda: "call_new")
+def registry(*tools: Tool) -> Calls:
+    return Calls(Builtins(tools), LIMITS, lambda: "call_new")
 
 
 def asked(name: str = "fake", /, **fields: object) -> Call:
-    return Call(**{"name": name, "input": {}, "id": "", **fields})  # type: ignore[arg-type]
+    return Call(**{"tenant": "default", "name": name, "input": {}, **fields})  # type: ignore[arg-type]
 
 
 async def outcome_of(work: Work, output: Schema | None = None) -> Outcome:
@@ -58,19 +59,19 @@ def raising(error: Exception) -> Work:
 
 
 def test_tools_are_listed_by_name_and_in_pages() -> None:
-    tools = registry(*(FakeTool(name=name) for name in ("c", "a", "b")))
+    tools = Builtins([FakeTool(name=name) for name in ("c", "a", "b")])
 
     first, has_more = tools.list(after="", size=2)
     last, has_even_more = tools.list(after="b", size=2)
 
-    assert [each.name for each in first] == ["a", "b"]
-    assert [each.name for each in last] == ["c"]
+    assert [each.entry.definition.name for each in first] == ["a", "b"]
+    assert [each.entry.definition.name for each in last] == ["c"]
     assert (has_more, has_even_more) == (True, False)
 
 
 def test_a_misspelt_tool_is_recognised() -> None:
     with pytest.raises(NotFound) as caught:
-        registry(FakeTool(name="calculator")).get("Calculater")
+        Builtins([FakeTool(name="calculator")]).get("Calculater")
 
     assert caught.value.reason == "TOOL_NOT_FOUND"
     assert caught.value.metadata["field"] == "name"
@@ -80,7 +81,7 @@ def test_a_misspelt_tool_is_recognised() -> None:
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "tool\n", "ü", "../x"])
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        registry(FakeTool()).get(name)
+        Builtins([FakeTool()]).get(name)
 
     assert caught.value.metadata["field"] == "name"
 
@@ -252,7 +253,7 @@ def test_what_is_no_time_to_wait_is_refused(milliseconds: float) -> None:
 
 
 def test_the_shortest_time_counts() -> None:
-    definition = FakeTool(timeout=timedelta(seconds=5)).definition
+    definition = FakeTool(timeout=timedelta(seconds=5)).entry.definition
     second, minute = timedelta(seconds=1), timedelta(minutes=1)
 
     assert allowed(asked(), definition) == timedelta(seconds=5)

@@ -2,14 +2,15 @@
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Final, TypeAlias
 
 from services.chassis.schema import Schema
 from services.tool_registry.adapters.builtin import expression as ex
-from services.tool_registry.domain.tool import Definition, Example, ToolFailure
+from services.tool_registry.domain.tool import Definition, Entry, Example, ToolFailure
+from services.tool_registry.ports import Answer, Invocation
 
 MAX_CHARACTERS: Final = 200
 MAX_RESULT: Final = 2**53
@@ -70,11 +71,12 @@ DEFINITION: Final = Definition(
 class Calculator:
     """A tool. It takes microseconds: expression, tree and numbers are bounded."""
 
-    definition = DEFINITION
+    entry = Entry(DEFINITION)
+    unavailable = ""
 
-    async def call(self, arguments: Mapping[str, object]) -> object:
+    async def call(self, invocation: Invocation) -> Answer:
         """See the definition."""
-        return {"value": calculate(str(arguments["expression"]))}
+        return Answer({"value": calculate(str(invocation.arguments["expression"]))})
 
 
 def calculate(text: str) -> _Value:

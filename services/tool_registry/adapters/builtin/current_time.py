@@ -1,7 +1,7 @@
 """The `current_time`: what time it is, anywhere."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import cache
@@ -9,7 +9,8 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from services.chassis.schema import Schema
-from services.tool_registry.domain.tool import Definition, Example, ToolFailure
+from services.tool_registry.domain.tool import Definition, Entry, Example, ToolFailure
+from services.tool_registry.ports import Answer, Invocation
 
 EXAMPLE_TIME: Final = "2026-01-02T03:04:05Z"
 """When the examples were made."""
@@ -93,7 +94,8 @@ _ABBREVIATIONS: Final = {
 class CurrentTime:
     """A tool. `now` is the clock."""
 
-    definition = DEFINITION
+    entry = Entry(DEFINITION)
+    unavailable = ""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -102,16 +104,18 @@ class CurrentTime:
         """Read the names of all time zones, so that the first call is quick."""
         await asyncio.to_thread(_names)
 
-    async def call(self, arguments: Mapping[str, object]) -> object:
+    async def call(self, invocation: Invocation) -> Answer:
         """See the definition."""
-        name, zone = _zone(str(arguments.get("timezone", "UTC")))
+        name, zone = _zone(str(invocation.arguments.get("timezone", "UTC")))
         now = self._now()
-        return {
-            "time": now.astimezone(zone).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "timezone": name,
-            "weekday": _WEEKDAYS[now.astimezone(zone).weekday()],
-            "unix_seconds": int(now.timestamp()),
-        }
+        return Answer(
+            {
+                "time": now.astimezone(zone).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "timezone": name,
+                "weekday": _WEEKDAYS[now.astimezone(zone).weekday()],
+                "unix_seconds": int(now.timestamp()),
+            }
+        )
 
 
 @cache

@@ -1,13 +1,13 @@
 """The `unit_convert`: values from one unit of measurement to another."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, cast
 
 from services.chassis.schema import Schema
 from services.tool_registry.adapters.builtin.units import Units
-from services.tool_registry.domain.tool import Definition, Example
+from services.tool_registry.domain.tool import Definition, Entry, Example
+from services.tool_registry.ports import Answer, Invocation
 
 _UNIT: Final = {"type": "string", "minLength": 1, "maxLength": 64}
 _NUMBER: Final = {"type": "number", "minimum": -(2**53), "maximum": 2**53}
@@ -65,7 +65,8 @@ DEFINITION: Final = Definition(
 class UnitConvert:
     """A tool. Its units are loaded in a thread, by `warm` or by the first call."""
 
-    definition = DEFINITION
+    entry = Entry(DEFINITION)
+    unavailable = ""
 
     def __init__(self) -> None:
         self._units: Units | None = None
@@ -75,12 +76,13 @@ class UnitConvert:
         """Load the units, so that the first call is quick."""
         await self._loaded()
 
-    async def call(self, arguments: Mapping[str, object]) -> object:
+    async def call(self, invocation: Invocation) -> Answer:
         """See the definition."""
+        arguments = invocation.arguments
         source, target = str(arguments["from"]), str(arguments["to"])
         units = await self._loaded()
         value = units.convert(float(cast("float", arguments["value"])), source, target)
-        return {"value": value, "unit": target.strip()}
+        return Answer({"value": value, "unit": target.strip()})
 
     async def _loaded(self) -> Units:
         if self._units is None:

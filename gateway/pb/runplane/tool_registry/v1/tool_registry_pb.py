@@ -11,22 +11,26 @@ from __future__ import annotations
 
 from typing import Literal, TYPE_CHECKING, TypeAlias
 
-from protobuf import Message
+from protobuf import Enum, Message
 from protobuf._codegen import file_desc
-from protobuf.wkt.google.protobuf import struct_pb
+from protobuf.wkt.google.protobuf import struct_pb, timestamp_pb
 
+from . import targets_pb
 from ....google.api import annotations_pb
 
 if TYPE_CHECKING:
-    from protobuf import DescFile
+    from protobuf import DescFile, Oneof
     from protobuf.wkt.google.protobuf.struct_pb import Struct, Value
+    from protobuf.wkt.google.protobuf.timestamp_pb import Timestamp
+
+    from .targets_pb import ClientTarget, GrpcTarget, HttpAuth, HttpTarget, McpTarget
 
 
-_ToolFields: TypeAlias = Literal["name", "version", "description", "input_schema", "output_schema", "examples", "timeout_ms", "is_idempotent", "requires_approval"]
+_ToolFields: TypeAlias = Literal["name", "version", "description", "input_schema", "output_schema", "examples", "timeout_ms", "is_idempotent", "requires_approval", "title", "tags", "is_long_running", "reports_progress", "max_concurrency", "default", "kind", "http", "grpc", "mcp", "client", "state", "deprecation", "unavailable", "circuit", "owner", "create_time"]
 
 class Tool(Message[_ToolFields]):
     """
-    A tool that agents can call.
+    A version of a tool that agents can call.
 
     ```proto
     message runplane.tool_registry.v1.Tool
@@ -35,7 +39,7 @@ class Tool(Message[_ToolFields]):
     Attributes:
         name:
             Matches `[A-Za-z0-9_-]{1,64}`; not `read_result`, and not beginning with `agent__`: the
-            orchestrator has such tools itself.
+            orchestrator has such tools itself. Tools that a server brought are `namespace__tool`.
 
             ```proto
             string name = 1;
@@ -59,7 +63,7 @@ class Tool(Message[_ToolFields]):
             optional google.protobuf.Struct input_schema = 4;
             ```
         output_schema:
-            JSON Schema (2020-12) of the result.
+            JSON Schema (2020-12) of the result. Empty: any JSON.
 
             ```proto
             optional google.protobuf.Struct output_schema = 5;
@@ -71,7 +75,7 @@ class Tool(Message[_ToolFields]):
             repeated runplane.tool_registry.v1.ToolExample examples = 6;
             ```
         timeout_ms:
-            How long one call may take, in milliseconds.
+            How long one call may take, in milliseconds: 30,000 by default, at most 3,600,000.
 
             ```proto
             double timeout_ms = 7;
@@ -88,9 +92,94 @@ class Tool(Message[_ToolFields]):
             ```proto
             bool requires_approval = 9;
             ```
+        title:
+            A name for people. May be empty.
+
+            ```proto
+            string title = 10;
+            ```
+        tags:
+            What it is for, one word each, such as `weather`: matching `[a-z0-9][a-z0-9_.-]{0,63}`.
+
+            ```proto
+            repeated string tags = 11;
+            ```
+        is_long_running:
+            Whether calls take so long that clients had better wait for a task.
+
+            ```proto
+            bool is_long_running = 12;
+            ```
+        reports_progress:
+            Whether calls may say how far they are. Output only.
+
+            ```proto
+            bool reports_progress = 13;
+            ```
+        max_concurrency:
+            How many calls may be under way at a time in one process. 0: what the service allows.
+
+            ```proto
+            int32 max_concurrency = 14;
+            ```
+        default:
+            What is answered, with a warning, when a call fails. Absent: failures are told.
+
+            ```proto
+            optional google.protobuf.Value default = 15;
+            ```
+        kind:
+            Where it runs. Output only.
+
+            ```proto
+            runplane.tool_registry.v1.ToolKind kind = 16;
+            ```
+        target:
+            Where it runs, for all but built-in tools.
+
+            ```proto
+            oneof target
+            ```
+        state:
+            Whether it is still meant to be used. Output only.
+
+            ```proto
+            runplane.tool_registry.v1.ToolState state = 21;
+            ```
+        deprecation:
+            Why not, and what to use instead. Output only; may be empty.
+
+            ```proto
+            string deprecation = 22;
+            ```
+        unavailable:
+            Why calls of it fail at the moment, as far as the answering process knows. Output only; empty:
+            nothing is known against it.
+
+            ```proto
+            string unavailable = 23;
+            ```
+        circuit:
+            Whether the answering process tries it at the moment. Output only.
+
+            ```proto
+            runplane.tool_registry.v1.CircuitState circuit = 24;
+            ```
+        owner:
+            Who registered it. Output only; empty for built-in tools.
+
+            ```proto
+            string owner = 25;
+            ```
+        create_time:
+            When this version was registered. Output only.
+
+            ```proto
+            optional google.protobuf.Timestamp create_time = 26;
+            ```
     """
 
-    __slots__ = ("name", "version", "description", "input_schema", "output_schema", "examples", "timeout_ms", "is_idempotent", "requires_approval")
+    __slots__ = ("name", "version", "description", "input_schema", "output_schema", "examples", "timeout_ms", "is_idempotent", "requires_approval", "title", "tags", "is_long_running", "reports_progress", "max_concurrency", "default", "kind", "state", "deprecation", "unavailable", "circuit", "owner", "create_time", "target")
 
     if TYPE_CHECKING:
 
@@ -106,6 +195,20 @@ class Tool(Message[_ToolFields]):
             timeout_ms: float = 0,
             is_idempotent: bool = False,
             requires_approval: bool = False,
+            title: str = "",
+            tags: list[str] | None = None,
+            is_long_running: bool = False,
+            reports_progress: bool = False,
+            max_concurrency: int = 0,
+            default: Value | None = None,
+            kind: ToolKind | None = None,
+            target: Oneof[Literal["http"], HttpTarget] | Oneof[Literal["grpc"], GrpcTarget] | Oneof[Literal["mcp"], McpTarget] | Oneof[Literal["client"], ClientTarget] | None = None,
+            state: ToolState | None = None,
+            deprecation: str = "",
+            unavailable: str = "",
+            circuit: CircuitState | None = None,
+            owner: str = "",
+            create_time: Timestamp | None = None,
         ) -> None:
             pass
 
@@ -118,6 +221,20 @@ class Tool(Message[_ToolFields]):
         timeout_ms: float
         is_idempotent: bool
         requires_approval: bool
+        title: str
+        tags: list[str]
+        is_long_running: bool
+        reports_progress: bool
+        max_concurrency: int
+        default: Value | None
+        kind: ToolKind
+        target: Oneof[Literal["http"], HttpTarget] | Oneof[Literal["grpc"], GrpcTarget] | Oneof[Literal["mcp"], McpTarget] | Oneof[Literal["client"], ClientTarget] | None
+        state: ToolState
+        deprecation: str
+        unavailable: str
+        circuit: CircuitState
+        owner: str
+        create_time: Timestamp | None
 
 _ToolExampleFields: TypeAlias = Literal["query", "input", "output"]
 
@@ -167,7 +284,176 @@ class ToolExample(Message[_ToolExampleFields]):
         input: Struct | None
         output: Value | None
 
-_ListToolsRequestFields: TypeAlias = Literal["page_size", "page_token"]
+_RegisterToolRequestFields: TypeAlias = Literal["tool", "idempotency_key"]
+
+class RegisterToolRequest(Message[_RegisterToolRequestFields]):
+    """
+    Registers a tool.
+
+    ```proto
+    message runplane.tool_registry.v1.RegisterToolRequest
+    ```
+
+    Attributes:
+        tool:
+            The tool. Its version is `1.0.0` if it says none.
+
+            ```proto
+            optional runplane.tool_registry.v1.Tool tool = 1;
+            ```
+        idempotency_key:
+            Names this request; within 24 hours the same key returns the same tool.
+
+            ```proto
+            string idempotency_key = 2;
+            ```
+    """
+
+    __slots__ = ("tool", "idempotency_key")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            tool: Tool | None = None,
+            idempotency_key: str = "",
+        ) -> None:
+            pass
+
+        tool: Tool | None
+        idempotency_key: str
+
+_UpdateToolRequestFields: TypeAlias = Literal["name", "tool", "update_mask"]
+
+class UpdateToolRequest(Message[_UpdateToolRequestFields]):
+    """
+    Registers the next version of a tool.
+
+    ```proto
+    message runplane.tool_registry.v1.UpdateToolRequest
+    ```
+
+    Attributes:
+        name:
+            The tool's name.
+
+            ```proto
+            string name = 1;
+            ```
+        tool:
+            The fields to replace, and the new `version`. Without one, it is made: the next minor version
+            for a change that breaks nobody, else the update is refused.
+
+            ```proto
+            optional runplane.tool_registry.v1.Tool tool = 2;
+            ```
+        update_mask:
+            Which fields to replace, such as `description`. Empty: those that are set.
+
+            ```proto
+            repeated string update_mask = 3;
+            ```
+    """
+
+    __slots__ = ("name", "tool", "update_mask")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            tool: Tool | None = None,
+            update_mask: list[str] | None = None,
+        ) -> None:
+            pass
+
+        name: str
+        tool: Tool | None
+        update_mask: list[str]
+
+_DeprecateToolRequestFields: TypeAlias = Literal["name", "version", "message"]
+
+class DeprecateToolRequest(Message[_DeprecateToolRequestFields]):
+    """
+    Marks a tool as not to be used for anything new.
+
+    ```proto
+    message runplane.tool_registry.v1.DeprecateToolRequest
+    ```
+
+    Attributes:
+        name:
+            The tool's name.
+
+            ```proto
+            string name = 1;
+            ```
+        version:
+            The version. Empty: all that there are.
+
+            ```proto
+            string version = 2;
+            ```
+        message:
+            Why, and what to use instead.
+
+            ```proto
+            string message = 3;
+            ```
+    """
+
+    __slots__ = ("name", "version", "message")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            version: str = "",
+            message: str = "",
+        ) -> None:
+            pass
+
+        name: str
+        version: str
+        message: str
+
+_DeleteToolRequestFields: TypeAlias = Literal["name"]
+
+class DeleteToolRequest(Message[_DeleteToolRequestFields]):
+    """
+    Deletes a tool.
+
+    ```proto
+    message runplane.tool_registry.v1.DeleteToolRequest
+    ```
+
+    Attributes:
+        name:
+            The tool's name.
+
+            ```proto
+            string name = 1;
+            ```
+    """
+
+    __slots__ = ("name",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+        ) -> None:
+            pass
+
+        name: str
+
+_ListToolsRequestFields: TypeAlias = Literal["page_size", "page_token", "filter"]
 
 class ListToolsRequest(Message[_ListToolsRequestFields]):
     """
@@ -190,9 +476,16 @@ class ListToolsRequest(Message[_ListToolsRequestFields]):
             ```proto
             string page_token = 2;
             ```
+        filter:
+            An AIP-160 filter over `name`, `kind` (`builtin`, `http`, `grpc`, `mcp`, `client`), `state`
+            (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`.
+
+            ```proto
+            string filter = 3;
+            ```
     """
 
-    __slots__ = ("page_size", "page_token")
+    __slots__ = ("page_size", "page_token", "filter")
 
     if TYPE_CHECKING:
 
@@ -201,11 +494,13 @@ class ListToolsRequest(Message[_ListToolsRequestFields]):
             *,
             page_size: int = 0,
             page_token: str = "",
+            filter: str = "",
         ) -> None:
             pass
 
         page_size: int
         page_token: str
+        filter: str
 
 _ListToolsResponseFields: TypeAlias = Literal["tools", "next_page_token"]
 
@@ -247,7 +542,7 @@ class ListToolsResponse(Message[_ListToolsResponseFields]):
         tools: list[Tool]
         next_page_token: str
 
-_GetToolRequestFields: TypeAlias = Literal["name"]
+_GetToolRequestFields: TypeAlias = Literal["name", "version"]
 
 class GetToolRequest(Message[_GetToolRequestFields]):
     """
@@ -264,9 +559,15 @@ class GetToolRequest(Message[_GetToolRequestFields]):
             ```proto
             string name = 1;
             ```
+        version:
+            The version, or a range. Empty: the newest.
+
+            ```proto
+            string version = 2;
+            ```
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "version")
 
     if TYPE_CHECKING:
 
@@ -274,12 +575,270 @@ class GetToolRequest(Message[_GetToolRequestFields]):
             self,
             *,
             name: str = "",
+            version: str = "",
         ) -> None:
             pass
 
         name: str
+        version: str
 
-_CallToolRequestFields: TypeAlias = Literal["name", "input", "timeout_ms", "tool_call_id"]
+_ListToolVersionsRequestFields: TypeAlias = Literal["name", "page_size", "page_token"]
+
+class ListToolVersionsRequest(Message[_ListToolVersionsRequestFields]):
+    """
+    Asks for a page of a tool's versions.
+
+    ```proto
+    message runplane.tool_registry.v1.ListToolVersionsRequest
+    ```
+
+    Attributes:
+        name:
+            The tool's name.
+
+            ```proto
+            string name = 1;
+            ```
+        page_size:
+            How many to return: 50 by default, at most 1,000.
+
+            ```proto
+            int32 page_size = 2;
+            ```
+        page_token:
+            `next_page_token` of the page before.
+
+            ```proto
+            string page_token = 3;
+            ```
+    """
+
+    __slots__ = ("name", "page_size", "page_token")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            page_size: int = 0,
+            page_token: str = "",
+        ) -> None:
+            pass
+
+        name: str
+        page_size: int
+        page_token: str
+
+_ListToolVersionsResponseFields: TypeAlias = Literal["tools", "next_page_token"]
+
+class ListToolVersionsResponse(Message[_ListToolVersionsResponseFields]):
+    """
+    A page of a tool's versions.
+
+    ```proto
+    message runplane.tool_registry.v1.ListToolVersionsResponse
+    ```
+
+    Attributes:
+        tools:
+            Versions, the newest first.
+
+            ```proto
+            repeated runplane.tool_registry.v1.Tool tools = 1;
+            ```
+        next_page_token:
+            Empty on the last page.
+
+            ```proto
+            string next_page_token = 2;
+            ```
+    """
+
+    __slots__ = ("tools", "next_page_token")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            tools: list[Tool] | None = None,
+            next_page_token: str = "",
+        ) -> None:
+            pass
+
+        tools: list[Tool]
+        next_page_token: str
+
+_ImportOpenApiRequestFields: TypeAlias = Literal["document", "namespace", "base_url", "auth", "operations", "tags"]
+
+class ImportOpenApiRequest(Message[_ImportOpenApiRequestFields]):
+    """
+    Imports an OpenAPI document.
+
+    ```proto
+    message runplane.tool_registry.v1.ImportOpenApiRequest
+    ```
+
+    Attributes:
+        document:
+            The document, OpenAPI 3.0 or 3.1.
+
+            ```proto
+            optional google.protobuf.Struct document = 1;
+            ```
+        namespace:
+            Begins the name of each tool, before `__`. Matches `[A-Za-z0-9-]{1,32}`.
+
+            ```proto
+            string namespace = 2;
+            ```
+        base_url:
+            Where the operations are, instead of the document's first server.
+
+            ```proto
+            string base_url = 3;
+            ```
+        auth:
+            How requests prove who sends them.
+
+            ```proto
+            optional runplane.tool_registry.v1.HttpAuth auth = 4;
+            ```
+        operations:
+            Operations to import, by their ids. Empty: all.
+
+            ```proto
+            repeated string operations = 5;
+            ```
+        tags:
+            Tags for all of the tools, beside those of the document.
+
+            ```proto
+            repeated string tags = 6;
+            ```
+    """
+
+    __slots__ = ("document", "namespace", "base_url", "auth", "operations", "tags")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            document: Struct | None = None,
+            namespace: str = "",
+            base_url: str = "",
+            auth: HttpAuth | None = None,
+            operations: list[str] | None = None,
+            tags: list[str] | None = None,
+        ) -> None:
+            pass
+
+        document: Struct | None
+        namespace: str
+        base_url: str
+        auth: HttpAuth | None
+        operations: list[str]
+        tags: list[str]
+
+_ImportOpenApiResponseFields: TypeAlias = Literal["operations"]
+
+class ImportOpenApiResponse(Message[_ImportOpenApiResponseFields]):
+    """
+    What became of an OpenAPI document.
+
+    ```proto
+    message runplane.tool_registry.v1.ImportOpenApiResponse
+    ```
+
+    Attributes:
+        operations:
+            What became of each operation, in the document's order.
+
+            ```proto
+            repeated runplane.tool_registry.v1.ImportedOperation operations = 1;
+            ```
+    """
+
+    __slots__ = ("operations",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            operations: list[ImportedOperation] | None = None,
+        ) -> None:
+            pass
+
+        operations: list[ImportedOperation]
+
+_ImportedOperationFields: TypeAlias = Literal["operation", "tool_name", "tool_version", "outcome", "reason"]
+
+class ImportedOperation(Message[_ImportedOperationFields]):
+    """
+    What became of an operation.
+
+    ```proto
+    message runplane.tool_registry.v1.ImportedOperation
+    ```
+
+    Attributes:
+        operation:
+            `operationId`, or method and path where there is none.
+
+            ```proto
+            string operation = 1;
+            ```
+        tool_name:
+            The tool's name; empty if it was left out.
+
+            ```proto
+            string tool_name = 2;
+            ```
+        tool_version:
+            The tool's version now.
+
+            ```proto
+            string tool_version = 3;
+            ```
+        outcome:
+            `registered`, `updated`, `unchanged` or `skipped`.
+
+            ```proto
+            string outcome = 4;
+            ```
+        reason:
+            Why it was left out.
+
+            ```proto
+            string reason = 5;
+            ```
+    """
+
+    __slots__ = ("operation", "tool_name", "tool_version", "outcome", "reason")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            operation: str = "",
+            tool_name: str = "",
+            tool_version: str = "",
+            outcome: str = "",
+            reason: str = "",
+        ) -> None:
+            pass
+
+        operation: str
+        tool_name: str
+        tool_version: str
+        outcome: str
+        reason: str
+
+_CallToolRequestFields: TypeAlias = Literal["name", "input", "timeout_ms", "tool_call_id", "version", "idempotency_key", "input_responses", "request_state", "capabilities"]
 
 class CallToolRequest(Message[_CallToolRequestFields]):
     """
@@ -314,9 +873,40 @@ class CallToolRequest(Message[_CallToolRequestFields]):
             ```proto
             string tool_call_id = 4;
             ```
+        version:
+            The version, or a range. Empty: the newest.
+
+            ```proto
+            string version = 5;
+            ```
+        idempotency_key:
+            Goes on to the tool, so that it can tell a repeated call. Empty: the call's id.
+
+            ```proto
+            string idempotency_key = 6;
+            ```
+        input_responses:
+            Answers to the `input_requests` of the call before, by the same names.
+
+            ```proto
+            optional google.protobuf.Struct input_responses = 7;
+            ```
+        request_state:
+            `request_state` of the call before.
+
+            ```proto
+            string request_state = 8;
+            ```
+        capabilities:
+            What the caller can be asked for while the tool runs: an object of MCP client capabilities,
+            such as `{"elicitation": {}}`. Absent: nothing, and a tool that would ask fails.
+
+            ```proto
+            optional google.protobuf.Struct capabilities = 9;
+            ```
     """
 
-    __slots__ = ("name", "input", "timeout_ms", "tool_call_id")
+    __slots__ = ("name", "input", "timeout_ms", "tool_call_id", "version", "idempotency_key", "input_responses", "request_state", "capabilities")
 
     if TYPE_CHECKING:
 
@@ -327,6 +917,11 @@ class CallToolRequest(Message[_CallToolRequestFields]):
             input: Struct | None = None,
             timeout_ms: float | None = None,
             tool_call_id: str = "",
+            version: str = "",
+            idempotency_key: str = "",
+            input_responses: Struct | None = None,
+            request_state: str = "",
+            capabilities: Struct | None = None,
         ) -> None:
             pass
 
@@ -334,8 +929,13 @@ class CallToolRequest(Message[_CallToolRequestFields]):
         input: Struct | None
         timeout_ms: float
         tool_call_id: str
+        version: str
+        idempotency_key: str
+        input_responses: Struct | None
+        request_state: str
+        capabilities: Struct | None
 
-_CallToolResponseFields: TypeAlias = Literal["protocol_version", "tool_call_id", "tool_name", "tool_version", "status", "result", "error", "observability"]
+_CallToolResponseFields: TypeAlias = Literal["protocol_version", "tool_call_id", "tool_name", "tool_version", "status", "result", "error", "observability", "content", "warnings", "input_requests", "request_state"]
 
 class CallToolResponse(Message[_CallToolResponseFields]):
     """
@@ -371,7 +971,8 @@ class CallToolResponse(Message[_CallToolResponseFields]):
             string tool_version = 4;
             ```
         status:
-            `success`, or `error`: the tool ran and could not do what was asked.
+            `success`; `error`: the tool ran and could not do what was asked; or `input_required`: it has
+            to be called again, with answers.
 
             ```proto
             string status = 5;
@@ -394,9 +995,35 @@ class CallToolResponse(Message[_CallToolResponseFields]):
             ```proto
             optional runplane.tool_registry.v1.Observability observability = 8;
             ```
+        content:
+            The result as MCP content blocks, where the tool answered such and `result` does not say it all:
+            images, audio, resources.
+
+            ```proto
+            repeated google.protobuf.Struct content = 9;
+            ```
+        warnings:
+            What was degraded, defaulted or is to be known beside the result.
+
+            ```proto
+            repeated runplane.tool_registry.v1.CallWarning warnings = 10;
+            ```
+        input_requests:
+            On `input_required`: what the tool asks for, by name, each an MCP input request such as
+            `{"method": "elicitation/create", "params": {…}}`.
+
+            ```proto
+            optional google.protobuf.Struct input_requests = 11;
+            ```
+        request_state:
+            On `input_required`: to be sent back as it is.
+
+            ```proto
+            string request_state = 12;
+            ```
     """
 
-    __slots__ = ("protocol_version", "tool_call_id", "tool_name", "tool_version", "status", "result", "error", "observability")
+    __slots__ = ("protocol_version", "tool_call_id", "tool_name", "tool_version", "status", "result", "error", "observability", "content", "warnings", "input_requests", "request_state")
 
     if TYPE_CHECKING:
 
@@ -411,6 +1038,10 @@ class CallToolResponse(Message[_CallToolResponseFields]):
             result: Value | None = None,
             error: ToolError | None = None,
             observability: Observability | None = None,
+            content: list[Struct] | None = None,
+            warnings: list[CallWarning] | None = None,
+            input_requests: Struct | None = None,
+            request_state: str = "",
         ) -> None:
             pass
 
@@ -422,6 +1053,194 @@ class CallToolResponse(Message[_CallToolResponseFields]):
         result: Value | None
         error: ToolError | None
         observability: Observability | None
+        content: list[Struct]
+        warnings: list[CallWarning]
+        input_requests: Struct | None
+        request_state: str
+
+_ToolCallEventFields: TypeAlias = Literal["type", "progress", "log", "response"]
+
+class ToolCallEvent(Message[_ToolCallEventFields]):
+    """
+    What happened while a tool ran. One of the fields beside `type` is set.
+
+    ```proto
+    message runplane.tool_registry.v1.ToolCallEvent
+    ```
+
+    Attributes:
+        type:
+            `progress`, `log` or `response`.
+
+            ```proto
+            string type = 1;
+            ```
+        progress:
+            How far it is.
+
+            ```proto
+            optional runplane.tool_registry.v1.ToolProgress progress = 2;
+            ```
+        log:
+            What it says.
+
+            ```proto
+            optional runplane.tool_registry.v1.ToolLog log = 3;
+            ```
+        response:
+            What came of it: the last event.
+
+            ```proto
+            optional runplane.tool_registry.v1.CallToolResponse response = 4;
+            ```
+    """
+
+    __slots__ = ("type", "progress", "log", "response")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            type: str = "",
+            progress: ToolProgress | None = None,
+            log: ToolLog | None = None,
+            response: CallToolResponse | None = None,
+        ) -> None:
+            pass
+
+        type: str
+        progress: ToolProgress | None
+        log: ToolLog | None
+        response: CallToolResponse | None
+
+_ToolProgressFields: TypeAlias = Literal["progress", "total", "message"]
+
+class ToolProgress(Message[_ToolProgressFields]):
+    """
+    How far a tool is.
+
+    ```proto
+    message runplane.tool_registry.v1.ToolProgress
+    ```
+
+    Attributes:
+        progress:
+            How much is done; grows.
+
+            ```proto
+            double progress = 1;
+            ```
+        total:
+            How much there is to do, if that is known.
+
+            ```proto
+            optional double total = 2;
+            ```
+        message:
+            What it does at the moment. May be empty.
+
+            ```proto
+            string message = 3;
+            ```
+    """
+
+    __slots__ = ("progress", "total", "message")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            progress: float = 0,
+            total: float | None = None,
+            message: str = "",
+        ) -> None:
+            pass
+
+        progress: float
+        total: float
+        message: str
+
+_ToolLogFields: TypeAlias = Literal["level", "message"]
+
+class ToolLog(Message[_ToolLogFields]):
+    """
+    What a tool says while it runs.
+
+    ```proto
+    message runplane.tool_registry.v1.ToolLog
+    ```
+
+    Attributes:
+        level:
+            `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency` (RFC 5424).
+
+            ```proto
+            string level = 1;
+            ```
+        message:
+            What it says, as text.
+
+            ```proto
+            string message = 2;
+            ```
+    """
+
+    __slots__ = ("level", "message")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            level: str = "",
+            message: str = "",
+        ) -> None:
+            pass
+
+        level: str
+        message: str
+
+_CallWarningFields: TypeAlias = Literal["code", "message"]
+
+class CallWarning(Message[_CallWarningFields]):
+    """
+    Something to be known beside a result.
+
+    ```proto
+    message runplane.tool_registry.v1.CallWarning
+    ```
+
+    Attributes:
+        code:
+            A stable name in UPPER_SNAKE_CASE, such as `TOOL_DEFAULTED`.
+
+            ```proto
+            string code = 1;
+            ```
+        message:
+            For people.
+
+            ```proto
+            string message = 2;
+            ```
+    """
+
+    __slots__ = ("code", "message")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            code: str = "",
+            message: str = "",
+        ) -> None:
+            pass
+
+        code: str
+        message: str
 
 _ToolErrorFields: TypeAlias = Literal["reason", "message", "suggested_fix"]
 
@@ -527,23 +1346,168 @@ class Observability(Message[_ObservabilityFields]):
         latency_ms: float
         token_count: int
 
+class ToolKind(Enum):
+    """
+    Where a tool runs.
+
+    ```proto
+    enum runplane.tool_registry.v1.ToolKind
+    ```
+
+    Attributes:
+        UNSPECIFIED:
+            Not said.
+
+            ```proto
+            TOOL_KIND_UNSPECIFIED = 0
+            ```
+        BUILTIN:
+            In the registry itself.
+
+            ```proto
+            TOOL_KIND_BUILTIN = 1
+            ```
+        HTTP:
+            Behind an HTTP request.
+
+            ```proto
+            TOOL_KIND_HTTP = 2
+            ```
+        GRPC:
+            Behind a gRPC method.
+
+            ```proto
+            TOOL_KIND_GRPC = 3
+            ```
+        MCP:
+            At an MCP server.
+
+            ```proto
+            TOOL_KIND_MCP = 4
+            ```
+        CLIENT:
+            At whoever started the task.
+
+            ```proto
+            TOOL_KIND_CLIENT = 5
+            ```
+    """
+
+    UNSPECIFIED = 0
+    BUILTIN = 1
+    HTTP = 2
+    GRPC = 3
+    MCP = 4
+    CLIENT = 5
+
+class ToolState(Enum):
+    """
+    Whether a tool is meant to be used.
+
+    ```proto
+    enum runplane.tool_registry.v1.ToolState
+    ```
+
+    Attributes:
+        UNSPECIFIED:
+            Not said.
+
+            ```proto
+            TOOL_STATE_UNSPECIFIED = 0
+            ```
+        ACTIVE:
+            It is.
+
+            ```proto
+            TOOL_STATE_ACTIVE = 1
+            ```
+        DEPRECATED:
+            Not for anything new.
+
+            ```proto
+            TOOL_STATE_DEPRECATED = 2
+            ```
+    """
+
+    UNSPECIFIED = 0
+    ACTIVE = 1
+    DEPRECATED = 2
+
+class CircuitState(Enum):
+    """
+    Whether a tool is tried (M. Nygard, Release It!, "Circuit Breaker").
+
+    ```proto
+    enum runplane.tool_registry.v1.CircuitState
+    ```
+
+    Attributes:
+        UNSPECIFIED:
+            Not said.
+
+            ```proto
+            CIRCUIT_STATE_UNSPECIFIED = 0
+            ```
+        CLOSED:
+            Calls go through.
+
+            ```proto
+            CIRCUIT_STATE_CLOSED = 1
+            ```
+        OPEN:
+            It failed too often in a row: calls are refused for a while.
+
+            ```proto
+            CIRCUIT_STATE_OPEN = 2
+            ```
+        HALF_OPEN:
+            One call is let through to see whether it works again.
+
+            ```proto
+            CIRCUIT_STATE_HALF_OPEN = 3
+            ```
+    """
+
+    UNSPECIFIED = 0
+    CLOSED = 1
+    OPEN = 2
+    HALF_OPEN = 3
+
 
 _DESC = file_desc(
-    b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto"\x85\x03\n\x04Tool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12 \n\x0bdescription\x18\x03 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema\x12<\n\routput_schema\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\x0coutputSchema\x12B\n\x08examples\x18\x06 \x03(\x0b2&.runplane.tool_registry.v1.ToolExampleR\x08examples\x12\x1d\n\ntimeout_ms\x18\x07 \x01(\x01R\ttimeoutMs\x12#\n\ris_idempotent\x18\x08 \x01(\x08R\x0cisIdempotent\x12+\n\x11requires_approval\x18\t \x01(\x08R\x10requiresApproval"\x82\x01\n\x0bToolExample\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output"N\n\x10ListToolsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"r\n\x11ListToolsResponse\x125\n\x05tools\x18\x01 \x03(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x05tools\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"$\n\x0eGetToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"\xa9\x01\n\x0fCallToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12"\n\ntimeout_ms\x18\x03 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12 \n\x0ctool_call_id\x18\x04 \x01(\tR\ntoolCallIdB\r\n\x0b_timeout_ms"\xf3\x02\n\x10CallToolResponse\x12)\n\x10protocol_version\x18\x01 \x01(\tR\x0fprotocolVersion\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x1b\n\ttool_name\x18\x03 \x01(\tR\x08toolName\x12!\n\x0ctool_version\x18\x04 \x01(\tR\x0btoolVersion\x12\x16\n\x06status\x18\x05 \x01(\tR\x06status\x12.\n\x06result\x18\x06 \x01(\x0b2\x16.google.protobuf.ValueR\x06result\x12:\n\x05error\x18\x07 \x01(\x0b2$.runplane.tool_registry.v1.ToolErrorR\x05error\x12N\n\robservability\x18\x08 \x01(\x0b2(.runplane.tool_registry.v1.ObservabilityR\robservability"b\n\tToolError\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x03 \x01(\tR\x0csuggestedFix"\x83\x01\n\rObservability\x12\x19\n\x08trace_id\x18\x01 \x01(\tR\x07traceId\x12\x17\n\x07span_id\x18\x02 \x01(\tR\x06spanId\x12\x1d\n\nlatency_ms\x18\x03 \x01(\x01R\tlatencyMs\x12\x1f\n\x0btoken_count\x18\x04 \x01(\x05R\ntokenCount2\x89\x03\n\x13ToolRegistryService\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x85\x01\n\x08CallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse" \x82\xd3\xe4\x93\x02\x1a"\x15/v1/tools/{name}:call:\x01*b\x06proto3',
+    b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'runplane/tool_registry/v1/targets.proto"\xad\t\n\x04Tool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12 \n\x0bdescription\x18\x03 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema\x12<\n\routput_schema\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\x0coutputSchema\x12B\n\x08examples\x18\x06 \x03(\x0b2&.runplane.tool_registry.v1.ToolExampleR\x08examples\x12\x1d\n\ntimeout_ms\x18\x07 \x01(\x01R\ttimeoutMs\x12#\n\ris_idempotent\x18\x08 \x01(\x08R\x0cisIdempotent\x12+\n\x11requires_approval\x18\t \x01(\x08R\x10requiresApproval\x12\x14\n\x05title\x18\n \x01(\tR\x05title\x12\x12\n\x04tags\x18\x0b \x03(\tR\x04tags\x12&\n\x0fis_long_running\x18\x0c \x01(\x08R\risLongRunning\x12)\n\x10reports_progress\x18\r \x01(\x08R\x0freportsProgress\x12\'\n\x0fmax_concurrency\x18\x0e \x01(\x05R\x0emaxConcurrency\x120\n\x07default\x18\x0f \x01(\x0b2\x16.google.protobuf.ValueR\x07default\x127\n\x04kind\x18\x10 \x01(\x0e2#.runplane.tool_registry.v1.ToolKindR\x04kind\x12;\n\x04http\x18\x11 \x01(\x0b2%.runplane.tool_registry.v1.HttpTargetH\x00R\x04http\x12;\n\x04grpc\x18\x12 \x01(\x0b2%.runplane.tool_registry.v1.GrpcTargetH\x00R\x04grpc\x128\n\x03mcp\x18\x13 \x01(\x0b2$.runplane.tool_registry.v1.McpTargetH\x00R\x03mcp\x12A\n\x06client\x18\x14 \x01(\x0b2\'.runplane.tool_registry.v1.ClientTargetH\x00R\x06client\x12:\n\x05state\x18\x15 \x01(\x0e2$.runplane.tool_registry.v1.ToolStateR\x05state\x12 \n\x0bdeprecation\x18\x16 \x01(\tR\x0bdeprecation\x12 \n\x0bunavailable\x18\x17 \x01(\tR\x0bunavailable\x12A\n\x07circuit\x18\x18 \x01(\x0e2\'.runplane.tool_registry.v1.CircuitStateR\x07circuit\x12\x14\n\x05owner\x18\x19 \x01(\tR\x05owner\x12;\n\x0bcreate_time\x18\x1a \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTimeB\x08\n\x06target"\x82\x01\n\x0bToolExample\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output"s\n\x13RegisterToolRequest\x123\n\x04tool\x18\x01 \x01(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x04tool\x12\'\n\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey"}\n\x11UpdateToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x123\n\x04tool\x18\x02 \x01(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x04tool\x12\x1f\n\x0bupdate_mask\x18\x03 \x03(\tR\nupdateMask"^\n\x14DeprecateToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message"\'\n\x11DeleteToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"f\n\x10ListToolsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"r\n\x11ListToolsResponse\x125\n\x05tools\x18\x01 \x03(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x05tools\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken">\n\x0eGetToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version"i\n\x17ListToolVersionsRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken"y\n\x18ListToolVersionsResponse\x125\n\x05tools\x18\x01 \x03(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x05tools\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"\xf1\x01\n\x14ImportOpenApiRequest\x123\n\x08document\x18\x01 \x01(\x0b2\x17.google.protobuf.StructR\x08document\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x19\n\x08base_url\x18\x03 \x01(\tR\x07baseUrl\x127\n\x04auth\x18\x04 \x01(\x0b2#.runplane.tool_registry.v1.HttpAuthR\x04auth\x12\x1e\n\noperations\x18\x05 \x03(\tR\noperations\x12\x12\n\x04tags\x18\x06 \x03(\tR\x04tags"e\n\x15ImportOpenApiResponse\x12L\n\noperations\x18\x01 \x03(\x0b2,.runplane.tool_registry.v1.ImportedOperationR\noperations"\xa3\x01\n\x11ImportedOperation\x12\x1c\n\toperation\x18\x01 \x01(\tR\toperation\x12\x1b\n\ttool_name\x18\x02 \x01(\tR\x08toolName\x12!\n\x0ctool_version\x18\x03 \x01(\tR\x0btoolVersion\x12\x18\n\x07outcome\x18\x04 \x01(\tR\x07outcome\x12\x16\n\x06reason\x18\x05 \x01(\tR\x06reason"\x90\x03\n\x0fCallToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12"\n\ntimeout_ms\x18\x03 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12 \n\x0ctool_call_id\x18\x04 \x01(\tR\ntoolCallId\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\'\n\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12@\n\x0finput_responses\x18\x07 \x01(\x0b2\x17.google.protobuf.StructR\x0einputResponses\x12#\n\rrequest_state\x18\x08 \x01(\tR\x0crequestState\x12;\n\x0ccapabilities\x18\t \x01(\x0b2\x17.google.protobuf.StructR\x0ccapabilitiesB\r\n\x0b_timeout_ms"\xcf\x04\n\x10CallToolResponse\x12)\n\x10protocol_version\x18\x01 \x01(\tR\x0fprotocolVersion\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x1b\n\ttool_name\x18\x03 \x01(\tR\x08toolName\x12!\n\x0ctool_version\x18\x04 \x01(\tR\x0btoolVersion\x12\x16\n\x06status\x18\x05 \x01(\tR\x06status\x12.\n\x06result\x18\x06 \x01(\x0b2\x16.google.protobuf.ValueR\x06result\x12:\n\x05error\x18\x07 \x01(\x0b2$.runplane.tool_registry.v1.ToolErrorR\x05error\x12N\n\robservability\x18\x08 \x01(\x0b2(.runplane.tool_registry.v1.ObservabilityR\robservability\x121\n\x07content\x18\t \x03(\x0b2\x17.google.protobuf.StructR\x07content\x12B\n\x08warnings\x18\n \x03(\x0b2&.runplane.tool_registry.v1.CallWarningR\x08warnings\x12>\n\x0einput_requests\x18\x0b \x01(\x0b2\x17.google.protobuf.StructR\rinputRequests\x12#\n\rrequest_state\x18\x0c \x01(\tR\x0crequestState"\xe7\x01\n\rToolCallEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12C\n\x08progress\x18\x02 \x01(\x0b2\'.runplane.tool_registry.v1.ToolProgressR\x08progress\x124\n\x03log\x18\x03 \x01(\x0b2".runplane.tool_registry.v1.ToolLogR\x03log\x12G\n\x08response\x18\x04 \x01(\x0b2+.runplane.tool_registry.v1.CallToolResponseR\x08response"i\n\x0cToolProgress\x12\x1a\n\x08progress\x18\x01 \x01(\x01R\x08progress\x12\x19\n\x05total\x18\x02 \x01(\x01H\x00R\x05total\x88\x01\x01\x12\x18\n\x07message\x18\x03 \x01(\tR\x07messageB\x08\n\x06_total"9\n\x07ToolLog\x12\x14\n\x05level\x18\x01 \x01(\tR\x05level\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message";\n\x0bCallWarning\x12\x12\n\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message"b\n\tToolError\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x03 \x01(\tR\x0csuggestedFix"\x83\x01\n\rObservability\x12\x19\n\x08trace_id\x18\x01 \x01(\tR\x07traceId\x12\x17\n\x07span_id\x18\x02 \x01(\tR\x06spanId\x12\x1d\n\nlatency_ms\x18\x03 \x01(\x01R\tlatencyMs\x12\x1f\n\x0btoken_count\x18\x04 \x01(\x05R\ntokenCount*\x8d\x01\n\x08ToolKind\x12\x19\n\x15TOOL_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_KIND_BUILTIN\x10\x01\x12\x12\n\x0eTOOL_KIND_HTTP\x10\x02\x12\x12\n\x0eTOOL_KIND_GRPC\x10\x03\x12\x11\n\rTOOL_KIND_MCP\x10\x04\x12\x14\n\x10TOOL_KIND_CLIENT\x10\x05*Y\n\tToolState\x12\x1a\n\x16TOOL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_STATE_ACTIVE\x10\x01\x12\x19\n\x15TOOL_STATE_DEPRECATED\x10\x02*|\n\x0cCircuitState\x12\x1d\n\x19CIRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14CIRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12CIRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17CIRCUIT_STATE_HALF_OPEN\x10\x032\x89\x03\n\x13ToolRegistryService\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x85\x01\n\x08CallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse" \x82\xd3\xe4\x93\x02\x1a"\x15/v1/tools/{name}:call:\x01*b\x06proto3',
     [
         annotations_pb.desc(),
         struct_pb.desc(),
+        timestamp_pb.desc(),
+        targets_pb.desc(),
     ],
     {
         "Tool": Tool,
         "ToolExample": ToolExample,
+        "RegisterToolRequest": RegisterToolRequest,
+        "UpdateToolRequest": UpdateToolRequest,
+        "DeprecateToolRequest": DeprecateToolRequest,
+        "DeleteToolRequest": DeleteToolRequest,
         "ListToolsRequest": ListToolsRequest,
         "ListToolsResponse": ListToolsResponse,
         "GetToolRequest": GetToolRequest,
+        "ListToolVersionsRequest": ListToolVersionsRequest,
+        "ListToolVersionsResponse": ListToolVersionsResponse,
+        "ImportOpenApiRequest": ImportOpenApiRequest,
+        "ImportOpenApiResponse": ImportOpenApiResponse,
+        "ImportedOperation": ImportedOperation,
         "CallToolRequest": CallToolRequest,
         "CallToolResponse": CallToolResponse,
+        "ToolCallEvent": ToolCallEvent,
+        "ToolProgress": ToolProgress,
+        "ToolLog": ToolLog,
+        "CallWarning": CallWarning,
         "ToolError": ToolError,
         "Observability": Observability,
+        "ToolKind": ToolKind,
+        "ToolState": ToolState,
+        "CircuitState": CircuitState,
     },
 )
 

@@ -7,7 +7,10 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from runplane.tool_registry.v1 import targets_pb2 as _targets_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,9 +22,97 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ToolKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOOL_KIND_UNSPECIFIED: _ToolKind.ValueType  # 0
+    """Not said."""
+    TOOL_KIND_BUILTIN: _ToolKind.ValueType  # 1
+    """In the registry itself."""
+    TOOL_KIND_HTTP: _ToolKind.ValueType  # 2
+    """Behind an HTTP request."""
+    TOOL_KIND_GRPC: _ToolKind.ValueType  # 3
+    """Behind a gRPC method."""
+    TOOL_KIND_MCP: _ToolKind.ValueType  # 4
+    """At an MCP server."""
+    TOOL_KIND_CLIENT: _ToolKind.ValueType  # 5
+    """At whoever started the task."""
+
+class ToolKind(_ToolKind, metaclass=_ToolKindEnumTypeWrapper):
+    """Where a tool runs."""
+
+TOOL_KIND_UNSPECIFIED: ToolKind.ValueType  # 0
+"""Not said."""
+TOOL_KIND_BUILTIN: ToolKind.ValueType  # 1
+"""In the registry itself."""
+TOOL_KIND_HTTP: ToolKind.ValueType  # 2
+"""Behind an HTTP request."""
+TOOL_KIND_GRPC: ToolKind.ValueType  # 3
+"""Behind a gRPC method."""
+TOOL_KIND_MCP: ToolKind.ValueType  # 4
+"""At an MCP server."""
+TOOL_KIND_CLIENT: ToolKind.ValueType  # 5
+"""At whoever started the task."""
+Global___ToolKind: _TypeAlias = ToolKind  # noqa: Y015
+
+class _ToolState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOOL_STATE_UNSPECIFIED: _ToolState.ValueType  # 0
+    """Not said."""
+    TOOL_STATE_ACTIVE: _ToolState.ValueType  # 1
+    """It is."""
+    TOOL_STATE_DEPRECATED: _ToolState.ValueType  # 2
+    """Not for anything new."""
+
+class ToolState(_ToolState, metaclass=_ToolStateEnumTypeWrapper):
+    """Whether a tool is meant to be used."""
+
+TOOL_STATE_UNSPECIFIED: ToolState.ValueType  # 0
+"""Not said."""
+TOOL_STATE_ACTIVE: ToolState.ValueType  # 1
+"""It is."""
+TOOL_STATE_DEPRECATED: ToolState.ValueType  # 2
+"""Not for anything new."""
+Global___ToolState: _TypeAlias = ToolState  # noqa: Y015
+
+class _CircuitState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CircuitStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CircuitState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CIRCUIT_STATE_UNSPECIFIED: _CircuitState.ValueType  # 0
+    """Not said."""
+    CIRCUIT_STATE_CLOSED: _CircuitState.ValueType  # 1
+    """Calls go through."""
+    CIRCUIT_STATE_OPEN: _CircuitState.ValueType  # 2
+    """It failed too often in a row: calls are refused for a while."""
+    CIRCUIT_STATE_HALF_OPEN: _CircuitState.ValueType  # 3
+    """One call is let through to see whether it works again."""
+
+class CircuitState(_CircuitState, metaclass=_CircuitStateEnumTypeWrapper):
+    """Whether a tool is tried (M. Nygard, Release It!, "Circuit Breaker")."""
+
+CIRCUIT_STATE_UNSPECIFIED: CircuitState.ValueType  # 0
+"""Not said."""
+CIRCUIT_STATE_CLOSED: CircuitState.ValueType  # 1
+"""Calls go through."""
+CIRCUIT_STATE_OPEN: CircuitState.ValueType  # 2
+"""It failed too often in a row: calls are refused for a while."""
+CIRCUIT_STATE_HALF_OPEN: CircuitState.ValueType  # 3
+"""One call is let through to see whether it works again."""
+Global___CircuitState: _TypeAlias = CircuitState  # noqa: Y015
+
 @_typing.final
 class Tool(_message.Message):
-    """A tool that agents can call."""
+    """A version of a tool that agents can call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -34,31 +125,98 @@ class Tool(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     IS_IDEMPOTENT_FIELD_NUMBER: _builtins.int
     REQUIRES_APPROVAL_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    IS_LONG_RUNNING_FIELD_NUMBER: _builtins.int
+    REPORTS_PROGRESS_FIELD_NUMBER: _builtins.int
+    MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
+    DEFAULT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    HTTP_FIELD_NUMBER: _builtins.int
+    GRPC_FIELD_NUMBER: _builtins.int
+    MCP_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DEPRECATION_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    CIRCUIT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Matches `[A-Za-z0-9_-]{1,64}`; not `read_result`, and not beginning with `agent__`: the
-    orchestrator has such tools itself.
+    orchestrator has such tools itself. Tools that a server brought are `namespace__tool`.
     """
     version: _builtins.str
     """SemVer of the tool's contract."""
     description: _builtins.str
     """What it does and when to use it, for the model and for people."""
     timeout_ms: _builtins.float
-    """How long one call may take, in milliseconds."""
+    """How long one call may take, in milliseconds: 30,000 by default, at most 3,600,000."""
     is_idempotent: _builtins.bool
     """Whether a call may be repeated without a second effect."""
     requires_approval: _builtins.bool
     """Whether an agent's call needs somebody's approval. `CallTool` itself asks nobody."""
+    title: _builtins.str
+    """A name for people. May be empty."""
+    is_long_running: _builtins.bool
+    """Whether calls take so long that clients had better wait for a task."""
+    reports_progress: _builtins.bool
+    """Whether calls may say how far they are. Output only."""
+    max_concurrency: _builtins.int
+    """How many calls may be under way at a time in one process. 0: what the service allows."""
+    kind: Global___ToolKind.ValueType
+    """Where it runs. Output only."""
+    state: Global___ToolState.ValueType
+    """Whether it is still meant to be used. Output only."""
+    deprecation: _builtins.str
+    """Why not, and what to use instead. Output only; may be empty."""
+    unavailable: _builtins.str
+    """Why calls of it fail at the moment, as far as the answering process knows. Output only; empty:
+    nothing is known against it.
+    """
+    circuit: Global___CircuitState.ValueType
+    """Whether the answering process tries it at the moment. Output only."""
+    owner: _builtins.str
+    """Who registered it. Output only; empty for built-in tools."""
     @_builtins.property
     def input_schema(self) -> _struct_pb2.Struct:
         """JSON Schema (2020-12) of the input, an object."""
 
     @_builtins.property
     def output_schema(self) -> _struct_pb2.Struct:
-        """JSON Schema (2020-12) of the result."""
+        """JSON Schema (2020-12) of the result. Empty: any JSON."""
 
     @_builtins.property
     def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolExample]:
         """Calls that show how it is used."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it is for, one word each, such as `weather`: matching `[a-z0-9][a-z0-9_.-]{0,63}`."""
+
+    @_builtins.property
+    def default(self) -> _struct_pb2.Value:
+        """What is answered, with a warning, when a call fails. Absent: failures are told."""
+
+    @_builtins.property
+    def http(self) -> _targets_pb2.HttpTarget:
+        """An HTTP request."""
+
+    @_builtins.property
+    def grpc(self) -> _targets_pb2.GrpcTarget:
+        """A gRPC method."""
+
+    @_builtins.property
+    def mcp(self) -> _targets_pb2.McpTarget:
+        """A tool of an MCP server. Output only: servers bring their tools."""
+
+    @_builtins.property
+    def client(self) -> _targets_pb2.ClientTarget:
+        """Whoever started the task."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When this version was registered. Output only."""
 
     def __init__(
         self,
@@ -72,12 +230,31 @@ class Tool(_message.Message):
         timeout_ms: _builtins.float = ...,
         is_idempotent: _builtins.bool = ...,
         requires_approval: _builtins.bool = ...,
+        title: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        is_long_running: _builtins.bool = ...,
+        reports_progress: _builtins.bool = ...,
+        max_concurrency: _builtins.int = ...,
+        default: _struct_pb2.Value | None = ...,
+        kind: Global___ToolKind.ValueType = ...,
+        http: _targets_pb2.HttpTarget | None = ...,
+        grpc: _targets_pb2.GrpcTarget | None = ...,
+        mcp: _targets_pb2.McpTarget | None = ...,
+        client: _targets_pb2.ClientTarget | None = ...,
+        state: Global___ToolState.ValueType = ...,
+        deprecation: _builtins.str = ...,
+        unavailable: _builtins.str = ...,
+        circuit: Global___CircuitState.ValueType = ...,
+        owner: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input_schema", b"input_schema", "output_schema", b"output_schema"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "create_time", b"create_time", "default", b"default", "grpc", b"grpc", "http", b"http", "input_schema", b"input_schema", "mcp", b"mcp", "output_schema", b"output_schema", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "examples", b"examples", "input_schema", b"input_schema", "is_idempotent", b"is_idempotent", "name", b"name", "output_schema", b"output_schema", "requires_approval", b"requires_approval", "timeout_ms", b"timeout_ms", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuit", b"circuit", "client", b"client", "create_time", b"create_time", "default", b"default", "deprecation", b"deprecation", "description", b"description", "examples", b"examples", "grpc", b"grpc", "http", b"http", "input_schema", b"input_schema", "is_idempotent", b"is_idempotent", "is_long_running", b"is_long_running", "kind", b"kind", "max_concurrency", b"max_concurrency", "mcp", b"mcp", "name", b"name", "output_schema", b"output_schema", "owner", b"owner", "reports_progress", b"reports_progress", "requires_approval", b"requires_approval", "state", b"state", "tags", b"tags", "target", b"target", "timeout_ms", b"timeout_ms", "title", b"title", "unavailable", b"unavailable", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["http", "grpc", "mcp", "client"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___Tool: _TypeAlias = Tool  # noqa: Y015
 
@@ -116,6 +293,122 @@ class ToolExample(_message.Message):
 Global___ToolExample: _TypeAlias = ToolExample  # noqa: Y015
 
 @_typing.final
+class RegisterToolRequest(_message.Message):
+    """Registers a tool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """Names this request; within 24 hours the same key returns the same tool."""
+    @_builtins.property
+    def tool(self) -> Global___Tool:
+        """The tool. Its version is `1.0.0` if it says none."""
+
+    def __init__(
+        self,
+        *,
+        tool: Global___Tool | None = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tool", b"tool"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterToolRequest: _TypeAlias = RegisterToolRequest  # noqa: Y015
+
+@_typing.final
+class UpdateToolRequest(_message.Message):
+    """Registers the next version of a tool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The tool's name."""
+    @_builtins.property
+    def tool(self) -> Global___Tool:
+        """The fields to replace, and the new `version`. Without one, it is made: the next minor version
+        for a change that breaks nobody, else the update is refused.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which fields to replace, such as `description`. Empty: those that are set."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        tool: Global___Tool | None = ...,
+        update_mask: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tool", b"tool"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "tool", b"tool", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateToolRequest: _TypeAlias = UpdateToolRequest  # noqa: Y015
+
+@_typing.final
+class DeprecateToolRequest(_message.Message):
+    """Marks a tool as not to be used for anything new."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The tool's name."""
+    version: _builtins.str
+    """The version. Empty: all that there are."""
+    message: _builtins.str
+    """Why, and what to use instead."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeprecateToolRequest: _TypeAlias = DeprecateToolRequest  # noqa: Y015
+
+@_typing.final
+class DeleteToolRequest(_message.Message):
+    """Deletes a tool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The tool's name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteToolRequest: _TypeAlias = DeleteToolRequest  # noqa: Y015
+
+@_typing.final
 class ListToolsRequest(_message.Message):
     """Asks for a page of tools."""
 
@@ -123,19 +416,25 @@ class ListToolsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return: 50 by default, at most 1,000."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    filter: _builtins.str
+    """An AIP-160 filter over `name`, `kind` (`builtin`, `http`, `grpc`, `mcp`, `client`), `state`
+    (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -176,20 +475,194 @@ class GetToolRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The tool's name."""
+    version: _builtins.str
+    """The version, or a range. Empty: the newest."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetToolRequest: _TypeAlias = GetToolRequest  # noqa: Y015
+
+@_typing.final
+class ListToolVersionsRequest(_message.Message):
+    """Asks for a page of a tool's versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The tool's name."""
+    page_size: _builtins.int
+    """How many to return: 50 by default, at most 1,000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListToolVersionsRequest: _TypeAlias = ListToolVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListToolVersionsResponse(_message.Message):
+    """A page of a tool's versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tool]:
+        """Versions, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        tools: _abc.Iterable[Global___Tool] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListToolVersionsResponse: _TypeAlias = ListToolVersionsResponse  # noqa: Y015
+
+@_typing.final
+class ImportOpenApiRequest(_message.Message):
+    """Imports an OpenAPI document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    BASE_URL_FIELD_NUMBER: _builtins.int
+    AUTH_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Begins the name of each tool, before `__`. Matches `[A-Za-z0-9-]{1,32}`."""
+    base_url: _builtins.str
+    """Where the operations are, instead of the document's first server."""
+    @_builtins.property
+    def document(self) -> _struct_pb2.Struct:
+        """The document, OpenAPI 3.0 or 3.1."""
+
+    @_builtins.property
+    def auth(self) -> _targets_pb2.HttpAuth:
+        """How requests prove who sends them."""
+
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Operations to import, by their ids. Empty: all."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tags for all of the tools, beside those of the document."""
+
+    def __init__(
+        self,
+        *,
+        document: _struct_pb2.Struct | None = ...,
+        namespace: _builtins.str = ...,
+        base_url: _builtins.str = ...,
+        auth: _targets_pb2.HttpAuth | None = ...,
+        operations: _abc.Iterable[_builtins.str] | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "document", b"document"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "base_url", b"base_url", "document", b"document", "namespace", b"namespace", "operations", b"operations", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportOpenApiRequest: _TypeAlias = ImportOpenApiRequest  # noqa: Y015
+
+@_typing.final
+class ImportOpenApiResponse(_message.Message):
+    """What became of an OpenAPI document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedOperation]:
+        """What became of each operation, in the document's order."""
+
+    def __init__(
+        self,
+        *,
+        operations: _abc.Iterable[Global___ImportedOperation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportOpenApiResponse: _TypeAlias = ImportOpenApiResponse  # noqa: Y015
+
+@_typing.final
+class ImportedOperation(_message.Message):
+    """What became of an operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    TOOL_NAME_FIELD_NUMBER: _builtins.int
+    TOOL_VERSION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    operation: _builtins.str
+    """`operationId`, or method and path where there is none."""
+    tool_name: _builtins.str
+    """The tool's name; empty if it was left out."""
+    tool_version: _builtins.str
+    """The tool's version now."""
+    outcome: _builtins.str
+    """`registered`, `updated`, `unchanged` or `skipped`."""
+    reason: _builtins.str
+    """Why it was left out."""
+    def __init__(
+        self,
+        *,
+        operation: _builtins.str = ...,
+        tool_name: _builtins.str = ...,
+        tool_version: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "outcome", b"outcome", "reason", b"reason", "tool_name", b"tool_name", "tool_version", b"tool_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportedOperation: _TypeAlias = ImportedOperation  # noqa: Y015
 
 @_typing.final
 class CallToolRequest(_message.Message):
@@ -201,15 +674,36 @@ class CallToolRequest(_message.Message):
     INPUT_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    INPUT_RESPONSES_FIELD_NUMBER: _builtins.int
+    REQUEST_STATE_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The tool's name."""
     timeout_ms: _builtins.float
     """How long to wait, in milliseconds; at most what the tool allows. Absent: the tool's own."""
     tool_call_id: _builtins.str
     """The caller's id for this call, `call_…`. Empty: one is made."""
+    version: _builtins.str
+    """The version, or a range. Empty: the newest."""
+    idempotency_key: _builtins.str
+    """Goes on to the tool, so that it can tell a repeated call. Empty: the call's id."""
+    request_state: _builtins.str
+    """`request_state` of the call before."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """What the tool's input schema asks for."""
+
+    @_builtins.property
+    def input_responses(self) -> _struct_pb2.Struct:
+        """Answers to the `input_requests` of the call before, by the same names."""
+
+    @_builtins.property
+    def capabilities(self) -> _struct_pb2.Struct:
+        """What the caller can be asked for while the tool runs: an object of MCP client capabilities,
+        such as `{"elicitation": {}}`. Absent: nothing, and a tool that would ask fails.
+        """
 
     def __init__(
         self,
@@ -218,10 +712,15 @@ class CallToolRequest(_message.Message):
         input: _struct_pb2.Struct | None = ...,
         timeout_ms: _builtins.float | None = ...,
         tool_call_id: _builtins.str = ...,
+        version: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        input_responses: _struct_pb2.Struct | None = ...,
+        request_state: _builtins.str = ...,
+        capabilities: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "input", b"input", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "capabilities", b"capabilities", "input", b"input", "input_responses", b"input_responses", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "input", b"input", "name", b"name", "timeout_ms", b"timeout_ms", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "capabilities", b"capabilities", "idempotency_key", b"idempotency_key", "input", b"input", "input_responses", b"input_responses", "name", b"name", "request_state", b"request_state", "timeout_ms", b"timeout_ms", "tool_call_id", b"tool_call_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
     _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
@@ -243,6 +742,10 @@ class CallToolResponse(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     OBSERVABILITY_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    INPUT_REQUESTS_FIELD_NUMBER: _builtins.int
+    REQUEST_STATE_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.str
     """The version of this shape, `1.0`."""
     tool_call_id: _builtins.str
@@ -252,7 +755,11 @@ class CallToolResponse(_message.Message):
     tool_version: _builtins.str
     """Its version."""
     status: _builtins.str
-    """`success`, or `error`: the tool ran and could not do what was asked."""
+    """`success`; `error`: the tool ran and could not do what was asked; or `input_required`: it has
+    to be called again, with answers.
+    """
+    request_state: _builtins.str
+    """On `input_required`: to be sent back as it is."""
     @_builtins.property
     def result(self) -> _struct_pb2.Value:
         """On `success`: what the output schema describes."""
@@ -265,6 +772,22 @@ class CallToolResponse(_message.Message):
     def observability(self) -> Global___Observability:
         """Where to find this call in traces, and what it cost."""
 
+    @_builtins.property
+    def content(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
+        """The result as MCP content blocks, where the tool answered such and `result` does not say it all:
+        images, audio, resources.
+        """
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallWarning]:
+        """What was degraded, defaulted or is to be known beside the result."""
+
+    @_builtins.property
+    def input_requests(self) -> _struct_pb2.Struct:
+        """On `input_required`: what the tool asks for, by name, each an MCP input request such as
+        `{"method": "elicitation/create", "params": {…}}`.
+        """
+
     def __init__(
         self,
         *,
@@ -276,14 +799,142 @@ class CallToolResponse(_message.Message):
         result: _struct_pb2.Value | None = ...,
         error: Global___ToolError | None = ...,
         observability: Global___Observability | None = ...,
+        content: _abc.Iterable[_struct_pb2.Struct] | None = ...,
+        warnings: _abc.Iterable[Global___CallWarning] | None = ...,
+        input_requests: _struct_pb2.Struct | None = ...,
+        request_state: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "observability", b"observability", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "input_requests", b"input_requests", "observability", b"observability", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "observability", b"observability", "protocol_version", b"protocol_version", "result", b"result", "status", b"status", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "error", b"error", "input_requests", b"input_requests", "observability", b"observability", "protocol_version", b"protocol_version", "request_state", b"request_state", "result", b"result", "status", b"status", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallToolResponse: _TypeAlias = CallToolResponse  # noqa: Y015
+
+@_typing.final
+class ToolCallEvent(_message.Message):
+    """What happened while a tool ran. One of the fields beside `type` is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """`progress`, `log` or `response`."""
+    @_builtins.property
+    def progress(self) -> Global___ToolProgress:
+        """How far it is."""
+
+    @_builtins.property
+    def log(self) -> Global___ToolLog:
+        """What it says."""
+
+    @_builtins.property
+    def response(self) -> Global___CallToolResponse:
+        """What came of it: the last event."""
+
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        progress: Global___ToolProgress | None = ...,
+        log: Global___ToolLog | None = ...,
+        response: Global___CallToolResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["log", b"log", "progress", b"progress", "response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log", b"log", "progress", b"progress", "response", b"response", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCallEvent: _TypeAlias = ToolCallEvent  # noqa: Y015
+
+@_typing.final
+class ToolProgress(_message.Message):
+    """How far a tool is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    progress: _builtins.float
+    """How much is done; grows."""
+    total: _builtins.float
+    """How much there is to do, if that is known."""
+    message: _builtins.str
+    """What it does at the moment. May be empty."""
+    def __init__(
+        self,
+        *,
+        progress: _builtins.float = ...,
+        total: _builtins.float | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "message", b"message", "progress", b"progress", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
+    _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
+
+Global___ToolProgress: _TypeAlias = ToolProgress  # noqa: Y015
+
+@_typing.final
+class ToolLog(_message.Message):
+    """What a tool says while it runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    level: _builtins.str
+    """`debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency` (RFC 5424)."""
+    message: _builtins.str
+    """What it says, as text."""
+    def __init__(
+        self,
+        *,
+        level: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolLog: _TypeAlias = ToolLog  # noqa: Y015
+
+@_typing.final
+class CallWarning(_message.Message):
+    """Something to be known beside a result."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """A stable name in UPPER_SNAKE_CASE, such as `TOOL_DEFAULTED`."""
+    message: _builtins.str
+    """For people."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallWarning: _TypeAlias = CallWarning  # noqa: Y015
 
 @_typing.final
 class ToolError(_message.Message):

@@ -28,8 +28,12 @@ if _version_not_supported:
 class ToolRegistryServiceStub:
     """Knows the tools and calls them.
 
-    Every call is validated against the tool's JSON Schemas, on the way in and on
-    the way out.
+    A tool is a name with versions (SemVer 2.0.0); no version changes once it is there. Every call is
+    validated against the tool's JSON Schemas, on the way in and on the way out. Built-in tools are
+    everybody's; those that are registered belong to the caller's tenant.
+
+    Where a version is asked for, it is an exact one (`1.2.0`), a range as npm has it (`^1.2`,
+    `>=1.2 <3`), or empty for the newest that is no pre-release.
     """
 
     def __init__(self, channel):
@@ -58,23 +62,29 @@ class ToolRegistryServiceStub:
 class ToolRegistryServiceServicer:
     """Knows the tools and calls them.
 
-    Every call is validated against the tool's JSON Schemas, on the way in and on
-    the way out.
+    A tool is a name with versions (SemVer 2.0.0); no version changes once it is there. Every call is
+    validated against the tool's JSON Schemas, on the way in and on the way out. Built-in tools are
+    everybody's; those that are registered belong to the caller's tenant.
+
+    Where a version is asked for, it is an exact one (`1.2.0`), a range as npm has it (`^1.2`,
+    `>=1.2 <3`), or empty for the newest that is no pre-release.
     """
 
     def ListTools(self, request, context):
-        """Lists tools, ordered by name.
+        """Lists the newest versions of tools, ordered by name.
 
-        Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+        A page may be shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+        `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTool(self, request, context):
-        """Returns one tool.
+        """Returns one tool: its newest version, or the newest that a range allows.
 
-        Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`).
+        Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and `INVALID_ARGUMENT`
+        (`INVALID_REQUEST`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,10 +95,13 @@ class ToolRegistryServiceServicer:
 
         A tool that ran and could not do what was asked answers with status `error`
         and an `error`, not with an RPC error. The RPC fails with `NOT_FOUND`
-        (`TOOL_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with field,
-        schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`) and
-        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo). Cancelling the
-        call cancels the tool. As idempotent as the tool is.
+        (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with
+        field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
+        `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
+        `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
+        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+        answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
+        idempotent as the tool is: the key goes on to it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,8 +136,12 @@ def add_ToolRegistryServiceServicer_to_server(servicer, server):
 class ToolRegistryService:
     """Knows the tools and calls them.
 
-    Every call is validated against the tool's JSON Schemas, on the way in and on
-    the way out.
+    A tool is a name with versions (SemVer 2.0.0); no version changes once it is there. Every call is
+    validated against the tool's JSON Schemas, on the way in and on the way out. Built-in tools are
+    everybody's; those that are registered belong to the caller's tenant.
+
+    Where a version is asked for, it is an exact one (`1.2.0`), a range as npm has it (`^1.2`,
+    `>=1.2 <3`), or empty for the newest that is no pre-release.
     """
 
     @staticmethod

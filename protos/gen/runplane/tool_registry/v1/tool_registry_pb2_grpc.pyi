@@ -29,8 +29,12 @@ GRPC_VERSION: str
 class ToolRegistryServiceStub:
     """Knows the tools and calls them.
 
-    Every call is validated against the tool's JSON Schemas, on the way in and on
-    the way out.
+    A tool is a name with versions (SemVer 2.0.0); no version changes once it is there. Every call is
+    validated against the tool's JSON Schemas, on the way in and on the way out. Built-in tools are
+    everybody's; those that are registered belong to the caller's tenant.
+
+    Where a version is asked for, it is an exact one (`1.2.0`), a range as npm has it (`^1.2`,
+    `>=1.2 <3`), or empty for the newest that is no pre-release.
     """
 
     @_typing.overload
@@ -38,61 +42,79 @@ class ToolRegistryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ToolRegistryServiceAsyncStub: ...
     ListTools: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolsRequest, _tool_registry_pb2.ListToolsResponse]
-    """Lists tools, ordered by name.
+    """Lists the newest versions of tools, ordered by name.
 
-    Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+    A page may be shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+    `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
     GetTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.GetToolRequest, _tool_registry_pb2.Tool]
-    """Returns one tool.
+    """Returns one tool: its newest version, or the newest that a range allows.
 
-    Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`).
+    Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and `INVALID_ARGUMENT`
+    (`INVALID_REQUEST`).
     """
     CallTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]
     """Calls a tool and returns its result.
 
     A tool that ran and could not do what was asked answers with status `error`
     and an `error`, not with an RPC error. The RPC fails with `NOT_FOUND`
-    (`TOOL_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with field,
-    schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`) and
-    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo). Cancelling the
-    call cancels the tool. As idempotent as the tool is.
+    (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with
+    field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
+    `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
+    `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
+    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+    answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
+    idempotent as the tool is: the key goes on to it.
     """
 
 @_typing.type_check_only
 class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     """Knows the tools and calls them.
 
-    Every call is validated against the tool's JSON Schemas, on the way in and on
-    the way out.
+    A tool is a name with versions (SemVer 2.0.0); no version changes once it is there. Every call is
+    validated against the tool's JSON Schemas, on the way in and on the way out. Built-in tools are
+    everybody's; those that are registered belong to the caller's tenant.
+
+    Where a version is asked for, it is an exact one (`1.2.0`), a range as npm has it (`^1.2`,
+    `>=1.2 <3`), or empty for the newest that is no pre-release.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListTools: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolsRequest, _tool_registry_pb2.ListToolsResponse]  # type: ignore[assignment]
-    """Lists tools, ordered by name.
+    """Lists the newest versions of tools, ordered by name.
 
-    Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+    A page may be shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+    `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
     """
     GetTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.GetToolRequest, _tool_registry_pb2.Tool]  # type: ignore[assignment]
-    """Returns one tool.
+    """Returns one tool: its newest version, or the newest that a range allows.
 
-    Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`).
+    Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and `INVALID_ARGUMENT`
+    (`INVALID_REQUEST`).
     """
     CallTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]  # type: ignore[assignment]
     """Calls a tool and returns its result.
 
     A tool that ran and could not do what was asked answers with status `error`
     and an `error`, not with an RPC error. The RPC fails with `NOT_FOUND`
-    (`TOOL_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with field,
-    schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`) and
-    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo). Cancelling the
-    call cancels the tool. As idempotent as the tool is.
+    (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with
+    field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
+    `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
+    `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
+    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+    answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
+    idempotent as the tool is: the key goes on to it.
     """
 
 class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows the tools and calls them.
 
-    Every call is validated against the tool's JSON Schemas, on the way in and on
-    the way out.
+    A tool is a name with versions (SemVer 2.0.0); no version changes once it is there. Every call is
+    validated against the tool's JSON Schemas, on the way in and on the way out. Built-in tools are
+    everybody's; those that are registered belong to the caller's tenant.
+
+    Where a version is asked for, it is an exact one (`1.2.0`), a range as npm has it (`^1.2`,
+    `>=1.2 <3`), or empty for the newest that is no pre-release.
     """
 
     @_abc_1.abstractmethod
@@ -101,9 +123,10 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tool_registry_pb2.ListToolsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tool_registry_pb2.ListToolsResponse, _abc.Awaitable[_tool_registry_pb2.ListToolsResponse]]:
-        """Lists tools, ordered by name.
+        """Lists the newest versions of tools, ordered by name.
 
-        Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+        A page may be shorter than was asked for. Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+        `PAGE_TOKEN_INVALID`, `FILTER_INVALID`).
         """
 
     @_abc_1.abstractmethod
@@ -112,9 +135,10 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tool_registry_pb2.GetToolRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tool_registry_pb2.Tool, _abc.Awaitable[_tool_registry_pb2.Tool]]:
-        """Returns one tool.
+        """Returns one tool: its newest version, or the newest that a range allows.
 
-        Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`).
+        Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and `INVALID_ARGUMENT`
+        (`INVALID_REQUEST`).
         """
 
     @_abc_1.abstractmethod
@@ -127,10 +151,13 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A tool that ran and could not do what was asked answers with status `error`
         and an `error`, not with an RPC error. The RPC fails with `NOT_FOUND`
-        (`TOOL_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with field,
-        schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`) and
-        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo). Cancelling the
-        call cancels the tool. As idempotent as the tool is.
+        (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with
+        field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
+        `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
+        `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
+        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+        answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
+        idempotent as the tool is: the key goes on to it.
         """
 
 def add_ToolRegistryServiceServicer_to_server(servicer: ToolRegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,4 +1,4 @@
-"""The gRPC surface: unpack, call, pack."""
+"""`runplane.tool_registry.v1.ToolRegistryService`."""
 
 from collections.abc import Collection
 from typing import TypeAlias
@@ -9,18 +9,22 @@ from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
 from services.chassis.context import current
 from services.chassis.paging import Pager
-from services.tool_registry import mapping
-from services.tool_registry.domain.tool import Definition
-from services.tool_registry.usecases import Tools
+from services.tool_registry.mapping import calls, tools
+from services.tool_registry.ports import Tool
+from services.tool_registry.usecases.calls import Calls
+from services.tool_registry.usecases.shelves import Builtins
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
 
 class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
-    """`runplane.tool_registry.v1.ToolRegistryService`."""
+    """Tools and their calls."""
 
-    def __init__(self, tools: Tools, pager: Pager, approval: Collection[str]) -> None:
-        self._tools = tools
+    def __init__(
+        self, builtins: Builtins, calls: Calls, pager: Pager, approval: Collection[str]
+    ) -> None:
+        self._tools = builtins
+        self._calls = calls
         self._approval = approval
         self._pager = pager
 
@@ -31,7 +35,7 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         size = self._pager.size(request.page_size)
         after = self._pager.after(request.page_token)
         page, has_more = self._tools.list(after=after, size=size)
-        token = self._pager.token(page[-1].name) if has_more else ""
+        token = self._pager.token(page[-1].entry.definition.name) if has_more else ""
         return pb.ListToolsResponse(tools=map(self._tool, page), next_page_token=token)
 
     async def GetTool(self, request: pb.GetToolRequest, context: Context) -> pb.Tool:
@@ -40,8 +44,11 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
 
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
-        call = mapping.call(request, time_left=context.time_remaining())
-        return mapping.response(await self._tools.call(call), current.get())
+        here = current.get()
+        call = calls.call(request, tenant=here.principal.tenant, time_left=context.time_remaining())
+        return calls.response(await self._calls.call(call), here)
 
-    def _tool(self, definition: Definition) -> pb.Tool:
-        return mapping.tool(definition, requires_approval=definition.name in self._approval)
+    def _tool(self, tool: Tool) -> pb.Tool:
+        packed = tools.tool(tool.entry)
+        packed.requires_approval |= packed.name in self._approval
+        return packed

@@ -1,4 +1,4 @@
-"""protobuf to domain and back; pure."""
+"""Calls as protobuf, and back; pure."""
 
 from datetime import timedelta
 from typing import Final
@@ -8,40 +8,27 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from services.chassis import structs
 from services.chassis.context import RequestContext
 from services.tool_registry.domain.call import Call, Outcome, timeout_of
-from services.tool_registry.domain.tool import Definition, Example, ToolFailure
+from services.tool_registry.domain.tool import ToolFailure
 
 PROTOCOL_VERSION: Final = "1.0"
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-def tool(definition: Definition, *, requires_approval: bool = False) -> pb.Tool:
-    """A tool as callers see it."""
-    packed = pb.Tool(
-        name=definition.name,
-        version=definition.version,
-        description=definition.description,
-        examples=map(_example, definition.examples),
-        timeout_ms=definition.timeout / _MILLISECOND,
-        is_idempotent=definition.is_idempotent,
-        requires_approval=requires_approval,
-    )
-    structs.from_dict(definition.input_schema.document, packed.input_schema)
-    structs.from_dict(definition.output_schema.document, packed.output_schema)
-    return packed
-
-
-def call(request: pb.CallToolRequest, *, time_left: float | None) -> Call:
+def call(request: pb.CallToolRequest, *, tenant: str, time_left: float | None) -> Call:
     """What is asked. `time_left` is in seconds.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`; the input or the timeout is not within bounds.
     """
     return Call(
+        tenant=tenant,
         name=request.name,
         input=structs.to_dict(request.input, field="input"),
         id=request.tool_call_id,
         timeout=timeout_of(request.timeout_ms) if request.HasField("timeout_ms") else None,
         time_left=None if time_left is None else timedelta(seconds=time_left),
+        version=request.version,
+        idempotency_key=request.idempotency_key,
     )
 
 
@@ -70,10 +57,3 @@ def _error(failure: ToolFailure) -> pb.ToolError:
     return pb.ToolError(
         reason=failure.reason, message=failure.message, suggested_fix=failure.suggested_fix
     )
-
-
-def _example(example: Example) -> pb.ToolExample:
-    packed = pb.ToolExample(query=example.query)
-    structs.from_dict(example.input, packed.input)
-    structs.from_value(example.output, packed.output)
-    return packed

@@ -1,32 +1,21 @@
-"""What callers can do: list, get and call tools."""
+"""Calls of tools."""
 
 import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
-from typing import Final
 
-from services.chassis.errors import (
-    DeadlineExceeded,
-    NotFound,
-    ResourceExhausted,
-    ServiceError,
-    Violation,
-    invalid,
-)
+from services.chassis.errors import DeadlineExceeded, ResourceExhausted, ServiceError, invalid
 from services.tool_registry.domain import call as calls
 from services.tool_registry.domain.call import Call, Outcome
-from services.tool_registry.domain.tool import NAME, RESERVED, Definition, ToolFailure
-from services.tool_registry.ports import Tool
+from services.tool_registry.domain.tool import Definition, ToolFailure
+from services.tool_registry.ports import Invocation, Shelf, Tool
 
 log = logging.getLogger(__name__)
-
-_NAMES_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,67 +29,34 @@ class Limits:
     """When to come back after being refused."""
 
 
-class Tools:
-    """The tools of this service."""
+class Calls:
+    """Calls tools."""
 
-    def __init__(self, tools: Sequence[Tool], limits: Limits, new_id: Callable[[], str]) -> None:
-        """Raises InvalidArgument `INVALID_REQUEST` for a tool that could not be called so."""
-        for tool in tools:
-            _check_name(tool.definition.name)
-        by_name = {tool.definition.name: tool for tool in tools}
-        self._tools = {name: by_name[name] for name in sorted(by_name)}
+    def __init__(self, shelf: Shelf, limits: Limits, new_id: Callable[[], str]) -> None:
+        self._shelf = shelf
         self._limits = limits
         self._new_id = new_id
         self._running: Counter[str] = Counter()
-
-    def list(self, *, after: str, size: int) -> tuple[Sequence[Definition], bool]:
-        """The next `size` tools by name, and whether there are more."""
-        rest = [tool.definition for name, tool in self._tools.items() if name > after]
-        return rest[:size], len(rest) > size
-
-    def get(self, name: str) -> Definition:
-        """One tool.
-
-        Raises:
-            InvalidArgument: `INVALID_REQUEST`; that is no tool's name.
-            NotFound: `TOOL_NOT_FOUND`.
-        """
-        return self._find(name).definition
 
     async def call(self, call: Call) -> Outcome:
         """Call a tool. What the tool could not do is in the outcome.
 
         Raises:
             InvalidArgument: `TOOL_INPUT_INVALID`, `INVALID_REQUEST`.
-            NotFound: `TOOL_NOT_FOUND`.
+            NotFound: `TOOL_NOT_FOUND` or `TOOL_VERSION_NOT_FOUND`.
             ResourceExhausted: `TOOLS_OVERLOADED`, with when to come back.
             DeadlineExceeded: `TOOL_TIMEOUT`.
         """
-        tool = self._find(call.name)
+        tool = await self._shelf.find(call.tenant, call.name, call.version)
+        definition = tool.entry.definition
         call_id = calls.checked_id(call.id) if call.id else self._new_id()
-        if violations := tool.definition.input_schema.violations(call.input):
+        if violations := definition.input_schema.violations(call.input):
             raise invalid(*violations, reason="TOOL_INPUT_INVALID")
         with self._place(call.name):
             start = time.perf_counter()
-            result, failure = await self._run(tool, call)
+            result, failure = await self._run(tool, call, call_id)
             latency = timedelta(seconds=time.perf_counter() - start)
-        return Outcome(call_id, tool.definition, latency, result, failure)
-
-    def _find(self, name: str) -> Tool:
-        if not NAME.fullmatch(name):
-            fix = "send a tool's name: 1 to 64 of A-Z a-z 0-9 _ -"
-            raise invalid(Violation("name", "is not a tool's name", fix))
-        if (tool := self._tools.get(name)) is None:
-            close = get_close_matches(name.lower(), self._tools, 1)
-            known = ", ".join(list(self._tools)[:_NAMES_SHOWN])
-            raise NotFound(
-                "TOOL_NOT_FOUND",
-                f"there is no tool {name}",
-                tool=name,
-                field="name",
-                suggested_fix=f"use {close[0]}" if close else f"use one of {known or 'none'}",
-            )
-        return tool
+        return Outcome(call_id, definition, latency, result, failure)
 
     @contextmanager
     def _place(self, name: str) -> Iterator[None]:
@@ -116,14 +72,15 @@ class Tools:
         finally:
             self._running[name] -= 1
 
-    async def _run(self, tool: Tool, call: Call) -> tuple[object, ToolFailure | None]:
-        definition = tool.definition
+    async def _run(self, tool: Tool, call: Call, call_id: str) -> tuple[object, ToolFailure | None]:
+        definition = tool.entry.definition
         allowed = calls.allowed(call, definition)
         timer = asyncio.timeout(allowed.total_seconds())
+        key = call.idempotency_key or call_id
         try:
             async with timer:
-                result = await tool.call(call.input)
-            return calls.checked_result(result, definition, self._limits.result_bytes), None
+                answer = await tool.call(Invocation(call.input, call.tenant, key, allowed))
+            return calls.checked_result(answer.value, definition, self._limits.result_bytes), None
         except ToolFailure as failure:
             return None, failure
         except ServiceError:
@@ -134,12 +91,6 @@ class Tools:
             log.exception("tool failed", extra={"tool": definition.name})
             message = f"{definition.name} failed on the inside; its service's log has the cause"
             return None, ToolFailure("TOOL_FAILED", message, "try other input or another tool")
-
-
-def _check_name(name: str) -> None:
-    if RESERVED.fullmatch(name) or not NAME.fullmatch(name):
-        fix = "use 1 to 64 of A-Z a-z 0-9 _ -; not read_result, nor agent__ at the beginning"
-        raise invalid(Violation("name", f"{name[:64]!r} cannot be a tool's name", fix))
 
 
 def _timed_out(definition: Definition, allowed: timedelta) -> DeadlineExceeded:
