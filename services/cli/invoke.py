@@ -132,19 +132,19 @@ class _Shown:
 
 def _events(url: str, body: dict[str, object], shown: _Shown) -> Iterator[str]:
     """The `data` of each server-sent event."""
-    import httpx  # noqa: PLC0415 - takes 0.1 s, which `runplane up` need not pay
+    import httpx2  # noqa: PLC0415 - takes 0.1 s, which `runplane up` need not pay
 
-    limits = httpx.Timeout(10, read=None)
+    limits = httpx2.Timeout(10, read=None)
     is_connected = False
     try:
-        with httpx.stream("POST", f"{url}{STREAM}", json=body, timeout=limits) as response:
+        with httpx2.stream("POST", f"{url}{STREAM}", json=body, timeout=limits) as response:
             if response.status_code != 200:
                 _refused(_error(response.read()))
             is_connected = True
             for line in response.iter_lines():
                 if line.startswith("data:"):
                     yield line[5:].lstrip()
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+    except (httpx2.TransportError, httpx2.InvalidURL) as error:
         if is_connected:
             shown.broke(str(error))
         click.echo(f"no suite answers at {url} ({error}); start one with: runplane up", err=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.running import Suite, suite
@@ -16,9 +16,9 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 
 
 @pytest.fixture(scope="session")
-def http(echo: Suite) -> Iterator[httpx.Client]:
+def http(echo: Suite) -> Iterator[httpx2.Client]:
     """A client of its edge."""
-    with httpx.Client(base_url=echo.url, timeout=20) as client:
+    with httpx2.Client(base_url=echo.url, timeout=20) as client:
         yield client
 
 
@@ -30,7 +30,7 @@ def llamacpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 
 
 @pytest.fixture(scope="session")
-def real(llamacpp: Suite) -> Iterator[httpx.Client]:
+def real(llamacpp: Suite) -> Iterator[httpx2.Client]:
     """A client of that one's edge."""
-    with httpx.Client(base_url=llamacpp.url, timeout=60) as client:
+    with httpx2.Client(base_url=llamacpp.url, timeout=60) as client:
         yield client

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import grpc
-import httpx
+import httpx2
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
@@ -157,8 +157,8 @@ def is_ready(process: Process) -> bool:
     """Whether it serves."""
 
     try:
-        return httpx.get(f"http://127.0.0.1:{process.admin}/readyz").status_code == 200
-    except httpx.TransportError:
+        return httpx2.get(f"http://127.0.0.1:{process.admin}/readyz").status_code == 200
+    except httpx2.TransportError:
         return False
 
 

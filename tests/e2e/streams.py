@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
-import httpx
+import httpx2
 
 Event = dict[str, Any]
 
@@ -29,21 +29,21 @@ def read(lines: Iterable[str]) -> Iterator[Sse]:
             gathered = []
 
 
-def asked(http: httpx.Client, query: str, **fields: object) -> list[Sse]:
+def asked(http: httpx2.Client, query: str, **fields: object) -> list[Sse]:
     """All events of a new task."""
     with http.stream("POST", "/v1/agent/stream", json={"query": query, **fields}) as reply:
         assert reply.status_code == 200, reply.read()
         return list(read(reply.iter_lines()))
 
 
-def watched(http: httpx.Client, path: str, **headers: str) -> list[Sse]:
+def watched(http: httpx2.Client, path: str, **headers: str) -> list[Sse]:
     """All events of a task that is there already."""
     with http.stream("GET", path, headers=headers) as reply:
         assert reply.status_code == 200, reply.read()
         return list(read(reply.iter_lines()))
 
 
-async def data_of(reply: httpx.Response) -> AsyncIterator[Event]:
+async def data_of(reply: httpx2.Response) -> AsyncIterator[Event]:
     """What each event of a stream says."""
     async for line in reply.aiter_lines():
         if line.startswith("data: "):

@@ -2,7 +2,7 @@
 
 import asyncio
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.running import Suite, until
@@ -20,14 +20,14 @@ METRICS = {
 METADATA = {"model", "model_version", "session_id", "cached", "trace_id"}
 
 
-def task_of(http: httpx.Client, task_id: str) -> Event:
+def task_of(http: httpx2.Client, task_id: str) -> Event:
     """A task as it stands."""
     task: Event = http.get(f"/v1/tasks/{task_id}").json()
     return task
 
 
 @pytest.mark.parametrize("path", ["/v1/agent/invoke", "/api/v1/agent/invoke"])
-def test_invoke_answers_in_its_shape(http: httpx.Client, path: str) -> None:
+def test_invoke_answers_in_its_shape(http: httpx2.Client, path: str) -> None:
     reply = http.post(path, json={"query": "Hello"})
 
     body = reply.json()
@@ -40,7 +40,7 @@ def test_invoke_answers_in_its_shape(http: httpx.Client, path: str) -> None:
     assert body["metadata"]["cached"] is False
 
 
-def test_a_stream_tells_a_task_from_start_to_end(http: httpx.Client) -> None:
+def test_a_stream_tells_a_task_from_start_to_end(http: httpx2.Client) -> None:
     events = asked(http, CALLS)
 
     said = [each.said for each in events]
@@ -59,7 +59,7 @@ def test_a_stream_tells_a_task_from_start_to_end(http: httpx.Client) -> None:
     assert all(each.id == str(each.said["sequence"]) for each in events)
 
 
-def test_a_stream_shows_the_call_of_a_tool_and_its_result(http: httpx.Client) -> None:
+def test_a_stream_shows_the_call_of_a_tool_and_its_result(http: httpx2.Client) -> None:
     said = {each.event: each.said for each in asked(http, CALLS)}
 
     call, result = said["tool_call"], said["tool_result"]
@@ -69,7 +69,7 @@ def test_a_stream_shows_the_call_of_a_tool_and_its_result(http: httpx.Client) ->
     assert (result["status"], result["output"]) == ("success", {"value": 84})
 
 
-def test_a_stream_ends_with_the_task_in_short(http: httpx.Client) -> None:
+def test_a_stream_ends_with_the_task_in_short(http: httpx2.Client) -> None:
     last = asked(http, CALLS)[-1].said
 
     assert (last["type"], last["event_type"]) == ("task_complete", "task_complete")
@@ -85,7 +85,7 @@ def test_a_stream_ends_with_the_task_in_short(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("seen", [0, 1, 4, 7, 8])
-def test_a_watch_repeats_every_event_byte_for_byte(http: httpx.Client, seen: int) -> None:
+def test_a_watch_repeats_every_event_byte_for_byte(http: httpx2.Client, seen: int) -> None:
     live = asked(http, CALLS)
     path = live[0].said["watch"]
 
@@ -95,7 +95,7 @@ def test_a_watch_repeats_every_event_byte_for_byte(http: httpx.Client, seen: int
     assert [each.data for each in again] == [each.data for each in live[seen:]]
 
 
-def test_a_watch_joins_while_the_task_runs(http: httpx.Client) -> None:
+def test_a_watch_joins_while_the_task_runs(http: httpx2.Client) -> None:
     request = {"query": "sleep:300\nlate"}
     with http.stream("POST", "/v1/agent/stream", json=request) as reply:
         live = read(reply.iter_lines())
@@ -106,7 +106,7 @@ def test_a_watch_joins_while_the_task_runs(http: httpx.Client) -> None:
     assert [each.data for each in joined] == [each.data for each in (first, *rest)]
 
 
-def test_ndjson_carries_the_same_events(http: httpx.Client) -> None:
+def test_ndjson_carries_the_same_events(http: httpx2.Client) -> None:
     live = asked(http, CALLS)
 
     headers = {"Accept": "application/x-ndjson"}
@@ -116,17 +116,17 @@ def test_ndjson_carries_the_same_events(http: httpx.Client) -> None:
     assert reply.text.splitlines() == [each.data for each in live]
 
 
-def test_a_stream_can_be_ndjson_from_the_start(http: httpx.Client) -> None:
+def test_a_stream_can_be_ndjson_from_the_start(http: httpx2.Client) -> None:
     headers = {"Accept": "application/x-ndjson"}
     reply = http.post("/v1/agent/stream", json={"query": "Hello"}, headers=headers)
 
     lines = reply.text.splitlines()
-    task_id = task_of(http, httpx.Response(200, text=lines[0]).json()["task_id"])["task_id"]
+    task_id = task_of(http, httpx2.Response(200, text=lines[0]).json()["task_id"])["task_id"]
     again = watched(http, f"/v1/tasks/{task_id}:watch")
     assert lines == [each.data for each in again]
 
 
-def test_a_task_can_be_looked_up(http: httpx.Client) -> None:
+def test_a_task_can_be_looked_up(http: httpx2.Client) -> None:
     events = asked(http, CALLS)
     first, last = events[0].said, events[-1].said
 
@@ -143,7 +143,7 @@ def test_a_task_can_be_looked_up(http: httpx.Client) -> None:
     assert (task["agent_id"], task["warnings"]) == ("", [])
 
 
-def test_an_answer_bound_by_a_schema_is_also_json(http: httpx.Client) -> None:
+def test_an_answer_bound_by_a_schema_is_also_json(http: httpx2.Client) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     request = {"query": '{"a": 5}', "response_schema": schema}
 
@@ -153,7 +153,7 @@ def test_an_answer_bound_by_a_schema_is_also_json(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("query", ["sleep:60000\nnever", "tokens:1000000"])
-def test_a_cancel_ends_the_task_and_its_stream(http: httpx.Client, query: str) -> None:
+def test_a_cancel_ends_the_task_and_its_stream(http: httpx2.Client, query: str) -> None:
     with http.stream("POST", "/v1/agent/stream", json={"query": query}) as reply:
         events = read(reply.iter_lines())
         task_id = next(events).said["task_id"]
@@ -166,7 +166,7 @@ def test_a_cancel_ends_the_task_and_its_stream(http: httpx.Client, query: str) -
     assert task_of(http, task_id)["result"] == answer_of(said)
 
 
-def test_a_cancel_needs_no_body_and_may_be_repeated(http: httpx.Client) -> None:
+def test_a_cancel_needs_no_body_and_may_be_repeated(http: httpx2.Client) -> None:
     request = {"query": "sleep:60000\nnever"}
     with http.stream("POST", "/v1/agent/stream", json=request) as reply:
         events = read(reply.iter_lines())  # As long as it lives, the stream is open.
@@ -176,7 +176,7 @@ def test_a_cancel_needs_no_body_and_may_be_repeated(http: httpx.Client) -> None:
     assert [each.json()["state"] for each in replies] == ["TASK_STATE_CANCELED"] * 2
 
 
-def test_a_task_that_ended_cannot_be_canceled(http: httpx.Client) -> None:
+def test_a_task_that_ended_cannot_be_canceled(http: httpx2.Client) -> None:
     task_id = http.post("/v1/agent/invoke", json={"query": "Hello"}).json()["task_id"]
 
     reply = http.post(f"/v1/tasks/{task_id}:cancel")
@@ -186,14 +186,14 @@ def test_a_task_that_ended_cannot_be_canceled(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("query", ["sleep:60000\nnever", "tokens:1000000"])
-def test_a_client_that_leaves_cancels_its_task(http: httpx.Client, query: str) -> None:
+def test_a_client_that_leaves_cancels_its_task(http: httpx2.Client, query: str) -> None:
     with http.stream("POST", "/v1/agent/stream", json={"query": query}) as reply:
         task_id = next(read(reply.iter_lines())).said["task_id"]
 
     until(lambda: task_of(http, task_id)["status"] == "canceled", seconds=5)
 
 
-def test_a_task_may_outlive_its_client(http: httpx.Client) -> None:
+def test_a_task_may_outlive_its_client(http: httpx2.Client) -> None:
     request = {"query": "sleep:100\nHello", "on_disconnect": "continue"}
     with http.stream("POST", "/v1/agent/stream", json=request) as reply:
         task_id = next(read(reply.iter_lines())).said["task_id"]
@@ -201,7 +201,7 @@ def test_a_task_may_outlive_its_client(http: httpx.Client) -> None:
     until(lambda: task_of(http, task_id)["status"] == "completed", seconds=5)
 
 
-def test_a_deadline_is_answered_before_it_passes(http: httpx.Client) -> None:
+def test_a_deadline_is_answered_before_it_passes(http: httpx2.Client) -> None:
     request, headers = {"query": "sleep:60000\nnever"}, {"X-Request-Timeout": "2"}
 
     # The client itself gives up when its deadline passes.
@@ -215,7 +215,7 @@ def test_a_deadline_is_answered_before_it_passes(http: httpx.Client) -> None:
     assert (again.json()["status"], again.json()["task_id"]) == ("canceled", body["task_id"])
 
 
-def test_a_failing_engine_fails_the_task_with_its_reason(http: httpx.Client) -> None:
+def test_a_failing_engine_fails_the_task_with_its_reason(http: httpx2.Client) -> None:
     last = asked(http, "fail")[-1].said
 
     assert (last["type"], last["status"]) == ("task_complete", "failed")
@@ -223,15 +223,15 @@ def test_a_failing_engine_fails_the_task_with_its_reason(http: httpx.Client) -> 
 
 
 async def test_32_streams_at_once_lose_nothing(echo: Suite) -> None:
-    async def one(client: httpx.AsyncClient, number: int) -> list[Event]:
+    async def one(client: httpx2.AsyncClient, number: int) -> list[Event]:
         request = {"query": f"tokens:{500 + number}"}
         async with client.stream("POST", "/v1/agent/stream", json=request) as reply:
             return [each async for each in data_of(reply)]
 
-    limits = httpx.Limits(max_connections=32)
+    limits = httpx2.Limits(max_connections=32)
     async with (
         asyncio.timeout(30),
-        httpx.AsyncClient(base_url=echo.url, limits=limits, timeout=30) as client,
+        httpx2.AsyncClient(base_url=echo.url, limits=limits, timeout=30) as client,
     ):
         streams = await asyncio.gather(*(one(client, number) for number in range(32)))
 

@@ -1,6 +1,6 @@
 """Agents through the whole suite: their lives, and one that calls another."""
 
-import httpx
+import httpx2
 
 from tests.e2e.streams import asked
 
@@ -14,7 +14,7 @@ HELPER = {
 }
 
 
-def test_an_agent_lives_over_http(http: httpx.Client) -> None:
+def test_an_agent_lives_over_http(http: httpx2.Client) -> None:
     made = http.post("/v1/agents", json=HELPER)
     again = http.post("/v1/agents", json=HELPER)
     read = http.get("/v1/agents/e2e_helper").json()
@@ -40,7 +40,7 @@ def test_an_agent_lives_over_http(http: httpx.Client) -> None:
     assert (gone.status_code, gone.json()["error_code"]) == (404, "AGENT_NOT_FOUND")
 
 
-def test_an_agent_calls_another_over_http(http: httpx.Client) -> None:
+def test_an_agent_calls_another_over_http(http: httpx2.Client) -> None:
     http.post("/v1/agents", json={"agent_id": "e2e_hand"})
     http.post("/v1/agents", json={"agent_id": "e2e_lead", "tools": ["agent__e2e_hand"]})
 
@@ -56,7 +56,7 @@ def test_an_agent_calls_another_over_http(http: httpx.Client) -> None:
     assert (child["agent_id"], child["status"]) == ("e2e_hand", "completed")
 
 
-def test_what_an_agent_may_not_do_is_refused_over_http(http: httpx.Client) -> None:
+def test_what_an_agent_may_not_do_is_refused_over_http(http: httpx2.Client) -> None:
     http.post("/v1/agents", json={"agent_id": "e2e_narrow", "tools": ["calculator"]})
 
     body = {"query": "Hi", "agent_id": "e2e_narrow", "tools": ["current_time"]}

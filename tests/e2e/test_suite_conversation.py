@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.running import Suite, until
@@ -26,7 +26,7 @@ def heard(socket: ClientConnection) -> Iterator[str]:
     yield from map(str, socket)
 
 
-def test_a_call_is_approved_where_it_is_seen(echo: Suite, http: httpx.Client) -> None:
+def test_a_call_is_approved_where_it_is_seen(echo: Suite, http: httpx2.Client) -> None:
     frames: list[str] = []
     with opened(echo) as socket:
         say(socket, start={"query": CALLS, "approval_tools": ["*"]})
@@ -45,7 +45,7 @@ def test_a_call_is_approved_where_it_is_seen(echo: Suite, http: httpx.Client) ->
 
 
 def test_closing_the_socket_cancels_the_task_that_it_started(
-    echo: Suite, http: httpx.Client
+    echo: Suite, http: httpx2.Client
 ) -> None:
     with opened(echo) as socket:
         say(socket, start={"query": "sleep:20000\nnever"})
@@ -55,7 +55,7 @@ def test_closing_the_socket_cancels_the_task_that_it_started(
 
 
 def test_a_task_is_joined_from_where_its_last_watcher_stopped(
-    echo: Suite, http: httpx.Client
+    echo: Suite, http: httpx2.Client
 ) -> None:
     task_id = http.post("/v1/agent/invoke", json={"query": "Hello"}).json()["task_id"]
     with opened(echo) as socket:

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.running import Suite, suite, until
@@ -21,15 +21,15 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 
 
 @pytest.fixture
-def edge(fragile: Suite) -> Iterator[httpx.Client]:
+def edge(fragile: Suite) -> Iterator[httpx2.Client]:
     """A client of its edge, once all serve."""
-    with httpx.Client(base_url=fragile.url, timeout=20) as client:
+    with httpx2.Client(base_url=fragile.url, timeout=20) as client:
         until(lambda: client.get("/readyz").status_code == 200)
         yield client
 
 
 def broken(
-    fragile: Suite, edge: httpx.Client, service: str, *, returns: bool = True
+    fragile: Suite, edge: httpx2.Client, service: str, *, returns: bool = True
 ) -> list[Event]:
     """What a stream says when a service, not killed before, is killed at its start.
 
@@ -48,7 +48,7 @@ def broken(
             supervisor.send_signal(signal.SIGCONT)
 
 
-def test_a_task_outlives_the_tool_registry(fragile: Suite, edge: httpx.Client) -> None:
+def test_a_task_outlives_the_tool_registry(fragile: Suite, edge: httpx2.Client) -> None:
     said = broken(fragile, edge, "tool_registry")
 
     assert is_contiguous(said)
@@ -56,7 +56,7 @@ def test_a_task_outlives_the_tool_registry(fragile: Suite, edge: httpx.Client) -
     assert (said[-1]["status"], said[-2]["answer"]) == ("completed", "84")
 
 
-def test_a_task_without_inference_ends_with_its_reason(fragile: Suite, edge: httpx.Client) -> None:
+def test_a_task_without_inference_ends_with_its_reason(fragile: Suite, edge: httpx2.Client) -> None:
     said = broken(fragile, edge, "inference", returns=False)
 
     assert is_contiguous(said)
@@ -67,7 +67,7 @@ def test_a_task_without_inference_ends_with_its_reason(fragile: Suite, edge: htt
 
 
 def test_a_stream_without_its_orchestrator_ends_with_an_error(
-    fragile: Suite, edge: httpx.Client
+    fragile: Suite, edge: httpx2.Client
 ) -> None:
     said = broken(fragile, edge, "orchestrator")
 
@@ -76,7 +76,7 @@ def test_a_stream_without_its_orchestrator_ends_with_an_error(
 
 
 def test_a_task_that_waits_for_approval_outlives_the_orchestrator(
-    fragile: Suite, edge: httpx.Client
+    fragile: Suite, edge: httpx2.Client
 ) -> None:
     asked = {"query": CALLS.removeprefix("sleep:1500\n"), "approval_tools": ["calculator"]}
     task_id = edge.post("/v1/tasks", json=asked).json()["task_id"]

@@ -1,6 +1,6 @@
 """The real model through the whole suite. What it says is its own; how it is told is not."""
 
-import httpx
+import httpx2
 
 from tests.e2e.streams import Event, answer_of, asked, is_contiguous, read
 
@@ -21,7 +21,7 @@ def check_told(said: list[Event]) -> None:
         assert last["error"]["error_code"] == "MODEL_OUTPUT_INVALID"
 
 
-def test_an_agent_with_tools_is_told_from_start_to_end(real: httpx.Client) -> None:
+def test_an_agent_with_tools_is_told_from_start_to_end(real: httpx2.Client) -> None:
     said = [each.said for each in asked(real, "What is 12*7?", sampling={"seed": 1})]
 
     calls = [each["tool_call_id"] for each in said if each["type"] == "tool_call"]
@@ -30,7 +30,7 @@ def test_an_agent_with_tools_is_told_from_start_to_end(real: httpx.Client) -> No
     assert sorted(calls) == sorted(results)
 
 
-def test_an_agent_that_may_not_call_streams_text(real: httpx.Client) -> None:
+def test_an_agent_that_may_not_call_streams_text(real: httpx2.Client) -> None:
     fields = {"tool_choice": "none", "sampling": {"seed": 1, "max_tokens": 400}}
     said = [each.said for each in asked(real, "Who wrote Hamlet?", **fields)]
 
@@ -40,7 +40,7 @@ def test_an_agent_that_may_not_call_streams_text(real: httpx.Client) -> None:
     assert types.count("message_delta") > 1
 
 
-def cut_off(real: httpx.Client) -> tuple[Event, Event]:
+def cut_off(real: httpx2.Client) -> tuple[Event, Event]:
     """A long answer, cancelled at its first words: what the cancel answers, and the last event."""
     request = {
         "query": "Write a very long story about the sea.",
@@ -55,7 +55,7 @@ def cut_off(real: httpx.Client) -> tuple[Event, Event]:
         return canceled, list(events)[-1].said
 
 
-def test_a_cancel_frees_the_model_for_the_next(real: httpx.Client) -> None:
+def test_a_cancel_frees_the_model_for_the_next(real: httpx2.Client) -> None:
     slots = real.get("/v1/models").json()["models"][0]["slots"]
     cuts = [cut_off(real) for _ in range(slots)]  # One that went on would keep its slot.
 
@@ -67,7 +67,7 @@ def test_a_cancel_frees_the_model_for_the_next(real: httpx.Client) -> None:
     assert all(canceled["result"] for canceled, _ in cuts)
 
 
-def test_a_schema_binds_what_the_model_says(real: httpx.Client) -> None:
+def test_a_schema_binds_what_the_model_says(real: httpx2.Client) -> None:
     schema = {
         "type": "object",
         "properties": {"city": {"enum": ["Paris", "Rome"]}, "n": {"type": "integer", "maximum": 9}},
@@ -78,12 +78,12 @@ def test_a_schema_binds_what_the_model_says(real: httpx.Client) -> None:
 
     body = real.post("/v1/inference/generate", json=request).json()
 
-    said = httpx.Response(200, text=body["text"]).json()
+    said = httpx2.Response(200, text=body["text"]).json()
     assert set(said) == {"city", "n"}
     assert said["city"] in {"Paris", "Rome"}
 
 
-def test_a_query_over_the_window_is_told_size_and_limit(real: httpx.Client) -> None:
+def test_a_query_over_the_window_is_told_size_and_limit(real: httpx2.Client) -> None:
     reply = real.post(INVOKE, json={"query": "word " * 8_000})
 
     body = reply.json()
@@ -95,7 +95,7 @@ def test_a_query_over_the_window_is_told_size_and_limit(real: httpx.Client) -> N
     assert "task_id" not in facts
 
 
-def test_a_model_counts_as_it_generates(real: httpx.Client) -> None:
+def test_a_model_counts_as_it_generates(real: httpx2.Client) -> None:
     messages = [{"role": "user", "content": "How many tokens is this?"}]
     counted = real.post("/v1/inference/count_tokens", json={"messages": messages}).json()
     request = {"messages": messages, "sampling": {"max_tokens": 1}}

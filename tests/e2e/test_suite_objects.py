@@ -2,7 +2,7 @@
 
 import hashlib
 
-import httpx
+import httpx2
 
 from tests.e2e.running import Suite
 
@@ -11,7 +11,7 @@ ASKED = {"query": "tokens:20000", "tool_choice": "none", "sampling": {"max_token
 
 
 def test_an_answer_over_64_kib_is_read_in_parts_and_is_a_file_under_its_hash(
-    echo: Suite, http: httpx.Client
+    echo: Suite, http: httpx2.Client
 ) -> None:
     answer = http.post("/v1/agent/invoke", json=ASKED).json()
     listed = http.get("/v1/tasks", params={"page_size": 1}).json()["tasks"][0]
@@ -30,7 +30,7 @@ def test_an_answer_over_64_kib_is_read_in_parts_and_is_a_file_under_its_hash(
     assert (kept / reference["sha256"]).read_text() == WORDS
 
 
-def test_a_hash_that_no_log_has_is_a_clear_error(http: httpx.Client) -> None:
+def test_a_hash_that_no_log_has_is_a_clear_error(http: httpx2.Client) -> None:
     task = http.post("/v1/agent/invoke", json={"query": "Hello"}).json()
     reply = http.get(f"/v1/tasks/{task['task_id']}/objects/{'0' * 64}")
 

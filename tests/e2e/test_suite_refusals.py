@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 INVOKE = "/v1/agent/invoke"
@@ -190,14 +190,14 @@ CASES = {
 }  # fmt: skip
 
 
-def refused(http: httpx.Client, bad: Bad) -> httpx.Response:
+def refused(http: httpx2.Client, bad: Bad) -> httpx2.Response:
     """The answer to a bad request."""
     headers = (JSON if bad.body is not None else {}) | bad.headers
     return http.request(bad.method, bad.path, content=bad.content, headers=headers)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def still_answers(http: httpx.Client) -> Any:
+def still_answers(http: httpx2.Client) -> Any:
     """After all of it, the suite is as it was."""
     before = http.get("/v1/tools").text
     yield
@@ -207,7 +207,7 @@ def still_answers(http: httpx.Client) -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bad_input_is_refused_with_a_reason_and_a_fix(http: httpx.Client, name: str) -> None:
+def test_bad_input_is_refused_with_a_reason_and_a_fix(http: httpx2.Client, name: str) -> None:
     bad = CASES[name]
 
     reply = refused(http, bad)
@@ -223,7 +223,7 @@ def test_bad_input_is_refused_with_a_reason_and_a_fix(http: httpx.Client, name: 
 
 
 @pytest.mark.parametrize("name", [name for name, bad in CASES.items() if bad.at])
-def test_bad_input_is_named_and_starts_no_task(http: httpx.Client, name: str) -> None:
+def test_bad_input_is_named_and_starts_no_task(http: httpx2.Client, name: str) -> None:
     bad = CASES[name]
 
     facts = refused(http, bad).json()["details"][0]
@@ -243,28 +243,28 @@ def test_bad_input_is_named_and_starts_no_task(http: httpx.Client, name: str) ->
         ("unknown field", ["additionalProperties"]),
     ],
 )
-def test_a_fault_has_a_place_in_the_schema(http: httpx.Client, name: str, path: list[str]) -> None:
+def test_a_fault_has_a_place_in_the_schema(http: httpx2.Client, name: str, path: list[str]) -> None:
     assert refused(http, CASES[name]).json()["schema_path"] == path
 
 
 @pytest.mark.parametrize("name", ["prompt over the window", "query over the window"])
-def test_a_prompt_over_the_window_is_told_size_and_limit(http: httpx.Client, name: str) -> None:
+def test_a_prompt_over_the_window_is_told_size_and_limit(http: httpx2.Client, name: str) -> None:
     facts = refused(http, CASES[name]).json()["details"][0]["metadata"]
 
     assert int(facts["prompt_tokens"]) > int(facts["limit_tokens"]) > 32_000
 
 
-def test_a_wrong_method_is_told_the_right_ones(http: httpx.Client) -> None:
+def test_a_wrong_method_is_told_the_right_ones(http: httpx2.Client) -> None:
     assert http.get(INVOKE).headers["allow"] == "OPTIONS, POST"
 
 
-def test_an_unsupported_version_is_told_the_supported_ones(http: httpx.Client) -> None:
+def test_an_unsupported_version_is_told_the_supported_ones(http: httpx2.Client) -> None:
     facts = refused(http, CASES["unsupported version"]).json()["details"][0]["metadata"]
 
     assert facts["supported"] == "1.0"
 
 
-def test_the_largest_integer_that_json_carries_is_taken(http: httpx.Client) -> None:
+def test_the_largest_integer_that_json_carries_is_taken(http: httpx2.Client) -> None:
     request = query(response_schema={"const": 2**53})
 
     assert http.post(INVOKE, json=request).json()["output"] == 2**53

@@ -3,14 +3,14 @@
 import json
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.e2e.streams import read
 
 MESSAGES = [{"role": "user", "content": "one two three"}]
 
 
-def pages(http: httpx.Client, path: str, member: str) -> list[Any]:
+def pages(http: httpx2.Client, path: str, member: str) -> list[Any]:
     """All items of a list, one a page."""
     found: list[Any] = []
     token = ""
@@ -22,7 +22,7 @@ def pages(http: httpx.Client, path: str, member: str) -> list[Any]:
             return found
 
 
-def test_tools_are_listed_with_their_schemas(http: httpx.Client) -> None:
+def test_tools_are_listed_with_their_schemas(http: httpx2.Client) -> None:
     tools = http.get("/v1/tools").json()["tools"]
 
     assert [each["name"] for each in tools] == ["calculator", "current_time", "unit_convert"]
@@ -31,19 +31,19 @@ def test_tools_are_listed_with_their_schemas(http: httpx.Client) -> None:
     assert all(each["timeout_ms"] > 0 for each in tools)
 
 
-def test_a_tool_can_be_looked_up(http: httpx.Client) -> None:
+def test_a_tool_can_be_looked_up(http: httpx2.Client) -> None:
     tool = http.get("/v1/tools/calculator").json()
 
     assert tool == http.get("/v1/tools").json()["tools"][0]
     assert tool["input_schema"]["required"] == ["expression"]
 
 
-def test_pages_of_one_make_the_whole_list(http: httpx.Client) -> None:
+def test_pages_of_one_make_the_whole_list(http: httpx2.Client) -> None:
     assert pages(http, "/v1/tools", "tools") == http.get("/v1/tools").json()["tools"]
     assert pages(http, "/v1/models", "models") == http.get("/v1/models").json()["models"]
 
 
-def test_a_tool_call_answers_in_its_shape(http: httpx.Client) -> None:
+def test_a_tool_call_answers_in_its_shape(http: httpx2.Client) -> None:
     reply = http.post("/v1/tools/calculator:call", json={"input": {"expression": "12*7"}})
 
     body = reply.json()
@@ -55,7 +55,7 @@ def test_a_tool_call_answers_in_its_shape(http: httpx.Client) -> None:
     assert "error" not in body
 
 
-def test_a_tool_that_cannot_do_it_says_why(http: httpx.Client) -> None:
+def test_a_tool_that_cannot_do_it_says_why(http: httpx2.Client) -> None:
     reply = http.post("/v1/tools/calculator:call", json={"input": {"expression": "1/0"}})
 
     body = reply.json()
@@ -64,7 +64,7 @@ def test_a_tool_that_cannot_do_it_says_why(http: httpx.Client) -> None:
     assert body["error"]["suggested_fix"]
 
 
-def test_every_example_of_every_tool_holds(http: httpx.Client) -> None:
+def test_every_example_of_every_tool_holds(http: httpx2.Client) -> None:
     for tool in http.get("/v1/tools").json()["tools"]:
         for example in tool["examples"]:
             path = f"/v1/tools/{tool['name']}:call"
@@ -74,14 +74,14 @@ def test_every_example_of_every_tool_holds(http: httpx.Client) -> None:
             assert set(body["result"]) == set(example["output"])
 
 
-def test_models_are_listed_and_looked_up(http: httpx.Client) -> None:
+def test_models_are_listed_and_looked_up(http: httpx2.Client) -> None:
     (model,) = http.get("/v1/models").json()["models"]
 
     assert (model["name"], model["engine"], model["is_default"]) == ("echo", "echo", True)
     assert model == http.get("/v1/models/echo").json()
 
 
-def test_generate_answers_whole(http: httpx.Client) -> None:
+def test_generate_answers_whole(http: httpx2.Client) -> None:
     body = http.post("/v1/inference/generate", json={"messages": MESSAGES}).json()
 
     assert (body["status"], body["finish_reason"]) == ("completed", "stop")
@@ -92,7 +92,7 @@ def test_generate_answers_whole(http: httpx.Client) -> None:
     assert body["metadata"]["model"] == "echo"
 
 
-def test_generate_stops_at_its_token_limit(http: httpx.Client) -> None:
+def test_generate_stops_at_its_token_limit(http: httpx2.Client) -> None:
     request = {"messages": MESSAGES, "sampling": {"max_tokens": 2}}
 
     body = http.post("/v1/inference/generate", json=request).json()
@@ -100,7 +100,7 @@ def test_generate_stops_at_its_token_limit(http: httpx.Client) -> None:
     assert (body["text"].split(), body["finish_reason"]) == (["one", "two"], "length")
 
 
-def test_a_generation_streams_as_events(http: httpx.Client) -> None:
+def test_a_generation_streams_as_events(http: httpx2.Client) -> None:
     request = {"messages": [{"role": "user", "content": "tokens:5000"}]}
     with http.stream("POST", "/v1/inference/stream", json=request) as reply:
         events = list(read(reply.iter_lines()))
@@ -114,7 +114,7 @@ def test_a_generation_streams_as_events(http: httpx.Client) -> None:
     assert said[-1]["usage"]["completion_tokens"] == 5000
 
 
-def test_tokens_can_be_counted(http: httpx.Client) -> None:
+def test_tokens_can_be_counted(http: httpx2.Client) -> None:
     counted = http.post("/v1/inference/count_tokens", json={"messages": MESSAGES}).json()
     body = http.post("/v1/inference/generate", json={"messages": MESSAGES}).json()
 
@@ -122,7 +122,7 @@ def test_tokens_can_be_counted(http: httpx.Client) -> None:
     assert counted["model"] == "echo"
 
 
-def test_probes_say_that_all_serve(http: httpx.Client) -> None:
+def test_probes_say_that_all_serve(http: httpx2.Client) -> None:
     health, ready = http.get("/healthz"), http.get("/readyz")
 
     assert (health.status_code, ready.status_code) == (200, 200)
@@ -130,7 +130,7 @@ def test_probes_say_that_all_serve(http: httpx.Client) -> None:
     assert set(ready.json()["services"]) == {"inference", "orchestrator", "tool_registry"}
 
 
-def test_a_request_id_comes_back_on_success_and_on_error(http: httpx.Client) -> None:
+def test_a_request_id_comes_back_on_success_and_on_error(http: httpx2.Client) -> None:
     headers = {"X-Request-Id": "mine-1"}
 
     good = http.get("/v1/tools", headers=headers)
@@ -140,13 +140,13 @@ def test_a_request_id_comes_back_on_success_and_on_error(http: httpx.Client) -> 
     assert (bad.headers["x-request-id"], bad.json()["request_id"]) == ("mine-1", "mine-1")
 
 
-def test_a_request_without_an_id_gets_one(http: httpx.Client) -> None:
+def test_a_request_without_an_id_gets_one(http: httpx2.Client) -> None:
     ids = {http.get("/v1/tools").headers["x-request-id"] for _ in range(3)}
 
     assert len(ids) == 3
 
 
-def test_a_trace_goes_through_all_services(http: httpx.Client) -> None:
+def test_a_trace_goes_through_all_services(http: httpx2.Client) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
 
@@ -158,7 +158,7 @@ def test_a_trace_goes_through_all_services(http: httpx.Client) -> None:
     assert called["observability"]["trace_id"] == trace
 
 
-def test_a_large_answer_arrives_whole(http: httpx.Client) -> None:
+def test_a_large_answer_arrives_whole(http: httpx2.Client) -> None:
     body = http.post("/v1/agent/invoke", json={"query": "tokens:50000"}).json()
 
     assert body["result"].split()[-1] == "tok50000"

@@ -1,11 +1,11 @@
 """Conversations over HTTP, with the echo engine and with the real model."""
 
-import httpx
+import httpx2
 
 from tests.e2e.streams import asked
 
 
-def said(http: httpx.Client, query: str, session_id: str = "", **fields: object) -> dict[str, str]:
+def said(http: httpx2.Client, query: str, session_id: str = "", **fields: object) -> dict[str, str]:
     """A turn to its end."""
     body = {"query": query, "session_id": session_id, **fields}
     reply = http.post("/v1/agent/invoke", json=body)
@@ -13,7 +13,7 @@ def said(http: httpx.Client, query: str, session_id: str = "", **fields: object)
     return {"session_id": reply.json()["metadata"]["session_id"], **reply.json()}
 
 
-def test_a_conversation_over_http(http: httpx.Client) -> None:
+def test_a_conversation_over_http(http: httpx2.Client) -> None:
     key = {"Idempotency-Key": "a conversation over http"}
     created = http.post("/v1/sessions", json={"labels": {"team": "e2e"}}, headers=key).json()
     again = http.post("/v1/sessions", json={"labels": {"team": "e2e"}}, headers=key).json()
@@ -43,7 +43,7 @@ def test_a_conversation_over_http(http: httpx.Client) -> None:
     assert (gone.status_code, gone.json()["error_code"]) == (404, "SESSION_NOT_FOUND")
 
 
-def test_a_busy_session_is_refused_over_http_with_what_to_do(http: httpx.Client) -> None:
+def test_a_busy_session_is_refused_over_http_with_what_to_do(http: httpx2.Client) -> None:
     first = http.post("/v1/tasks", json={"query": "sleep:60000"}).json()
     session_id = first["session_id"]
     body = {"query": "x", "session_id": session_id}
@@ -57,7 +57,7 @@ def test_a_busy_session_is_refused_over_http_with_what_to_do(http: httpx.Client)
     assert http.get(f"/v1/tasks/{first['task_id']}").json()["status"] == "canceled"
 
 
-def test_a_stream_can_be_the_next_turn(http: httpx.Client) -> None:
+def test_a_stream_can_be_the_next_turn(http: httpx2.Client) -> None:
     first = asked(http, "One")[0].said
     second = asked(http, "Two", session_id=first["session_id"])[0].said
 
@@ -65,13 +65,13 @@ def test_a_stream_can_be_the_next_turn(http: httpx.Client) -> None:
     assert second["place"]["turn"] == 2
 
 
-def remembers(real: httpx.Client, name: str) -> bool:
+def remembers(real: httpx2.Client, name: str) -> bool:
     """Whether the model knows a name that it was told one turn before."""
     first = said(real, f"My dog is called {name}.")
     return name in said(real, "What is the name of my dog?", first["session_id"])["result"]
 
 
-def test_the_model_remembers_what_was_said_a_turn_before(real: httpx.Client) -> None:
+def test_the_model_remembers_what_was_said_a_turn_before(real: httpx2.Client) -> None:
     names = ["Rex", "Luna", "Bella"]
 
     remembered = [name for name in names if remembers(real, name)]

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
-import httpx
+import httpx2
 import psutil
 import pytest
 from google.protobuf.json_format import Parse
@@ -43,7 +43,7 @@ async def raw(channel: grpc.aio.Channel, task_id: str, after: int) -> list[bytes
     return [event async for event in method(request, timeout=60)]
 
 
-async def sse(http: httpx.AsyncClient, task_id: str, after: int) -> list[str]:
+async def sse(http: httpx2.AsyncClient, task_id: str, after: int) -> list[str]:
     """The data of the events that a watcher over HTTP is sent."""
     headers = {"Last-Event-ID": str(after)} if after else {}
     async with http.stream("GET", f"/v1/tasks/{task_id}:watch", headers=headers) as reply:
@@ -68,7 +68,7 @@ async def test_watchers_that_join_whenever_they_like_see_the_same_bytes(
         after = await later(seed)
         return after, await raw(channel, task_id, after)
 
-    async def by_sse(http: httpx.AsyncClient, task_id: str) -> tuple[int, list[str]]:
+    async def by_sse(http: httpx2.AsyncClient, task_id: str) -> tuple[int, list[str]]:
         after = await later(seed)
         return after, await sse(http, task_id, after)
 
@@ -93,7 +93,7 @@ async def test_watchers_that_join_whenever_they_like_see_the_same_bytes(
 @asynccontextmanager
 async def both(
     folder: Path, server: Postgres, hot: str
-) -> AsyncIterator[tuple[list[grpc.aio.Channel], httpx.AsyncClient]]:
+) -> AsyncIterator[tuple[list[grpc.aio.Channel], httpx2.AsyncClient]]:
     """Channels to two replicas, and a client of an edge before them."""
     with redis() as store:
         stores = {"RUNPLANE_HOT_STORE": store.url if hot == "redis" else "memory:"}
@@ -105,7 +105,7 @@ async def both(
             async with (
                 grpc.aio.insecure_channel(first) as one,
                 grpc.aio.insecure_channel(second) as other,
-                httpx.AsyncClient(base_url=f"http://{gateway.address}", timeout=60) as http,
+                httpx2.AsyncClient(base_url=f"http://{gateway.address}", timeout=60) as http,
             ):
                 yield [one, other], http
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import obstore
 from obstore.store import S3Store
 from pydantic import SecretStr
@@ -54,7 +54,7 @@ class Moto:
 
     def make(self, bucket: str) -> None:
         """Have a bucket of this name."""
-        httpx.put(f"http://127.0.0.1:{self.port}/{bucket}").raise_for_status()
+        httpx2.put(f"http://127.0.0.1:{self.port}/{bucket}").raise_for_status()
 
     def write(self, bucket: str, key: str, body: bytes) -> None:
         """Put something else under a key."""

@@ -13,7 +13,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Final, Protocol, cast
 
-import httpx
+import httpx2
 
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.inference.domain.generation import Finished
@@ -76,7 +76,7 @@ class LlamacppEngine:
             )
         finally:
             loader.shutdown(wait=False)
-        http = httpx.AsyncClient(
+        http = httpx2.AsyncClient(
             base_url=server.listening_address,
             headers={"authorization": f"Bearer {key}"},
             timeout=_TOKENIZE_SECONDS,
@@ -153,7 +153,7 @@ class LlamacppEngine:
 class _Loaded:
     """A loaded model: the server in this process, and its own loopback port for the rest."""
 
-    def __init__(self, server: Server, http: httpx.AsyncClient, model: Model, tame: Tame) -> None:
+    def __init__(self, server: Server, http: httpx2.AsyncClient, model: Model, tame: Tame) -> None:
         self.server = server
         self.http = http
         self.model = model
@@ -170,7 +170,7 @@ class _Loaded:
         try:
             response = await self.http.request(method, path, json=body)
             response.raise_for_status()
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise failures.engine_failed(f"{path}: {error}") from None
         return cast("Mapping[str, JSON]", response.json())
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -244,7 +244,7 @@ async def test_health_goes_from_not_serving_to_serving_and_back() -> None:
 
 
 async def test_the_admin_port_says_alive_and_ready() -> None:
-    async with serving_tools() as server, httpx.AsyncClient() as client:
+    async with serving_tools() as server, httpx2.AsyncClient() as client:
         answers = {
             path: (await client.get(f"http://{server.admin}{path}")).status_code
             for path in ("/livez", "/readyz", "/nosuch")

@@ -4,7 +4,7 @@ import json
 import signal
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from services.cli.ports import free
 from tests.e2e.running import Suite, command, outcome, until
@@ -33,7 +33,7 @@ def test_json_shows_the_events_as_they_are(echo: Suite) -> None:
 
     events = [json.loads(line) for line in out.splitlines()]
     path = f"{echo.url}{events[0]['watch']}"
-    watched = httpx.get(path, headers={"Accept": "application/x-ndjson"}).text
+    watched = httpx2.get(path, headers={"Accept": "application/x-ndjson"}).text
     assert (code, out) == (0, watched)
 
 
@@ -122,7 +122,7 @@ def test_ctrl_c_cancels_the_task(echo: Suite) -> None:
     task = f"{echo.url}/v1/tasks/{first['task_id']}"
     assert process.returncode == 130
     assert b"Traceback" not in err
-    until(lambda: httpx.get(task).json()["status"] == "canceled")
+    until(lambda: httpx2.get(task).json()["status"] == "canceled")
 
 
 def test_a_reader_that_leaves_is_no_error(echo: Suite) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.running import outcome, suite, until
@@ -34,7 +34,7 @@ def test_replicas_share_their_tasks(tmp_path: Path) -> None:
         replicas = ("--replicas", "orchestrator=2", "--replicas", "inference=2")
         with (
             suite(tmp_path, "--engine", "echo", *shared, *replicas) as running,
-            httpx.Client(base_url=running.url, timeout=20) as http,
+            httpx2.Client(base_url=running.url, timeout=20) as http,
         ):
             made = [http.post("/v1/tasks", json={"query": f"task {n}"}).json() for n in range(20)]
             paths = [f"/v1/tasks/{task['task_id']}" for task in made]

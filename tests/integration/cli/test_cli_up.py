@@ -5,7 +5,7 @@ import signal
 import socket
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -17,7 +17,7 @@ SERVICES = {"gateway", "orchestrator", "inference", "tool_registry"}
 
 def invoked(running: Suite) -> str:
     """What a suite answers."""
-    reply = httpx.post(f"{running.url}/v1/agent/invoke", json={"query": "Hello"}, timeout=10)
+    reply = httpx2.post(f"{running.url}/v1/agent/invoke", json={"query": "Hello"}, timeout=10)
     return str(reply.json().get("result", reply.text))
 
 
@@ -25,7 +25,7 @@ def answers(running: Suite) -> bool:
     """Whether a suite answers at all."""
     try:
         return invoked(running) == "Hello"
-    except httpx.TransportError:
+    except httpx2.TransportError:
         return False
 
 
@@ -83,7 +83,7 @@ def test_sigterm_while_a_task_runs_ends_it_within_its_grace(tmp_path: Path) -> N
     with suite(tmp_path, "--engine", "echo", "--grace", "6") as running:
         children = running.children()
         request = {"query": "sleep:60000\nnever"}
-        with httpx.stream("POST", f"{running.url}/v1/agent/stream", json=request) as reply:
+        with httpx2.stream("POST", f"{running.url}/v1/agent/stream", json=request) as reply:
             lines = reply.iter_lines()
             first = next(lines)
             running.process.send_signal(signal.SIGTERM)
@@ -98,7 +98,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_grace_period(tmp_path: Path) -> N
     with suite(tmp_path, "--engine", "echo", "--grace", "300") as running:
         children = running.children()
         request = {"query": "sleep:60000\nnever"}
-        with httpx.stream("POST", f"{running.url}/v1/agent/stream", json=request) as reply:
+        with httpx2.stream("POST", f"{running.url}/v1/agent/stream", json=request) as reply:
             lines = reply.iter_lines()
             assert next(lines) == "event: task_start"
             running.process.send_signal(signal.SIGINT)

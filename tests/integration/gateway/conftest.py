@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -24,7 +24,7 @@ def edge(shared: Suite) -> Suite:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def http(edge: Suite) -> AsyncIterator[httpx.AsyncClient]:
+async def http(edge: Suite) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of that edge."""
-    async with httpx.AsyncClient(base_url=f"http://{edge.edge.address}", timeout=5) as client:
+    async with httpx2.AsyncClient(base_url=f"http://{edge.edge.address}", timeout=5) as client:
         yield client

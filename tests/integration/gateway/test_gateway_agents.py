@@ -1,6 +1,6 @@
 """Agents over HTTP: a resource as the body."""
 
-import httpx
+import httpx2
 import pytest
 
 from tests.integration.gateway.fakes import Suite
@@ -8,7 +8,7 @@ from tests.integration.gateway.fakes import Suite
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_an_agent_is_created_from_the_body(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_an_agent_is_created_from_the_body(edge: Suite, http: httpx2.AsyncClient) -> None:
     body = {"agent_id": "helper", "tools": ["calculator"], "response_schema": {"type": "object"}}
 
     reply = await http.post("/v1/agents", json=body, headers={"Idempotency-Key": "once"})
@@ -18,7 +18,7 @@ async def test_an_agent_is_created_from_the_body(edge: Suite, http: httpx.AsyncC
     assert edge.script.metadata[0]["idempotency-key"] == "once"
 
 
-async def test_an_agent_is_changed_by_patch(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_an_agent_is_changed_by_patch(edge: Suite, http: httpx2.AsyncClient) -> None:
     body = {"description": "New.", "version": 3, "create_time": "2026-01-02T03:04:05Z"}
 
     reply = await http.patch(
@@ -31,7 +31,7 @@ async def test_an_agent_is_changed_by_patch(edge: Suite, http: httpx.AsyncClient
     assert list(request.update_mask) == ["description", "tools"]
 
 
-async def test_an_agent_is_deleted(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_an_agent_is_deleted(edge: Suite, http: httpx2.AsyncClient) -> None:
     reply = await http.delete("/v1/agents/helper")
 
     assert (reply.status_code, reply.json()) == (200, {})
@@ -40,7 +40,7 @@ async def test_an_agent_is_deleted(edge: Suite, http: httpx.AsyncClient) -> None
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_a_fault_is_named_as_it_was_sent(
-    edge: Suite, http: httpx.AsyncClient, method: str
+    edge: Suite, http: httpx2.AsyncClient, method: str
 ) -> None:
     path = "/v1/agents" if method == "POST" else "/v1/agents/helper"
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -26,7 +26,7 @@ STREAM = request("POST", "/v1/agent/stream", b'{"query": "x"}', "Content-Type: a
     ],
 )
 async def test_half_a_surrogate_pair_is_refused_in_words(
-    edge: Suite, http: httpx.AsyncClient, body: bytes
+    edge: Suite, http: httpx2.AsyncClient, body: bytes
 ) -> None:
     reply = await http.post(
         "/v1/agent/invoke", content=body, headers={"Content-Type": "application/json"}
@@ -38,7 +38,7 @@ async def test_half_a_surrogate_pair_is_refused_in_words(
 
 
 async def test_a_body_of_too_many_values_is_refused_unread(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     reply = await http.post("/v1/agent/invoke", json={"messages": [{}] * 130_000})
 
@@ -47,7 +47,7 @@ async def test_a_body_of_too_many_values_is_refused_unread(
 
 
 async def test_a_fault_deep_in_a_large_body_is_named_shortly(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     schema = {"k" * 100_000: [0] * 10_000 + [2**60]}
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from datetime import timedelta
 
-import httpx
+import httpx2
 import pytest
 
 from gateway.app import running
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NOWHERE = ClientSettings(target="127.0.0.1:1")
 
 
-def client(edge: Suite) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"http://{edge.edge.address}", timeout=5)
+def client(edge: Suite) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=f"http://{edge.edge.address}", timeout=5)
 
 
-async def test_the_edge_says_what_it_is_and_that_it_lives(http: httpx.AsyncClient) -> None:
+async def test_the_edge_says_what_it_is_and_that_it_lives(http: httpx2.AsyncClient) -> None:
     about, alive = await http.get("/"), await http.get("/healthz")
 
     assert about.json()["name"] == "runplane"
@@ -32,7 +32,7 @@ async def test_the_edge_says_what_it_is_and_that_it_lives(http: httpx.AsyncClien
     assert alive.status_code == 200
 
 
-async def test_it_is_ready_when_every_service_serves(http: httpx.AsyncClient) -> None:
+async def test_it_is_ready_when_every_service_serves(http: httpx2.AsyncClient) -> None:
     reply = await http.get("/readyz")
 
     serving = {"inference": "serving", "orchestrator": "serving", "tool_registry": "serving"}
@@ -41,7 +41,7 @@ async def test_it_is_ready_when_every_service_serves(http: httpx.AsyncClient) ->
 
 
 async def test_it_is_not_ready_while_a_service_does_not_serve(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     health = edge.services["orchestrator"].health
     assert health is not None
@@ -65,7 +65,7 @@ async def test_it_is_not_ready_while_a_service_is_away() -> None:
 async def test_the_admin_port_tells_of_this_process_alone() -> None:
     async with (
         suite(inference=NOWHERE) as edge,
-        httpx.AsyncClient(base_url=f"http://{edge.edge.admin}") as http,
+        httpx2.AsyncClient(base_url=f"http://{edge.edge.admin}") as http,
     ):
         states = [(await http.get(path)).status_code for path in ("/livez", "/readyz")]
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from datetime import timedelta
 
-import httpx
+import httpx2
 import pytest
 
 from services.chassis.errors import NotFound, Unavailable
@@ -22,7 +22,7 @@ def events(text: str) -> list[dict[str, str]]:
     return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
 
 
-async def test_a_stream_is_events_with_type_sequence_and_json(http: httpx.AsyncClient) -> None:
+async def test_a_stream_is_events_with_type_sequence_and_json(http: httpx2.AsyncClient) -> None:
     reply = await http.post("/v1/agent/stream", json={"query": "x"})
 
     seen = events(reply.text)
@@ -42,7 +42,7 @@ async def test_a_stream_is_events_with_type_sequence_and_json(http: httpx.AsyncC
     }
 
 
-async def test_a_stream_may_be_lines_of_json(http: httpx.AsyncClient) -> None:
+async def test_a_stream_may_be_lines_of_json(http: httpx2.AsyncClient) -> None:
     headers = {"accept": "application/x-ndjson"}
 
     reply = await http.post("/v1/agent/stream", json={"query": "x"}, headers=headers)
@@ -52,7 +52,7 @@ async def test_a_stream_may_be_lines_of_json(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_stream_in_no_form_the_client_takes_is_406(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     headers = {"accept": "application/json"}
 
@@ -62,14 +62,14 @@ async def test_a_stream_in_no_form_the_client_takes_is_406(
     assert not edge.script.requests
 
 
-async def test_the_last_event_id_resumes_a_watch(http: httpx.AsyncClient) -> None:
+async def test_the_last_event_id_resumes_a_watch(http: httpx2.AsyncClient) -> None:
     reply = await http.get("/v1/tasks/t:watch?after_sequence=1", headers={"Last-Event-ID": "4"})
 
     assert [each["id"] for each in events(reply.text)] == ["5", "6", "7"]
 
 
 async def test_lines_and_text_in_a_message_stay_one_event(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     edge.script.text = "a\n\ndata: b\r\nevent: x 𝄞"
 
@@ -78,7 +78,7 @@ async def test_lines_and_text_in_a_message_stay_one_event(
     assert json.loads(events(reply.text)[0]["data"])["text"] == edge.script.text
 
 
-async def test_a_stream_without_messages_is_empty(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_a_stream_without_messages_is_empty(edge: Suite, http: httpx2.AsyncClient) -> None:
     edge.script.messages = 0
 
     reply = await http.get("/v1/tasks/t:watch")
@@ -87,7 +87,7 @@ async def test_a_stream_without_messages_is_empty(edge: Suite, http: httpx.Async
     assert reply.headers["content-type"] == "text/event-stream"
 
 
-async def test_many_messages_arrive_in_order(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_many_messages_arrive_in_order(edge: Suite, http: httpx2.AsyncClient) -> None:
     edge.script.messages = 2000
 
     reply = await http.get("/v1/tasks/t:watch")
@@ -96,7 +96,7 @@ async def test_many_messages_arrive_in_order(edge: Suite, http: httpx.AsyncClien
 
 
 async def test_a_failure_before_the_first_message_has_its_own_status(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     edge.script.error = NotFound("TASK_NOT_FOUND", "no such task")
 
@@ -108,7 +108,7 @@ async def test_a_failure_before_the_first_message_has_its_own_status(
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
 async def test_a_failure_in_the_middle_is_the_last_message(
-    edge: Suite, http: httpx.AsyncClient, accept: str
+    edge: Suite, http: httpx2.AsyncClient, accept: str
 ) -> None:
     edge.script.error, edge.script.error_after = Unavailable("ENGINE_FAILED", "gone"), 2
 
@@ -208,7 +208,7 @@ async def test_a_client_that_does_not_read_stops_the_flow(edge: Suite) -> None:
 
 async def test_a_stream_that_runs_out_of_time_says_so(edge: Suite) -> None:
     edge.script.messages, edge.script.hangs = 1, True
-    async with httpx.AsyncClient(base_url=f"http://{edge.edge.address}") as http:
+    async with httpx2.AsyncClient(base_url=f"http://{edge.edge.address}") as http:
         headers = {"X-Request-Timeout": "200ms"}
         reply = await http.post("/v1/agent/stream", json={"query": "x"}, headers=headers)
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 import pytest
 
 from services.chassis.errors import NotFound, ResourceExhausted, Violation, invalid
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.mark.parametrize("path", ["/v1/agent/invoke", "/api/v1/agent/invoke"])
 async def test_invoke_answers_with_its_result_at_both_paths(
-    http: httpx.AsyncClient, path: str
+    http: httpx2.AsyncClient, path: str
 ) -> None:
     reply = await http.post(path, json={"query": "Hello"})
 
@@ -27,13 +27,13 @@ async def test_invoke_answers_with_its_result_at_both_paths(
     assert reply.json()["warnings"] == []
 
 
-async def test_a_path_variable_reaches_the_service(http: httpx.AsyncClient) -> None:
+async def test_a_path_variable_reaches_the_service(http: httpx2.AsyncClient) -> None:
     reply = await http.get("/v1/tasks/task%20%C3%A9")
 
     assert reply.json()["task_id"] == "task é"
 
 
-async def test_free_json_comes_back_as_it_was_sent(http: httpx.AsyncClient) -> None:
+async def test_free_json_comes_back_as_it_was_sent(http: httpx2.AsyncClient) -> None:
     sent = {"a": [1, 2.5, None, True, {"b": "x"}], "n": 2**53}
 
     reply = await http.post("/v1/tools/echo:call", json={"input": sent})
@@ -42,27 +42,27 @@ async def test_free_json_comes_back_as_it_was_sent(http: httpx.AsyncClient) -> N
     assert '"n":9007199254740992' in reply.text
 
 
-async def test_head_is_get_without_the_body(http: httpx.AsyncClient) -> None:
+async def test_head_is_get_without_the_body(http: httpx2.AsyncClient) -> None:
     get, head = await http.get("/v1/models"), await http.head("/v1/models")
 
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == str(len(get.content))
 
 
-async def test_options_says_what_is_allowed(http: httpx.AsyncClient) -> None:
+async def test_options_says_what_is_allowed(http: httpx2.AsyncClient) -> None:
     reply = await http.options("/v1/tasks/t:cancel")
 
     assert (reply.status_code, reply.headers["allow"]) == (204, "OPTIONS, POST")
 
 
-async def test_a_stream_has_no_head(http: httpx.AsyncClient) -> None:
+async def test_a_stream_has_no_head(http: httpx2.AsyncClient) -> None:
     reply = await http.head("/v1/tasks/t:watch")
 
     assert (reply.status_code, reply.headers["allow"]) == (405, "GET, OPTIONS")
 
 
 async def test_ids_version_and_principal_travel_with_the_call(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     headers = {
         "X-Request-Id": "mine:1",
@@ -93,7 +93,7 @@ async def test_ids_version_and_principal_travel_with_the_call(
 )
 async def test_deadlines_come_from_header_request_or_table(
     edge: Suite,
-    http: httpx.AsyncClient,
+    http: httpx2.AsyncClient,
     headers: dict[str, str],
     body: dict[str, int],
     bounds: tuple[float, float],
@@ -105,7 +105,7 @@ async def test_deadlines_come_from_header_request_or_table(
     assert bounds[0] < remaining < bounds[1] + 1.5  # grpc rounds up on its way.
 
 
-async def test_reads_get_less_time_than_effects(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_reads_get_less_time_than_effects(edge: Suite, http: httpx2.AsyncClient) -> None:
     await http.get("/v1/models")
 
     remaining = edge.script.remaining[0]
@@ -114,7 +114,7 @@ async def test_reads_get_less_time_than_effects(edge: Suite, http: httpx.AsyncCl
 
 
 async def test_a_services_error_keeps_reason_path_and_fix(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     violation = Violation("input.x", "is no number", "send a number", "/properties/x/type")
     edge.script.error = invalid(violation, reason="TOOL_INPUT_INVALID")
@@ -131,7 +131,7 @@ async def test_a_services_error_keeps_reason_path_and_fix(
     assert len(shown["trace_id"]) == 32
 
 
-async def test_a_rate_limit_says_when_to_come_back(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_a_rate_limit_says_when_to_come_back(edge: Suite, http: httpx2.AsyncClient) -> None:
     edge.script.error = ResourceExhausted("TOO_MANY_TASKS", "later").after(timedelta(seconds=2.1))
 
     reply = await http.post("/v1/agent/invoke", json={"query": "x"})
@@ -139,7 +139,7 @@ async def test_a_rate_limit_says_when_to_come_back(edge: Suite, http: httpx.Asyn
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "3")
 
 
-async def test_what_a_service_does_not_know_is_404(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_what_a_service_does_not_know_is_404(edge: Suite, http: httpx2.AsyncClient) -> None:
     edge.script.error = NotFound("TASK_NOT_FOUND", "no such task")
 
     reply = await http.get("/v1/tasks/t")
@@ -147,7 +147,7 @@ async def test_what_a_service_does_not_know_is_404(edge: Suite, http: httpx.Asyn
     assert (reply.status_code, reply.json()["error_code"]) == (404, "TASK_NOT_FOUND")
 
 
-async def test_a_services_bug_stays_inside(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_a_services_bug_stays_inside(edge: Suite, http: httpx2.AsyncClient) -> None:
     edge.script.abort = (grpc.StatusCode.INTERNAL, "secret")
 
     reply = await http.get("/v1/models")
@@ -156,7 +156,7 @@ async def test_a_services_bug_stays_inside(edge: Suite, http: httpx.AsyncClient)
     assert "secret" not in reply.text
 
 
-async def test_a_deadline_that_passes_is_504(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_a_deadline_that_passes_is_504(edge: Suite, http: httpx2.AsyncClient) -> None:
     edge.script.hangs = True
 
     reply = await http.get("/v1/models", headers={"X-Request-Timeout": "50ms"})
@@ -169,7 +169,7 @@ async def test_a_service_that_is_away_is_503_and_named() -> None:
     async with (
         suite(inference=nowhere) as running,
         asyncio.timeout(10),
-        httpx.AsyncClient(base_url=f"http://{running.edge.address}") as http,
+        httpx2.AsyncClient(base_url=f"http://{running.edge.address}") as http,
     ):
         reply = await http.get("/v1/models")
 
@@ -215,7 +215,7 @@ async def test_a_service_that_is_away_is_503_and_named() -> None:
 async def test_a_bad_request_gets_its_status_and_reason_and_reaches_no_service(
     edge: Suite, method: str, path: str, kwargs: dict[str, Any], expected: tuple[int, str]
 ) -> None:
-    async with httpx.AsyncClient(base_url=f"http://{edge.edge.address}", timeout=10) as http:
+    async with httpx2.AsyncClient(base_url=f"http://{edge.edge.address}", timeout=10) as http:
         reply = await http.request(method, path, **kwargs)
 
     assert (reply.status_code, reply.json()["error_code"]) == expected
@@ -224,7 +224,7 @@ async def test_a_bad_request_gets_its_status_and_reason_and_reaches_no_service(
     assert not edge.script.requests
 
 
-async def test_a_get_with_a_body_is_refused(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_a_get_with_a_body_is_refused(edge: Suite, http: httpx2.AsyncClient) -> None:
     reply = await http.request("GET", "/v1/models", json={"page_size": 1})
 
     assert (reply.status_code, reply.json()["error_code"]) == (400, "INVALID_REQUEST")
@@ -237,7 +237,7 @@ async def test_what_is_too_much_at_once_is_shed() -> None:
     async with (
         suite(script, limits=limits) as running,
         asyncio.timeout(5),
-        httpx.AsyncClient(base_url=f"http://{running.edge.address}") as http,
+        httpx2.AsyncClient(base_url=f"http://{running.edge.address}") as http,
         asyncio.TaskGroup() as group,
     ):
         first = group.create_task(http.get("/v1/models"))
@@ -252,7 +252,7 @@ async def test_what_is_too_much_at_once_is_shed() -> None:
     assert (await first).status_code == 200
 
 
-async def test_a_refusal_names_the_edge_as_its_domain(http: httpx.AsyncClient) -> None:
+async def test_a_refusal_names_the_edge_as_its_domain(http: httpx2.AsyncClient) -> None:
     reply = await http.get("/nope")
 
     assert reply.json()["details"][0]["domain"] == "gateway.runplane.dev"

@@ -4,7 +4,7 @@ import asyncio
 import json
 from datetime import timedelta
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import ClientConnection
 
@@ -53,7 +53,7 @@ async def test_a_client_that_leaves_a_service_behind_that_does_not_read_cancels_
             await client.send(START)
             await client.recv()
             flooding = group.create_task(flood(client))
-            async with httpx.AsyncClient(base_url=f"http://{edge.edge.address}") as http:
+            async with httpx2.AsyncClient(base_url=f"http://{edge.edge.address}") as http:
                 for _ in range(50):  # Meanwhile all buffers fill.
                     await http.get("/healthz")
             client.transport.abort()
@@ -82,7 +82,7 @@ async def test_a_client_that_does_not_read_stops_the_flow(edge: Suite) -> None:
 
 
 async def test_a_service_that_does_not_read_stops_the_client(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     script, frames, sent = edge.script, 800, 0
     script.messages = 1
@@ -135,7 +135,7 @@ async def test_a_conversation_may_end_within_the_grace_period() -> None:
     script = Script(messages=1, hangs=True)
 
     async def release() -> None:
-        async with httpx.AsyncClient() as http:
+        async with httpx2.AsyncClient() as http:
             while (await http.get(f"http://{address}/readyz")).json()["status"] != "stopping":
                 pass
         script.hangs = False

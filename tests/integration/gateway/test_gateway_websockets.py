@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-import httpx
+import httpx2
 import pytest
 
 from services.chassis.errors import NotFound, ResourceExhausted, Unavailable
@@ -17,7 +17,7 @@ SMALL = {"max_body_bytes": 1024}
 
 
 async def test_each_event_is_a_frame_with_the_bytes_that_an_event_stream_has(
-    edge: Suite, http: httpx.AsyncClient
+    edge: Suite, http: httpx2.AsyncClient
 ) -> None:
     stream = await http.post("/v1/agent/stream", json={"query": "x"})
     lines = stream.text.split("\n")
@@ -204,7 +204,7 @@ async def test_a_message_in_fragments_is_one_message(edge: Suite) -> None:
     assert answer["text"] == "ab"
 
 
-async def test_a_plain_get_is_told_what_is_there(edge: Suite, http: httpx.AsyncClient) -> None:
+async def test_a_plain_get_is_told_what_is_there(edge: Suite, http: httpx2.AsyncClient) -> None:
     reply = await http.get(PATH)
 
     assert (reply.status_code, reply.json()["error_code"]) == (426, "UPGRADE_REQUIRED")

@@ -19,7 +19,7 @@ log = logging.getLogger("test.logs")
 def _levels() -> Iterator[None]:
     """Put back what logging to standard error changes for the whole process."""
     root = logging.getLogger()
-    names = ("httpx", "httpcore", "uvicorn.access")
+    names = ("httpx2", "httpcore", "uvicorn.access")
     before = [(each, each.level) for each in (root, *map(logging.getLogger, names))]
     yield
     for each, level in before:
