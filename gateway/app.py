@@ -47,7 +47,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         }
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         traffic = Traffic(tasks, max_requests=settings.limits.max_requests)
-        application = Application(router(Edge(settings, traffic), channels), traffic)
+        application = Application(router(Edge(settings, traffic), channels), traffic, settings)
         admin = await stack.enter_async_context(
             serving_http(
                 Admin(lambda: not traffic.is_stopping), settings.admin, grace=timedelta(seconds=1)
