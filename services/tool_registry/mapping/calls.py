@@ -12,6 +12,7 @@ from services.tool_registry.domain.asking import MAX_STATE_BYTES
 from services.tool_registry.domain.call import Call, Outcome, checked_id, checked_key, timeout_of
 from services.tool_registry.domain.circuit import State
 from services.tool_registry.domain.tool import ToolFailure
+from services.tool_registry.ports import Logged, Progress
 
 PROTOCOL_VERSION: Final = "1.0"
 CIRCUITS: Final[dict[State, "pb.CircuitState.ValueType"]] = {
@@ -92,6 +93,17 @@ def response(outcome: Outcome, context: RequestContext) -> pb.CallToolResponse:
         for block in outcome.content:
             structs.from_dict(block, packed.content.add(), field="content")
     return packed
+
+
+def event(told: Progress | Logged | Outcome, context: RequestContext) -> pb.ToolCallEvent:
+    """What happened while a tool ran."""
+    if isinstance(told, Outcome):
+        return pb.ToolCallEvent(type="response", response=response(told, context))
+    if isinstance(told, Logged):
+        log = pb.ToolLog(level=told.level, message=told.message)
+        return pb.ToolCallEvent(type="log", log=log)
+    progress = pb.ToolProgress(progress=told.done, total=told.total, message=told.message)
+    return pb.ToolCallEvent(type="progress", progress=progress)
 
 
 def _error(failure: ToolFailure) -> pb.ToolError:

@@ -1,6 +1,7 @@
 """`runplane.tool_registry.v1.ToolRegistryService`."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import aclosing
 from typing import TypeAlias
 
 import grpc
@@ -55,6 +56,16 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         here = current.get()
         outcome = await self._calls.call(_asked(request, context, here.principal.tenant))
         return calls.response(outcome, here)
+
+    async def StreamCallTool(
+        self, request: pb.CallToolRequest, context: Context
+    ) -> AsyncIterator[pb.ToolCallEvent]:
+        """See the contract."""
+        here = current.get()
+        call = _asked(request, context, here.principal.tenant)
+        async with aclosing(self._calls.stream(call)) as events:
+            async for told in events:
+                yield calls.event(told, here)
 
     def _tool(self, tool: Tool) -> pb.Tool:
         packed = tools.tool(tool.entry)
