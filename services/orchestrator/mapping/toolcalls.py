@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
@@ -28,11 +29,15 @@ def call_spec(message: pb.InvokeRequest) -> ev.CallSpec | None:
 
 def set_tools(message: pb.TaskEvent, pinned: ev.Pinned | None) -> None:
     """Which tools a task has."""
-    if pinned is None:
-        return
-    message.tools.left_out = pinned.left_out
-    for name, version in pinned.versions:
-        message.tools.tools.add(name=name, version=version)
+    if pinned is not None:
+        message.tools.CopyFrom(_tools(pinned))
+
+
+@lru_cache(256)
+def _tools(pinned: ev.Pinned) -> pb.TaskTools:
+    """Most tasks of a tenant have the same."""
+    each = (pb.TaskTool(name=name, version=version) for name, version in pinned.versions)
+    return pb.TaskTools(tools=each, left_out=pinned.left_out)
 
 
 def tools(message: pb.TaskEvent) -> ev.Pinned | None:
