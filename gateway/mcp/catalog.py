@@ -87,15 +87,16 @@ class Catalog:
         self._loop = asyncio.get_running_loop()
         self._shelves: OrderedDict[str, _Shelf] = OrderedDict()
 
-    async def fresh(self, caller: Caller, within: float = FRESH) -> Snapshot:
-        """The list as it is, or was so many seconds ago.
+    async def fresh(self, caller: Caller, within: float | None = None) -> Snapshot:
+        """The list as it is, or was so many seconds ago; `FRESH` unless it is said.
 
         Raises:
             Refused: a service cannot say.
         """
         shelf = self._shelf(caller.tenant)
         async with shelf.lock:
-            if shelf.snapshot is None or self._loop.time() - shelf.time > within:
+            age = self._loop.time() - shelf.time
+            if shelf.snapshot is None or age > (FRESH if within is None else within):
                 begun = self._loop.time()
                 shelf.snapshot = await self._loaded(caller, shelf.snapshot)
                 shelf.time = begun

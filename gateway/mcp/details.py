@@ -22,6 +22,7 @@ _STATUS: Final = {
 }
 # What went wrong around a tool, not in it: the call itself failed, as JSON-RPC understands it.
 _AROUND: Final = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "CANCELLED"})
+_OURS: Final = frozenset({"TASK_TIMEOUT", "TASK_WAIT_EXPIRED"})
 _ENDING: Final = 64
 _WAITING: Final = 512
 
@@ -63,32 +64,39 @@ class Details:
         return {"status": "input_required", "inputRequests": wire} if wire else {}
 
     async def _result(self, caller: Caller, task: Reply) -> Wire:
-        if not is_call(task):
-            answer, output = task["result"], task.get("output")
-            return answered(task["task_id"], task["session_id"], answer, output, is_modern=True)
-        content = await self._content(caller, task)
-        value = task.get("output")
+        if is_call(task):
+            return await self._called(caller, task)
+        answer, task_id = task["result"], task["task_id"]
+        if reference := task.get("result_reference"):
+            answer = await self._logs.value(caller, task_id, reference)
+        output = task.get("output")
+        return answered(task_id, task["session_id"], answer, output, is_modern=True)
+
+    async def _called(self, caller: Caller, task: Reply) -> Wire:
+        """What the tool answered: of content blocks and large values the log knows."""
+        value, task_id = task.get("output"), task["task_id"]
+        event = await self._last(caller, task, "tool_result")
+        if value is None and (reference := event.get("reference")):
+            value = json.loads(await self._logs.value(caller, task_id, reference))
+        content = event.get("content", [])
+        if reference := event.get("content_reference"):
+            content = json.loads(await self._logs.value(caller, task_id, reference))
         if not content and (blocks := results.blocks_of(value)):
             value, content = None, blocks
         return results.success(value, content, {}, is_modern=True, has_schema=False)
 
-    async def _content(self, caller: Caller, task: Reply) -> list[Wire]:
-        """What the tool answered as content blocks, if it did."""
+    async def _last(self, caller: Caller, task: Reply, kind: str) -> Reply:
+        """The last event of a type, of those that came last."""
         events = await self._logs.latest(caller, task, most=_ENDING)
-        for event in reversed(events):
-            if event.get("type") == "tool_result":
-                if reference := event.get("content_reference"):
-                    blocks = json.loads(await self._logs.value(caller, task["task_id"], reference))
-                    return list(blocks)
-                return list(event.get("content", []))
-        return []
+        return next((each for each in reversed(events) if each.get("type") == kind), {})
 
     def _failure(self, task: Reply) -> Wire:
         """A tool that could not do it has ended well; what failed around it has not."""
         error = task.get("error") or {}
         told = {**error, "reason": error.get("error_code", "TASK_FAILED")}
         code = results.PROTOCOL_ERRORS.get(told["reason"])
-        if is_call(task) and code is None and error.get("grpc_status") not in _AROUND:
+        is_around = error.get("grpc_status") in _AROUND or told["reason"] in _OURS
+        if is_call(task) and code is None and not is_around:
             return {"status": "completed", "result": results.failure(told)}
         message = f"{told['reason']}: {error.get('message', '')}"
         shown = {"code": code or refusals.INTERNAL_ERROR, "message": message, "data": error}

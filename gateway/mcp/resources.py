@@ -98,7 +98,7 @@ class Resources:
         caller = asking.caller_of(ctx)
         try:
             if params.uri.startswith(SCHEME):
-                return results.complete(contents=[await self._ours(caller, params.uri)])
+                return results.complete(contents=[await self._ours(ctx, params.uri)])
             request: Wire = {"uri": params.uri, **asking.answers_of(ctx)}
             found = await self._read(caller, request, seconds=_READ_SECONDS)
         except Refused as refused:
@@ -109,9 +109,10 @@ class Resources:
             return results.asked(found)
         return results.complete(contents=found["contents"])
 
-    async def _ours(self, caller: Caller, uri: str) -> Wire:
+    async def _ours(self, ctx: Context, uri: str) -> Wire:
         if (named := _OURS.fullmatch(uri)) is None:
-            raise MCPError(INVALID_PARAMS, f"there is no such resource: {uri[:200]}", {"uri": uri})
+            raise _missing(ctx, uri, f"there is no such resource: {uri[:200]}")
+        caller = asking.caller_of(ctx)
         task = await self._task(caller, {"task_id": named["task_id"]}, seconds=_SECONDS)
         if not named["events"]:
             return {"uri": uri, "mimeType": _JSON, "text": _shown(task)}
