@@ -110,7 +110,8 @@ class Direct:
 
     def _judged(self, exchange: Exchange, body: bytes, caller: Caller) -> Plain | None:
         """The request, if the SDK finds nothing to say about it."""
-        pairs = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in exchange.scope["headers"]]
+        raw = exchange.scope["headers"]
+        pairs = [(name.decode("latin-1"), value.decode("latin-1").strip()) for name, value in raw]
         headers = dict(pairs)
         if headers.get("accept") not in _BOTH or find_duplicated_routing_header(pairs):
             return None

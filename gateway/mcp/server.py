@@ -92,7 +92,8 @@ class Served:
         if not is_streamed and await self._direct.answered(exchange, body, caller):
             return
         manager = self._streaming if is_streamed else self._whole
-        scope = {**exchange.scope, asking.CALLER: caller}
+        headers = [(name, value.strip()) for name, value in exchange.scope["headers"]]
+        scope = {**exchange.scope, "headers": headers, asking.CALLER: caller}
         receive, send = exchange.replaying(body), exchange.relay
         await manager.handle_request(scope, cast("Any", receive), cast("Any", send))
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import uvicorn
+from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.subscriptions import (
@@ -110,6 +111,13 @@ _RESOURCES: Final[dict[str, Result]] = {
     "test://static-binary": {"mimeType": "image/png", "blob": plain.PIXEL},
     "test://watched-resource": {"mimeType": "text/plain", "text": "Watched resource content"},
 }
+_CACHED: Final = (
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+)
 _TEMPLATE: Final = "test://template/{id}/data"
 _ARGUMENTS: Final[dict[str, list[str]]] = {
     "test_simple_prompt": [],
@@ -236,10 +244,20 @@ async def _complete(ctx: Context, params: CompleteRequestParams) -> Result:
     return {"completion": {"values": values, "total": len(values), "hasMore": False}}
 
 
+def _whole(handler: Any) -> Any:
+    """A handler whose results say that they are all there is, unless they say otherwise."""
+
+    async def handle(ctx: Context, params: Any) -> Result:
+        return {"resultType": "complete", **await handler(ctx, params)}
+
+    return handle
+
+
 def server() -> Server[Any]:
     """A fixture of its own."""
     fixture = Fixture()
-    made: Server[Any] = Server("conformance-fixture", version="1.0.0")
+    hints: Any = dict.fromkeys(_CACHED, CacheHint(ttl_ms=500))
+    made: Server[Any] = Server("conformance-fixture", version="1.0.0", cache_hints=hints)
     handlers: list[tuple[str, type[Any], Any]] = [
         ("tools/list", PaginatedRequestParams, fixture.tools),
         ("tools/call", CallToolRequestParams, fixture.call),
@@ -249,10 +267,12 @@ def server() -> Server[Any]:
         ("resources/templates/list", PaginatedRequestParams, _templates),
         ("resources/read", ReadResourceRequestParams, _read),
         ("completion/complete", CompleteRequestParams, _complete),
-        ("subscriptions/listen", SubscriptionsListenRequestParams, fixture.listen),
     ]
     for method, params, handler in handlers:
-        made.add_request_handler(method, params, handler)
+        made.add_request_handler(method, params, _whole(handler))
+    made.add_request_handler(
+        "subscriptions/listen", SubscriptionsListenRequestParams, fixture.listen
+    )
     return made
 
 

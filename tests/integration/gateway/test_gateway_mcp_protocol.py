@@ -10,7 +10,16 @@ import pytest
 from gateway.mcp.direct import Direct
 from services.chassis.errors import Unavailable
 from tests.integration.gateway.places import Place, placed
-from tests.integration.gateway.rpc import VERSION, envelope, error, message, result, send
+from tests.integration.gateway.rpc import (
+    VERSION,
+    envelope,
+    error,
+    headers,
+    message,
+    result,
+    send,
+)
+from tests.integration.gateway.wire import request, wire
 from tests.servers.registry import failed, success
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -83,6 +92,21 @@ async def test_headers_say_what_the_body_says(
     body = response.json()
     assert (response.status_code, body["error"]["code"], body["id"]) == (400, -32020, 7)
     assert not place.tools.called
+
+
+@pytest.mark.parametrize("accept", ["application/json, text/event-stream", "*/*"])
+async def test_blanks_around_a_header_s_value_do_not_count(place: Place, accept: str) -> None:
+    place.tools.add("weather")
+    sent = message("tools/call", {"name": "weather", "arguments": {}})
+    lines = {**headers(sent), "Accept": accept, "Mcp-Name": "  weather \t"}
+    body = json.dumps(sent).encode()
+
+    async with wire(int(place.url.rpartition(":")[2])) as client:
+        given = [f"{name}: {value}" for name, value in lines.items()]
+        await client.send(request("POST", "/mcp", body, *given))
+        status, _, _ = await client.answer()
+
+    assert status == 200
 
 
 async def test_a_version_that_is_not_spoken_is_refused_with_those_that_are(place: Place) -> None:
