@@ -11,6 +11,78 @@ from services.tool_registry.domain.compatibility import breaks_of_input, breaks_
 
 NAMES = ("a", "b", "ab")
 SCALARS: list[object] = [None, True, False, 0, 1, 2, 3, 1.0, 1.5, -1, "", "a", "ab", "b", "abc"]
+VALUES: list[object] = [
+    *SCALARS,
+    4,
+    0.5,
+    [],
+    ["a"],
+    [1],
+    [1, 1],
+    [1, "a"],
+    ["a", 1, "b"],
+    {},
+    {"a": 1},
+    {"a": "a"},
+    {"b": "ab"},
+    {"a": "ab", "b": 1},
+    {"ab": 1, "c": "a"},
+]
+TEXT = {"type": "string"}
+SAID: dict[str, list[Any]] = {
+    "enum": [["a", 1], [1, 2], [True]],
+    "const": ["a", 1, {"a": 1}],
+    "minimum": [1, 2],
+    "maximum": [1, 2],
+    "exclusiveMinimum": [1, 2],
+    "exclusiveMaximum": [1, 2],
+    "multipleOf": [1, 2, 0.5],
+    "minLength": [0, 1, 2],
+    "maxLength": [1, 2],
+    "pattern": ["^a", "b$"],
+    "format": ["date", "ipv4"],
+    "required": [["a"], ["a", "b"], []],
+    "properties": [{"a": TEXT}, {"b": TEXT}, {"a": False}],
+    "additionalProperties": [TEXT, False, True],
+    "patternProperties": [{"^a": TEXT}, {"b$": TEXT}],
+    "propertyNames": [{"maxLength": 1}, {"maxLength": 2}],
+    "dependentRequired": [{"a": ["b"]}, {"b": ["a"]}],
+    "dependentSchemas": [{"a": {"required": ["b"]}}],
+    "minProperties": [1, 2],
+    "maxProperties": [0, 1],
+    "items": [TEXT, False],
+    "prefixItems": [[TEXT], [{}, TEXT]],
+    "contains": [TEXT, {}],
+    "minItems": [1, 2],
+    "maxItems": [0, 1],
+    "uniqueItems": [True, False],
+    "unevaluatedProperties": [False, True],
+    "unevaluatedItems": [False, True],
+    "not": [TEXT, {"type": ["string", "null"]}, {"minimum": 1}],
+    "oneOf": [[TEXT, {"maxLength": 1}], [TEXT, {"type": "null"}]],
+    "anyOf": [[TEXT, {"type": "null"}]],
+    "allOf": [[TEXT]],
+}
+WHOLE: list[Any] = [
+    *(
+        {"type": each}
+        for each in ("null", "boolean", "object", "array", "string", "integer", "number")
+    ),
+    *({name: said} for name, all_said in SAID.items() for said in all_said),
+    {"type": "integer", "minimum": 1, "maximum": 2},
+    {"type": "string", "maxLength": 1},
+    {"type": "array", "items": TEXT, "maxItems": 1},
+    {"type": "array", "prefixItems": [TEXT], "items": False},
+    {"contains": TEXT, "minContains": 0},
+    {"contains": TEXT, "maxContains": 1},
+    {"if": TEXT, "then": {"maxLength": 1}},
+    {"if": TEXT, "else": {"maximum": 1}},
+    {"if": TEXT},
+    {"properties": {"a": TEXT}, "additionalProperties": False},
+    {"properties": {"a": TEXT}, "required": ["a"]},
+    {"patternProperties": {"^a": TEXT}, "additionalProperties": False},
+    {"properties": {"a": TEXT}, "unevaluatedProperties": False},
+]
 TYPES = ("null", "boolean", "object", "array", "string", "integer", "number")
 POINTERS = ("#", "#/$defs/x", "#/$defs/y")
 SMALL = st.integers(0, 3)
@@ -146,6 +218,22 @@ def compiled(document: Any) -> Any:
         return jsonschema_rs.Draft202012Validator(document, validate_formats=True, offline=True)
     except (ValueError, jsonschema_rs.ValidationError):
         return None
+
+
+def test_no_pair_of_small_schemas_is_called_compatible_and_is_not() -> None:
+    accepts = [
+        frozenset(n for n, value in enumerate(VALUES) if validator.is_valid(value))
+        for validator in map(compiled, WHOLE)
+    ]
+
+    wrong = [
+        (WHOLE[one], WHOLE[other])
+        for one in range(len(WHOLE))
+        for other in range(len(WHOLE))
+        if not accepts[one] <= accepts[other] and not breaks_of_input(WHOLE[one], WHOLE[other])
+    ]
+
+    assert wrong == []
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
