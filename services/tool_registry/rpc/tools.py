@@ -8,7 +8,7 @@ import grpc
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
-from services.chassis.context import current, idempotency_key
+from services.chassis.context import RequestContext, current
 from services.chassis.paging import Pager
 from services.tool_registry.domain.call import Call
 from services.tool_registry.mapping import calls, tools
@@ -54,7 +54,7 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
         here = current.get()
-        outcome = await self._calls.call(_asked(request, context, here.principal.tenant))
+        outcome = await self._calls.call(_asked(request, context, here))
         return calls.response(outcome, here)
 
     async def StreamCallTool(
@@ -62,8 +62,7 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     ) -> AsyncIterator[pb.ToolCallEvent]:
         """See the contract."""
         here = current.get()
-        call = _asked(request, context, here.principal.tenant)
-        async with aclosing(self._calls.stream(call)) as events:
+        async with aclosing(self._calls.stream(_asked(request, context, here))) as events:
             async for told in events:
                 yield calls.event(told, here)
 
@@ -80,6 +79,10 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         packed.unavailable = tool.unavailable or self._circuits.trouble(*key)
 
 
-def _asked(request: pb.CallToolRequest, context: Context, tenant: str) -> Call:
-    key = "" if request.idempotency_key else idempotency_key(context.invocation_metadata())
-    return calls.call(request, tenant=tenant, time_left=context.time_remaining(), key=key)
+def _asked(request: pb.CallToolRequest, context: Context, here: RequestContext) -> Call:
+    return calls.call(
+        request,
+        tenant=here.principal.tenant,
+        time_left=context.time_remaining(),
+        key=here.idempotency_key,
+    )

@@ -8,6 +8,7 @@ from typing import Any
 from services.chassis.schema import Schema
 from services.tool_registry.domain.call import Call
 from services.tool_registry.domain.circuit import Policy
+from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.tool import Definition, Entry, Example
 from services.tool_registry.ports import Answer, Invocation, Tool
 from services.tool_registry.usecases.calls import Calls, Limits
@@ -20,6 +21,8 @@ ANY = Schema({}, field="output")
 LIMITS = Limits(
     calls=8, calls_per_tool=4, result_bytes=1000, retry_after=timedelta(milliseconds=100)
 )
+FAR = {"target": Mcp("server", "fake")}
+"""What an entry keeps of a tool that is not built in."""
 POLICY = Policy(failures=2, pause=timedelta(seconds=10))
 
 Work = Callable[[Mapping[str, object]], Awaitable[object]]
