@@ -1,6 +1,8 @@
 """The composition root: the only place that names tools."""
 
 import asyncio
+import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.adapters.client_tool import ClientTools
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
+from services.tool_registry.domain.circuit import Policy
 from services.tool_registry.domain.targets import Client, Target
 from services.tool_registry.mapping import tools as mapping
 from services.tool_registry.ports import Maker, Tool
@@ -30,7 +33,9 @@ from services.tool_registry.rpc.tools import ToolRegistryServicer
 from services.tool_registry.settings import Settings
 from services.tool_registry.usecases.calls import Calls, Limits
 from services.tool_registry.usecases.census import Census
+from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.registry import Registry
+from services.tool_registry.usecases.runs import Runs
 from services.tool_registry.usecases.shelves import Builtins, Keeping, ToolShelf
 from services.tool_registry.usecases.writing import Writer
 
@@ -75,7 +80,7 @@ async def running(
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
         parts = _parts(settings, store, builtin, await enter(_makers()), now)
-        servicer = _servicer(settings, shared, parts)
+        servicer = _servicer(settings, shared, parts, await enter(Runs()))
         server = await enter(
             serving(
                 settings.server,
@@ -113,9 +118,13 @@ def _parts(
     return Parts(shelf, Registry(writer, listed))
 
 
-def _servicer(settings: Settings, shared: SharedSettings, parts: Parts) -> ToolRegistryServicer:
+def _servicer(
+    settings: Settings, shared: SharedSettings, parts: Parts, runs: Runs
+) -> ToolRegistryServicer:
     limits = Limits(**settings.limits.model_dump())
-    calls = Calls(parts.shelf, limits, partial(ids.new, "call"))
+    policy = Policy(**settings.circuit.model_dump())
+    circuits = Circuits(policy, now=time.monotonic, chance=random.random)
+    calls = Calls(parts.shelf, limits, circuits, runs, partial(ids.new, "call"))
     key = bytes.fromhex(shared.page_token_key.get_secret_value())
     pagers = (Pager(key, "tools", part=PART), Pager(key, "tool_versions", part=PART))
-    return ToolRegistryServicer(parts.registry, calls, pagers, settings.approval)
+    return ToolRegistryServicer(parts.registry, calls, circuits, pagers, settings.approval)

@@ -83,6 +83,11 @@ class ToolRegistryServiceStub:
                 request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolRequest.SerializeToString,
                 response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolResponse.FromString,
                 _registered_method=True)
+        self.StreamCallTool = channel.unary_stream(
+                '/runplane.tool_registry.v1.ToolRegistryService/StreamCallTool',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolRequest.SerializeToString,
+                response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ToolCallEvent.FromString,
+                _registered_method=True)
 
 
 class ToolRegistryServiceServicer:
@@ -195,6 +200,16 @@ class ToolRegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamCallTool(self, request, context):
+        """Calls a tool and streams what it says of its progress, and then its result.
+
+        The stream ends with `OK` after the one event that has the `response`. Fails as `CallTool` does.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ToolRegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -237,6 +252,11 @@ def add_ToolRegistryServiceServicer_to_server(servicer, server):
                     servicer.CallTool,
                     request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolRequest.FromString,
                     response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolResponse.SerializeToString,
+            ),
+            'StreamCallTool': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamCallTool,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolRequest.FromString,
+                    response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ToolCallEvent.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -463,6 +483,33 @@ class ToolRegistryService:
             '/runplane.tool_registry.v1.ToolRegistryService/CallTool',
             runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolRequest.SerializeToString,
             runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamCallTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/runplane.tool_registry.v1.ToolRegistryService/StreamCallTool',
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolRequest.SerializeToString,
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ToolCallEvent.FromString,
             options,
             channel_credentials,
             insecure,

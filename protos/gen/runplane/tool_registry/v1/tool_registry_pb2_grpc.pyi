@@ -109,6 +109,12 @@ class ToolRegistryServiceStub:
     answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
     idempotent as the tool is: the key goes on to it.
     """
+    StreamCallTool: _grpc.UnaryStreamMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.ToolCallEvent]
+    """Calls a tool and streams what it says of its progress, and then its result.
+
+    The stream ends with `OK` after the one event that has the `response`. Fails as `CallTool` does.
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    """
 
 @_typing.type_check_only
 class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
@@ -189,6 +195,12 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
     answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
     idempotent as the tool is: the key goes on to it.
+    """
+    StreamCallTool: _aio.UnaryStreamMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.ToolCallEvent]  # type: ignore[assignment]
+    """Calls a tool and streams what it says of its progress, and then its result.
+
+    The stream ends with `OK` after the one event that has the `response`. Fails as `CallTool` does.
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
     """
 
 class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -315,6 +327,18 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
         answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
         idempotent as the tool is: the key goes on to it.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamCallTool(
+        self,
+        request: _tool_registry_pb2.CallToolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_tool_registry_pb2.ToolCallEvent], _abc.AsyncIterator[_tool_registry_pb2.ToolCallEvent]]:
+        """Calls a tool and streams what it says of its progress, and then its result.
+
+        The stream ends with `OK` after the one event that has the `response`. Fails as `CallTool` does.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         """
 
 def add_ToolRegistryServiceServicer_to_server(servicer: ToolRegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
