@@ -108,3 +108,14 @@ class Shelf(Protocol):
             InvalidArgument: `INVALID_REQUEST`; that is no name, or no version.
             NotFound: `TOOL_NOT_FOUND` or `TOOL_VERSION_NOT_FOUND`.
         """
+
+
+class Secrets(Protocol):
+    """What requests prove themselves with. It is asked at each call, and kept nowhere."""
+
+    async def get(self, tenant: str, name: str) -> str:
+        """One line of text.
+
+        Raises:
+            FailedPrecondition: `SECRET_NOT_FOUND`.
+        """
