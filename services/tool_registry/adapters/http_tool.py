@@ -145,7 +145,7 @@ def _overloaded(_: httpx2.HTTPError, tool: str) -> ServiceError:
 
 
 def _unreached(error: httpx2.HTTPError, tool: str) -> ServiceError:
-    is_tls = "CERTIFICATE_VERIFY_FAILED" in str(error)
+    is_tls = "certificate verify failed" in str(error)
     why = "its certificate does not hold" if is_tls else "it takes no connection"
     message = f"the target of {tool} cannot be reached: {why}"
     return Unavailable("TOOL_UNAVAILABLE", message, tool=tool).after(RETRY_AFTER)

@@ -49,13 +49,13 @@ def faults(target: Http, schema: Mapping[str, object]) -> Iterator[Violation]:
     if target.method not in http_fields.METHODS:
         fix = f"use one of {', '.join(http_fields.METHODS)}"
         yield Violation(f"{_AT}.method", "is no method that tools have", fix)
-    yield from _url_faults(target.url)
+    yield from url_faults(target.url)
     yield from _header_faults(target)
     yield from _field_faults(target, schema)
     if len(target.result) > pointer.MAX_CHARACTERS or not pointer.POINTER.fullmatch(target.result):
         fix = "use such as /data/0/name, or leave it out"
         yield Violation(f"{_AT}.result", "is no JSON Pointer (RFC 6901)", fix)
-    yield from _auth_faults(target, schema)
+    yield from auth_faults(target, schema)
 
 
 def _shape(url: str) -> re.Match[str] | None:
@@ -64,7 +64,7 @@ def _shape(url: str) -> re.Match[str] | None:
     return _URL.fullmatch(VARIABLE.sub(_PLACEHOLDER, url))
 
 
-def _url_faults(url: str) -> Iterator[Violation]:
+def url_faults(url: str) -> Iterator[Violation]:
     shape = _shape(url)
     if shape is None:
         fix = (
@@ -88,10 +88,10 @@ def _header_faults(target: Http) -> Iterator[Violation]:
     for where in ("headers", "header_fields"):
         for name in getattr(target, where):
             if problem := http_fields.problem_of_name(name):
-                yield Violation(f"{_AT}.{where}[{name[:64]!r}]", *problem)
+                yield Violation(f"{_AT}.{where}.{name[:64]}", *problem)
     for name, count in Counter(name.lower() for name in names).items():
         if count > 1:
-            yield Violation(f"{_AT}.headers[{name[:64]!r}]", "is said twice", "say it once")
+            yield Violation(f"{_AT}.headers.{name[:64]}", "is said twice", "say it once")
     yield from _value_faults(target)
 
 
@@ -102,10 +102,10 @@ def _value_faults(target: Http) -> Iterator[Violation]:
     for name, value in target.headers.items():
         if not http_fields.is_value(value):
             fix = f"use ASCII on one line, at most {http_fields.MAX_VALUE:,} characters"
-            yield Violation(f"{_AT}.headers[{name[:64]!r}]", "has a value no header has", fix)
+            yield Violation(f"{_AT}.headers.{name[:64]}", "has a value no header has", fix)
         elif name.lower() == "content-type" and not http_fields.is_json(value):
             fix = "use application/json or a type ending in +json, or leave it out"
-            yield Violation(f"{_AT}.headers[{name!r}]", "is not JSON, which the body is", fix)
+            yield Violation(f"{_AT}.headers.{name}", "is not JSON, which the body is", fix)
 
 
 def places(target: Http) -> list[tuple[str, str]]:
@@ -150,7 +150,7 @@ def _body_faults(target: Http, left: list[str]) -> Iterator[Violation]:
         yield Violation(f"{_AT}.body", f"leaves no place for {name[:64]!r}", fix)
 
 
-def _auth_faults(target: Http, schema: Mapping[str, object]) -> Iterator[Violation]:
+def auth_faults(target: Http, schema: Mapping[str, object]) -> Iterator[Violation]:
     auth = target.auth
     if auth is None:
         return

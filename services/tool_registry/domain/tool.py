@@ -82,4 +82,4 @@ class ToolFailure(Exception):
         self.message = message
         self.suggested_fix = suggested_fix
         self.is_targets = is_targets
-        """Whether what the tool runs on is at fault, and would be with other input too."""
+        """Whether its target is broken, whatever it is asked: no connection, 5xx, half answers."""

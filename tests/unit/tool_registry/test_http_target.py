@@ -141,15 +141,15 @@ def test_every_field_is_of_the_input_and_has_one_place(target: Http, field: str)
     ],
 )
 def test_headers_that_are_not_the_targets_are_refused(name: str) -> None:
-    assert fields(Http("GET", URL, headers={name: "v"})) == {f"tool.http.headers[{name[:64]!r}]"}
+    assert fields(Http("GET", URL, headers={name: "v"})) == {f"tool.http.headers.{name[:64]}"}
     assert fields(Http("GET", URL, header_fields={name: "unit"})) == {
-        f"tool.http.header_fields[{name[:64]!r}]"
+        f"tool.http.header_fields.{name[:64]}"
     }
 
 
 @pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "\x00", " a", "a ", "ü", "a" * 4097])
 def test_the_value_of_a_header_is_one_line_of_ascii(value: str) -> None:
-    assert fields(Http("GET", URL, headers={"X-A": value})) == {"tool.http.headers['X-A']"}
+    assert fields(Http("GET", URL, headers={"X-A": value})) == {"tool.http.headers.X-A"}
 
 
 @pytest.mark.parametrize(
