@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from services.chassis.errors import InvalidArgument, ServiceError, Violation, invalid
+from services.chassis.errors import InvalidArgument, Violation, invalid
 from services.tool_registry.domain.openapi.tools import Planned, Wanted, planned
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.usecases.caller import Caller
@@ -30,7 +30,7 @@ class Brought(Protocol):
 
 
 class Bringing(Protocol):
-    """Takes all the tools of a source."""
+    """Takes all the tools of a source, as `Registry` does."""
 
     async def bring(self, caller: Caller, source: str, wanted: Sequence[Entry]) -> Brought:
         """Have these tools of the source, and no others. Idempotent.
@@ -40,30 +40,24 @@ class Bringing(Protocol):
         """
 
 
-class Checking(Protocol):
-    """Looks at a target before it is kept, as its `Maker` does."""
-
-    async def checked(self, entry: Entry, tenant: str) -> Entry:
-        """The entry as it is to be kept. Raises InvalidArgument."""
-
-
 @dataclass(frozen=True, slots=True)
 class Imported:
     """What became of an operation."""
 
     operation: str
     tool_name: str = ""
+    """Empty: it was left out."""
     tool_version: str = ""
     outcome: str = SKIPPED
     reason: str = ""
+    """Why it was left out; or what the tool does without."""
 
 
-class Imports:
+class Documents:
     """Registers what documents describe."""
 
-    def __init__(self, registry: Bringing, http: Checking) -> None:
+    def __init__(self, registry: Bringing) -> None:
         self._registry = registry
-        self._http = http
 
     async def openapi(
         self, caller: Caller, document: Mapping[str, object], wanted: Wanted
@@ -74,36 +68,28 @@ class Imports:
             InvalidArgument: `OPENAPI_INVALID` or `INVALID_REQUEST`.
             ResourceExhausted: `TOO_MANY_TOOLS`.
         """
-        # Large ones take seconds, in which others are to be served.
+        # Large ones take a while, in which others are to be served.
         plans = await asyncio.to_thread(planned, document, wanted)
-        refused: dict[str, str] = {}
-        entries: list[Entry] = []
-        for entry in (plan.entry for plan in plans if plan.entry is not None):
-            try:
-                entries.append(await self._http.checked(entry, caller.tenant))
-            except InvalidArgument as error:
-                refused[entry.definition.name] = error.message
-        if not entries:  # Or it would remove what an earlier import brought.
-            raise _fruitless(plans, refused)
+        entries = [plan.entry for plan in plans if plan.entry is not None]
+        if not entries:  # It would remove what an earlier import brought.
+            raise _fruitless(plans)
         brought = await self._registry.bring(caller, f"openapi:{wanted.namespace}", entries)
-        return [_imported(plan, brought, {**brought.skipped, **refused}) for plan in plans]
+        return [_imported(plan, brought) for plan in plans]
 
 
-def _imported(plan: Planned, brought: Brought, skipped: Mapping[str, str]) -> Imported:
+def _imported(plan: Planned, brought: Brought) -> Imported:
     if plan.entry is None:
         return Imported(plan.operation, reason=plan.reason)
     name = plan.entry.definition.name
-    if name in skipped:
-        return Imported(plan.operation, reason=skipped[name])
-    version, outcome = brought.versions.get(name, ""), brought.outcomes[name]
+    if name in brought.skipped:
+        return Imported(plan.operation, reason=brought.skipped[name])
+    version, outcome = brought.versions[name], brought.outcomes[name]
     return Imported(plan.operation, name, version, outcome, plan.reason)
 
 
-def _fruitless(plans: Sequence[Planned], refused: Mapping[str, str]) -> ServiceError:
-    first = next((plan.reason for plan in plans if plan.entry is None), "")
-    why = next(iter(refused.values()), first)
+def _fruitless(plans: Sequence[Planned]) -> InvalidArgument:
     fix = "send a document with an operation that takes and answers JSON"
     return invalid(
-        Violation("document", f"has no operation that can be a tool: {why}", fix),
+        Violation("document", f"has no operation that can be a tool: {plans[0].reason}", fix),
         reason="OPENAPI_INVALID",
     )
