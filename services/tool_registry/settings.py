@@ -24,6 +24,14 @@ class LimitSettings(BaseModel, frozen=True):
     retry_after: Duration = Field(timedelta(milliseconds=100), gt=timedelta(0))
 
 
+class RegistrySettings(BaseModel, frozen=True):
+    """How much there may be, and how fresh it is."""
+
+    tools: int = Field(10_000, ge=1)  # Of one tenant, beside those that are built in.
+    versions: int = Field(1_000, ge=1)  # Of one tool.
+    cache_size: int = Field(1024, ge=1)  # Tools that are kept ready to be called.
+
+
 def _allowed(text: str) -> str:
     Allowed.parsed(text)
     return text
@@ -64,6 +72,8 @@ class Settings(BaseSettings):
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8083")
     limits: LimitSettings = LimitSettings()
+    registry: RegistrySettings = RegistrySettings()
+    cache_ttl: Duration = timedelta(seconds=2)  # How late another process's changes are seen.
     egress: EgressSettings = EgressSettings()
     secrets: SecretSettings = Field(default_factory=SecretSettings)
     approval: frozenset[str] = frozenset()  # Tools whose calls by agents need an approval, as JSON.
