@@ -23,10 +23,14 @@ from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.adapters.client_tool import ClientTools
+from services.tool_registry.adapters.egress import Egress
+from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
+from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.circuit import Policy
-from services.tool_registry.domain.targets import Client, Target
+from services.tool_registry.domain.targets import Client, Http, Target
 from services.tool_registry.mapping import tools as mapping
 from services.tool_registry.ports import Maker, Tool
 from services.tool_registry.rpc.tools import ToolRegistryServicer
@@ -79,7 +83,7 @@ async def running(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
-        parts = _parts(settings, store, builtin, await enter(_makers()), now)
+        parts = _parts(settings, store, builtin, await enter(_makers(settings)), now)
         servicer = _servicer(settings, shared, parts, await enter(Runs()))
         server = await enter(
             serving(
@@ -97,9 +101,12 @@ async def running(
 
 
 @asynccontextmanager
-async def _makers() -> AsyncIterator[Mapping[type[Target], Maker]]:
+async def _makers(settings: Settings) -> AsyncIterator[Mapping[type[Target], Maker]]:
     """Who makes the tools of each kind."""
-    yield {Client: ClientTools()}
+    egress = Egress(Allowed.parsed(settings.egress.allow))
+    secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
+    async with HttpTools(egress, secrets, result_bytes=settings.limits.result_bytes) as http:
+        yield {Client: ClientTools(), Http: http}
 
 
 def _parts(

@@ -17,7 +17,7 @@ from services.tool_registry.domain.compatibility.proof import (
     Rules,
 )
 
-_SHOWN: Final = 64
+_SHOWN: Final = 64  # Characters of what a keyword says.
 
 
 def reference(proof: Proof, case: Case, goal: Goal, name: str) -> Gaps:
@@ -86,7 +86,7 @@ def enumeration(proof: Proof, case: Case, goal: Goal, name: str) -> Gaps:
     listed = said if name == "enum" and isinstance(said, list | tuple) else [said]
     allowed = set(map(sp.key, listed))
     if case.values is None or any(sp.key(value) not in allowed for value in case.values):
-        yield goal.gap(name)
+        yield goal.gap(name, _shown(name, listed))
 
 
 def condition(proof: Proof, case: Case, goal: Goal, name: str) -> Gaps:
@@ -112,10 +112,14 @@ def leaf(implied: Callable[[Case, Any], bool]) -> Rule:
     def rule(proof: Proof, case: Case, goal: Goal, name: str) -> Gaps:
         said = goal.node.rules[name]
         if not implied(case, said) and not _satisfied(case.values, name, said):
-            shown = str(said)
-            yield goal.gap(name, f"{name} {shown}" if len(shown) <= _SHOWN else name)
+            yield goal.gap(name, _shown(name, said))
 
     return rule
+
+
+def _shown(name: str, said: object) -> str:
+    text = str(said)
+    return f"{name} {text}" if len(text) <= _SHOWN else name
 
 
 def _satisfied(values: Sequence[object] | None, name: str, said: object) -> bool:
