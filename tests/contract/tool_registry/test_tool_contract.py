@@ -3,16 +3,19 @@
 import asyncio
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 
 import pytest
+import pytest_asyncio
 
 from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import EXAMPLE_TIME, CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.domain.tool import NAME
 from services.tool_registry.ports import Invocation, Tool
+from tests.contract.tool_registry.remote import grpc_tool
 from tests.unit.tool_registry.fakes import FakeTool
 
 TOOLS: dict[str, Callable[[], Tool]] = {
@@ -21,6 +24,7 @@ TOOLS: dict[str, Callable[[], Tool]] = {
     "unit_convert": UnitConvert,
     "fake": FakeTool,
 }
+REMOTE: dict[str, Callable[[], AbstractAsyncContextManager[Tool]]] = {"grpc": grpc_tool}
 BUILTIN = [name for name in TOOLS if name != "fake"]
 BOUNDS = {
     "string": {"maxLength"},
@@ -31,10 +35,14 @@ BOUNDS = {
 }
 
 
-@pytest.fixture(params=TOOLS)
-def tool(request: pytest.FixtureRequest) -> Tool:
+@pytest_asyncio.fixture(params=[*TOOLS, *REMOTE])
+async def tool(request: pytest.FixtureRequest) -> AsyncIterator[Tool]:
     """Each tool in turn."""
-    return TOOLS[request.param]()
+    if request.param in TOOLS:
+        yield TOOLS[request.param]()
+    else:
+        async with REMOTE[request.param]() as opened:
+            yield opened
 
 
 def parts(schema: object) -> Iterator[Mapping[str, object]]:
