@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeAlias, cast
 
 import grpc
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from services.chassis.context import IDEMPOTENCY_KEY, TRACE_KEY, current
 from services.chassis.errors import (
@@ -141,9 +142,8 @@ class GrpcTool:
 
     def _load(self) -> Messages:
         """What the method takes and gives; it takes some milliseconds, once."""
-        files = parsed(self._target.descriptor_set, field=targets.DESCRIPTORS).values()
-        method = found(files, self._target.method, field=targets.DESCRIPTORS)
-        return Messages(method)
+        kept = FileDescriptorSet.FromString(self._target.descriptor_set).file
+        return Messages(found(kept, self._target.method, field=targets.DESCRIPTORS))
 
 
 def completed(entry: Entry, files: Files) -> Entry:
