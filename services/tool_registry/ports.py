@@ -125,3 +125,14 @@ class Maker(Protocol):
     def made(self, entry: Entry, tenant: str) -> Tool:
         """The tool, ready to be called. Cheap: connections are made at the first call, and
         shared."""
+
+
+class Secrets(Protocol):
+    """What requests prove themselves with. It is asked at each call, and kept nowhere."""
+
+    async def get(self, tenant: str, name: str) -> str:
+        """One line of text.
+
+        Raises:
+            FailedPrecondition: `SECRET_NOT_FOUND`.
+        """

@@ -1,11 +1,18 @@
 """`TOOL_REGISTRY_…`: what this service can be told."""
 
+import os
+from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.settings import SECRETS, Duration, ServerSettings
+from services.tool_registry.domain.addresses import Allowed
+
+_OF_SECRETS: Final = "TOOL_REGISTRY_SECRET_"
 
 
 class LimitSettings(BaseModel, frozen=True):
@@ -15,6 +22,34 @@ class LimitSettings(BaseModel, frozen=True):
     calls_per_tool: int = Field(64, ge=1)
     result_bytes: int = Field(2 * 1024 * 1024, ge=1)  # As JSON; a message has at most 4 MiB.
     retry_after: Duration = Field(timedelta(milliseconds=100), gt=timedelta(0))
+
+
+def _allowed(text: str) -> str:
+    Allowed.parsed(text)
+    return text
+
+
+class EgressSettings(BaseModel, frozen=True):
+    """Where tools may be sent beside the public internet."""
+
+    # Ranges and host names, between commas: `10.1.0.0/16,*.intern.example`.
+    allow: Annotated[str, AfterValidator(_allowed)] = ""
+
+
+def _of_environment() -> Mapping[str, SecretStr]:
+    return {
+        name.removeprefix(_OF_SECRETS).upper(): SecretStr(value)
+        for name, value in os.environ.items()
+        if name.startswith(_OF_SECRETS)
+    }
+
+
+class SecretSettings(BaseModel, frozen=True):
+    """Where the secrets are that tools name."""
+
+    folder: Path | None = None  # Files TENANT/NAME. They may change while the service runs.
+    # TOOL_REGISTRY_SECRET_NAME, for the tenant `default`.
+    environment: Mapping[str, SecretStr] = Field(default_factory=_of_environment)
 
 
 class Settings(BaseSettings):
@@ -29,4 +64,6 @@ class Settings(BaseSettings):
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8083")
     limits: LimitSettings = LimitSettings()
+    egress: EgressSettings = EgressSettings()
+    secrets: SecretSettings = Field(default_factory=SecretSettings)
     approval: frozenset[str] = frozenset()  # Tools whose calls by agents need an approval, as JSON.

@@ -1,7 +1,7 @@
 """What a target's failed call is to the tool's caller: one table."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -19,6 +19,7 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.chassis.status import status_of
+from services.tool_registry.adapters.secrets import scrubbed
 from services.tool_registry.domain.tool import ToolFailure
 
 _Code: Final = grpc.StatusCode
@@ -30,7 +31,6 @@ _TARGETS: Final = frozenset(
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{1,61}[A-Z0-9]")
 _TOO_LARGE: Final = re.compile(r"(Received|Decompressed) message larger than max")
 """What grpc says, here, of an answer beyond the channel's bound."""
-_HIDDEN: Final = "***"
 _MESSAGE: Final = 500
 _FIX: Final = 200
 _FIELDS: Final = 3
@@ -57,15 +57,16 @@ def failure(
     if code is _Code.DEADLINE_EXCEEDED:
         return _timed_out(tool, timeout)
     if code is _Code.UNAVAILABLE:
-        text = said.text if said.is_servers else "its server cannot be reached, or hung up"
-        return _later(Unavailable, "TOOL_UNAVAILABLE", f"{tool} is unavailable: {text}", said, tool)
+        if not said.is_servers:
+            return unreached(tool)
+        told = f"{tool} is unavailable: {said.text}"
+        return _later(Unavailable, "TOOL_UNAVAILABLE", told, said, tool)
     if code is _Code.RESOURCE_EXHAUSTED:
         if _TOO_LARGE.search(error.details() or ""):
-            told = f"{tool} returned more bytes than a result may have"
-            return ToolFailure("TOOL_RESULT_TOO_LARGE", told, "ask for less at a time")
+            return too_large(tool)
         if said.retry_after is not None:
-            told = f"{tool} is overloaded: {said.text}"
-            return _later(ResourceExhausted, "TOOLS_OVERLOADED", told, said, tool)
+            told = f"{tool} is called too often: {said.text}"
+            return _later(ResourceExhausted, "TOOL_RATE_LIMITED", told, said, tool)
     told = f"{tool} failed ({code.name}): {said.text}"
     return ToolFailure(f"GRPC_{code.name}", told, said.fix, is_targets=code in _TARGETS)
 
@@ -87,17 +88,16 @@ def _later(
     return kind(reason, message, tool=tool).after(said.retry_after or _RETRY)
 
 
-def without(value: object, secret: str) -> object:
-    """What a tool answered, without the secret that it was called with."""
-    if not secret:
-        return value
-    if isinstance(value, str):
-        return value.replace(secret, _HIDDEN)
-    if isinstance(value, Mapping):
-        return {without(name, secret): without(each, secret) for name, each in value.items()}
-    if isinstance(value, list):
-        return [without(each, secret) for each in value]
-    return value
+def too_large(tool: str) -> ToolFailure:
+    """That a tool says more than a result may have."""
+    told = f"{tool} returned more bytes than a result may have"
+    return ToolFailure("TOOL_RESULT_TOO_LARGE", told, "ask for less at a time")
+
+
+def unreached(tool: str) -> ServiceError:
+    """That nothing answers where a tool runs."""
+    message = f"the server of {tool} cannot be reached, or hung up"
+    return Unavailable("TOOL_UNAVAILABLE", message, tool=tool).after(_RETRY)
 
 
 def _said(status: Status, secret: str) -> _Said:
@@ -112,8 +112,8 @@ def _said(status: Status, secret: str) -> _Said:
     if _REASON.fullmatch(info.reason):
         parts.append(f"({info.reason})")
     return _Said(
-        text=_readable(str(without(" ".join(parts), secret)), _MESSAGE),
-        fix=_readable(str(without(info.metadata.get("suggested_fix", ""), secret)), _FIX),
+        text=_readable(scrubbed(" ".join(parts), [secret]), _MESSAGE),
+        fix=_readable(scrubbed(info.metadata.get("suggested_fix", ""), [secret]), _FIX),
         retry_after=_delay(retry.retry_delay) if retry.HasField("retry_delay") else None,
         is_servers=bool(status.details),
     )

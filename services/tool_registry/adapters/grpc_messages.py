@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from services.chassis.errors import Violation, invalid
+from services.tool_registry.adapters.grpc_faults import too_large
 from services.tool_registry.adapters.grpc_forms import is_object
 from services.tool_registry.adapters.grpc_methods import Method
 from services.tool_registry.adapters.grpc_schema import VALUE
@@ -26,8 +27,10 @@ _LARGE_BYTES: Final = 16 * 1024
 class Messages:
     """What goes to a method and what comes from it."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, *, max_bytes: int) -> None:
+        """`max_bytes` of an answer, as the server sends it."""
         self._method = method
+        self._max_bytes = max_bytes
         self._request = GetMessageClass(method.request)
         self._response = GetMessageClass(method.response)
         self._is_wrapped = not is_object(method.request)
@@ -50,6 +53,8 @@ class Messages:
         """
         if raw is None:
             self._refuse(tool, "nothing")
+        if len(raw) > self._max_bytes:
+            raise too_large(tool)
         if len(raw) > _LARGE_BYTES:
             return await asyncio.to_thread(self._decoded, raw, tool)
         return self._decoded(raw, tool)

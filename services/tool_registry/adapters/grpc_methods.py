@@ -65,6 +65,8 @@ class Method:
 
     path: str
     """`/package.Service/Method`."""
+    file: str
+    """Where the service is declared."""
     pool: DescriptorPool
     request: Descriptor
     response: Descriptor
@@ -121,13 +123,14 @@ def found(files: Iterable[FileDescriptorProto], method: str, *, field: str) -> M
         InvalidArgument: `INVALID_REQUEST`; it is not there or is not unary, or the files are wrong.
     """
     service, name = service_and_method(method)
-    described = _pooled(files, field).FindServiceByName(service)
+    pool = _pooled(files, field)
+    described = pool.FindServiceByName(service)
     if (its := described.methods_by_name.get(name)) is None:
         raise _missing(described, name)
     if its.client_streaming or its.server_streaming:
         fix = f"use one of {_listed(_unary(described))}"
         raise invalid(Violation(METHOD, "streams; a tool is a method with one answer", fix))
-    return Method(f"/{service}/{name}", its.input_type.file.pool, its.input_type, its.output_type)
+    return Method(f"/{service}/{name}", described.file.name, pool, its.input_type, its.output_type)
 
 
 def serialized(files: Iterable[FileDescriptorProto]) -> bytes:

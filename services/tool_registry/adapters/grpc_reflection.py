@@ -4,7 +4,6 @@ The two speak the same messages. The server is a stranger: what it says is bound
 and time, and each answer has to bring what was asked for.
 """
 
-from collections.abc import Sequence
 from typing import Final, TypeAlias, cast
 
 import grpc
@@ -13,6 +12,7 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 from services.chassis.errors import InvalidArgument, Unavailable, Violation, invalid
+from services.tool_registry.adapters.grpc_metadata import Metadata
 from services.tool_registry.adapters.grpc_methods import (
     MAX_BYTES,
     MAX_FILES,
@@ -29,7 +29,6 @@ _REFUSED: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_D
 _NOT_FOUND: Final = 5  # google.rpc.Code
 _MAKE: Final = "send a descriptor_set: protoc --include_imports --descriptor_set_out=FILE"
 
-Metadata: TypeAlias = Sequence[tuple[str, str]]
 _Ask: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, bytes]"
 
 

@@ -1,48 +1,28 @@
 """Tools that are unary methods of gRPC services, found by reflection or a descriptor set."""
 
 import asyncio
-import hashlib
-import re
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Self, TypeAlias, cast
 
 import grpc
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from services.chassis.context import IDEMPOTENCY_KEY, TRACE_KEY, current
-from services.chassis.errors import (
-    FailedPrecondition,
-    InvalidArgument,
-    Unavailable,
-    Violation,
-    invalid,
-)
-from services.chassis.schema import Schema
-from services.tool_registry.adapters import grpc_schema as schemas
+from services.chassis.errors import FailedPrecondition, Unavailable, Violation, invalid
 from services.tool_registry.adapters import grpc_targets as targets
 from services.tool_registry.adapters.grpc_channels import Channels, Resolver
-from services.tool_registry.adapters.grpc_faults import failure, without
+from services.tool_registry.adapters.grpc_entry import completed
+from services.tool_registry.adapters.grpc_faults import failure, unreached
 from services.tool_registry.adapters.grpc_messages import Messages
-from services.tool_registry.adapters.grpc_methods import Files, found, needed, parsed, serialized
+from services.tool_registry.adapters.grpc_metadata import metadata, secret_of
+from services.tool_registry.adapters.grpc_methods import MAX_BYTES, Files, found, parsed
 from services.tool_registry.adapters.grpc_reflection import described
+from services.tool_registry.adapters.secrets import scrubbed_value
 from services.tool_registry.domain.targets import Grpc
 from services.tool_registry.domain.tool import Entry
-from services.tool_registry.ports import Answer, Invocation, Tool
+from services.tool_registry.ports import Answer, Invocation, Secrets
 
-_SENDABLE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,8190}[\x21-\x7e])?")
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,256}")
 _Unary: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
-
-
-class Secrets(Protocol):
-    """Knows the secrets of tenants."""
-
-    async def get(self, tenant: str, name: str) -> str:
-        """The secret. Raises FailedPrecondition `SECRET_NOT_FOUND`."""
 
 
 class GrpcTools:
@@ -57,11 +37,13 @@ class GrpcTools:
         roots: bytes | None = None,
     ) -> None:
         """`roots` are trusted instead of gRPC's own, in PEM."""
-        self._channels = Channels(resolver, max_bytes=result_bytes, roots=roots)
+        most = max(result_bytes, MAX_BYTES)  # Reflection is bounded otherwise.
+        self._channels = Channels(resolver, max_bytes=most, roots=roots)
+        self._result_bytes = result_bytes
         self._secrets = secrets
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> "GrpcTools":
+    async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._channels)
         return self
 
@@ -74,40 +56,38 @@ class GrpcTools:
         await self._stack.aclose()
 
     async def checked(self, entry: Entry, tenant: str) -> Entry:
-        """The entry with the descriptors of its method, and with the schemas that it lacks.
+        """See `Maker`. With the descriptors of its method, and with the schemas that it lacks.
 
         Raises:
-            InvalidArgument: `INVALID_REQUEST`, with the field; what cannot be a tool.
+            InvalidArgument: `INVALID_REQUEST`, with the field, or `TARGET_REFUSED`.
             Unavailable: `TARGET_UNAVAILABLE`; it did not answer reflection.
-            ServiceError: as `Resolver.resolve` and `Secrets.get`.
+            FailedPrecondition: `SECRET_NOT_FOUND`.
         """
         target = cast("Grpc", entry.target)
         targets.check(target)
-        if target.descriptor_set:
-            files: Files = parsed(target.descriptor_set, field=targets.DESCRIPTORS)
-            await self._allow(target)
-        else:
-            files = await self._reflected(target, tenant)
+        try:
+            files = await self._files(target, tenant)
+        except FailedPrecondition as error:
+            if error.reason != "TARGET_REFUSED":
+                raise
+            fix = error.metadata.get("suggested_fix", "")
+            fault = Violation(targets.ADDRESS, error.message, fix)
+            raise invalid(fault, reason="TARGET_REFUSED") from None
         return await asyncio.to_thread(completed, entry, files)
 
-    def made(self, entry: Entry, tenant: str) -> Tool:
-        """The tool, ready to be called."""
-        return GrpcTool(entry, tenant, self._channels, self._secrets)
+    def made(self, entry: Entry, tenant: str) -> "GrpcTool":
+        """See `Maker`."""
+        return GrpcTool(entry, self._channels, self._secrets, self._result_bytes)
 
-    async def _allow(self, target: Grpc) -> None:
-        """Refuse an address that must not be called. It need not be there yet."""
-        try:
-            await self._channels.addresses(target)
-        except Unavailable:
-            return
-
-    async def _reflected(self, target: Grpc, tenant: str) -> Files:
+    async def _files(self, target: Grpc, tenant: str) -> Files:
+        if target.descriptor_set:
+            with suppress(Unavailable):  # It need not be there yet.
+                await self._channels.addresses(target)
+            return parsed(target.descriptor_set, field=targets.DESCRIPTORS)
         service, _ = targets.service_and_method(target.method)
-        metadata = [*target.metadata.items()]
-        if target.secret:
-            metadata.append(_authorization(await self._secrets.get(tenant, target.secret)))
+        sent = metadata(target, await secret_of(target, self._secrets, tenant))
         async with self._channels.lent(target) as channel:
-            return await described(channel, service, metadata=metadata)
+            return await described(channel, service, metadata=sent)
 
 
 class GrpcTool:
@@ -115,95 +95,51 @@ class GrpcTool:
 
     unavailable = ""
 
-    def __init__(self, entry: Entry, tenant: str, channels: Channels, secrets: Secrets) -> None:
+    def __init__(
+        self, entry: Entry, channels: Channels, secrets: Secrets, result_bytes: int
+    ) -> None:
         self.entry = entry
         self._target = cast("Grpc", entry.target)
-        self._tenant = tenant
         self._channels = channels
         self._secrets = secrets
+        self._result_bytes = result_bytes
         self._messages: Messages | None = None
 
     async def call(self, invocation: Invocation) -> Answer:
-        """Call the method."""
-        name, target = self.entry.definition.name, self._target
+        """See `Tool`.
+
+        Raises:
+            InvalidArgument: `TOOL_INPUT_INVALID`; the message does not take it.
+            ToolFailure: `GRPC_` and the code that the server gave; `TOOL_OUTPUT_INVALID`,
+                `TOOL_RESULT_TOO_LARGE`.
+            FailedPrecondition: `TARGET_REFUSED` or `SECRET_NOT_FOUND`.
+            Unavailable: `TOOL_UNAVAILABLE`; it cannot be reached, or says so itself.
+            ResourceExhausted: `TOOL_RATE_LIMITED`.
+            DeadlineExceeded: `TOOL_TIMEOUT`.
+        """
         if (messages := self._messages) is None:
             messages = self._messages = await asyncio.to_thread(self._load)
         request = await messages.encoded(invocation.arguments)
-        secret = await self._secrets.get(self._tenant, target.secret) if target.secret else ""
-        metadata = _metadata(target.metadata, invocation.idempotency_key, secret)
-        async with self._channels.lent(target) as channel:
-            method: _Unary = channel.unary_unary(f"/{target.method}")
-            timeout = invocation.timeout.total_seconds()
-            try:
-                raw = await method(request, timeout=timeout, metadata=metadata)
-            except grpc.aio.AioRpcError as error:
-                raise failure(error, name, invocation.timeout, secret) from None
-        return Answer(without(await messages.decoded(raw, name), secret))
+        secret = await secret_of(self._target, self._secrets, invocation.tenant)
+        raw = await self._sent(request, invocation, secret)
+        value = await messages.decoded(raw, self.entry.definition.name)
+        return Answer(scrubbed_value(value, [secret]) if secret else value)
+
+    async def _sent(self, request: bytes, invocation: Invocation, secret: str) -> bytes:
+        name, target = self.entry.definition.name, self._target
+        sent = metadata(target, secret, key=invocation.idempotency_key)
+        timeout = invocation.timeout.total_seconds()
+        try:
+            async with self._channels.lent(target) as channel:
+                method: _Unary = channel.unary_unary(f"/{target.method}")
+                return await method(request, timeout=timeout, metadata=sent)
+        except grpc.aio.AioRpcError as error:
+            raise failure(error, name, invocation.timeout, secret) from None
+        except Unavailable:  # The host has no address.
+            raise unreached(name) from None
 
     def _load(self) -> Messages:
         """What the method takes and gives; it takes some milliseconds, once."""
         kept = FileDescriptorSet.FromString(self._target.descriptor_set).file
-        return Messages(found(kept, self._target.method, field=targets.DESCRIPTORS))
-
-
-def completed(entry: Entry, files: Files) -> Entry:
-    """The entry with what these files say of its method; pure.
-
-    Raises:
-        InvalidArgument: `INVALID_REQUEST`, with the field.
-    """
-    target = cast("Grpc", entry.target)
-    field = targets.DESCRIPTORS if target.descriptor_set else targets.ADDRESS
-    service, _ = targets.service_and_method(target.method)
-    order = needed(files, service, field=field)
-    method = found(order, target.method, field=field)
-    kept, comments = serialized(order), schemas.comments_of(order)
-    definition = entry.definition
-    if not definition.input_schema.document:
-        definition = replace(definition, input_schema=_input_schema(method.request, comments))
-    if not definition.output_schema.document:
-        definition = replace(definition, output_schema=_output_schema(method.response, comments))
-    return replace(entry, definition=definition, target=replace(target, descriptor_set=kept))
-
-
-def _input_schema(message: Descriptor, comments: Mapping[str, str]) -> Schema:
-    """Without comments if it is too large with them."""
-    try:
-        return Schema(schemas.input_schema(message, comments), field="input")
-    except InvalidArgument as error:
-        if comments:
-            return _input_schema(message, {})
-        told = error.message.partition(": ")[2]
-        problem = f"takes a {message.full_name}, whose schema {told}"[:300]
-        fix = "send an input_schema of your own, with what callers need"
-        raise invalid(Violation(targets.METHOD, problem, fix)) from None
-
-
-def _output_schema(message: Descriptor, comments: Mapping[str, str]) -> Schema:
-    """Any JSON where a message has no schema within bounds: its descriptor checks the answer."""
-    for said in (comments, {}):
-        try:
-            return Schema(schemas.output_schema(message, said), field="output")
-        except InvalidArgument:
-            continue
-    return Schema({}, field="output")
-
-
-def _metadata(declared: Mapping[str, str], key: str, secret: str) -> list[tuple[str, str]]:
-    metadata = [*declared.items()]
-    if key:
-        is_plain = _KEY.fullmatch(key) is not None
-        sent = key if is_plain else hashlib.sha256(key.encode(errors="replace")).hexdigest()
-        metadata.append((IDEMPOTENCY_KEY, sent))
-    if (context := current.get(None)) is not None:
-        metadata += [pair for pair in context.metadata() if pair[0] == TRACE_KEY]
-    if secret:
-        metadata.append(_authorization(secret))
-    return metadata
-
-
-def _authorization(secret: str) -> tuple[str, str]:
-    if not _SENDABLE.fullmatch(secret):
-        message = "the secret has characters that metadata cannot have"
-        raise FailedPrecondition("SECRET_INVALID", message, field=targets.SECRET)
-    return ("authorization", f"Bearer {secret}")
+        method = found(kept, self._target.method, field=targets.DESCRIPTORS)
+        return Messages(method, max_bytes=self._result_bytes)

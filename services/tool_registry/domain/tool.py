@@ -84,4 +84,4 @@ class ToolFailure(Exception):
         self.message = message
         self.suggested_fix = suggested_fix
         self.is_targets = is_targets
-        """Whether where the tool runs is at fault, and not what was asked."""
+        """Whether what the tool runs on is at fault, and would be with other input too."""

@@ -8,14 +8,14 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 
 import pytest
-import pytest_asyncio
 
 from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import EXAMPLE_TIME, CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.domain.tool import NAME
 from services.tool_registry.ports import Invocation, Tool
-from tests.contract.tool_registry.remote import grpc_tool
+from tests.contract.tool_registry.grpc_places import grpc_tool
+from tests.contract.tool_registry.http_cities import http_tool
 from tests.unit.tool_registry.fakes import FakeTool
 
 TOOLS: dict[str, Callable[[], Tool]] = {
@@ -24,7 +24,11 @@ TOOLS: dict[str, Callable[[], Tool]] = {
     "unit_convert": UnitConvert,
     "fake": FakeTool,
 }
-REMOTE: dict[str, Callable[[], AbstractAsyncContextManager[Tool]]] = {"grpc": grpc_tool}
+# Tools of other processes, here of servers that run as long as the context is open.
+REMOTE: dict[str, Callable[[], AbstractAsyncContextManager[Tool]]] = {
+    "http": http_tool,
+    "grpc": grpc_tool,
+}
 BUILTIN = [name for name in TOOLS if name != "fake"]
 BOUNDS = {
     "string": {"maxLength"},
@@ -35,7 +39,7 @@ BOUNDS = {
 }
 
 
-@pytest_asyncio.fixture(params=[*TOOLS, *REMOTE])
+@pytest.fixture(params=[*TOOLS, *REMOTE])
 async def tool(request: pytest.FixtureRequest) -> AsyncIterator[Tool]:
     """Each tool in turn."""
     if request.param in TOOLS:

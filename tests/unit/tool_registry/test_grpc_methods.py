@@ -12,6 +12,7 @@ from services.tool_registry.adapters.grpc_methods import (
     parsed,
     serialized,
 )
+from services.tool_registry.adapters.grpc_pruning import pruned
 from tests.servers.grpc_service import SERVICE, compiled
 
 METHOD = f"{SERVICE}/GetPlace"
@@ -127,6 +128,52 @@ def test_an_unsound_set_is_refused_with_what_is_wrong(raw: bytes) -> None:
 
     assert error.reason == "INVALID_REQUEST"
     assert error.metadata["field"] == FIELD
+
+
+def test_only_what_a_call_can_have_is_kept() -> None:
+    files = needed(parsed(compiled(), field=FIELD), SERVICE, field=FIELD)
+    kept = pruned(files, found(files, METHOD, field=FIELD))
+
+    assert [each.name for each in kept] == ["it.proto"]
+    assert [each.name for each in kept[0].message_type] == ["GetPlaceRequest", "Place"]
+    assert not kept[0].enum_type
+    assert [each.name for each in kept[0].service[0].method] == ["GetPlace"]
+    assert method_of(serialized(kept)).response.full_name == "places.v1.Place"
+
+
+@pytest.mark.parametrize("name", ["Grow", "Shout", "Act"])
+def test_what_is_kept_has_all_that_is_needed(name: str) -> None:
+    files = needed(parsed(compiled(), field=FIELD), SERVICE, field=FIELD)
+    method = found(files, f"{SERVICE}/{name}", field=FIELD)
+    kept = serialized(pruned(files, method))
+
+    assert method_of(kept, f"{SERVICE}/{name}").request.full_name == method.request.full_name
+
+
+def test_a_method_with_an_any_keeps_all_messages() -> None:
+    files = needed(parsed(compiled(), field=FIELD), SERVICE, field=FIELD)
+    kept = pruned(files, found(files, f"{SERVICE}/Echo", field=FIELD))
+
+    assert "Node" in [each.name for each in kept[-1].message_type]
+
+
+def test_types_that_are_imported_by_way_of_others_are_kept() -> None:
+    deep = file("deep.proto", package="d")
+    deep.message_type.add(name="Outer").nested_type.add(name="Inner")
+    public = file("public.proto", "deep.proto", package="p")
+    public.public_dependency.append(0)
+    top = file("top.proto", "public.proto", package="a")
+    top.message_type.add(name="M").field.add(
+        name="f", number=1, type=11, label=1, type_name=".d.Outer.Inner"
+    )
+    service = top.service.add(name="S")
+    service.method.add(name="Get", input_type=".a.M", output_type=".a.M")
+    raw = FileDescriptorSet(file=[deep, public, top]).SerializeToString()
+    files = needed(parsed(raw, field=FIELD), "a.S", field=FIELD)
+    kept = pruned(files, found(files, "a.S/Get", field=FIELD))
+
+    assert [each.name for each in kept] == ["deep.proto", "top.proto"]
+    assert method_of(serialized(kept), "a.S/Get")
 
 
 def test_a_file_that_the_library_refuses_is_named() -> None:

@@ -21,7 +21,7 @@ ECHO = found(FILES, f"{SERVICE}/Echo", field="set")
 COMMENTS = comments_of(FILES)
 INPUT = Schema(input_schema(ECHO.request, COMMENTS), field="input")
 OUTPUT = Schema(output_schema(ECHO.response, COMMENTS), field="output")
-MESSAGES = Messages(ECHO)
+MESSAGES = Messages(ECHO, max_bytes=1_000_000)
 
 SIGNED, UNSIGNED = 2**63 - 1, 2**64 - 1
 ANY_NODE = "type.googleapis.com/places.v1.Node"

@@ -1,4 +1,4 @@
-"""Tools that run at real servers on loopback, for the contract suite."""
+"""A tool whose target is a method of a real gRPC server."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
