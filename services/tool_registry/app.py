@@ -24,13 +24,14 @@ from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.adapters.client_tool import ClientTools
 from services.tool_registry.adapters.egress import Egress
+from services.tool_registry.adapters.grpc_tool import GrpcTools
 from services.tool_registry.adapters.http_tool import HttpTools
 from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.circuit import Policy
-from services.tool_registry.domain.targets import Client, Http, Target
+from services.tool_registry.domain.targets import Client, Grpc, Http, Target
 from services.tool_registry.mapping import tools as mapping
 from services.tool_registry.ports import Maker, Tool
 from services.tool_registry.rpc.tools import ToolRegistryServicer
@@ -105,8 +106,12 @@ async def _makers(settings: Settings) -> AsyncIterator[Mapping[type[Target], Mak
     """Who makes the tools of each kind."""
     egress = Egress(Allowed.parsed(settings.egress.allow))
     secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
-    async with HttpTools(egress, secrets, result_bytes=settings.limits.result_bytes) as http:
-        yield {Client: ClientTools(), Http: http}
+    most = settings.limits.result_bytes
+    async with (
+        HttpTools(egress, secrets, result_bytes=most) as http,
+        GrpcTools(egress, secrets, result_bytes=most) as grpc,
+    ):
+        yield {Client: ClientTools(), Http: http, Grpc: grpc}
 
 
 def _parts(

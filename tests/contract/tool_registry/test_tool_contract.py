@@ -14,6 +14,7 @@ from services.tool_registry.adapters.builtin.current_time import EXAMPLE_TIME, C
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.domain.tool import NAME
 from services.tool_registry.ports import Invocation, Tool
+from tests.contract.tool_registry.grpc_places import grpc_tool
 from tests.contract.tool_registry.http_cities import http_tool
 from tests.unit.tool_registry.fakes import FakeTool
 
@@ -26,6 +27,7 @@ TOOLS: dict[str, Callable[[], Tool]] = {
 # Tools of other processes, here of servers that run as long as the context is open.
 REMOTE: dict[str, Callable[[], AbstractAsyncContextManager[Tool]]] = {
     "http": http_tool,
+    "grpc": grpc_tool,
 }
 BUILTIN = [name for name in TOOLS if name != "fake"]
 BOUNDS = {
