@@ -136,6 +136,11 @@ def from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -> Request
     )
 
 
+def idempotency_key(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """The idempotency key that came beside a message; empty if none did."""
+    return next((str(value) for key, value in metadata or () if key == IDEMPOTENCY_KEY), "")
+
+
 def negotiate(version: str) -> str:
     """The version to speak when a caller asks for `version`; empty means the newest.
 

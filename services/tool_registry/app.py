@@ -1,6 +1,8 @@
 """The composition root: the only place that names tools."""
 
 import asyncio
+import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,10 +19,13 @@ from services.chassis.settings import SharedSettings
 from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
+from services.tool_registry.domain.circuit import Policy
 from services.tool_registry.ports import Tool
 from services.tool_registry.rpc.tools import ToolRegistryServicer
 from services.tool_registry.settings import Settings
 from services.tool_registry.usecases.calls import Calls, Limits
+from services.tool_registry.usecases.circuits import Circuits
+from services.tool_registry.usecases.runs import Runs
 from services.tool_registry.usecases.shelves import Builtins
 
 DOMAIN: Final = "tool-registry.runplane.dev"
@@ -53,10 +58,15 @@ async def running(
     shelf = Builtins([*builtin, *more])
     for name in settings.approval:
         shelf.get(name)
-    calls = Calls(shelf, limits, partial(ids.new, "call"))
+    circuits = Circuits(
+        Policy(**settings.circuit.model_dump()), now=time.monotonic, chance=random.random
+    )
+    runs = Runs()
+    calls = Calls(shelf, limits, circuits, runs, partial(ids.new, "call"))
     pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "tools")
-    servicer = ToolRegistryServicer(shelf, calls, pager, settings.approval)
+    servicer = ToolRegistryServicer(shelf, calls, circuits, pager, settings.approval)
     async with (
+        runs,
         serving(
             settings.server,
             domain=DOMAIN,

@@ -1,17 +1,20 @@
 """`runplane.tool_registry.v1.ToolRegistryService`."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import aclosing
 from typing import TypeAlias
 
 import grpc
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
-from services.chassis.context import current
+from services.chassis.context import current, idempotency_key
 from services.chassis.paging import Pager
+from services.tool_registry.domain.call import Call
 from services.tool_registry.mapping import calls, tools
 from services.tool_registry.ports import Tool
 from services.tool_registry.usecases.calls import Calls
+from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.shelves import Builtins
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -21,10 +24,16 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     """Tools and their calls."""
 
     def __init__(
-        self, builtins: Builtins, calls: Calls, pager: Pager, approval: Collection[str]
+        self,
+        builtins: Builtins,
+        calls: Calls,
+        circuits: Circuits,
+        pager: Pager,
+        approval: Collection[str],
     ) -> None:
         self._tools = builtins
         self._calls = calls
+        self._circuits = circuits
         self._approval = approval
         self._pager = pager
 
@@ -45,10 +54,32 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
         here = current.get()
-        call = calls.call(request, tenant=here.principal.tenant, time_left=context.time_remaining())
-        return calls.response(await self._calls.call(call), here)
+        outcome = await self._calls.call(_asked(request, context, here.principal.tenant))
+        return calls.response(outcome, here)
+
+    async def StreamCallTool(
+        self, request: pb.CallToolRequest, context: Context
+    ) -> AsyncIterator[pb.ToolCallEvent]:
+        """See the contract."""
+        here = current.get()
+        call = _asked(request, context, here.principal.tenant)
+        async with aclosing(self._calls.stream(call)) as events:
+            async for told in events:
+                yield calls.event(told, here)
 
     def _tool(self, tool: Tool) -> pb.Tool:
         packed = tools.tool(tool.entry)
         packed.requires_approval |= packed.name in self._approval
+        self._add_health(packed, tool)
         return packed
+
+    def _add_health(self, packed: pb.Tool, tool: Tool) -> None:
+        """Whether calls work at the moment, as far as is known here."""
+        key = (current.get().principal.tenant, packed.name, packed.version)
+        packed.circuit = calls.CIRCUITS[self._circuits.state(*key)]
+        packed.unavailable = tool.unavailable or self._circuits.trouble(*key)
+
+
+def _asked(request: pb.CallToolRequest, context: Context, tenant: str) -> Call:
+    key = "" if request.idempotency_key else idempotency_key(context.invocation_metadata())
+    return calls.call(request, tenant=tenant, time_left=context.time_remaining(), key=key)

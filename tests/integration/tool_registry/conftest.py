@@ -44,6 +44,16 @@ class Registry:
         """Call a tool."""
         return await self.stub.CallTool(request(name, **arguments), timeout=5)
 
+    async def call_for(self, tenant: str, name: str, /, **arguments: object) -> pb.CallToolResponse:
+        """Call a tool as somebody of another tenant."""
+        metadata = [("runplane-tenant", tenant)]
+        return await self.stub.CallTool(request(name, **arguments), timeout=5, metadata=metadata)
+
+    async def tool(self, name: str, *, tenant: str = "default") -> pb.Tool:
+        """A tool as it is shown."""
+        metadata = [("runplane-tenant", tenant)]
+        return await self.stub.GetTool(pb.GetToolRequest(name=name), timeout=5, metadata=metadata)
+
     async def fault(self, asked: pb.CallToolRequest, timeout: float = 5) -> Fault:
         """The failure of a call that fails."""
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -880,19 +880,20 @@ class CallToolRequest(Message[_CallToolRequestFields]):
             string version = 5;
             ```
         idempotency_key:
-            Goes on to the tool, so that it can tell a repeated call. Empty: the call's id.
+            Goes on to the tool, so that it can tell a repeated call: at most 256 printable ASCII characters.
+            On the edge also the header `Idempotency-Key`. Empty: the call's id.
 
             ```proto
             string idempotency_key = 6;
             ```
         input_responses:
-            Answers to the `input_requests` of the call before, by the same names.
+            Answers to the `input_requests` of the call before, by the same names. At most 1 MiB.
 
             ```proto
             optional google.protobuf.Struct input_responses = 7;
             ```
         request_state:
-            `request_state` of the call before.
+            `request_state` of the call before. At most 64 KiB.
 
             ```proto
             string request_state = 8;

@@ -688,16 +688,18 @@ class CallToolRequest(_message.Message):
     version: _builtins.str
     """The version, or a range. Empty: the newest."""
     idempotency_key: _builtins.str
-    """Goes on to the tool, so that it can tell a repeated call. Empty: the call's id."""
+    """Goes on to the tool, so that it can tell a repeated call: at most 256 printable ASCII characters.
+    On the edge also the header `Idempotency-Key`. Empty: the call's id.
+    """
     request_state: _builtins.str
-    """`request_state` of the call before."""
+    """`request_state` of the call before. At most 64 KiB."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """What the tool's input schema asks for."""
 
     @_builtins.property
     def input_responses(self) -> _struct_pb2.Struct:
-        """Answers to the `input_requests` of the call before, by the same names."""
+        """Answers to the `input_requests` of the call before, by the same names. At most 1 MiB."""
 
     @_builtins.property
     def capabilities(self) -> _struct_pb2.Struct:
