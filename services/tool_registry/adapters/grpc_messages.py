@@ -13,7 +13,7 @@ from services.tool_registry.adapters.grpc_faults import too_large
 from services.tool_registry.adapters.grpc_forms import is_object
 from services.tool_registry.adapters.grpc_methods import Method
 from services.tool_registry.adapters.grpc_schema import VALUE
-from services.tool_registry.domain.call import MAX_VALUES
+from services.tool_registry.domain.result import MAX_VALUES
 from services.tool_registry.domain.tool import ToolFailure
 
 _REFUSED: Final = (json_format.Error, EncodeError, ValueError, TypeError, LookupError)
