@@ -58,8 +58,8 @@ class Reports:
             self._writing = self._spawn(self._write())
 
     async def close(self) -> Sequence[ev.Event]:
-        """Write no more. What is not written yet is the caller's to write, but for how far the tool
-        was: it is beyond that."""
+        """Write no more. What is not written yet is the caller's to write; but not how far the tool
+        was, where that was said just before: it is beyond that."""
         if self._writing is not None:
             try:
                 async with self._turn:
@@ -67,7 +67,8 @@ class Reports:
             finally:
                 self._writing.cancel()
             await asyncio.wait((self._writing,))
-        return [each for each in self._waiting if isinstance(each, ev.ToolLogged)]
+        is_due = asyncio.get_running_loop().time() >= self._due
+        return [each for each in self._waiting if is_due or isinstance(each, ev.ToolLogged)]
 
     async def _write(self) -> None:
         now = asyncio.get_running_loop().time

@@ -2,10 +2,13 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 from services.chassis.errors import invalid
+from services.orchestrator.calls import GRACE_SECONDS
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.step import ToolRequest
 from services.orchestrator.domain.task import Call, Task
 from services.orchestrator.domain.tool import Tool
@@ -23,6 +26,17 @@ def check(schemas: Schemas, call: ev.CallSpec, tool: Tool) -> None:
     """
     if violations := schemas.violations(tool.input_schema, call.input, field="call.input"):
         raise invalid(*violations, reason="TOOL_INPUT_INVALID")
+
+
+def says_how_long(request: Request) -> bool:
+    """Whether a request bounds how long its task may take."""
+    return request.timeout_ms is not None or request.duration_ms is not None
+
+
+def duration(tool: Tool) -> timedelta:
+    """How long a call may take: as long as the tool says of itself, and it gets to say that it took
+    longer."""
+    return timedelta(seconds=tool.timeout_ms / 1000 + 2 * GRACE_SECONDS)
 
 
 async def go_on(kit: Kit, call: ev.CallSpec) -> None:

@@ -1,4 +1,4 @@
-"""What is known of tenants' tools: catalogues for some seconds, single versions for long."""
+"""What is known of tenants' tools: catalogues for some seconds, single versions for longer."""
 
 import asyncio
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from services.orchestrator.domain.tool import Example, Tool
 
 _TENANTS: Final = 256  # Whose catalogues are kept.
 _VERSIONS: Final = 4096  # Of all tenants.
-_LASTING_SECONDS: Final = 3600.0  # A version never changes.
+_LASTING_SECONDS: Final = 60.0  # A version never changes; whether it needs an approval may.
 
 ListAll = Callable[[], Awaitable[Sequence[pb.Tool]]]
 Get = Callable[[str, str], Awaitable[pb.Tool]]

@@ -20,7 +20,7 @@ ELICITATION: Final[Mapping[str, object]] = {"elicitation": {}}
 """The capabilities of a task: anybody of the tenant can answer it."""
 MAX_ROUNDS: Final = 10
 MAX_REQUESTS: Final = 16
-MAX_REQUEST_BYTES: Final = 64 * 1024  # Requests as JSON and the state, together.
+MAX_REQUEST_BYTES: Final = 64 * 1024  # Of requests as JSON, and of the state.
 MAX_RESPONSE_BYTES: Final = 64 * 1024  # As JSON.
 DECLINED: Final[Mapping[str, object]] = {"action": "decline"}
 _ACTIONS: Final = ("accept", "decline", "cancel")
@@ -34,7 +34,7 @@ def refused(
     capabilities: Mapping[str, object],
 ) -> Failure | None:
     """Why a task does not ask this for its tool, which has asked so often before."""
-    size = len(json.dumps(requests, ensure_ascii=False).encode()) + len(state.encode())
+    size = max(len(json.dumps(requests, ensure_ascii=False).encode()), len(state.encode()))
     methods = [METHODS[each] for each in capabilities if each in METHODS]
     why = ""
     if rounds >= MAX_ROUNDS:

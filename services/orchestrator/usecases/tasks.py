@@ -262,7 +262,10 @@ class Tasks:
         await self._check_client_tools(request, caller.tenant)
         request, equipment = await self._world.briefings.first(request, caller.tenant)
         if request.call is not None:
-            single.check(self._world.schemas, request.call, *equipment.tools.values())
+            (tool,) = equipment.tools.values()
+            single.check(self._world.schemas, request.call, tool)
+            if duration == self._bounds.duration and not single.says_how_long(request):
+                duration = max(duration, single.duration(tool))
         deadline = self._world.now() + min(duration, _duration(request) or duration)
         deadline = min(deadline, request.until or deadline)
         rq.check_readable(request, self._bounds.large)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -14,10 +15,14 @@ from runplane.orchestrator.v1 import sessions_pb2
 from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 from runplane.type.v1 import content_pb2, usage_pb2
 
+from services.chassis.schema import Schema
+from services.tool_registry.domain.tool import Definition, Entry
+from services.tool_registry.ports import Answer as ToolAnswer
+from services.tool_registry.ports import Invocation, Requests
 from tests.integration.orchestrator.conftest import Suite, started
 from tests.integration.orchestrator.places import Place, placed
 from tests.integration.orchestrator.talks import log_of, reason_in, reason_of, state_of, talk
-from tests.integration.orchestrator.test_orchestrator_asking import ACCEPTED, book, responses
+from tests.integration.orchestrator.test_orchestrator_asking import ACCEPTED, DATE, book, responses
 from tests.servers.registry import Told, failed, success
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -64,6 +69,17 @@ async def test_a_call_needs_no_model() -> None:
         response = await alone.stub.Invoke(pb.InvokeRequest(call=call()), timeout=5)
 
     assert (response.status, response.result) == ("completed", '{"value": 84}')
+
+
+async def test_a_call_may_take_as_long_as_its_tool(place: Place) -> None:
+    place.tools.tools["", "weather"][-1].timeout_ms = 3_600_000
+    usual = await place.suite.stub.CreateTask(pb.InvokeRequest(call=call("weather", {})), timeout=5)
+    bound = await place.suite.stub.CreateTask(
+        pb.InvokeRequest(call=call("weather", {}), timeout_ms=1000), timeout=5
+    )
+
+    assert usual.deadline.seconds - usual.create_time.seconds in (3602, 3603)
+    assert bound.deadline.seconds - bound.create_time.seconds in (1, 2)
 
 
 async def test_a_call_is_in_no_session(suite: Suite) -> None:
@@ -240,3 +256,41 @@ async def test_the_same_key_is_the_same_call(place: Place) -> None:
 
     assert first.task_id == second.task_id
     assert (len(place.tools.called), reason) == (1, "IDEMPOTENCY_KEY_REUSED")
+
+
+class Asking:
+    """A tool of the real registry, which asks for something."""
+
+    unavailable = ""
+    entry = Entry(
+        Definition(
+            "book",
+            "1.0.0",
+            "Books.",
+            Schema({"type": "object"}, field="input"),
+            Schema({}, field="output"),
+            (),
+            timedelta(seconds=5),
+        )
+    )
+
+    async def call(self, invocation: Invocation) -> ToolAnswer:
+        """See `Tool`."""
+        if not invocation.responses:
+            return ToolAnswer(None, requests=Requests({"date": DATE}, "sealed"))
+        return ToolAnswer({"told": invocation.responses, "state": invocation.state})
+
+
+async def test_a_tool_of_the_real_registry_may_ask() -> None:
+    async with (
+        started(more=[Asking()]) as suite,
+        talk(suite, start=pb.InvokeRequest(call=call("book", {}))) as it,
+    ):
+        asked = await it.until("input_required")
+        answer = pb.ToolResult(tool_call_id=asked.tool_call_id, input_responses=responses(ACCEPTED))
+        await it.say(tool_result=answer)
+        await it.rest()
+
+    assert it.events[-1].status == "completed"
+    told = MessageToDict(it.events[-2].output)
+    assert (told["told"], told["state"]) == (ACCEPTED, "sealed")

@@ -70,7 +70,7 @@ async def test_the_newest_version_is_not_asked_for_again() -> None:
     assert source.asked == {"list": 1}
 
 
-async def test_an_older_version_is_kept_for_long_and_a_range_is_not() -> None:
+async def test_an_older_version_is_kept_for_longer_than_a_range() -> None:
     source = Source(look("1.0.0"), look("2.0.0"))
     tools = known(source)
     for _ in range(2):

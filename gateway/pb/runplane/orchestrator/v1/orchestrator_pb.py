@@ -1455,7 +1455,7 @@ class InvokeRequest(Message[_InvokeRequestFields]):
             Makes the task one call of a tool, without a model; not together with what is said to a model: a
             query, messages, a model, an agent, a session, tools, a schema, sampling, limits of steps, tokens or
             cost. It ends with the tool's result as `output`, and as text in `result`, or fails with the tool's
-            error.
+            error. Where nothing else is said of its time it may take as long as the tool may.
 
             ```proto
             optional runplane.orchestrator.v1.ToolCallSpec call = 40;

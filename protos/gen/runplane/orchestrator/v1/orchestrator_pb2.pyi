@@ -1307,7 +1307,7 @@ class InvokeRequest(_message.Message):
         """Makes the task one call of a tool, without a model; not together with what is said to a model: a
         query, messages, a model, an agent, a session, tools, a schema, sampling, limits of steps, tokens or
         cost. It ends with the tool's result as `output`, and as text in `result`, or fails with the tool's
-        error.
+        error. Where nothing else is said of its time it may take as long as the tool may.
         """
 
     def __init__(
