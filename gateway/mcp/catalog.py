@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 FRESH: Final = 1.0
 STALE: Final = 60.0
-MAX_TENANTS: Final = 256
+MAX_TENANTS: Final = 64
 MAX_OFFERS: Final = 20_000
 _PAGE: Final = 1_000
 _KEPT: Final = 64

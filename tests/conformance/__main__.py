@@ -49,7 +49,7 @@ def serving() -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
-        process.terminate()
+        process.kill()
         process.wait(timeout=10)
 
 

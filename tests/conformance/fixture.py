@@ -84,6 +84,8 @@ PLAIN: Final[dict[str, tuple[Tool, Result]]] = {
     "test_custom_header": (plain.header_echo, _REGION),
     "greet": (plain.greet, _fields(name="string")),
     "test_elicitation": (asking.elicitation, _fields(message="string")),
+    "test_elicitation_sep1034_defaults": (asking.elicitation, _ANY),
+    "test_elicitation_sep1330_enums": (asking.elicitation, _ANY),
     "test_sampling": (asking.sampling, _fields(prompt="string")),
     "test_missing_capability": (asking.missing_capability, _ANY),
     "test_input_required_result_elicitation": (asking.elicitation, _ANY),
@@ -190,7 +192,6 @@ class Fixture:
 def _shown(ctx: Context, name: str, schema: Result) -> Result:
     shown: Result = {"name": name, "description": f"The tool {name}", "inputSchema": schema}
     if name in LASTING:
-        shown["execution"] = {"taskSupport": "optional"}
         shown["_meta"] = {"runplane.dev/long_running": True}
     return shown
 

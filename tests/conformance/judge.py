@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +10,19 @@ from typing import Any, Final
 EXPECTED: Final = Path(__file__).with_name("expected.toml")
 _FAILED: Final = frozenset({"FAILURE", "WARNING"})
 _PASSED: Final = frozenset({"SUCCESS"})
+
+
+Place = tuple[str, str, str]
+"""A suite, a scenario, and a check of it."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A failure that is meant."""
+
+    reason: str
+    is_certain: bool
+    """Whether it fails each time."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,7 @@ class Check:
     message: str
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def place(self) -> Place:
         """Which one it is. A scenario may look at the same thing several times."""
         return self.suite, self.scenario, self.name
 
@@ -34,7 +47,7 @@ class Verdict:
 
     suite: str
     checks: list[Check]
-    expected: dict[tuple[str, str, str], str]
+    expected: Mapping[Place, Expectation]
 
     @property
     def scenarios(self) -> set[str]:
@@ -58,8 +71,9 @@ class Verdict:
         places = {check.place for check in failed}
         return unknown + [
             f"{scenario}: {name}: is expected to fail, and passed"
-            for suite, scenario, name in self.expected
-            if suite == self.suite and (suite, scenario, name) not in places
+            for (suite, scenario, name), meant in self.expected.items()
+            if suite == self.suite and meant.is_certain
+            if (suite, scenario, name) not in places
         ]
 
     def lines(self) -> Iterator[str]:
@@ -69,9 +83,9 @@ class Verdict:
         well = len(self.scenarios) - len(self.failing)
         yield f"{self.suite}: {well} of {len(self.scenarios)} scenarios pass;"
         yield f"  {passed} checks passed, {failed} failed"
-        for suite, scenario, name in self.expected:
+        for (suite, scenario, name), meant in self.expected.items():
             if suite == self.suite:
-                yield f"  expected: {scenario}: {name}: {self.expected[suite, scenario, name]}"
+                yield f"  expected: {scenario}: {name}: {meant.reason}"
         for each in self.surprises:
             yield f"  SURPRISE: {each}"
 
@@ -90,9 +104,10 @@ def _checks(suite: str, folder: Path) -> Iterable[Check]:
             )
 
 
-def _expected() -> Iterable[tuple[tuple[str, str, str], str]]:
+def _expected() -> Iterable[tuple[Place, Expectation]]:
     said: dict[str, Any] = tomllib.loads(EXPECTED.read_text())
-    for each in said["expected"]:
+    for each in said.get("expected", []):
         if not each["reason"].strip():
             raise ValueError(f"{each} has no reason")
-        yield (each["suite"], each["scenario"], each["check"]), each["reason"]
+        place = (each["suite"], each["scenario"], each["check"])
+        yield place, Expectation(each["reason"], not each.get("sometimes", False))

@@ -20,7 +20,7 @@ PIXEL: Final = (
 )
 SOUND: Final = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA="
 IMAGE: Final = {"type": "image", "data": PIXEL, "mimeType": "image/png"}
-_PAUSE: Final = 0.02
+_PAUSE: Final = 0.12  # The registry tells of progress at most ten times a second.
 
 
 def text(said: str) -> Result:
