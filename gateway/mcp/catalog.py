@@ -1,7 +1,7 @@
 """The tools of each tenant as MCP shows them, for a moment.
 
 Lists are as new as `FRESH` says. A call only needs to know what kind of tool it calls: for that an
-older list does, while the next is fetched.
+older list does, up to `STALE`; from `AGING` on the next one is fetched meanwhile.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from gateway.traffic import Traffic
 log = logging.getLogger(__name__)
 
 FRESH: Final = 1.0
+AGING: Final = 5.0
 STALE: Final = 60.0
 MAX_TENANTS: Final = 64
 MAX_OFFERS: Final = 20_000
@@ -108,7 +109,7 @@ class Catalog:
         age = self._loop.time() - shelf.time
         if shelf.snapshot is None or age > STALE:
             return await self.fresh(caller)
-        if age > FRESH and not shelf.is_refreshing:
+        if age > AGING and not shelf.is_refreshing:
             shelf.is_refreshing = True
             self._traffic.tasks.create_task(self._refresh(replace(caller, receive=None), shelf))
         return shelf.snapshot

@@ -1,0 +1,152 @@
+"""What of MCP at the edge is decided without a service."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from gateway.mcp import cursors, offers, refusals, requests, results
+
+Wire = dict[str, Any]
+
+
+def test_an_edge_that_nobody_asks_for_mcp_does_not_load_it() -> None:
+    code = "import gateway.app, sys; print([m for m in sys.modules if m.startswith('mcp')])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("http", "code"),
+    [(400, -32602), (404, -32602), (409, -32602), (403, -32603), (429, -32603), (503, -32603)],
+)
+def test_faults_of_what_was_asked_are_invalid_parameters(http: int, code: int) -> None:
+    assert refusals.code_of(http) == code
+
+
+@pytest.mark.parametrize("place", ["name", ["tasks", "token"], 7])
+def test_a_cursor_is_where_it_was_made(place: Any) -> None:
+    assert cursors.opened(cursors.sealed(place), type(place)) == place
+
+
+@pytest.mark.parametrize("cursor", ["", "!", "e30", "a" * 5_000, "ü"])
+def test_what_is_no_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(MCPError):
+        cursors.opened(cursor, str)
+
+
+def test_no_cursor_is_the_beginning() -> None:
+    assert cursors.opened(None, str) is None
+
+
+def test_a_schema_of_input_is_one_of_an_object_whatever_it_says() -> None:
+    (offer,) = offers.of_tools([{"name": "a", "input_schema": {"properties": {}}}])
+
+    assert offer.wire["inputSchema"] == {"properties": {}, "type": "object"}
+
+
+def test_a_tool_says_how_long_its_calls_may_take() -> None:
+    slow, plain = offers.of_tools(
+        [{"name": "slow", "timeout_ms": 90_000.0}, {"name": "plain", "timeout_ms": 0.0}]
+    )
+
+    assert (slow.seconds, plain.seconds) == (90.0, 30.0)
+
+
+def test_tools_whose_arguments_stand_in_headers_are_known() -> None:
+    schema = {"properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+    marked, plain = offers.of_tools(
+        [{"name": "a", "input_schema": schema}, {"name": "b", "input_schema": {}}]
+    )
+
+    assert (marked.has_headers, plain.has_headers) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_modern", "has_schema", "structured"),
+    [
+        ({"n": 1}, False, False, {"n": 1}),
+        ({"n": 1}, True, False, {"n": 1}),
+        ([1], True, False, [1]),
+        ([1], False, False, None),
+        ("text", True, False, None),
+        ("text", True, True, "text"),
+        ("text", False, True, None),
+        (None, True, True, None),
+    ],
+)
+def test_json_is_shown_where_the_version_takes_it(
+    value: Any, is_modern: bool, has_schema: bool, structured: Any
+) -> None:
+    shown = results.success(value, [], {}, is_modern=is_modern, has_schema=has_schema)
+
+    assert shown.get("structuredContent") == structured
+    assert shown["content"][0]["type"] == "text"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"content": [{"type": "text"}], "more": 1},
+        {"content": "text"},
+        {"content": [{"type": "row"}]},
+        {"content": [1]},
+        [{"type": "text"}],
+        "text",
+    ],
+)
+def test_what_only_looks_like_content_blocks_is_a_value(value: Any) -> None:
+    assert results.blocks_of(value) == []
+
+
+def event(kind: str, call: str = "call_1", sequence: int = 1, **fields: Any) -> Wire:
+    return {"type": kind, "task_id": "task_1", "tool_call_id": call, "sequence": sequence, **fields}
+
+
+def test_what_was_asked_and_not_answered_is_outstanding() -> None:
+    wanted = {"who": {"method": "elicitation/create", "params": {}}}
+    log = [
+        event("input_required", "call_1", 3, input_requests=wanted),
+        event("input_given", "call_1", 4),
+        event("input_required", "call_1", 5, input_requests=wanted),
+        event("approval_required", "call_2", 6, tool_name="weather"),
+        event("approval_required", "call_3", 7, tool_name="weather"),
+        event("approval_decided", "call_3", 8),
+        event("input_required", "call_4", 9),
+    ]
+
+    found = requests.outstanding(log)
+
+    keys = [key for request in found for key in request.wire]
+    assert keys == ["call_1.5.who", "call_2.6.approval"]
+
+
+def test_no_two_questions_of_a_task_have_the_same_key() -> None:
+    wanted = {"who": {"method": "elicitation/create", "params": {}}}
+    rounds = [event("input_required", sequence=n, input_requests=wanted) for n in (3, 5)]
+
+    keys = {key for one in rounds for key in requests.outstanding([one])[0].wire}
+
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    ("response", "decision"),
+    [
+        ({"action": "accept", "content": {"approved": True}}, (True, "")),
+        ({"action": "accept", "content": {"approved": "yes"}}, (False, "")),
+        ({"action": "accept"}, (False, "")),
+        ({"action": "accept", "content": {"approved": False, "comment": "no"}}, (False, "no")),
+        ({"action": "cancel"}, (False, "")),
+        ({}, (False, "")),
+    ],
+)
+def test_only_a_plain_yes_is_leave_to_call_a_tool(
+    response: Wire, decision: tuple[bool, str]
+) -> None:
+    (request,) = requests.outstanding([event("approval_required", tool_name="weather")])
+
+    assert request.decision({"approval": response}) == decision
