@@ -21,9 +21,13 @@ from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.adapters.client_tool import ClientTools
+from services.tool_registry.adapters.egress import Egress
+from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
-from services.tool_registry.domain.targets import Client, Target
+from services.tool_registry.domain.addresses import Allowed
+from services.tool_registry.domain.targets import Client, Http, Target
 from services.tool_registry.mapping import tools as mapping
 from services.tool_registry.ports import Maker, Tool
 from services.tool_registry.rpc.tools import ToolRegistryServicer
@@ -74,7 +78,7 @@ async def running(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
-        parts = _parts(settings, store, builtin, await enter(_makers()), now)
+        parts = _parts(settings, store, builtin, await enter(_makers(settings)), now)
         servicer = _servicer(settings, shared, parts)
         server = await enter(
             serving(
@@ -92,9 +96,17 @@ async def running(
 
 
 @asynccontextmanager
-async def _makers() -> AsyncIterator[Mapping[type[Target], Maker]]:
+async def _makers(settings: Settings) -> AsyncIterator[Mapping[type[Target], Maker]]:
     """Who makes the tools of each kind."""
-    yield {Client: ClientTools()}
+    egress, secrets = Egress(Allowed.parsed(settings.egress.allow)), _secrets(settings)
+    async with HttpTools(egress, secrets, result_bytes=settings.limits.result_bytes) as http:
+        yield {Client: ClientTools(), Http: http}
+
+
+def _secrets(settings: Settings) -> StoredSecrets:
+    given = settings.secrets.environment.items()
+    environment = {name: secret.get_secret_value() for name, secret in given}
+    return StoredSecrets(settings.secrets.folder, environment)
 
 
 def _parts(
