@@ -210,7 +210,8 @@ class ToolRegistryServiceServicer:
         field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
         `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
         `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
-        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
+        RetryInfo); a tool that declares a `default`
         answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
         idempotent as the tool is: the key goes on to it.
         """
