@@ -119,3 +119,20 @@ class Secrets(Protocol):
         Raises:
             FailedPrecondition: `SECRET_NOT_FOUND`.
         """
+
+
+class Maker(Protocol):
+    """Makes tools of one kind of target."""
+
+    async def checked(self, entry: Entry, tenant: str) -> Entry:
+        """The entry as it is to be kept: completed (schemas from reflection), or refused.
+
+        Raises:
+            InvalidArgument: `INVALID_REQUEST`, with fields such as `tool.http.url`, or
+                `TARGET_REFUSED`.
+            Unavailable: `TARGET_UNAVAILABLE`.
+        """
+
+    def made(self, entry: Entry, tenant: str) -> Tool:
+        """The tool, ready to be called. Cheap: connections are made at the first call, and
+        shared."""
