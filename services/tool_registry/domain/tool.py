@@ -75,9 +75,13 @@ class Entry:
 class ToolFailure(Exception):
     """The tool ran and could not do what was asked. Not a fault of the service."""
 
-    def __init__(self, reason: str, message: str, suggested_fix: str = "") -> None:
+    def __init__(
+        self, reason: str, message: str, suggested_fix: str = "", *, is_targets: bool = False
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         """UPPER_SNAKE_CASE and stable."""
         self.message = message
         self.suggested_fix = suggested_fix
+        self.is_targets = is_targets
+        """Whether it is the fault of where the tool runs, whatever it was asked."""
