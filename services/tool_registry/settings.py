@@ -52,6 +52,14 @@ class SecretSettings(BaseModel, frozen=True):
     environment: Mapping[str, SecretStr] = Field(default_factory=_of_environment)
 
 
+class RegistrySettings(BaseModel, frozen=True):
+    """How much there may be, and how fresh it is."""
+
+    tools: int = Field(10_000, ge=1)  # Of one tenant, beside those that are built in.
+    versions: int = Field(1_000, ge=1)  # Of one tool.
+    cache_size: int = Field(1024, ge=1)  # Tools that are kept ready to be called.
+
+
 class Settings(BaseSettings):
     """The tool registry's settings."""
 
@@ -66,4 +74,6 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     egress: EgressSettings = EgressSettings()
     secrets: SecretSettings = Field(default_factory=SecretSettings)
+    registry: RegistrySettings = RegistrySettings()
+    cache_ttl: Duration = timedelta(seconds=2)  # How late another process's changes are seen.
     approval: frozenset[str] = frozenset()  # Tools whose calls by agents need an approval, as JSON.

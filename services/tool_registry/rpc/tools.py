@@ -1,18 +1,23 @@
 """`runplane.tool_registry.v1.ToolRegistryService`."""
 
 from collections.abc import Collection
+from functools import partial
 from typing import TypeAlias
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
-from services.chassis.context import current
+from services.chassis import filtering
+from services.chassis.context import IDEMPOTENCY_KEY, current
+from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
+from services.tool_registry.domain.tool import Entry
 from services.tool_registry.mapping import calls, tools
-from services.tool_registry.ports import Tool
+from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.calls import Calls
-from services.tool_registry.usecases.shelves import Builtins
+from services.tool_registry.usecases.registry import Registry
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -21,26 +26,79 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     """Tools and their calls."""
 
     def __init__(
-        self, builtins: Builtins, calls: Calls, pager: Pager, approval: Collection[str]
+        self,
+        registry: Registry,
+        calls: Calls,
+        pagers: tuple[Pager, Pager],
+        approval: Collection[str],
     ) -> None:
-        self._tools = builtins
+        """`pagers` are for tools and for versions. `approval` names tools whose calls by agents
+        need one, whoever registered them."""
+        self._registry = registry
         self._calls = calls
         self._approval = approval
-        self._pager = pager
+        self._pager, self._versions = pagers
+
+    async def RegisterTool(self, request: pb.RegisterToolRequest, context: Context) -> pb.Tool:
+        """See the contract."""
+        key = request.idempotency_key or _idempotency_key(context)
+        registered = await self._registry.register(
+            tools.wished(request.tool),
+            _caller(),
+            key=key,
+            fingerprint=fingerprint(request.tool) if key else "",
+        )
+        return self._packed(registered)
+
+    async def UpdateTool(self, request: pb.UpdateToolRequest, context: Context) -> pb.Tool:
+        """See the contract."""
+        updated = await self._registry.update(
+            _caller(),
+            request.name,
+            tools.wished(request.tool),
+            tools.mask(request),
+            request.tool.version,
+        )
+        return self._packed(updated)
+
+    async def DeprecateTool(self, request: pb.DeprecateToolRequest, context: Context) -> pb.Tool:
+        """See the contract."""
+        name, version = request.name, request.version
+        marked = await self._registry.deprecate(_caller(), name, version, request.message)
+        return self._packed(marked)
+
+    async def DeleteTool(self, request: pb.DeleteToolRequest, context: Context) -> Empty:
+        """See the contract."""
+        await self._registry.delete(_caller(), request.name)
+        return Empty()
 
     async def ListTools(
         self, request: pb.ListToolsRequest, context: Context
     ) -> pb.ListToolsResponse:
         """See the contract."""
-        size = self._pager.size(request.page_size)
-        after = self._pager.after(request.page_token)
-        page, has_more = self._tools.list(after=after, size=size)
-        token = self._pager.token(page[-1].entry.definition.name) if has_more else ""
-        return pb.ListToolsResponse(tools=map(self._tool, page), next_page_token=token)
+        caller, size = _caller(), self._pager.size(request.page_size)
+        after = self._pager.after(request.page_token, filter=request.filter)
+        where = filtering.condition(request.filter, tools.FILTERED)
+        read = partial(self._registry.page, caller, where)
+        found, token = await self._pager.page(read, after, size, filter=request.filter)
+        shown = (self._listed(pb.Tool.FromString(each), caller) for each in found)
+        return pb.ListToolsResponse(tools=shown, next_page_token=token)
 
     async def GetTool(self, request: pb.GetToolRequest, context: Context) -> pb.Tool:
         """See the contract."""
-        return self._tool(self._tools.get(request.name))
+        tool = await self._registry.get(_caller(), request.name, request.version)
+        return self._shown(tools.tool(tool.entry), tool.unavailable)
+
+    async def ListToolVersions(
+        self, request: pb.ListToolVersionsRequest, context: Context
+    ) -> pb.ListToolVersionsResponse:
+        """See the contract."""
+        caller, size = _caller(), self._versions.size(request.page_size)
+        after = self._versions.after(request.page_token, name=request.name)
+        read = partial(self._registry.versions, caller, request.name)
+        found, token = await self._versions.page(read, after, size, name=request.name)
+        shown = (self._listed(pb.Tool.FromString(each), caller) for each in found)
+        return pb.ListToolVersionsResponse(tools=shown, next_page_token=token)
 
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
@@ -48,7 +106,25 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         call = calls.call(request, tenant=here.principal.tenant, time_left=context.time_remaining())
         return calls.response(await self._calls.call(call), here)
 
-    def _tool(self, tool: Tool) -> pb.Tool:
-        packed = tools.tool(tool.entry)
+    def _packed(self, entry: Entry) -> pb.Tool:
+        return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry))
+
+    def _listed(self, packed: pb.Tool, caller: Caller) -> pb.Tool:
+        """A tool as it was stored, which is never compiled for a list."""
+        return self._shown(packed, self._registry.unavailable(caller, tools.sketch(packed)))
+
+    def _shown(self, packed: pb.Tool, unavailable: str) -> pb.Tool:
+        """With what is true of it at the moment, and here."""
         packed.requires_approval |= packed.name in self._approval
+        packed.unavailable = unavailable
         return packed
+
+
+def _caller() -> Caller:
+    who = current.get().principal
+    return Caller(who.tenant, who.subject)
+
+
+def _idempotency_key(context: Context) -> str:
+    metadata = context.invocation_metadata() or ()
+    return next((str(value) for key, value in metadata if key == IDEMPOTENCY_KEY), "")
