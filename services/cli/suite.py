@@ -79,7 +79,10 @@ def programs(plan: Plan, options: Options) -> list[Program]:
     """The processes, in the order in which they depend on each other."""
     own = {
         "inference": _inference(options),
-        "tool_registry": {},
+        "tool_registry": {
+            "TOOL_REGISTRY_EGRESS__ALLOW": "127.0.0.0/8,::1",
+            "TOOL_REGISTRY_MCP__STDIO": "true",
+        },
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
         | {"ORCHESTRATOR_MARK_KEY": options.mark_key},
         "gateway": _targets(plan, "gateway", SERVICES)

@@ -8,6 +8,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+from runplane.tool_registry.v1 import (
+    resources_pb2,
+    resources_pb2_grpc,
+    servers_pb2,
+    servers_pb2_grpc,
+)
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
@@ -21,21 +27,36 @@ from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.adapters.client_tool import ClientTools
+from services.tool_registry.adapters.egress import Egress
+from services.tool_registry.adapters.mcp.links import McpLinks
+from services.tool_registry.adapters.mcp.outside import Outside
+from services.tool_registry.adapters.mcp.tools import McpTools
+from services.tool_registry.adapters.secrets import StoredSecrets
+from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
-from services.tool_registry.domain.targets import Client, Target
+from services.tool_registry.domain.addresses import Allowed
+from services.tool_registry.domain.targets import Client, Mcp, Target
 from services.tool_registry.mapping import tools as mapping
 from services.tool_registry.ports import Maker, Tool
+from services.tool_registry.rpc.resources import Pagers, ResourceServicer
+from services.tool_registry.rpc.servers import McpServerServicer
 from services.tool_registry.rpc.tools import ToolRegistryServicer
 from services.tool_registry.settings import Settings
 from services.tool_registry.usecases.calls import Calls, Limits
 from services.tool_registry.usecases.census import Census
 from services.tool_registry.usecases.registry import Registry
+from services.tool_registry.usecases.resources import Resources
+from services.tool_registry.usecases.servers import Imported, Rules, Servers
 from services.tool_registry.usecases.shelves import Builtins, Keeping, ToolShelf
 from services.tool_registry.usecases.writing import Writer
 
 DOMAIN: Final = "tool-registry.runplane.dev"
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["ToolRegistryService"].full_name
+SERVICES: Final = [
+    pb.DESCRIPTOR.services_by_name["ToolRegistryService"].full_name,
+    servers_pb2.DESCRIPTOR.services_by_name["McpServerService"].full_name,
+    resources_pb2.DESCRIPTOR.services_by_name["ResourceService"].full_name,
+]
 PART: Final = 256  # Of a list, that is read at once.
 
 
@@ -74,14 +95,27 @@ async def running(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
-        parts = _parts(settings, store, builtin, await enter(_makers()), now)
-        servicer = _servicer(settings, shared, parts)
+        outside, registrations = _outside(settings), EventStoreServers(store)
+        links = McpLinks(registrations, outside, now)
+        makers = {**await enter(_makers()), Mcp: McpTools(links)}
+        parts = _parts(settings, store, builtin, makers, now)
+        await enter(links.open(Imported(registrations, parts.registry)))
+        rules = Rules(settings.mcp.stdio, outside.check_url)
+        of_tools = _servicer(settings, shared, parts)
+        of_servers = McpServerServicer(
+            Servers(registrations, links, parts.registry, rules, now), _pager(shared, "mcp_servers")
+        )
+        of_resources = ResourceServicer(Resources(links), _resource_pagers(shared))
         server = await enter(
             serving(
                 settings.server,
                 domain=DOMAIN,
-                register=[partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, servicer)],
-                services=[SERVICE],
+                register=[
+                    partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, of_tools),
+                    partial(servers_pb2_grpc.add_McpServerServiceServicer_to_server, of_servers),
+                    partial(resources_pb2_grpc.add_ResourceServiceServicer_to_server, of_resources),
+                ],
+                services=SERVICES,
             )
         )
         background = await enter(asyncio.TaskGroup())
@@ -116,6 +150,25 @@ def _parts(
 def _servicer(settings: Settings, shared: SharedSettings, parts: Parts) -> ToolRegistryServicer:
     limits = Limits(**settings.limits.model_dump())
     calls = Calls(parts.shelf, limits, partial(ids.new, "call"))
-    key = bytes.fromhex(shared.page_token_key.get_secret_value())
-    pagers = (Pager(key, "tools", part=PART), Pager(key, "tool_versions", part=PART))
+    pagers = (_pager(shared, "tools", part=PART), _pager(shared, "tool_versions", part=PART))
     return ToolRegistryServicer(parts.registry, calls, pagers, settings.approval)
+
+
+def _outside(settings: Settings) -> Outside:
+    environment = {
+        name: secret.get_secret_value() for name, secret in settings.secrets.environment.items()
+    }
+    secrets = StoredSecrets(settings.secrets.folder, environment)
+    return Outside(Egress(Allowed.parsed(settings.egress.allow)), secrets)
+
+
+def _resource_pagers(shared: SharedSettings) -> Pagers:
+    return Pagers(
+        resources=_pager(shared, "resources"),
+        templates=_pager(shared, "resource_templates"),
+        prompts=_pager(shared, "prompts"),
+    )
+
+
+def _pager(shared: SharedSettings, what: str, *, part: int = 64) -> Pager:
+    return Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), what, part=part)

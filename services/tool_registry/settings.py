@@ -60,6 +60,14 @@ class RegistrySettings(BaseModel, frozen=True):
     cache_size: int = Field(1024, ge=1)  # Tools that are kept ready to be called.
 
 
+class McpSettings(BaseModel, frozen=True):
+    """Which MCP servers there may be."""
+
+    # Whether programs are started that speak over their input and output. They can do what this
+    # process can: for a laptop, and where whoever registers servers may run programs anyway.
+    stdio: bool = False
+
+
 class Settings(BaseSettings):
     """The tool registry's settings."""
 
@@ -74,6 +82,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     egress: EgressSettings = EgressSettings()
     secrets: SecretSettings = Field(default_factory=SecretSettings)
+    mcp: McpSettings = McpSettings()
     registry: RegistrySettings = RegistrySettings()
     cache_ttl: Duration = timedelta(seconds=2)  # How late another process's changes are seen.
     approval: frozenset[str] = frozenset()  # Tools whose calls by agents need an approval, as JSON.

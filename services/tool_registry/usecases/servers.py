@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from services.chassis.errors import (
@@ -17,6 +18,7 @@ from services.tool_registry.domain.server import Seen, Server
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.links import Brings, Brought, Links, ServerStore
 from services.tool_registry.usecases.caller import Caller
+from services.tool_registry.usecases.resources import shadowed
 
 WAIT: Final = timedelta(seconds=10)
 """How long a registration waits for its server at most."""
@@ -79,23 +81,23 @@ class Servers:
         self._links.hold(caller.tenant, server)
         wait = WAIT if time_left is None else min(WAIT, time_left * _SHARE)
         await self._links.settled(caller.tenant, server.namespace, wait)
-        return self._shown(caller.tenant, server)
+        return await self._shown(caller.tenant, server)
 
     async def get(self, caller: Caller, namespace: str) -> Shown:
         """A server."""
-        return self._shown(caller.tenant, await self._found(caller, namespace))
+        return await self._shown(caller.tenant, await self._found(caller, namespace))
 
     async def page(self, *, tenant: str, after: str, limit: int) -> Sequence[Shown]:
         """Some servers, by namespace."""
         page = await self._store.page(tenant, after=after, limit=limit)
-        return [self._shown(tenant, server) for server in page]
+        return [Shown(server, self._links.seen(tenant, server.namespace)) for server in page]
 
     async def refresh(self, caller: Caller, namespace: str) -> Shown:
         """Take a server's lists now."""
         server = await self._found(caller, namespace)
         self._links.hold(caller.tenant, server)
         await self._links.refresh(caller.tenant, namespace)
-        return self._shown(caller.tenant, server)
+        return await self._shown(caller.tenant, server)
 
     async def delete(self, caller: Caller, namespace: str) -> None:
         """Let there be no such server, and none of its tools."""
@@ -128,8 +130,13 @@ class Servers:
                 suggested_fix="set TOOL_REGISTRY_MCP__STDIO=true, or register a url",
             )
 
-    def _shown(self, tenant: str, server: Server) -> Shown:
-        return Shown(server, self._links.seen(tenant, server.namespace))
+    async def _shown(self, tenant: str, server: Server) -> Shown:
+        seen = self._links.seen(tenant, server.namespace)
+        if server.keeps_names:
+            hidden = shadowed(await self._links.lists(tenant), server.namespace)
+            skipped = (*seen.skipped, *islice(hidden, sv.MAX_SKIPPED))
+            seen = replace(seen, skipped=skipped[: sv.MAX_SKIPPED])
+        return Shown(server, seen)
 
 
 class Imported:

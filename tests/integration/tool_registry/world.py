@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import EventStore
 from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.mcp.links import McpLinks
-from services.tool_registry.adapters.mcp.session import Outside
+from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.tools import McpTools
 from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.serverstore import EventStoreServers
@@ -147,11 +146,7 @@ async def world(
     outside = Outside(egress, StoredSecrets(None, secrets or {}))
     links = McpLinks(registrations, outside, _now)
 
-    async def check_url(url: str) -> None:
-        parts = urlsplit(url)
-        await egress.resolve(parts.hostname or "", parts.port or 80)
-
-    rules = Rules(has_commands, check_url)
+    rules = Rules(has_commands, outside.check_url)
     servers = Servers(registrations, links, kept, rules, _now)
     async with links.open(Imported(registrations, kept)):
         yield World(held, kept, links, servers, Resources(links))

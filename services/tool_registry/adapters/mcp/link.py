@@ -21,6 +21,7 @@ from services.tool_registry.adapters.mcp.bounds import (
     TTL_LEAST,
     cut,
 )
+from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.domain.server import (
     MAX_SKIPPED,
     Lists,
@@ -33,7 +34,7 @@ from services.tool_registry.links import Brought, Imports
 
 if TYPE_CHECKING:
     from services.tool_registry.adapters.mcp.lists import Taken
-    from services.tool_registry.adapters.mcp.session import Outside, Session
+    from services.tool_registry.adapters.mcp.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ _FORGOTTEN: Final = "it is registered no more"
 class Kit:
     """What every link needs."""
 
-    outside: "Outside"
+    outside: Outside
     imports: Imports
     now: Callable[[], datetime]
     chance: Callable[[], float]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from services.chassis.errors import ServiceError
 from services.tool_registry.adapters.mcp.bounds import LOOK_SECONDS, MAX_LINKS
 from services.tool_registry.adapters.mcp.link import Kit, Link
+from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.domain.server import (
     MAX_SERVERS,
     Asking,
@@ -26,7 +27,7 @@ from services.tool_registry.domain.server import (
 from services.tool_registry.links import Imports, ServerStore
 
 if TYPE_CHECKING:
-    from services.tool_registry.adapters.mcp.session import Outside, Session
+    from services.tool_registry.adapters.mcp.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class McpLinks:
     def __init__(
         self,
         store: ServerStore,
-        outside: "Outside",
+        outside: Outside,
         now: Callable[[], datetime],
         chance: Callable[[], float] = random.random,
     ) -> None:

@@ -1,11 +1,11 @@
 """A session with one server: connected, and agreed on a version of the protocol."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import httpx2
 from mcp.client.session import ClientSession, IncomingMessage
@@ -30,6 +30,7 @@ from pydantic import ValidationError
 from services.tool_registry.adapters.mcp.bounds import REQUEST_SECONDS, TEXT, cut
 from services.tool_registry.adapters.mcp.dispatch import Dispatch
 from services.tool_registry.adapters.mcp.http import Guarded
+from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.scrubbing import Scrub
 from services.tool_registry.adapters.mcp.stdio import Program, program
 from services.tool_registry.domain.server import Command, Server
@@ -46,24 +47,6 @@ _CHANGES: Final = (
 
 hearing: ContextVar[Report | None] = ContextVar("mcp_hearing", default=None)
 """Who hears what a server logs during a request."""
-
-
-class Egress(Protocol):
-    """The way out."""
-
-    def transport(self) -> httpx2.AsyncBaseTransport:
-        """Connections that go only where they may."""
-
-    async def resolve(self, host: str, port: int) -> Sequence[str]:
-        """Addresses of a host that may be called. Raises `TARGET_REFUSED`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """How servers are reached."""
-
-    egress: Egress
-    secrets: Secrets
 
 
 class ProtocolTooOld(Exception):

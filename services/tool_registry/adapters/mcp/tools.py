@@ -8,6 +8,7 @@ from services.tool_registry.domain.server import State
 from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation, Tool
+from services.tool_registry.usecases.servers import source
 
 if TYPE_CHECKING:
     from services.tool_registry.adapters.mcp.session import Session
@@ -22,7 +23,9 @@ class McpTools:
         self._links = links
 
     async def checked(self, entry: Entry, tenant: str) -> Entry:
-        """See `Maker`. Nobody registers such a tool by hand."""
+        """See `Maker`. Servers bring their tools; nobody registers one by hand."""
+        if isinstance(entry.target, Mcp) and entry.source == source(entry.target.server):
+            return entry
         fix = "register the server: it brings its tools"
         raise invalid(Violation("tool.mcp", "is not for callers to set", fix))
 
