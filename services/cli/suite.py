@@ -82,6 +82,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         "tool_registry": {
             "TOOL_REGISTRY_EGRESS__ALLOW": "127.0.0.0/8,::1",
             "TOOL_REGISTRY_MCP__STDIO": "true",
+            "GRPC_ENABLE_FORK_SUPPORT": "false",  # It forks to run programs only.
         },
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
         | {"ORCHESTRATOR_MARK_KEY": options.mark_key},

@@ -226,8 +226,9 @@ def _command_violations(command: Command) -> Iterator[Violation]:
 
 
 def _other_violations(server: Server) -> Iterator[Violation]:
-    if len(server.tags) > _MAX_TAGS or not all(map(_TAG.fullmatch, server.tags)):
-        fix = f"send at most {_MAX_TAGS} words such as weather, in lower case"
+    is_long = len(server.tags) > _MAX_TAGS or len(set(server.tags)) < len(server.tags)
+    if is_long or not all(map(_TAG.fullmatch, server.tags)):
+        fix = f"send at most {_MAX_TAGS} words such as weather, in lower case, each once"
         yield Violation("server.tags", "are not tags", fix)
     if not timedelta(milliseconds=1) <= server.timeout <= MAX_TIMEOUT:
         fix = "send 1 to 3,600,000, or leave it out for 60,000"

@@ -1,5 +1,7 @@
 """Tools of a server as the registry keeps them."""
 
+import json
+from collections.abc import Iterator
 from typing import Final
 
 from mcp_types import Tool as McpTool
@@ -9,10 +11,13 @@ from services.chassis.schema import Schema
 from services.tool_registry.adapters.mcp.bounds import cut
 from services.tool_registry.domain.server import Server
 from services.tool_registry.domain.targets import Mcp
-from services.tool_registry.domain.tool import NAME, RESERVED, Definition, Entry
+from services.tool_registry.domain.tool import NAME, RESERVED, Definition, Entry, Example
 
 _MAX_DESCRIPTION: Final = 4096
 _MAX_TITLE: Final = 128
+_MAX_EXAMPLES: Final = 4
+_MAX_EXAMPLE: Final = 2048
+EXAMPLES: Final = "dev.runplane/examples"
 FIRST: Final = "1.0.0"
 """Of every tool; the registry makes versions of what changes."""
 
@@ -33,13 +38,14 @@ def entry(server: Server, tool: McpTool) -> Entry:
     hints = tool.annotations
     title = tool.title or (hints.title if hints else None) or ""
     description = tool.description or title or f"The tool {tool.name} of {server.namespace}."
+    input_schema, output_schema = _input(tool), _schema(tool.output_schema or {}, "output")
     definition = Definition(
         name=name,
         version=FIRST,
         description=cut(description, _MAX_DESCRIPTION - 1),
-        input_schema=_input(tool),
-        output_schema=_schema(tool.output_schema or {}, "output"),
-        examples=(),
+        input_schema=input_schema,
+        output_schema=output_schema,
+        examples=tuple(_examples(tool, input_schema, output_schema)),
         timeout=server.timeout,
         is_idempotent=bool(hints and (hints.idempotent_hint or hints.read_only_hint)),
         title=cut(title, _MAX_TITLE - 1),
@@ -48,6 +54,19 @@ def entry(server: Server, tool: McpTool) -> Entry:
         reports_progress=True,
     )
     return Entry(definition, Mcp(server.namespace, tool.name))
+
+
+def _examples(tool: McpTool, given: Schema, answered: Schema) -> Iterator[Example]:
+    """Calls that a server shows of its tool, for models that have to see one. MCP has none, so they
+    stand in `_meta`; what is no example of the tool is passed over."""
+    said = (tool.meta or {}).get(EXAMPLES)
+    for each in said[:_MAX_EXAMPLES] if isinstance(said, list) else ():
+        if not isinstance(each, dict) or len(json.dumps(each)) > _MAX_EXAMPLE:
+            continue
+        query, value, output = each.get("query"), each.get("input"), each.get("output")
+        is_one = isinstance(query, str) and isinstance(value, dict) and given.is_valid(value)
+        if is_one and answered.is_valid(output):
+            yield Example(str(query), dict(value or {}), output)
 
 
 def _input(tool: McpTool) -> Schema:
