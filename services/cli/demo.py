@@ -65,5 +65,5 @@ def _register(url: str) -> bool:
     server = answer.json()
     said = {key: server.get(key) for key in ("state", "protocol_version", "tool_count", "problem")}
     shown = {key: value for key, value in said.items() if value}
-    click.echo(f"\n$ curl {url}/v1/mcp-servers -d '{json.dumps(body)}'\n{json.dumps(shown)}")
+    click.echo(f"\n$ curl {url}/v1/mcp-servers --json '{json.dumps(body)}'\n{json.dumps(shown)}")
     return True
