@@ -84,7 +84,11 @@ def programs(plan: Plan, options: Options) -> list[Program]:
     """The processes, in the order in which they depend on each other."""
     own = {
         "inference": _inference(options),
-        "tool_registry": {"TOOL_REGISTRY_EGRESS__ALLOW": options.egress},
+        "tool_registry": {
+            "TOOL_REGISTRY_EGRESS__ALLOW": options.egress,
+            "TOOL_REGISTRY_MCP__STDIO": "true",
+            "GRPC_ENABLE_FORK_SUPPORT": "false",  # It forks to run programs only.
+        },
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
         | {"ORCHESTRATOR_MARK_KEY": options.mark_key},
         "gateway": _targets(plan, "gateway", SERVICES)
