@@ -22,7 +22,7 @@ from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 from services.chassis import ids
 from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
-from services.chassis.paging import Pager
+from services.chassis.paging import MAXIMUM, Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
 from services.tool_registry.adapters.builtin.calculator import Calculator
@@ -64,7 +64,7 @@ SERVICES: Final = [
     servers_pb2.DESCRIPTOR.services_by_name["McpServerService"].full_name,
     resources_pb2.DESCRIPTOR.services_by_name["ResourceService"].full_name,
 ]
-PART: Final = 256  # Of a list, that is read at once.
+PART: Final = MAXIMUM + 1  # A page is one read, which its bytes bound.
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,9 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
 
     def _listed(self, packed: pb.Tool, caller: Caller) -> pb.Tool:
         """A tool as it was stored, which is never compiled for a list."""
-        return self._shown(packed, self._registry.unavailable(caller, tools.sketch(packed)))
+        is_served = packed.HasField("mcp")  # What has no server of ours is tried when it is called.
+        sketch = tools.sketch(packed) if is_served else None
+        return self._shown(packed, self._registry.unavailable(caller, sketch) if sketch else "")
 
     def _shown(self, packed: pb.Tool, unavailable: str) -> pb.Tool:
         """With what is true of it at the moment, and here."""

@@ -49,8 +49,9 @@ NAME = "weather-key"
 
 
 def killed() -> None:
-    """End the one child of this process."""
-    (child,) = psutil.Process().children()
+    """End the server's program, which is a child of this process."""
+    (script,) = PROGRAM.arguments
+    (child,) = (each for each in psutil.Process().children() if script in each.cmdline())
     os.kill(child.pid, signal.SIGKILL)
 
 
