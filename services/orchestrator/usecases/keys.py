@@ -1,11 +1,13 @@
 """Idempotency keys of this service's callers."""
 
+from typing import Final
+
 from services.chassis import starts
 from services.chassis.eventlog.port import Key
-from services.chassis.starts import KEYS_LAST, once
 from services.orchestrator.usecases.caller import Caller
 
-__all__ = ["KEYS_LAST", "once", "owned"]
+KEYS_LAST: Final = starts.KEYS_LAST
+once = starts.once
 
 
 def owned(scope: str, caller: Caller, key: str, fingerprint: str) -> Key:
