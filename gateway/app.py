@@ -13,6 +13,7 @@ from gateway.conversation import Conversation
 from gateway.edge import Application
 from gateway.endpoints import Edge, Endpoint, Streaming, Unary
 from gateway.http import serving_edge
+from gateway.mcp.endpoint import PATH, Mcp
 from gateway.operations import About, Alive, Ready
 from gateway.routes import Route, Router
 from gateway.settings import Settings
@@ -47,7 +48,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         }
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         traffic = Traffic(tasks, max_requests=settings.limits.max_requests)
-        application = Application(router(Edge(settings, traffic), channels), traffic)
+        edge = Edge(settings, traffic)
+        mcp = await stack.enter_async_context(Mcp(edge, channels))
+        application = Application(router(edge, channels, mcp), traffic, settings)
         admin = await stack.enter_async_context(
             serving_http(
                 Admin(lambda: not traffic.is_stopping), settings.admin, grace=timedelta(seconds=1)
@@ -60,7 +63,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             await traffic.drain(settings.grace)
 
 
-def router(edge: Edge, channels: Channels) -> Router[Endpoint]:
+def router(edge: Edge, channels: Channels, mcp: Endpoint) -> Router[Endpoint]:
     """All routes: those of the contracts, and the edge's own.
 
     Raises:
@@ -77,7 +80,8 @@ def router(edge: Edge, channels: Channels) -> Router[Endpoint]:
         [
             *(route for _, route in routes),
             *(Route("GET", templates.parse(path), each) for path, each in own.items()),
-            Route("GET", root, About(listed)),
+            Route("GET", root, About([*listed, f"POST {PATH}"])),
+            Route("POST", templates.parse(PATH), mcp),
         ]
     )
 

@@ -11,7 +11,6 @@ from grpc.aio import EOF
 from gateway.codec import Method, Rule
 from gateway.endpoints import STALL, Edge, Rpc
 from gateway.exchange import Exchange, too_large
-from gateway.origins import check_origin
 from gateway.templates import Template
 from gateway.traffic import ClientGone, Watch
 from gateway.transcode import AFTER, ALL, Encoded
@@ -32,7 +31,6 @@ class Conversation(Rpc):
         super().__init__(edge, method, replace(rule, body=ALL), template)
         self._call: Callable[..., Any] = channel.stream_stream(method.path)
         self._members = method.request.shape.fields
-        self._allowed = edge.settings.allowed_origins
 
     async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
         """Refuse a request that opens no WebSocket."""
@@ -46,7 +44,6 @@ class Conversation(Rpc):
     async def converse(self, socket: WebSocket) -> None:
         """Open the socket, call, and carry messages both ways until the call ends."""
         head, query = socket.head, socket.scope["query_string"]
-        check_origin(head.text(b"origin"), head.text(b"host"), self._allowed)
         if query:
             fix = "leave it out; what you have to say goes into frames"
             raise invalid(Violation("query string", "is not taken by this route", fix))

@@ -12,7 +12,10 @@ from gateway.conversation import Conversation
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure
 from gateway.exchange import Exchange
+from gateway.hosts import hosts
+from gateway.origins import SAFE, check_origin
 from gateway.routes import Router
+from gateway.settings import Settings
 from gateway.traffic import ClientGone, Traffic
 from gateway.websocket import WebSocket
 from services.chassis.context import RequestContext, current
@@ -39,9 +42,11 @@ class Answered(Protocol):
 class Application:
     """Answers every request, whatever it is."""
 
-    def __init__(self, router: Router[Endpoint], traffic: Traffic) -> None:
+    def __init__(self, router: Router[Endpoint], traffic: Traffic, settings: Settings) -> None:
         self._router = router
         self._traffic = traffic
+        self._hosts = hosts(settings.listen, settings.allowed_hosts)
+        self._origins = settings.allowed_origins
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -74,7 +79,10 @@ class Application:
         scope = exchange.scope
         exchange.read(known := head.read(scope["headers"]))
         current.set(known.context)
+        self._hosts.check(known.fields.get(b"host", b""))
         method, path = scope["method"], scope["raw_path"].decode("ascii", "replace")
+        if b"origin" in known.fields and method not in SAFE:
+            check_origin(known.text(b"origin"), known.text(b"host"), self._origins)
         if method == "OPTIONS":
             allow = ", ".join(self._router.allowed(path))
             await exchange.answer_nothing((b"allow", allow.encode()))
@@ -89,6 +97,8 @@ class Application:
         scope = socket.scope
         socket.read_head(known := head.read(scope["headers"]))
         current.set(known.context)
+        self._hosts.check(known.fields.get(b"host", b""))
+        check_origin(known.text(b"origin"), known.text(b"host"), self._origins)
         path = scope["raw_path"].decode("ascii", "replace")
         endpoint, _ = self._router.find("GET", path)
         if not isinstance(endpoint, Conversation):

@@ -6,7 +6,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope
+from uvicorn._types import (
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPScope,
+)
 
 from gateway.errors import Failure
 from gateway.head import Head
@@ -32,6 +38,7 @@ class Exchange:
     __slots__ = (
         "_context",
         "_framing",
+        "_is_relayed",
         "_is_unread",
         "_send",
         "head",
@@ -48,6 +55,7 @@ class Exchange:
         self._send = send
         self._context: RequestContext | None = None
         self._framing: Framing | None = None
+        self._is_relayed = False
         self._is_unread = False
         self.head: Head
         self.service = ""
@@ -145,8 +153,29 @@ class Exchange:
         """Send the last of the body."""
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
+    def replaying(self, body: bytes) -> ASGIReceiveCallable:
+        """What an application receives that answers this in its place, after the body was read."""
+        unread: list[ASGIReceiveEvent] = [
+            {"type": "http.request", "body": body, "more_body": False}
+        ]
+
+        async def receive() -> ASGIReceiveEvent:
+            return unread.pop() if unread else await self.receive()
+
+        return receive
+
+    async def relay(self, message: ASGISendEvent) -> None:
+        """Send what such an application sends."""
+        if message["type"] == "http.response.start":
+            self._is_relayed = True
+            request_id = (b"x-request-id", self.context.request_id.encode())
+            message["headers"] = [*message["headers"], request_id]
+        await self._send(message)
+
     async def fail(self, failure: Failure) -> None:
         """Say what went wrong: as the response, or in the stream if that has started."""
+        if self._is_relayed:
+            return  # It has begun to say something else.
         if self._framing is None:
             await self.answer(failure.http, failure.body, *failure.headers)
         else:

@@ -38,6 +38,7 @@ _READ: Final = frozenset(
         b"content-type",
         b"host",
         b"last-event-id",
+        b"mcp-protocol-version",
         b"origin",
         b"transfer-encoding",
     }

@@ -1,10 +1,12 @@
-"""Which pages may open WebSockets here. Browsers say where a page is from and refuse nothing."""
+"""Which pages may act here. Browsers say where a page is from, and ask nobody before they send."""
 
 from collections.abc import Collection
 from typing import Final
 
 from services.chassis.errors import PermissionDenied
 
+# What changes nothing; a page cannot read the answer.
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PORTS: Final = {"http": ":80", "https": ":443"}
 
 
@@ -19,10 +21,10 @@ def check_origin(origin: str, host: str, allowed: Collection[str]) -> None:
         return
     raise PermissionDenied(
         "ORIGIN_NOT_ALLOWED",
-        f"pages from {origin[:200]} may not open WebSockets here",
+        f"pages from {origin[:200]} may only read here, and open no WebSockets",
         field="origin",
         origin=origin[:200],
-        suggested_fix="open it from a page of this host, or add it to GATEWAY_ALLOWED_ORIGINS",
+        suggested_fix="use a page of this host, or add its origin to GATEWAY_ALLOWED_ORIGINS",
     )
 
 

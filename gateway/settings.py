@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from services.chassis.settings import ClientSettings, Duration
 
 _ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s,*]+")
+_HOST: Final = re.compile(r"\*|([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
 
 def _listed(value: object) -> object:
@@ -25,8 +26,16 @@ def _origins(values: frozenset[str]) -> frozenset[str]:
     return values
 
 
+def _hosts(values: frozenset[str]) -> frozenset[str]:
+    if bad := sorted(each for each in values if not _HOST.fullmatch(each)):
+        raise ValueError(f"has {bad[0]}, which is no host such as app.example or [::1]:8080")
+    return values
+
+
 Origins = Annotated[frozenset[str], NoDecode, BeforeValidator(_listed), AfterValidator(_origins)]
 """Origins as a setting, with commas between; `*` for all."""
+Hosts = Annotated[frozenset[str], NoDecode, BeforeValidator(_listed), AfterValidator(_hosts)]
+"""Host names as a setting, with or without a port, with commas between; `*` for all."""
 
 
 class DeadlineSettings(BaseModel, frozen=True):
@@ -64,5 +73,6 @@ class Settings(BaseSettings):
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
     heartbeat: Duration = timedelta(seconds=15)  # On an idle event stream; pings of WebSockets.
-    allowed_origins: Origins = frozenset()  # Of pages elsewhere that may open WebSockets.
+    allowed_origins: Origins = frozenset()  # Of pages elsewhere that may do more than read.
+    allowed_hosts: Hosts = frozenset()  # Names to answer to. None: all, on loopback its own.
     grace: Duration = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.

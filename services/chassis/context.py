@@ -98,6 +98,12 @@ def child(context: RequestContext) -> RequestContext:
     return replace(context, span_id=new_span_id())
 
 
+def continued(context: RequestContext, traceparent: str) -> RequestContext:
+    """The same request within the trace that a caller names; unchanged if it names none."""
+    trace = _TRACEPARENT.fullmatch(traceparent)
+    return replace(context, trace_id=trace[1]) if trace else context
+
+
 def _identifier(key: str, value: str) -> str:
     if not _ID.fullmatch(value):
         fix = "use 1 to 128 of A-Z a-z 0-9 . _ : @ / -"

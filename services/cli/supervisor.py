@@ -182,7 +182,7 @@ def _why(code: int) -> str:
 
 async def answers(host: str, port: int) -> bool:
     """Whether `GET /readyz` there says 200 within a second."""
-    request = b"GET /readyz HTTP/1.1\r\nHost: up\r\nConnection: close\r\n\r\n"
+    request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     try:
         async with asyncio.timeout(1):
             reader, writer = await asyncio.open_connection(host, port)

@@ -136,14 +136,15 @@ def asks(requests: Mapping[str, object], state: str = "") -> pb.CallToolResponse
 
 
 @asynccontextmanager
-async def registry() -> AsyncIterator[Registry]:
-    """Such a registry, until the context is left."""
+async def registry(*more: Callable[[grpc.aio.Server], None]) -> AsyncIterator[Registry]:
+    """Such a registry, until the context is left; `more` registers other services with it."""
     found = Registry()
 
     def register(server: grpc.aio.Server) -> None:
         pb_grpc.add_ToolRegistryServiceServicer_to_server(found, server)
 
     domain = "tool-registry.runplane.dev"
-    async with serving(LOOPBACK, domain=domain, register=[register], services=[SERVICE]) as server:
+    services = [register, *more]
+    async with serving(LOOPBACK, domain=domain, register=services, services=[SERVICE]) as server:
         found.address = server.address
         yield found

@@ -6,7 +6,9 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from gateway.mcp import catalog
 from tests.integration.gateway.fakes import Suite, suite
+from tests.integration.gateway.places import Place, placed, reset
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -28,3 +30,19 @@ async def http(edge: Suite) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of that edge."""
     async with httpx2.AsyncClient(base_url=f"http://{edge.edge.address}", timeout=5) as client:
         yield client
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def whole() -> AsyncIterator[Place]:
+    """The edge over a real orchestrator, and a registry that does as tests say."""
+    async with placed() as running:
+        yield running
+
+
+@pytest.fixture
+def place(whole: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """That, with an empty registry; and what a test does to it is seen at once."""
+    reset(whole)
+    monkeypatch.setattr(catalog, "FRESH", -1.0)
+    monkeypatch.setattr(catalog, "STALE", -1.0)
+    return whole

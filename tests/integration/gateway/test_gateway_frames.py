@@ -22,7 +22,7 @@ def handshake(*headers: str, version: int = 13) -> bytes:
     key = base64.b64encode(os.urandom(16)).decode()
     lines = [
         f"GET {PATH} HTTP/1.1",
-        "Host: edge",
+        "Host: localhost",
         "Connection: keep-alive, Upgrade",
         "Upgrade: WebSocket",
         f"Sec-WebSocket-Key: {key}",

@@ -11,7 +11,7 @@ from tests.integration.gateway.wire import request, wire
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHUNKED = (
-    b"POST /v1/agent/invoke HTTP/1.1\r\nHost: edge\r\n"
+    b"POST /v1/agent/invoke HTTP/1.1\r\nHost: localhost\r\n"
     b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 
@@ -75,8 +75,8 @@ async def test_a_head_that_does_not_end_is_hung_up_on() -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: edge\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: edge\r\nX: " + b"x" * 40_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n",
     ],
 )
@@ -93,11 +93,11 @@ async def test_a_head_that_is_too_large_is_431(edge: Suite, head: bytes) -> None
     [
         b"\x00\x01\x02\x03\r\n\r\n",
         b"HELLO\r\n\r\n",
-        b"CONNECT edge:443 HTTP/1.1\r\nHost: edge\r\n\r\n",
+        b"CONNECT edge:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nHost: edge\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST /v1/agent/invoke HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )

@@ -44,5 +44,6 @@ async def wire(port: int) -> AsyncIterator[Wire]:
 
 def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
     """A request with a body of known length."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: edge", *headers, f"Content-Length: {len(body)}"]
+    start = (f"{method} {path} HTTP/1.1", "Host: localhost")
+    lines = [*start, *headers, f"Content-Length: {len(body)}"]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

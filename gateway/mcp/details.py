@@ -1,0 +1,108 @@
+"""What `tasks/get` shows of a task beside its status: a result, an error, or what it asks for."""
+
+import json
+from typing import Any, Final
+
+from gateway.mcp import refusals, results
+from gateway.mcp.agents import answered
+from gateway.mcp.logs import Logs
+from gateway.mcp.requests import Request, outstanding
+from gateway.mcp.rpc import Caller, Reply, Services
+
+Wire = dict[str, Any]
+
+_WORKING: Final = "working"
+_STATUS: Final = {
+    "pending": _WORKING,
+    "running": _WORKING,
+    "waiting": _WORKING,  # Until it is seen what for.
+    "completed": "completed",
+    "failed": "failed",
+    "canceled": "cancelled",
+}
+# What went wrong around a tool, not in it: the call itself failed, as JSON-RPC understands it.
+_AROUND: Final = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "CANCELLED"})
+_OURS: Final = frozenset({"TASK_TIMEOUT", "TASK_WAIT_EXPIRED"})
+_ENDING: Final = 64
+_WAITING: Final = 512
+
+
+def status_of(task: Reply) -> str:
+    """MCP's word for where a task stands."""
+    return _STATUS.get(task["status"], _WORKING)
+
+
+class Details:
+    """Reads what a task's log has and the task itself does not."""
+
+    def __init__(self, services: Services) -> None:
+        self._logs = Logs(services)
+
+    async def of(self, caller: Caller, task: Reply) -> Wire:
+        """Fields for the task as it stands; they may say its status anew."""
+        match task["status"]:
+            case "completed":
+                return {"result": await self._result(caller, task)}
+            case "failed":
+                return self._failure(task)
+            case "waiting":
+                return await self._wanted(caller, task)
+            case "canceled" | "pending" | "running":
+                return {}
+        return {}
+
+    async def requests(self, caller: Caller, task: Reply) -> list[Request]:
+        """What a task waits for."""
+        if task["status"] != "waiting":
+            return []
+        return outstanding(await self._logs.latest(caller, task, most=_WAITING))
+
+    async def _wanted(self, caller: Caller, task: Reply) -> Wire:
+        wire: Wire = {}
+        for request in await self.requests(caller, task):
+            wire.update(request.wire)
+        return {"status": "input_required", "inputRequests": wire} if wire else {}
+
+    async def _result(self, caller: Caller, task: Reply) -> Wire:
+        if is_call(task):
+            return await self._called(caller, task)
+        answer, task_id = task["result"], task["task_id"]
+        if reference := task.get("result_reference"):
+            answer = await self._logs.value(caller, task_id, reference)
+        output = task.get("output")
+        return answered(task_id, task["session_id"], answer, output, is_modern=True)
+
+    async def _called(self, caller: Caller, task: Reply) -> Wire:
+        """What the tool answered: of content blocks and large values the log knows."""
+        value, task_id = task.get("output"), task["task_id"]
+        event = await self._last(caller, task, "tool_result")
+        if value is None and (reference := event.get("reference")):
+            value = json.loads(await self._logs.value(caller, task_id, reference))
+        content = event.get("content", [])
+        if reference := event.get("content_reference"):
+            content = json.loads(await self._logs.value(caller, task_id, reference))
+        if not content and (blocks := results.blocks_of(value)):
+            value, content = None, blocks
+        return results.success(value, content, {}, is_modern=True, has_schema=False)
+
+    async def _last(self, caller: Caller, task: Reply, kind: str) -> Reply:
+        """The last event of a type, of those that came last."""
+        events = await self._logs.latest(caller, task, most=_ENDING)
+        return next((each for each in reversed(events) if each.get("type") == kind), {})
+
+    def _failure(self, task: Reply) -> Wire:
+        """A tool that could not do it has ended well; what failed around it has not."""
+        error = task.get("error") or {}
+        told = {**error, "reason": error.get("error_code", "TASK_FAILED")}
+        code = results.PROTOCOL_ERRORS.get(told["reason"])
+        is_around = error.get("grpc_status") in _AROUND or told["reason"] in _OURS
+        if is_call(task) and code is None and not is_around:
+            return {"status": "completed", "result": results.failure(told)}
+        message = f"{told['reason']}: {error.get('message', '')}"
+        shown = {"code": code or refusals.INTERNAL_ERROR, "message": message, "data": error}
+        return {"statusMessage": message, "error": shown}
+
+
+def is_call(task: Reply) -> bool:
+    """Whether the task is one call of a tool: then nobody asked a question."""
+    return not task["query"]

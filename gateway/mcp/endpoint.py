@@ -1,0 +1,80 @@
+"""`POST /mcp`. The server behind it is loaded by the first request: the SDK takes half a second."""
+
+import asyncio
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from gateway import nesting
+from gateway.endpoints import Edge
+from gateway.exchange import Exchange
+from gateway.head import check_json
+from gateway.mcp import refusals
+from services.chassis.errors import InvalidArgument, ServiceError
+
+if TYPE_CHECKING:
+    from gateway.mcp.server import Served
+
+PATH: Final = "/mcp"
+
+
+class Mcp:
+    """The MCP endpoint; as a context, for as long as the edge serves."""
+
+    service = ""
+
+    def __init__(self, edge: Edge, channels: Mapping[str, grpc.aio.Channel]) -> None:
+        self._edge = edge
+        self._channels = channels
+        self._traffic = edge.traffic
+        self._limits = edge.settings.limits
+        self._server: asyncio.Future[Served] | None = None
+        self._is_over = asyncio.Event()
+
+    async def __aenter__(self) -> "Mcp":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._is_over.set()
+
+    async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
+        """Answer a request."""
+        try:
+            self._traffic.admit()
+            body = await self._body(exchange)
+            server = await self._loaded()
+        except ServiceError as error:
+            refused = refusals.from_error(error, exchange.context)
+            answer, failure = refusals.as_response(refused), refused.failure
+            await exchange.answer(failure.http, answer, *failure.headers)
+            return
+        await server.answer(exchange, body)
+
+    async def _body(self, exchange: Exchange) -> bytes:
+        check_json(exchange.head)
+        limits = self._limits
+        body = await exchange.body(max_bytes=limits.max_body_bytes, timeout=limits.body_timeout)
+        if nesting.is_too_deep(body):
+            raise InvalidArgument(
+                "JSON_INVALID",
+                f"the body is nested deeper than {nesting.MAX_DEPTH} levels",
+                field="body",
+                suggested_fix="send flatter JSON",
+            )
+        return body
+
+    async def _loaded(self) -> "Served":
+        """The server. The first to ask has it loaded, and all who ask meanwhile wait for that."""
+        if self._server is None:
+            self._server = asyncio.get_running_loop().create_future()
+            self._traffic.tasks.create_task(self._serve(self._server))
+        return await asyncio.shield(self._server)
+
+    async def _serve(self, ready: "asyncio.Future[Served]") -> None:
+        module: Any = await asyncio.to_thread(import_module, "gateway.mcp.server")
+        server: Served = module.Served(self._edge, self._channels)
+        async with server.running():
+            ready.set_result(server)
+            await self._is_over.wait()

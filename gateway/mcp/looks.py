@@ -1,0 +1,154 @@
+"""What listeners look at: lists of tools, prompts and resources, and single tasks.
+
+Services do not tell the edge of changes, so whoever listens looks again and again. Lists are asked
+for once for all who look at the same time.
+"""
+
+import asyncio
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, Literal
+
+from mcp.shared.subscriptions import (
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+    event_to_notification,
+)
+from mcp_types import Notification, NotificationParams
+from pydantic import ConfigDict
+
+from gateway.mcp.catalog import Catalog
+from gateway.mcp.rpc import Caller, Rpc, Services
+from gateway.mcp.tasks import Tasks
+
+Meta = dict[str, Any]
+
+EVERY: Final = 0.5
+_SECONDS: Final = 10.0
+_LIST: Final = {"page_size": 1_000}
+_MAX_TENANTS: Final = 256
+
+
+class TaskNotificationParams(NotificationParams):
+    """A task as `tasks/get` would show it."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class TaskNotification(
+    Notification[TaskNotificationParams, Literal["notifications/tasks"]]  # Of the extension.
+):
+    """A task's status is another one."""
+
+    method: Literal["notifications/tasks"] = "notifications/tasks"
+
+
+class Look(ABC):
+    """One thing to look at."""
+
+    @abstractmethod
+    async def state(self, caller: Caller) -> object:
+        """What it is like at the moment; equal to the last one while nothing happens."""
+
+    @abstractmethod
+    async def told(self, caller: Caller, meta: Meta) -> Any:
+        """The notification that it is not like before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Look):
+    """A list."""
+
+    digests: "Digests"
+    event: ServerEvent
+
+    async def state(self, caller: Caller) -> object:
+        """A digest of it."""
+        return await self.digests.of(caller, type(self.event))
+
+    async def told(self, caller: Caller, meta: Meta) -> Any:
+        """That it has changed."""
+        return event_to_notification(self.event, meta)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged(Look):
+    """A task's log, as a resource."""
+
+    rpc: Rpc
+    uri: str
+    task_id: str
+
+    async def state(self, caller: Caller) -> object:
+        """How long it is."""
+        task = await self.rpc(caller, {"task_id": self.task_id}, seconds=_SECONDS)
+        return task["last_sequence"]
+
+    async def told(self, caller: Caller, meta: Meta) -> Any:
+        """That the resource can be read again."""
+        return event_to_notification(ResourceUpdated(self.uri), meta)
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Look):
+    """A task of a client that waits for it."""
+
+    tasks: Tasks
+    task_id: str
+
+    async def state(self, caller: Caller) -> object:
+        """Its status, and what it asks for."""
+        shown = await self.tasks.shown(caller, self.task_id)
+        return shown["status"], sorted(shown.get("inputRequests", ()))
+
+    async def told(self, caller: Caller, meta: Meta) -> Any:
+        """The task as it stands."""
+        shown = await self.tasks.shown(caller, self.task_id)
+        return TaskNotification(
+            params=TaskNotificationParams.model_validate({**shown, "_meta": meta})
+        )
+
+
+@dataclass(slots=True)
+class _Known:
+    time: float = float("-inf")
+    raw: bytes = b""
+    digest: str = ""
+
+
+class Digests:
+    """What lists are like, by tenant and kind."""
+
+    def __init__(self, services: Services, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._rpcs: Mapping[type[object], Rpc] = {
+            PromptsListChanged: services["ResourceService/ListPrompts"],
+            ResourcesListChanged: services["ResourceService/ListResources"],
+        }
+        self._known: dict[tuple[str, type[object]], _Known] = {}
+
+    async def of(self, caller: Caller, kind: type[object]) -> str:
+        """The same for the same list."""
+        if kind is ToolsListChanged:
+            return (await self._catalog.fresh(caller, EVERY / 2)).digest
+        known = self._known.setdefault((caller.tenant, kind), _Known())
+        if (now := asyncio.get_running_loop().time()) - known.time > EVERY / 2:
+            rpc = self._rpcs[kind]
+            raw = await rpc.raw(caller, _LIST, seconds=_SECONDS)
+            if raw != known.raw:
+                known.raw, known.digest = raw, digest(rpc.parsed(raw))
+            known.time = now
+        if len(self._known) > _MAX_TENANTS:
+            self._known.clear()
+        return known.digest
+
+
+def digest(value: Any) -> str:
+    """The same for the same JSON."""
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

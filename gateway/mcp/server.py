@@ -1,0 +1,177 @@
+"""The MCP server put together. What needs the SDK in this package is loaded by this module."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, cast
+
+import grpc
+from mcp.server.caching import CacheHint
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    CallToolRequestParams,
+    CompleteRequestParams,
+    EmptyResult,
+    GetPromptRequestParams,
+    PaginatedRequestParams,
+    ReadResourceRequestParams,
+    SetLevelRequestParams,
+    SubscriptionsListenRequestParams,
+)
+
+from gateway.endpoints import Edge
+from gateway.exchange import Exchange
+from gateway.mcp import asking, refusals
+from gateway.mcp.agents import Agents
+from gateway.mcp.asking import Context
+from gateway.mcp.catalog import Catalog
+from gateway.mcp.direct import Direct
+from gateway.mcp.listening import Listeners
+from gateway.mcp.prompts import Prompts
+from gateway.mcp.refusals import Refused
+from gateway.mcp.resources import Resources
+from gateway.mcp.rpc import Caller, Services
+from gateway.mcp.tasks import CANCEL, GET, UPDATE, TaskParams, Tasks, UpdateParams
+from gateway.mcp.tools import LIST, TTL_MS, Tools
+from gateway.traffic import ClientGone
+from services.chassis.context import current
+
+NAME: Final = "runplane"
+LISTEN: Final = "subscriptions/listen"
+_LISTS: Final = (LIST, "prompts/list", "resources/list", "resources/templates/list")
+_INSTRUCTIONS: Final = (
+    "Tools named agent__NAME are agents: they take a query and answer it, which may take minutes. "
+    "Tasks and their logs are resources under runplane://tasks/."
+)
+# What in a request says that its client wants to hear something before the result.
+_STREAMED: Final = (b'"progressToken"', b"/logLevel", LISTEN.encode(), b"agent__")
+_MODERN: Final = b"2026-07-28"
+_VERSION: Final = b"mcp-protocol-version"
+
+
+class Served:
+    """An MCP server of one edge."""
+
+    def __init__(self, edge: Edge, channels: Mapping[str, grpc.aio.Channel]) -> None:
+        services = Services(edge, channels)
+        self._catalog = Catalog(services, edge.traffic)
+        tasks = Tasks(services)
+        tools = Tools(services, self._catalog, Agents(services), tasks)
+        server = _server(services, tools, tasks, self._catalog)
+        listeners = Listeners(services, self._catalog, tasks, edge.traffic)
+        server.add_request_handler(LISTEN, SubscriptionsListenRequestParams, listeners.listen)
+        self._direct = Direct(server, tools, self._catalog)
+        limit = edge.settings.limits.max_body_bytes
+        self._whole, self._streaming = (
+            StreamableHTTPSessionManager(
+                server, json_response=is_whole, stateless=True, max_request_body_size=limit
+            )
+            for is_whole in (True, False)
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve until the context is left."""
+        logging.getLogger("mcp").setLevel(
+            logging.WARNING
+        )  # It has something to say of all requests.
+        async with self._whole.run(), self._streaming.run():
+            yield
+
+    async def answer(self, exchange: Exchange, body: bytes) -> None:
+        """Answer a request whose body was read."""
+        is_streamed = any(each in body for each in _STREAMED) or self._is_handshaken(exchange)
+        watched = None if is_streamed else exchange.receive
+        caller = Caller(exchange.head, exchange.context, watched)
+        if b"tools/call" in body:
+            await self._look_up(caller)
+        if not is_streamed and await self._direct.answered(exchange, body, caller):
+            return
+        manager = self._streaming if is_streamed else self._whole
+        headers = [(name, value.strip()) for name, value in exchange.scope["headers"]]
+        scope = {**exchange.scope, "headers": headers, asking.CALLER: caller}
+        receive, send = exchange.replaying(body), exchange.relay
+        await manager.handle_request(scope, cast("Any", receive), cast("Any", send))
+
+    async def _look_up(self, caller: Caller) -> None:
+        """Have the tools at hand: whether a call's headers are right depends on them."""
+        try:
+            await self._catalog.known(caller)
+        except Refused:
+            return  # The call itself says what is wrong, if it needs to.
+
+    def _is_handshaken(self, exchange: Exchange) -> bool:
+        """Whether it is of a version whose clients hear of progress and logs unasked."""
+        return exchange.head.fields.get(_VERSION) != _MODERN
+
+
+def _server(services: Services, tools: Tools, tasks: Tasks, catalog: Catalog) -> Server[Any]:
+    resources, prompts = Resources(services), Prompts(services)
+    server: Server[Any] = Server(
+        NAME,
+        version=_release(),
+        title="Runplane",
+        instructions=_INSTRUCTIONS,
+        cache_hints={
+            "server/discover": CacheHint(ttl_ms=60_000, scope="private"),
+            "resources/read": CacheHint(scope="private"),
+            **{name: CacheHint(ttl_ms=TTL_MS, scope="private") for name in _LISTS},
+        },
+        get_tool_input_schema=_schemas(catalog),
+    )
+    server.middleware = [_translated]
+    server.extensions = {asking.TASKS: {}}
+    handlers: list[tuple[str, type[Any], Any]] = [
+        (LIST, PaginatedRequestParams, tools.list),
+        ("tools/call", CallToolRequestParams, tools.call),
+        ("resources/list", PaginatedRequestParams, resources.list),
+        ("resources/templates/list", PaginatedRequestParams, resources.templates),
+        ("resources/read", ReadResourceRequestParams, resources.read),
+        ("prompts/list", PaginatedRequestParams, prompts.list),
+        ("prompts/get", GetPromptRequestParams, prompts.get),
+        ("completion/complete", CompleteRequestParams, prompts.complete),
+        ("logging/setLevel", SetLevelRequestParams, _set_level),
+        (GET, TaskParams, tasks.get),
+        (UPDATE, UpdateParams, tasks.update),
+        (CANCEL, TaskParams, tasks.cancel),
+    ]
+    for method, params, handler in handlers:
+        server.add_request_handler(method, params, handler)
+    return server
+
+
+async def _translated(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """What services refuse, as JSON-RPC says it."""
+    try:
+        return await call_next(ctx)
+    except Refused as refused:
+        raise MCPError(refused.code, refused.message, refused.said) from None
+    except ClientGone:
+        raise MCPError(refusals.INTERNAL_ERROR, "the client went away") from None
+
+
+async def _set_level(ctx: Context, params: SetLevelRequestParams) -> EmptyResult:
+    """Take note of nothing: no request knows of another here. Clients get what tools say."""
+    return EmptyResult()
+
+
+def _schemas(catalog: Catalog) -> Any:
+    """Looks up what `Mcp-Param-…` headers of a call are compared with."""
+
+    def schema(name: str) -> Mapping[str, Any] | None:
+        snapshot = catalog.at_hand(current.get().principal.tenant)
+        offer = snapshot.offers.get(name) if snapshot else None
+        return offer.wire["inputSchema"] if offer else None
+
+    return schema
+
+
+def _release() -> str:
+    try:
+        return version(NAME)
+    except PackageNotFoundError:  # Run from a checkout that is not installed.
+        return "unknown"

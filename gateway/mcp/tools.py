@@ -1,0 +1,188 @@
+"""`tools/list` and `tools/call`."""
+
+import logging
+from bisect import bisect_right
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any, Final, Protocol
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import PaginatedRequestParams
+from mcp_types.methods import serialize_server_result
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from gateway.mcp import asking, cursors, results
+from gateway.mcp.agents import Agents
+from gateway.mcp.asking import Context
+from gateway.mcp.catalog import Catalog, Snapshot
+from gateway.mcp.offers import Offer, agent_of
+from gateway.mcp.refusals import Refused
+from gateway.mcp.rpc import Caller, Reply, Services
+from gateway.mcp.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+Wire = dict[str, Any]
+
+PAGE: Final = 1_000
+TTL_MS: Final = 5_000
+LIST: Final = "tools/list"
+_UNKNOWN: Final = Offer("", {})
+# Refusals that the model can do something about: it is shown them as what the tool said.
+_TOLD: Final = frozenset({"TOOL_INPUT_INVALID", "TOOL_TIMEOUT", "TOOL_RESULT_TOO_LARGE"})
+_TOLD_IF_KNOWN: Final = frozenset({"INVALID_REQUEST"})  # Else it is the name that is wrong.
+_INPUT_NEEDED: Final = "MCP_INPUT_NEEDED"
+_NOT_OFFERED: Final = "METHOD_NOT_IMPLEMENTED"
+
+
+class Call(Protocol):
+    """What is to be called."""
+
+    @property
+    def name(self) -> str:
+        """The tool's name."""
+
+    @property
+    def arguments(self) -> Mapping[str, Any] | None:
+        """What it is given."""
+
+
+class Tools:
+    """Registered tools, and agents as tools."""
+
+    def __init__(self, services: Services, catalog: Catalog, agents: Agents, tasks: Tasks) -> None:
+        self._call = services["ToolRegistryService/CallTool"]
+        self._stream = services["ToolRegistryService/StreamCallTool"]
+        self._catalog = catalog
+        self._agents = agents
+        self._tasks = tasks
+
+    async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
+        """A page of tools, by name."""
+        snapshot = await self._catalog.fresh(asking.caller_of(ctx))
+        return page(snapshot, ctx.protocol_version, params.cursor if params else None)
+
+    async def call(self, ctx: Context, params: Call) -> Wire:
+        """Call a tool or an agent; or begin a task, for a client that can wait for one."""
+        caller = asking.caller_of(ctx)
+        offer = await self._offer(caller, params.name)
+        agent_id, arguments = agent_of(params.name), dict(params.arguments or {})
+        try:
+            if (offer.is_long or agent_id) and asking.takes_tasks(ctx):
+                return await self._tasks.begin(ctx, caller, params.name, arguments)
+            if agent_id:
+                return await self._agents.ask(ctx, caller, agent_id, arguments)
+            request = {"name": params.name, "input": arguments, **asking.answers_of(ctx)}
+            response = await self._response(ctx, caller, offer, request)
+        except Refused as refused:
+            if refused.reason not in _TOLD and (
+                offer is _UNKNOWN or refused.reason not in _TOLD_IF_KNOWN
+            ):
+                raise
+            return results.failure({**refused.said, "reason": refused.reason})
+        is_modern = asking.is_modern(ctx)
+        raise_protocol_error(ctx, response.get("error") or {})
+        return results.of_call(response, is_modern=is_modern, has_schema=offer.has_schema)
+
+    async def _offer(self, caller: Caller, name: str) -> Offer:
+        """What is known of a tool. Calls need no list: the registry knows what it has."""
+        try:
+            return (await self._catalog.known(caller)).offers.get(name, _UNKNOWN)
+        except Refused:
+            return _UNKNOWN
+
+    async def _response(
+        self, ctx: Context, caller: Caller, offer: Offer, request: Mapping[str, Any]
+    ) -> Reply:
+        if offer.tells and asking.listens(ctx):
+            try:
+                return await self._told(ctx, caller, offer, request)
+            except Refused as refused:
+                if refused.reason != _NOT_OFFERED:  # By a registry of a version before this one.
+                    raise
+        return await self._call(caller, request, seconds=offer.seconds)
+
+    async def _told(
+        self, ctx: Context, caller: Caller, offer: Offer, request: Mapping[str, Any]
+    ) -> Reply:
+        """Call, and pass on what the tool says meanwhile."""
+        response: Reply = {}
+        events = self._stream.stream(caller, request, seconds=offer.seconds)
+        async with aclosing(events):
+            async for event in events:
+                if progress := event.get("progress"):
+                    await asking.tell_progress(
+                        ctx,
+                        progress.get("progress", 0.0),
+                        progress.get("total"),
+                        progress.get("message", ""),
+                    )
+                elif said := event.get("log"):
+                    message = said.get("message", "")
+                    await asking.tell_log(ctx, said.get("level"), message, offer.name)
+                else:
+                    response = event.get("response", {})
+        return response
+
+
+def raise_protocol_error(ctx: Context, error: Mapping[str, Any]) -> None:
+    """What an MCP server answered with an error is an error here, too. Raises `MCPError`."""
+    reason, message = error.get("reason", ""), error.get("message", "")
+    if reason == _INPUT_NEEDED and asking.is_modern(ctx):
+        can = asking.askable(ctx)
+        raise asking.missing({name: {} for name in asking.ASKABLE if name not in can})
+    if (code := results.PROTOCOL_ERRORS.get(reason)) is not None:
+        raise MCPError(code, message, dict(error))
+
+
+def page(snapshot: Snapshot, version: str, cursor: str | None) -> Wire:
+    """A page of the list as a version shows it. It is made, and judged by the SDK, once.
+
+    Raises:
+        MCPError: that is no cursor of this list.
+    """
+    after = cursors.opened(cursor, str)
+    wire: Wire = snapshot.kept((version, after), lambda: _page(snapshot, version, after))
+    return wire
+
+
+def _page(snapshot: Snapshot, version: str, after: str | None) -> Wire:
+    names = list(snapshot.offers)
+    start = bisect_right(names, after) if after is not None else 0
+    offers = [snapshot.offers[name] for name in names[start : start + PAGE]]
+    is_modern = version in MODERN_PROTOCOL_VERSIONS
+    wire = _fitting([each.shown(is_modern=is_modern) for each in offers], version)
+    if start + PAGE < len(names):
+        wire["nextCursor"] = cursors.sealed(offers[-1].name)
+    return wire
+
+
+def _fitting(tools: list[Wire], version: str) -> Wire:
+    """These tools as a result, without those that the version has no words for."""
+    try:
+        return _result(tools, version)
+    except ValidationError:
+        fitting = [tool for tool in tools if _fits(tool, version)]
+        return _result(fitting, version)
+
+
+def _fits(tool: Wire, version: str) -> bool:
+    try:
+        _result([tool], version)
+    except ValidationError:
+        log.warning(
+            "a tool cannot be shown", extra={"tool": tool["name"], "protocol_version": version}
+        )
+        return False
+    return True
+
+
+def _result(tools: list[Wire], version: str) -> Wire:
+    result = {
+        "tools": tools,
+        "ttlMs": TTL_MS,
+        "cacheScope": "private",
+        "resultType": results.COMPLETE,
+    }
+    return serialize_server_result(LIST, version, result)

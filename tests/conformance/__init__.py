@@ -1,0 +1,1 @@
+"""The official MCP conformance suites against our edge: `make test-mcp`."""
