@@ -144,7 +144,8 @@ class ReplyCodec:
     def __init__(self, message: DescMessage) -> None:
         self._parse = message.type().from_binary
         shape = _shape_of(message)
-        self._is_event = "type" in shape.fields and "sequence" in shape.fields
+        self._is_event = "type" in shape.fields
+        self._has_sequence = self._is_event and "sequence" in shape.fields
         self._holds_free = shape.holds_free
 
     def whole(self, raw: bytes) -> bytes:
@@ -153,15 +154,16 @@ class ReplyCodec:
         text = reply.to_json(use_proto_field_name=True, always_emit_implicit=True)
         return (_integral(text) if self._holds_free else text).encode()
 
-    def piece(self, raw: bytes) -> tuple[str, int, str]:
-        """A stream's message: type, sequence, and JSON of only what is there."""
+    def piece(self, raw: bytes) -> tuple[str, int | None, str]:
+        """A stream's message: type, sequence if it has one, and JSON of only what is there."""
         message = self._parse(raw)
         text = message.to_json(use_proto_field_name=True)
         if self._holds_free:
             text = _integral(text)
         if not self._is_event:
-            return "", 0, text
-        return message.type, message.sequence, text  # type: ignore[attr-defined]
+            return "", None, text
+        sequence = message.sequence if self._has_sequence else None  # type: ignore[attr-defined]
+        return message.type, sequence, text  # type: ignore[attr-defined]
 
 
 def _integral(text: str) -> str:

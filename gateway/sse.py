@@ -7,8 +7,8 @@ from typing import Final
 
 from services.chassis.errors import InvalidArgument
 
-Piece = tuple[str, int, str]
-"""A message: its type, its sequence, and its JSON, which has no line breaks."""
+Piece = tuple[str, int | None, str]
+"""A message: its type, its sequence if its kind has one, and its JSON, which has no line breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ def _event(piece: Piece) -> bytes:
     kind, sequence, text = piece
     if not kind.isidentifier():
         return f"data: {text}\n\n".encode()
+    if sequence is None:  # Nothing to resume by.
+        return f"event: {kind}\ndata: {text}\n\n".encode()
     return f"event: {kind}\nid: {sequence}\ndata: {text}\n\n".encode()
 
 

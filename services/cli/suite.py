@@ -45,6 +45,9 @@ def service_of(replica: str) -> str:
     return replica.partition("-")[0]
 
 
+EGRESS: Final = "127.0.0.0/8,::1"  # On a laptop, what tools call is often beside them.
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the person who starts a suite chose."""
@@ -59,6 +62,8 @@ class Options:
     hot_store: str = "memory:"
     object_store: str = ""
     """Empty: there is none."""
+    egress: str = EGRESS
+    """Where tools may be sent beside the public internet."""
     replicas: Mapping[str, int] = field(default_factory=dict)
     has_programs: bool | None = None
     """Whether MCP servers may be programs; None: if only this machine reaches the edge."""
@@ -83,7 +88,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
     own = {
         "inference": _inference(options),
         "tool_registry": {
-            "TOOL_REGISTRY_EGRESS__ALLOW": "127.0.0.0/8,::1",
+            "TOOL_REGISTRY_EGRESS__ALLOW": options.egress,
             "TOOL_REGISTRY_MCP__STDIO": str(_has_programs(plan.host, options)).lower(),
             "GRPC_ENABLE_FORK_SUPPORT": "false",  # It forks to run programs only.
         },

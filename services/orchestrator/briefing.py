@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 
 from services.chassis.errors import NotFound
 from services.orchestrator.domain.agent import agent_of, missing, tool_of
-from services.orchestrator.domain.events import ClientTool, Spec
+from services.orchestrator.domain.catalogue import pinned
+from services.orchestrator.domain.events import CallSpec, ClientTool, Spec
+from services.orchestrator.domain.named import named
 from services.orchestrator.domain.narrowing import narrowed
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.tool import Tool, of_client
-from services.orchestrator.equipment import Catalogues, Equipment
+from services.orchestrator.equipment import NO_MODEL, Catalogues, Equipment
 from services.orchestrator.ports import AgentStore
 from services.orchestrator.retries import patiently
 
@@ -25,9 +27,12 @@ class Briefings:
         """The terms that a task of this request has, and what it runs with.
 
         Raises:
-            NotFound: `AGENT_NOT_FOUND`, `MODEL_NOT_FOUND` or `TOOL_NOT_FOUND`.
+            NotFound: `AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`, `TOOL_NOT_FOUND` or
+                `TOOL_VERSION_NOT_FOUND`.
             InvalidArgument: `TOOL_NOT_ALLOWED` or `INVALID_REQUEST`; its agent may not do that.
         """
+        if request.call is not None:
+            return request, await self._for_call(request.call, tenant)
         instructions = ""
         if request.agent_id:
             agent = await self.agents.newest(tenant, request.agent_id)
@@ -45,17 +50,24 @@ class Briefings:
         """The model of this name, and the tools and agents of these.
 
         Raises:
-            NotFound: `MODEL_NOT_FOUND`, `TOOL_NOT_FOUND` or `AGENT_NOT_FOUND`.
+            NotFound: `MODEL_NOT_FOUND`, `AGENT_NOT_FOUND`, `TOOL_NOT_FOUND` or
+                `TOOL_VERSION_NOT_FOUND`.
         """
         agents = await self._among(tenant, names) if has_tools else {}
-        return await self.catalogues.equip(model, names, has_tools=has_tools, agents=agents)
+        found = await self.catalogues.models.resolve(model)
+        if not has_tools:
+            return Equipment(found, {})
+        tools, pinned = await self.catalogues.chosen(tenant, names, agents)
+        return Equipment(found, tools, pinned=pinned)
 
     async def again(self, spec: Spec) -> Equipment:
-        """What a task that was begun goes on with, whatever has become of its agent."""
-        agents = await patiently(lambda: self._still_among(spec.tenant, spec.tools))
-        equipment = await self.catalogues.equip_patiently(
-            spec.model, spec.tools, has_tools=spec.has_tools, agents=agents
-        )
+        """What a task that was begun goes on with, whatever has become of its agent and its
+        tools."""
+        tools = await patiently(lambda: self._tools_again(spec))
+        if spec.call is not None:
+            return Equipment(NO_MODEL, tools, pinned=spec.pinned)
+        model = await patiently(lambda: self.catalogues.models.resolve(spec.model))
+        equipment = Equipment(model, tools, pinned=spec.pinned)
         if spec.has_tools:
             equipment = with_client_tools(equipment, spec.client_tools)
         if not spec.agent_id:
@@ -63,6 +75,21 @@ class Briefings:
         version = spec.agent_version
         agent = await patiently(lambda: self.agents.version(spec.tenant, spec.agent_id, version))
         return replace(equipment, instructions=agent.instructions)
+
+    async def _for_call(self, call: CallSpec, tenant: str) -> Equipment:
+        tool = await self.catalogues.callable(tenant, call)
+        return Equipment(NO_MODEL, {tool.name: tool}, pinned=pinned([tool]))
+
+    async def _tools_again(self, spec: Spec) -> Mapping[str, Tool]:
+        """A task's tools, in the order in which its request names them."""
+        if not spec.has_tools:
+            return {}
+        agents = await self._still_among(spec.tenant, spec.tools)
+        if spec.pinned is None:  # Begun before versions were pinned.
+            return (await self.catalogues.chosen(spec.tenant, spec.tools, agents))[0]
+        tools = {**agents, **await self.catalogues.again(spec.tenant, spec.pinned)}
+        order = [name for name in (named(each).name for each in spec.tools) if name in tools]
+        return {name: tools[name] for name in order} if order else tools
 
     async def _among(self, tenant: str, names: Sequence[str]) -> Mapping[str, Tool]:
         """The agents among these tools."""

@@ -6,6 +6,7 @@ from time import perf_counter
 from services.chassis.eventlog.port import Claim
 from services.orchestrator.calls import Caller
 from services.orchestrator.delegation import Delegate
+from services.orchestrator.domain import asking
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.task import Task
@@ -64,9 +65,13 @@ class Kit:
     def settling(self) -> Settling:
         """Has calls made."""
         world, journal, tools = self.world, self.journal, self.equipment.tools
-        caller = Caller(Reading(world.tools, world.log, self.task), tools, self.left)
+        asks = self.task.spec.call
+        able = (
+            asking.ELICITATION if asks is None or asks.capabilities is None else asks.capabilities
+        )
+        caller = Caller(Reading(world.tools, world.log, self.task), tools, self.left, able)
         delegate = Delegate(world.children, journal, world.now, tools)
-        return Settling(journal, caller, delegate, world.schemas, tools, world.now)
+        return Settling(journal, caller, delegate, world.schemas, tools, world.now, world.spawn)
 
     def reckoned(self) -> float:
         """The task's deadline in the loop's time, as its log has it now."""

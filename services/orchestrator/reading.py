@@ -8,13 +8,14 @@ from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
+from services.orchestrator.domain.catalogue import Catalogue
 from services.orchestrator.domain.events import Spec
 from services.orchestrator.domain.large import Large, bytes_for, fitting, part
 from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import READ_RESULT, Tool
 from services.orchestrator.equipment import Equipment
-from services.orchestrator.ports import Returned, TaskLog, Tools
+from services.orchestrator.ports import Invocation, Returned, TaskLog, Tools
 
 NAME: Final = READ_RESULT
 DEFAULT_BYTES: Final = 2000
@@ -50,18 +51,20 @@ class Reading:
         self._log = log
         self._task = task
 
-    async def catalogue(self) -> Mapping[str, Tool]:
+    async def catalogue(self, tenant: str) -> Catalogue:
         """See `Tools`."""
-        return await self._tools.catalogue()
+        return await self._tools.catalogue(tenant)
 
-    async def call(
-        self, tool: str, given: Mapping[str, object], *, call_id: str, timeout: float
-    ) -> Returned:
+    async def find(self, tenant: str, name: str, version: str = "") -> Tool:
+        """See `Tools`."""
+        return await self._tools.find(tenant, name, version)
+
+    async def call(self, invocation: Invocation) -> Returned:
         """See `Tools`. What is read here is bounded by the object store's own time limit."""
-        if tool != NAME or not readable(self._task):
-            return await self._tools.call(tool, given, call_id=call_id, timeout=timeout)
+        if invocation.tool.name != NAME or not readable(self._task):
+            return await self._tools.call(invocation)
         began = perf_counter()
-        output = await self._read(given)
+        output = await self._read(invocation.input)
         return Returned(output, None, (perf_counter() - began) * 1000)
 
     async def _read(self, given: Mapping[str, object]) -> Mapping[str, object]:

@@ -9,8 +9,10 @@ from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.port import Claim, Letter
+from services.orchestrator import single
 from services.orchestrator.delegation import after_children
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.catalogue import not_offered
 from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.letters import Cancel, Moment, heard
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
@@ -187,6 +189,8 @@ class Run:
             self._kit.held = await self._world.briefings.again(self.spec)
         if self.task.state is State.PENDING:
             await self._claim()
+        if (pinned := self.spec.pinned) is not None and pinned.left_out:
+            await self._kit.warn("TOOLS_NOT_OFFERED", not_offered(pinned))
         await self._remember()
         return await self._steps()
 
@@ -252,6 +256,9 @@ class Run:
         while not self.task.is_closed:
             if not await self._settle() or await self._hear():
                 return False
+            if self.spec.call is not None:
+                await single.go_on(self._kit, self.spec.call)
+                continue
             if self.task.is_speaking:
                 await self._speaking.go_on()
                 continue

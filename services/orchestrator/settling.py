@@ -5,20 +5,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
+from typing import Final
 
 from services.chassis import ids
 from services.chassis.errors import ServiceError
 from services.orchestrator.calls import Caller
 from services.orchestrator.delegation import Delegate
+from services.orchestrator.domain import asking
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.step import ToolRequest
 from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
+from services.orchestrator.domain.warned import news
 from services.orchestrator.journal import Journal
-from services.orchestrator.ports import Returned, Schemas
+from services.orchestrator.ports import Report, Returned, Schemas, unheard
+from services.orchestrator.reports import Reports, Spawn
 
-EVERY_TOOL = "*"
+EVERY_TOOL: Final = "*"
+At = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +36,10 @@ class Settling:
     schemas: Schemas
     given: Mapping[str, Tool]
     now: Callable[[], datetime]
+    spawn: Spawn
 
     def asked(
-        self, requests: Sequence[ToolRequest], at: tuple[int, int], turn: ev.Turn
+        self, requests: Sequence[ToolRequest], at: tuple[int, int], turn: ev.Turn | None
     ) -> list[ev.Event]:
         """The calls that a turn asks for, and what they need before they can run."""
         last = len(requests) - 1
@@ -71,7 +77,7 @@ class Settling:
             return [ev.ApprovalAsked(now, *at, call.call_id, call.tool)]
         if not tool.is_client:
             return ()
-        if violations := self.schemas.violations(tool.input_schema, call.input):
+        if violations := self.schemas.violations(tool.input_schema, call.input, field="input"):
             said, fix = violations[0].message, violations[0].suggested_fix
             refused = ev.Failure("INVALID_ARGUMENT", "TOOL_INPUT_INVALID", said, fix)
             return [self._returned(call, at, Returned(None, refused, 0.0))]
@@ -92,15 +98,37 @@ class Settling:
 
     async def _make_one(self, call: Call, at: tuple[int, int]) -> None:
         """Call a tool; whatever comes of it is told to the model."""
+        tool = self.given.get(call.tool)
+        told: Sequence[ev.Event] = ()
+        if tool is not None and tool.reports_progress:
+            reports = Reports(self.journal, call, at, self.now, self.spawn)
+            try:
+                returned = await self._made(call, tool, reports.hear)
+            finally:
+                told = await reports.close()
+        else:
+            returned = await self._made(call, tool, unheard)
+        warned = news(self.journal.task, returned.warnings, self.now())
+        await self.journal.append(*told, *warned, self._outcome(call, at, returned))
+
+    async def _made(self, call: Call, tool: Tool | None, report: Report) -> Returned:
         began = perf_counter()
         try:
-            tool = self.given.get(call.tool)
-            by = self.delegate if tool is not None and tool.agent_id else self.caller
-            returned = await by.call(call)
+            if tool is not None and tool.agent_id:
+                return await self.delegate.call(call)
+            return await self.caller.call(call, report)
         except ServiceError as error:
-            took = (perf_counter() - began) * 1000
-            returned = Returned(None, failure(error), took)
-        await self.journal.append(self._returned(call, at, returned))
+            return Returned(None, failure(error), (perf_counter() - began) * 1000)
+
+    def _outcome(self, call: Call, at: At, returned: Returned) -> ev.Event:
+        """A result; or what the tool asks for first, if somebody can be asked for it."""
+        if (asked := returned.requests) is None:
+            return self._returned(call, at, returned)
+        able = self.caller.capabilities
+        why = asking.refused(call.tool, asked.inputs, asked.state, call.rounds, able)
+        if why is not None:
+            return self._returned(call, at, Returned(None, why, returned.latency_ms))
+        return ev.InputAsked(self.now(), *at, call.call_id, call.tool, asked.inputs, asked.state)
 
     def _returned(self, call: Call, at: tuple[int, int], returned: Returned) -> ev.Event:
         return ev.ToolReturned(
@@ -114,4 +142,5 @@ class Settling:
             round(returned.latency_ms, 3),
             returned.tokens,
             returned.cost_usd,
+            returned.content,
         )

@@ -1,6 +1,8 @@
 """The composition root: the only place that names tools."""
 
 import asyncio
+import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+import grpc
 from runplane.tool_registry.v1 import (
     resources_pb2,
     resources_pb2_grpc,
@@ -28,6 +31,8 @@ from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.adapters.client_tool import ClientTools
 from services.tool_registry.adapters.egress import Egress
+from services.tool_registry.adapters.grpc_tool import GrpcTools
+from services.tool_registry.adapters.http_tool import HttpTools
 from services.tool_registry.adapters.mcp.links import McpLinks
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.tools import McpTools
@@ -36,7 +41,8 @@ from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
 from services.tool_registry.domain.addresses import Allowed
-from services.tool_registry.domain.targets import Client, Mcp, Target
+from services.tool_registry.domain.circuit import Policy
+from services.tool_registry.domain.targets import Client, Grpc, Http, Mcp, Target
 from services.tool_registry.mapping import tools as mapping
 from services.tool_registry.ports import Maker, Tool
 from services.tool_registry.rpc.resources import Pagers, ResourceServicer
@@ -45,8 +51,10 @@ from services.tool_registry.rpc.tools import ToolRegistryServicer
 from services.tool_registry.settings import Settings
 from services.tool_registry.usecases.calls import Calls, Limits
 from services.tool_registry.usecases.census import Census
+from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.registry import Registry
 from services.tool_registry.usecases.resources import Resources
+from services.tool_registry.usecases.runs import Runs
 from services.tool_registry.usecases.servers import Imported, Rules, Servers
 from services.tool_registry.usecases.shelves import Builtins, Keeping, ToolShelf
 from services.tool_registry.usecases.writing import Writer
@@ -95,25 +103,24 @@ async def running(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
-        outside, registrations = _outside(settings), EventStoreServers(store)
+        egress = Egress(Allowed.parsed(settings.egress.allow))
+        secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
+        outside, registrations = Outside(egress, secrets), EventStoreServers(store)
         links = McpLinks(registrations, outside, now)
-        makers = {**await enter(_makers()), Mcp: McpTools(links)}
+        most = settings.limits.result_bytes
+        makers = {**await enter(_makers(egress, secrets, most)), Mcp: McpTools(links)}
         parts = _parts(settings, store, builtin, makers, now)
         await enter(links.open(Imported(registrations, parts.registry)))
         rules = Rules(settings.mcp.stdio, outside.check_url)
-        of_tools = _servicer(settings, shared, parts)
-        of_servers = McpServerServicer(
-            Servers(registrations, links, parts.registry, rules, now), _pager(shared, "mcp_servers")
-        )
-        of_resources = ResourceServicer(Resources(links), _resource_pagers(shared))
+        servers = Servers(registrations, links, parts.registry, rules, now)
+        of_tools = _servicer(settings, shared, parts, await enter(Runs()))
         server = await enter(
             serving(
                 settings.server,
                 domain=DOMAIN,
                 register=[
                     partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, of_tools),
-                    partial(servers_pb2_grpc.add_McpServerServiceServicer_to_server, of_servers),
-                    partial(resources_pb2_grpc.add_ResourceServiceServicer_to_server, of_resources),
+                    *_of_servers(shared, servers, links),
                 ],
                 services=SERVICES,
             )
@@ -126,9 +133,15 @@ async def running(
 
 
 @asynccontextmanager
-async def _makers() -> AsyncIterator[Mapping[type[Target], Maker]]:
-    """Who makes the tools of each kind."""
-    yield {Client: ClientTools()}
+async def _makers(
+    egress: Egress, secrets: StoredSecrets, most: int
+) -> AsyncIterator[Mapping[type[Target], Maker]]:
+    """Who makes the tools of each kind, but for those of MCP servers."""
+    async with (
+        HttpTools(egress, secrets, result_bytes=most) as http,
+        GrpcTools(egress, secrets, result_bytes=most) as grpc_tools,
+    ):
+        yield {Client: ClientTools(), Http: http, Grpc: grpc_tools}
 
 
 def _parts(
@@ -147,28 +160,31 @@ def _parts(
     return Parts(shelf, Registry(writer, listed))
 
 
-def _servicer(settings: Settings, shared: SharedSettings, parts: Parts) -> ToolRegistryServicer:
+def _servicer(
+    settings: Settings, shared: SharedSettings, parts: Parts, runs: Runs
+) -> ToolRegistryServicer:
     limits = Limits(**settings.limits.model_dump())
-    calls = Calls(parts.shelf, limits, partial(ids.new, "call"))
-    pagers = (_pager(shared, "tools", part=PART), _pager(shared, "tool_versions", part=PART))
-    return ToolRegistryServicer(parts.registry, calls, pagers, settings.approval)
+    policy = Policy(**settings.circuit.model_dump())
+    circuits = Circuits(policy, now=time.monotonic, chance=random.random)
+    calls = Calls(parts.shelf, limits, circuits, runs, partial(ids.new, "call"))
+    key = _key(shared)
+    pagers = (Pager(key, "tools", part=PART), Pager(key, "tool_versions", part=PART))
+    return ToolRegistryServicer(parts.registry, calls, circuits, pagers, settings.approval)
 
 
-def _outside(settings: Settings) -> Outside:
-    environment = {
-        name: secret.get_secret_value() for name, secret in settings.secrets.environment.items()
-    }
-    secrets = StoredSecrets(settings.secrets.folder, environment)
-    return Outside(Egress(Allowed.parsed(settings.egress.allow)), secrets)
+def _of_servers(
+    shared: SharedSettings, servers: Servers, links: McpLinks
+) -> list[Callable[[grpc.aio.Server], object]]:
+    """The services of MCP servers, and of what they have beside tools."""
+    pager = partial(Pager, _key(shared))
+    pagers = Pagers(pager("resources"), pager("resource_templates"), pager("prompts"))
+    of_servers = McpServerServicer(servers, pager("mcp_servers"))
+    of_resources = ResourceServicer(Resources(links), pagers)
+    return [
+        partial(servers_pb2_grpc.add_McpServerServiceServicer_to_server, of_servers),
+        partial(resources_pb2_grpc.add_ResourceServiceServicer_to_server, of_resources),
+    ]
 
 
-def _resource_pagers(shared: SharedSettings) -> Pagers:
-    return Pagers(
-        resources=_pager(shared, "resources"),
-        templates=_pager(shared, "resource_templates"),
-        prompts=_pager(shared, "prompts"),
-    )
-
-
-def _pager(shared: SharedSettings, what: str, *, part: int = 64) -> Pager:
-    return Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), what, part=part)
+def _key(shared: SharedSettings) -> bytes:
+    return bytes.fromhex(shared.page_token_key.get_secret_value())

@@ -112,17 +112,6 @@ class Shelf(Protocol):
         """
 
 
-class Secrets(Protocol):
-    """What requests prove themselves with. It is asked at each call, and kept nowhere."""
-
-    async def get(self, tenant: str, name: str) -> str:
-        """One line of text.
-
-        Raises:
-            FailedPrecondition: `SECRET_NOT_FOUND`.
-        """
-
-
 class Maker(Protocol):
     """Makes tools of one kind of target."""
 
@@ -181,3 +170,14 @@ class ToolStore(Protocol):
 
     async def names(self, tenant: str, *, limit: int, source: str | None = None) -> Sequence[str]:
         """Names of tools, in order; of those that a source brought, if one is given."""
+
+
+class Secrets(Protocol):
+    """What requests prove themselves with. It is asked at each call, and kept nowhere."""
+
+    async def get(self, tenant: str, name: str) -> str:
+        """One line of text.
+
+        Raises:
+            FailedPrecondition: `SECRET_NOT_FOUND`.
+        """

@@ -16,7 +16,7 @@ from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import CLOSED, State, Task
-from services.orchestrator.mapping import agents, sessions
+from services.orchestrator.mapping import agents, sessions, toolcalls
 from services.orchestrator.mapping import large as mapping_large
 from services.orchestrator.mapping import tasks as mapping
 
@@ -28,10 +28,13 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.TextAdded: ("task.text_added.v1", "message_delta"),
     ev.ToolCalled: ("task.tool_called.v1", "tool_call"),
     ev.ChildStarted: ("task.child_started.v1", "child_task"),
+    ev.ToolProgressed: ("task.tool_progressed.v1", "tool_progress"),
+    ev.ToolLogged: ("task.tool_logged.v1", "tool_log"),
     ev.ToolReturned: ("task.tool_returned.v1", "tool_result"),
     ev.ApprovalAsked: ("task.approval_asked.v1", "approval_required"),
     ev.ApprovalDecided: ("task.approval_decided.v1", "approval_decided"),
     ev.InputAsked: ("task.input_asked.v1", "input_required"),
+    ev.InputGiven: ("task.input_given.v1", "input_given"),
     ev.Steered: ("task.steered.v1", "user_message"),
     ev.Waited: ("task.waited.v1", "status_changed"),
     ev.Resumed: ("task.resumed.v1", "status_changed"),
@@ -117,6 +120,7 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.metadata.CopyFrom(mapping.metadata(spec))
     for name, large in spec.large:
         message.request_references.add(field=name, reference=mapping_large.reference(large))
+    toolcalls.set_tools(message, spec.pinned)
     sessions.set_place(message, spec.place)
     if isinstance(event, ev.Started):
         sessions.set_window(message, event.window)
@@ -170,9 +174,11 @@ def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None
         structs.from_value(event.output, message.output)
     else:
         message.error.CopyFrom(mapping.error(event.failure))
+    if event.content:
+        toolcalls.set_content(message, event.content)
 
 
-def _asked(message: pb.TaskEvent, event: ev.ApprovalAsked | ev.InputAsked, task: Task) -> None:
+def _asked(message: pb.TaskEvent, event: ev.ApprovalAsked, task: Task) -> None:
     message.tool_call_id = event.call_id
     message.tool_name = event.tool
 
@@ -203,7 +209,8 @@ def _answered(message: pb.TaskEvent, event: ev.Answered, task: Task) -> None:
         message.reference.CopyFrom(mapping_large.reference(event.output))
     else:
         structs.from_value(event.output, message.output)
-    _turn(message, event.turn)
+    if event.turn is not None:
+        _turn(message, event.turn)
 
 
 def _abandoned(message: pb.TaskEvent, event: ev.StepAbandoned, task: Task) -> None:
@@ -249,10 +256,13 @@ _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] =
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
     ev.ChildStarted: _delegated,
+    ev.ToolProgressed: toolcalls.progressed,
+    ev.ToolLogged: toolcalls.logged,
     ev.ToolReturned: _returned,
     ev.ApprovalAsked: _asked,
     ev.ApprovalDecided: _decided,
-    ev.InputAsked: _asked,
+    ev.InputAsked: toolcalls.asked,
+    ev.InputGiven: toolcalls.given,
     ev.Steered: _steered,
     ev.Waited: _waited,
     ev.Resumed: _status,
@@ -330,11 +340,13 @@ def _read_returned(message: pb.TaskEvent, stored: Where) -> ev.Event:
         message.latency_ms,
         message.tokens_used,
         message.cost_usd,
+        toolcalls.content(message),
     )
 
 
 def _read_answered(message: pb.TaskEvent, stored: Where) -> ev.Event:
-    output, turn = _read_output(message), _read_turn(message)
+    output = _read_output(message)
+    turn = _read_turn(message) if message.HasField("usage") else None
     return ev.Answered(stored.time, *_step(message), message.answer, output, turn)
 
 
@@ -362,6 +374,10 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     "task.text_added.v1": lambda m, s: ev.TextAdded(s.time, *_step(m), m.text),
     "task.tool_called.v1": _read_called,
     "task.child_started.v1": _read_delegated,
+    "task.tool_progressed.v1": lambda m, s: toolcalls.read_progressed(m, s.time, _step(m)),
+    "task.tool_logged.v1": lambda m, s: ev.ToolLogged(
+        s.time, *_step(m), m.tool_call_id, m.tool_name, m.level, m.message
+    ),
     "task.tool_returned.v1": _read_returned,
     "task.approval_asked.v1": lambda m, s: ev.ApprovalAsked(
         s.time, *_step(m), m.tool_call_id, m.tool_name
@@ -369,9 +385,8 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     "task.approval_decided.v1": lambda m, s: ev.ApprovalDecided(
         s.time, *_step(m), m.tool_call_id, m.tool_name, m.approved, m.comment, m.author
     ),
-    "task.input_asked.v1": lambda m, s: ev.InputAsked(
-        s.time, *_step(m), m.tool_call_id, m.tool_name
-    ),
+    "task.input_asked.v1": lambda m, s: toolcalls.read_asked(m, s.time, _step(m)),
+    "task.input_given.v1": lambda m, s: toolcalls.read_given(m, s.time, _step(m)),
     "task.steered.v1": lambda m, s: ev.Steered(s.time, m.text, m.author),
     "task.waited.v1": lambda m, s: ev.Waited(s.time, m.wants, m.deadline.ToDatetime(UTC)),
     "task.resumed.v1": lambda m, s: ev.Resumed(s.time),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
-from services.chassis.schema import Schema
+from services.chassis.schema import MAX_BYTES, Schema
 
 _KEPT: Final = 64
 _KEPT_CHARACTERS: Final = (
@@ -34,14 +34,20 @@ class CompiledSchemas:
             raise invalid(fault, reason="SCHEMA_INVALID")
         self._compile(schema, field)
 
-    def violations(self, schema: Mapping[str, object], value: object) -> Sequence[Violation]:
-        """What is wrong with a value."""
-        return self._compile(schema, "response_schema").violations(value)
+    def violations(
+        self, schema: Mapping[str, object], value: object, *, field: str = ""
+    ) -> Sequence[Violation]:
+        """What is wrong with a value. A schema of a tool's own may be longer than a caller's."""
+        if not field:
+            return self._compile(schema, "response_schema").violations(value)
+        return self._compile(schema, field, name=field, most=MAX_BYTES).violations(value)
 
-    def _compile(self, schema: Mapping[str, object], field: str) -> Schema:
-        key = json.dumps(schema, sort_keys=True)
+    def _compile(
+        self, schema: Mapping[str, object], field: str, *, name: str = "", most: int = _MAX_BYTES
+    ) -> Schema:
+        key = name + json.dumps(schema, sort_keys=True)
         if (compiled := self._compiled.get(key)) is None:
-            compiled = self._compiled[key] = Schema(schema, field=field, max_bytes=_MAX_BYTES)
+            compiled = self._compiled[key] = Schema(schema, field=field, max_bytes=most)
             self._characters += len(key)
             while len(self._compiled) > _KEPT or self._characters > _KEPT_CHARACTERS:
                 self._characters -= len(self._compiled.popitem(last=False)[0])

@@ -65,7 +65,7 @@ class EventStoreTaskLog:
         tenant, task_id = task.spec.tenant, task.spec.task_id
         new = [codec.encode(event, task)]
         records = [codec.record(task)]
-        if not (task.spec.place.sequence or task.spec.parent_task_id):
+        if not (task.spec.place.sequence or task.spec.parent_task_id or task.spec.call):
             records.append(opened(task))
         batch = Append(tenant, task_id, 0, new, work=self._work, records=records, key=key)
         claim = await self._store.append(batch)

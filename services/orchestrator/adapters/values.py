@@ -40,7 +40,8 @@ class Values:
         kept: list[ev.Event] = []
         for event in events:
             if isinstance(event, ev.ToolReturned) and event.failure is None:
-                kept.append(await self._returned(tenant, event))
+                returned = await self._returned(tenant, event)
+                kept += await self._with_content(tenant, returned)
             elif isinstance(event, ev.Answered):
                 kept += await self._answered(tenant, event)
             else:
@@ -95,6 +96,23 @@ class Values:
             log.exception("result is no JSON", extra={"tool": event.tool})
             return unkept(event, Internal("INTERNAL", "it is no JSON"))
 
+    async def _with_content(self, tenant: str, event: ev.ToolReturned) -> Sequence[ev.Event]:
+        """Content that cannot be kept is left out: the output says the most of it."""
+        if not event.content or isinstance(event.content, Large):
+            return [event]
+        text = json.dumps(event.content, ensure_ascii=False)
+        if not self._is_large(text):
+            return [event]
+        try:
+            if self._store is None:
+                raise self._no_room(text)
+            large = await _put(self._store, tenant, text, JSON)
+        except ServiceError as error:
+            why = f"content of a result of {event.tool} is left out: {error.message}"
+            warned = ev.Warned(event.time, "TOOL_CONTENT_DROPPED", why)
+            return [warned, replace(event, content=())]
+        return [replace(event, content=replace(large, excerpt=""))]
+
     async def _answered(self, tenant: str, event: ev.Answered) -> Sequence[ev.Event]:
         """An answer that cannot be kept elsewhere stays in the log, which then says so."""
         if self._store is None or not self._is_large(event.answer):
@@ -128,7 +146,7 @@ def unkept(event: ev.ToolReturned, error: ServiceError) -> ev.ToolReturned:
     message = f"{event.tool} did its work, but its result cannot be kept: {error.message}"
     fix = "ask for less at a time"
     fault = replace(failure(error), message=message, suggested_fix=fix)
-    return replace(event, output=None, failure=fault)
+    return replace(event, output=None, failure=fault, content=())
 
 
 async def _put(store: ObjectStore, tenant: str, text: str, media_type: str) -> Large:

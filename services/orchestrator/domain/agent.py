@@ -9,6 +9,7 @@ from typing import Any, Final
 from services.chassis.errors import Aborted, NotFound, Violation, invalid
 from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.events import Sampling
+from services.orchestrator.domain.named import NAME, named
 from services.orchestrator.domain.tool import AGENT_PREFIX, Tool
 
 MAX_DESCRIPTION: Final = 1024
@@ -160,7 +161,7 @@ def _own(agent: Agent) -> Iterator[Violation]:
         fix = f"send at most {MAX_INSTRUCTIONS_BYTES} bytes"
         yield Violation("instructions", f"is {size} bytes long", fix)
     for index, name in enumerate(agent.tools):
-        if name in agent.tools[:index]:
+        if named(name).name in {named(other).name for other in agent.tools[:index]}:
             yield Violation(f"tools[{index}]", "is named before", "name each tool once")
     if agent.tools and not agent.has_tools:
         fix = "leave tools out, or tool_choice"
@@ -168,7 +169,7 @@ def _own(agent: Agent) -> Iterator[Violation]:
 
 
 def _named(agent_id: str) -> Iterator[Violation]:
-    if not rq.NAME.fullmatch(agent_id):
+    if not NAME.fullmatch(agent_id):
         fix = "use 1 to 64 of A-Z a-z 0-9 _ -"
         yield Violation("agent_id", "is not an agent's id", fix)
 

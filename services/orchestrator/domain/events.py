@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.orchestrator.domain.large import LargeTexts
+from services.orchestrator.domain.large import Large, LargeTexts
 from services.orchestrator.domain.place import FIRST, Place, Window
 
 
@@ -69,6 +69,28 @@ class ClientTool:
 
 
 @dataclass(frozen=True, slots=True)
+class Pinned:
+    """The tools that a task got when it was accepted."""
+
+    versions: tuple[tuple[str, str], ...] = ()
+    """The name of each, and its version."""
+    left_out: int = 0
+    """How many there were beside them that it did not get."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpec:
+    """A call of a tool that is a task of its own."""
+
+    tool: str
+    version: str
+    """Or a range of versions; empty for the newest."""
+    input: Mapping[str, object]
+    capabilities: Mapping[str, object] | None = None
+    """What the tool may ask for; None for what any task can be asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a task may use; None means no limit of its own."""
 
@@ -119,6 +141,10 @@ class Spec:
     place: Place = FIRST
     on_busy: str = ""
     """What a session that begins with this task does with requests while a task goes on."""
+    pinned: Pinned | None = None
+    """Its tools; None where it has none, and in logs that do not say."""
+    call: CallSpec | None = None
+    """The one call that it is; None where it asks a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +234,30 @@ class ToolReturned(StepEvent):
     """What the task of an agent that was called used."""
     cost_usd: float = 0.0
     """What it cost."""
+    content: Sequence[Mapping[str, object]] | Large = ()
+    """The result as MCP content blocks, where the output does not say it all; or where they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolProgressed(StepEvent):
+    """A tool that runs said how far it is."""
+
+    call_id: str
+    tool: str
+    progress: float
+    total: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolLogged(StepEvent):
+    """A tool that runs said something."""
+
+    call_id: str
+    tool: str
+    level: str
+    """As RFC 5424 has them, such as `info`."""
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,19 +281,36 @@ class ApprovalDecided(StepEvent):
 
 @dataclass(frozen=True, slots=True)
 class InputAsked(StepEvent):
-    """A call waits for the task's client to run it."""
+    """A call waits for the task's client to run it; or for what its tool asks for."""
 
     call_id: str
     tool: str
+    requests: Mapping[str, object] | None = None
+    """What the tool asks for, by name, as MCP input requests."""
+    state: str = ""
+    """What it is to be given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputGiven(StepEvent):
+    """Somebody answered what a tool asked for; the call is made again with that."""
+
+    call_id: str
+    tool: str
+    responses: Mapping[str, object]
+    """By the names of the requests."""
+    author: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answered(StepEvent):
-    """The model gave its answer; `output` is the answer as JSON when a schema asks for it."""
+    """The model gave its answer; `output` is the answer as JSON when a schema asks for it. Or the
+    tool did, where that is the task."""
 
     answer: str
     output: object
-    turn: Turn
+    turn: Turn | None
+    """None where it is a tool that answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from services.chassis.errors import FailedPrecondition, Violation, invalid
+from services.chassis.errors import FailedPrecondition, InvalidArgument, Violation, invalid
+from services.orchestrator.domain import asking
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.task import State, Task, evolve
+from services.orchestrator.domain.task import Call, State, Task, evolve
 
 STEERED: Final = ev.Failure("ABORTED", "STEERED", "the user said something more meanwhile")
 MAX_TEXT_BYTES: Final = 16 * 1024
@@ -52,6 +53,15 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True)
+class Respond:
+    """What a tool asked for while it ran."""
+
+    call_id: str
+    responses: Mapping[str, object]
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Wait until told to go on."""
 
@@ -61,7 +71,7 @@ class GoOn:
     """Go on after a pause."""
 
 
-Word = Cancel | Say | Decide | Return | Pause | GoOn
+Word = Cancel | Say | Decide | Return | Respond | Pause | GoOn
 
 # Names are kept as long as letters are: a letter outlives the release that wrote it.
 KINDS: Final[Mapping[str, type[Word]]] = {
@@ -69,6 +79,7 @@ KINDS: Final[Mapping[str, type[Word]]] = {
     "say": Say,
     "decide": Decide,
     "return": Return,
+    "respond": Respond,
     "pause": Pause,
     "go_on": GoOn,
 }
@@ -85,6 +96,13 @@ def read(kind: str, body: str) -> Word:
     return KINDS[kind](**json.loads(body))
 
 
+_MOST_BYTES: Final[Mapping[type[Word], tuple[str, str, int]]] = {
+    Return: ("output", "output", MAX_OUTPUT_BYTES),
+    Respond: ("responses", "input_responses", asking.MAX_RESPONSE_BYTES),
+}
+"""What is bounded as JSON: its attribute, and the field of a request that it comes from."""
+
+
 def check(word: Word) -> None:
     """Refuse what no task could be told.
 
@@ -97,11 +115,12 @@ def check(word: Word) -> None:
         if (size := len(word.text.encode())) > MAX_TEXT_BYTES:
             fix = f"send at most {MAX_TEXT_BYTES} bytes"
             raise invalid(Violation("text", f"is {size} bytes", fix))
-    if isinstance(word, Return):
-        size = len(json.dumps(word.output, ensure_ascii=False).encode())
-        if size > MAX_OUTPUT_BYTES:
-            fix = f"send at most {MAX_OUTPUT_BYTES} bytes, as JSON"
-            raise invalid(Violation("output", f"is {size} bytes", fix))
+    if (most := _MOST_BYTES.get(type(word))) is not None:
+        attribute, field, most_bytes = most
+        size = len(json.dumps(getattr(word, attribute), ensure_ascii=False).encode())
+        if size > most_bytes:
+            fix = f"send at most {most_bytes} bytes, as JSON"
+            raise invalid(Violation(field, f"is {size} bytes", fix))
     fields = {Cancel: ("reason", 256), Decide: ("comment", MAX_COMMENT), Return: ("error", 1000)}
     if (bound := fields.get(type(word))) and len(getattr(word, bound[0])) > bound[1]:
         fix = f"send at most {bound[1]} characters"
@@ -113,6 +132,7 @@ def is_news(task: Task, word: Word) -> bool:
 
     Raises:
         FailedPrecondition: it cannot be said to this task, or not now.
+        InvalidArgument: it is not what the task was to be told.
     """
     rule = _RULES.get(type(word), _asks)
     return rule(task, word)
@@ -138,8 +158,15 @@ def check_said(task: Task, word: Word) -> None:
     """Refuse more than a task is to be told. What is accepted is heard.
 
     Raises:
-        FailedPrecondition: `TASK_SAID_ENOUGH`.
+        FailedPrecondition: `TASK_SAID_ENOUGH`, or `TASK_IS_TOOL_CALL`.
     """
+    if isinstance(word, Say) and task.spec.call is not None:
+        raise FailedPrecondition(
+            "TASK_IS_TOOL_CALL",
+            f"{task.spec.task_id} is a call of {task.spec.call.tool}: no model hears it",
+            task_id=task.spec.task_id,
+            suggested_fix="cancel it, or start another task",
+        )
     if isinstance(word, Say) and len(task.said) >= MAX_SAID:
         raise FailedPrecondition(
             "TASK_SAID_ENOUGH",
@@ -154,6 +181,8 @@ def _decides(task: Task, word: Decide) -> bool:
     call = task.call(word.call_id)
     if call is not None and call.is_approved is word.is_approved:
         return False
+    if call is not None and call.requests is not None and not word.is_approved:
+        return _is_asked(task, call)
     check_open(task)
     if call is None or call.wants != "approval":
         raise _refused("APPROVAL_NOT_PENDING", "waits for approval", task, word.call_id)
@@ -167,6 +196,27 @@ def _returns(task: Task, word: Return) -> bool:
     check_open(task)
     if call is None or call.wants != "input":
         raise _refused("INPUT_NOT_REQUIRED", "waits for its client", task, word.call_id)
+    if call.requests is not None:
+        fix = f"send input_responses with {', '.join(call.requests)}"
+        raise invalid(Violation("input_responses", f"is missing: {call.tool} asks for it", fix))
+    return True
+
+
+def _responds(task: Task, word: Respond) -> bool:
+    call = task.call(word.call_id)
+    if call is None or call.requests is None:
+        check_open(task)
+        raise _refused("INPUT_NOT_REQUIRED", "asks for anything", task, word.call_id)
+    if is_asked := _is_asked(task, call):
+        asking.check(call.requests, word.responses)
+    return is_asked
+
+
+def _is_asked(task: Task, call: Call) -> bool:
+    """Whether a tool still waits for what it asked for."""
+    if call.has_returned or call.responses is not None:
+        return False
+    check_open(task)
     return True
 
 
@@ -187,6 +237,7 @@ def _refused(reason: str, what: str, task: Task, call_id: str) -> FailedPrecondi
 _RULES: Final[Mapping[type[Word], Callable[[Task, Any], bool]]] = {
     Decide: _decides,
     Return: _returns,
+    Respond: _responds,
 }
 
 
@@ -217,12 +268,8 @@ def _effects(task: Task, word: Word, at: Moment) -> Sequence[ev.Event]:
         case Say(text, author):
             lost = [ev.StepAbandoned(at.now, *task.at, STEERED, at.turn)]
             return [*resumed, *(lost if task.is_speaking else ()), ev.Steered(at.now, text, author)]
-        case Decide():
-            return [*resumed, *_decided(task, word, at.now)]
-        case Return(call_id, output, error):
-            wrong = ev.Failure("UNKNOWN", "CLIENT_TOOL_FAILED", error) if error else None
-            given = None if wrong else output
-            return [*resumed, _returned(task, call_id, given, wrong, at.now)]
+        case Decide() | Return() | Respond():
+            return [*resumed, *_of_call(task, word, at.now)]
         case Pause() if task.state is State.RUNNING:
             return [ev.Waited(at.now, "continue", at.now + at.max_wait)]
         case GoOn() if task.wants == "continue":
@@ -230,15 +277,35 @@ def _effects(task: Task, word: Word, at: Moment) -> Sequence[ev.Event]:
     return ()
 
 
+def _of_call(task: Task, word: Decide | Return | Respond, now: datetime) -> Sequence[ev.Event]:
+    match word:
+        case Decide():
+            return _decided(task, word, now)
+        case Respond():
+            return [_given(task, word, now)]
+        case Return(call_id, output, error):
+            wrong = ev.Failure("UNKNOWN", "CLIENT_TOOL_FAILED", error) if error else None
+            return [_returned(task, call_id, None if wrong else output, wrong, now)]
+
+
 def _fits(task: Task, word: Word) -> bool:
     try:
         return is_news(task, word)
-    except FailedPrecondition:
+    except (FailedPrecondition, InvalidArgument):
         return False
+
+
+def _given(task: Task, word: Respond, now: datetime) -> ev.Event:
+    call = task.call(word.call_id)
+    tool = call.tool if call else ""
+    return ev.InputGiven(now, *task.at, word.call_id, tool, word.responses, word.author)
 
 
 def _decided(task: Task, word: Decide, now: datetime) -> Sequence[ev.Event]:
     call = task.call(word.call_id)
+    if call is not None and call.requests is not None:
+        no = asking.declined(call.requests)
+        return [_given(task, Respond(word.call_id, no, word.author), now)]
     tool = call.tool if call else ""
     decided = ev.ApprovalDecided(
         now, *task.at, word.call_id, tool, word.is_approved, word.comment, word.author

@@ -7,6 +7,8 @@ from typing import TypeVar
 from services.chassis.errors import Violation, invalid
 from services.orchestrator.domain.agent import Agent, agent_of
 from services.orchestrator.domain.events import Sampling
+from services.orchestrator.domain.named import named
+from services.orchestrator.domain.named import narrowed as narrower
 from services.orchestrator.domain.request import MAX_FAULTS, MAX_TOOLS, Request
 
 Number = TypeVar("Number", int, float)
@@ -27,7 +29,7 @@ def narrowed(request: Request, agent: Agent) -> Request:
         request,
         agent_version=agent.version,
         model=agent.model or request.model,
-        tools=request.tools or agent.tools,
+        tools=tuple(_within(name, agent) for name in request.tools) or agent.tools,
         tool_choice=request.tool_choice or agent.tool_choice,
         approval_tools=_approved(request, agent),
         response_schema=(
@@ -44,8 +46,7 @@ def narrowed(request: Request, agent: Agent) -> Request:
 def _tools(request: Request, agent: Agent) -> Iterator[Violation]:
     """Without names, an agent has all tools of the registry, and none that is an agent."""
     for index, name in enumerate(request.tools):
-        is_among = name in agent.tools if agent.tools else not agent_of(name)
-        if not (is_among and agent.has_tools):
+        if not (agent.has_tools and _within(name, agent)):
             listed = ", ".join(agent.tools) if agent.has_tools else ""
             fix = f"use some of {listed}" if listed else "leave tools out"
             message = f"{agent.agent_id} may not call {name}"
@@ -53,6 +54,16 @@ def _tools(request: Request, agent: Agent) -> Iterator[Violation]:
     if request.tool_choice == "auto" and not agent.has_tools:
         fix = "leave tool_choice out"
         yield Violation("tool_choice", f"{agent.agent_id} may not call tools", fix)
+
+
+def _within(text: str, agent: Agent) -> str:
+    """The tool that is asked for as the agent may call it; empty if it may not."""
+    asked = named(text)
+    if not agent.tools:
+        return "" if agent_of(asked.name) else text
+    own = [each for each in map(named, agent.tools) if each.name == asked.name]
+    allowed = narrower(asked, own[0]) if own else None
+    return str(allowed) if allowed else ""
 
 
 def _limits(request: Request, agent: Agent) -> Iterator[Violation]:

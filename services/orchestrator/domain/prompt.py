@@ -154,7 +154,9 @@ def _result(call: Call) -> str:
         return _beginning(call.call_id, call.output)
     if call.failure is None:
         return _dumps(call.output)
-    return _dumps({"error": call.failure.message, "suggested_fix": call.failure.suggested_fix})
+    failed = call.failure
+    told = {"reason": failed.reason, "error": failed.message, "suggested_fix": failed.suggested_fix}
+    return _dumps(told)
 
 
 def _beginning(call_id: str, large: Large) -> str:

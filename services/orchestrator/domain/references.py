@@ -29,7 +29,8 @@ def find(task: Task, sha256: str) -> Large:
         NotFound: `OBJECT_NOT_FOUND`.
     """
     answer = [task.output] if isinstance(task.output, Large) else []
-    for large in (*readable(task).values(), *answer):
+    contents = [call.content for step in task.steps for call in step.calls if call.content]
+    for large in (*readable(task).values(), *contents, *answer):
         if large.sha256 == sha256:
             return large
     task_id = task.spec.task_id

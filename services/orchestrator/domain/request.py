@@ -1,15 +1,17 @@
 """What a caller asks for, and what of it is refused."""
 
+import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
-from services.orchestrator.domain.events import ClientTool, Message, Sampling
+from services.orchestrator.domain import named
+from services.orchestrator.domain.events import CallSpec, ClientTool, Message, Sampling
 from services.orchestrator.domain.large import EXCERPT_CHARACTERS
+from services.orchestrator.domain.named import NAME, NAME_FIX
 from services.orchestrator.domain.tool import AGENT_PREFIX, READ_RESULT, is_reserved
 
 ROLES: Final = ("system", "user", "assistant")
@@ -17,8 +19,6 @@ TOOL_CHOICES: Final = ("", "auto", "none")
 ON_DISCONNECT: Final = ("", "cancel", "continue")
 ON_DEADLINE: Final = ("", "continue", "pause")
 ON_BUSY: Final = ("", "reject", "enqueue", "interrupt")
-NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-NAME_FIX: Final = "use 1 to 64 of A-Z a-z 0-9 _ -"
 MAX_STEPS: Final = 32
 MAX_COST_USD: Final = 1_000_000
 MAX_TIMEOUT_MS: Final = 300_000
@@ -30,6 +30,8 @@ MAX_STOPS: Final = 8
 MAX_LABELS: Final = 16
 MAX_TOKENS: Final = 1_000_000
 MAX_FAULTS: Final = 10
+MAX_INPUT_BYTES: Final = 256 * 1024  # Of a call, as JSON.
+MAX_CAPABILITIES_BYTES: Final = 4 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Request:
     """Empty for a new session."""
     on_busy: str = ""
     """Empty for what the session says."""
+    call: CallSpec | None = None
+    """The one call that the task is; None where it asks a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def texts(request: Request) -> Iterator[tuple[str, str]]:
 
 def split(request: Request) -> tuple[str, Sequence[Message]]:
     """What is asked, and the conversation before it."""
-    if request.query:
+    if request.query or request.call is not None:
         return request.query, request.messages
     return request.messages[-1].content, request.messages[:-1]
 
@@ -104,7 +108,10 @@ def check(request: Request, *, max_query_bytes: int, large: Texts | None = None)
     Raises:
         InvalidArgument: `INVALID_REQUEST`.
     """
-    if found := [*_query(request, max_query_bytes, large), *faults(request)]:
+    asked = _query(request, max_query_bytes, large)
+    if request.call is not None:
+        asked = _call(request, request.call)
+    if found := [*asked, *faults(request)]:
         raise invalid(*found[:MAX_FAULTS])
 
 
@@ -112,7 +119,7 @@ def faults(request: Request) -> Iterator[Violation]:
     """What is wrong with a request beside what it asks."""
     yield from _words(request)
     yield from _session(request)
-    yield from _tool_names("tools", request.tools)
+    yield from _tools(request.tools)
     yield from _tool_names("approval_tools", [x for x in request.approval_tools if x != "*"])
     yield from _client_tools(request.client_tools)
     yield from _sampling(request.sampling)
@@ -143,6 +150,41 @@ def _query(request: Request, max_bytes: int, large: Texts | None) -> Iterator[Vi
         fix = f"send at most {max_bytes} bytes of query and messages together"
         field = "query" if len(request.query) * 2 > size or not request.messages else "messages"
         yield Violation(field, f"is {size} bytes, over the limit of {max_bytes}", fix)
+
+
+def _call(request: Request, call: CallSpec) -> Iterator[Violation]:
+    for field, says in _TO_A_MODEL.items():
+        if says(request):
+            yield Violation(field, "is for a model, and a call asks none", f"leave {field} out")
+    if not NAME.fullmatch(call.tool) or is_reserved(call.tool):
+        yield Violation("call.tool", "is not the name of a tool of the registry", NAME_FIX)
+    if call.version and not named.VERSION.fullmatch(call.version):
+        yield Violation("call.version", "is no version", named.VERSION_FIX)
+    for field, value, most in (
+        ("call.input", call.input, MAX_INPUT_BYTES),
+        ("call.capabilities", call.capabilities, MAX_CAPABILITIES_BYTES),
+    ):
+        if (size := len(json.dumps(value, ensure_ascii=False).encode())) > most:
+            yield Violation(field, f"is {size} bytes", f"send at most {most} bytes, as JSON")
+
+
+_TO_A_MODEL: Final[Mapping[str, Callable[[Request], object]]] = {
+    "query": lambda request: request.query,
+    "messages": lambda request: request.messages,
+    "model": lambda request: request.model,
+    "agent_id": lambda request: request.agent_id,
+    "session_id": lambda request: request.session_id,
+    "on_busy": lambda request: request.on_busy,
+    "tools": lambda request: request.tools,
+    "tool_choice": lambda request: request.tool_choice,
+    "client_tools": lambda request: request.client_tools,
+    "response_schema": lambda request: request.response_schema is not None,
+    "sampling": lambda request: request.sampling != Sampling(),
+    "limits.steps": lambda request: request.steps is not None,
+    "limits.tokens": lambda request: request.tokens is not None,
+    "limits.cost_usd": lambda request: request.cost_usd is not None,
+}
+"""What a call of a tool has no use for."""
 
 
 def _large(name: str, size: int, large: Texts) -> Iterator[Violation]:
@@ -187,6 +229,12 @@ def _names(request: Request) -> Iterator[Violation]:
         yield Violation("agent_id", "is not an agent's id", "use an agent_id of GET /v1/agents")
     if len(request.model) > 256:
         yield Violation("model", "is longer than 256 characters", "name a model of GET /v1/models")
+
+
+def _tools(names: Sequence[str]) -> Iterator[Violation]:
+    if len(names) > MAX_TOOLS:
+        yield Violation("tools", f"names more than {MAX_TOOLS} tools", f"name at most {MAX_TOOLS}")
+    yield from named.faults("tools", names[:MAX_TOOLS])
 
 
 def _tool_names(field: str, names: Sequence[str]) -> Iterator[Violation]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from services.chassis.errors import FailedPrecondition
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.place import Window
 
 
@@ -36,10 +37,13 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.TextAdded): State.RUNNING,
     (State.RUNNING, ev.ToolCalled): State.RUNNING,
     (State.RUNNING, ev.ChildStarted): State.RUNNING,
+    (State.RUNNING, ev.ToolProgressed): State.RUNNING,
+    (State.RUNNING, ev.ToolLogged): State.RUNNING,
     (State.RUNNING, ev.ToolReturned): State.RUNNING,
     (State.RUNNING, ev.ApprovalAsked): State.RUNNING,
     (State.RUNNING, ev.ApprovalDecided): State.RUNNING,
     (State.RUNNING, ev.InputAsked): State.RUNNING,
+    (State.RUNNING, ev.InputGiven): State.RUNNING,
     (State.RUNNING, ev.Steered): State.RUNNING,
     (State.RUNNING, ev.Waited): State.WAITING,
     (State.WAITING, ev.Resumed): State.RUNNING,
@@ -66,11 +70,27 @@ class Call:
     failure: ev.Failure | None = None
     latency_ms: float | None = None
     wants: str = ""
-    """What it waits for before it can run: `approval`, or `input` of the task's client."""
+    """What it waits for before it can run: `approval`, or `input` of the task's client, or what its
+    tool asks for."""
     is_approved: bool | None = None
     """What was decided, once it was."""
     child_task_id: str = ""
     """The task that does it, where the tool is an agent."""
+    requests: Mapping[str, object] | None = None
+    """What its tool asked for last."""
+    request_state: str = ""
+    """What the tool is given back with the answers."""
+    responses: Mapping[str, object] | None = None
+    """The answers, once they are there."""
+    rounds: int = 0
+    """How often its tool asked."""
+    content: Large | None = None
+    """Where the result's content blocks are, where those are too large for the log."""
+
+    @property
+    def answers(self) -> int:
+        """How often it was answered what its tool asked for."""
+        return self.rounds - (self.requests is not None and self.responses is None)
 
     @property
     def has_returned(self) -> bool:
@@ -176,17 +196,20 @@ def evolve(task: Task | None, event: ev.Event) -> Task:
 
 
 _BESIDE: Final = (
+    ev.ToolProgressed,
+    ev.ToolLogged,
     ev.ToolReturned,
     ev.ChildStarted,
     ev.ApprovalAsked,
     ev.ApprovalDecided,
     ev.InputAsked,
+    ev.InputGiven,
 )
 
 
 def _is_speaking(task: Task, event: ev.StepEvent) -> bool:
     """Whether the model's turn is still under way after this event."""
-    if isinstance(event, _BESIDE):
+    if isinstance(event, _BESIDE) or task.spec.call is not None:
         return task.is_speaking
     return not isinstance(event, ev.Answered | ev.StepAbandoned) and (
         not isinstance(event, ev.ToolCalled) or event.turn is None
@@ -258,7 +281,12 @@ def _delegated(task: Task, event: ev.ChildStarted) -> Changes:
 
 def _returned(task: Task, event: ev.ToolReturned) -> Changes:
     steps = _with_call(
-        task, event, output=event.output, failure=event.failure, latency_ms=event.latency_ms
+        task,
+        event,
+        output=event.output,
+        failure=event.failure,
+        latency_ms=event.latency_ms,
+        content=event.content if isinstance(event.content, Large) else None,
     )
     calls = steps[event.step - 1].calls
     changes: Changes = {
@@ -277,7 +305,20 @@ def _approval_asked(task: Task, event: ev.ApprovalAsked) -> Changes:
 
 
 def _input_asked(task: Task, event: ev.InputAsked) -> Changes:
-    return {"steps": _with_call(task, event, wants="input")}
+    if event.requests is None:
+        return {"steps": _with_call(task, event, wants="input")}
+    call = task.call(event.call_id)
+    asked = {
+        "requests": event.requests,
+        "request_state": event.state,
+        "responses": None,
+        "rounds": (call.rounds if call else 0) + 1,
+    }
+    return {"steps": _with_call(task, event, wants="input", **asked)}
+
+
+def _input_given(task: Task, event: ev.InputGiven) -> Changes:
+    return {"steps": _with_call(task, event, wants="", responses=event.responses)}
 
 
 def _decided(task: Task, event: ev.ApprovalDecided) -> Changes:
@@ -351,7 +392,8 @@ def _with_call(
     | ev.ChildStarted
     | ev.ApprovalAsked
     | ev.ApprovalDecided
-    | ev.InputAsked,
+    | ev.InputAsked
+    | ev.InputGiven,
     **changes: Any,
 ) -> tuple[Step, ...]:
     calls = tuple(
@@ -383,6 +425,7 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.ApprovalAsked: _approval_asked,
     ev.ApprovalDecided: _decided,
     ev.InputAsked: _input_asked,
+    ev.InputGiven: _input_given,
     ev.Steered: _steered,
     ev.Waited: _waited,
     ev.Resumed: _resumed,

@@ -38,11 +38,22 @@ class Tool:
     """Whether the task's client runs it."""
     agent_id: str = ""
     """The agent that it is; empty for any other tool."""
+    is_builtin: bool = False
+    """Whether the registry has it itself."""
+    is_deprecated: bool = False
+    """Whether only who names it gets it."""
+    reports_progress: bool = False
+    """Whether it may say how far it is while it runs."""
 
 
 def is_reserved(name: str) -> bool:
     """Whether the orchestrator has such tools itself, so that no other may be called so."""
     return name == READ_RESULT or name.startswith(AGENT_PREFIX)
+
+
+def gone(name: str, version: str) -> Tool:
+    """Stands for a version that is there no more: a call of it fails, and says so."""
+    return Tool(name, version, "Is there no more.", {"type": "object"}, (), 30_000.0, False)
 
 
 def of_client(name: str, description: str, input_schema: Mapping[str, object]) -> Tool:

@@ -20,7 +20,7 @@ from services.orchestrator.domain.request import (
     split,
 )
 from services.orchestrator.domain.task import Call, State, Task
-from services.orchestrator.mapping import large, sessions
+from services.orchestrator.mapping import large, sessions, toolcalls
 from services.orchestrator.mapping.sampling import read_sampling
 
 DEFAULT_STEPS: Final = 8
@@ -93,6 +93,7 @@ def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) ->
         agent_id=message.agent_id,
         session_id=message.session_id,
         on_busy=message.on_busy,
+        call=toolcalls.call_spec(message),
     )
 
 
@@ -137,6 +138,8 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         ),
         place=sessions.place(start),
         on_busy=asked.on_busy,
+        pinned=toolcalls.tools(start),
+        call=asked.call,
     )
 
 

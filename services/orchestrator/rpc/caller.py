@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 
-from services.chassis.context import IDEMPOTENCY_KEY, current
+from services.chassis.context import current
 from services.orchestrator.usecases.caller import Caller
 
 
@@ -23,5 +23,4 @@ def caller(context: "grpc.aio.ServicerContext[Any, Any]") -> Caller:
 
 def idempotency_key(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
     """The key that came as metadata."""
-    metadata = context.invocation_metadata() or ()
-    return next((str(value) for key, value in metadata if key == IDEMPOTENCY_KEY), "")
+    return current.get().idempotency_key

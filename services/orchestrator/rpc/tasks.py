@@ -160,7 +160,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.SubmitToolResultRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.Task:
         """Bring the result of a call that the client ran."""
-        return await self._told(caller(context), request.task_id, talking.returned(request))
+        who = caller(context)
+        return await self._told(who, request.task_id, talking.returned(request, who.subject))
 
     async def CancelTask(
         self, request: pb.CancelTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"

@@ -7,10 +7,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from services.chassis.errors import Internal, ServiceError, Violation, invalid
-from services.orchestrator.domain import letters
+from services.chassis.errors import Internal, InvalidArgument, ServiceError, Violation, invalid
+from services.orchestrator.domain import asking, letters
 from services.orchestrator.domain import request as rq
-from services.orchestrator.domain.letters import Cancel, Say, Word
+from services.orchestrator.domain.letters import Cancel, Decide, Respond, Say, Word
 from services.orchestrator.domain.task import Task
 from services.orchestrator.post import Post
 from services.orchestrator.usecases.caller import Caller
@@ -57,8 +57,23 @@ class Talks:
         task = await self._tasks.get(caller, task_id)
         letters.check_said(task, word)
         if is_news := letters.is_news(task, word):
+            self._check_forms(task, word)
             await self._post.send(caller.tenant, task_id, word)
         return task, is_news
+
+    def _check_forms(self, task: Task, word: Word) -> None:
+        """Refuse answers that are not as the tool asked for them. One that asks by a schema that is
+        none has to look itself."""
+        call = task.call(word.call_id) if isinstance(word, Respond) else None
+        if not isinstance(word, Respond) or call is None or call.requests is None:
+            return
+        for field, schema, content in asking.forms(call.requests, word.responses):
+            try:
+                faults = self._post.world.schemas.violations(schema, content, field=field)
+            except InvalidArgument:
+                continue
+            if faults:
+                raise invalid(*faults)
 
     async def converse(
         self, said: AsyncIterator[Said], caller: Caller
@@ -124,6 +139,10 @@ class Talks:
 
 def _has_heard(before: Task, task: Task, word: Word) -> bool:
     """Whether a task knows it now. Raises FailedPrecondition when it came too late."""
+    if isinstance(word, Decide | Respond):
+        earlier, later = before.call(word.call_id), task.call(word.call_id)
+        if earlier and later and later.answers > earlier.answers:
+            return True  # Its tool may have asked for more since.
     if isinstance(word, Say):
         return _count(task, word.text) > _count(before, word.text)
     return not letters.is_news(task, word)

@@ -15,6 +15,7 @@ from services.chassis.errors import (
     invalid,
 )
 from services.chassis.eventlog.port import Condition, Key
+from services.orchestrator import single
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.letters import Cancel, GoOn, Pause, written
@@ -258,13 +259,19 @@ class Tasks:
         self._worker.check_room(is_child=bool(request.parent_task_id))
         if request.response_schema is not None:
             self._world.schemas.check(request.response_schema, field="response_schema")
-        await self._check_client_tools(request)
+        await self._check_client_tools(request, caller.tenant)
         request, equipment = await self._world.briefings.first(request, caller.tenant)
+        if request.call is not None:
+            (tool,) = equipment.tools.values()
+            single.check(self._world.schemas, request.call, tool)
+            if duration == self._bounds.duration and not single.says_how_long(request):
+                duration = max(duration, single.duration(tool))
         deadline = self._world.now() + min(duration, _duration(request) or duration)
         deadline = min(deadline, request.until or deadline)
         rq.check_readable(request, self._bounds.large)
         whole, (request, large) = request, self._world.log.shortened(request)
-        spec = replace(self._spec(request, caller, equipment.model, deadline), large=large)
+        spec = self._spec(request, caller, equipment.model, deadline)
+        spec = replace(spec, large=large, pinned=equipment.pinned)
         equipment = equipped(equipment, spec, dict(large))
         await self._check_fits(spec, equipment)
         if request.session_id and not request.parent_task_id:
@@ -306,14 +313,14 @@ class Tasks:
         bounds = self._bounds
         rq.check(request, max_query_bytes=bounds.max_query_bytes, large=bounds.large)
 
-    async def _check_client_tools(self, request: rq.Request) -> None:
+    async def _check_client_tools(self, request: rq.Request, tenant: str) -> None:
         if not request.client_tools:
             return
         for index, each in enumerate(request.client_tools):
             field = f"client_tools[{index}].input_schema"
             self._world.schemas.check(each.input_schema, field=field)
         names = [each.name for each in request.client_tools]
-        await self._world.catalogues.check_free(names, field="client_tools")
+        await self._world.catalogues.check_free(tenant, names, field="client_tools")
 
     def _spec(
         self, request: rq.Request, caller: Caller, model: Model, deadline: datetime
@@ -323,7 +330,7 @@ class Tasks:
             task_id=ids.new("task"),
             tenant=caller.tenant,
             owner=caller.subject,
-            session_id=request.session_id or ids.new("session"),
+            session_id="" if request.call else request.session_id or ids.new("session"),
             trace_id=caller.trace_id,
             query=query,
             history=tuple(history),
@@ -348,10 +355,13 @@ class Tasks:
             parent_task_id=request.parent_task_id,
             depth=request.depth,
             on_busy=request.on_busy,
+            call=request.call,
         )
 
     async def _check_fits(self, spec: ev.Spec, equipment: Equipment) -> None:
         """A token is at least a byte, so that a short prompt need not be counted."""
+        if spec.call is not None:
+            return
         window = equipment.model.context_tokens - LEAST_OUTPUT_TOKENS
         if most_bytes(spec, equipment.briefing) <= window:
             return

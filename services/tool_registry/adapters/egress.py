@@ -51,7 +51,7 @@ class Egress:
         """`lookup` and `tls` are what the system has, unless a test knows better."""
         self._allowed = allowed
         self._lookup = lookup or _SystemLookup()
-        self._tls = tls
+        self._tls = tls  # Made once: it takes some 30 ms.
 
     def refusal(self, host: str) -> str:
         """Why a host is refused whatever DNS says, as the kind of address; empty if it is not."""
@@ -72,8 +72,8 @@ class Egress:
 
     def transport(self, limits: httpx2.Limits = LIMITS) -> httpx2.AsyncBaseTransport:
         """Connections that go only where they may. It follows redirects of GET and HEAD itself."""
-        tls = self._tls or httpx2.create_ssl_context(trust_env=False)
-        return Following(_Transport(_Backend(self._checked), limits, tls))
+        self._tls = self._tls or httpx2.create_ssl_context(trust_env=False)
+        return Following(_Transport(_Backend(self._checked), limits, self._tls))
 
     def client(
         self,
@@ -165,7 +165,7 @@ class _Transport(httpx2.AsyncHTTPTransport):
         self, backend: httpcore2.AsyncNetworkBackend, limits: httpx2.Limits, tls: ssl.SSLContext
     ) -> None:
         super().__init__(verify=tls, trust_env=False, limits=limits)
-        # There is no argument for it (encode/httpx#1274 and those after it).
+        # There is no argument for it.
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=limits.max_connections,

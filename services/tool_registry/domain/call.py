@@ -1,21 +1,19 @@
 """One call of a tool: what is asked, what comes of it, and the bounds it keeps."""
 
-import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from services.chassis.errors import Violation, invalid
-from services.tool_registry.domain.tool import Definition, ToolFailure
+from services.chassis.errors import FailedPrecondition, Violation, invalid
+from services.tool_registry.domain.targets import Client
+from services.tool_registry.domain.tool import Definition, Entry, ToolFailure
 
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+KEY: Final = re.compile(r"[!-~]([ -~]{0,254}[!-~])?")  # It goes on as a header.
 MAX_TIMEOUT: Final = timedelta(hours=1)
-MAX_INTEGER: Final = 2**53
-MAX_DEPTH: Final = 60
-MAX_VALUES: Final = 100_000  # As many as a message may have.
 
 # A part of the deadline is kept to answer in, or the caller never sees why.
 _MARGIN: Final = timedelta(milliseconds=50)
@@ -39,17 +37,37 @@ class Call:
     """Or a range; empty for the newest."""
     idempotency_key: str = ""
     """Empty: the call's id."""
+    responses: Mapping[str, object] = field(default_factory=dict)
+    """Answers to what the call before asked for, by name."""
+    state: str = ""
+    """The state that the call before asked to be given back."""
+    capabilities: Mapping[str, object] | None = None
+    """What the caller can be asked for; None: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something to be known beside a result."""
+
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a call: a result, or a failure."""
+    """What came of a call: a result, a failure, or requests for input."""
 
     id: str
     definition: Definition
     latency: timedelta
     result: object = None
     failure: ToolFailure | None = None
+    content: Sequence[Mapping[str, object]] = ()
+    requests: Mapping[str, object] | None = None
+    """What the tool asks for, by name, before it can answer."""
+    state: str = ""
+    """To be sent back with the answers."""
+    warnings: Sequence[Warned] = ()
 
 
 def timeout_of(milliseconds: float) -> timedelta:
@@ -77,6 +95,38 @@ def checked_id(call_id: str) -> str:
     return call_id
 
 
+def checked_key(key: str) -> str:
+    """An idempotency key.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`.
+    """
+    if not KEY.fullmatch(key):
+        fix = "use 1 to 256 printable ASCII characters, or leave it out"
+        raise invalid(Violation("idempotency_key", "is not a key", fix))
+    return key
+
+
+def check(call: Call, entry: Entry) -> None:
+    """Refuse a call that the tool's contract does not allow.
+
+    Raises:
+        InvalidArgument: `TOOL_INPUT_INVALID`.
+        FailedPrecondition: `TOOL_RUNS_AT_CLIENT`.
+    """
+    if violations := entry.definition.input_schema.violations(call.input):
+        raise invalid(*violations, reason="TOOL_INPUT_INVALID")
+    if isinstance(entry.target, Client):
+        name = entry.definition.name
+        raise FailedPrecondition(
+            "TOOL_RUNS_AT_CLIENT",
+            f"{name} is run by whoever starts a task, not here",
+            tool=name,
+            field="name",
+            suggested_fix=f"offer {name} to a task in client_tools, and submit its result there",
+        )
+
+
 def allowed(call: Call, definition: Definition) -> timedelta:
     """How long the tool may run: the least of its own, the caller's and the deadline's."""
     times = [definition.timeout]
@@ -85,65 +135,3 @@ def allowed(call: Call, definition: Definition) -> timedelta:
     if call.time_left is not None:
         times.append(call.time_left - min(_MARGIN, call.time_left * _MARGIN_SHARE))
     return max(min(times), timedelta(0))
-
-
-def checked_result(result: object, definition: Definition, max_bytes: int) -> object:
-    """The result, if the tool kept its word.
-
-    Raises:
-        ToolFailure: `TOOL_RESULT_TOO_LARGE` or `TOOL_OUTPUT_INVALID`.
-    """
-    name = definition.name
-    try:
-        size = len(json.dumps(result, allow_nan=False, ensure_ascii=False).encode())
-    except (TypeError, ValueError, RecursionError):
-        raise ToolFailure("TOOL_OUTPUT_INVALID", f"{name} returned what is not JSON") from None
-    if size > max_bytes:
-        message = f"{name} returned {size:,} bytes; at most {max_bytes:,} are allowed"
-        raise ToolFailure("TOOL_RESULT_TOO_LARGE", message, "ask for less at a time")
-    if size > MAX_VALUES and not _is_countable(result):
-        message = f"{name} returned more than {MAX_VALUES:,} values"
-        raise ToolFailure("TOOL_RESULT_TOO_LARGE", message, "ask for less at a time")
-    if violations := definition.output_schema.violations(result):
-        told = "; ".join(f"{each.field}: {each.message}" for each in violations[:3])
-        raise ToolFailure("TOOL_OUTPUT_INVALID", f"{name} returned what it must not: {told}")
-    if not _is_portable(result):
-        message = f"{name} returned integers beyond 2^53 or more than {MAX_DEPTH} levels"
-        raise ToolFailure("TOOL_OUTPUT_INVALID", message)
-    return result
-
-
-def _is_countable(result: object) -> bool:
-    """Whether it has no more values than may go over the wire."""
-    left, waiting = MAX_VALUES, [result]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, Mapping | list | tuple):
-            left -= len(each)
-            if left < 0:
-                return False
-            waiting.extend(each.values() if isinstance(each, Mapping) else each)
-    return True
-
-
-def _is_portable(result: object) -> bool:
-    """Whether every JSON reader sees the same value."""
-    level = [result]
-    for _ in range(MAX_DEPTH):
-        inner: list[object] = []
-        for each in level:
-            if isinstance(each, Mapping):
-                inner.extend(each.values())
-            elif isinstance(each, list | tuple):
-                inner.extend(each)
-            elif isinstance(each, int | float) and not _is_exact(each):
-                return False
-        if not inner:
-            return True
-        level = inner
-    return False
-
-
-def _is_exact(number: float) -> bool:
-    is_fraction = isinstance(number, float) and not number.is_integer()
-    return is_fraction or -MAX_INTEGER <= number <= MAX_INTEGER

@@ -84,4 +84,4 @@ class ToolFailure(Exception):
         self.message = message
         self.suggested_fix = suggested_fix
         self.is_targets = is_targets
-        """Whether it is the fault of where the tool runs, whatever it was asked."""
+        """Whether its target is broken, whatever it is asked: no connection, 5xx, half answers."""

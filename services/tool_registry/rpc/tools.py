@@ -1,6 +1,7 @@
 """`runplane.tool_registry.v1.ToolRegistryService`."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import aclosing
 from functools import partial
 from typing import TypeAlias
 
@@ -9,14 +10,17 @@ from google.protobuf.empty_pb2 import Empty
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
-from services.chassis import filtering
-from services.chassis.context import IDEMPOTENCY_KEY, current
+from services.chassis import filtering, structs
+from services.chassis.context import RequestContext, current
 from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
+from services.tool_registry.domain.call import Call
 from services.tool_registry.domain.tool import Entry
-from services.tool_registry.mapping import calls, tools
+from services.tool_registry.mapping import calls, documents, tools
 from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.calls import Calls
+from services.tool_registry.usecases.circuits import Circuits
+from services.tool_registry.usecases.documents import Documents
 from services.tool_registry.usecases.registry import Registry
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -29,19 +33,22 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         self,
         registry: Registry,
         calls: Calls,
+        circuits: Circuits,
         pagers: tuple[Pager, Pager],
         approval: Collection[str],
     ) -> None:
         """`pagers` are for tools and for versions. `approval` names tools whose calls by agents
         need one, whoever registered them."""
         self._registry = registry
+        self._documents = Documents(registry)
         self._calls = calls
+        self._circuits = circuits
         self._approval = approval
         self._pager, self._versions = pagers
 
     async def RegisterTool(self, request: pb.RegisterToolRequest, context: Context) -> pb.Tool:
         """See the contract."""
-        key = request.idempotency_key or _idempotency_key(context)
+        key = request.idempotency_key or current.get().idempotency_key
         registered = await self._registry.register(
             tools.wished(request.tool),
             _caller(),
@@ -100,11 +107,28 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         shown = (self._listed(pb.Tool.FromString(each), caller) for each in found)
         return pb.ListToolVersionsResponse(tools=shown, next_page_token=token)
 
+    async def ImportOpenApi(
+        self, request: pb.ImportOpenApiRequest, context: Context
+    ) -> pb.ImportOpenApiResponse:
+        """See the contract."""
+        document = structs.to_dict(request.document, field="document")
+        wanted = documents.wanted(request)
+        return documents.response(await self._documents.openapi(_caller(), document, wanted))
+
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
         here = current.get()
-        call = calls.call(request, tenant=here.principal.tenant, time_left=context.time_remaining())
-        return calls.response(await self._calls.call(call), here)
+        outcome = await self._calls.call(_asked(request, context, here))
+        return calls.response(outcome, here)
+
+    async def StreamCallTool(
+        self, request: pb.CallToolRequest, context: Context
+    ) -> AsyncIterator[pb.ToolCallEvent]:
+        """See the contract."""
+        here = current.get()
+        async with aclosing(self._calls.stream(_asked(request, context, here))) as events:
+            async for told in events:
+                yield calls.event(told, here)
 
     def _packed(self, entry: Entry) -> pb.Tool:
         return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry))
@@ -116,7 +140,9 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     def _shown(self, packed: pb.Tool, unavailable: str) -> pb.Tool:
         """With what is true of it at the moment, and here."""
         packed.requires_approval |= packed.name in self._approval
-        packed.unavailable = unavailable
+        key = (current.get().principal.tenant, packed.name, packed.version)
+        packed.circuit = calls.CIRCUITS[self._circuits.state(*key)]
+        packed.unavailable = unavailable or self._circuits.trouble(*key)
         return packed
 
 
@@ -125,6 +151,10 @@ def _caller() -> Caller:
     return Caller(who.tenant, who.subject)
 
 
-def _idempotency_key(context: Context) -> str:
-    metadata = context.invocation_metadata() or ()
-    return next((str(value) for key, value in metadata if key == IDEMPOTENCY_KEY), "")
+def _asked(request: pb.CallToolRequest, context: Context, here: RequestContext) -> Call:
+    return calls.call(
+        request,
+        tenant=here.principal.tenant,
+        time_left=context.time_remaining(),
+        key=here.idempotency_key,
+    )

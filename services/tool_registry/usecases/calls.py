@@ -1,21 +1,26 @@
 """Calls of tools."""
 
 import asyncio
-import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Final
 
-from services.chassis.errors import DeadlineExceeded, ResourceExhausted, ServiceError, invalid
+from services.chassis.errors import ServiceError, Unavailable
+from services.tool_registry.domain import asking, fault, result
 from services.tool_registry.domain import call as calls
-from services.tool_registry.domain.call import Call, Outcome
-from services.tool_registry.domain.tool import Definition, ToolFailure
-from services.tool_registry.ports import Invocation, Shelf, Tool
+from services.tool_registry.domain.call import Call, Outcome, Warned
+from services.tool_registry.domain.circuit import Event
+from services.tool_registry.domain.tool import Entry, ToolFailure
+from services.tool_registry.ports import Answer, Invocation, Report, Shelf, Tool, unheard
+from services.tool_registry.usecases.circuits import Circuits
+from services.tool_registry.usecases.places import Places
+from services.tool_registry.usecases.reports import Reports, Told
+from services.tool_registry.usecases.runs import Runs, timed_out
 
-log = logging.getLogger(__name__)
+_BACK: Final = timedelta(seconds=1)  # As often as a lost server is looked for, at first.
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,79 +32,155 @@ class Limits:
     result_bytes: int
     retry_after: timedelta
     """When to come back after being refused."""
+    tenant_share: float = 1.0
+    """Of the calls at a time, for one tenant."""
 
 
 class Calls:
     """Calls tools."""
 
-    def __init__(self, shelf: Shelf, limits: Limits, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        limits: Limits,
+        circuits: Circuits,
+        runs: Runs,
+        new_id: Callable[[], str],
+    ) -> None:
         self._shelf = shelf
-        self._limits = limits
+        self._circuits = circuits
+        self._runs = runs
         self._new_id = new_id
-        self._running: Counter[str] = Counter()
+        self._of_tool = limits.calls_per_tool
+        self._max_bytes = limits.result_bytes
+        self._places = Places(
+            total=limits.calls,
+            of_tenant=max(1, int(limits.calls * limits.tenant_share)),
+            retry_after=limits.retry_after,
+        )
 
-    async def call(self, call: Call) -> Outcome:
-        """Call a tool. What the tool could not do is in the outcome.
+    async def call(self, call: Call, report: Report = unheard) -> Outcome:
+        """Call a tool. What the tool could not do is in the outcome; so is its default, if it has
+        one, when it fails.
 
         Raises:
             InvalidArgument: `TOOL_INPUT_INVALID`, `INVALID_REQUEST`.
             NotFound: `TOOL_NOT_FOUND` or `TOOL_VERSION_NOT_FOUND`.
+            FailedPrecondition: `TOOL_RUNS_AT_CLIENT`, or what the tool says.
             ResourceExhausted: `TOOLS_OVERLOADED`, with when to come back.
+            Unavailable: `TOOL_UNAVAILABLE` or `TOOL_CIRCUIT_OPEN`, with when to come back.
             DeadlineExceeded: `TOOL_TIMEOUT`.
         """
         tool = await self._shelf.find(call.tenant, call.name, call.version)
-        definition = tool.entry.definition
-        call_id = calls.checked_id(call.id) if call.id else self._new_id()
-        if violations := definition.input_schema.violations(call.input):
-            raise invalid(*violations, reason="TOOL_INPUT_INVALID")
-        with self._place(call.name):
-            start = time.perf_counter()
-            result, failure = await self._run(tool, call, call_id)
-            latency = timedelta(seconds=time.perf_counter() - start)
-        return Outcome(call_id, definition, latency, result, failure)
-
-    @contextmanager
-    def _place(self, name: str) -> Iterator[None]:
-        """A place among the calls under way; refused at once when there is none."""
-        limits = self._limits
-        if self._running.total() >= limits.calls or self._running[name] >= limits.calls_per_tool:
-            raise ResourceExhausted(
-                "TOOLS_OVERLOADED", f"too many calls of {name} are under way; try later", tool=name
-            ).after(limits.retry_after)
-        self._running[name] += 1
+        entry = tool.entry
+        calls.check(call, entry)
+        begun = _Begun(entry, call.id or self._new_id(), time.perf_counter())
         try:
-            yield
+            answer = await self._answered(tool, _invocation(call, begun, report))
+            return self._outcome(begun, answer, call.capabilities)
+        except (ToolFailure, ServiceError) as error:
+            return _instead(begun, error)
+
+    async def stream(self, call: Call) -> AsyncGenerator[Told | Outcome, None]:
+        """Call a tool; what it tells meanwhile, and then what came of it. Raises as `call` does.
+        Closing the stream stops the tool."""
+        reports = Reports()
+        task = asyncio.get_running_loop().create_task(self.call(call, reports.take))
+        task.add_done_callback(reports.end)
+        task.add_done_callback(_read)
+        try:
+            async with aclosing(reports.passed_on()) as passed_on:
+                async for told in passed_on:
+                    yield told
+            yield await task
         finally:
-            self._running[name] -= 1
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))  # It waits for its tool itself, and not for long.
 
-    async def _run(self, tool: Tool, call: Call, call_id: str) -> tuple[object, ToolFailure | None]:
-        definition = tool.entry.definition
-        allowed = calls.allowed(call, definition)
-        timer = asyncio.timeout(allowed.total_seconds())
-        key = call.idempotency_key or call_id
+    async def _answered(self, tool: Tool, invocation: Invocation) -> Answer:
+        """What the tool answers, unless it is not worth trying, or there is no place."""
+        definition, tenant = tool.entry.definition, invocation.tenant
+        if tool.unavailable:
+            raise _unavailable(definition.name, tool.unavailable)
+        if not invocation.timeout:
+            raise timed_out(definition, invocation.timeout)
+        key = (tenant, definition.name, definition.version)
+        is_trial, event = self._circuits.admit(key), None
         try:
-            async with timer:
-                answer = await tool.call(Invocation(call.input, call.tenant, key, allowed))
-            return calls.checked_result(answer.value, definition, self._limits.result_bytes), None
-        except ToolFailure as failure:
-            return None, failure
-        except ServiceError:
+            most = min(definition.max_concurrency or self._of_tool, self._of_tool)
+            place = self._places.take(tenant, definition.name, most)
+            answer = await self._runs.run(tool, invocation, place)
+            event = Event.ANSWERED
+        except (ToolFailure, ServiceError) as error:
+            event = fault.shown(error, definition, invocation.timeout)
             raise
-        except Exception as error:  # Whatever a tool's code does, the service goes on.
-            if timer.expired() and isinstance(error, TimeoutError):
-                raise _timed_out(definition, allowed) from None
-            log.exception("tool failed", extra={"tool": definition.name})
-            message = f"{definition.name} failed on the inside; its service's log has the cause"
-            return None, ToolFailure("TOOL_FAILED", message, "try other input or another tool")
+        finally:
+            self._circuits.settle(key, event, is_trial=is_trial)
+        return answer
+
+    def _outcome(
+        self, begun: "_Begun", answer: Answer, capabilities: Mapping[str, object] | None
+    ) -> Outcome:
+        definition, asked = begun.entry.definition, answer.requests
+        if asked is not None:
+            asking.check(asked.inputs, asked.state, capabilities, definition.name)
+            return begun.ended(requests=asked.inputs, state=asked.state)
+        result.check(answer.value, definition, self._max_bytes, answer.content)
+        return begun.ended(result=answer.value, content=answer.content)
 
 
-def _timed_out(definition: Definition, allowed: timedelta) -> DeadlineExceeded:
-    passed_ms = f"{allowed / timedelta(milliseconds=1):.0f}"
-    most_ms = f"{definition.timeout / timedelta(milliseconds=1):.0f}"
-    return DeadlineExceeded(
-        "TOOL_TIMEOUT",
-        f"{definition.name} did not end within {passed_ms} ms",
-        tool=definition.name,
-        timeout_ms=passed_ms,
-        suggested_fix=f"allow more time, up to {most_ms} ms, or ask for less",
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A call under way."""
+
+    entry: Entry
+    id: str
+    start: float
+
+    def ended(self, *more: Warned, **fields: Any) -> Outcome:
+        """What came of it."""
+        latency = timedelta(seconds=time.perf_counter() - self.start)
+        warnings = (_deprecation(self.entry), *more) if self.entry.is_deprecated else more
+        return Outcome(self.id, self.entry.definition, latency, warnings=warnings, **fields)
+
+
+def _read(task: asyncio.Task[Outcome]) -> None:
+    """Look at how a task ended, or asyncio complains if the stream was closed just then."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _invocation(call: Call, begun: _Begun, report: Report) -> Invocation:
+    return Invocation(
+        call.input,
+        call.tenant,
+        call.idempotency_key or begun.id,
+        calls.allowed(call, begun.entry.definition),
+        report,
+        call.responses,
+        call.state,
+        call.capabilities,
     )
+
+
+def _instead(begun: _Begun, error: ToolFailure | ServiceError) -> Outcome:
+    """The tool's default, or the failure. Raises the error, if it is neither's."""
+    default = begun.entry.definition.default
+    if default is not None and fault.is_defaulted(error):
+        warning = fault.warning(error, begun.entry.definition)
+        return begun.ended(warning, result=default.value)
+    if isinstance(error, ServiceError):
+        raise error
+    return begun.ended(failure=error)
+
+
+def _deprecation(entry: Entry) -> Warned:
+    message = entry.deprecation or f"{entry.definition.name} is deprecated"
+    return Warned("TOOL_DEPRECATED", message)
+
+
+def _unavailable(name: str, why: str) -> ServiceError:
+    fix = "come back after the delay, or use another tool"
+    message = f"{name} is not to be had at the moment: {why}"
+    return Unavailable("TOOL_UNAVAILABLE", message, tool=name, suggested_fix=fix).after(_BACK)

@@ -50,8 +50,10 @@ async def started(
     shared: SharedSettings = SHARED,
     more: Sequence[Tool] = (),
     price: PriceSettings | None = None,
+    registry_target: str | None = None,
 ) -> AsyncIterator[Suite]:
-    """A suite of real services in this process."""
+    """A suite of real services in this process; the inference service or the tool registry may be
+    another's."""
     async with AsyncExitStack() as stack:
         models = InferenceSettings(
             engine="echo",
@@ -67,7 +69,7 @@ async def started(
             server=LOOPBACK,
             mark_key="11" * 32,
             inference=ClientSettings(target=inference_target or inference.address),
-            tool_registry=ClientSettings(target=registry.address),
+            tool_registry=ClientSettings(target=registry_target or registry.address),
             tasks=tasks or TaskSettings(),
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))

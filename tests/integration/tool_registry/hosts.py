@@ -72,8 +72,8 @@ async def listening(
         tasks.add(task := asyncio.current_task())  # type: ignore[arg-type] # It runs in one.
         try:
             await handler(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # The client went away, as some tests mean it to.
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # The client went away, as some tests mean it to, or the test is over.
         finally:
             writer.close()
             tasks.discard(task)  # type: ignore[arg-type] # As above.

@@ -38,6 +38,10 @@ def test_an_event_has_type_sequence_and_json() -> None:
     assert SSE.message(("warning", 3, "{}")) == b"event: warning\nid: 3\ndata: {}\n\n"
 
 
+def test_an_event_without_a_sequence_has_no_id_to_resume_by() -> None:
+    assert SSE.message(("progress", None, "{}")) == b"event: progress\ndata: {}\n\n"
+
+
 def test_a_type_that_is_no_name_cannot_add_lines() -> None:
     assert SSE.message(("a\ndata: b", 3, "{}")) == b"data: {}\n\n"
 

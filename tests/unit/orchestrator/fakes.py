@@ -22,6 +22,7 @@ from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.catalogue import Catalogue, catalogue
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
@@ -29,7 +30,15 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
-from services.orchestrator.ports import Generation, Model, Piece, Returned
+from services.orchestrator.ports import (
+    Generation,
+    Invocation,
+    Logged,
+    Model,
+    Piece,
+    Progress,
+    Returned,
+)
 from services.orchestrator.run import Run
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
@@ -156,19 +165,33 @@ class FakeTools:
 
     known: Sequence[Tool] = ()
     ends: Sequence[Returned | ServiceError] = ()
+    older: Sequence[Tool] = ()
+    """Versions that are not the newest."""
+    says: Sequence[Progress | Logged] = ()
+    """Of each call, before its end."""
     called: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
+    invocations: list[Invocation] = field(default_factory=list)
 
-    async def catalogue(self) -> Mapping[str, Tool]:
+    async def catalogue(self, tenant: str) -> Catalogue:
         """See `Tools`."""
-        return {each.name: each for each in self.known}
+        return catalogue(self.known)
 
-    async def call(
-        self, tool: str, given: Mapping[str, object], *, call_id: str, timeout: float
-    ) -> Returned:
+    async def find(self, tenant: str, name: str, version: str = "") -> Tool:
+        """See `Tools`. It knows no ranges."""
+        for each in (*self.known, *self.older):
+            if each.name == name and version in ("", each.version):
+                return each
+        raise NotFound("TOOL_NOT_FOUND", f"there is no {name} {version}")
+
+    async def call(self, invocation: Invocation) -> Returned:
         """See `Tools`."""
-        self.called.append((tool, given))
-        self.timeouts.append(timeout)
+        self.called.append((invocation.tool.name, invocation.input))
+        self.timeouts.append(invocation.timeout)
+        self.invocations.append(invocation)
+        for said in self.says:
+            invocation.report(said)
+            await asyncio.sleep(0)
         number = len(self.called)
         end = self.ends[number - 1] if number <= len(self.ends) else Returned({}, None, 1.0)
         if isinstance(end, ServiceError):

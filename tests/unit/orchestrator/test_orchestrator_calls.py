@@ -19,6 +19,10 @@ from tests.unit.orchestrator.fakes import FakeTools, tool
 
 GONE = Unavailable("PEER_UNAVAILABLE", "gone")
 FULL = ResourceExhausted("TOOL_OVERLOADED", "full").after(timedelta(seconds=2))
+OPEN_SECONDS = 2.0
+OPEN = Unavailable("TOOL_CIRCUIT_OPEN", "it failed too often").after(
+    timedelta(seconds=OPEN_SECONDS)
+)
 REFUSED = InvalidArgument("TOOL_INPUT_INVALID", "no")
 DONE = Returned({"value": 84}, None, 1.0)
 
@@ -74,6 +78,52 @@ async def test_a_call_that_was_refused_is_not_made_again() -> None:
         await called(tools, tool())
 
     assert len(tools.called) == 1
+
+
+async def test_a_call_that_was_not_let_through_is_made_again_whatever_it_does() -> None:
+    tools = FakeTools(ends=[OPEN, DONE])
+
+    returned = await called(tools, tool(is_idempotent=False))
+
+    assert returned is DONE
+
+
+async def test_nobody_waits_for_a_tool_longer_than_the_task_has_time() -> None:
+    tools = FakeTools(ends=[OPEN, DONE])
+
+    with pytest.raises(Unavailable):
+        await called(tools, tool(), seconds_left=OPEN_SECONDS / 2)
+
+    assert len(tools.called) == 1
+
+
+async def test_a_call_has_one_key_however_often_it_is_made() -> None:
+    tools = FakeTools(ends=[GONE, GONE, DONE])
+
+    await called(tools, tool())
+
+    assert [each.idempotency_key for each in tools.invocations] == ["call_1"] * 3
+
+
+async def test_a_call_with_answers_is_another_one_to_its_tool() -> None:
+    tools, given = FakeTools(), {"day": {"action": "decline"}}
+    call = Call("call_1", "look", {}, rounds=2, responses=given, request_state="sealed")
+
+    await Caller(tools, {"look": tool()}, lambda: 30).call(call)
+
+    (made,) = tools.invocations
+    assert (made.idempotency_key, made.call_id) == ("call_1-2", "call_1")
+    assert (made.responses, made.request_state) == (given, "sealed")
+
+
+async def test_a_call_is_made_in_the_version_it_was_asked_in() -> None:
+    tools = FakeTools()
+
+    await Caller(tools, {"look": tool()}, lambda: 30).call(
+        Call("call_1", "look", {}, tool_version="0.9.0")
+    )
+
+    assert [each.tool.version for each in tools.invocations] == ["0.9.0"]
 
 
 async def test_the_next_call_comes_no_sooner_than_it_was_asked_to() -> None:

@@ -62,6 +62,26 @@ HISTORY = [
     ev.TextAdded(NOW, 2, 1, "84"),
     ev.Answered(NOW, 2, 1, "84", None, TURN),
 ]
+REQUESTS = {"day": {"method": "elicitation/create", "params": {"message": "When?"}}}
+DECLINED = {"day": {"action": "decline"}}
+BLOCKS = ({"type": "image", "data": "aGk="}, {"type": "text", "text": "A cat."})
+LARGE = Large("a" * 64, 70_000, "application/json", "")
+CALLED = [
+    ev.Started(NOW, replace(SPEC, pinned=ev.Pinned((("calculator", "1.0.0"),), 7))),
+    ev.ToolCalled(NOW, 1, 1, "call_1", "calculator", "1.0.0", {}, TURN),
+    ev.ToolProgressed(NOW, 1, 1, "call_1", "calculator", 1.5, 3, "half"),
+    ev.ToolProgressed(NOW, 1, 1, "call_1", "calculator", 0),
+    ev.ToolLogged(NOW, 1, 1, "call_1", "calculator", "notice", "odd"),
+    ev.InputAsked(NOW, 1, 1, "call_1", "calculator", REQUESTS, "sealed"),
+    ev.InputGiven(NOW, 1, 1, "call_1", "calculator", DECLINED, "her"),
+    ev.InputAsked(NOW, 1, 1, "call_1", "calculator", REQUESTS),
+    ev.InputGiven(NOW, 1, 1, "call_1", "calculator", DECLINED, "her"),
+    ev.ToolReturned(NOW, 1, 1, "call_1", "calculator", "1.0.0", 1, None, 1.5, content=BLOCKS),
+    ev.ToolCalled(NOW, 2, 1, "call_2", "calculator", "1.0.0", {}, TURN),
+    ev.ToolReturned(NOW, 2, 1, "call_2", "calculator", "1.0.0", 1, None, 1.5, content=LARGE),
+    ev.Answered(NOW, 3, 1, "84", {"value": 84}, None),
+    ev.Completed(NOW),
+]
 ENDINGS = [ev.Completed(NOW), ev.Failed(NOW, FAILURE), ev.Canceled(NOW, "enough")]
 
 
@@ -88,6 +108,31 @@ def test_a_history_is_the_same_after_it_was_stored(ending: ev.Event) -> None:
 
     assert read == history
     assert replay(read) == replay(history)
+
+
+def test_what_tools_say_is_the_same_after_it_was_stored() -> None:
+    read = through_the_store(CALLED)
+
+    assert read == CALLED
+    assert replay(read) == replay(CALLED)
+
+
+def test_a_task_that_is_a_call_is_the_same_after_it_was_stored() -> None:
+    request = pb.InvokeRequest(limits=pb.TaskLimits(steps=4))
+    request.call.tool, request.call.version = "calculator", "^1"
+    request.call.input.update({"expression": "12*7"})
+    request.call.capabilities.SetInParent()
+    call = ev.CallSpec("calculator", "^1", {"expression": "12*7"}, {})
+    spec = replace(
+        fakes.SPEC,
+        query="",
+        session_id="",
+        limits=ev.Limits(4),
+        request=request.SerializeToString(),
+        call=call,
+    )
+
+    assert through_the_store([ev.Queued(NOW, spec)]) == [ev.Queued(NOW, spec)]
 
 
 def test_a_started_task_is_the_same_after_it_was_stored() -> None:

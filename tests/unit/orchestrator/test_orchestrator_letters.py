@@ -1,10 +1,12 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.asking import MAX_RESPONSE_BYTES
 from services.orchestrator.domain.letters import (
     MAX_OUTPUT_BYTES,
     Cancel,
@@ -12,6 +14,7 @@ from services.orchestrator.domain.letters import (
     GoOn,
     Moment,
     Pause,
+    Respond,
     Return,
     Say,
     Word,
@@ -31,7 +34,9 @@ APPROVE = Decide("call_1", is_approved=True, comment="", author="her")
 DENY = Decide("call_1", is_approved=False, comment="no", author="her")
 SAY = Say("Stop", "her")
 RETURN = Return("call_2", {"sum": 4}, "")
-WORDS: Sequence[Word] = [Cancel("enough"), SAY, APPROVE, DENY, RETURN, Pause(), GoOn()]
+RESPOND = Respond("call_3", {"day": {"action": "accept", "content": {"day": 7}}}, "her")
+DECLINE = Decide("call_3", is_approved=False, comment="", author="her")
+WORDS: Sequence[Word] = [Cancel("enough"), SAY, APPROVE, DENY, RETURN, RESPOND, Pause(), GoOn()]
 
 ASKED = [
     ev.Started(NOW, SPEC),
@@ -40,6 +45,15 @@ ASKED = [
     ev.ApprovalAsked(NOW, 1, 1, "call_1", "look"),
     ev.InputAsked(NOW, 1, 1, "call_2", "add"),
 ]
+REQUESTS = {"day": {"method": "elicitation/create", "params": {"message": "When?"}}}
+ASKS = replay(
+    [
+        ev.Started(NOW, SPEC),
+        ev.ToolCalled(NOW, 1, 1, "call_3", "book", "1.0.0", {}, ev.Turn()),
+        ev.InputAsked(NOW, 1, 1, "call_3", "book", REQUESTS, "sealed"),
+        ev.Waited(NOW, "input", UNTIL),
+    ]
+)
 WAITS = replay([*ASKED, ev.Waited(NOW, "approval", UNTIL)])
 SPEAKS = replay([ev.Started(NOW, SPEC), ev.TextAdded(NOW, 1, 1, "Hel")])
 CUT = evolve(SPEAKS, ev.Waited(NOW, "continue", UNTIL))
@@ -58,6 +72,10 @@ def test_a_letter_says_what_was_written(word: Word) -> None:
 
 CASES: list[tuple[Task, Sequence[Word], list[str]]] = [
     (WAITS, [APPROVE], ["Resumed", "ApprovalDecided"]),
+    (ASKS, [RESPOND], ["Resumed", "InputGiven"]),
+    (ASKS, [DECLINE], ["Resumed", "InputGiven"]),
+    (ASKS, [RESPOND, DECLINE, RESPOND], ["Resumed", "InputGiven"]),
+    (ASKS, [Return("call_3", 7, "")], []),
     (WAITS, [DENY], ["Resumed", "ApprovalDecided", "ToolReturned"]),
     (WAITS, [RETURN], ["Resumed", "ToolReturned"]),
     (WAITS, [APPROVE, RETURN], ["Resumed", "ApprovalDecided", "ToolReturned"]),
@@ -100,6 +118,36 @@ def test_every_event_that_a_word_makes_can_happen() -> None:
     assert task.state is State.RUNNING
     assert [call.is_approved for call in task.steps[0].calls] == [True, None]
     assert task.said == ((1, "Stop"),)
+
+
+def test_a_denial_declines_each_of_what_a_tool_asks_for() -> None:
+    (_, given) = heard(ASKS, [DECLINE], MOMENT)
+
+    assert isinstance(given, ev.InputGiven)
+    assert (given.responses, given.author) == ({"day": {"action": "decline"}}, "her")
+
+
+def test_an_answer_makes_the_call_again_with_what_the_tool_gave() -> None:
+    task = ASKS
+    for event in heard(ASKS, [RESPOND], MOMENT):
+        task = evolve(task, event)
+
+    (call,) = task.unreturned
+    assert (call.wants, call.responses, call.request_state) == ("", RESPOND.responses, "sealed")
+    assert (call.rounds, call.answers) == (1, 1)
+
+
+def test_what_is_no_answer_changes_nothing() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        is_news(ASKS, replace(RESPOND, responses={"day": {"action": "accept"}, "month": {}}))
+
+    assert [each.field for each in caught.value.violations] == ["input_responses.month"]
+    assert kinds(ASKS, replace(RESPOND, responses={})) == []
+
+
+def test_answers_are_bounded() -> None:
+    with pytest.raises(InvalidArgument):
+        check(replace(RESPOND, responses={"day": {"content": "a" * MAX_RESPONSE_BYTES}}))
 
 
 def test_time_that_a_task_waits_does_not_count() -> None:

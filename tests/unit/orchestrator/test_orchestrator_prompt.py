@@ -58,7 +58,8 @@ def test_steps_follow_the_query_as_the_model_would_have_said_them() -> None:
     done = Call(
         "call_1", "calculator", {"expression": "12*7"}, output={"value": 84}, latency_ms=1.0
     )
-    failed = Call("call_2", "teleport", {}, failure=Failure("NOT_FOUND", "TOOL_NOT_FOUND", "no"))
+    why = Failure("NOT_FOUND", "TOOL_NOT_FOUND", "no", "walk")
+    failed = Call("call_2", "teleport", {}, failure=why)
 
     messages = conversation(
         asked("12*7?"), Briefing((CALCULATOR,)), [Step("I use it.", (done, failed))]
@@ -70,7 +71,11 @@ def test_steps_follow_the_query_as_the_model_would_have_said_them() -> None:
         "input": {"expression": "12*7"},
     }
     assert (first.role, json.loads(first.content)) == ("tool", {"value": 84})
-    assert json.loads(second.content)["error"] == "no"
+    assert json.loads(second.content) == {
+        "reason": "TOOL_NOT_FOUND",
+        "error": "no",
+        "suggested_fix": "walk",
+    }
 
 
 def test_without_tools_the_model_is_shown_no_json() -> None:

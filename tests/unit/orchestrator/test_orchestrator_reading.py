@@ -1,6 +1,7 @@
 """The tool with which an agent reads on in large results."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,13 +19,17 @@ from services.orchestrator.domain.prompt import EXCERPT_CHARACTERS
 from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.task import Task
 from services.orchestrator.equipment import Equipment
-from services.orchestrator.ports import Returned
+from services.orchestrator.ports import Invocation, Returned
 from services.orchestrator.reading import MOST_BYTES, NAME, Reading, equipped
 from tests.unit.orchestrator.fakes import MODEL, NOW, SPEC, TURN, FakeTools, tool
 
 TEXTS = ["first " + "é\n" * 5000, 'second "' * 2000]
 BODIES = [json.dumps(text, ensure_ascii=False).encode() for text in TEXTS]
 GIVEN = Equipment(MODEL, {"look": tool()})
+
+
+def calling(name: str, given: Mapping[str, object]) -> Invocation:
+    return Invocation(tool(name), "call_9", given, timeout=1)
 
 
 class Read:
@@ -37,7 +42,7 @@ class Read:
 
     async def part(self, **given: object) -> dict[str, Any]:
         """What the tool reads."""
-        returned = await self.tools.call(NAME, given, call_id="call_9", timeout=1)
+        returned = await self.tools.call(calling(NAME, given))
         assert isinstance(returned.output, dict)
         return returned.output
 
@@ -128,7 +133,7 @@ async def test_what_it_cannot_read_it_refuses_and_names(field: str, value: objec
 
 async def test_every_other_tool_is_called_as_ever() -> None:
     it = await reading(*TEXTS)
-    returned = await it.tools.call("look", {"a": 1}, call_id="call_9", timeout=1)
+    returned = await it.tools.call(calling("look", {"a": 1}))
 
     assert returned.output == {"other": True}
     assert it.others.called == [("look", {"a": 1})]
@@ -136,7 +141,7 @@ async def test_every_other_tool_is_called_as_ever() -> None:
 
 async def test_without_a_large_result_the_tool_is_not_there() -> None:
     it = await reading("small")
-    await it.tools.call(NAME, {}, call_id="call_9", timeout=1)
+    await it.tools.call(calling(NAME, {}))
 
     assert it.others.called == [(NAME, {})]
     assert equipped(GIVEN, SPEC, readable(it.task)) is GIVEN

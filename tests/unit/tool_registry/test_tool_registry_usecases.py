@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -16,25 +15,23 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.chassis.schema import Schema
-from services.tool_registry.domain.call import Call, Outcome, allowed, timeout_of
+from services.tool_registry.domain.call import Outcome, allowed, checked_id, timeout_of
 from services.tool_registry.domain.tool import ToolFailure
-from services.tool_registry.ports import Tool
-from services.tool_registry.usecases.calls import Calls
 from services.tool_registry.usecases.shelves import Builtins
-from tests.unit.tool_registry.fakes import LIMITS, FakeTool, Waiting, Work
-
-
-def registry(*tools: Tool) -> Calls:
-    return Calls(Builtins(tools), LIMITS, lambda: "call_new")
-
-
-def asked(name: str = "fake", /, **fields: object) -> Call:
-    return Call(**{"tenant": "default", "name": name, "input": {}, **fields})  # type: ignore[arg-type]
+from tests.unit.tool_registry.fakes import (
+    FakeTool,
+    Waiting,
+    Work,
+    asked,
+    calls_of,
+    raising,
+    returning,
+)
 
 
 async def outcome_of(work: Work, output: Schema | None = None) -> Outcome:
     tool = FakeTool(work, output=output) if output else FakeTool(work)
-    return await registry(tool).call(asked())
+    return await calls_of(tool).call(asked())
 
 
 async def reason_of(work: Work, output: Schema | None = None) -> str:
@@ -42,20 +39,6 @@ async def reason_of(work: Work, output: Schema | None = None) -> str:
     assert outcome.result is None
     assert outcome.failure is not None
     return outcome.failure.reason
-
-
-def returning(value: object) -> Work:
-    async def work(arguments: Mapping[str, object]) -> object:
-        return value
-
-    return work
-
-
-def raising(error: Exception) -> Work:
-    async def work(arguments: Mapping[str, object]) -> object:
-        raise error
-
-    return work
 
 
 async def test_a_misspelt_tool_is_recognised() -> None:
@@ -76,27 +59,27 @@ async def test_what_is_no_name_is_refused(name: str) -> None:
 
 
 async def test_a_call_has_a_result_an_id_and_a_time() -> None:
-    outcome = await registry(FakeTool()).call(asked(input={"text": "hello"}))
+    outcome = await calls_of(FakeTool()).call(asked(input={"text": "hello"}))
 
     assert (outcome.id, outcome.result, outcome.failure) == ("call_new", {"text": "hello"}, None)
     assert outcome.latency > timedelta(0)
 
 
 async def test_the_callers_id_is_kept() -> None:
-    assert (await registry(FakeTool()).call(asked(id="call_1"))).id == "call_1"
+    assert (await calls_of(FakeTool()).call(asked(id="call_1"))).id == "call_1"
 
 
 @pytest.mark.parametrize("call_id", ["a b", "x" * 65, "é"])
-async def test_what_is_no_id_is_refused(call_id: str) -> None:
+def test_what_is_no_id_is_refused(call_id: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        await registry(FakeTool()).call(asked(id=call_id))
+        checked_id(call_id)
 
     assert caught.value.metadata["field"] == "tool_call_id"
 
 
 async def test_input_that_breaks_the_schema_never_reaches_the_tool() -> None:
     with pytest.raises(InvalidArgument) as caught:
-        await registry(FakeTool(raising(AssertionError()))).call(asked(input={"text": 3}))
+        await calls_of(FakeTool(raising(AssertionError()))).call(asked(input={"text": 3}))
 
     assert caught.value.reason == "TOOL_INPUT_INVALID"
     assert caught.value.metadata["field"] == "input.text"
@@ -169,7 +152,7 @@ async def test_a_tool_that_takes_too_long_is_stopped(limits: dict[str, object]) 
 
     async with asyncio.timeout(5):
         with pytest.raises(DeadlineExceeded) as caught:
-            await registry(FakeTool(work)).call(asked(**limits))
+            await calls_of(FakeTool(work)).call(asked(**limits))
 
     assert caught.value.reason == "TOOL_TIMEOUT"
     assert caught.value.metadata["tool"] == "fake"
@@ -181,12 +164,12 @@ async def test_a_tool_has_a_timeout_of_its_own() -> None:
 
     async with asyncio.timeout(5):
         with pytest.raises(DeadlineExceeded):
-            await registry(tool).call(asked(timeout=timedelta(hours=1)))
+            await calls_of(tool).call(asked(timeout=timedelta(hours=1)))
 
 
 async def test_cancelling_a_call_stops_the_tool_and_frees_its_place() -> None:
     work = Waiting()
-    tools = registry(FakeTool(work))
+    tools = calls_of(FakeTool(work))
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         for _ in range(3):  # More than would fit if places were kept.
@@ -203,7 +186,7 @@ async def test_cancelling_a_call_stops_the_tool_and_frees_its_place() -> None:
 
 async def test_calls_beyond_the_limit_of_a_tool_are_refused_and_others_are_not() -> None:
     work = Waiting()
-    tools = registry(FakeTool(work), FakeTool(name="other"))
+    tools = calls_of(FakeTool(work), FakeTool(name="other"))
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         calls = [group.create_task(tools.call(asked())) for _ in range(4)]
@@ -221,7 +204,7 @@ async def test_calls_beyond_the_limit_of_a_tool_are_refused_and_others_are_not()
 
 async def test_calls_beyond_the_limit_of_all_tools_are_refused() -> None:
     work = Waiting()
-    tools = registry(*(FakeTool(work, name=name) for name in "abc"))
+    tools = calls_of(*(FakeTool(work, name=name) for name in "abc"))
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         for name in "aaaabbbb":
@@ -254,6 +237,6 @@ def test_the_shortest_time_counts() -> None:
 @pytest.mark.parametrize("name", ["read_result", "agent__x", "no name", ""])
 def test_a_tool_that_callers_could_not_tell_from_their_own_is_refused_at_start(name: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        registry(FakeTool(name=name))
+        calls_of(FakeTool(name=name))
 
     assert name in caught.value.violations[0].message

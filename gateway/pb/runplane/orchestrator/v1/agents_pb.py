@@ -77,7 +77,9 @@ class Agent(Message[_AgentFields]):
             string model = 6;
             ```
         tools:
-            Names of the tools it may call, at most 128. Empty means all of the tool registry; for none at
+            Names of the tools it may call, at most 128, alone or with a version or a range of versions, such
+            as `weather@^1.2`; each of its tasks looks versions up once. A request may name a version within
+            that range. Empty means all of the tool registry, as for a request; for none at
             all set `tool_choice` to `none`. `agent__NAME` is the agent NAME: a call `{"query": …}` is a task
             of its own that runs as that agent, for the same owner and within what this task has left of
             time and tokens; it ends when this task does. At most 4 tasks stand above one: a call beyond that

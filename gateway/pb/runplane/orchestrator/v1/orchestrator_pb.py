@@ -139,7 +139,10 @@ class Task(Message[_TaskFields]):
             What was degraded, defaulted or cut: `HISTORY_CUT` (turns of the session are not shown to the
             model), `STEP_LIMIT_REACHED` and `FAILED_CALL_REPEATED` (it had to answer without another tool),
             `RESULT_CUT` (`result` is only the beginning: see `result_reference`), or why an answer could not
-            be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then.
+            be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then. `TOOLS_NOT_OFFERED`
+            (there are more tools than are offered to a task that names none), `TOOL_CONTENT_DROPPED` (content
+            of a result could not be kept), and what the tool registry warns of, such as `TOOL_DEFAULTED` and
+            `TOOL_DEPRECATED`.
 
             ```proto
             repeated runplane.type.v1.Warning warnings = 17;
@@ -224,7 +227,7 @@ class Task(Message[_TaskFields]):
         agent_version: int
         result_reference: ValueReference | None
 
-_TaskEventFields: TypeAlias = Literal["type", "task_id", "sequence", "time", "step_id", "attempt", "status", "session_id", "watch", "request", "owner", "deadline", "reasoning", "tool_call_id", "tool_name", "tool_version", "input", "output", "latency_ms", "text", "answer", "error", "warning", "usage", "duration_ms", "event_type", "chunks", "metrics", "metadata", "warnings", "time_to_first_token_ms", "approved", "author", "wants", "cost_usd", "comment", "agent_id", "agent_version", "parent_task_id", "depth", "child_task_id", "tokens_used", "reference", "request_references", "place", "memory"]
+_TaskEventFields: TypeAlias = Literal["type", "task_id", "sequence", "time", "step_id", "attempt", "status", "session_id", "watch", "request", "owner", "deadline", "reasoning", "tool_call_id", "tool_name", "tool_version", "input", "output", "latency_ms", "text", "answer", "error", "warning", "usage", "duration_ms", "event_type", "chunks", "metrics", "metadata", "warnings", "time_to_first_token_ms", "approved", "author", "wants", "cost_usd", "comment", "agent_id", "agent_version", "parent_task_id", "depth", "child_task_id", "tokens_used", "reference", "request_references", "place", "memory", "tools", "progress", "total", "message", "level", "input_requests", "request_state", "input_responses", "content", "content_reference"]
 
 class TaskEvent(Message[_TaskEventFields]):
     """
@@ -237,8 +240,9 @@ class TaskEvent(Message[_TaskEventFields]):
     Attributes:
         type:
             What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
-            `tool_result`, `approval_required`, `approval_decided`, `input_required`, `user_message`,
-            `message_delta`, `final_answer`, `step_abandoned`, `warning` or `task_complete`.
+            `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
+            `input_required`, `input_given`, `user_message`, `message_delta`, `final_answer`,
+            `step_abandoned`, `warning` or `task_complete`.
 
             ```proto
             string type = 1;
@@ -346,8 +350,8 @@ class TaskEvent(Message[_TaskEventFields]):
         output:
             On `tool_result`: what the tool returned; of an agent an object with its `answer` and its
             `task_id`, and with `is_cut` where the answer was longer than 16,000 characters. On
-            `final_answer`: the answer as JSON when a `response_schema` was given, else null. Absent when
-            there is a `reference`.
+            `final_answer`: the answer as JSON when a `response_schema` was given or the task is a call of a
+            tool, else null. Absent when there is a `reference`.
 
             ```proto
             optional google.protobuf.Value output = 18;
@@ -375,7 +379,8 @@ class TaskEvent(Message[_TaskEventFields]):
             On `tool_result` with status `error`, `step_abandoned`, and `task_complete` with status
             `failed`: why. Of a `tool_result` it is what the tool or its service says, and `TOOL_NOT_FOUND`,
             `TOOL_INPUT_INVALID`, `TOOL_RESULT_TOO_LARGE`, `OBJECT_STORE_UNAVAILABLE` (the result cannot be
-            kept), `TOOL_CALL_DENIED`, or `CLIENT_TOOL_FAILED` (what the client says). Of an agent that was
+            kept), `TOOL_CALL_DENIED`, `CLIENT_TOOL_FAILED` (what the client says), or `TOOL_INPUT_REFUSED` (the
+            tool asked for what nobody can give, too much, or more than ten times). Of an agent that was
             called it is what its task failed with, and `CHILD_CANCELED`, `AGENT_DEPTH_EXCEEDED` or
             `TOKEN_LIMIT_REACHED` (none are left for it). Of a `step_abandoned` it is what inference says,
             `MODEL_OUTPUT_INVALID`, `WORKER_LOST` or `PAUSED` (it was cut and cannot go on), or `STEERED` (the
@@ -447,7 +452,7 @@ class TaskEvent(Message[_TaskEventFields]):
             optional bool approved = 32;
             ```
         author:
-            On `approval_decided` and `user_message`: the subject whose word it is.
+            On `approval_decided`, `input_given` and `user_message`: the subject whose word it is.
 
             ```proto
             optional string author = 33;
@@ -536,9 +541,73 @@ class TaskEvent(Message[_TaskEventFields]):
             ```proto
             optional runplane.orchestrator.v1.TaskMemory memory = 61;
             ```
+        tools:
+            On `task_start`: the tools that it may call, in the versions that all its calls have.
+
+            ```proto
+            optional runplane.orchestrator.v1.TaskTools tools = 70;
+            ```
+        progress:
+            On `tool_progress`: how much is done. There are at most four such events in a second.
+
+            ```proto
+            optional double progress = 71;
+            ```
+        total:
+            On `tool_progress`: how much there is to do, if that is known.
+
+            ```proto
+            optional double total = 72;
+            ```
+        message:
+            On `tool_progress` and `tool_log`: what the tool says. At most 2 KiB, and at most 200 logs of a
+            call.
+
+            ```proto
+            optional string message = 73;
+            ```
+        level:
+            On `tool_log`: `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency`.
+
+            ```proto
+            optional string level = 74;
+            ```
+        input_requests:
+            On `input_required` of a tool that asks for something before it can go on: what, by name, each an
+            MCP input request such as `{"method": "elicitation/create", "params": {"message": …,
+            "requestedSchema": …}}`. The answer is `input_responses`, by `Converse` or `SubmitToolResult`.
+            Absent where the client runs the tool itself.
+
+            ```proto
+            optional google.protobuf.Struct input_requests = 75;
+            ```
+        request_state:
+            With `input_requests`, if the tool gave any: what it is given back, as it is, with the responses.
+
+            ```proto
+            optional string request_state = 76;
+            ```
+        input_responses:
+            On `input_given`: the responses, by the names of the requests.
+
+            ```proto
+            optional google.protobuf.Struct input_responses = 77;
+            ```
+        content:
+            On `tool_result`: the result as MCP content blocks, where `output` does not say it all.
+
+            ```proto
+            repeated google.protobuf.Struct content = 78;
+            ```
+        content_reference:
+            On `tool_result`: where these blocks are, as a JSON array, when they are too large for the log.
+
+            ```proto
+            optional runplane.orchestrator.v1.ValueReference content_reference = 79;
+            ```
     """
 
-    __slots__ = ("type", "task_id", "sequence", "time", "step_id", "attempt", "status", "session_id", "watch", "request", "owner", "deadline", "reasoning", "tool_call_id", "tool_name", "tool_version", "input", "output", "latency_ms", "text", "answer", "error", "warning", "usage", "duration_ms", "event_type", "chunks", "metrics", "metadata", "warnings", "time_to_first_token_ms", "approved", "author", "wants", "cost_usd", "comment", "agent_id", "agent_version", "parent_task_id", "depth", "child_task_id", "tokens_used", "reference", "request_references", "place", "memory")
+    __slots__ = ("type", "task_id", "sequence", "time", "step_id", "attempt", "status", "session_id", "watch", "request", "owner", "deadline", "reasoning", "tool_call_id", "tool_name", "tool_version", "input", "output", "latency_ms", "text", "answer", "error", "warning", "usage", "duration_ms", "event_type", "chunks", "metrics", "metadata", "warnings", "time_to_first_token_ms", "approved", "author", "wants", "cost_usd", "comment", "agent_id", "agent_version", "parent_task_id", "depth", "child_task_id", "tokens_used", "reference", "request_references", "place", "memory", "tools", "progress", "total", "message", "level", "input_requests", "request_state", "input_responses", "content", "content_reference")
 
     if TYPE_CHECKING:
 
@@ -591,6 +660,16 @@ class TaskEvent(Message[_TaskEventFields]):
             request_references: list[RequestReference] | None = None,
             place: TaskPlace | None = None,
             memory: TaskMemory | None = None,
+            tools: TaskTools | None = None,
+            progress: float | None = None,
+            total: float | None = None,
+            message: str | None = None,
+            level: str | None = None,
+            input_requests: Struct | None = None,
+            request_state: str | None = None,
+            input_responses: Struct | None = None,
+            content: list[Struct] | None = None,
+            content_reference: ValueReference | None = None,
         ) -> None:
             pass
 
@@ -640,6 +719,97 @@ class TaskEvent(Message[_TaskEventFields]):
         request_references: list[RequestReference]
         place: TaskPlace | None
         memory: TaskMemory | None
+        tools: TaskTools | None
+        progress: float
+        total: float
+        message: str
+        level: str
+        input_requests: Struct | None
+        request_state: str
+        input_responses: Struct | None
+        content: list[Struct]
+        content_reference: ValueReference | None
+
+_TaskToolsFields: TypeAlias = Literal["tools", "left_out"]
+
+class TaskTools(Message[_TaskToolsFields]):
+    """
+    The tools of a task.
+
+    ```proto
+    message runplane.orchestrator.v1.TaskTools
+    ```
+
+    Attributes:
+        tools:
+            Each tool of the registry that it may call.
+
+            ```proto
+            repeated runplane.orchestrator.v1.TaskTool tools = 1;
+            ```
+        left_out:
+            How many more the registry has, which are not offered: the task names none, and there are too
+            many.
+
+            ```proto
+            int32 left_out = 2;
+            ```
+    """
+
+    __slots__ = ("tools", "left_out")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            tools: list[TaskTool] | None = None,
+            left_out: int = 0,
+        ) -> None:
+            pass
+
+        tools: list[TaskTool]
+        left_out: int
+
+_TaskToolFields: TypeAlias = Literal["name", "version"]
+
+class TaskTool(Message[_TaskToolFields]):
+    """
+    A tool of a task.
+
+    ```proto
+    message runplane.orchestrator.v1.TaskTool
+    ```
+
+    Attributes:
+        name:
+            Its name.
+
+            ```proto
+            string name = 1;
+            ```
+        version:
+            Its version, which never changes within a task.
+
+            ```proto
+            string version = 2;
+            ```
+    """
+
+    __slots__ = ("name", "version")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            version: str = "",
+        ) -> None:
+            pass
+
+        name: str
+        version: str
 
 _RequestReferenceFields: TypeAlias = Literal["field", "reference"]
 
@@ -1134,7 +1304,7 @@ class TaskError(Message[_TaskErrorFields]):
         retry_after_ms: float
         domain: str
 
-_InvokeRequestFields: TypeAlias = Literal["query", "messages", "model", "tools", "tool_choice", "response_schema", "sampling", "timeout_ms", "limits", "on_disconnect", "labels", "idempotency_key", "agent_id", "session_id", "on_busy", "client_tools", "approval_tools", "on_deadline"]
+_InvokeRequestFields: TypeAlias = Literal["query", "messages", "model", "tools", "tool_choice", "response_schema", "sampling", "timeout_ms", "limits", "on_disconnect", "labels", "idempotency_key", "agent_id", "session_id", "on_busy", "client_tools", "approval_tools", "on_deadline", "call"]
 
 class InvokeRequest(Message[_InvokeRequestFields]):
     """
@@ -1168,8 +1338,11 @@ class InvokeRequest(Message[_InvokeRequestFields]):
             string model = 3;
             ```
         tools:
-            Names of the tools the agent may call, at most 128. `agent__NAME` is the agent NAME, called as a
-            tool. Empty means all tools of the registry, or those of the agent; for none at all set
+            Names of the tools the agent may call, at most 128, alone or with a version or a range of versions
+            as npm has them: `calculator`, `calculator@1.0.0`, `weather@^1.2`. The version is looked up once,
+            when the task is accepted, and holds for all its calls. `agent__NAME` is the agent NAME, called as a
+            tool. Empty means all tools of the registry that are not deprecated (where these are more than 64,
+            the built-in ones alone, with a warning), or those of the agent; for none at all set
             `tool_choice` to `none`.
 
             ```proto
@@ -1278,9 +1451,18 @@ class InvokeRequest(Message[_InvokeRequestFields]):
             ```proto
             string on_deadline = 18;
             ```
+        call:
+            Makes the task one call of a tool, without a model; not together with what is said to a model: a
+            query, messages, a model, an agent, a session, tools, a schema, sampling, limits of steps, tokens or
+            cost. It ends with the tool's result as `output`, and as text in `result`, or fails with the tool's
+            error. Where nothing else is said of its time it may take as long as the tool may.
+
+            ```proto
+            optional runplane.orchestrator.v1.ToolCallSpec call = 40;
+            ```
     """
 
-    __slots__ = ("query", "messages", "model", "tools", "tool_choice", "response_schema", "sampling", "timeout_ms", "limits", "on_disconnect", "labels", "idempotency_key", "agent_id", "session_id", "on_busy", "client_tools", "approval_tools", "on_deadline")
+    __slots__ = ("query", "messages", "model", "tools", "tool_choice", "response_schema", "sampling", "timeout_ms", "limits", "on_disconnect", "labels", "idempotency_key", "agent_id", "session_id", "on_busy", "client_tools", "approval_tools", "on_deadline", "call")
 
     if TYPE_CHECKING:
 
@@ -1305,6 +1487,7 @@ class InvokeRequest(Message[_InvokeRequestFields]):
             client_tools: list[ClientTool] | None = None,
             approval_tools: list[str] | None = None,
             on_deadline: str = "",
+            call: ToolCallSpec | None = None,
         ) -> None:
             pass
 
@@ -1326,6 +1509,65 @@ class InvokeRequest(Message[_InvokeRequestFields]):
         client_tools: list[ClientTool]
         approval_tools: list[str]
         on_deadline: str
+        call: ToolCallSpec | None
+
+_ToolCallSpecFields: TypeAlias = Literal["tool", "version", "input", "capabilities"]
+
+class ToolCallSpec(Message[_ToolCallSpecFields]):
+    """
+    A call of a tool that is a task of its own.
+
+    ```proto
+    message runplane.orchestrator.v1.ToolCallSpec
+    ```
+
+    Attributes:
+        tool:
+            The tool's name.
+
+            ```proto
+            string tool = 1;
+            ```
+        version:
+            The version, or a range of versions. Empty means the newest.
+
+            ```proto
+            string version = 2;
+            ```
+        input:
+            What the tool's input schema asks for; at most 256 KiB as JSON.
+
+            ```proto
+            optional google.protobuf.Struct input = 3;
+            ```
+        capabilities:
+            What the tool may ask for while it runs, as MCP client capabilities. Absent means
+            `{"elicitation": {}}`: an `input_required` can be answered by anybody of the tenant. An empty object
+            means nothing.
+
+            ```proto
+            optional google.protobuf.Struct capabilities = 4;
+            ```
+    """
+
+    __slots__ = ("tool", "version", "input", "capabilities")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            tool: str = "",
+            version: str = "",
+            input: Struct | None = None,
+            capabilities: Struct | None = None,
+        ) -> None:
+            pass
+
+        tool: str
+        version: str
+        input: Struct | None
+        capabilities: Struct | None
 
 _ClientToolFields: TypeAlias = Literal["name", "description", "input_schema"]
 
@@ -1815,7 +2057,7 @@ class UserMessage(Message[_UserMessageFields]):
 
         text: str
 
-_ToolResultFields: TypeAlias = Literal["tool_call_id", "output", "error"]
+_ToolResultFields: TypeAlias = Literal["tool_call_id", "output", "error", "input_responses"]
 
 class ToolResult(Message[_ToolResultFields]):
     """
@@ -1844,9 +2086,16 @@ class ToolResult(Message[_ToolResultFields]):
             ```proto
             string error = 3;
             ```
+        input_responses:
+            For an `input_required` with `input_requests`, instead of the other two: an answer to each of them,
+            by the same names, such as `{"action": "accept", "content": {…}}`. At most 64 KiB as JSON.
+
+            ```proto
+            optional google.protobuf.Struct input_responses = 4;
+            ```
     """
 
-    __slots__ = ("tool_call_id", "output", "error")
+    __slots__ = ("tool_call_id", "output", "error", "input_responses")
 
     if TYPE_CHECKING:
 
@@ -1856,12 +2105,14 @@ class ToolResult(Message[_ToolResultFields]):
             tool_call_id: str = "",
             output: Value | None = None,
             error: str = "",
+            input_responses: Struct | None = None,
         ) -> None:
             pass
 
         tool_call_id: str
         output: Value | None
         error: str
+        input_responses: Struct | None
 
 _ToolApprovalFields: TypeAlias = Literal["tool_call_id", "approved", "comment"]
 
@@ -2079,7 +2330,7 @@ class DenyToolCallRequest(Message[_DenyToolCallRequestFields]):
         tool_call_id: str
         comment: str
 
-_SubmitToolResultRequestFields: TypeAlias = Literal["task_id", "tool_call_id", "output", "error"]
+_SubmitToolResultRequestFields: TypeAlias = Literal["task_id", "tool_call_id", "output", "error", "input_responses"]
 
 class SubmitToolResultRequest(Message[_SubmitToolResultRequestFields]):
     """
@@ -2114,9 +2365,17 @@ class SubmitToolResultRequest(Message[_SubmitToolResultRequestFields]):
             ```proto
             string error = 4;
             ```
+        input_responses:
+            For an `input_required` with `input_requests`, instead of the other two: an answer to each of them,
+            by the same names, such as `{"action": "accept", "content": {…}}`; `decline` and `cancel` are
+            actions, too. At most 64 KiB as JSON.
+
+            ```proto
+            optional google.protobuf.Struct input_responses = 5;
+            ```
     """
 
-    __slots__ = ("task_id", "tool_call_id", "output", "error")
+    __slots__ = ("task_id", "tool_call_id", "output", "error", "input_responses")
 
     if TYPE_CHECKING:
 
@@ -2127,6 +2386,7 @@ class SubmitToolResultRequest(Message[_SubmitToolResultRequestFields]):
             tool_call_id: str = "",
             output: Value | None = None,
             error: str = "",
+            input_responses: Struct | None = None,
         ) -> None:
             pass
 
@@ -2134,6 +2394,7 @@ class SubmitToolResultRequest(Message[_SubmitToolResultRequestFields]):
         tool_call_id: str
         output: Value | None
         error: str
+        input_responses: Struct | None
 
 _CancelTaskRequestFields: TypeAlias = Literal["task_id", "reason"]
 
@@ -2374,7 +2635,7 @@ class TaskState(Enum):
 
 
 _DESC = file_desc(
-    b'\n+runplane/orchestrator/v1/orchestrator.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\xc6\x08\n\x04Task\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x129\n\x05state\x18\x03 \x01(\x0e2#.runplane.orchestrator.v1.TaskStateR\x05state\x12\x14\n\x05query\x18\x04 \x01(\tR\x05query\x12\x1d\n\nsession_id\x18\x05 \x01(\tR\tsessionId\x12\x19\n\x08agent_id\x18\x06 \x01(\tR\x07agentId\x12\x14\n\x05owner\x18\x07 \x01(\tR\x05owner\x12\x16\n\x06result\x18\x08 \x01(\tR\x06result\x123\n\x06output\x18\t \x01(\x0b2\x16.google.protobuf.ValueH\x00R\x06output\x88\x01\x01\x12>\n\x05error\x18\n \x01(\x0b2#.runplane.orchestrator.v1.TaskErrorH\x01R\x05error\x88\x01\x01\x12#\n\rlast_sequence\x18\x0b \x01(\x05R\x0clastSequence\x12;\n\x0bcreate_time\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\r \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x126\n\x08deadline\x18\x0e \x01(\x0b2\x1a.google.protobuf.TimestampR\x08deadline\x12?\n\x07metrics\x18\x0f \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsR\x07metrics\x12B\n\x08metadata\x18\x10 \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataR\x08metadata\x125\n\x08warnings\x18\x11 \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x12B\n\x06labels\x18\x12 \x03(\x0b2*.runplane.orchestrator.v1.Task.LabelsEntryR\x06labels\x12$\n\x0eparent_task_id\x18\x14 \x01(\tR\x0cparentTaskId\x12#\n\ragent_version\x18\x15 \x01(\x05R\x0cagentVersion\x12X\n\x10result_reference\x18( \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x02R\x0fresultReference\x88\x01\x01\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n\x07_outputB\x08\n\x06_errorB\x13\n\x11_result_reference"\xea\x13\n\tTaskEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x17\n\x07task_id\x18\x02 \x01(\tR\x06taskId\x12\x1a\n\x08sequence\x18\x03 \x01(\x05R\x08sequence\x12.\n\x04time\x18\x04 \x01(\x0b2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n\x07step_id\x18\x05 \x01(\tH\x00R\x06stepId\x88\x01\x01\x12\x1d\n\x07attempt\x18\x06 \x01(\x05H\x01R\x07attempt\x88\x01\x01\x12\x1b\n\x06status\x18\x07 \x01(\tH\x02R\x06status\x88\x01\x01\x12"\n\nsession_id\x18\x08 \x01(\tH\x03R\tsessionId\x88\x01\x01\x12\x19\n\x05watch\x18\t \x01(\tH\x04R\x05watch\x88\x01\x01\x12F\n\x07request\x18\n \x01(\x0b2\'.runplane.orchestrator.v1.InvokeRequestH\x05R\x07request\x88\x01\x01\x12\x19\n\x05owner\x18\x0b \x01(\tH\x06R\x05owner\x88\x01\x01\x12;\n\x08deadline\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampH\x07R\x08deadline\x88\x01\x01\x12!\n\treasoning\x18\r \x01(\tH\x08R\treasoning\x88\x01\x01\x12%\n\x0ctool_call_id\x18\x0e \x01(\tH\tR\ntoolCallId\x88\x01\x01\x12 \n\ttool_name\x18\x0f \x01(\tH\nR\x08toolName\x88\x01\x01\x12&\n\x0ctool_version\x18\x10 \x01(\tH\x0bR\x0btoolVersion\x88\x01\x01\x122\n\x05input\x18\x11 \x01(\x0b2\x17.google.protobuf.StructH\x0cR\x05input\x88\x01\x01\x123\n\x06output\x18\x12 \x01(\x0b2\x16.google.protobuf.ValueH\rR\x06output\x88\x01\x01\x12"\n\nlatency_ms\x18\x13 \x01(\x01H\x0eR\tlatencyMs\x88\x01\x01\x12\x17\n\x04text\x18\x14 \x01(\tH\x0fR\x04text\x88\x01\x01\x12\x1b\n\x06answer\x18\x15 \x01(\tH\x10R\x06answer\x88\x01\x01\x12>\n\x05error\x18\x16 \x01(\x0b2#.runplane.orchestrator.v1.TaskErrorH\x11R\x05error\x88\x01\x01\x128\n\x07warning\x18\x17 \x01(\x0b2\x19.runplane.type.v1.WarningH\x12R\x07warning\x88\x01\x01\x122\n\x05usage\x18\x18 \x01(\x0b2\x17.runplane.type.v1.UsageH\x13R\x05usage\x88\x01\x01\x12$\n\x0bduration_ms\x18\x19 \x01(\x01H\x14R\ndurationMs\x88\x01\x01\x12"\n\nevent_type\x18\x1a \x01(\tH\x15R\teventType\x88\x01\x01\x127\n\x06chunks\x18\x1b \x03(\x0b2\x1f.runplane.orchestrator.v1.ChunkR\x06chunks\x12D\n\x07metrics\x18\x1c \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsH\x16R\x07metrics\x88\x01\x01\x12G\n\x08metadata\x18\x1d \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataH\x17R\x08metadata\x88\x01\x01\x125\n\x08warnings\x18\x1e \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x127\n\x16time_to_first_token_ms\x18\x1f \x01(\x01H\x18R\x12timeToFirstTokenMs\x88\x01\x01\x12\x1f\n\x08approved\x18  \x01(\x08H\x19R\x08approved\x88\x01\x01\x12\x1b\n\x06author\x18! \x01(\tH\x1aR\x06author\x88\x01\x01\x12\x19\n\x05wants\x18" \x01(\tH\x1bR\x05wants\x88\x01\x01\x12\x1e\n\x08cost_usd\x18$ \x01(\x01H\x1cR\x07costUsd\x88\x01\x01\x12\x1d\n\x07comment\x18# \x01(\tH\x1dR\x07comment\x88\x01\x01\x12\x1e\n\x08agent_id\x18( \x01(\tH\x1eR\x07agentId\x88\x01\x01\x12(\n\ragent_version\x18) \x01(\x05H\x1fR\x0cagentVersion\x88\x01\x01\x12)\n\x0eparent_task_id\x18* \x01(\tH R\x0cparentTaskId\x88\x01\x01\x12\x19\n\x05depth\x18+ \x01(\x05H!R\x05depth\x88\x01\x01\x12\'\n\rchild_task_id\x18, \x01(\tH"R\x0bchildTaskId\x88\x01\x01\x12$\n\x0btokens_used\x18- \x01(\x05H#R\ntokensUsed\x88\x01\x01\x12K\n\treference\x182 \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH$R\treference\x88\x01\x01\x12Y\n\x12request_references\x183 \x03(\x0b2*.runplane.orchestrator.v1.RequestReferenceR\x11requestReferences\x12>\n\x05place\x18< \x01(\x0b2#.runplane.orchestrator.v1.TaskPlaceH%R\x05place\x88\x01\x01\x12A\n\x06memory\x18= \x01(\x0b2$.runplane.orchestrator.v1.TaskMemoryH&R\x06memory\x88\x01\x01B\n\n\x08_step_idB\n\n\x08_attemptB\t\n\x07_statusB\r\n\x0b_session_idB\x08\n\x06_watchB\n\n\x08_requestB\x08\n\x06_ownerB\x0b\n\t_deadlineB\x0c\n\n_reasoningB\x0f\n\r_tool_call_idB\x0c\n\n_tool_nameB\x0f\n\r_tool_versionB\x08\n\x06_inputB\t\n\x07_outputB\r\n\x0b_latency_msB\x07\n\x05_textB\t\n\x07_answerB\x08\n\x06_errorB\n\n\x08_warningB\x08\n\x06_usageB\x0e\n\x0c_duration_msB\r\n\x0b_event_typeB\n\n\x08_metricsB\x0b\n\t_metadataB\x19\n\x17_time_to_first_token_msB\x0b\n\t_approvedB\t\n\x07_authorB\x08\n\x06_wantsB\x0b\n\t_cost_usdB\n\n\x08_commentB\x0b\n\t_agent_idB\x10\n\x0e_agent_versionB\x11\n\x0f_parent_task_idB\x08\n\x06_depthB\x10\n\x0e_child_task_idB\x0e\n\x0c_tokens_usedB\x0c\n\n_referenceB\x08\n\x06_placeB\t\n\x07_memory"p\n\x10RequestReference\x12\x14\n\x05field\x18\x01 \x01(\tR\x05field\x12F\n\treference\x18\x02 \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceR\treference"\x91\x01\n\x0eValueReference\x12\x16\n\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x05R\tsizeBytes\x12\x1d\n\nmedia_type\x18\x03 \x01(\tR\tmediaType\x12\x1d\n\x07excerpt\x18\x04 \x01(\tH\x00R\x07excerpt\x88\x01\x01B\n\n\x08_excerpt"U\n\tTaskPlace\x12\x12\n\x04turn\x18\x01 \x01(\x05R\x04turn\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x18\n\x07follows\x18\x03 \x01(\tR\x07follows"\xd1\x01\n\nTaskMemory\x12%\n\x0eafter_sequence\x18\x01 \x01(\x05R\rafterSequence\x12)\n\x10summary_sequence\x18\x02 \x01(\x05R\x0fsummarySequence\x12-\n\x12message_characters\x18\x03 \x01(\x05R\x11messageCharacters\x12\x15\n\x06is_cut\x18\x04 \x01(\x08R\x05isCut\x12+\n\x11summarize_through\x18\x05 \x01(\x05R\x10summarizeThrough"\xc1\x02\n\x05Chunk\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n\x07content\x18\x02 \x01(\tH\x00R\x07content\x88\x01\x01\x12\x17\n\x04tool\x18\x03 \x01(\tH\x01R\x04tool\x88\x01\x01\x122\n\x05input\x18\x04 \x01(\x0b2\x17.google.protobuf.StructH\x02R\x05input\x88\x01\x01\x123\n\x06output\x18\x05 \x01(\x0b2\x16.google.protobuf.ValueH\x03R\x06output\x88\x01\x01\x12K\n\treference\x18\n \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x04R\treference\x88\x01\x01B\n\n\x08_contentB\x07\n\x05_toolB\x08\n\x06_inputB\t\n\x07_outputB\x0c\n\n_reference"\x9c\x03\n\x0bTaskMetrics\x12/\n\x11total_duration_ms\x18\x01 \x01(\x01H\x00R\x0ftotalDurationMs\x88\x01\x01\x123\n\x13thought_duration_ms\x18\x02 \x01(\x01H\x01R\x11thoughtDurationMs\x88\x01\x01\x12-\n\x10tool_duration_ms\x18\x03 \x01(\x01H\x02R\x0etoolDurationMs\x88\x01\x01\x12$\n\x0btokens_used\x18\x04 \x01(\x05H\x03R\ntokensUsed\x88\x01\x01\x127\n\x16time_to_first_token_ms\x18\x05 \x01(\x01H\x04R\x12timeToFirstTokenMs\x88\x01\x01\x12\x1e\n\x08cost_usd\x18\x06 \x01(\x01H\x05R\x07costUsd\x88\x01\x01B\x14\n\x12_total_duration_msB\x16\n\x14_thought_duration_msB\x13\n\x11_tool_duration_msB\x0e\n\x0c_tokens_usedB\x19\n\x17_time_to_first_token_msB\x0b\n\t_cost_usd"\xab\x01\n\x0cTaskMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12\x1b\n\x06cached\x18\x04 \x01(\x08H\x00R\x06cached\x88\x01\x01\x12\x19\n\x08trace_id\x18\x05 \x01(\tR\x07traceIdB\t\n\x07_cached"\xe0\x01\n\tTaskError\x12\x1f\n\x0bgrpc_status\x18\x01 \x01(\tR\ngrpcStatus\x12\x1d\n\nerror_code\x18\x02 \x01(\tR\terrorCode\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x04 \x01(\tR\x0csuggestedFix\x12)\n\x0eretry_after_ms\x18\x05 \x01(\x01H\x00R\x0cretryAfterMs\x88\x01\x01\x12\x16\n\x06domain\x18\x06 \x01(\tR\x06domainB\x11\n\x0f_retry_after_ms"\xce\x06\n\rInvokeRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12\x14\n\x05tools\x18\x04 \x03(\tR\x05tools\x12\x1f\n\x0btool_choice\x18\x05 \x01(\tR\ntoolChoice\x12@\n\x0fresponse_schema\x18\x06 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x126\n\x08sampling\x18\x07 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12"\n\ntimeout_ms\x18\x08 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12<\n\x06limits\x18\t \x01(\x0b2$.runplane.orchestrator.v1.TaskLimitsR\x06limits\x12#\n\ron_disconnect\x18\n \x01(\tR\x0conDisconnect\x12K\n\x06labels\x18\x0b \x03(\x0b23.runplane.orchestrator.v1.InvokeRequest.LabelsEntryR\x06labels\x12\'\n\x0fidempotency_key\x18\x0c \x01(\tR\x0eidempotencyKey\x12\x19\n\x08agent_id\x18\r \x01(\tR\x07agentId\x12\x1d\n\nsession_id\x18\x0e \x01(\tR\tsessionId\x12\x17\n\x07on_busy\x18\x0f \x01(\tR\x06onBusy\x12G\n\x0cclient_tools\x18\x10 \x03(\x0b2$.runplane.orchestrator.v1.ClientToolR\x0bclientTools\x12%\n\x0eapproval_tools\x18\x11 \x03(\tR\rapprovalTools\x12\x1f\n\x0bon_deadline\x18\x12 \x01(\tR\nonDeadline\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\r\n\x0b_timeout_ms"~\n\nClientTool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"\xbc\x01\n\nTaskLimits\x12\x19\n\x05steps\x18\x01 \x01(\x05H\x00R\x05steps\x88\x01\x01\x12\x1b\n\x06tokens\x18\x02 \x01(\x05H\x01R\x06tokens\x88\x01\x01\x12$\n\x0bduration_ms\x18\x03 \x01(\x01H\x02R\ndurationMs\x88\x01\x01\x12\x1e\n\x08cost_usd\x18\x04 \x01(\x01H\x03R\x07costUsd\x88\x01\x01B\x08\n\x06_stepsB\t\n\x07_tokensB\x0e\n\x0c_duration_msB\x0b\n\t_cost_usd"\xf5\x04\n\x0eInvokeResponse\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x16\n\x06result\x18\x03 \x01(\tR\x06result\x123\n\x06output\x18\x04 \x01(\x0b2\x16.google.protobuf.ValueH\x00R\x06output\x88\x01\x01\x12?\n\x07metrics\x18\x05 \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsR\x07metrics\x12B\n\x08metadata\x18\x06 \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataR\x08metadata\x125\n\x08warnings\x18\x07 \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x12*\n\x0epartial_result\x18\x08 \x01(\tH\x01R\rpartialResult\x88\x01\x01\x12(\n\rcontinue_mark\x18\t \x01(\tH\x02R\x0ccontinueMark\x88\x01\x01\x12$\n\x0bretry_after\x18\n \x01(\x01H\x03R\nretryAfter\x88\x01\x01\x12X\n\x10result_reference\x18( \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x04R\x0fresultReference\x88\x01\x01B\t\n\x07_outputB\x11\n\x0f_partial_resultB\x10\n\x0e_continue_markB\x0e\n\x0c_retry_afterB\x13\n\x11_result_reference"m\n\x13ContinueTaskRequest\x12#\n\rcontinue_mark\x18\x01 \x01(\tR\x0ccontinueMark\x12"\n\ntimeout_ms\x18\x02 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01B\r\n\x0b_timeout_ms"f\n\x10ListTasksRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"q\n\x11ListTasksResponse\x124\n\x05tasks\x18\x01 \x03(\x0b2\x1e.runplane.orchestrator.v1.TaskR\x05tasks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken")\n\x0eGetTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId"R\n\x10WatchTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12%\n\x0eafter_sequence\x18\x02 \x01(\x05R\rafterSequence"\xb6\x03\n\x0fConverseRequest\x12?\n\x05start\x18\x01 \x01(\x0b2\'.runplane.orchestrator.v1.InvokeRequestH\x00R\x05start\x12@\n\x04join\x18\x02 \x01(\x0b2*.runplane.orchestrator.v1.WatchTaskRequestH\x00R\x04join\x12J\n\x0cuser_message\x18\x03 \x01(\x0b2%.runplane.orchestrator.v1.UserMessageH\x00R\x0buserMessage\x12G\n\x0btool_result\x18\x04 \x01(\x0b2$.runplane.orchestrator.v1.ToolResultH\x00R\ntoolResult\x12D\n\x08approval\x18\x05 \x01(\x0b2&.runplane.orchestrator.v1.ToolApprovalH\x00R\x08approval\x12:\n\x06cancel\x18\x06 \x01(\x0b2 .runplane.orchestrator.v1.CancelH\x00R\x06cancelB\t\n\x07message"!\n\x0bUserMessage\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text"t\n\nToolResult\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12.\n\x06output\x18\x02 \x01(\x0b2\x16.google.protobuf.ValueR\x06output\x12\x14\n\x05error\x18\x03 \x01(\tR\x05error"f\n\x0cToolApproval\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12\x1a\n\x08approved\x18\x02 \x01(\x08R\x08approved\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment" \n\x06Cancel\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason"?\n\x10SteerTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text"m\n\x16ApproveToolCallRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment"j\n\x13DenyToolCallRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment"\x9a\x01\n\x17SubmitToolResultRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output\x12\x14\n\x05error\x18\x04 \x01(\tR\x05error"D\n\x11CancelTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason"w\n\x14GetTaskObjectRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x16\n\x06offset\x18\x03 \x01(\x05R\x06offset\x12\x16\n\x06length\x18\x04 \x01(\x05R\x06length"\xdd\x01\n\nTaskObject\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x05R\tsizeBytes\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\x12\x16\n\x06offset\x18\x05 \x01(\x05R\x06offset\x12\x12\n\x04text\x18\x06 \x01(\tR\x04text\x12$\n\x0bnext_offset\x18\x07 \x01(\x05H\x00R\nnextOffset\x88\x01\x01B\x0e\n\x0c_next_offset*\xb9\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TASK_STATE_PENDING\x10\x01\x12\x16\n\x12TASK_STATE_RUNNING\x10\x02\x12\x16\n\x12TASK_STATE_WAITING\x10\x03\x12\x18\n\x14TASK_STATE_COMPLETED\x10\x04\x12\x15\n\x11TASK_STATE_FAILED\x10\x05\x12\x17\n\x13TASK_STATE_CANCELED\x10\x062\xc3\x0e\n\x13OrchestratorService\x12\x93\x01\n\x06Invoke\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a(.runplane.orchestrator.v1.InvokeResponse"6\x82\xd3\xe4\x93\x020"\x10/v1/agent/invoke:\x01*Z\x19"\x14/api/v1/agent/invoke:\x01*\x12\x86\x01\n\x0cContinueTask\x12-.runplane.orchestrator.v1.ContinueTaskRequest\x1a(.runplane.orchestrator.v1.InvokeResponse"\x1d\x82\xd3\xe4\x93\x02\x17"\x12/v1/agent/continue:\x01*\x12{\n\x0cStreamInvoke\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a#.runplane.orchestrator.v1.TaskEvent"\x1b\x82\xd3\xe4\x93\x02\x15"\x10/v1/agent/stream:\x01*0\x01\x12k\n\nCreateTask\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a\x1e.runplane.orchestrator.v1.Task"\x14\x82\xd3\xe4\x93\x02\x0e"\t/v1/tasks:\x01*\x12w\n\tListTasks\x12*.runplane.orchestrator.v1.ListTasksRequest\x1a+.runplane.orchestrator.v1.ListTasksResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tasks\x12p\n\x07GetTask\x12(.runplane.orchestrator.v1.GetTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/tasks/{task_id}\x12\x81\x01\n\tWatchTask\x12*.runplane.orchestrator.v1.WatchTaskRequest\x1a#.runplane.orchestrator.v1.TaskEvent"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/tasks/{task_id}:watch0\x01\x12z\n\x08Converse\x12).runplane.orchestrator.v1.ConverseRequest\x1a#.runplane.orchestrator.v1.TaskEvent"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/agent/converse(\x010\x01\x12}\n\tSteerTask\x12*.runplane.orchestrator.v1.SteerTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"$\x82\xd3\xe4\x93\x02\x1e"\x19/v1/tasks/{task_id}:steer:\x01*\x12\x8b\x01\n\x0fApproveToolCall\x120.runplane.orchestrator.v1.ApproveToolCallRequest\x1a\x1e.runplane.orchestrator.v1.Task"&\x82\xd3\xe4\x93\x02 "\x1b/v1/tasks/{task_id}:approve:\x01*\x12\x82\x01\n\x0cDenyToolCall\x12-.runplane.orchestrator.v1.DenyToolCallRequest\x1a\x1e.runplane.orchestrator.v1.Task"#\x82\xd3\xe4\x93\x02\x1d"\x18/v1/tasks/{task_id}:deny:\x01*\x12\x8c\x01\n\x10SubmitToolResult\x121.runplane.orchestrator.v1.SubmitToolResultRequest\x1a\x1e.runplane.orchestrator.v1.Task"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tasks/{task_id}:submit:\x01*\x12\x80\x01\n\nCancelTask\x12+.runplane.orchestrator.v1.CancelTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tasks/{task_id}:cancel:\x01*\x12\x93\x01\n\rGetTaskObject\x12..runplane.orchestrator.v1.GetTaskObjectRequest\x1a$.runplane.orchestrator.v1.TaskObject",\x82\xd3\xe4\x93\x02&\x12$/v1/tasks/{task_id}/objects/{sha256}b\x06proto3',
+    b'\n+runplane/orchestrator/v1/orchestrator.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\xc6\x08\n\x04Task\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x129\n\x05state\x18\x03 \x01(\x0e2#.runplane.orchestrator.v1.TaskStateR\x05state\x12\x14\n\x05query\x18\x04 \x01(\tR\x05query\x12\x1d\n\nsession_id\x18\x05 \x01(\tR\tsessionId\x12\x19\n\x08agent_id\x18\x06 \x01(\tR\x07agentId\x12\x14\n\x05owner\x18\x07 \x01(\tR\x05owner\x12\x16\n\x06result\x18\x08 \x01(\tR\x06result\x123\n\x06output\x18\t \x01(\x0b2\x16.google.protobuf.ValueH\x00R\x06output\x88\x01\x01\x12>\n\x05error\x18\n \x01(\x0b2#.runplane.orchestrator.v1.TaskErrorH\x01R\x05error\x88\x01\x01\x12#\n\rlast_sequence\x18\x0b \x01(\x05R\x0clastSequence\x12;\n\x0bcreate_time\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\r \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x126\n\x08deadline\x18\x0e \x01(\x0b2\x1a.google.protobuf.TimestampR\x08deadline\x12?\n\x07metrics\x18\x0f \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsR\x07metrics\x12B\n\x08metadata\x18\x10 \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataR\x08metadata\x125\n\x08warnings\x18\x11 \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x12B\n\x06labels\x18\x12 \x03(\x0b2*.runplane.orchestrator.v1.Task.LabelsEntryR\x06labels\x12$\n\x0eparent_task_id\x18\x14 \x01(\tR\x0cparentTaskId\x12#\n\ragent_version\x18\x15 \x01(\x05R\x0cagentVersion\x12X\n\x10result_reference\x18( \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x02R\x0fresultReference\x88\x01\x01\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n\x07_outputB\x08\n\x06_errorB\x13\n\x11_result_reference"\xeb\x18\n\tTaskEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x17\n\x07task_id\x18\x02 \x01(\tR\x06taskId\x12\x1a\n\x08sequence\x18\x03 \x01(\x05R\x08sequence\x12.\n\x04time\x18\x04 \x01(\x0b2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n\x07step_id\x18\x05 \x01(\tH\x00R\x06stepId\x88\x01\x01\x12\x1d\n\x07attempt\x18\x06 \x01(\x05H\x01R\x07attempt\x88\x01\x01\x12\x1b\n\x06status\x18\x07 \x01(\tH\x02R\x06status\x88\x01\x01\x12"\n\nsession_id\x18\x08 \x01(\tH\x03R\tsessionId\x88\x01\x01\x12\x19\n\x05watch\x18\t \x01(\tH\x04R\x05watch\x88\x01\x01\x12F\n\x07request\x18\n \x01(\x0b2\'.runplane.orchestrator.v1.InvokeRequestH\x05R\x07request\x88\x01\x01\x12\x19\n\x05owner\x18\x0b \x01(\tH\x06R\x05owner\x88\x01\x01\x12;\n\x08deadline\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampH\x07R\x08deadline\x88\x01\x01\x12!\n\treasoning\x18\r \x01(\tH\x08R\treasoning\x88\x01\x01\x12%\n\x0ctool_call_id\x18\x0e \x01(\tH\tR\ntoolCallId\x88\x01\x01\x12 \n\ttool_name\x18\x0f \x01(\tH\nR\x08toolName\x88\x01\x01\x12&\n\x0ctool_version\x18\x10 \x01(\tH\x0bR\x0btoolVersion\x88\x01\x01\x122\n\x05input\x18\x11 \x01(\x0b2\x17.google.protobuf.StructH\x0cR\x05input\x88\x01\x01\x123\n\x06output\x18\x12 \x01(\x0b2\x16.google.protobuf.ValueH\rR\x06output\x88\x01\x01\x12"\n\nlatency_ms\x18\x13 \x01(\x01H\x0eR\tlatencyMs\x88\x01\x01\x12\x17\n\x04text\x18\x14 \x01(\tH\x0fR\x04text\x88\x01\x01\x12\x1b\n\x06answer\x18\x15 \x01(\tH\x10R\x06answer\x88\x01\x01\x12>\n\x05error\x18\x16 \x01(\x0b2#.runplane.orchestrator.v1.TaskErrorH\x11R\x05error\x88\x01\x01\x128\n\x07warning\x18\x17 \x01(\x0b2\x19.runplane.type.v1.WarningH\x12R\x07warning\x88\x01\x01\x122\n\x05usage\x18\x18 \x01(\x0b2\x17.runplane.type.v1.UsageH\x13R\x05usage\x88\x01\x01\x12$\n\x0bduration_ms\x18\x19 \x01(\x01H\x14R\ndurationMs\x88\x01\x01\x12"\n\nevent_type\x18\x1a \x01(\tH\x15R\teventType\x88\x01\x01\x127\n\x06chunks\x18\x1b \x03(\x0b2\x1f.runplane.orchestrator.v1.ChunkR\x06chunks\x12D\n\x07metrics\x18\x1c \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsH\x16R\x07metrics\x88\x01\x01\x12G\n\x08metadata\x18\x1d \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataH\x17R\x08metadata\x88\x01\x01\x125\n\x08warnings\x18\x1e \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x127\n\x16time_to_first_token_ms\x18\x1f \x01(\x01H\x18R\x12timeToFirstTokenMs\x88\x01\x01\x12\x1f\n\x08approved\x18  \x01(\x08H\x19R\x08approved\x88\x01\x01\x12\x1b\n\x06author\x18! \x01(\tH\x1aR\x06author\x88\x01\x01\x12\x19\n\x05wants\x18" \x01(\tH\x1bR\x05wants\x88\x01\x01\x12\x1e\n\x08cost_usd\x18$ \x01(\x01H\x1cR\x07costUsd\x88\x01\x01\x12\x1d\n\x07comment\x18# \x01(\tH\x1dR\x07comment\x88\x01\x01\x12\x1e\n\x08agent_id\x18( \x01(\tH\x1eR\x07agentId\x88\x01\x01\x12(\n\ragent_version\x18) \x01(\x05H\x1fR\x0cagentVersion\x88\x01\x01\x12)\n\x0eparent_task_id\x18* \x01(\tH R\x0cparentTaskId\x88\x01\x01\x12\x19\n\x05depth\x18+ \x01(\x05H!R\x05depth\x88\x01\x01\x12\'\n\rchild_task_id\x18, \x01(\tH"R\x0bchildTaskId\x88\x01\x01\x12$\n\x0btokens_used\x18- \x01(\x05H#R\ntokensUsed\x88\x01\x01\x12K\n\treference\x182 \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH$R\treference\x88\x01\x01\x12Y\n\x12request_references\x183 \x03(\x0b2*.runplane.orchestrator.v1.RequestReferenceR\x11requestReferences\x12>\n\x05place\x18< \x01(\x0b2#.runplane.orchestrator.v1.TaskPlaceH%R\x05place\x88\x01\x01\x12A\n\x06memory\x18= \x01(\x0b2$.runplane.orchestrator.v1.TaskMemoryH&R\x06memory\x88\x01\x01\x12>\n\x05tools\x18F \x01(\x0b2#.runplane.orchestrator.v1.TaskToolsH\'R\x05tools\x88\x01\x01\x12\x1f\n\x08progress\x18G \x01(\x01H(R\x08progress\x88\x01\x01\x12\x19\n\x05total\x18H \x01(\x01H)R\x05total\x88\x01\x01\x12\x1d\n\x07message\x18I \x01(\tH*R\x07message\x88\x01\x01\x12\x19\n\x05level\x18J \x01(\tH+R\x05level\x88\x01\x01\x12C\n\x0einput_requests\x18K \x01(\x0b2\x17.google.protobuf.StructH,R\rinputRequests\x88\x01\x01\x12(\n\rrequest_state\x18L \x01(\tH-R\x0crequestState\x88\x01\x01\x12E\n\x0finput_responses\x18M \x01(\x0b2\x17.google.protobuf.StructH.R\x0einputResponses\x88\x01\x01\x121\n\x07content\x18N \x03(\x0b2\x17.google.protobuf.StructR\x07content\x12Z\n\x11content_reference\x18O \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH/R\x10contentReference\x88\x01\x01B\n\n\x08_step_idB\n\n\x08_attemptB\t\n\x07_statusB\r\n\x0b_session_idB\x08\n\x06_watchB\n\n\x08_requestB\x08\n\x06_ownerB\x0b\n\t_deadlineB\x0c\n\n_reasoningB\x0f\n\r_tool_call_idB\x0c\n\n_tool_nameB\x0f\n\r_tool_versionB\x08\n\x06_inputB\t\n\x07_outputB\r\n\x0b_latency_msB\x07\n\x05_textB\t\n\x07_answerB\x08\n\x06_errorB\n\n\x08_warningB\x08\n\x06_usageB\x0e\n\x0c_duration_msB\r\n\x0b_event_typeB\n\n\x08_metricsB\x0b\n\t_metadataB\x19\n\x17_time_to_first_token_msB\x0b\n\t_approvedB\t\n\x07_authorB\x08\n\x06_wantsB\x0b\n\t_cost_usdB\n\n\x08_commentB\x0b\n\t_agent_idB\x10\n\x0e_agent_versionB\x11\n\x0f_parent_task_idB\x08\n\x06_depthB\x10\n\x0e_child_task_idB\x0e\n\x0c_tokens_usedB\x0c\n\n_referenceB\x08\n\x06_placeB\t\n\x07_memoryB\x08\n\x06_toolsB\x0b\n\t_progressB\x08\n\x06_totalB\n\n\x08_messageB\x08\n\x06_levelB\x11\n\x0f_input_requestsB\x10\n\x0e_request_stateB\x12\n\x10_input_responsesB\x14\n\x12_content_reference"`\n\tTaskTools\x128\n\x05tools\x18\x01 \x03(\x0b2".runplane.orchestrator.v1.TaskToolR\x05tools\x12\x19\n\x08left_out\x18\x02 \x01(\x05R\x07leftOut"8\n\x08TaskTool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version"p\n\x10RequestReference\x12\x14\n\x05field\x18\x01 \x01(\tR\x05field\x12F\n\treference\x18\x02 \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceR\treference"\x91\x01\n\x0eValueReference\x12\x16\n\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x05R\tsizeBytes\x12\x1d\n\nmedia_type\x18\x03 \x01(\tR\tmediaType\x12\x1d\n\x07excerpt\x18\x04 \x01(\tH\x00R\x07excerpt\x88\x01\x01B\n\n\x08_excerpt"U\n\tTaskPlace\x12\x12\n\x04turn\x18\x01 \x01(\x05R\x04turn\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x18\n\x07follows\x18\x03 \x01(\tR\x07follows"\xd1\x01\n\nTaskMemory\x12%\n\x0eafter_sequence\x18\x01 \x01(\x05R\rafterSequence\x12)\n\x10summary_sequence\x18\x02 \x01(\x05R\x0fsummarySequence\x12-\n\x12message_characters\x18\x03 \x01(\x05R\x11messageCharacters\x12\x15\n\x06is_cut\x18\x04 \x01(\x08R\x05isCut\x12+\n\x11summarize_through\x18\x05 \x01(\x05R\x10summarizeThrough"\xc1\x02\n\x05Chunk\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n\x07content\x18\x02 \x01(\tH\x00R\x07content\x88\x01\x01\x12\x17\n\x04tool\x18\x03 \x01(\tH\x01R\x04tool\x88\x01\x01\x122\n\x05input\x18\x04 \x01(\x0b2\x17.google.protobuf.StructH\x02R\x05input\x88\x01\x01\x123\n\x06output\x18\x05 \x01(\x0b2\x16.google.protobuf.ValueH\x03R\x06output\x88\x01\x01\x12K\n\treference\x18\n \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x04R\treference\x88\x01\x01B\n\n\x08_contentB\x07\n\x05_toolB\x08\n\x06_inputB\t\n\x07_outputB\x0c\n\n_reference"\x9c\x03\n\x0bTaskMetrics\x12/\n\x11total_duration_ms\x18\x01 \x01(\x01H\x00R\x0ftotalDurationMs\x88\x01\x01\x123\n\x13thought_duration_ms\x18\x02 \x01(\x01H\x01R\x11thoughtDurationMs\x88\x01\x01\x12-\n\x10tool_duration_ms\x18\x03 \x01(\x01H\x02R\x0etoolDurationMs\x88\x01\x01\x12$\n\x0btokens_used\x18\x04 \x01(\x05H\x03R\ntokensUsed\x88\x01\x01\x127\n\x16time_to_first_token_ms\x18\x05 \x01(\x01H\x04R\x12timeToFirstTokenMs\x88\x01\x01\x12\x1e\n\x08cost_usd\x18\x06 \x01(\x01H\x05R\x07costUsd\x88\x01\x01B\x14\n\x12_total_duration_msB\x16\n\x14_thought_duration_msB\x13\n\x11_tool_duration_msB\x0e\n\x0c_tokens_usedB\x19\n\x17_time_to_first_token_msB\x0b\n\t_cost_usd"\xab\x01\n\x0cTaskMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12\x1b\n\x06cached\x18\x04 \x01(\x08H\x00R\x06cached\x88\x01\x01\x12\x19\n\x08trace_id\x18\x05 \x01(\tR\x07traceIdB\t\n\x07_cached"\xe0\x01\n\tTaskError\x12\x1f\n\x0bgrpc_status\x18\x01 \x01(\tR\ngrpcStatus\x12\x1d\n\nerror_code\x18\x02 \x01(\tR\terrorCode\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x04 \x01(\tR\x0csuggestedFix\x12)\n\x0eretry_after_ms\x18\x05 \x01(\x01H\x00R\x0cretryAfterMs\x88\x01\x01\x12\x16\n\x06domain\x18\x06 \x01(\tR\x06domainB\x11\n\x0f_retry_after_ms"\x8a\x07\n\rInvokeRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12\x14\n\x05tools\x18\x04 \x03(\tR\x05tools\x12\x1f\n\x0btool_choice\x18\x05 \x01(\tR\ntoolChoice\x12@\n\x0fresponse_schema\x18\x06 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x126\n\x08sampling\x18\x07 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12"\n\ntimeout_ms\x18\x08 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12<\n\x06limits\x18\t \x01(\x0b2$.runplane.orchestrator.v1.TaskLimitsR\x06limits\x12#\n\ron_disconnect\x18\n \x01(\tR\x0conDisconnect\x12K\n\x06labels\x18\x0b \x03(\x0b23.runplane.orchestrator.v1.InvokeRequest.LabelsEntryR\x06labels\x12\'\n\x0fidempotency_key\x18\x0c \x01(\tR\x0eidempotencyKey\x12\x19\n\x08agent_id\x18\r \x01(\tR\x07agentId\x12\x1d\n\nsession_id\x18\x0e \x01(\tR\tsessionId\x12\x17\n\x07on_busy\x18\x0f \x01(\tR\x06onBusy\x12G\n\x0cclient_tools\x18\x10 \x03(\x0b2$.runplane.orchestrator.v1.ClientToolR\x0bclientTools\x12%\n\x0eapproval_tools\x18\x11 \x03(\tR\rapprovalTools\x12\x1f\n\x0bon_deadline\x18\x12 \x01(\tR\nonDeadline\x12:\n\x04call\x18( \x01(\x0b2&.runplane.orchestrator.v1.ToolCallSpecR\x04call\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\r\n\x0b_timeout_ms"\xa8\x01\n\x0cToolCallSpec\x12\x12\n\x04tool\x18\x01 \x01(\tR\x04tool\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12-\n\x05input\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12;\n\x0ccapabilities\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0ccapabilities"~\n\nClientTool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"\xbc\x01\n\nTaskLimits\x12\x19\n\x05steps\x18\x01 \x01(\x05H\x00R\x05steps\x88\x01\x01\x12\x1b\n\x06tokens\x18\x02 \x01(\x05H\x01R\x06tokens\x88\x01\x01\x12$\n\x0bduration_ms\x18\x03 \x01(\x01H\x02R\ndurationMs\x88\x01\x01\x12\x1e\n\x08cost_usd\x18\x04 \x01(\x01H\x03R\x07costUsd\x88\x01\x01B\x08\n\x06_stepsB\t\n\x07_tokensB\x0e\n\x0c_duration_msB\x0b\n\t_cost_usd"\xf5\x04\n\x0eInvokeResponse\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x16\n\x06result\x18\x03 \x01(\tR\x06result\x123\n\x06output\x18\x04 \x01(\x0b2\x16.google.protobuf.ValueH\x00R\x06output\x88\x01\x01\x12?\n\x07metrics\x18\x05 \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsR\x07metrics\x12B\n\x08metadata\x18\x06 \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataR\x08metadata\x125\n\x08warnings\x18\x07 \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x12*\n\x0epartial_result\x18\x08 \x01(\tH\x01R\rpartialResult\x88\x01\x01\x12(\n\rcontinue_mark\x18\t \x01(\tH\x02R\x0ccontinueMark\x88\x01\x01\x12$\n\x0bretry_after\x18\n \x01(\x01H\x03R\nretryAfter\x88\x01\x01\x12X\n\x10result_reference\x18( \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x04R\x0fresultReference\x88\x01\x01B\t\n\x07_outputB\x11\n\x0f_partial_resultB\x10\n\x0e_continue_markB\x0e\n\x0c_retry_afterB\x13\n\x11_result_reference"m\n\x13ContinueTaskRequest\x12#\n\rcontinue_mark\x18\x01 \x01(\tR\x0ccontinueMark\x12"\n\ntimeout_ms\x18\x02 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01B\r\n\x0b_timeout_ms"f\n\x10ListTasksRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"q\n\x11ListTasksResponse\x124\n\x05tasks\x18\x01 \x03(\x0b2\x1e.runplane.orchestrator.v1.TaskR\x05tasks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken")\n\x0eGetTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId"R\n\x10WatchTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12%\n\x0eafter_sequence\x18\x02 \x01(\x05R\rafterSequence"\xb6\x03\n\x0fConverseRequest\x12?\n\x05start\x18\x01 \x01(\x0b2\'.runplane.orchestrator.v1.InvokeRequestH\x00R\x05start\x12@\n\x04join\x18\x02 \x01(\x0b2*.runplane.orchestrator.v1.WatchTaskRequestH\x00R\x04join\x12J\n\x0cuser_message\x18\x03 \x01(\x0b2%.runplane.orchestrator.v1.UserMessageH\x00R\x0buserMessage\x12G\n\x0btool_result\x18\x04 \x01(\x0b2$.runplane.orchestrator.v1.ToolResultH\x00R\ntoolResult\x12D\n\x08approval\x18\x05 \x01(\x0b2&.runplane.orchestrator.v1.ToolApprovalH\x00R\x08approval\x12:\n\x06cancel\x18\x06 \x01(\x0b2 .runplane.orchestrator.v1.CancelH\x00R\x06cancelB\t\n\x07message"!\n\x0bUserMessage\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text"\xb6\x01\n\nToolResult\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12.\n\x06output\x18\x02 \x01(\x0b2\x16.google.protobuf.ValueR\x06output\x12\x14\n\x05error\x18\x03 \x01(\tR\x05error\x12@\n\x0finput_responses\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0einputResponses"f\n\x0cToolApproval\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12\x1a\n\x08approved\x18\x02 \x01(\x08R\x08approved\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment" \n\x06Cancel\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason"?\n\x10SteerTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text"m\n\x16ApproveToolCallRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment"j\n\x13DenyToolCallRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment"\xdc\x01\n\x17SubmitToolResultRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output\x12\x14\n\x05error\x18\x04 \x01(\tR\x05error\x12@\n\x0finput_responses\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\x0einputResponses"D\n\x11CancelTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason"w\n\x14GetTaskObjectRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x16\n\x06offset\x18\x03 \x01(\x05R\x06offset\x12\x16\n\x06length\x18\x04 \x01(\x05R\x06length"\xdd\x01\n\nTaskObject\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x05R\tsizeBytes\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\x12\x16\n\x06offset\x18\x05 \x01(\x05R\x06offset\x12\x12\n\x04text\x18\x06 \x01(\tR\x04text\x12$\n\x0bnext_offset\x18\x07 \x01(\x05H\x00R\nnextOffset\x88\x01\x01B\x0e\n\x0c_next_offset*\xb9\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TASK_STATE_PENDING\x10\x01\x12\x16\n\x12TASK_STATE_RUNNING\x10\x02\x12\x16\n\x12TASK_STATE_WAITING\x10\x03\x12\x18\n\x14TASK_STATE_COMPLETED\x10\x04\x12\x15\n\x11TASK_STATE_FAILED\x10\x05\x12\x17\n\x13TASK_STATE_CANCELED\x10\x062\xc3\x0e\n\x13OrchestratorService\x12\x93\x01\n\x06Invoke\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a(.runplane.orchestrator.v1.InvokeResponse"6\x82\xd3\xe4\x93\x020"\x10/v1/agent/invoke:\x01*Z\x19"\x14/api/v1/agent/invoke:\x01*\x12\x86\x01\n\x0cContinueTask\x12-.runplane.orchestrator.v1.ContinueTaskRequest\x1a(.runplane.orchestrator.v1.InvokeResponse"\x1d\x82\xd3\xe4\x93\x02\x17"\x12/v1/agent/continue:\x01*\x12{\n\x0cStreamInvoke\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a#.runplane.orchestrator.v1.TaskEvent"\x1b\x82\xd3\xe4\x93\x02\x15"\x10/v1/agent/stream:\x01*0\x01\x12k\n\nCreateTask\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a\x1e.runplane.orchestrator.v1.Task"\x14\x82\xd3\xe4\x93\x02\x0e"\t/v1/tasks:\x01*\x12w\n\tListTasks\x12*.runplane.orchestrator.v1.ListTasksRequest\x1a+.runplane.orchestrator.v1.ListTasksResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tasks\x12p\n\x07GetTask\x12(.runplane.orchestrator.v1.GetTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/tasks/{task_id}\x12\x81\x01\n\tWatchTask\x12*.runplane.orchestrator.v1.WatchTaskRequest\x1a#.runplane.orchestrator.v1.TaskEvent"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/tasks/{task_id}:watch0\x01\x12z\n\x08Converse\x12).runplane.orchestrator.v1.ConverseRequest\x1a#.runplane.orchestrator.v1.TaskEvent"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/agent/converse(\x010\x01\x12}\n\tSteerTask\x12*.runplane.orchestrator.v1.SteerTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"$\x82\xd3\xe4\x93\x02\x1e"\x19/v1/tasks/{task_id}:steer:\x01*\x12\x8b\x01\n\x0fApproveToolCall\x120.runplane.orchestrator.v1.ApproveToolCallRequest\x1a\x1e.runplane.orchestrator.v1.Task"&\x82\xd3\xe4\x93\x02 "\x1b/v1/tasks/{task_id}:approve:\x01*\x12\x82\x01\n\x0cDenyToolCall\x12-.runplane.orchestrator.v1.DenyToolCallRequest\x1a\x1e.runplane.orchestrator.v1.Task"#\x82\xd3\xe4\x93\x02\x1d"\x18/v1/tasks/{task_id}:deny:\x01*\x12\x8c\x01\n\x10SubmitToolResult\x121.runplane.orchestrator.v1.SubmitToolResultRequest\x1a\x1e.runplane.orchestrator.v1.Task"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tasks/{task_id}:submit:\x01*\x12\x80\x01\n\nCancelTask\x12+.runplane.orchestrator.v1.CancelTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tasks/{task_id}:cancel:\x01*\x12\x93\x01\n\rGetTaskObject\x12..runplane.orchestrator.v1.GetTaskObjectRequest\x1a$.runplane.orchestrator.v1.TaskObject",\x82\xd3\xe4\x93\x02&\x12$/v1/tasks/{task_id}/objects/{sha256}b\x06proto3',
     [
         annotations_pb.desc(),
         struct_pb.desc(),
@@ -2385,6 +2646,8 @@ _DESC = file_desc(
     {
         "Task": Task,
         "TaskEvent": TaskEvent,
+        "TaskTools": TaskTools,
+        "TaskTool": TaskTool,
         "RequestReference": RequestReference,
         "ValueReference": ValueReference,
         "TaskPlace": TaskPlace,
@@ -2394,6 +2657,7 @@ _DESC = file_desc(
         "TaskMetadata": TaskMetadata,
         "TaskError": TaskError,
         "InvokeRequest": InvokeRequest,
+        "ToolCallSpec": ToolCallSpec,
         "ClientTool": ClientTool,
         "TaskLimits": TaskLimits,
         "InvokeResponse": InvokeResponse,

@@ -81,7 +81,9 @@ class Agent(_message.Message):
     """`auto` (the default): it calls tools as it sees fit. `none`: it answers at once."""
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the tools it may call, at most 128. Empty means all of the tool registry; for none at
+        """Names of the tools it may call, at most 128, alone or with a version or a range of versions, such
+        as `weather@^1.2`; each of its tasks looks versions up once. A request may name a version within
+        that range. Empty means all of the tool registry, as for a request; for none at
         all set `tool_choice` to `none`. `agent__NAME` is the agent NAME: a call `{"query": …}` is a task
         of its own that runs as that agent, for the same owner and within what this task has left of
         time and tokens; it ends when this task does. At most 4 tasks stand above one: a call beyond that

@@ -167,7 +167,10 @@ class Task(_message.Message):
         """What was degraded, defaulted or cut: `HISTORY_CUT` (turns of the session are not shown to the
         model), `STEP_LIMIT_REACHED` and `FAILED_CALL_REPEATED` (it had to answer without another tool),
         `RESULT_CUT` (`result` is only the beginning: see `result_reference`), or why an answer could not
-        be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then.
+        be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then. `TOOLS_NOT_OFFERED`
+        (there are more tools than are offered to a task that names none), `TOOL_CONTENT_DROPPED` (content
+        of a result could not be kept), and what the tool registry warns of, such as `TOOL_DEFAULTED` and
+        `TOOL_DEPRECATED`.
         """
 
     @_builtins.property
@@ -276,10 +279,21 @@ class TaskEvent(_message.Message):
     REQUEST_REFERENCES_FIELD_NUMBER: _builtins.int
     PLACE_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    INPUT_REQUESTS_FIELD_NUMBER: _builtins.int
+    REQUEST_STATE_FIELD_NUMBER: _builtins.int
+    INPUT_RESPONSES_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    CONTENT_REFERENCE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
-    `tool_result`, `approval_required`, `approval_decided`, `input_required`, `user_message`,
-    `message_delta`, `final_answer`, `step_abandoned`, `warning` or `task_complete`.
+    `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
+    `input_required`, `input_given`, `user_message`, `message_delta`, `final_answer`,
+    `step_abandoned`, `warning` or `task_complete`.
     """
     task_id: _builtins.str
     """The task it happened in."""
@@ -330,7 +344,7 @@ class TaskEvent(_message.Message):
     approved: _builtins.bool
     """On `approval_decided`: whether the call may run."""
     author: _builtins.str
-    """On `approval_decided` and `user_message`: the subject whose word it is."""
+    """On `approval_decided`, `input_given` and `user_message`: the subject whose word it is."""
     wants: _builtins.str
     """On `status_changed` to `waiting`: what it waits for, `approval`, `input` or `continue`."""
     cost_usd: _builtins.float
@@ -357,6 +371,18 @@ class TaskEvent(_message.Message):
     """
     tokens_used: _builtins.int
     """On the `tool_result` of an agent: tokens that its task used, with those of the tasks below it."""
+    progress: _builtins.float
+    """On `tool_progress`: how much is done. There are at most four such events in a second."""
+    total: _builtins.float
+    """On `tool_progress`: how much there is to do, if that is known."""
+    message: _builtins.str
+    """On `tool_progress` and `tool_log`: what the tool says. At most 2 KiB, and at most 200 logs of a
+    call.
+    """
+    level: _builtins.str
+    """On `tool_log`: `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency`."""
+    request_state: _builtins.str
+    """With `input_requests`, if the tool gave any: what it is given back, as it is, with the responses."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -379,8 +405,8 @@ class TaskEvent(_message.Message):
     def output(self) -> _struct_pb2.Value:
         """On `tool_result`: what the tool returned; of an agent an object with its `answer` and its
         `task_id`, and with `is_cut` where the answer was longer than 16,000 characters. On
-        `final_answer`: the answer as JSON when a `response_schema` was given, else null. Absent when
-        there is a `reference`.
+        `final_answer`: the answer as JSON when a `response_schema` was given or the task is a call of a
+        tool, else null. Absent when there is a `reference`.
         """
 
     @_builtins.property
@@ -388,7 +414,8 @@ class TaskEvent(_message.Message):
         """On `tool_result` with status `error`, `step_abandoned`, and `task_complete` with status
         `failed`: why. Of a `tool_result` it is what the tool or its service says, and `TOOL_NOT_FOUND`,
         `TOOL_INPUT_INVALID`, `TOOL_RESULT_TOO_LARGE`, `OBJECT_STORE_UNAVAILABLE` (the result cannot be
-        kept), `TOOL_CALL_DENIED`, or `CLIENT_TOOL_FAILED` (what the client says). Of an agent that was
+        kept), `TOOL_CALL_DENIED`, `CLIENT_TOOL_FAILED` (what the client says), or `TOOL_INPUT_REFUSED` (the
+        tool asked for what nobody can give, too much, or more than ten times). Of an agent that was
         called it is what its task failed with, and `CHILD_CANCELED`, `AGENT_DEPTH_EXCEEDED` or
         `TOKEN_LIMIT_REACHED` (none are left for it). Of a `step_abandoned` it is what inference says,
         `MODEL_OUTPUT_INVALID`, `WORKER_LOST` or `PAUSED` (it was cut and cannot go on), or `STEERED` (the
@@ -441,6 +468,30 @@ class TaskEvent(_message.Message):
     def memory(self) -> Global___TaskMemory:
         """On `task_start` or `status_changed`, when the task begins to run: what it is shown of the session."""
 
+    @_builtins.property
+    def tools(self) -> Global___TaskTools:
+        """On `task_start`: the tools that it may call, in the versions that all its calls have."""
+
+    @_builtins.property
+    def input_requests(self) -> _struct_pb2.Struct:
+        """On `input_required` of a tool that asks for something before it can go on: what, by name, each an
+        MCP input request such as `{"method": "elicitation/create", "params": {"message": …,
+        "requestedSchema": …}}`. The answer is `input_responses`, by `Converse` or `SubmitToolResult`.
+        Absent where the client runs the tool itself.
+        """
+
+    @_builtins.property
+    def input_responses(self) -> _struct_pb2.Struct:
+        """On `input_given`: the responses, by the names of the requests."""
+
+    @_builtins.property
+    def content(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
+        """On `tool_result`: the result as MCP content blocks, where `output` does not say it all."""
+
+    @_builtins.property
+    def content_reference(self) -> Global___ValueReference:
+        """On `tool_result`: where these blocks are, as a JSON array, when they are too large for the log."""
+
     def __init__(
         self,
         *,
@@ -490,10 +541,20 @@ class TaskEvent(_message.Message):
         request_references: _abc.Iterable[Global___RequestReference] | None = ...,
         place: Global___TaskPlace | None = ...,
         memory: Global___TaskMemory | None = ...,
+        tools: Global___TaskTools | None = ...,
+        progress: _builtins.float | None = ...,
+        total: _builtins.float | None = ...,
+        message: _builtins.str | None = ...,
+        level: _builtins.str | None = ...,
+        input_requests: _struct_pb2.Struct | None = ...,
+        request_state: _builtins.str | None = ...,
+        input_responses: _struct_pb2.Struct | None = ...,
+        content: _abc.Iterable[_struct_pb2.Struct] | None = ...,
+        content_reference: Global___ValueReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "comment", b"comment", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "comment", b"comment", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_state", b"request_state", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_latency_ms", b"_latency_ms", "_memory", b"_memory", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "latency_ms", b"latency_ms", "memory", b"memory", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "content", b"content", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "request_state", b"request_state", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -511,6 +572,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__child_task_id: _TypeAlias = _typing.Literal["_child_task_id", b"_child_task_id"]  # noqa: Y015
     _WhichOneofReturnType__comment: _TypeAlias = _typing.Literal["comment"]  # noqa: Y015
     _WhichOneofArgType__comment: _TypeAlias = _typing.Literal["_comment", b"_comment"]  # noqa: Y015
+    _WhichOneofReturnType__content_reference: _TypeAlias = _typing.Literal["content_reference"]  # noqa: Y015
+    _WhichOneofArgType__content_reference: _TypeAlias = _typing.Literal["_content_reference", b"_content_reference"]  # noqa: Y015
     _WhichOneofReturnType__cost_usd: _TypeAlias = _typing.Literal["cost_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_usd: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd"]  # noqa: Y015
     _WhichOneofReturnType__deadline: _TypeAlias = _typing.Literal["deadline"]  # noqa: Y015
@@ -525,10 +588,18 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__event_type: _TypeAlias = _typing.Literal["_event_type", b"_event_type"]  # noqa: Y015
     _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
     _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
+    _WhichOneofReturnType__input_requests: _TypeAlias = _typing.Literal["input_requests"]  # noqa: Y015
+    _WhichOneofArgType__input_requests: _TypeAlias = _typing.Literal["_input_requests", b"_input_requests"]  # noqa: Y015
+    _WhichOneofReturnType__input_responses: _TypeAlias = _typing.Literal["input_responses"]  # noqa: Y015
+    _WhichOneofArgType__input_responses: _TypeAlias = _typing.Literal["_input_responses", b"_input_responses"]  # noqa: Y015
     _WhichOneofReturnType__latency_ms: _TypeAlias = _typing.Literal["latency_ms"]  # noqa: Y015
     _WhichOneofArgType__latency_ms: _TypeAlias = _typing.Literal["_latency_ms", b"_latency_ms"]  # noqa: Y015
+    _WhichOneofReturnType__level: _TypeAlias = _typing.Literal["level"]  # noqa: Y015
+    _WhichOneofArgType__level: _TypeAlias = _typing.Literal["_level", b"_level"]  # noqa: Y015
     _WhichOneofReturnType__memory: _TypeAlias = _typing.Literal["memory"]  # noqa: Y015
     _WhichOneofArgType__memory: _TypeAlias = _typing.Literal["_memory", b"_memory"]  # noqa: Y015
+    _WhichOneofReturnType__message: _TypeAlias = _typing.Literal["message"]  # noqa: Y015
+    _WhichOneofArgType__message: _TypeAlias = _typing.Literal["_message", b"_message"]  # noqa: Y015
     _WhichOneofReturnType__metadata: _TypeAlias = _typing.Literal["metadata"]  # noqa: Y015
     _WhichOneofArgType__metadata: _TypeAlias = _typing.Literal["_metadata", b"_metadata"]  # noqa: Y015
     _WhichOneofReturnType__metrics: _TypeAlias = _typing.Literal["metrics"]  # noqa: Y015
@@ -541,12 +612,16 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__parent_task_id: _TypeAlias = _typing.Literal["_parent_task_id", b"_parent_task_id"]  # noqa: Y015
     _WhichOneofReturnType__place: _TypeAlias = _typing.Literal["place"]  # noqa: Y015
     _WhichOneofArgType__place: _TypeAlias = _typing.Literal["_place", b"_place"]  # noqa: Y015
+    _WhichOneofReturnType__progress: _TypeAlias = _typing.Literal["progress"]  # noqa: Y015
+    _WhichOneofArgType__progress: _TypeAlias = _typing.Literal["_progress", b"_progress"]  # noqa: Y015
     _WhichOneofReturnType__reasoning: _TypeAlias = _typing.Literal["reasoning"]  # noqa: Y015
     _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
     _WhichOneofReturnType__reference: _TypeAlias = _typing.Literal["reference"]  # noqa: Y015
     _WhichOneofArgType__reference: _TypeAlias = _typing.Literal["_reference", b"_reference"]  # noqa: Y015
     _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
     _WhichOneofArgType__request: _TypeAlias = _typing.Literal["_request", b"_request"]  # noqa: Y015
+    _WhichOneofReturnType__request_state: _TypeAlias = _typing.Literal["request_state"]  # noqa: Y015
+    _WhichOneofArgType__request_state: _TypeAlias = _typing.Literal["_request_state", b"_request_state"]  # noqa: Y015
     _WhichOneofReturnType__session_id: _TypeAlias = _typing.Literal["session_id"]  # noqa: Y015
     _WhichOneofArgType__session_id: _TypeAlias = _typing.Literal["_session_id", b"_session_id"]  # noqa: Y015
     _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
@@ -565,6 +640,10 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__tool_name: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name"]  # noqa: Y015
     _WhichOneofReturnType__tool_version: _TypeAlias = _typing.Literal["tool_version"]  # noqa: Y015
     _WhichOneofArgType__tool_version: _TypeAlias = _typing.Literal["_tool_version", b"_tool_version"]  # noqa: Y015
+    _WhichOneofReturnType__tools: _TypeAlias = _typing.Literal["tools"]  # noqa: Y015
+    _WhichOneofArgType__tools: _TypeAlias = _typing.Literal["_tools", b"_tools"]  # noqa: Y015
+    _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
+    _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
     _WhichOneofReturnType__usage: _TypeAlias = _typing.Literal["usage"]  # noqa: Y015
     _WhichOneofArgType__usage: _TypeAlias = _typing.Literal["_usage", b"_usage"]  # noqa: Y015
     _WhichOneofReturnType__wants: _TypeAlias = _typing.Literal["wants"]  # noqa: Y015
@@ -590,6 +669,8 @@ class TaskEvent(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__comment) -> _WhichOneofReturnType__comment | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__content_reference) -> _WhichOneofReturnType__content_reference | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_usd) -> _WhichOneofReturnType__cost_usd | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline) -> _WhichOneofReturnType__deadline | None: ...
@@ -604,9 +685,17 @@ class TaskEvent(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_requests) -> _WhichOneofReturnType__input_requests | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_responses) -> _WhichOneofReturnType__input_responses | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_ms) -> _WhichOneofReturnType__latency_ms | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__level) -> _WhichOneofReturnType__level | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory) -> _WhichOneofReturnType__memory | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message) -> _WhichOneofReturnType__message | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__metadata) -> _WhichOneofReturnType__metadata | None: ...
     @_typing.overload
@@ -620,11 +709,15 @@ class TaskEvent(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__place) -> _WhichOneofReturnType__place | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__progress) -> _WhichOneofReturnType__progress | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reference) -> _WhichOneofReturnType__reference | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__request_state) -> _WhichOneofReturnType__request_state | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__session_id) -> _WhichOneofReturnType__session_id | None: ...
     @_typing.overload
@@ -644,6 +737,10 @@ class TaskEvent(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_version) -> _WhichOneofReturnType__tool_version | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tools) -> _WhichOneofReturnType__tools | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usage) -> _WhichOneofReturnType__usage | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__wants) -> _WhichOneofReturnType__wants | None: ...
@@ -653,6 +750,62 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__watch) -> _WhichOneofReturnType__watch | None: ...
 
 Global___TaskEvent: _TypeAlias = TaskEvent  # noqa: Y015
+
+@_typing.final
+class TaskTools(_message.Message):
+    """The tools of a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOLS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    left_out: _builtins.int
+    """How many more the registry has, which are not offered: the task names none, and there are too
+    many.
+    """
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskTool]:
+        """Each tool of the registry that it may call."""
+
+    def __init__(
+        self,
+        *,
+        tools: _abc.Iterable[Global___TaskTool] | None = ...,
+        left_out: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out", b"left_out", "tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskTools: _TypeAlias = TaskTools  # noqa: Y015
+
+@_typing.final
+class TaskTool(_message.Message):
+    """A tool of a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    version: _builtins.str
+    """Its version, which never changes within a task."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskTool: _TypeAlias = TaskTool  # noqa: Y015
 
 @_typing.final
 class RequestReference(_message.Message):
@@ -1055,6 +1208,7 @@ class InvokeRequest(_message.Message):
     CLIENT_TOOLS_FIELD_NUMBER: _builtins.int
     APPROVAL_TOOLS_FIELD_NUMBER: _builtins.int
     ON_DEADLINE_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What is asked; at most 64 KiB together with `messages`. Of a single text over 64 KiB, here or in
     `messages`, only the beginning counts where there is an object store: it may have 1 MiB, and the
@@ -1106,8 +1260,11 @@ class InvokeRequest(_message.Message):
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the tools the agent may call, at most 128. `agent__NAME` is the agent NAME, called as a
-        tool. Empty means all tools of the registry, or those of the agent; for none at all set
+        """Names of the tools the agent may call, at most 128, alone or with a version or a range of versions
+        as npm has them: `calculator`, `calculator@1.0.0`, `weather@^1.2`. The version is looked up once,
+        when the task is accepted, and holds for all its calls. `agent__NAME` is the agent NAME, called as a
+        tool. Empty means all tools of the registry that are not deprecated (where these are more than 64,
+        the built-in ones alone, with a warning), or those of the agent; for none at all set
         `tool_choice` to `none`.
         """
 
@@ -1145,6 +1302,14 @@ class InvokeRequest(_message.Message):
         is decided there, within the time that the caller's task has left.
         """
 
+    @_builtins.property
+    def call(self) -> Global___ToolCallSpec:
+        """Makes the task one call of a tool, without a model; not together with what is said to a model: a
+        query, messages, a model, an agent, a session, tools, a schema, sampling, limits of steps, tokens or
+        cost. It ends with the tool's result as `output`, and as text in `result`, or fails with the tool's
+        error. Where nothing else is said of its time it may take as long as the tool may.
+        """
+
     def __init__(
         self,
         *,
@@ -1166,16 +1331,58 @@ class InvokeRequest(_message.Message):
         client_tools: _abc.Iterable[Global___ClientTool] | None = ...,
         approval_tools: _abc.Iterable[_builtins.str] | None = ...,
         on_deadline: _builtins.str = ...,
+        call: Global___ToolCallSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "limits", b"limits", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "call", b"call", "limits", b"limits", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "agent_id", b"agent_id", "approval_tools", b"approval_tools", "client_tools", b"client_tools", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_busy", b"on_busy", "on_deadline", b"on_deadline", "on_disconnect", b"on_disconnect", "query", b"query", "response_schema", b"response_schema", "sampling", b"sampling", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "agent_id", b"agent_id", "approval_tools", b"approval_tools", "call", b"call", "client_tools", b"client_tools", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_busy", b"on_busy", "on_deadline", b"on_deadline", "on_disconnect", b"on_disconnect", "query", b"query", "response_schema", b"response_schema", "sampling", b"sampling", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
     _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_ms) -> _WhichOneofReturnType__timeout_ms | None: ...
 
 Global___InvokeRequest: _TypeAlias = InvokeRequest  # noqa: Y015
+
+@_typing.final
+class ToolCallSpec(_message.Message):
+    """A call of a tool that is a task of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    tool: _builtins.str
+    """The tool's name."""
+    version: _builtins.str
+    """The version, or a range of versions. Empty means the newest."""
+    @_builtins.property
+    def input(self) -> _struct_pb2.Struct:
+        """What the tool's input schema asks for; at most 256 KiB as JSON."""
+
+    @_builtins.property
+    def capabilities(self) -> _struct_pb2.Struct:
+        """What the tool may ask for while it runs, as MCP client capabilities. Absent means
+        `{"elicitation": {}}`: an `input_required` can be answered by anybody of the tenant. An empty object
+        means nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        tool: _builtins.str = ...,
+        version: _builtins.str = ...,
+        input: _struct_pb2.Struct | None = ...,
+        capabilities: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "input", b"input"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "input", b"input", "tool", b"tool", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCallSpec: _TypeAlias = ToolCallSpec  # noqa: Y015
 
 @_typing.final
 class ClientTool(_message.Message):
@@ -1524,7 +1731,7 @@ class ConverseRequest(_message.Message):
 
     @_builtins.property
     def tool_result(self) -> Global___ToolResult:
-        """Brings what came of a tool call that the client runs."""
+        """Brings what came of a tool call that the client runs, or what a tool asks for."""
 
     @_builtins.property
     def approval(self) -> Global___ToolApproval:
@@ -1585,6 +1792,7 @@ class ToolResult(_message.Message):
     TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    INPUT_RESPONSES_FIELD_NUMBER: _builtins.int
     tool_call_id: _builtins.str
     """The call, as `input_required` named it."""
     error: _builtins.str
@@ -1593,16 +1801,23 @@ class ToolResult(_message.Message):
     def output(self) -> _struct_pb2.Value:
         """What the tool returned; at most 2 MiB as JSON."""
 
+    @_builtins.property
+    def input_responses(self) -> _struct_pb2.Struct:
+        """For an `input_required` with `input_requests`, instead of the other two: an answer to each of them,
+        by the same names, such as `{"action": "accept", "content": {…}}`. At most 64 KiB as JSON.
+        """
+
     def __init__(
         self,
         *,
         tool_call_id: _builtins.str = ...,
         output: _struct_pb2.Value | None = ...,
         error: _builtins.str = ...,
+        input_responses: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input_responses", b"input_responses", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "output", b"output", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "input_responses", b"input_responses", "output", b"output", "tool_call_id", b"tool_call_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1756,6 +1971,7 @@ class SubmitToolResultRequest(_message.Message):
     TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    INPUT_RESPONSES_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task's id."""
     tool_call_id: _builtins.str
@@ -1766,6 +1982,13 @@ class SubmitToolResultRequest(_message.Message):
     def output(self) -> _struct_pb2.Value:
         """What the tool returned; at most 2 MiB as JSON."""
 
+    @_builtins.property
+    def input_responses(self) -> _struct_pb2.Struct:
+        """For an `input_required` with `input_requests`, instead of the other two: an answer to each of them,
+        by the same names, such as `{"action": "accept", "content": {…}}`; `decline` and `cancel` are
+        actions, too. At most 64 KiB as JSON.
+        """
+
     def __init__(
         self,
         *,
@@ -1773,10 +1996,11 @@ class SubmitToolResultRequest(_message.Message):
         tool_call_id: _builtins.str = ...,
         output: _struct_pb2.Value | None = ...,
         error: _builtins.str = ...,
+        input_responses: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input_responses", b"input_responses", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "output", b"output", "task_id", b"task_id", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "input_responses", b"input_responses", "output", b"output", "task_id", b"task_id", "tool_call_id", b"tool_call_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -138,7 +138,10 @@ class OrchestratorServiceServicer:
         (`TOKEN_LIMIT_REACHED`, `COST_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
         (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
         (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
-        request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+        request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). With `call` instead of a query the
+        task is that one call of a tool: it fails before there is a task with `NOT_FOUND`
+        (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`), and as a
+        task with the tool's own error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -234,8 +237,8 @@ class OrchestratorServiceServicer:
         The event `user_message` records it, and the model's next turn takes it into account; a turn that is
         under way is abandoned for it. Tool calls that run are let finish. Returns the task once it has
         heard, or after five seconds: it will hear, unless it ends before. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`, or
-        `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`,
+        `TASK_IS_TOOL_CALL`, or `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
         while too much lies unheard. Not idempotent: each call is another message.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
@@ -256,7 +259,8 @@ class OrchestratorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DenyToolCall(self, request, context):
-        """Forbids a tool call that waits for approval; the model is told so.
+        """Forbids a tool call that waits for approval; the model is told so. Of a call that waits for answers
+        to its `input_requests`, it declines them all; the tool is told so.
 
         Returns and fails as `ApproveToolCall`.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
@@ -266,11 +270,13 @@ class OrchestratorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SubmitToolResult(self, request, context):
-        """Brings what came of a call of a tool that the client runs itself.
+        """Brings what came of a call of a tool that the client runs itself, or `input_responses` for a tool
+        that asks for something while it runs.
 
         Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
         `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB, and with `RESOURCE_EXHAUSTED`
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB and for responses that are not what
+        was asked for, and with `RESOURCE_EXHAUSTED`
         (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
         was brought before stays: bringing one again returns the task.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME

@@ -569,7 +569,7 @@ class ImportOpenApiRequest(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
-    """Begins the name of each tool, before `__`. Matches `[A-Za-z0-9-]{1,32}`."""
+    """Begins the name of each tool, before `__`. Matches `[A-Za-z0-9-]{1,32}`; not `agent`."""
     base_url: _builtins.str
     """Where the operations are, instead of the document's first server."""
     @_builtins.property
@@ -615,7 +615,7 @@ class ImportOpenApiResponse(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedOperation]:
-        """What became of each operation, in the document's order."""
+        """What became of each operation, by path and method."""
 
     def __init__(
         self,
@@ -650,7 +650,7 @@ class ImportedOperation(_message.Message):
     outcome: _builtins.str
     """`registered`, `updated`, `unchanged` or `skipped`."""
     reason: _builtins.str
-    """Why it was left out."""
+    """Why it was left out, or what its tool does without."""
     def __init__(
         self,
         *,
@@ -692,16 +692,18 @@ class CallToolRequest(_message.Message):
     version: _builtins.str
     """The version, or a range. Empty: the newest."""
     idempotency_key: _builtins.str
-    """Goes on to the tool, so that it can tell a repeated call. Empty: the call's id."""
+    """Goes on to the tool, so that it can tell a repeated call: at most 256 printable ASCII characters.
+    On the edge also the header `Idempotency-Key`. Empty: the call's id.
+    """
     request_state: _builtins.str
-    """`request_state` of the call before."""
+    """`request_state` of the call before. At most 64 KiB."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """What the tool's input schema asks for."""
 
     @_builtins.property
     def input_responses(self) -> _struct_pb2.Struct:
-        """Answers to the `input_requests` of the call before, by the same names."""
+        """Answers to the `input_requests` of the call before, by the same names. At most 1 MiB."""
 
     @_builtins.property
     def capabilities(self) -> _struct_pb2.Struct:

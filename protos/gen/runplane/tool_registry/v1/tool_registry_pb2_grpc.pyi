@@ -96,6 +96,15 @@ class ToolRegistryServiceStub:
     Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
     `PAGE_TOKEN_INVALID`).
     """
+    ImportOpenApi: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ImportOpenApiRequest, _tool_registry_pb2.ImportOpenApiResponse]
+    """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+    Returns what became of each operation when all are stored; an operation that cannot be a tool is
+    left out, with the reason. The same document again changes nothing, and a changed one makes new
+    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+    (`TOO_MANY_TOOLS`), with nothing registered.
+    """
     CallTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]
     """Calls a tool and returns its result.
 
@@ -105,9 +114,16 @@ class ToolRegistryServiceStub:
     field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
     `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
     `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
-    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
+    RetryInfo); a tool that declares a `default`
     answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
     idempotent as the tool is: the key goes on to it.
+    """
+    StreamCallTool: _grpc.UnaryStreamMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.ToolCallEvent]
+    """Calls a tool and streams what it says of its progress, and then its result.
+
+    The stream ends with `OK` after the one event that has the `response`. Fails as `CallTool` does.
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
     """
 
 @_typing.type_check_only
@@ -177,6 +193,15 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
     `PAGE_TOKEN_INVALID`).
     """
+    ImportOpenApi: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ImportOpenApiRequest, _tool_registry_pb2.ImportOpenApiResponse]  # type: ignore[assignment]
+    """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+    Returns what became of each operation when all are stored; an operation that cannot be a tool is
+    left out, with the reason. The same document again changes nothing, and a changed one makes new
+    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+    (`TOO_MANY_TOOLS`), with nothing registered.
+    """
     CallTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]  # type: ignore[assignment]
     """Calls a tool and returns its result.
 
@@ -186,9 +211,16 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
     `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
     `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
-    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
+    RetryInfo); a tool that declares a `default`
     answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
     idempotent as the tool is: the key goes on to it.
+    """
+    StreamCallTool: _aio.UnaryStreamMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.ToolCallEvent]  # type: ignore[assignment]
+    """Calls a tool and streams what it says of its progress, and then its result.
+
+    The stream ends with `OK` after the one event that has the `response`. Fails as `CallTool` does.
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
     """
 
 class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -299,6 +331,21 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ImportOpenApi(
+        self,
+        request: _tool_registry_pb2.ImportOpenApiRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_registry_pb2.ImportOpenApiResponse, _abc.Awaitable[_tool_registry_pb2.ImportOpenApiResponse]]:
+        """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+        Returns what became of each operation when all are stored; an operation that cannot be a tool is
+        left out, with the reason. The same document again changes nothing, and a changed one makes new
+        versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+        Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+        (`TOO_MANY_TOOLS`), with nothing registered.
+        """
+
+    @_abc_1.abstractmethod
     def CallTool(
         self,
         request: _tool_registry_pb2.CallToolRequest,
@@ -312,9 +359,22 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
         `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
         `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
-        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
+        RetryInfo); a tool that declares a `default`
         answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
         idempotent as the tool is: the key goes on to it.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamCallTool(
+        self,
+        request: _tool_registry_pb2.CallToolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_tool_registry_pb2.ToolCallEvent], _abc.AsyncIterator[_tool_registry_pb2.ToolCallEvent]]:
+        """Calls a tool and streams what it says of its progress, and then its result.
+
+        The stream ends with `OK` after the one event that has the `response`. Fails as `CallTool` does.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         """
 
 def add_ToolRegistryServiceServicer_to_server(servicer: ToolRegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

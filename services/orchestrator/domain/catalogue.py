@@ -1,0 +1,47 @@
+"""The tools of a tenant, and which of them an agent gets that names none. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from services.orchestrator.domain.events import Pinned
+from services.orchestrator.domain.tool import Tool
+
+MOST_OFFERED: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Every tool in its newest version, by name."""
+
+    known: Mapping[str, Tool]
+    offered: Mapping[str, Tool]
+    """What a task gets that names none: all that are not deprecated; the built-in ones alone where
+    these are too many for a model to choose from."""
+    pinned: Pinned
+    """The same, as the log has it."""
+
+
+def catalogue(tools: Iterable[Tool]) -> Catalogue:
+    """The catalogue of these tools."""
+    known = {tool.name: tool for tool in tools}
+    active = {name: tool for name, tool in known.items() if not tool.is_deprecated}
+    offered = active
+    if len(active) > MOST_OFFERED:
+        offered = {name: tool for name, tool in active.items() if tool.is_builtin}
+    return Catalogue(known, offered, pinned(offered.values(), len(active) - len(offered)))
+
+
+def not_offered(pinned: Pinned) -> str:
+    """That there were too many tools to offer them all."""
+    count = pinned.left_out + len(pinned.versions)
+    return (
+        f"of {count} tools only the built-in ones are offered, as the task names none: more than"
+        f" {MOST_OFFERED} are too many to choose from; name those it needs in tools"
+    )
+
+
+def pinned(tools: Iterable[Tool], left_out: int = 0) -> Pinned:
+    """The versions of these tools; agents have none."""
+    versions = tuple((tool.name, tool.version) for tool in tools if not tool.agent_id)
+    return Pinned(versions, left_out)

@@ -1,0 +1,154 @@
+"""Tools at work: each in a task of its own, so that one that does not end holds up nobody.
+
+Built-in tools run in their callers' tasks.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from types import TracebackType
+from typing import Final, Self
+
+from services.chassis.errors import DeadlineExceeded, ServiceError
+from services.tool_registry.domain.targets import Builtin
+from services.tool_registry.domain.tool import Definition, ToolFailure
+from services.tool_registry.ports import Answer, Invocation, Tool
+
+log = logging.getLogger(__name__)
+
+_END: Final = 0.005
+"""How long an answer waits, in seconds, for a tool that was stopped to end."""
+_PATIENCE: Final = 1.0
+"""After how long it is worth a line in the log that one did not."""
+
+
+class Runs:
+    """Runs tools, and owns those that were stopped and go on all the same."""
+
+    def __init__(self) -> None:
+        self._left: set[asyncio.Task[Answer]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop what goes on, and wait for it for a while."""
+        for task in self._left:
+            task.cancel()
+        if self._left:
+            await asyncio.wait(self._left, timeout=_PATIENCE)
+
+    async def run(self, tool: Tool, invocation: Invocation, ended: Callable[..., None]) -> Answer:
+        """What the tool answers within its time. `ended` is called when it is at rest, which may be
+        later. Being cancelled stops the tool.
+
+        Raises:
+            ToolFailure: what it says itself, or `TOOL_FAILED`.
+            DeadlineExceeded: `TOOL_TIMEOUT`.
+            ServiceError: what it needs is not there.
+        """
+        work = _at_once if isinstance(tool.entry.target, Builtin) else self._in_a_task
+        try:
+            return await work(tool, invocation, ended)
+        except (ToolFailure, ServiceError):
+            raise
+        except Exception:  # Whatever a tool's code does, the service goes on.
+            name = tool.entry.definition.name
+            log.exception("tool failed", extra={"tool": name})
+            raise _broken(name) from None
+
+    async def _in_a_task(
+        self, tool: Tool, invocation: Invocation, ended: Callable[..., None]
+    ) -> Answer:
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        task = loop.create_task(_work(tool, invocation, over))
+        timer = loop.call_later(invocation.timeout.total_seconds(), _set, over)
+        try:
+            await over
+            is_late = not task.done()
+        finally:
+            timer.cancel()
+            if task.done():
+                ended()
+                _look(task)
+            else:
+                task.add_done_callback(ended)
+                await self._stop(task, tool.entry.definition.name)
+        if is_late:
+            raise timed_out(tool.entry.definition, invocation.timeout)
+        if task.cancelled():  # By itself: nobody has stopped it.
+            raise _broken(tool.entry.definition.name)
+        return task.result()
+
+    async def _stop(self, task: asyncio.Task[Answer], name: str) -> None:
+        self._left.add(task)
+        task.add_done_callback(self._forget)
+        task.cancel()
+        asyncio.get_running_loop().call_later(_PATIENCE, _complain, task, name)
+        await asyncio.wait((task,), timeout=_END)
+
+    def _forget(self, task: asyncio.Task[Answer]) -> None:
+        self._left.discard(task)
+        if (error := _look(task)) is not None:
+            log.info("tool failed after it was stopped", exc_info=error)
+
+
+async def _at_once(tool: Tool, invocation: Invocation, ended: Callable[..., None]) -> Answer:
+    """A tool of this service's own takes microseconds; a task would take more than that."""
+    timer = asyncio.timeout(invocation.timeout.total_seconds())
+    try:
+        async with timer:
+            return await tool.call(invocation)
+    except TimeoutError:
+        if not timer.expired():
+            raise
+        raise timed_out(tool.entry.definition, invocation.timeout) from None
+    finally:
+        ended()
+
+
+async def _work(tool: Tool, invocation: Invocation, over: asyncio.Future[None]) -> Answer:
+    try:
+        return await tool.call(invocation)
+    finally:
+        _set(over)  # Two turns of the loop sooner than a task says itself that it is done.
+
+
+def _set(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+def _look(task: asyncio.Task[Answer]) -> BaseException | None:
+    """How a task failed. Nobody may be there any more to ask, of which asyncio would complain."""
+    return None if task.cancelled() else task.exception()
+
+
+def _complain(task: asyncio.Task[Answer], name: str) -> None:
+    if not task.done():
+        log.warning("tool goes on after it was stopped", extra={"tool": name})
+
+
+def _broken(name: str) -> ToolFailure:
+    message = f"{name} failed on the inside; its service's log has the cause"
+    return ToolFailure("TOOL_FAILED", message, "try other input or another tool")
+
+
+def timed_out(definition: Definition, allowed: timedelta) -> DeadlineExceeded:
+    """That a tool has had its time."""
+    passed_ms = f"{allowed / timedelta(milliseconds=1):.0f}"
+    most_ms = f"{definition.timeout / timedelta(milliseconds=1):.0f}"
+    return DeadlineExceeded(
+        "TOOL_TIMEOUT",
+        f"{definition.name} did not end within {passed_ms} ms",
+        tool=definition.name,
+        timeout_ms=passed_ms,
+        suggested_fix=f"allow more time, up to {most_ms} ms, or ask for less",
+    )
