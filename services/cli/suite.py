@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,8 @@ class Options:
     egress: str = EGRESS
     """Where tools may be sent beside the public internet."""
     replicas: Mapping[str, int] = field(default_factory=dict)
+    has_programs: bool | None = None
+    """Whether MCP servers may be programs; None: if only this machine reaches the edge."""
 
 
 def planned(host: str, port: int, replicas: Mapping[str, int] | None = None) -> Plan:
@@ -86,7 +89,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         "inference": _inference(options),
         "tool_registry": {
             "TOOL_REGISTRY_EGRESS__ALLOW": options.egress,
-            "TOOL_REGISTRY_MCP__STDIO": "true",
+            "TOOL_REGISTRY_MCP__STDIO": str(_has_programs(plan.host, options)).lower(),
             "GRPC_ENABLE_FORK_SUPPORT": "false",  # It forks to run programs only.
         },
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
@@ -114,6 +117,16 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         for name in plan.admin
         if service_of(name) == service
     ]
+
+
+def _has_programs(host: str, options: Options) -> bool:
+    """Who may register a program can run any; until there is authentication, that is everyone."""
+    if options.has_programs is not None:
+        return options.has_programs
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(plan: Plan, name: str) -> dict[str, str]:

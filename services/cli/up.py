@@ -100,6 +100,14 @@ QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
     help="More than one process of a service, such as orchestrator=2.",
 )
 @click.option(
+    "--mcp-programs/--no-mcp-programs",
+    "has_programs",
+    envvar="TOOL_REGISTRY_MCP__STDIO",
+    default=None,
+    help="Whether MCP servers may be programs, which the registry starts. "
+    "Default: if --host is reached from this machine only.",
+)
+@click.option(
     "--grace",
     type=click.IntRange(0, 3_600),
     default=20,
@@ -125,6 +133,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     object_store: str | None,
     egress: str,
     replicas: Mapping[str, int],
+    has_programs: bool | None,
     grace: int,
     verbose: bool,
     log_level: str,
@@ -152,6 +161,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             object_store=object_store or _object_store(folder, event_store),
             egress=egress,
             replicas=replicas,
+            has_programs=has_programs,
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))

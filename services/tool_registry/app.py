@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+import grpc
 from runplane.tool_registry.v1 import (
     resources_pb2,
     resources_pb2_grpc,
@@ -102,25 +103,24 @@ async def running(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
-        outside, registrations = _outside(settings), EventStoreServers(store)
+        egress = Egress(Allowed.parsed(settings.egress.allow))
+        secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
+        outside, registrations = Outside(egress, secrets), EventStoreServers(store)
         links = McpLinks(registrations, outside, now)
-        makers = {**await enter(_makers(settings, outside)), Mcp: McpTools(links)}
+        most = settings.limits.result_bytes
+        makers = {**await enter(_makers(egress, secrets, most)), Mcp: McpTools(links)}
         parts = _parts(settings, store, builtin, makers, now)
         await enter(links.open(Imported(registrations, parts.registry)))
         rules = Rules(settings.mcp.stdio, outside.check_url)
+        servers = Servers(registrations, links, parts.registry, rules, now)
         of_tools = _servicer(settings, shared, parts, await enter(Runs()))
-        of_servers = McpServerServicer(
-            Servers(registrations, links, parts.registry, rules, now), _pager(shared, "mcp_servers")
-        )
-        of_resources = ResourceServicer(Resources(links), _resource_pagers(shared))
         server = await enter(
             serving(
                 settings.server,
                 domain=DOMAIN,
                 register=[
                     partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, of_tools),
-                    partial(servers_pb2_grpc.add_McpServerServiceServicer_to_server, of_servers),
-                    partial(resources_pb2_grpc.add_ResourceServiceServicer_to_server, of_resources),
+                    *_of_servers(shared, servers, links),
                 ],
                 services=SERVICES,
             )
@@ -134,15 +134,14 @@ async def running(
 
 @asynccontextmanager
 async def _makers(
-    settings: Settings, outside: Outside
+    egress: Egress, secrets: StoredSecrets, most: int
 ) -> AsyncIterator[Mapping[type[Target], Maker]]:
     """Who makes the tools of each kind, but for those of MCP servers."""
-    egress, secrets, most = outside.egress, outside.secrets, settings.limits.result_bytes
     async with (
         HttpTools(egress, secrets, result_bytes=most) as http,
-        GrpcTools(egress, secrets, result_bytes=most) as grpc,
+        GrpcTools(egress, secrets, result_bytes=most) as grpc_tools,
     ):
-        yield {Client: ClientTools(), Http: http, Grpc: grpc}
+        yield {Client: ClientTools(), Http: http, Grpc: grpc_tools}
 
 
 def _parts(
@@ -168,22 +167,24 @@ def _servicer(
     policy = Policy(**settings.circuit.model_dump())
     circuits = Circuits(policy, now=time.monotonic, chance=random.random)
     calls = Calls(parts.shelf, limits, circuits, runs, partial(ids.new, "call"))
-    pagers = (_pager(shared, "tools", part=PART), _pager(shared, "tool_versions", part=PART))
+    key = _key(shared)
+    pagers = (Pager(key, "tools", part=PART), Pager(key, "tool_versions", part=PART))
     return ToolRegistryServicer(parts.registry, calls, circuits, pagers, settings.approval)
 
 
-def _outside(settings: Settings) -> Outside:
-    secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
-    return Outside(Egress(Allowed.parsed(settings.egress.allow)), secrets)
+def _of_servers(
+    shared: SharedSettings, servers: Servers, links: McpLinks
+) -> list[Callable[[grpc.aio.Server], object]]:
+    """The services of MCP servers, and of what they have beside tools."""
+    pager = partial(Pager, _key(shared))
+    pagers = Pagers(pager("resources"), pager("resource_templates"), pager("prompts"))
+    of_servers = McpServerServicer(servers, pager("mcp_servers"))
+    of_resources = ResourceServicer(Resources(links), pagers)
+    return [
+        partial(servers_pb2_grpc.add_McpServerServiceServicer_to_server, of_servers),
+        partial(resources_pb2_grpc.add_ResourceServiceServicer_to_server, of_resources),
+    ]
 
 
-def _resource_pagers(shared: SharedSettings) -> Pagers:
-    return Pagers(
-        resources=_pager(shared, "resources"),
-        templates=_pager(shared, "resource_templates"),
-        prompts=_pager(shared, "prompts"),
-    )
-
-
-def _pager(shared: SharedSettings, what: str, *, part: int = 64) -> Pager:
-    return Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), what, part=part)
+def _key(shared: SharedSettings) -> bytes:
+    return bytes.fromhex(shared.page_token_key.get_secret_value())

@@ -146,3 +146,25 @@ def test_a_suite_at_the_last_port_has_room_too() -> None:
 )
 def test_the_url_is_one_that_works_on_this_machine(host: str, url: str) -> None:
     assert Plan(host, 8080, {}, {}).url == url
+
+
+@pytest.mark.parametrize(
+    ("host", "chosen", "allowed"),
+    [
+        ("127.0.0.1", None, "true"),
+        ("::1", None, "true"),
+        ("localhost", None, "true"),
+        ("0.0.0.0", None, "false"),  # noqa: S104 - a name, not a place to listen
+        ("192.168.1.2", None, "false"),
+        ("example", None, "false"),
+        ("192.168.1.2", True, "true"),
+        ("127.0.0.1", False, "false"),
+    ],
+)
+def test_mcp_servers_are_programs_where_only_this_machine_registers_them(
+    host: str, chosen: bool | None, allowed: str
+) -> None:
+    plan, options = replace(PLAN, host=host), replace(ECHO, has_programs=chosen)
+
+    (registry,) = [each for each in programs(plan, options) if each.name == "tool_registry"]
+    assert registry.environment["TOOL_REGISTRY_MCP__STDIO"] == allowed
