@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from time import process_time
 from typing import Final
 
@@ -16,12 +17,25 @@ from benchmarks.load import (
     elsewhere,
     fan_out,
     first_token,
+    listing,
     streams,
     tool_calls,
 )
 from benchmarks.load.job import Job, Report
 
 LONGEST: Final = 300
+
+
+def _brought(module: str) -> Callable[[Job], Awaitable[Report]]:
+    """What a module does that is imported when it is asked for."""
+
+    async def run(job: Job) -> Report:
+        run: Callable[[Job], Awaitable[Report]] = import_module(module).run
+        return await run(job)
+
+    return run
+
+
 KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "appends": appends.run,
     "closed": closed.run,
@@ -32,6 +46,8 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "fan_out": fan_out.run,
     "first_token": first_token.run,
     "tool_calls": tool_calls.run,
+    "tool_kinds": _brought("benchmarks.load.kinds"),  # With all that a client of tools needs.
+    "tools_list": listing.run,
     "validate": tool_calls.validate,
 }
 

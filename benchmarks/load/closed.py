@@ -36,7 +36,7 @@ class Tally:
 
 async def run(job: Job) -> Report:
     """For `job.seconds`, or `job.count` requests in all."""
-    raw = request(job.address, job.path, job.body)
+    raw = request(job.address, job.path, job.body, job.headers)
     tally = Tally(job.expect.encode())
     connections = [await connect(job.address) for _ in range(job.callers)]
     began = perf_counter()

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
+from types import MappingProxyType
 from typing import Final, cast
 
 from benchmarks.load.job import JSON
@@ -13,9 +14,15 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED_END: Final = b"\r\n0\r\n\r\n"
 
 
-def request(address: str, path: str, body: dict[str, JSON] | None) -> bytes:
+def request(
+    address: str,
+    path: str,
+    body: dict[str, JSON] | None,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
     """The bytes of a request."""
     host = f"host: {address}\r\n"
+    host += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     if body is None:
         return f"GET {path} HTTP/1.1\r\n{host}\r\n".encode()
     content = json.dumps(body).encode()

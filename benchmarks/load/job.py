@@ -26,4 +26,6 @@ class Job:
     target: str = ""
     """`host:port` of a service's gRPC port."""
     engine: str = "echo"
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent along with the request."""
     options: dict[str, JSON] = field(default_factory=dict)

@@ -12,6 +12,8 @@ from benchmarks.rows import (
     first_token,
     history,
     invoke,
+    kinds,
+    mcp,
     overload,
     replicas,
     start_up,
@@ -26,6 +28,9 @@ Row: TypeAlias = Callable[[Bench], Iterator[Figure]]
 ROWS: Final[dict[str, tuple[Row, str]]] = {
     "validate": (tools.validate, "checking one tool call against its schemas, in-process"),
     "tool-call": (tools.tool_call, "calling a tool through the edge and the registry"),
+    "tool-kinds": (kinds.tool_kinds, "each kind of tool above its function and its direct call"),
+    "tools-list": (mcp.tools_list, "the list of 1,000 tools, by gRPC, the edge and MCP"),
+    "mcp": (mcp.calls, "tools/call at /mcp, and at the official SDK's own server beside it"),
     "invoke-1": (invoke.one, "invokes with echo, one caller"),
     "invoke-32": (invoke.many, "invokes with echo, 32 callers"),
     "append": (stores.append, "event stores alone, 1 and 64 writers, every append on the disk"),

@@ -49,6 +49,8 @@ class RequestContext:
     """32 hexadecimal digits (W3C Trace Context)."""
     span_id: str
     """16 hexadecimal digits: this process's part of the trace."""
+    idempotency_key: str = ""
+    """What came beside the request as such. It names this call, and is not sent along."""
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What to send along with calls made on behalf of this one.
@@ -133,12 +135,8 @@ def from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -> Request
         ),
         trace_id=trace[1] if trace else new_trace_id(),
         span_id=new_span_id(),
+        idempotency_key=values.get(IDEMPOTENCY_KEY, ""),
     )
-
-
-def idempotency_key(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
-    """The idempotency key that came beside a message; empty if none did."""
-    return next((str(value) for key, value in metadata or () if key == IDEMPOTENCY_KEY), "")
 
 
 def negotiate(version: str) -> str:

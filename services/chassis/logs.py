@@ -76,7 +76,7 @@ def logging_to_stderr(service: str, level: str) -> Iterator[None]:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for noisy in ("httpx2", "httpcore", "uvicorn.access", "grpc._cython.cygrpc"):
+    for noisy in ("httpx2", "httpcore2", "uvicorn.access", "grpc._cython.cygrpc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     listener.start()
     try:

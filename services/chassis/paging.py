@@ -30,10 +30,12 @@ def fitting(sizes_bytes: Iterable[int]) -> int:
 class Pager:
     """Seals where a page ended, bound to the caller's tenant and the request's other fields."""
 
-    def __init__(self, key: bytes, what: str) -> None:
-        """`what` is listed: a token of one list is none of another's."""
+    def __init__(self, key: bytes, what: str, *, part: int = _PART) -> None:
+        """`what` is listed: a token of one list is none of another's. `part` is how much of it is
+        read at once."""
         self._seal = Seal(key)
         self._what = what
+        self._part = part
 
     @staticmethod
     def size(page_size: int) -> int:
@@ -76,7 +78,7 @@ class Pager:
         may fit, and a part."""
         found: list[tuple[str, bytes]] = []
         while True:
-            limit = min(_PART, size + 1 - len(found))
+            limit = min(self._part, size + 1 - len(found))
             part = await read(after=found[-1][0] if found else after, limit=limit)
             found += part
             shown = found[: fitting(len(body) for _, body in found[:size])]

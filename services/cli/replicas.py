@@ -7,6 +7,7 @@ import click
 
 from services.cli.suite import SERVICES
 
+KEEPERS: Final = ("orchestrator", "tool_registry")  # What they know is in the event store.
 NUMBERS: Final = frozenset("123456789")
 
 
@@ -26,13 +27,12 @@ def wanted(
 
 def check_shared(replicas: Mapping[str, int], event_store: str | None, hot_store: str) -> None:
     """Refuse replicas that could not see each other's work."""
-    if replicas.get("orchestrator", 1) == 1:
-        return
-    if not (event_store or "").startswith("postgres"):
-        raise click.UsageError(
-            "replicas of the orchestrator share an event store: --event-store postgresql://…"
-        )
-    if hot_store == "memory:":
+    for service in KEEPERS:
+        if replicas.get(service, 1) > 1 and not (event_store or "").startswith("postgres"):
+            raise click.UsageError(
+                f"replicas of {service} share an event store: --event-store postgresql://…"
+            )
+    if replicas.get("orchestrator", 1) > 1 and hot_store == "memory:":
         click.echo(
             "replicas see each other's events once a second; at once with --hot-store redis://…"
         )

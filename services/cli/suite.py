@@ -44,6 +44,9 @@ def service_of(replica: str) -> str:
     return replica.partition("-")[0]
 
 
+EGRESS: Final = "127.0.0.0/8,::1"  # On a laptop, what tools call is often beside them.
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the person who starts a suite chose."""
@@ -58,6 +61,8 @@ class Options:
     hot_store: str = "memory:"
     object_store: str = ""
     """Empty: there is none."""
+    egress: str = EGRESS
+    """Where tools may be sent beside the public internet."""
     replicas: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -79,7 +84,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
     """The processes, in the order in which they depend on each other."""
     own = {
         "inference": _inference(options),
-        "tool_registry": {},
+        "tool_registry": {"TOOL_REGISTRY_EGRESS__ALLOW": options.egress},
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
         | {"ORCHESTRATOR_MARK_KEY": options.mark_key},
         "gateway": _targets(plan, "gateway", SERVICES)

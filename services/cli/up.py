@@ -22,7 +22,7 @@ from services.cli.ports import is_taken, obstacle
 from services.cli.replicas import check_shared
 from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
-from services.cli.suite import Options, Plan, planned, programs
+from services.cli.suite import EGRESS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
@@ -83,6 +83,16 @@ QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
     "Default: a folder in the state folder.",
 )
 @click.option(
+    "--egress",
+    envvar="TOOL_REGISTRY_EGRESS__ALLOW",
+    show_envvar=True,
+    metavar="RANGES",
+    default=EGRESS,
+    show_default=True,
+    help="Where tools may be sent beside the public internet: ranges and host names, such as "
+    "10.1.0.0/16,*.intern.example.",
+)
+@click.option(
     "--replicas",
     multiple=True,
     metavar="SERVICE=N",
@@ -113,6 +123,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     event_store: str | None,
     hot_store: str,
     object_store: str | None,
+    egress: str,
     replicas: Mapping[str, int],
     grace: int,
     verbose: bool,
@@ -139,6 +150,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             event_store=event_store or folder.event_store,
             hot_store=hot_store,
             object_store=object_store or _object_store(folder, event_store),
+            egress=egress,
             replicas=replicas,
             grace=timedelta(seconds=grace),
         )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from services.chassis.eventlog.port import Condition, Kept, Key
+from services.tool_registry.domain.line import Event, Line, Release
 from services.tool_registry.domain.tool import Entry
 
 
@@ -107,4 +109,75 @@ class Shelf(Protocol):
         Raises:
             InvalidArgument: `INVALID_REQUEST`; that is no name, or no version.
             NotFound: `TOOL_NOT_FOUND` or `TOOL_VERSION_NOT_FOUND`.
+        """
+
+
+class Maker(Protocol):
+    """Makes tools of one kind of target."""
+
+    async def checked(self, entry: Entry, tenant: str) -> Entry:
+        """The entry as it is to be kept: completed (schemas from reflection), or refused.
+
+        Raises:
+            InvalidArgument: `INVALID_REQUEST`, with fields such as `tool.http.url`, or
+                `TARGET_REFUSED`.
+            Unavailable: `TARGET_UNAVAILABLE`.
+        """
+
+    def made(self, entry: Entry, tenant: str) -> Tool:
+        """The tool, ready to be called. Cheap: connections are made at the first call, and
+        shared."""
+
+
+class ToolStore(Protocol):
+    """Keeps registered tools. It passes `tests/contract/tool_registry`.
+
+    Every method raises Unavailable `EVENT_STORE_UNAVAILABLE` when the store cannot be reached.
+    """
+
+    async def line(self, tenant: str, name: str) -> Line:
+        """The versions of a tool; without any if there is no such tool."""
+
+    async def entry(self, tenant: str, name: str, release: Release) -> Entry:
+        """A version as it was registered, marked as the release is.
+
+        Raises:
+            NotFound: `TOOL_VERSION_NOT_FOUND`.
+        """
+
+    async def append(
+        self, tenant: str, line: Line, event: Event, *, key: Key | None = None
+    ) -> Line:
+        """What the line is after this event, which everybody sees from then on.
+
+        Raises:
+            Aborted: `SEQUENCE_CONFLICT`; the line has gone on meanwhile.
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`; see `kept`.
+        """
+
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """What an idempotency key stands for: `stream_id` is the tool's name."""
+
+    async def page(
+        self, tenant: str, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Tools in the version that who asks for none gets, by name: names, and what is shown."""
+
+    async def versions(
+        self, tenant: str, line: Line, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Versions, the newest first: an id to go on from, and what is shown of each."""
+
+    async def names(self, tenant: str, *, limit: int, source: str | None = None) -> Sequence[str]:
+        """Names of tools, in order; of those that a source brought, if one is given."""
+
+
+class Secrets(Protocol):
+    """What requests prove themselves with. It is asked at each call, and kept nowhere."""
+
+    async def get(self, tenant: str, name: str) -> str:
+        """One line of text.
+
+        Raises:
+            FailedPrecondition: `SECRET_NOT_FOUND`.
         """

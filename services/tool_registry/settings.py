@@ -1,11 +1,18 @@
 """`TOOL_REGISTRY_…`: what this service can be told."""
 
+import os
+from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.settings import SECRETS, Duration, ServerSettings
+from services.tool_registry.domain.addresses import Allowed
+
+_OF_SECRETS: Final = "TOOL_REGISTRY_SECRET_"
 
 
 class LimitSettings(BaseModel, frozen=True):
@@ -18,12 +25,53 @@ class LimitSettings(BaseModel, frozen=True):
     retry_after: Duration = Field(timedelta(milliseconds=100), gt=timedelta(0))
 
 
+class RegistrySettings(BaseModel, frozen=True):
+    """How much there may be, and how fresh it is."""
+
+    tools: int = Field(10_000, ge=1)  # Of one tenant, beside those that are built in.
+    versions: int = Field(1_000, ge=1)  # Of one tool.
+    cache_size: int = Field(1024, ge=1)  # Tools that are kept ready to be called.
+
+
 class CircuitSettings(BaseModel, frozen=True):
     """When a tool whose target fails is no longer tried, and for how long."""
 
     failures: int = Field(5, ge=1)  # In a row.
     pause: Duration = Field(timedelta(seconds=10), gt=timedelta(0))  # Doubled while it fails.
     longest_pause: Duration = Field(timedelta(minutes=5), gt=timedelta(0))
+
+
+def _allowed(text: str) -> str:
+    Allowed.parsed(text)
+    return text
+
+
+class EgressSettings(BaseModel, frozen=True):
+    """Where tools may be sent beside the public internet."""
+
+    # Ranges and host names, between commas: `10.1.0.0/16,*.intern.example`.
+    allow: Annotated[str, AfterValidator(_allowed)] = ""
+
+
+def _of_environment() -> Mapping[str, SecretStr]:
+    return {
+        name.removeprefix(_OF_SECRETS).upper(): SecretStr(value)
+        for name, value in os.environ.items()
+        if name.startswith(_OF_SECRETS)
+    }
+
+
+class SecretSettings(BaseModel, frozen=True):
+    """Where the secrets are that tools name."""
+
+    folder: Path | None = None  # Files TENANT/NAME. They may change while the service runs.
+    # TOOL_REGISTRY_SECRET_NAME, for the tenant `default`.
+    environment: Mapping[str, SecretStr] = Field(default_factory=_of_environment)
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Those of the environment, by name."""
+        return {name: value.get_secret_value() for name, value in self.environment.items()}
 
 
 class Settings(BaseSettings):
@@ -38,5 +86,9 @@ class Settings(BaseSettings):
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8083")
     limits: LimitSettings = LimitSettings()
+    registry: RegistrySettings = RegistrySettings()
+    cache_ttl: Duration = timedelta(seconds=2)  # How late another process's changes are seen.
     circuit: CircuitSettings = CircuitSettings()
+    egress: EgressSettings = EgressSettings()
+    secrets: SecretSettings = Field(default_factory=SecretSettings)
     approval: frozenset[str] = frozenset()  # Tools whose calls by agents need an approval, as JSON.

@@ -7,12 +7,12 @@ from runplane.orchestrator.v1 import orchestrator_pb2, sessions_pb2
 
 from services.chassis import structs
 from services.chassis.filtering import Fields
+from services.chassis.fingerprint import fingerprint
 from services.orchestrator.domain.place import Place, Window
 from services.orchestrator.domain.session import Line, Session, Summary, Transcript
 from services.orchestrator.domain.task import State
 from services.orchestrator.domain.wanted import Wanted
 from services.orchestrator.mapping import large
-from services.orchestrator.mapping.fingerprint import fingerprint
 
 FILTERED: Final = Fields({"owner", "create_time", "update_time"}, ("labels.",))
 

@@ -9,6 +9,7 @@ from runplane.type.v1 import content_pb2
 
 from services.chassis import structs
 from services.chassis.filtering import Fields
+from services.chassis.fingerprint import fingerprint
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.request import (
@@ -20,7 +21,6 @@ from services.orchestrator.domain.request import (
 )
 from services.orchestrator.domain.task import Call, State, Task
 from services.orchestrator.mapping import large, sessions, toolcalls
-from services.orchestrator.mapping.fingerprint import fingerprint
 from services.orchestrator.mapping.sampling import read_sampling
 
 DEFAULT_STEPS: Final = 8

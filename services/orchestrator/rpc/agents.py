@@ -9,9 +9,9 @@ from runplane.orchestrator.v1 import agents_pb2 as pb
 from runplane.orchestrator.v1 import agents_pb2_grpc as pb_grpc
 
 from services.chassis import filtering
+from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
 from services.orchestrator.mapping import agents as mapping
-from services.orchestrator.mapping.fingerprint import fingerprint
 from services.orchestrator.rpc.caller import caller, idempotency_key
 from services.orchestrator.usecases.agents import Agents
 

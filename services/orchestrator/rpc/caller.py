@@ -5,7 +5,6 @@ from typing import Any
 
 import grpc
 
-from services.chassis import context as contexts
 from services.chassis.context import current
 from services.orchestrator.usecases.caller import Caller
 
@@ -24,4 +23,4 @@ def caller(context: "grpc.aio.ServicerContext[Any, Any]") -> Caller:
 
 def idempotency_key(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
     """The key that came as metadata."""
-    return contexts.idempotency_key(context.invocation_metadata())
+    return current.get().idempotency_key

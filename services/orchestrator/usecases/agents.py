@@ -6,6 +6,7 @@ from datetime import datetime
 
 from services.chassis.errors import Violation, invalid
 from services.chassis.eventlog.port import Condition, Key
+from services.chassis.starts import check_length
 from services.orchestrator.briefing import Briefings
 from services.orchestrator.domain import agent as ag
 from services.orchestrator.domain.agent import Agent
@@ -31,9 +32,7 @@ class Agents:
     async def create(self, agent: Agent, caller: Caller, *, key: str, fingerprint: str) -> Agent:
         """Keep a new agent, or return the one that the idempotency key stands for."""
         ag.check(agent)
-        if len(key) > 256:
-            fix = "send at most 256 characters"
-            raise invalid(Violation("idempotency_key", "is too long", fix))
+        check_length(key)
         if not key:
             return await self._create(agent, caller, None)
         owns = owned("agent", caller, key, fingerprint)

@@ -11,6 +11,7 @@ MAX_INTEGER: Final = 2**53
 MAX_DEPTH: Final = 30  # As deep, and with as many values, as a message may be.
 MAX_VALUES: Final = 100_000
 
+_WRITTEN: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 _DEFAULT: Final = "the tool"
 _LISTS: Final = (list, tuple)
 _NUMBERS: Final = (int, float)
@@ -85,7 +86,7 @@ def default_fault(definition: Definition, max_bytes: int = 64 * 1024) -> Violati
 
 
 def _bytes(value: object) -> int:
-    return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    return len(_WRITTEN(value).encode())
 
 
 def _check_blocks(content: object, name: str) -> None:

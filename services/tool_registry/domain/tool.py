@@ -68,6 +68,8 @@ class Entry:
     is_deprecated: bool = False
     deprecation: str = ""
     """Why, and what to use instead."""
+    source: str = ""
+    """What brought it, such as `mcp:weather`; empty for what was registered by itself."""
 
 
 class ToolFailure(Exception):

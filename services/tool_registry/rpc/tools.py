@@ -2,20 +2,26 @@
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing
+from functools import partial
 from typing import TypeAlias
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
-from services.chassis.context import current, idempotency_key
+from services.chassis import filtering, structs
+from services.chassis.context import RequestContext, current
+from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
 from services.tool_registry.domain.call import Call
-from services.tool_registry.mapping import calls, tools
-from services.tool_registry.ports import Tool
+from services.tool_registry.domain.tool import Entry
+from services.tool_registry.mapping import calls, documents, tools
+from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.calls import Calls
 from services.tool_registry.usecases.circuits import Circuits
-from services.tool_registry.usecases.shelves import Builtins
+from services.tool_registry.usecases.documents import Documents
+from services.tool_registry.usecases.registry import Registry
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -25,36 +31,94 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
 
     def __init__(
         self,
-        builtins: Builtins,
+        registry: Registry,
         calls: Calls,
         circuits: Circuits,
-        pager: Pager,
+        pagers: tuple[Pager, Pager],
         approval: Collection[str],
     ) -> None:
-        self._tools = builtins
+        """`pagers` are for tools and for versions. `approval` names tools whose calls by agents
+        need one, whoever registered them."""
+        self._registry = registry
+        self._documents = Documents(registry)
         self._calls = calls
         self._circuits = circuits
         self._approval = approval
-        self._pager = pager
+        self._pager, self._versions = pagers
+
+    async def RegisterTool(self, request: pb.RegisterToolRequest, context: Context) -> pb.Tool:
+        """See the contract."""
+        key = request.idempotency_key or current.get().idempotency_key
+        registered = await self._registry.register(
+            tools.wished(request.tool),
+            _caller(),
+            key=key,
+            fingerprint=fingerprint(request.tool) if key else "",
+        )
+        return self._packed(registered)
+
+    async def UpdateTool(self, request: pb.UpdateToolRequest, context: Context) -> pb.Tool:
+        """See the contract."""
+        updated = await self._registry.update(
+            _caller(),
+            request.name,
+            tools.wished(request.tool),
+            tools.mask(request),
+            request.tool.version,
+        )
+        return self._packed(updated)
+
+    async def DeprecateTool(self, request: pb.DeprecateToolRequest, context: Context) -> pb.Tool:
+        """See the contract."""
+        name, version = request.name, request.version
+        marked = await self._registry.deprecate(_caller(), name, version, request.message)
+        return self._packed(marked)
+
+    async def DeleteTool(self, request: pb.DeleteToolRequest, context: Context) -> Empty:
+        """See the contract."""
+        await self._registry.delete(_caller(), request.name)
+        return Empty()
 
     async def ListTools(
         self, request: pb.ListToolsRequest, context: Context
     ) -> pb.ListToolsResponse:
         """See the contract."""
-        size = self._pager.size(request.page_size)
-        after = self._pager.after(request.page_token)
-        page, has_more = self._tools.list(after=after, size=size)
-        token = self._pager.token(page[-1].entry.definition.name) if has_more else ""
-        return pb.ListToolsResponse(tools=map(self._tool, page), next_page_token=token)
+        caller, size = _caller(), self._pager.size(request.page_size)
+        after = self._pager.after(request.page_token, filter=request.filter)
+        where = filtering.condition(request.filter, tools.FILTERED)
+        read = partial(self._registry.page, caller, where)
+        found, token = await self._pager.page(read, after, size, filter=request.filter)
+        shown = (self._listed(pb.Tool.FromString(each), caller) for each in found)
+        return pb.ListToolsResponse(tools=shown, next_page_token=token)
 
     async def GetTool(self, request: pb.GetToolRequest, context: Context) -> pb.Tool:
         """See the contract."""
-        return self._tool(self._tools.get(request.name))
+        tool = await self._registry.get(_caller(), request.name, request.version)
+        return self._shown(tools.tool(tool.entry), tool.unavailable)
+
+    async def ListToolVersions(
+        self, request: pb.ListToolVersionsRequest, context: Context
+    ) -> pb.ListToolVersionsResponse:
+        """See the contract."""
+        caller, size = _caller(), self._versions.size(request.page_size)
+        after = self._versions.after(request.page_token, name=request.name)
+        read = partial(self._registry.versions, caller, request.name)
+        found, token = await self._versions.page(read, after, size, name=request.name)
+        shown = (self._listed(pb.Tool.FromString(each), caller) for each in found)
+        return pb.ListToolVersionsResponse(tools=shown, next_page_token=token)
+
+    async def ImportOpenApi(
+        self, request: pb.ImportOpenApiRequest, context: Context
+    ) -> pb.ImportOpenApiResponse:
+        """See the contract."""
+        document = structs.to_dict(request.document, field="document")
+        wanted = documents.wanted(request)
+        return documents.response(await self._documents.openapi(_caller(), document, wanted))
 
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
         here = current.get()
-        outcome = await self._calls.call(_asked(request, context, here.principal.tenant))
+        outcome = await self._calls.call(_asked(request, context, here))
         return calls.response(outcome, here)
 
     async def StreamCallTool(
@@ -62,24 +126,35 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     ) -> AsyncIterator[pb.ToolCallEvent]:
         """See the contract."""
         here = current.get()
-        call = _asked(request, context, here.principal.tenant)
-        async with aclosing(self._calls.stream(call)) as events:
+        async with aclosing(self._calls.stream(_asked(request, context, here))) as events:
             async for told in events:
                 yield calls.event(told, here)
 
-    def _tool(self, tool: Tool) -> pb.Tool:
-        packed = tools.tool(tool.entry)
-        packed.requires_approval |= packed.name in self._approval
-        self._add_health(packed, tool)
-        return packed
+    def _packed(self, entry: Entry) -> pb.Tool:
+        return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry))
 
-    def _add_health(self, packed: pb.Tool, tool: Tool) -> None:
-        """Whether calls work at the moment, as far as is known here."""
+    def _listed(self, packed: pb.Tool, caller: Caller) -> pb.Tool:
+        """A tool as it was stored, which is never compiled for a list."""
+        return self._shown(packed, self._registry.unavailable(caller, tools.sketch(packed)))
+
+    def _shown(self, packed: pb.Tool, unavailable: str) -> pb.Tool:
+        """With what is true of it at the moment, and here."""
+        packed.requires_approval |= packed.name in self._approval
         key = (current.get().principal.tenant, packed.name, packed.version)
         packed.circuit = calls.CIRCUITS[self._circuits.state(*key)]
-        packed.unavailable = tool.unavailable or self._circuits.trouble(*key)
+        packed.unavailable = unavailable or self._circuits.trouble(*key)
+        return packed
 
 
-def _asked(request: pb.CallToolRequest, context: Context, tenant: str) -> Call:
-    key = "" if request.idempotency_key else idempotency_key(context.invocation_metadata())
-    return calls.call(request, tenant=tenant, time_left=context.time_remaining(), key=key)
+def _caller() -> Caller:
+    who = current.get().principal
+    return Caller(who.tenant, who.subject)
+
+
+def _asked(request: pb.CallToolRequest, context: Context, here: RequestContext) -> Call:
+    return calls.call(
+        request,
+        tenant=here.principal.tenant,
+        time_left=context.time_remaining(),
+        key=here.idempotency_key,
+    )

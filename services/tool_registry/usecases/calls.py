@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -141,7 +141,7 @@ class _Begun:
     def ended(self, *more: Warned, **fields: Any) -> Outcome:
         """What came of it."""
         latency = timedelta(seconds=time.perf_counter() - self.start)
-        warnings = (*_deprecated(self.entry), *more)
+        warnings = (_deprecation(self.entry), *more) if self.entry.is_deprecated else more
         return Outcome(self.id, self.entry.definition, latency, warnings=warnings, **fields)
 
 
@@ -175,11 +175,9 @@ def _instead(begun: _Begun, error: ToolFailure | ServiceError) -> Outcome:
     return begun.ended(failure=error)
 
 
-def _deprecated(entry: Entry) -> Sequence[Warned]:
-    if not entry.is_deprecated:
-        return ()
+def _deprecation(entry: Entry) -> Warned:
     message = entry.deprecation or f"{entry.definition.name} is deprecated"
-    return (Warned("TOOL_DEPRECATED", message),)
+    return Warned("TOOL_DEPRECATED", message)
 
 
 def _unavailable(name: str, why: str) -> ServiceError:

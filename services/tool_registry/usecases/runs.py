@@ -1,4 +1,7 @@
-"""Tools at work: each in a task of its own, so that one that does not end holds up nobody."""
+"""Tools at work: each in a task of its own, so that one that does not end holds up nobody.
+
+Built-in tools run in their callers' tasks.
+"""
 
 import asyncio
 import logging
@@ -8,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from services.chassis.errors import DeadlineExceeded, ServiceError
+from services.tool_registry.domain.targets import Builtin
 from services.tool_registry.domain.tool import Definition, ToolFailure
 from services.tool_registry.ports import Answer, Invocation, Tool
 
@@ -49,7 +53,20 @@ class Runs:
             DeadlineExceeded: `TOOL_TIMEOUT`.
             ServiceError: what it needs is not there.
         """
-        loop, definition = asyncio.get_running_loop(), tool.entry.definition
+        work = _at_once if isinstance(tool.entry.target, Builtin) else self._in_a_task
+        try:
+            return await work(tool, invocation, ended)
+        except (ToolFailure, ServiceError):
+            raise
+        except Exception:  # Whatever a tool's code does, the service goes on.
+            name = tool.entry.definition.name
+            log.exception("tool failed", extra={"tool": name})
+            raise _broken(name) from None
+
+    async def _in_a_task(
+        self, tool: Tool, invocation: Invocation, ended: Callable[..., None]
+    ) -> Answer:
+        loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
         task = loop.create_task(_work(tool, invocation, over))
         timer = loop.call_later(invocation.timeout.total_seconds(), _set, over)
@@ -60,12 +77,15 @@ class Runs:
             timer.cancel()
             if task.done():
                 ended()
+                _look(task)
             else:
                 task.add_done_callback(ended)
-                await self._stop(task, definition.name)
+                await self._stop(task, tool.entry.definition.name)
         if is_late:
-            raise timed_out(definition, invocation.timeout)
-        return _answer(task, definition.name)
+            raise timed_out(tool.entry.definition, invocation.timeout)
+        if task.cancelled():  # By itself: nobody has stopped it.
+            raise _broken(tool.entry.definition.name)
+        return task.result()
 
     async def _stop(self, task: asyncio.Task[Answer], name: str) -> None:
         self._left.add(task)
@@ -76,8 +96,22 @@ class Runs:
 
     def _forget(self, task: asyncio.Task[Answer]) -> None:
         self._left.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if (error := _look(task)) is not None:
             log.info("tool failed after it was stopped", exc_info=error)
+
+
+async def _at_once(tool: Tool, invocation: Invocation, ended: Callable[..., None]) -> Answer:
+    """A tool of this service's own takes microseconds; a task would take more than that."""
+    timer = asyncio.timeout(invocation.timeout.total_seconds())
+    try:
+        async with timer:
+            return await tool.call(invocation)
+    except TimeoutError:
+        if not timer.expired():
+            raise
+        raise timed_out(tool.entry.definition, invocation.timeout) from None
+    finally:
+        ended()
 
 
 async def _work(tool: Tool, invocation: Invocation, over: asyncio.Future[None]) -> Answer:
@@ -92,22 +126,14 @@ def _set(over: asyncio.Future[None]) -> None:
         over.set_result(None)
 
 
+def _look(task: asyncio.Task[Answer]) -> BaseException | None:
+    """How a task failed. Nobody may be there any more to ask, of which asyncio would complain."""
+    return None if task.cancelled() else task.exception()
+
+
 def _complain(task: asyncio.Task[Answer], name: str) -> None:
     if not task.done():
         log.warning("tool goes on after it was stopped", extra={"tool": name})
-
-
-def _answer(task: asyncio.Task[Answer], name: str) -> Answer:
-    if task.cancelled():  # By itself: nobody has stopped it.
-        log.error("tool cancelled itself", extra={"tool": name})
-        raise _broken(name)
-    try:
-        return task.result()
-    except (ToolFailure, ServiceError):
-        raise
-    except Exception:  # Whatever a tool's code does, the service goes on.
-        log.exception("tool failed", extra={"tool": name})
-        raise _broken(name) from None
 
 
 def _broken(name: str) -> ToolFailure:

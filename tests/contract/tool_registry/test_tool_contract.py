@@ -3,7 +3,8 @@
 import asyncio
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,6 +14,8 @@ from services.tool_registry.adapters.builtin.current_time import EXAMPLE_TIME, C
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.domain.tool import NAME
 from services.tool_registry.ports import Invocation, Tool
+from tests.contract.tool_registry.grpc_places import grpc_tool
+from tests.contract.tool_registry.http_cities import http_tool
 from tests.unit.tool_registry.fakes import FakeTool
 
 TOOLS: dict[str, Callable[[], Tool]] = {
@@ -20,6 +23,11 @@ TOOLS: dict[str, Callable[[], Tool]] = {
     "current_time": lambda: CurrentTime(lambda: datetime.fromisoformat(EXAMPLE_TIME)),
     "unit_convert": UnitConvert,
     "fake": FakeTool,
+}
+# Tools of other processes, here of servers that run as long as the context is open.
+REMOTE: dict[str, Callable[[], AbstractAsyncContextManager[Tool]]] = {
+    "http": http_tool,
+    "grpc": grpc_tool,
 }
 BUILTIN = [name for name in TOOLS if name != "fake"]
 BOUNDS = {
@@ -31,10 +39,14 @@ BOUNDS = {
 }
 
 
-@pytest.fixture(params=TOOLS)
-def tool(request: pytest.FixtureRequest) -> Tool:
+@pytest.fixture(params=[*TOOLS, *REMOTE])
+async def tool(request: pytest.FixtureRequest) -> AsyncIterator[Tool]:
     """Each tool in turn."""
-    return TOOLS[request.param]()
+    if request.param in TOOLS:
+        yield TOOLS[request.param]()
+    else:
+        async with REMOTE[request.param]() as opened:
+            yield opened
 
 
 def parts(schema: object) -> Iterator[Mapping[str, object]]:

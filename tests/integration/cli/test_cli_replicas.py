@@ -15,6 +15,7 @@ from tests.servers.redis import redis
     [
         ("--replicas", "orchestrator=2"),
         ("--replicas", "orchestrator=2", "--event-store", "memory:"),
+        ("--replicas", "tool_registry=2"),
         ("--replicas", "gateway=2"),
         ("--replicas", "orchestrator"),
         ("--replicas", "orchestrator=0"),

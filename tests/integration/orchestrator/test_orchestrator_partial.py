@@ -36,7 +36,7 @@ async def refusal(suite: Suite, mark: str, subject: str = "local") -> tuple[obje
 async def test_a_caller_whose_time_is_over_gets_what_there_is_and_a_mark(suite: Suite) -> None:
     query = SLOW.replace("sleep:600", "sleep:3000")
 
-    answer = await suite.stub.Invoke(pb.InvokeRequest(query=query), timeout=1)
+    answer = await suite.stub.Invoke(pb.InvokeRequest(query=query), timeout=2)
 
     assert (answer.status, answer.result) == ("partial", "")
     assert answer.HasField("partial_result")

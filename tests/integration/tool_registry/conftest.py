@@ -8,6 +8,7 @@ from datetime import datetime
 import grpc
 import pytest
 import pytest_asyncio
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
@@ -54,6 +55,12 @@ class Registry:
         metadata = [("runplane-tenant", tenant)]
         return await self.stub.GetTool(pb.GetToolRequest(name=name), timeout=5, metadata=metadata)
 
+    async def refused(self, name: str, asked: Message, **metadata: str) -> Fault:
+        """The failure of an RPC that fails."""
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await getattr(self.stub, name)(asked, timeout=5, metadata=list(metadata.items()))
+        return fault_of(caught.value)
+
     async def fault(self, asked: pb.CallToolRequest, timeout: float = 5) -> Fault:
         """The failure of a call that fails."""
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -79,12 +86,18 @@ def fault_of(error: grpc.aio.AioRpcError) -> Fault:
 
 
 @asynccontextmanager
-async def started(limits: LimitSettings | None = None, *more: Tool) -> AsyncIterator[Registry]:
+async def started(
+    limits: LimitSettings | None = None,
+    *more: Tool,
+    event_store: str = "memory:",
+    **settings: object,
+) -> AsyncIterator[Registry]:
     """A registry with its built-in tools and `more`, at the time of the examples."""
-    settings = Settings(server=LOOPBACK, limits=limits or LimitSettings())
+    chosen = Settings(server=LOOPBACK, limits=limits or LimitSettings(), **settings)  # type: ignore[arg-type]
+    shared = SHARED.model_copy(update={"event_store": event_store})
     async with (
         running(
-            settings, SHARED, now=lambda: datetime.fromisoformat(EXAMPLE_TIME), more=more
+            chosen, shared, now=lambda: datetime.fromisoformat(EXAMPLE_TIME), more=more
         ) as server,
         grpc.aio.insecure_channel(server.address) as channel,
     ):

@@ -6,7 +6,7 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
 from services.chassis import structs
-from services.chassis.errors import NotFound
+from services.chassis.errors import InvalidArgument
 from services.tool_registry.app import running
 from services.tool_registry.settings import Settings
 from tests.integration.tool_registry.conftest import LOOPBACK, SHARED, Registry, fault_of
@@ -128,7 +128,8 @@ async def test_tools_whose_calls_need_an_approval_say_so() -> None:
     assert [each.name for each in listed.tools if each.requires_approval] == ["calculator"]
 
 
-async def test_an_approval_for_a_tool_that_there_is_not_stops_the_start() -> None:
-    with pytest.raises(NotFound):
-        async with running(Settings(server=LOOPBACK, approval={"teleport"}), SHARED):
+@pytest.mark.parametrize("name", ["tele port", ""])
+async def test_an_approval_for_what_can_be_no_tool_stops_the_start(name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        async with running(Settings(server=LOOPBACK, approval={name}), SHARED):
             pass

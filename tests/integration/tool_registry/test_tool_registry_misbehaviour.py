@@ -19,7 +19,15 @@ from services.tool_registry.domain.tool import Default, ToolFailure
 from services.tool_registry.ports import Answer, Invocation, Requests, Tool
 from services.tool_registry.settings import LimitSettings
 from tests.integration.tool_registry.conftest import Registry, fault_of, request, started
-from tests.unit.tool_registry.fakes import FakeTool, Stubborn, Waiting, Work, raising, returning
+from tests.unit.tool_registry.fakes import (
+    FAR,
+    FakeTool,
+    Stubborn,
+    Waiting,
+    Work,
+    raising,
+    returning,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -78,7 +86,7 @@ BAD: Final[dict[str, tuple[Work, str]]] = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bad() -> AsyncIterator[Registry]:
     """A registry with all of them."""
-    tools = [FakeTool(work, name=name, output=NUMBER) for name, (work, _) in BAD.items()]
+    tools = [FakeTool(work, name=name, output=NUMBER, kept=FAR) for name, (work, _) in BAD.items()]
     async with started(None, *tools) as opened:
         yield opened
 
@@ -99,7 +107,7 @@ async def test_a_tool_that_breaks_its_word_is_told_by_name(bad: Registry, name: 
 async def test_a_tool_that_never_returns_is_stopped() -> None:
     work = Waiting()
 
-    async with going_on(FakeTool(work, timeout=timedelta(milliseconds=20))) as registry:
+    async with going_on(FakeTool(work, timeout=timedelta(milliseconds=20), kept=FAR)) as registry:
         fault = await registry.fault(request("fake"))
 
     assert (fault.code, fault.info.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "TOOL_TIMEOUT")
@@ -108,7 +116,7 @@ async def test_a_tool_that_never_returns_is_stopped() -> None:
 
 async def test_a_tool_that_never_stops_holds_nobody_up() -> None:
     work = Stubborn()
-    tool = FakeTool(work, timeout=timedelta(milliseconds=20), max_concurrency=2)
+    tool = FakeTool(work, timeout=timedelta(milliseconds=20), max_concurrency=2, kept=FAR)
 
     async with going_on(tool) as registry:
         faults = [await registry.fault(request("fake")) for _ in range(3)]
@@ -126,7 +134,7 @@ async def test_a_tool_that_never_stops_holds_nobody_up() -> None:
 async def test_a_caller_that_leaves_a_tool_that_never_stops_is_let_go() -> None:
     work = Stubborn()
 
-    async with going_on(FakeTool(work)) as registry:
+    async with going_on(FakeTool(work, kept=FAR)) as registry:
         waiting = asyncio.ensure_future(registry.stub.CallTool(request("fake")))
         await work.started.wait()
         waiting.cancel()

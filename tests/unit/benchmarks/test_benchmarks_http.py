@@ -1,10 +1,11 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from benchmarks.load import closed, streams
+from benchmarks.load import closed, mcp, streams
 from benchmarks.load.http import Answer, connect, request
 from benchmarks.load.job import Job
 
@@ -98,3 +99,15 @@ async def test_a_stream_counts_only_when_it_is_whole() -> None:
     assert report["count"] == 1
     assert report["events"] == 3
     assert report["errors"] == {"stream without what was expected": 1}
+
+
+def test_a_call_over_mcp_has_the_headers_that_repeat_its_body() -> None:
+    asked = mcp.body("tools/call", name="add", arguments={"a": 1})
+    raw = request("127.0.0.1:1", mcp.PATH, asked, mcp.headers("tools/call", "add"))
+    head, _, body = raw.partition(b"\r\n\r\n")
+
+    assert b"\r\nmcp-method: tools/call\r\n" in head
+    assert b"\r\nmcp-name: add\r\n" in head
+    assert f"\r\nmcp-protocol-version: {mcp.VERSION}\r\n".encode() in head
+    assert head.endswith(b"content-length: %d" % len(body))
+    assert json.loads(body)["params"]["arguments"] == {"a": 1}

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.context import (
+    IDEMPOTENCY_KEY,
     Principal,
     RequestContext,
     child,
@@ -36,6 +37,14 @@ def test_what_is_sent_along_is_what_the_peer_reads(principal: Principal, request
         sent.trace_id,
     )
     assert read.span_id != sent.span_id
+
+
+def test_an_idempotency_key_is_read_and_not_sent_along() -> None:
+    read = from_metadata([(IDEMPOTENCY_KEY, "key 1")])
+
+    assert read.idempotency_key == "key 1"
+    assert IDEMPOTENCY_KEY not in dict(read.metadata())
+    assert from_metadata([]).idempotency_key == ""
 
 
 @pytest.mark.parametrize("metadata", [None, ()])

@@ -71,6 +71,13 @@ def test_all_share_a_key_and_a_log_level() -> None:
         assert each.environment["RUNPLANE_LOG__LEVEL"] == "warning"
 
 
+def test_tools_may_be_sent_to_this_machine_unless_something_else_is_said() -> None:
+    chosen = replace(ECHO, egress="10.0.0.0/8")
+
+    assert environment("tool_registry")["TOOL_REGISTRY_EGRESS__ALLOW"] == "127.0.0.0/8,::1"
+    assert environment("tool_registry", chosen)["TOOL_REGISTRY_EGRESS__ALLOW"] == "10.0.0.0/8"
+
+
 def test_an_object_store_is_told_where_one_was_chosen() -> None:
     chosen = replace(ECHO, object_store="file:///values")
 

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.chassis.schema import Schema
 from services.tool_registry.domain.call import Call
 from services.tool_registry.domain.circuit import Policy
+from services.tool_registry.domain.targets import Client, Mcp
 from services.tool_registry.domain.tool import Definition, Entry, Example
 from services.tool_registry.ports import Answer, Invocation, Tool
 from services.tool_registry.usecases.calls import Calls, Limits
@@ -17,10 +18,23 @@ from services.tool_registry.usecases.shelves import Builtins
 from tests.conftest import FakeClock
 
 ANY = Schema({}, field="output")
+PLACE = Schema(
+    {
+        "type": "object",
+        "properties": {"place": {"type": "string"}},
+        "required": ["place"],
+        "additionalProperties": False,
+    },
+    field="input",
+)
 LIMITS = Limits(
     calls=8, calls_per_tool=4, result_bytes=1000, retry_after=timedelta(milliseconds=100)
 )
+FAR = {"target": Mcp("server", "fake")}
+"""What an entry keeps of a tool that is not built in."""
 POLICY = Policy(failures=2, pause=timedelta(seconds=10))
+
+ENTRY = {"target", "owner", "create_time", "source", "is_deprecated", "deprecation"}
 
 Work = Callable[[Mapping[str, object]], Awaitable[object]]
 Told = Callable[[Invocation], Awaitable[object]]
@@ -90,6 +104,27 @@ class Waiting:
         finally:
             self.stopped.set()
         return dict(arguments)
+
+
+def entry(**changes: object) -> Entry:
+    """A registered tool called `weather`, of the client's kind, with some of it changed."""
+    fields: dict[str, object] = {
+        "name": "weather",
+        "version": "1.0.0",
+        "description": "Tells the weather of a place.",
+        "input_schema": PLACE,
+        "output_schema": ANY,
+        "examples": (),
+        "timeout": timedelta(seconds=5),
+    }
+    outer: dict[str, object] = {
+        "target": Client(),
+        "owner": "local",
+        "create_time": datetime(2026, 1, 2, tzinfo=UTC),
+    }
+    for name in ENTRY & set(changes):
+        outer[name] = changes.pop(name)
+    return Entry(Definition(**(fields | changes)), **outer)  # type: ignore[arg-type]
 
 
 class Stubborn(Waiting):

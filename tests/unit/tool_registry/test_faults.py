@@ -20,6 +20,7 @@ from services.tool_registry.domain.tool import Default, ToolFailure
 from services.tool_registry.usecases.calls import Calls
 from tests.conftest import FakeClock
 from tests.unit.tool_registry.fakes import (
+    FAR,
     POLICY,
     FakeTool,
     Stubborn,
@@ -290,7 +291,7 @@ async def test_a_deprecated_tool_is_called_and_says_so(message: str, told: str) 
 
 async def test_tools_that_do_not_stop_fill_their_own_places_only() -> None:
     work = Stubborn()
-    calls = calls_of(FakeTool(work, max_concurrency=2), FakeTool(name="other"))
+    calls = calls_of(FakeTool(work, max_concurrency=2, kept=FAR), FakeTool(name="other"))
 
     async with asyncio.timeout(5):
         told = [await reason(calls, asked(timeout=SHORT)) for _ in range(3)]

@@ -20,7 +20,7 @@ from services.tool_registry.usecases.reports import (
     cut,
 )
 from tests.conftest import FakeClock
-from tests.unit.tool_registry.fakes import FakeTool, Stubborn, asked, calls_of
+from tests.unit.tool_registry.fakes import FAR, FakeTool, Stubborn, asked, calls_of
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ async def test_closing_a_stream_does_not_wait_for_a_tool_that_does_not_stop() ->
         return None
 
     async with asyncio.timeout(5):
-        async with aclosing(calls_of(FakeTool(told=stubborn)).stream(asked())) as it:
+        async with aclosing(calls_of(FakeTool(told=stubborn, kept=FAR)).stream(asked())) as it:
             await anext(it)
         work.released.set()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,19 @@ from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation
 from services.tool_registry.usecases import runs as module
 from services.tool_registry.usecases.runs import Runs
-from tests.unit.tool_registry.fakes import FakeTool, Stubborn, Waiting, Work, raising
+from tests.unit.tool_registry.fakes import (
+    FAR,
+    FakeTool,
+    Stubborn,
+    Waiting,
+    Work,
+    raising,
+    returning,
+)
+
+Kept = Mapping[str, object]
+KINDS: list[Kept] = [FAR, {}]
+"""Tools elsewhere, and built-in ones."""
 
 
 class Place:
@@ -30,27 +43,27 @@ SHORT = Invocation({}, timeout=timedelta(milliseconds=5))
 LONG = Invocation({}, timeout=timedelta(minutes=1))
 
 
-async def ran(work: Work, place: Place, invocation: Invocation = SHORT) -> object:
+async def ran(
+    work: Work, place: Place, invocation: Invocation = SHORT, *, kept: Kept = FAR
+) -> object:
     async with asyncio.timeout(5):
-        return (await Runs().run(FakeTool(work), invocation, place)).value
+        return (await Runs().run(FakeTool(work, kept=kept), invocation, place)).value
 
 
-async def test_a_tool_that_ends_gives_its_place_back_before_its_answer() -> None:
+@pytest.mark.parametrize("kept", KINDS)
+async def test_a_tool_that_ends_gives_its_place_back_before_its_answer(kept: Kept) -> None:
     place = Place()
 
-    assert await ran(lambda arguments: _one(), place) == 1
+    assert await ran(returning(1), place, LONG, kept=kept) == 1
     assert place.times == 1
 
 
-async def _one() -> object:
-    return 1
-
-
-async def test_a_tool_that_is_late_is_stopped() -> None:
+@pytest.mark.parametrize("kept", KINDS)
+async def test_a_tool_that_is_late_is_stopped(kept: Kept) -> None:
     work, place = Waiting(), Place()
 
     with pytest.raises(DeadlineExceeded) as caught:
-        await ran(work, place)
+        await ran(work, place, kept=kept)
 
     assert caught.value.reason == "TOOL_TIMEOUT"
     assert work.stopped.is_set()
@@ -108,7 +121,7 @@ async def test_what_goes_on_is_stopped_with_the_service_which_does_not_wait_for_
 
     async with asyncio.timeout(5), Runs() as runs:
         with pytest.raises(DeadlineExceeded):
-            await runs.run(FakeTool(work), SHORT, place)
+            await runs.run(FakeTool(work, kept=FAR), SHORT, place)
         work.stopped.clear()
     work.released.set()
     await place.is_free.wait()
@@ -133,13 +146,17 @@ async def test_a_failure_after_the_end_is_not_lost(caplog: pytest.LogCaptureFixt
     assert place.times == 1
 
 
+@pytest.mark.parametrize("kept", KINDS)
 @pytest.mark.parametrize("error", [RuntimeError("1234"), TimeoutError(), ConnectionResetError()])
-async def test_what_a_tool_does_not_expect_is_a_failure_of_its_own(error: Exception) -> None:
+async def test_what_a_tool_does_not_expect_is_a_failure_of_its_own(
+    error: Exception, kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(ToolFailure) as caught:
-        await ran(raising(error), Place())
+        await ran(raising(error), Place(), LONG, kept=kept)
 
     assert caught.value.reason == "TOOL_FAILED"
     assert "1234" not in caught.value.message
+    assert [each.exc_info[1] for each in caplog.records if each.exc_info] == [error]
 
 
 async def test_a_tool_that_cancels_itself_does_not_cancel_its_caller() -> None:

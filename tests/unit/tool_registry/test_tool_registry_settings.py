@@ -41,3 +41,26 @@ def test_circuits_have_the_pauses_that_are_set(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TOOL_REGISTRY_CIRCUIT__PAUSE", "500ms")
 
     assert Policy(**Settings().circuit.model_dump()) == Policy(pause=timedelta(milliseconds=500))
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "not a host", "127.1"])
+def test_a_way_out_that_is_no_range_and_no_host_is_refused(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOL_REGISTRY_EGRESS__ALLOW", text)
+
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+
+    assert caught.value.errors()[0]["loc"] == ("egress", "allow")
+
+
+def test_secrets_of_the_environment_are_read_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOL_REGISTRY_SECRET_MY_KEY", "s3cret")
+    monkeypatch.setenv("TOOL_REGISTRY_SECRETS__FOLDER", "/run/tools")
+
+    secrets = Settings().secrets
+
+    assert secrets.environment["MY_KEY"].get_secret_value() == "s3cret"
+    assert str(secrets.folder) == "/run/tools"
+    assert "s3cret" not in repr(secrets)

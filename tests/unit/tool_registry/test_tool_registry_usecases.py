@@ -41,20 +41,9 @@ async def reason_of(work: Work, output: Schema | None = None) -> str:
     return outcome.failure.reason
 
 
-def test_tools_are_listed_by_name_and_in_pages() -> None:
-    tools = Builtins([FakeTool(name=name) for name in ("c", "a", "b")])
-
-    first, has_more = tools.list(after="", size=2)
-    last, has_even_more = tools.list(after="b", size=2)
-
-    assert [each.entry.definition.name for each in first] == ["a", "b"]
-    assert [each.entry.definition.name for each in last] == ["c"]
-    assert (has_more, has_even_more) == (True, False)
-
-
-def test_a_misspelt_tool_is_recognised() -> None:
+async def test_a_misspelt_tool_is_recognised() -> None:
     with pytest.raises(NotFound) as caught:
-        Builtins([FakeTool(name="calculator")]).get("Calculater")
+        await Builtins([FakeTool(name="calculator")]).find("default", "Calculater")
 
     assert caught.value.reason == "TOOL_NOT_FOUND"
     assert caught.value.metadata["field"] == "name"
@@ -62,9 +51,9 @@ def test_a_misspelt_tool_is_recognised() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "tool\n", "ü", "../x"])
-def test_what_is_no_name_is_refused(name: str) -> None:
+async def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        Builtins([FakeTool()]).get(name)
+        await Builtins([FakeTool()]).find("default", name)
 
     assert caught.value.metadata["field"] == "name"
 

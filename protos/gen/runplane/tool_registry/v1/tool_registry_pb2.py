@@ -23,76 +23,89 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from runplane.tool_registry.v1 import targets_pb2 as runplane_dot_tool__registry_dot_v1_dot_targets__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'runplane/tool_registry/v1/targets.proto\"\x9f\x07\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x0cinput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\routput_schema\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x38\n\x08\x65xamples\x18\x06 \x03(\x0b\x32&.runplane.tool_registry.v1.ToolExample\x12\x12\n\ntimeout_ms\x18\x07 \x01(\x01\x12\x15\n\ris_idempotent\x18\x08 \x01(\x08\x12\x19\n\x11requires_approval\x18\t \x01(\x08\x12\r\n\x05title\x18\n \x01(\t\x12\x0c\n\x04tags\x18\x0b \x03(\t\x12\x17\n\x0fis_long_running\x18\x0c \x01(\x08\x12\x18\n\x10reports_progress\x18\r \x01(\x08\x12\x17\n\x0fmax_concurrency\x18\x0e \x01(\x05\x12\'\n\x07\x64\x65\x66\x61ult\x18\x0f \x01(\x0b\x32\x16.google.protobuf.Value\x12\x31\n\x04kind\x18\x10 \x01(\x0e\x32#.runplane.tool_registry.v1.ToolKind\x12\x35\n\x04http\x18\x11 \x01(\x0b\x32%.runplane.tool_registry.v1.HttpTargetH\x00\x12\x35\n\x04grpc\x18\x12 \x01(\x0b\x32%.runplane.tool_registry.v1.GrpcTargetH\x00\x12\x33\n\x03mcp\x18\x13 \x01(\x0b\x32$.runplane.tool_registry.v1.McpTargetH\x00\x12\x39\n\x06\x63lient\x18\x14 \x01(\x0b\x32\'.runplane.tool_registry.v1.ClientTargetH\x00\x12\x33\n\x05state\x18\x15 \x01(\x0e\x32$.runplane.tool_registry.v1.ToolState\x12\x13\n\x0b\x64\x65precation\x18\x16 \x01(\t\x12\x13\n\x0bunavailable\x18\x17 \x01(\t\x12\x38\n\x07\x63ircuit\x18\x18 \x01(\x0e\x32\'.runplane.tool_registry.v1.CircuitState\x12\r\n\x05owner\x18\x19 \x01(\t\x12/\n\x0b\x63reate_time\x18\x1a \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06target\"l\n\x0bToolExample\x12\r\n\x05query\x18\x01 \x01(\t\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x06output\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\"]\n\x13RegisterToolRequest\x12-\n\x04tool\x18\x01 \x01(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"e\n\x11UpdateToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04tool\x18\x02 \x01(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x13\n\x0bupdate_mask\x18\x03 \x03(\t\"F\n\x14\x44\x65precateToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"!\n\x11\x44\x65leteToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x10ListToolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"\\\n\x11ListToolsResponse\x12.\n\x05tools\x18\x01 \x03(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x0eGetToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"N\n\x17ListToolVersionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x18ListToolVersionsResponse\x12.\n\x05tools\x18\x01 \x03(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x14ImportOpenApiRequest\x12)\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x10\n\x08\x62\x61se_url\x18\x03 \x01(\t\x12\x31\n\x04\x61uth\x18\x04 \x01(\x0b\x32#.runplane.tool_registry.v1.HttpAuth\x12\x12\n\noperations\x18\x05 \x03(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\"Y\n\x15ImportOpenApiResponse\x12@\n\noperations\x18\x01 \x03(\x0b\x32,.runplane.tool_registry.v1.ImportedOperation\"p\n\x11ImportedOperation\x12\x11\n\toperation\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x14\n\x0ctool_version\x18\x03 \x01(\t\x12\x0f\n\x07outcome\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xa7\x02\n\x0f\x43\x61llToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x17\n\ntimeout_ms\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\x12\x30\n\x0finput_responses\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x15\n\rrequest_state\x18\x08 \x01(\t\x12-\n\x0c\x63\x61pabilities\x18\t \x01(\x0b\x32\x17.google.protobuf.StructB\r\n\x0b_timeout_ms\"\xc5\x03\n\x10\x43\x61llToolResponse\x12\x18\n\x10protocol_version\x18\x01 \x01(\t\x12\x14\n\x0ctool_call_id\x18\x02 \x01(\t\x12\x11\n\ttool_name\x18\x03 \x01(\t\x12\x14\n\x0ctool_version\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12&\n\x06result\x18\x06 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x33\n\x05\x65rror\x18\x07 \x01(\x0b\x32$.runplane.tool_registry.v1.ToolError\x12?\n\robservability\x18\x08 \x01(\x0b\x32(.runplane.tool_registry.v1.Observability\x12(\n\x07\x63ontent\x18\t \x03(\x0b\x32\x17.google.protobuf.Struct\x12\x38\n\x08warnings\x18\n \x03(\x0b\x32&.runplane.tool_registry.v1.CallWarning\x12/\n\x0einput_requests\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x15\n\rrequest_state\x18\x0c \x01(\t\"\xc8\x01\n\rToolCallEvent\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x39\n\x08progress\x18\x02 \x01(\x0b\x32\'.runplane.tool_registry.v1.ToolProgress\x12/\n\x03log\x18\x03 \x01(\x0b\x32\".runplane.tool_registry.v1.ToolLog\x12=\n\x08response\x18\x04 \x01(\x0b\x32+.runplane.tool_registry.v1.CallToolResponse\"O\n\x0cToolProgress\x12\x10\n\x08progress\x18\x01 \x01(\x01\x12\x12\n\x05total\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x03 \x01(\tB\x08\n\x06_total\")\n\x07ToolLog\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\",\n\x0b\x43\x61llWarning\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"C\n\tToolError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rsuggested_fix\x18\x03 \x01(\t\"[\n\rObservability\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x13\n\x0btoken_count\x18\x04 \x01(\x05*\x8d\x01\n\x08ToolKind\x12\x19\n\x15TOOL_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_KIND_BUILTIN\x10\x01\x12\x12\n\x0eTOOL_KIND_HTTP\x10\x02\x12\x12\n\x0eTOOL_KIND_GRPC\x10\x03\x12\x11\n\rTOOL_KIND_MCP\x10\x04\x12\x14\n\x10TOOL_KIND_CLIENT\x10\x05*Y\n\tToolState\x12\x1a\n\x16TOOL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_STATE_ACTIVE\x10\x01\x12\x19\n\x15TOOL_STATE_DEPRECATED\x10\x02*|\n\x0c\x43ircuitState\x12\x1d\n\x19\x43IRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12\x43IRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17\x43IRCUIT_STATE_HALF_OPEN\x10\x03\x32\x98\x04\n\x13ToolRegistryService\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x85\x01\n\x08\x43\x61llTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/tools/{name}:call:\x01*\x12\x8c\x01\n\x0eStreamCallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a(.runplane.tool_registry.v1.ToolCallEvent\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/tools/{name}:stream:\x01*0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'runplane/tool_registry/v1/targets.proto\"\xaf\x07\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x0cinput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\routput_schema\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x38\n\x08\x65xamples\x18\x06 \x03(\x0b\x32&.runplane.tool_registry.v1.ToolExample\x12\x12\n\ntimeout_ms\x18\x07 \x01(\x01\x12\x15\n\ris_idempotent\x18\x08 \x01(\x08\x12\x19\n\x11requires_approval\x18\t \x01(\x08\x12\r\n\x05title\x18\n \x01(\t\x12\x0c\n\x04tags\x18\x0b \x03(\t\x12\x17\n\x0fis_long_running\x18\x0c \x01(\x08\x12\x18\n\x10reports_progress\x18\r \x01(\x08\x12\x17\n\x0fmax_concurrency\x18\x0e \x01(\x05\x12\'\n\x07\x64\x65\x66\x61ult\x18\x0f \x01(\x0b\x32\x16.google.protobuf.Value\x12\x31\n\x04kind\x18\x10 \x01(\x0e\x32#.runplane.tool_registry.v1.ToolKind\x12\x35\n\x04http\x18\x11 \x01(\x0b\x32%.runplane.tool_registry.v1.HttpTargetH\x00\x12\x35\n\x04grpc\x18\x12 \x01(\x0b\x32%.runplane.tool_registry.v1.GrpcTargetH\x00\x12\x33\n\x03mcp\x18\x13 \x01(\x0b\x32$.runplane.tool_registry.v1.McpTargetH\x00\x12\x39\n\x06\x63lient\x18\x14 \x01(\x0b\x32\'.runplane.tool_registry.v1.ClientTargetH\x00\x12\x33\n\x05state\x18\x15 \x01(\x0e\x32$.runplane.tool_registry.v1.ToolState\x12\x13\n\x0b\x64\x65precation\x18\x16 \x01(\t\x12\x13\n\x0bunavailable\x18\x17 \x01(\t\x12\x38\n\x07\x63ircuit\x18\x18 \x01(\x0e\x32\'.runplane.tool_registry.v1.CircuitState\x12\r\n\x05owner\x18\x19 \x01(\t\x12/\n\x0b\x63reate_time\x18\x1a \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x1b \x01(\tB\x08\n\x06target\"l\n\x0bToolExample\x12\r\n\x05query\x18\x01 \x01(\t\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x06output\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\"]\n\x13RegisterToolRequest\x12-\n\x04tool\x18\x01 \x01(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"e\n\x11UpdateToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04tool\x18\x02 \x01(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x13\n\x0bupdate_mask\x18\x03 \x03(\t\"F\n\x14\x44\x65precateToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"!\n\x11\x44\x65leteToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x10ListToolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"\\\n\x11ListToolsResponse\x12.\n\x05tools\x18\x01 \x03(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x0eGetToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"N\n\x17ListToolVersionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x18ListToolVersionsResponse\x12.\n\x05tools\x18\x01 \x03(\x0b\x32\x1f.runplane.tool_registry.v1.Tool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x14ImportOpenApiRequest\x12)\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x10\n\x08\x62\x61se_url\x18\x03 \x01(\t\x12\x31\n\x04\x61uth\x18\x04 \x01(\x0b\x32#.runplane.tool_registry.v1.HttpAuth\x12\x12\n\noperations\x18\x05 \x03(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\"Y\n\x15ImportOpenApiResponse\x12@\n\noperations\x18\x01 \x03(\x0b\x32,.runplane.tool_registry.v1.ImportedOperation\"p\n\x11ImportedOperation\x12\x11\n\toperation\x18\x01 \x01(\t\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x14\n\x0ctool_version\x18\x03 \x01(\t\x12\x0f\n\x07outcome\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xa7\x02\n\x0f\x43\x61llToolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x17\n\ntimeout_ms\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\x12\x30\n\x0finput_responses\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x15\n\rrequest_state\x18\x08 \x01(\t\x12-\n\x0c\x63\x61pabilities\x18\t \x01(\x0b\x32\x17.google.protobuf.StructB\r\n\x0b_timeout_ms\"\xc5\x03\n\x10\x43\x61llToolResponse\x12\x18\n\x10protocol_version\x18\x01 \x01(\t\x12\x14\n\x0ctool_call_id\x18\x02 \x01(\t\x12\x11\n\ttool_name\x18\x03 \x01(\t\x12\x14\n\x0ctool_version\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12&\n\x06result\x18\x06 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x33\n\x05\x65rror\x18\x07 \x01(\x0b\x32$.runplane.tool_registry.v1.ToolError\x12?\n\robservability\x18\x08 \x01(\x0b\x32(.runplane.tool_registry.v1.Observability\x12(\n\x07\x63ontent\x18\t \x03(\x0b\x32\x17.google.protobuf.Struct\x12\x38\n\x08warnings\x18\n \x03(\x0b\x32&.runplane.tool_registry.v1.CallWarning\x12/\n\x0einput_requests\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x15\n\rrequest_state\x18\x0c \x01(\t\"\xc8\x01\n\rToolCallEvent\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x39\n\x08progress\x18\x02 \x01(\x0b\x32\'.runplane.tool_registry.v1.ToolProgress\x12/\n\x03log\x18\x03 \x01(\x0b\x32\".runplane.tool_registry.v1.ToolLog\x12=\n\x08response\x18\x04 \x01(\x0b\x32+.runplane.tool_registry.v1.CallToolResponse\"O\n\x0cToolProgress\x12\x10\n\x08progress\x18\x01 \x01(\x01\x12\x12\n\x05total\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x03 \x01(\tB\x08\n\x06_total\")\n\x07ToolLog\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\",\n\x0b\x43\x61llWarning\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"C\n\tToolError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rsuggested_fix\x18\x03 \x01(\t\"[\n\rObservability\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x13\n\x0btoken_count\x18\x04 \x01(\x05*\x8d\x01\n\x08ToolKind\x12\x19\n\x15TOOL_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_KIND_BUILTIN\x10\x01\x12\x12\n\x0eTOOL_KIND_HTTP\x10\x02\x12\x12\n\x0eTOOL_KIND_GRPC\x10\x03\x12\x11\n\rTOOL_KIND_MCP\x10\x04\x12\x14\n\x10TOOL_KIND_CLIENT\x10\x05*Y\n\tToolState\x12\x1a\n\x16TOOL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_STATE_ACTIVE\x10\x01\x12\x19\n\x15TOOL_STATE_DEPRECATED\x10\x02*|\n\x0c\x43ircuitState\x12\x1d\n\x19\x43IRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12\x43IRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17\x43IRCUIT_STATE_HALF_OPEN\x10\x03\x32\xc2\n\n\x13ToolRegistryService\x12x\n\x0cRegisterTool\x12..runplane.tool_registry.v1.RegisterToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool\"\x17\x82\xd3\xe4\x93\x02\x11\"\t/v1/tools:\x04tool\x12{\n\nUpdateTool\x12,.runplane.tool_registry.v1.UpdateToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool\"\x1e\x82\xd3\xe4\x93\x02\x18\x32\x10/v1/tools/{name}:\x04tool\x12\x88\x01\n\rDeprecateTool\x12/.runplane.tool_registry.v1.DeprecateToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/tools/{name}:deprecate:\x01*\x12l\n\nDeleteTool\x12,.runplane.tool_registry.v1.DeleteToolRequest\x1a\x16.google.protobuf.Empty\"\x18\x82\xd3\xe4\x93\x02\x12*\x10/v1/tools/{name}\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x9e\x01\n\x10ListToolVersions\x12\x32.runplane.tool_registry.v1.ListToolVersionsRequest\x1a\x33.runplane.tool_registry.v1.ListToolVersionsResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/tools/{name}/versions\x12\x96\x01\n\rImportOpenApi\x12/.runplane.tool_registry.v1.ImportOpenApiRequest\x1a\x30.runplane.tool_registry.v1.ImportOpenApiResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/tools:importOpenApi:\x01*\x12\x85\x01\n\x08\x43\x61llTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/tools/{name}:call:\x01*\x12\x8c\x01\n\x0eStreamCallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a(.runplane.tool_registry.v1.ToolCallEvent\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/tools/{name}:stream:\x01*0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runplane.tool_registry.v1.tool_registry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['RegisterTool']._loaded_options = None
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['RegisterTool']._serialized_options = b'\202\323\344\223\002\021\"\t/v1/tools:\004tool'
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['UpdateTool']._loaded_options = None
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['UpdateTool']._serialized_options = b'\202\323\344\223\002\0302\020/v1/tools/{name}:\004tool'
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['DeprecateTool']._loaded_options = None
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['DeprecateTool']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/tools/{name}:deprecate:\001*'
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['DeleteTool']._loaded_options = None
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['DeleteTool']._serialized_options = b'\202\323\344\223\002\022*\020/v1/tools/{name}'
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['ListTools']._loaded_options = None
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['ListTools']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/tools'
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['GetTool']._loaded_options = None
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['GetTool']._serialized_options = b'\202\323\344\223\002\022\022\020/v1/tools/{name}'
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['ListToolVersions']._loaded_options = None
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['ListToolVersions']._serialized_options = b'\202\323\344\223\002\033\022\031/v1/tools/{name}/versions'
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['ImportOpenApi']._loaded_options = None
+  _globals['_TOOLREGISTRYSERVICE'].methods_by_name['ImportOpenApi']._serialized_options = b'\202\323\344\223\002\034\"\027/v1/tools:importOpenApi:\001*'
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['CallTool']._loaded_options = None
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['CallTool']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/tools/{name}:call:\001*'
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['StreamCallTool']._loaded_options = None
   _globals['_TOOLREGISTRYSERVICE'].methods_by_name['StreamCallTool']._serialized_options = b'\202\323\344\223\002\034\"\027/v1/tools/{name}:stream:\001*'
-  _globals['_TOOLKIND']._serialized_start=3639
-  _globals['_TOOLKIND']._serialized_end=3780
-  _globals['_TOOLSTATE']._serialized_start=3782
-  _globals['_TOOLSTATE']._serialized_end=3871
-  _globals['_CIRCUITSTATE']._serialized_start=3873
-  _globals['_CIRCUITSTATE']._serialized_end=3997
-  _globals['_TOOL']._serialized_start=211
-  _globals['_TOOL']._serialized_end=1138
-  _globals['_TOOLEXAMPLE']._serialized_start=1140
-  _globals['_TOOLEXAMPLE']._serialized_end=1248
-  _globals['_REGISTERTOOLREQUEST']._serialized_start=1250
-  _globals['_REGISTERTOOLREQUEST']._serialized_end=1343
-  _globals['_UPDATETOOLREQUEST']._serialized_start=1345
-  _globals['_UPDATETOOLREQUEST']._serialized_end=1446
-  _globals['_DEPRECATETOOLREQUEST']._serialized_start=1448
-  _globals['_DEPRECATETOOLREQUEST']._serialized_end=1518
-  _globals['_DELETETOOLREQUEST']._serialized_start=1520
-  _globals['_DELETETOOLREQUEST']._serialized_end=1553
-  _globals['_LISTTOOLSREQUEST']._serialized_start=1555
-  _globals['_LISTTOOLSREQUEST']._serialized_end=1628
-  _globals['_LISTTOOLSRESPONSE']._serialized_start=1630
-  _globals['_LISTTOOLSRESPONSE']._serialized_end=1722
-  _globals['_GETTOOLREQUEST']._serialized_start=1724
-  _globals['_GETTOOLREQUEST']._serialized_end=1771
-  _globals['_LISTTOOLVERSIONSREQUEST']._serialized_start=1773
-  _globals['_LISTTOOLVERSIONSREQUEST']._serialized_end=1851
-  _globals['_LISTTOOLVERSIONSRESPONSE']._serialized_start=1853
-  _globals['_LISTTOOLVERSIONSRESPONSE']._serialized_end=1952
-  _globals['_IMPORTOPENAPIREQUEST']._serialized_start=1955
-  _globals['_IMPORTOPENAPIREQUEST']._serialized_end=2142
-  _globals['_IMPORTOPENAPIRESPONSE']._serialized_start=2144
-  _globals['_IMPORTOPENAPIRESPONSE']._serialized_end=2233
-  _globals['_IMPORTEDOPERATION']._serialized_start=2235
-  _globals['_IMPORTEDOPERATION']._serialized_end=2347
-  _globals['_CALLTOOLREQUEST']._serialized_start=2350
-  _globals['_CALLTOOLREQUEST']._serialized_end=2645
-  _globals['_CALLTOOLRESPONSE']._serialized_start=2648
-  _globals['_CALLTOOLRESPONSE']._serialized_end=3101
-  _globals['_TOOLCALLEVENT']._serialized_start=3104
-  _globals['_TOOLCALLEVENT']._serialized_end=3304
-  _globals['_TOOLPROGRESS']._serialized_start=3306
-  _globals['_TOOLPROGRESS']._serialized_end=3385
-  _globals['_TOOLLOG']._serialized_start=3387
-  _globals['_TOOLLOG']._serialized_end=3428
-  _globals['_CALLWARNING']._serialized_start=3430
-  _globals['_CALLWARNING']._serialized_end=3474
-  _globals['_TOOLERROR']._serialized_start=3476
-  _globals['_TOOLERROR']._serialized_end=3543
-  _globals['_OBSERVABILITY']._serialized_start=3545
-  _globals['_OBSERVABILITY']._serialized_end=3636
-  _globals['_TOOLREGISTRYSERVICE']._serialized_start=4000
-  _globals['_TOOLREGISTRYSERVICE']._serialized_end=4536
+  _globals['_TOOLKIND']._serialized_start=3684
+  _globals['_TOOLKIND']._serialized_end=3825
+  _globals['_TOOLSTATE']._serialized_start=3827
+  _globals['_TOOLSTATE']._serialized_end=3916
+  _globals['_CIRCUITSTATE']._serialized_start=3918
+  _globals['_CIRCUITSTATE']._serialized_end=4042
+  _globals['_TOOL']._serialized_start=240
+  _globals['_TOOL']._serialized_end=1183
+  _globals['_TOOLEXAMPLE']._serialized_start=1185
+  _globals['_TOOLEXAMPLE']._serialized_end=1293
+  _globals['_REGISTERTOOLREQUEST']._serialized_start=1295
+  _globals['_REGISTERTOOLREQUEST']._serialized_end=1388
+  _globals['_UPDATETOOLREQUEST']._serialized_start=1390
+  _globals['_UPDATETOOLREQUEST']._serialized_end=1491
+  _globals['_DEPRECATETOOLREQUEST']._serialized_start=1493
+  _globals['_DEPRECATETOOLREQUEST']._serialized_end=1563
+  _globals['_DELETETOOLREQUEST']._serialized_start=1565
+  _globals['_DELETETOOLREQUEST']._serialized_end=1598
+  _globals['_LISTTOOLSREQUEST']._serialized_start=1600
+  _globals['_LISTTOOLSREQUEST']._serialized_end=1673
+  _globals['_LISTTOOLSRESPONSE']._serialized_start=1675
+  _globals['_LISTTOOLSRESPONSE']._serialized_end=1767
+  _globals['_GETTOOLREQUEST']._serialized_start=1769
+  _globals['_GETTOOLREQUEST']._serialized_end=1816
+  _globals['_LISTTOOLVERSIONSREQUEST']._serialized_start=1818
+  _globals['_LISTTOOLVERSIONSREQUEST']._serialized_end=1896
+  _globals['_LISTTOOLVERSIONSRESPONSE']._serialized_start=1898
+  _globals['_LISTTOOLVERSIONSRESPONSE']._serialized_end=1997
+  _globals['_IMPORTOPENAPIREQUEST']._serialized_start=2000
+  _globals['_IMPORTOPENAPIREQUEST']._serialized_end=2187
+  _globals['_IMPORTOPENAPIRESPONSE']._serialized_start=2189
+  _globals['_IMPORTOPENAPIRESPONSE']._serialized_end=2278
+  _globals['_IMPORTEDOPERATION']._serialized_start=2280
+  _globals['_IMPORTEDOPERATION']._serialized_end=2392
+  _globals['_CALLTOOLREQUEST']._serialized_start=2395
+  _globals['_CALLTOOLREQUEST']._serialized_end=2690
+  _globals['_CALLTOOLRESPONSE']._serialized_start=2693
+  _globals['_CALLTOOLRESPONSE']._serialized_end=3146
+  _globals['_TOOLCALLEVENT']._serialized_start=3149
+  _globals['_TOOLCALLEVENT']._serialized_end=3349
+  _globals['_TOOLPROGRESS']._serialized_start=3351
+  _globals['_TOOLPROGRESS']._serialized_end=3430
+  _globals['_TOOLLOG']._serialized_start=3432
+  _globals['_TOOLLOG']._serialized_end=3473
+  _globals['_CALLWARNING']._serialized_start=3475
+  _globals['_CALLWARNING']._serialized_end=3519
+  _globals['_TOOLERROR']._serialized_start=3521
+  _globals['_TOOLERROR']._serialized_end=3588
+  _globals['_OBSERVABILITY']._serialized_start=3590
+  _globals['_OBSERVABILITY']._serialized_end=3681
+  _globals['_TOOLREGISTRYSERVICE']._serialized_start=4045
+  _globals['_TOOLREGISTRYSERVICE']._serialized_end=5391
 # @@protoc_insertion_point(module_scope)

@@ -142,6 +142,7 @@ class Tool(_message.Message):
     CIRCUIT_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Matches `[A-Za-z0-9_-]{1,64}`; not `read_result`, and not beginning with `agent__`: the
     orchestrator has such tools itself. Tools that a server brought are `namespace__tool`.
@@ -178,6 +179,8 @@ class Tool(_message.Message):
     """Whether the answering process tries it at the moment. Output only."""
     owner: _builtins.str
     """Who registered it. Output only; empty for built-in tools."""
+    source: _builtins.str
+    """What brought it, such as `mcp:weather`. Output only; empty for what was registered by itself."""
     @_builtins.property
     def input_schema(self) -> _struct_pb2.Struct:
         """JSON Schema (2020-12) of the input, an object."""
@@ -247,10 +250,11 @@ class Tool(_message.Message):
         circuit: Global___CircuitState.ValueType = ...,
         owner: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "create_time", b"create_time", "default", b"default", "grpc", b"grpc", "http", b"http", "input_schema", b"input_schema", "mcp", b"mcp", "output_schema", b"output_schema", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuit", b"circuit", "client", b"client", "create_time", b"create_time", "default", b"default", "deprecation", b"deprecation", "description", b"description", "examples", b"examples", "grpc", b"grpc", "http", b"http", "input_schema", b"input_schema", "is_idempotent", b"is_idempotent", "is_long_running", b"is_long_running", "kind", b"kind", "max_concurrency", b"max_concurrency", "mcp", b"mcp", "name", b"name", "output_schema", b"output_schema", "owner", b"owner", "reports_progress", b"reports_progress", "requires_approval", b"requires_approval", "state", b"state", "tags", b"tags", "target", b"target", "timeout_ms", b"timeout_ms", "title", b"title", "unavailable", b"unavailable", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuit", b"circuit", "client", b"client", "create_time", b"create_time", "default", b"default", "deprecation", b"deprecation", "description", b"description", "examples", b"examples", "grpc", b"grpc", "http", b"http", "input_schema", b"input_schema", "is_idempotent", b"is_idempotent", "is_long_running", b"is_long_running", "kind", b"kind", "max_concurrency", b"max_concurrency", "mcp", b"mcp", "name", b"name", "output_schema", b"output_schema", "owner", b"owner", "reports_progress", b"reports_progress", "requires_approval", b"requires_approval", "source", b"source", "state", b"state", "tags", b"tags", "target", b"target", "timeout_ms", b"timeout_ms", "title", b"title", "unavailable", b"unavailable", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["http", "grpc", "mcp", "client"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -334,7 +338,7 @@ class UpdateToolRequest(_message.Message):
     @_builtins.property
     def tool(self) -> Global___Tool:
         """The fields to replace, and the new `version`. Without one, it is made: the next minor version
-        for a change that breaks nobody, else the update is refused.
+        (below 1.0.0 the next patch version) for a change that breaks nobody, else the update is refused.
         """
 
     @_builtins.property
@@ -565,7 +569,7 @@ class ImportOpenApiRequest(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
-    """Begins the name of each tool, before `__`. Matches `[A-Za-z0-9-]{1,32}`."""
+    """Begins the name of each tool, before `__`. Matches `[A-Za-z0-9-]{1,32}`; not `agent`."""
     base_url: _builtins.str
     """Where the operations are, instead of the document's first server."""
     @_builtins.property
@@ -611,7 +615,7 @@ class ImportOpenApiResponse(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedOperation]:
-        """What became of each operation, in the document's order."""
+        """What became of each operation, by path and method."""
 
     def __init__(
         self,
@@ -646,7 +650,7 @@ class ImportedOperation(_message.Message):
     outcome: _builtins.str
     """`registered`, `updated`, `unchanged` or `skipped`."""
     reason: _builtins.str
-    """Why it was left out."""
+    """Why it was left out, or what its tool does without."""
     def __init__(
         self,
         *,

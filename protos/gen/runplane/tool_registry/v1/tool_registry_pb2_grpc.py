@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from runplane.tool_registry.v1 import tool_registry_pb2 as runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -42,6 +43,26 @@ class ToolRegistryServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.RegisterTool = channel.unary_unary(
+                '/runplane.tool_registry.v1.ToolRegistryService/RegisterTool',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.RegisterToolRequest.SerializeToString,
+                response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+                _registered_method=True)
+        self.UpdateTool = channel.unary_unary(
+                '/runplane.tool_registry.v1.ToolRegistryService/UpdateTool',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.UpdateToolRequest.SerializeToString,
+                response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+                _registered_method=True)
+        self.DeprecateTool = channel.unary_unary(
+                '/runplane.tool_registry.v1.ToolRegistryService/DeprecateTool',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeprecateToolRequest.SerializeToString,
+                response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+                _registered_method=True)
+        self.DeleteTool = channel.unary_unary(
+                '/runplane.tool_registry.v1.ToolRegistryService/DeleteTool',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeleteToolRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.ListTools = channel.unary_unary(
                 '/runplane.tool_registry.v1.ToolRegistryService/ListTools',
                 request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolsRequest.SerializeToString,
@@ -51,6 +72,16 @@ class ToolRegistryServiceStub:
                 '/runplane.tool_registry.v1.ToolRegistryService/GetTool',
                 request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.GetToolRequest.SerializeToString,
                 response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+                _registered_method=True)
+        self.ListToolVersions = channel.unary_unary(
+                '/runplane.tool_registry.v1.ToolRegistryService/ListToolVersions',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsRequest.SerializeToString,
+                response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsResponse.FromString,
+                _registered_method=True)
+        self.ImportOpenApi = channel.unary_unary(
+                '/runplane.tool_registry.v1.ToolRegistryService/ImportOpenApi',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiRequest.SerializeToString,
+                response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiResponse.FromString,
                 _registered_method=True)
         self.CallTool = channel.unary_unary(
                 '/runplane.tool_registry.v1.ToolRegistryService/CallTool',
@@ -75,6 +106,58 @@ class ToolRegistryServiceServicer:
     `>=1.2 <3`), or empty for the newest that is no pre-release.
     """
 
+    def RegisterTool(self, request, context):
+        """Registers a tool in its first version and returns it.
+
+        Returns when it is stored. A gRPC target is asked for its method then, and schemas that were left
+        out are made from the method's messages. A deleted tool's name can be taken again, by a higher
+        version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
+        `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
+        (`TOOL_VERSION_NOT_NEWER`), `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOLS`) and `UNAVAILABLE`
+        (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same request returns the same tool, and
+        another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTool(self, request, context):
+        """Registers the next version of a tool, made of the newest one with some fields replaced.
+
+        Returns when it is stored. The version has to be higher than the newest; a change of a schema
+        that some callers may not survive needs a new major version (a new minor one below 1.0.0). Tasks
+        that run go on with the version they began with. Fails as `RegisterTool` does for what the new
+        version says, with `NOT_FOUND` (`TOOL_NOT_FOUND`), with `FAILED_PRECONDITION`
+        (`TOOL_VERSION_NOT_NEWER`, `TOOL_CHANGE_BREAKING`, which names what breaks, `TOOL_IS_BUILTIN`,
+        `TOOL_IS_IMPORTED`), with `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOL_VERSIONS`), and with `ABORTED`
+        (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeprecateTool(self, request, context):
+        """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
+
+        It can still be called, and says so by a warning. It is offered to no agent that does not name
+        it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTool(self, request, context):
+        """Deletes a tool with all its versions.
+
+        Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
+        `NOT_FOUND` (`TOOL_NOT_FOUND`) and `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`,
+        `TOOL_IS_IMPORTED`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTools(self, request, context):
         """Lists the newest versions of tools, ordered by name.
 
@@ -90,6 +173,29 @@ class ToolRegistryServiceServicer:
 
         Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and `INVALID_ARGUMENT`
         (`INVALID_REQUEST`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListToolVersions(self, request, context):
+        """Lists the versions of a tool, the newest first.
+
+        Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+        `PAGE_TOKEN_INVALID`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportOpenApi(self, request, context):
+        """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+        Returns what became of each operation when all are stored; an operation that cannot be a tool is
+        left out, with the reason. The same document again changes nothing, and a changed one makes new
+        versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+        Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+        (`TOO_MANY_TOOLS`), with nothing registered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +231,26 @@ class ToolRegistryServiceServicer:
 
 def add_ToolRegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'RegisterTool': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterTool,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.RegisterToolRequest.FromString,
+                    response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.SerializeToString,
+            ),
+            'UpdateTool': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTool,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.UpdateToolRequest.FromString,
+                    response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.SerializeToString,
+            ),
+            'DeprecateTool': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeprecateTool,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeprecateToolRequest.FromString,
+                    response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.SerializeToString,
+            ),
+            'DeleteTool': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTool,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeleteToolRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'ListTools': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTools,
                     request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolsRequest.FromString,
@@ -134,6 +260,16 @@ def add_ToolRegistryServiceServicer_to_server(servicer, server):
                     servicer.GetTool,
                     request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.GetToolRequest.FromString,
                     response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.SerializeToString,
+            ),
+            'ListToolVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListToolVersions,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsRequest.FromString,
+                    response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsResponse.SerializeToString,
+            ),
+            'ImportOpenApi': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportOpenApi,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiRequest.FromString,
+                    response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiResponse.SerializeToString,
             ),
             'CallTool': grpc.unary_unary_rpc_method_handler(
                     servicer.CallTool,
@@ -163,6 +299,114 @@ class ToolRegistryService:
     Where a version is asked for, it is an exact one (`1.2.0`), a range as npm has it (`^1.2`,
     `>=1.2 <3`), or empty for the newest that is no pre-release.
     """
+
+    @staticmethod
+    def RegisterTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.tool_registry.v1.ToolRegistryService/RegisterTool',
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.RegisterToolRequest.SerializeToString,
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.tool_registry.v1.ToolRegistryService/UpdateTool',
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.UpdateToolRequest.SerializeToString,
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeprecateTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.tool_registry.v1.ToolRegistryService/DeprecateTool',
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeprecateToolRequest.SerializeToString,
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.tool_registry.v1.ToolRegistryService/DeleteTool',
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeleteToolRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListTools(request,
@@ -208,6 +452,60 @@ class ToolRegistryService:
             '/runplane.tool_registry.v1.ToolRegistryService/GetTool',
             runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.GetToolRequest.SerializeToString,
             runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListToolVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.tool_registry.v1.ToolRegistryService/ListToolVersions',
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsRequest.SerializeToString,
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportOpenApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.tool_registry.v1.ToolRegistryService/ImportOpenApi',
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiRequest.SerializeToString,
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiResponse.FromString,
             options,
             channel_credentials,
             insecure,

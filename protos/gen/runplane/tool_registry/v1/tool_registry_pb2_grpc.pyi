@@ -4,6 +4,7 @@ isort:skip_file
 Tools: what agents can call, checked and run."""
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from runplane.tool_registry.v1 import tool_registry_pb2 as _tool_registry_pb2
 import abc as _abc_1
@@ -41,6 +42,42 @@ class ToolRegistryServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ToolRegistryServiceAsyncStub: ...
+    RegisterTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.RegisterToolRequest, _tool_registry_pb2.Tool]
+    """Registers a tool in its first version and returns it.
+
+    Returns when it is stored. A gRPC target is asked for its method then, and schemas that were left
+    out are made from the method's messages. A deleted tool's name can be taken again, by a higher
+    version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
+    `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
+    (`TOOL_VERSION_NOT_NEWER`), `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOLS`) and `UNAVAILABLE`
+    (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same request returns the same tool, and
+    another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    """
+    UpdateTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.UpdateToolRequest, _tool_registry_pb2.Tool]
+    """Registers the next version of a tool, made of the newest one with some fields replaced.
+
+    Returns when it is stored. The version has to be higher than the newest; a change of a schema
+    that some callers may not survive needs a new major version (a new minor one below 1.0.0). Tasks
+    that run go on with the version they began with. Fails as `RegisterTool` does for what the new
+    version says, with `NOT_FOUND` (`TOOL_NOT_FOUND`), with `FAILED_PRECONDITION`
+    (`TOOL_VERSION_NOT_NEWER`, `TOOL_CHANGE_BREAKING`, which names what breaks, `TOOL_IS_BUILTIN`,
+    `TOOL_IS_IMPORTED`), with `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOL_VERSIONS`), and with `ABORTED`
+    (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+    """
+    DeprecateTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.DeprecateToolRequest, _tool_registry_pb2.Tool]
+    """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
+
+    It can still be called, and says so by a warning. It is offered to no agent that does not name
+    it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+    """
+    DeleteTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]
+    """Deletes a tool with all its versions.
+
+    Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
+    `NOT_FOUND` (`TOOL_NOT_FOUND`) and `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`,
+    `TOOL_IS_IMPORTED`).
+    """
     ListTools: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolsRequest, _tool_registry_pb2.ListToolsResponse]
     """Lists the newest versions of tools, ordered by name.
 
@@ -52,6 +89,21 @@ class ToolRegistryServiceStub:
 
     Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and `INVALID_ARGUMENT`
     (`INVALID_REQUEST`).
+    """
+    ListToolVersions: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolVersionsRequest, _tool_registry_pb2.ListToolVersionsResponse]
+    """Lists the versions of a tool, the newest first.
+
+    Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+    `PAGE_TOKEN_INVALID`).
+    """
+    ImportOpenApi: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ImportOpenApiRequest, _tool_registry_pb2.ImportOpenApiResponse]
+    """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+    Returns what became of each operation when all are stored; an operation that cannot be a tool is
+    left out, with the reason. The same document again changes nothing, and a changed one makes new
+    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+    (`TOO_MANY_TOOLS`), with nothing registered.
     """
     CallTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]
     """Calls a tool and returns its result.
@@ -86,6 +138,42 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    RegisterTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.RegisterToolRequest, _tool_registry_pb2.Tool]  # type: ignore[assignment]
+    """Registers a tool in its first version and returns it.
+
+    Returns when it is stored. A gRPC target is asked for its method then, and schemas that were left
+    out are made from the method's messages. A deleted tool's name can be taken again, by a higher
+    version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
+    `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
+    (`TOOL_VERSION_NOT_NEWER`), `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOLS`) and `UNAVAILABLE`
+    (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same request returns the same tool, and
+    another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    """
+    UpdateTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.UpdateToolRequest, _tool_registry_pb2.Tool]  # type: ignore[assignment]
+    """Registers the next version of a tool, made of the newest one with some fields replaced.
+
+    Returns when it is stored. The version has to be higher than the newest; a change of a schema
+    that some callers may not survive needs a new major version (a new minor one below 1.0.0). Tasks
+    that run go on with the version they began with. Fails as `RegisterTool` does for what the new
+    version says, with `NOT_FOUND` (`TOOL_NOT_FOUND`), with `FAILED_PRECONDITION`
+    (`TOOL_VERSION_NOT_NEWER`, `TOOL_CHANGE_BREAKING`, which names what breaks, `TOOL_IS_BUILTIN`,
+    `TOOL_IS_IMPORTED`), with `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOL_VERSIONS`), and with `ABORTED`
+    (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+    """
+    DeprecateTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.DeprecateToolRequest, _tool_registry_pb2.Tool]  # type: ignore[assignment]
+    """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
+
+    It can still be called, and says so by a warning. It is offered to no agent that does not name
+    it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+    """
+    DeleteTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a tool with all its versions.
+
+    Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
+    `NOT_FOUND` (`TOOL_NOT_FOUND`) and `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`,
+    `TOOL_IS_IMPORTED`).
+    """
     ListTools: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolsRequest, _tool_registry_pb2.ListToolsResponse]  # type: ignore[assignment]
     """Lists the newest versions of tools, ordered by name.
 
@@ -97,6 +185,21 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
 
     Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and `INVALID_ARGUMENT`
     (`INVALID_REQUEST`).
+    """
+    ListToolVersions: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolVersionsRequest, _tool_registry_pb2.ListToolVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of a tool, the newest first.
+
+    Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+    `PAGE_TOKEN_INVALID`).
+    """
+    ImportOpenApi: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ImportOpenApiRequest, _tool_registry_pb2.ImportOpenApiResponse]  # type: ignore[assignment]
+    """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+    Returns what became of each operation when all are stored; an operation that cannot be a tool is
+    left out, with the reason. The same document again changes nothing, and a changed one makes new
+    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+    (`TOO_MANY_TOOLS`), with nothing registered.
     """
     CallTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]  # type: ignore[assignment]
     """Calls a tool and returns its result.
@@ -130,6 +233,66 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """
 
     @_abc_1.abstractmethod
+    def RegisterTool(
+        self,
+        request: _tool_registry_pb2.RegisterToolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_registry_pb2.Tool, _abc.Awaitable[_tool_registry_pb2.Tool]]:
+        """Registers a tool in its first version and returns it.
+
+        Returns when it is stored. A gRPC target is asked for its method then, and schemas that were left
+        out are made from the method's messages. A deleted tool's name can be taken again, by a higher
+        version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
+        `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
+        (`TOOL_VERSION_NOT_NEWER`), `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOLS`) and `UNAVAILABLE`
+        (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same request returns the same tool, and
+        another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateTool(
+        self,
+        request: _tool_registry_pb2.UpdateToolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_registry_pb2.Tool, _abc.Awaitable[_tool_registry_pb2.Tool]]:
+        """Registers the next version of a tool, made of the newest one with some fields replaced.
+
+        Returns when it is stored. The version has to be higher than the newest; a change of a schema
+        that some callers may not survive needs a new major version (a new minor one below 1.0.0). Tasks
+        that run go on with the version they began with. Fails as `RegisterTool` does for what the new
+        version says, with `NOT_FOUND` (`TOOL_NOT_FOUND`), with `FAILED_PRECONDITION`
+        (`TOOL_VERSION_NOT_NEWER`, `TOOL_CHANGE_BREAKING`, which names what breaks, `TOOL_IS_BUILTIN`,
+        `TOOL_IS_IMPORTED`), with `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOL_VERSIONS`), and with `ABORTED`
+        (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+        """
+
+    @_abc_1.abstractmethod
+    def DeprecateTool(
+        self,
+        request: _tool_registry_pb2.DeprecateToolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_registry_pb2.Tool, _abc.Awaitable[_tool_registry_pb2.Tool]]:
+        """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
+
+        It can still be called, and says so by a warning. It is offered to no agent that does not name
+        it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteTool(
+        self,
+        request: _tool_registry_pb2.DeleteToolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a tool with all its versions.
+
+        Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
+        `NOT_FOUND` (`TOOL_NOT_FOUND`) and `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`,
+        `TOOL_IS_IMPORTED`).
+        """
+
+    @_abc_1.abstractmethod
     def ListTools(
         self,
         request: _tool_registry_pb2.ListToolsRequest,
@@ -151,6 +314,33 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and `INVALID_ARGUMENT`
         (`INVALID_REQUEST`).
+        """
+
+    @_abc_1.abstractmethod
+    def ListToolVersions(
+        self,
+        request: _tool_registry_pb2.ListToolVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_registry_pb2.ListToolVersionsResponse, _abc.Awaitable[_tool_registry_pb2.ListToolVersionsResponse]]:
+        """Lists the versions of a tool, the newest first.
+
+        Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
+        `PAGE_TOKEN_INVALID`).
+        """
+
+    @_abc_1.abstractmethod
+    def ImportOpenApi(
+        self,
+        request: _tool_registry_pb2.ImportOpenApiRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_registry_pb2.ImportOpenApiResponse, _abc.Awaitable[_tool_registry_pb2.ImportOpenApiResponse]]:
+        """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+        Returns what became of each operation when all are stored; an operation that cannot be a tool is
+        left out, with the reason. The same document again changes nothing, and a changed one makes new
+        versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+        Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+        (`TOO_MANY_TOOLS`), with nothing registered.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,37 @@
+"""Tools that whoever started a task runs: the registry knows them, and never calls them."""
+
+from services.chassis.errors import FailedPrecondition
+from services.tool_registry.domain.tool import Entry
+from services.tool_registry.ports import Answer, Invocation
+
+
+class ClientTools:
+    """See `Maker`."""
+
+    async def checked(self, entry: Entry, tenant: str) -> Entry:
+        """See `Maker`."""
+        return entry
+
+    def made(self, entry: Entry, tenant: str) -> "ClientTool":
+        """See `Maker`."""
+        return ClientTool(entry)
+
+
+class ClientTool:
+    """A tool that cannot be called here."""
+
+    unavailable = ""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+
+    async def call(self, invocation: Invocation) -> Answer:
+        """Raises FailedPrecondition `TOOL_RUNS_AT_CLIENT`."""
+        name = self.entry.definition.name
+        raise FailedPrecondition(
+            "TOOL_RUNS_AT_CLIENT",
+            f"{name} is run by whoever started the task",
+            tool=name,
+            field="name",
+            suggested_fix="start a task that may call it, and submit its result",
+        )

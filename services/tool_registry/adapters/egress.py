@@ -1,0 +1,175 @@
+"""The way out: clients and addresses for whatever tenants name, and nothing inside is reached.
+
+A name is resolved once, all of its addresses are checked, and the connection goes to one of them:
+there is no second answer of DNS to fall for. TLS still verifies the name.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import ip_address
+from typing import Final
+
+import httpcore2
+import httpx2
+
+from services.chassis.errors import Unavailable
+from services.tool_registry.adapters.redirects import Following
+from services.tool_registry.domain.addresses import Allowed, literal, refused
+
+Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Asks for the addresses of a host, as text; raises OSError when it has none."""
+
+LIMITS: Final = httpx2.Limits(
+    max_connections=256,
+    max_keepalive_connections=64,
+    keepalive_expiry=4,  # Below the 5 s after which many servers close theirs.
+)
+TIMEOUT: Final = httpx2.Timeout(None, connect=5, pool=5)
+_ATTEMPTS: Final = 4
+_LOOKUPS: Final = 8
+
+_SocketOption = (
+    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+)
+
+
+class Egress:
+    """Knows where tools may be sent, and makes the clients that keep to it."""
+
+    def __init__(
+        self,
+        allowed: Allowed,
+        *,
+        lookup: Lookup | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`lookup` and `tls` are what the system has, unless a test knows better."""
+        self._allowed = allowed
+        self._lookup = lookup or _SystemLookup()
+        self._tls = tls  # Made once: it takes some 30 ms.
+
+    def refusal(self, host: str) -> str:
+        """Why a host is refused whatever DNS says, as the kind of address; empty if it is not."""
+        return self._allowed.refusal_of_host(host)
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """Addresses of a host that may be called.
+
+        Raises:
+            FailedPrecondition: `TARGET_REFUSED`; one of them may not.
+            Unavailable: `TARGET_UNAVAILABLE`; there are none.
+        """
+        try:
+            return await self._checked(host, port)
+        except OSError:
+            message = f"{host} has no address"
+            raise Unavailable("TARGET_UNAVAILABLE", message, host=host) from None
+
+    def transport(self, limits: httpx2.Limits = LIMITS) -> httpx2.AsyncBaseTransport:
+        """Connections that go only where they may. It follows redirects of GET and HEAD itself."""
+        self._tls = self._tls or httpx2.create_ssl_context(trust_env=False)
+        return Following(_Transport(_Backend(self._checked), limits, self._tls))
+
+    def client(
+        self,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: httpx2.Timeout = TIMEOUT,
+        auth: httpx2.Auth | None = None,
+        limits: httpx2.Limits = LIMITS,
+    ) -> httpx2.AsyncClient:
+        """A client over such connections. It keeps no cookies and knows no proxies."""
+        return httpx2.AsyncClient(
+            transport=self.transport(limits),
+            headers=dict(headers or {}),
+            timeout=timeout,
+            auth=auth,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def _checked(self, host: str, port: int) -> Sequence[str]:
+        if kind := self.refusal(host):
+            raise refused(host, kind)
+        if (address := literal(host)) is not None:
+            return [str(address)]
+        found = await self._lookup(host, port)
+        for each in found:
+            if kind := self._allowed.refusal(host, ip_address(each)):
+                raise refused(host, kind)
+        if not found:
+            raise OSError(f"{host} has no address")
+        return found[:_ATTEMPTS]
+
+
+class _SystemLookup:
+    """Asks the system, in threads of its own: names that take long keep nobody else waiting."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="lookup")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            self._threads, socket.getaddrinfo, host, port, socket.AF_UNSPEC, socket.SOCK_STREAM
+        )
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class _Backend(httpcore2.AsyncNetworkBackend):
+    """Connects to addresses that were checked."""
+
+    def __init__(self, checked: Lookup) -> None:
+        self._checked = checked
+        self._plain = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[_SocketOption] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Resolve, check and connect; `timeout` seconds for all of it."""
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await self._checked(host, port)
+                return await self._connected(addresses, port, timeout)
+        except TimeoutError:
+            raise httpcore2.ConnectTimeout("no connection in time") from None
+        except OSError:
+            raise httpcore2.ConnectError("the host has no address") from None
+
+    async def _connected(
+        self, addresses: Sequence[str], port: int, timeout: float | None
+    ) -> httpcore2.AsyncNetworkStream:
+        """A connection to the first address that takes one; each gets its share of the time."""
+        share = timeout / len(addresses) if timeout else timeout
+        for address in addresses[:-1]:
+            with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                return await self._plain.connect_tcp(address, port, share)
+        return await self._plain.connect_tcp(addresses[-1], port, share)
+
+
+class _Transport(httpx2.AsyncHTTPTransport):
+    """httpx2's transport, over connections that the backend makes."""
+
+    def __init__(
+        self, backend: httpcore2.AsyncNetworkBackend, limits: httpx2.Limits, tls: ssl.SSLContext
+    ) -> None:
+        super().__init__(verify=tls, trust_env=False, limits=limits)
+        # There is no argument for it.
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=tls,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=backend,
+        )

@@ -1,0 +1,145 @@
+"""Tools that are unary methods of gRPC services, found by reflection or a descriptor set."""
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import Self, TypeAlias, cast
+
+import grpc
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from services.chassis.errors import FailedPrecondition, Unavailable, Violation, invalid
+from services.tool_registry.adapters import grpc_targets as targets
+from services.tool_registry.adapters.grpc_channels import Channels, Resolver
+from services.tool_registry.adapters.grpc_entry import completed
+from services.tool_registry.adapters.grpc_faults import failure, unreached
+from services.tool_registry.adapters.grpc_messages import Messages
+from services.tool_registry.adapters.grpc_metadata import metadata, secret_of
+from services.tool_registry.adapters.grpc_methods import MAX_BYTES, Files, found, parsed
+from services.tool_registry.adapters.grpc_reflection import described
+from services.tool_registry.adapters.secrets import scrubbed_value
+from services.tool_registry.domain.targets import Grpc
+from services.tool_registry.domain.tool import Entry
+from services.tool_registry.ports import Answer, Invocation, Secrets
+
+_Unary: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
+
+
+class GrpcTools:
+    """Makes tools of `Grpc` targets. Its context holds the connections they share."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        secrets: Secrets,
+        *,
+        result_bytes: int,
+        roots: bytes | None = None,
+    ) -> None:
+        """`roots` are trusted instead of gRPC's own, in PEM."""
+        most = max(result_bytes, MAX_BYTES)  # Reflection is bounded otherwise.
+        self._channels = Channels(resolver, max_bytes=most, roots=roots)
+        self._result_bytes = result_bytes
+        self._secrets = secrets
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._channels)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def checked(self, entry: Entry, tenant: str) -> Entry:
+        """See `Maker`. With the descriptors of its method, and with the schemas that it lacks.
+
+        Raises:
+            InvalidArgument: `INVALID_REQUEST`, with the field, or `TARGET_REFUSED`.
+            Unavailable: `TARGET_UNAVAILABLE`; it did not answer reflection.
+            FailedPrecondition: `SECRET_NOT_FOUND`.
+        """
+        target = cast("Grpc", entry.target)
+        targets.check(target)
+        try:
+            files = await self._files(target, tenant)
+        except FailedPrecondition as error:
+            if error.reason != "TARGET_REFUSED":
+                raise
+            fix = error.metadata.get("suggested_fix", "")
+            fault = Violation(targets.ADDRESS, error.message, fix)
+            raise invalid(fault, reason="TARGET_REFUSED") from None
+        return await asyncio.to_thread(completed, entry, files)
+
+    def made(self, entry: Entry, tenant: str) -> "GrpcTool":
+        """See `Maker`."""
+        return GrpcTool(entry, self._channels, self._secrets, self._result_bytes)
+
+    async def _files(self, target: Grpc, tenant: str) -> Files:
+        if target.descriptor_set:
+            with suppress(Unavailable):  # It need not be there yet.
+                await self._channels.addresses(target)
+            return parsed(target.descriptor_set, field=targets.DESCRIPTORS)
+        service, _ = targets.service_and_method(target.method)
+        sent = metadata(target, await secret_of(target, self._secrets, tenant))
+        async with self._channels.lent(target) as channel:
+            return await described(channel, service, metadata=sent)
+
+
+class GrpcTool:
+    """A unary method of a gRPC service."""
+
+    unavailable = ""
+
+    def __init__(
+        self, entry: Entry, channels: Channels, secrets: Secrets, result_bytes: int
+    ) -> None:
+        self.entry = entry
+        self._target = cast("Grpc", entry.target)
+        self._channels = channels
+        self._secrets = secrets
+        self._result_bytes = result_bytes
+        self._messages: Messages | None = None
+
+    async def call(self, invocation: Invocation) -> Answer:
+        """See `Tool`.
+
+        Raises:
+            InvalidArgument: `TOOL_INPUT_INVALID`; the message does not take it.
+            ToolFailure: `GRPC_` and the code that the server gave; `TOOL_OUTPUT_INVALID`,
+                `TOOL_RESULT_TOO_LARGE`.
+            FailedPrecondition: `TARGET_REFUSED` or `SECRET_NOT_FOUND`.
+            Unavailable: `TOOL_UNAVAILABLE`; it cannot be reached, or says so itself.
+            ResourceExhausted: `TOOL_RATE_LIMITED`.
+            DeadlineExceeded: `TOOL_TIMEOUT`.
+        """
+        if (messages := self._messages) is None:
+            messages = self._messages = await asyncio.to_thread(self._load)
+        request = await messages.encoded(invocation.arguments)
+        secret = await secret_of(self._target, self._secrets, invocation.tenant)
+        raw = await self._sent(request, invocation, secret)
+        value = await messages.decoded(raw, self.entry.definition.name)
+        return Answer(scrubbed_value(value, [secret]) if secret else value)
+
+    async def _sent(self, request: bytes, invocation: Invocation, secret: str) -> bytes:
+        name, target = self.entry.definition.name, self._target
+        sent = metadata(target, secret, key=invocation.idempotency_key)
+        timeout = invocation.timeout.total_seconds()
+        try:
+            async with self._channels.lent(target) as channel:
+                method: _Unary = channel.unary_unary(f"/{target.method}")
+                return await method(request, timeout=timeout, metadata=sent)
+        except grpc.aio.AioRpcError as error:
+            raise failure(error, name, invocation.timeout, secret) from None
+        except Unavailable:  # The host has no address.
+            raise unreached(name) from None
+
+    def _load(self) -> Messages:
+        """What the method takes and gives; it takes some milliseconds, once."""
+        kept = FileDescriptorSet.FromString(self._target.descriptor_set).file
+        method = found(kept, self._target.method, field=targets.DESCRIPTORS)
+        return Messages(method, max_bytes=self._result_bytes)

@@ -1,0 +1,180 @@
+"""Tools that are HTTP requests."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from datetime import timedelta
+from importlib.metadata import version
+from types import TracebackType
+from typing import Final, Self, cast
+from urllib.parse import quote
+
+import httpx2
+
+from services.chassis.context import IDEMPOTENCY_KEY, TRACE_KEY, child, current
+from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable, Violation, invalid
+from services.tool_registry.adapters import http_answer
+from services.tool_registry.adapters.egress import TIMEOUT, Egress
+from services.tool_registry.adapters.http_answer import Expected
+from services.tool_registry.adapters.http_proof import Proof, proof
+from services.tool_registry.adapters.redirects import SECRETS, RedirectRefused
+from services.tool_registry.adapters.secrets import spellings
+from services.tool_registry.domain import addresses, http_fields, http_target
+from services.tool_registry.domain.http_request import Prepared, Template
+from services.tool_registry.domain.targets import Http
+from services.tool_registry.domain.tool import Entry, ToolFailure
+from services.tool_registry.ports import Answer, Invocation, Secrets
+
+RETRY_AFTER: Final = timedelta(seconds=1)
+_TIMEOUT: Final = TIMEOUT.as_dict()  # The caller ends what takes too long once it is connected.
+_KEY_CHARACTERS: Final = "".join(map(chr, range(0x21, 0x7F)))
+
+
+class HttpTools:
+    """Makes tools of HTTP targets. They share connections, which are closed with the context."""
+
+    def __init__(self, egress: Egress, secrets: Secrets, *, result_bytes: int) -> None:
+        self._egress = egress
+        self._secrets = secrets
+        self._result_bytes = result_bytes
+        self._agent = f"runplane/{version('runplane')}"
+        self._transport = egress.transport()
+
+    async def __aenter__(self) -> Self:
+        """Connections are made when there are calls."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close them."""
+        await self._transport.aclose()
+
+    async def checked(self, entry: Entry, tenant: str) -> Entry:
+        """See `Maker`. Names are not resolved: that is done, and checked, at each connection."""
+        target = cast("Http", entry.target)
+        if found := list(http_target.faults(target, entry.definition.input_schema.document)):
+            raise invalid(*found)
+        host = http_target.host_of(target.url)
+        if kind := self._egress.refusal(host):
+            told = addresses.refused(host, kind)
+            fix = told.metadata["suggested_fix"]
+            raise invalid(Violation("tool.http.url", told.message, fix), reason="TARGET_REFUSED")
+        return entry
+
+    def made(self, entry: Entry, tenant: str) -> "HttpTool":
+        """See `Maker`."""
+        return HttpTool(entry, self._send, self._secrets, self._result_bytes)
+
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+        request.headers.setdefault("user-agent", self._agent)
+        return await self._transport.handle_async_request(request)
+
+
+class HttpTool:
+    """A tool that is one HTTP request."""
+
+    unavailable = ""
+
+    def __init__(
+        self,
+        entry: Entry,
+        send: Callable[[httpx2.Request], Awaitable[httpx2.Response]],
+        secrets: Secrets,
+        result_bytes: int,
+    ) -> None:
+        definition = entry.definition
+        self.entry = entry
+        self._target = target = cast("Http", entry.target)
+        self._template = Template(target, definition.input_schema.document)
+        self._send = send
+        self._secrets = secrets
+        self._expected = Expected(
+            definition.name, definition.output_schema, target.result, result_bytes
+        )
+
+    async def call(self, invocation: Invocation) -> Answer:
+        """See `Tool`.
+
+        Raises:
+            InvalidArgument: `TOOL_INPUT_INVALID`; a value cannot stand where it has to.
+            ToolFailure: as `http_answer.value_of`; `TARGET_FAILED`, `REDIRECT_REFUSED`.
+            FailedPrecondition: `TARGET_REFUSED` or `SECRET_NOT_FOUND`.
+            Unavailable: `TOOL_UNAVAILABLE`; it cannot be reached, or says so itself.
+            ResourceExhausted: `TOOL_RATE_LIMITED` or `TOOLS_OVERLOADED`.
+        """
+        prepared = self._template.prepared(invocation.arguments)
+        shown = await proof(self._target.auth, self._secrets, invocation.tenant)
+        request = self._request(prepared, shown, invocation)
+        try:
+            response = await self._send(request)
+            async with aclosing(response):
+                value = await http_answer.value_of(response, self._expected, shown.secrets)
+        except httpx2.HTTPError as error:
+            # Its own words may have what was sent.
+            raise _fault(error, self.entry.definition.name) from None
+        return Answer(value)
+
+    def _request(self, prepared: Prepared, shown: Proof, invocation: Invocation) -> httpx2.Request:
+        url = prepared.url
+        if shown.query:
+            url += f"{'&' if '?' in url else '?'}{shown.query}"
+        headers = {**prepared.headers, **shown.headers}
+        if (here := current.get(None)) is not None:
+            headers |= {key: value for key, value in child(here).metadata() if key == TRACE_KEY}
+        if self._target.method in http_fields.WITH_EFFECT and invocation.idempotency_key:
+            key = quote(invocation.idempotency_key, safe=_KEY_CHARACTERS)
+            headers[IDEMPOTENCY_KEY] = key
+        return httpx2.Request(
+            self._target.method,
+            url,
+            headers=headers,
+            content=prepared.content,
+            extensions={"timeout": _TIMEOUT, SECRETS: spellings(shown.secrets)},
+        )
+
+
+_Told = Callable[[httpx2.HTTPError, str], ServiceError | ToolFailure]
+
+
+def _overloaded(_: httpx2.HTTPError, tool: str) -> ServiceError:
+    message = "too many HTTP requests are under way; try later"
+    return ResourceExhausted("TOOLS_OVERLOADED", message, tool=tool).after(RETRY_AFTER)
+
+
+def _unreached(error: httpx2.HTTPError, tool: str) -> ServiceError:
+    is_tls = "certificate verify failed" in str(error)
+    why = "its certificate does not hold" if is_tls else "it takes no connection"
+    message = f"the target of {tool} cannot be reached: {why}"
+    return Unavailable("TOOL_UNAVAILABLE", message, tool=tool).after(RETRY_AFTER)
+
+
+def _redirected(error: httpx2.HTTPError, tool: str) -> ToolFailure:
+    return ToolFailure("REDIRECT_REFUSED", f"{tool}: {error}", is_targets=True)
+
+
+def _garbled(_: httpx2.HTTPError, tool: str) -> ToolFailure:
+    message = f"{tool} was answered in a content encoding that is broken"
+    return ToolFailure("TOOL_OUTPUT_INVALID", message, is_targets=True)
+
+
+def _broken(_: httpx2.HTTPError, tool: str) -> ToolFailure:
+    message = f"the target of {tool} hung up before it had answered, or answered no HTTP"
+    return ToolFailure("TARGET_FAILED", message, is_targets=True)
+
+
+# The first that is its kind says what became of the call.
+_FAULTS: Final[tuple[tuple[type[httpx2.HTTPError], _Told], ...]] = (
+    (httpx2.PoolTimeout, _overloaded),
+    (httpx2.ConnectError, _unreached),
+    (httpx2.ConnectTimeout, _unreached),
+    (RedirectRefused, _redirected),
+    (httpx2.DecodingError, _garbled),
+    (httpx2.HTTPError, _broken),
+)
+
+
+def _fault(error: httpx2.HTTPError, tool: str) -> ServiceError | ToolFailure:
+    return next(told for kind, told in _FAULTS if isinstance(error, kind))(error, tool)

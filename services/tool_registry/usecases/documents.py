@@ -1,0 +1,95 @@
+"""Documents that bring many tools at once."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from services.chassis.errors import InvalidArgument, Violation, invalid
+from services.tool_registry.domain.openapi.tools import Planned, Wanted, planned
+from services.tool_registry.domain.tool import Entry
+from services.tool_registry.usecases.caller import Caller
+
+SKIPPED: Final = "skipped"
+
+
+class Brought(Protocol):
+    """What became of tools that were brought, by name."""
+
+    @property
+    def outcomes(self) -> Mapping[str, str]:
+        """`registered`, `updated`, `unchanged` or `removed`."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Their versions now."""
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Why some were not taken."""
+
+
+class Bringing(Protocol):
+    """Takes all the tools of a source, as `Registry` does."""
+
+    async def bring(self, caller: Caller, source: str, wanted: Sequence[Entry]) -> Brought:
+        """Have these tools of the source, and no others. Idempotent.
+
+        Raises:
+            ResourceExhausted: `TOO_MANY_TOOLS`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of an operation."""
+
+    operation: str
+    tool_name: str = ""
+    """Empty: it was left out."""
+    tool_version: str = ""
+    outcome: str = SKIPPED
+    reason: str = ""
+    """Why it was left out; or what the tool does without."""
+
+
+class Documents:
+    """Registers what documents describe."""
+
+    def __init__(self, registry: Bringing) -> None:
+        self._registry = registry
+
+    async def openapi(
+        self, caller: Caller, document: Mapping[str, object], wanted: Wanted
+    ) -> Sequence[Imported]:
+        """Register the operations of an OpenAPI document, and remove those it no longer has.
+
+        Raises:
+            InvalidArgument: `OPENAPI_INVALID` or `INVALID_REQUEST`.
+            ResourceExhausted: `TOO_MANY_TOOLS`.
+        """
+        # Large ones take a while, in which others are to be served.
+        plans = await asyncio.to_thread(planned, document, wanted)
+        entries = [plan.entry for plan in plans if plan.entry is not None]
+        if not entries:  # It would remove what an earlier import brought.
+            raise _fruitless(plans)
+        brought = await self._registry.bring(caller, f"openapi:{wanted.namespace}", entries)
+        return [_imported(plan, brought) for plan in plans]
+
+
+def _imported(plan: Planned, brought: Brought) -> Imported:
+    if plan.entry is None:
+        return Imported(plan.operation, reason=plan.reason)
+    name = plan.entry.definition.name
+    if name in brought.skipped:
+        return Imported(plan.operation, reason=brought.skipped[name])
+    version, outcome = brought.versions[name], brought.outcomes[name]
+    return Imported(plan.operation, name, version, outcome, plan.reason)
+
+
+def _fruitless(plans: Sequence[Planned]) -> InvalidArgument:
+    fix = "send a document with an operation that takes and answers JSON"
+    return invalid(
+        Violation("document", f"has no operation that can be a tool: {plans[0].reason}", fix),
+        reason="OPENAPI_INVALID",
+    )

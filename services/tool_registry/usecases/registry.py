@@ -1,0 +1,216 @@
+"""What callers can do with tools, beside calling them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.chassis.errors import Aborted, FailedPrecondition, Violation, invalid
+from services.chassis.eventlog.matching import matches
+from services.chassis.eventlog.port import Condition, Key, Record
+from services.chassis.starts import check_length, once, owned
+from services.tool_registry.domain import changes, checks
+from services.tool_registry.domain import version as ver
+from services.tool_registry.domain.line import (
+    Deleted,
+    Deprecated,
+    Line,
+    Registered,
+    Release,
+    Updated,
+    taken,
+)
+from services.tool_registry.domain.tool import Entry
+from services.tool_registry.ports import Tool
+from services.tool_registry.usecases import imports
+from services.tool_registry.usecases.caller import Caller
+from services.tool_registry.usecases.imports import Brought
+from services.tool_registry.usecases.writing import Writer
+
+_ANY = ver.Wanted()
+
+
+class Registry:
+    """Registers, changes and shows tools."""
+
+    def __init__(self, writer: Writer, builtin: Sequence[Record]) -> None:
+        """`builtin` is what lists show of the built-in tools, by name."""
+        self._writer = writer
+        self._store = writer.store
+        self._shelf = writer.shelf
+        self._builtin = sorted(builtin, key=lambda record: record.id)
+
+    async def register(
+        self, entry: Entry, caller: Caller, *, key: str = "", fingerprint: str = ""
+    ) -> Entry:
+        """Keep a new tool, or return the one that the idempotency key stands for."""
+        checks.check(entry)
+        self._writer.check_free(entry.definition.name)
+        check_length(key)
+        if not key:
+            return await self._register(entry, caller, None)
+        owns = owned("tool", caller.subject, key, fingerprint)
+        return await once(
+            owns,
+            lambda: self._store.kept(caller.tenant, owns),
+            lambda name: self._version(caller, name, entry.definition.version),
+            lambda: self._register(entry, caller, owns),
+        )
+
+    async def update(
+        self, caller: Caller, name: str, new: Entry, mask: Sequence[str], version: str
+    ) -> Entry:
+        """Keep the next version of a tool; the newest one if that changes nothing. `version` may be
+        empty, and is made then."""
+        if new.definition.name not in {"", name}:
+            raise invalid(Violation("tool.name", f"is not {name[:64]}", "leave it out"))
+        line = await self._writer.line(caller.tenant, name)
+        _check_own(line)
+        newest = await self._store.entry(caller.tenant, name, line.releases[-1])
+        changed = changes.updated(newest, new, mask)
+        has = newest.definition.version
+        if version in {"", has} and changes.is_same(changed, newest):
+            return newest
+        changed = await self._next(caller, line, changed, version or _made(has))
+        try:
+            await self._writer.write(caller.tenant, line, Updated(changed))
+        except Aborted:
+            raise _conflict(line) from None
+        return changed
+
+    async def deprecate(self, caller: Caller, name: str, version: str, message: str) -> Entry:
+        """Mark one version, or all that there are; it, or the one that who asks for none gets."""
+        checks.check_message(message)
+        line = await self._writer.line(caller.tenant, name)
+        release = _named(line, version)
+        marked = [release] if release else line.releases
+        if any(each.deprecation != message for each in marked):
+            named = release.version if release else ""
+            event = Deprecated(self._writer.now(), named, message)
+            try:
+                line = await self._writer.write(caller.tenant, line, event)
+            except Aborted:
+                raise _conflict(line) from None
+        return await self._version(caller, name, version)
+
+    async def delete(self, caller: Caller, name: str) -> None:
+        """Let there be no such tool any more."""
+        line = await self._writer.line(caller.tenant, name)
+        _check_own(line)
+        try:
+            await self._writer.write(caller.tenant, line, Deleted(self._writer.now()))
+        except Aborted:
+            raise _conflict(line) from None
+
+    async def page(
+        self, caller: Caller, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Built-in tools and the tenant's, by name, as lists show them."""
+        own = await self._store.page(caller.tenant, where, after=after, limit=limit)
+        builtin = {
+            record.id: record.body
+            for record in self._builtin
+            if record.id > after and matches(where, record.attributes)
+        }
+        merged = {**dict(own), **builtin}
+        return sorted(merged.items())[:limit]
+
+    async def get(self, caller: Caller, name: str, version: str) -> Tool:
+        """A tool in the newest version that a range allows."""
+        return await self._shelf.find(caller.tenant, name, version)
+
+    async def versions(
+        self, caller: Caller, name: str, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """The versions of a tool, the newest first, as lists show them."""
+        for record in self._builtin:
+            if record.id == name:
+                return [] if after else [(record.id, record.body)]
+        line = await self._writer.line(caller.tenant, name)
+        return await self._store.versions(caller.tenant, line, after=after, limit=limit)
+
+    def unavailable(self, caller: Caller, entry: Entry) -> str:
+        """Why calls of a tool would fail at the moment, as far as is known here."""
+        return self._shelf.unavailable(caller.tenant, entry)
+
+    async def bring(self, caller: Caller, source: str, wanted: Sequence[Entry]) -> Brought:
+        """Let these be the tools of a source, in versions that say what changed. What it no longer
+        has is deleted. The same tools again change nothing.
+
+        Raises:
+            ResourceExhausted: `TOO_MANY_TOOLS`, with nothing changed.
+        """
+        return await imports.bring(self._writer, caller, source, wanted)
+
+    async def take_away(self, caller: Caller, source: str) -> None:
+        """Delete the tools that a source brought."""
+        await imports.bring(self._writer, caller, source, ())
+
+    async def _register(self, entry: Entry, caller: Caller, key: Key | None) -> Entry:
+        name, tenant = entry.definition.name, caller.tenant
+        line = await self._store.line(tenant, name)
+        line.check_free()
+        line.check_next(entry.definition.version)
+        await self._writer.census.check_room(tenant)
+        entry = await self._writer.completed(entry, tenant)
+        entry = replace(entry, owner=caller.subject, create_time=self._writer.now())
+        try:
+            await self._writer.write(tenant, line, Registered(entry), key=key)
+        except Aborted:
+            raise taken(name, "PATCH the tool that is there, or choose another name") from None
+        return entry
+
+    async def _next(self, caller: Caller, line: Line, changed: Entry, version: str) -> Entry:
+        """A version that may follow. Raises for one that may not."""
+        ver.check(version, "tool.version")
+        line.check_next(version)
+        self._writer.check_room(line)
+        named = replace(changed.definition, version=version)
+        changed = await self._writer.completed(replace(changed, definition=named), caller.tenant)
+        if (bound := line.bound_by(version)) is not None:
+            old = await self._store.entry(caller.tenant, line.name, bound)
+            if breaks := changes.broken(old.definition, changed.definition):
+                raise changes.breaking(changed, bound.version, breaks)
+        return replace(changed, create_time=self._writer.now(), is_deprecated=False, deprecation="")
+
+    async def _version(self, caller: Caller, name: str, version: str) -> Entry:
+        return (await self._shelf.find(caller.tenant, name, version)).entry
+
+
+def _made(newest: str) -> str:
+    """The version after the newest, for a change that breaks nobody."""
+    if ver.is_prerelease(newest):
+        fix = "say which version comes next"
+        raise invalid(Violation("tool.version", f"is not said after {newest}", fix))
+    return ver.after_addition(newest)
+
+
+def _named(line: Line, version: str) -> Release | None:
+    """The release that a version names exactly; None if it names none."""
+    if not version:
+        return None
+    ver.check(version, "version")
+    if (found := line.picked(ver.wanted(version))) is None:
+        raise line.missing_version(version)
+    return found
+
+
+def _check_own(line: Line) -> None:
+    """Refuse to change what a source brought. Raises FailedPrecondition `TOOL_IS_IMPORTED`."""
+    if line.source:
+        raise FailedPrecondition(
+            "TOOL_IS_IMPORTED",
+            f"{line.name} is brought by {line.source}, which would bring it back",
+            tool=line.name,
+            source=line.source,
+            field="name",
+            suggested_fix=f"change or remove it at {line.source}",
+        )
+
+
+def _conflict(line: Line) -> Aborted:
+    return Aborted(
+        "TOOL_VERSION_CONFLICT",
+        f"somebody else changed {line.name} meanwhile",
+        tool=line.name,
+        field="name",
+        suggested_fix="get the tool again and repeat the change",
+    )
