@@ -41,12 +41,15 @@ async def run(job: Job) -> Report:
         }
         for way, listed in ways.items():
             seconds[way] = []
-            for turn in range(-_WARM_UP, job.count):
-                took, tools, pages[way] = await listed()
-                if tools < int(str(job.options["tools"])):
-                    errors[f"{way}: {tools} tools"] += 1
-                elif turn >= 0:
-                    seconds[way].append(took)
+            try:
+                for turn in range(-_WARM_UP, job.count):
+                    took, tools, pages[way] = await listed()
+                    if tools < int(str(job.options["tools"])):
+                        errors[f"{way}: {tools} tools"] += 1
+                    elif turn >= 0:
+                        seconds[way].append(took)
+            except RuntimeError as error:
+                errors[f"{way}: {error}"] += 1
     connection.close()
     return {
         "count": job.count,

@@ -49,6 +49,8 @@ def tools_list(bench: Bench) -> Iterator[Figure]:
                 errors=errors(runs) if is_last else {},
                 runs=[run.document() for run in runs] if is_last else (),
             )
+    if found := errors(runs):
+        raise RuntimeError(f"not every list was as it should be: {found}")
 
 
 def _tool(number: int) -> dict[str, JSON]:

@@ -18,7 +18,7 @@ class Read(Protocol):
     """Reads a list: ids and what is shown of each, from after an id on."""
 
     async def __call__(self, *, after: str, limit: int) -> Sequence[tuple[str, bytes]]:
-        """At most so many; fewer only at the end."""
+        """At most so many; fewer only at the end, or with one more than fits into an answer."""
 
 
 def fitting(sizes_bytes: Iterable[int]) -> int:

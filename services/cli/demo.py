@@ -1,6 +1,8 @@
-"""`runplane demo`: a suite on a free port, three queries, and an end."""
+"""`runplane demo`: a suite on a free port, an MCP server for it, some queries, and an end."""
 
 import asyncio
+import json
+import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +19,11 @@ from services.cli.up import SCRIPT, quoted, started
 QUERIES: Final = {
     "llamacpp": ("What is 12*7?", "Convert 100 fahrenheit to celsius.", "Who wrote Hamlet?"),
     "echo": (SCRIPT, "thought:I only repeat.\nHello!"),
+}
+WEATHER: Final = Path(__file__).parents[2] / "examples" / "weather" / "server.py"
+WEATHER_QUERIES: Final = {
+    "llamacpp": "What is the weather in London?",
+    "echo": 'tool:weather__weather_query {"location": "London", "unit": "celsius"}\nIt rains.',
 }
 
 
@@ -36,6 +43,27 @@ async def _demo(folder: StateFolder, engine: str) -> None:
     edge = ("127.0.0.1", free("127.0.0.1", taken=set()))
     options = Options(engine, None, "warning", event_store="memory:", grace=timedelta(seconds=5))
     async with started(folder, options, edge) as (plan, _):
-        for query in QUERIES[engine]:
+        queries = QUERIES[engine]
+        if await asyncio.to_thread(_register, plan.url):
+            queries += (WEATHER_QUERIES[engine],)
+        for query in queries:
             click.echo(f"\n$ runplane invoke {quoted(query)}")
             await asyncio.to_thread(ask, plan.url, {"query": query}, as_json=False)
+
+
+def _register(url: str) -> bool:
+    """Register the example of an MCP server; not where Runplane is installed without examples."""
+    import httpx2  # noqa: PLC0415 - takes 0.1 s, which `runplane up` need not pay
+
+    if not WEATHER.is_file():
+        return False
+    command = {"program": sys.executable, "arguments": [str(WEATHER)]}
+    body = {"namespace": "weather", "command": command}
+    answer = httpx2.post(f"{url}/v1/mcp-servers", json=body, timeout=20)
+    if answer.status_code != 200:
+        raise click.ClickException(f"the weather server was refused: {answer.text}")
+    server = answer.json()
+    said = {key: server.get(key) for key in ("state", "protocol_version", "tool_count", "problem")}
+    shown = {key: value for key, value in said.items() if value}
+    click.echo(f"\n$ curl {url}/v1/mcp-servers --json '{json.dumps(body)}'\n{json.dumps(shown)}")
+    return True

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +45,9 @@ def service_of(replica: str) -> str:
     return replica.partition("-")[0]
 
 
+EGRESS: Final = "127.0.0.0/8,::1"  # On a laptop, what tools call is often beside them.
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the person who starts a suite chose."""
@@ -58,7 +62,11 @@ class Options:
     hot_store: str = "memory:"
     object_store: str = ""
     """Empty: there is none."""
+    egress: str = EGRESS
+    """Where tools may be sent beside the public internet."""
     replicas: Mapping[str, int] = field(default_factory=dict)
+    has_programs: bool | None = None
+    """Whether MCP servers may be programs; None: if only this machine reaches the edge."""
 
 
 def planned(host: str, port: int, replicas: Mapping[str, int] | None = None) -> Plan:
@@ -79,7 +87,11 @@ def programs(plan: Plan, options: Options) -> list[Program]:
     """The processes, in the order in which they depend on each other."""
     own = {
         "inference": _inference(options),
-        "tool_registry": {},
+        "tool_registry": {
+            "TOOL_REGISTRY_EGRESS__ALLOW": options.egress,
+            "TOOL_REGISTRY_MCP__STDIO": str(_has_programs(plan.host, options)).lower(),
+            "GRPC_ENABLE_FORK_SUPPORT": "false",  # It forks to run programs only.
+        },
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
         | {"ORCHESTRATOR_MARK_KEY": options.mark_key},
         "gateway": _targets(plan, "gateway", SERVICES)
@@ -105,6 +117,16 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         for name in plan.admin
         if service_of(name) == service
     ]
+
+
+def _has_programs(host: str, options: Options) -> bool:
+    """Who may register a program can run any; until there is authentication, that is everyone."""
+    if options.has_programs is not None:
+        return options.has_programs
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(plan: Plan, name: str) -> dict[str, str]:

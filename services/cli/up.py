@@ -22,7 +22,7 @@ from services.cli.ports import is_taken, obstacle
 from services.cli.replicas import check_shared
 from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
-from services.cli.suite import Options, Plan, planned, programs
+from services.cli.suite import EGRESS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
@@ -83,11 +83,29 @@ QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
     "Default: a folder in the state folder.",
 )
 @click.option(
+    "--egress",
+    envvar="TOOL_REGISTRY_EGRESS__ALLOW",
+    show_envvar=True,
+    metavar="RANGES",
+    default=EGRESS,
+    show_default=True,
+    help="Where tools may be sent beside the public internet: ranges and host names, such as "
+    "10.1.0.0/16,*.intern.example.",
+)
+@click.option(
     "--replicas",
     multiple=True,
     metavar="SERVICE=N",
     callback=replicas_wanted,
     help="More than one process of a service, such as orchestrator=2.",
+)
+@click.option(
+    "--mcp-programs/--no-mcp-programs",
+    "has_programs",
+    envvar="TOOL_REGISTRY_MCP__STDIO",
+    default=None,
+    help="Whether MCP servers may be programs, which the registry starts. "
+    "Default: if --host is reached from this machine only.",
 )
 @click.option(
     "--grace",
@@ -113,7 +131,9 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     event_store: str | None,
     hot_store: str,
     object_store: str | None,
+    egress: str,
     replicas: Mapping[str, int],
+    has_programs: bool | None,
     grace: int,
     verbose: bool,
     log_level: str,
@@ -139,7 +159,9 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             event_store=event_store or folder.event_store,
             hot_store=hot_store,
             object_store=object_store or _object_store(folder, event_store),
+            egress=egress,
             replicas=replicas,
+            has_programs=has_programs,
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))

@@ -6,6 +6,7 @@ from typing import Final
 
 from services.chassis.errors import FailedPrecondition
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.binding import unbound
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import Task
@@ -14,6 +15,7 @@ from services.orchestrator.ports import Generation, Model, Models, Schemas
 from services.orchestrator.turn import MAX_OUTPUT_CHARACTERS, Cut
 
 MANY: Final = 2**31
+NONE: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,9 @@ class Planner:
         if spec.limits.tokens is not None or spec.limits.cost_usd is not None:
             wanted = min(wanted, await self._affordable(task))
         tools = () if is_last else tuple(self.equipment.tools.values())
-        return Plan(tools, bool(self.equipment.tools), spec.response_schema, wanted)
+        loose = unbound(tools, spec.response_schema, self.schemas.fits) if tools else NONE
+        is_wrapped = bool(self.equipment.tools)
+        return Plan(tools, is_wrapped, spec.response_schema, wanted, unbound=loose)
 
     def generation(self, task: Task, plan: Plan) -> Generation:
         """The question."""

@@ -197,6 +197,9 @@ class Schemas(Protocol):
         """What is wrong with a value, which stands in this field of a request. Without one, the
         schema has been checked."""
 
+    def fits(self, schema: Mapping[str, object]) -> bool:
+        """Whether inference takes it, to bind what a model says."""
+
 
 class LogLost(Exception):
     """A task's log cannot be written by this worker: another one will go on with it."""

@@ -10,13 +10,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+import grpc
+from runplane.tool_registry.v1 import (
+    resources_pb2,
+    resources_pb2_grpc,
+    servers_pb2,
+    servers_pb2_grpc,
+)
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
 from services.chassis import ids
 from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
-from services.chassis.paging import Pager
+from services.chassis.paging import MAXIMUM, Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
 from services.tool_registry.adapters.builtin.calculator import Calculator
@@ -26,27 +33,39 @@ from services.tool_registry.adapters.client_tool import ClientTools
 from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.grpc_tool import GrpcTools
 from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.adapters.mcp.links import McpLinks
+from services.tool_registry.adapters.mcp.outside import Outside
+from services.tool_registry.adapters.mcp.tools import McpTools
 from services.tool_registry.adapters.secrets import StoredSecrets
+from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.circuit import Policy
-from services.tool_registry.domain.targets import Client, Grpc, Http, Target
+from services.tool_registry.domain.targets import Client, Grpc, Http, Mcp, Target
 from services.tool_registry.mapping import tools as mapping
 from services.tool_registry.ports import Maker, Tool
+from services.tool_registry.rpc.resources import Pagers, ResourceServicer
+from services.tool_registry.rpc.servers import McpServerServicer
 from services.tool_registry.rpc.tools import ToolRegistryServicer
 from services.tool_registry.settings import Settings
 from services.tool_registry.usecases.calls import Calls, Limits
 from services.tool_registry.usecases.census import Census
 from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.registry import Registry
+from services.tool_registry.usecases.resources import Resources
 from services.tool_registry.usecases.runs import Runs
+from services.tool_registry.usecases.servers import Imported, Rules, Servers
 from services.tool_registry.usecases.shelves import Builtins, Keeping, ToolShelf
 from services.tool_registry.usecases.writing import Writer
 
 DOMAIN: Final = "tool-registry.runplane.dev"
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["ToolRegistryService"].full_name
-PART: Final = 256  # Of a list, that is read at once.
+SERVICES: Final = [
+    pb.DESCRIPTOR.services_by_name["ToolRegistryService"].full_name,
+    servers_pb2.DESCRIPTOR.services_by_name["McpServerService"].full_name,
+    resources_pb2.DESCRIPTOR.services_by_name["ResourceService"].full_name,
+]
+PART: Final = MAXIMUM + 1  # A page is one read, which its bytes bound.
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +103,26 @@ async def running(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
-        parts = _parts(settings, store, builtin, await enter(_makers(settings)), now)
-        servicer = _servicer(settings, shared, parts, await enter(Runs()))
+        egress = Egress(Allowed.parsed(settings.egress.allow))
+        secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
+        outside, registrations = Outside(egress, secrets), EventStoreServers(store)
+        links = McpLinks(registrations, outside, now)
+        most = settings.limits.result_bytes
+        makers = {**await enter(_makers(egress, secrets, most)), Mcp: McpTools(links)}
+        parts = _parts(settings, store, builtin, makers, now)
+        await enter(links.open(Imported(registrations, parts.registry)))
+        rules = Rules(settings.mcp.stdio, outside.check_url)
+        servers = Servers(registrations, links, parts.registry, rules, now)
+        of_tools = _servicer(settings, shared, parts, await enter(Runs()))
         server = await enter(
             serving(
                 settings.server,
                 domain=DOMAIN,
-                register=[partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, servicer)],
-                services=[SERVICE],
+                register=[
+                    partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, of_tools),
+                    *_of_servers(shared, servers, links),
+                ],
+                services=SERVICES,
             )
         )
         background = await enter(asyncio.TaskGroup())
@@ -102,16 +133,15 @@ async def running(
 
 
 @asynccontextmanager
-async def _makers(settings: Settings) -> AsyncIterator[Mapping[type[Target], Maker]]:
-    """Who makes the tools of each kind."""
-    egress = Egress(Allowed.parsed(settings.egress.allow))
-    secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
-    most = settings.limits.result_bytes
+async def _makers(
+    egress: Egress, secrets: StoredSecrets, most: int
+) -> AsyncIterator[Mapping[type[Target], Maker]]:
+    """Who makes the tools of each kind, but for those of MCP servers."""
     async with (
         HttpTools(egress, secrets, result_bytes=most) as http,
-        GrpcTools(egress, secrets, result_bytes=most) as grpc,
+        GrpcTools(egress, secrets, result_bytes=most) as grpc_tools,
     ):
-        yield {Client: ClientTools(), Http: http, Grpc: grpc}
+        yield {Client: ClientTools(), Http: http, Grpc: grpc_tools}
 
 
 def _parts(
@@ -137,6 +167,24 @@ def _servicer(
     policy = Policy(**settings.circuit.model_dump())
     circuits = Circuits(policy, now=time.monotonic, chance=random.random)
     calls = Calls(parts.shelf, limits, circuits, runs, partial(ids.new, "call"))
-    key = bytes.fromhex(shared.page_token_key.get_secret_value())
+    key = _key(shared)
     pagers = (Pager(key, "tools", part=PART), Pager(key, "tool_versions", part=PART))
     return ToolRegistryServicer(parts.registry, calls, circuits, pagers, settings.approval)
+
+
+def _of_servers(
+    shared: SharedSettings, servers: Servers, links: McpLinks
+) -> list[Callable[[grpc.aio.Server], object]]:
+    """The services of MCP servers, and of what they have beside tools."""
+    pager = partial(Pager, _key(shared))
+    pagers = Pagers(pager("resources"), pager("resource_templates"), pager("prompts"))
+    of_servers = McpServerServicer(servers, pager("mcp_servers"))
+    of_resources = ResourceServicer(Resources(links), pagers)
+    return [
+        partial(servers_pb2_grpc.add_McpServerServiceServicer_to_server, of_servers),
+        partial(resources_pb2_grpc.add_ResourceServiceServicer_to_server, of_resources),
+    ]
+
+
+def _key(shared: SharedSettings) -> bytes:
+    return bytes.fromhex(shared.page_token_key.get_secret_value())

@@ -161,12 +161,16 @@ class ToolStore(Protocol):
     async def page(
         self, tenant: str, where: Condition | None, *, after: str, limit: int
     ) -> Sequence[tuple[str, bytes]]:
-        """Tools in the version that who asks for none gets, by name: names, and what is shown."""
+        """Tools in the version that who asks for none gets, by name: names, and what is shown.
+
+        Fewer than `limit` also where they are more than fit into an answer.
+        """
 
     async def versions(
         self, tenant: str, line: Line, *, after: str, limit: int
     ) -> Sequence[tuple[str, bytes]]:
-        """Versions, the newest first: an id to go on from, and what is shown of each."""
+        """Versions, the newest first: an id to go on from, and what is shown of each; see `page`
+        for how many."""
 
     async def names(self, tenant: str, *, limit: int, source: str | None = None) -> Sequence[str]:
         """Names of tools, in order; of those that a source brought, if one is given."""

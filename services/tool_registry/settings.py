@@ -74,6 +74,14 @@ class SecretSettings(BaseModel, frozen=True):
         return {name: value.get_secret_value() for name, value in self.environment.items()}
 
 
+class McpSettings(BaseModel, frozen=True):
+    """Which MCP servers there may be."""
+
+    # Whether programs are started that speak over their input and output. They can do what this
+    # process can: for a laptop, and where whoever registers servers may run programs anyway.
+    stdio: bool = False
+
+
 class Settings(BaseSettings):
     """The tool registry's settings."""
 
@@ -91,4 +99,5 @@ class Settings(BaseSettings):
     circuit: CircuitSettings = CircuitSettings()
     egress: EgressSettings = EgressSettings()
     secrets: SecretSettings = Field(default_factory=SecretSettings)
+    mcp: McpSettings = McpSettings()
     approval: frozenset[str] = frozenset()  # Tools whose calls by agents need an approval, as JSON.

@@ -1,118 +1,181 @@
-"""A whole suite as MCP clients see it, through the SDK's own client."""
+"""An MCP server in a whole suite: registered at the edge, called by an agent, killed, and back."""
 
-import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx2
-import mcp
+import psutil
 import pytest
-from mcp.shared.exceptions import MCPError
 
-from tests.e2e.running import Suite, until
+from services.cli.ports import free
+from tests.e2e.running import Suite, is_alive, suite, until
 
-MODES = ["2026-07-28", "legacy"]
-TASKS = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
-
-
-def client(suite: Suite, mode: str = MODES[0]) -> mcp.Client:
-    """A client that keeps nothing."""
-    return mcp.Client(f"{suite.url}/mcp", mode=mode, cache=None)
+WEATHER = Path(__file__).parents[2] / "examples" / "weather" / "server.py"
+QUERY = 'tool:weather__weather_query {"location": "Paris", "unit": "celsius"}\nIt is sunny.'
+INPUT = {"input": {"location": "Paris", "unit": "fahrenheit"}}
+PARIS = {"temperature": 72.5, "condition": "Sunny", "confidence": 0.92}
 
 
-def asked(http: httpx2.Client, method: str, params: dict[str, Any]) -> Any:
-    """What comes of a request of a client that knows tasks."""
-    prefix = "io.modelcontextprotocol/"
-    meta = {f"{prefix}protocolVersion": MODES[0], f"{prefix}clientCapabilities": TASKS}
-    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
-    headers = {
-        "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": MODES[0],
-        "Mcp-Method": method,
-        "Mcp-Name": params.get("name") or params["taskId"],
-    }
-    return http.post("/mcp", json=message, headers=headers).json()["result"]
+@contextmanager
+def weather(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The example's server over HTTP."""
+    line = [sys.executable, str(WEATHER), "--http", str(port)]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        with suppress(httpx2.TransportError):
+            return httpx2.get(f"http://127.0.0.1:{port}/mcp").status_code > 0
+        return False
+
+    try:
+        until(answers)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
-def agent(http: httpx2.Client, name: str, **fields: Any) -> None:
-    """Make an agent."""
-    assert http.post("/v1/agents", json={"agent_id": name, **fields}).status_code == 200
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """A suite of these tests' own: one of them kills its registry."""
+    with suite(tmp_path_factory.mktemp("mcp"), "--engine", "echo") as started:
+        yield started
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_a_tool_of_the_registry_is_called(echo: Suite, mode: str) -> None:
-    async with asyncio.timeout(20), client(echo, mode) as it:
-        names = [tool.name for tool in (await it.list_tools()).tools]
-        result = await it.call_tool("calculator", {"expression": "12*7"})
-        wrong = await it.call_tool("calculator", {"expression": "1/0"})
-
-    assert names == sorted(names)
-    assert {"calculator", "current_time"} <= set(names)
-    assert result.structured_content == {"value": 84}
-    assert wrong.is_error
+@pytest.fixture(scope="module")
+def edge(running: Suite) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=running.url, timeout=30) as client:
+        yield client
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_a_tool_that_is_not_there_is_an_error(echo: Suite, mode: str) -> None:
-    async with asyncio.timeout(20), client(echo, mode) as it:
-        with pytest.raises(MCPError) as caught:
-            await it.call_tool("nothing", {})
+def registered(edge: httpx2.Client, **server: object) -> dict[str, Any]:
+    """A server, registered over the edge."""
+    answer = edge.post("/v1/mcp-servers", json=server)
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
 
-    assert caught.value.code == -32602
+
+def state(edge: httpx2.Client, namespace: str) -> Callable[[], str]:
+    """Reads a server's state."""
+
+    def read() -> str:
+        answer = edge.get(f"/v1/mcp-servers/{namespace}")
+        return str(answer.json().get("state", "")).removeprefix("MCP_SERVER_STATE_")
+
+    return read
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_an_agent_is_a_tool_that_tells_how_it_gets_on(
-    echo: Suite, http: httpx2.Client, mode: str
+def asked(edge: httpx2.Client) -> list[dict[str, Any]]:
+    """What the tool said to an agent that was told to call it."""
+    events = edge.post("/v1/agent/stream", json={"query": QUERY}).text
+    lines = [line[5:] for line in events.splitlines() if line.startswith("data:")]
+    return [event for event in map(json.loads, lines) if event.get("type") == "tool_result"]
+
+
+def program_of(registry: int) -> psutil.Process:
+    """The one child of the registry."""
+    (child,) = psutil.Process(registry).children()
+    return child
+
+
+def test_an_agent_calls_a_server_that_dies_and_comes_back(
+    running: Suite, edge: httpx2.Client
 ) -> None:
-    agent(http, f"clerk-{mode}", tools=["calculator"])
-    heard: list[str] = []
+    port = free("127.0.0.1", taken=set())
+    read = state(edge, "weather")
 
-    async def on_progress(done: float, total: float | None, message: str | None) -> None:
-        heard.append(message or "")
+    with weather(port) as process:
+        shown = registered(edge, namespace="weather", url=f"http://127.0.0.1:{port}/mcp")
+        until(lambda: asked(edge))  # Agents' lists of tools may be some seconds old.
+        (result,) = asked(edge)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        until(lambda: read() == "UNAVAILABLE")
+    tool = edge.get("/v1/tools/weather__weather_query").json()
+    failed = edge.post("/v1/tools/weather__weather_query:call", json=INPUT)
+    with weather(port):
+        until(lambda: read() == "CONNECTED", seconds=60)
+        answer = edge.post("/v1/tools/weather__weather_query:call", json=INPUT).json()
 
-    async with asyncio.timeout(20), client(echo, mode) as it:
-        query = {"query": 'tool:calculator {"expression": "12*7"}'}
-        result = await it.call_tool(f"agent__clerk-{mode}", query, progress_callback=on_progress)
-        task_id = result.structured_content["task_id"]
-        log = await it.read_resource(f"runplane://tasks/{task_id}/events")
-
-    lines = [json.loads(line) for line in log.contents[0].text.splitlines()]  # type: ignore[union-attr]
-    assert any("calls calculator" in said for said in heard)
-    assert lines[-1]["status"] == "completed"
+    assert (shown["state"], shown["tool_count"]) == ("MCP_SERVER_STATE_CONNECTED", 1)
+    assert (result["status"], result["output"]["condition"]) == ("success", "Sunny")
+    assert "weather" in tool["unavailable"]
+    assert (failed.status_code, failed.json()["error_code"]) == (503, "TOOL_UNAVAILABLE")
+    assert answer["result"] == PARIS
 
 
-def test_a_call_that_lasts_is_a_task_that_can_be_asked_after(
-    echo: Suite, http: httpx2.Client
+def test_a_registry_that_is_killed_has_its_servers_again(
+    running: Suite, edge: httpx2.Client
 ) -> None:
-    agent(http, "patient")
-    call = {"name": "agent__patient", "arguments": {"query": "sleep:300\nDone"}}
+    command = {"program": sys.executable, "arguments": [str(WEATHER)]}
+    registered(edge, namespace="city", command=command)
+    registry = running.run["pids"]["tool_registry"]
+    program = program_of(registry)
+    os.kill(registry, signal.SIGKILL)
+    until(lambda: running.run["pids"]["tool_registry"] != registry)
 
-    task = asked(http, "tools/call", call)
-    named = {"taskId": task["taskId"]}
-    until(lambda: asked(http, "tasks/get", named)["status"] == "completed")
+    def answer() -> object:
+        call = edge.post("/v1/tools/city__weather_query:call", json=INPUT)
+        return call.json().get("result")
 
-    over = asked(http, "tasks/get", named)
-    assert (task["resultType"], task["status"]) == ("task", "working")
-    assert over["result"]["structuredContent"]["task_id"] == task["taskId"]
-    assert http.get(f"/v1/tasks/{task['taskId']}").json()["status"] == "completed"
-
-
-def test_a_task_can_be_cancelled(echo: Suite, http: httpx2.Client) -> None:
-    agent(http, "left")
-    call = {"name": "agent__left", "arguments": {"query": "sleep:60000"}}
-    named = {"taskId": asked(http, "tools/call", call)["taskId"]}
-
-    ack = asked(http, "tasks/cancel", named)
-
-    until(lambda: asked(http, "tasks/get", named)["status"] == "cancelled")
-    assert ack["resultType"] == "complete"
+    until(lambda: answer() == PARIS)
+    until(lambda: not is_alive(program.pid))  # Its input was closed.
+    assert program_of(running.run["pids"]["tool_registry"]).pid != program.pid
 
 
-def test_another_name_for_this_machine_is_refused(http: httpx2.Client) -> None:
-    answers = [
-        http.post(path, json={}, headers={"Host": "rebound.example"})
-        for path in ("/mcp", "/v1/tools", "/v1/mcp-servers")
-    ]
+def test_what_a_server_has_beside_tools_is_read_over_the_edge(edge: httpx2.Client) -> None:
+    command = {"program": sys.executable, "arguments": [str(WEATHER)]}
+    registered(edge, namespace="reading", command=command)
 
-    assert [each.json()["error_code"] for each in answers] == ["HOST_NOT_ALLOWED"] * 3
+    listed = edge.get("/v1/resources").json()["resources"]
+    parameters = {"uri": "weather://locations", "server": "reading"}
+    read = edge.get("/v1/resources:read", params=parameters).json()
+    gone = edge.get("/v1/resources:read", params={"uri": "weather://nowhere"})
+
+    assert [each["uri"] for each in listed] == ["weather://locations"]
+    assert "Paris" in read["contents"][0]["text"]
+    assert (gone.status_code, gone.json()["error_code"]) == (404, "RESOURCE_NOT_FOUND")
+
+
+def test_a_city_without_weather_is_told_with_others(edge: httpx2.Client) -> None:
+    command = {"program": sys.executable, "arguments": [str(WEATHER)]}
+    registered(edge, namespace="other", command=command)
+
+    answer = edge.post(
+        "/v1/tools/other__weather_query:call", json={"input": {"location": "Parris"}}
+    )
+
+    assert answer.json()["status"] == "error"
+    assert "ask for Paris" in answer.json()["error"]["message"]
+
+
+def test_a_server_that_is_deleted_is_gone_with_its_tools(edge: httpx2.Client) -> None:
+    command = {"program": sys.executable, "arguments": [str(WEATHER)]}
+    registered(edge, namespace="brief", command=command)
+
+    deleted = edge.delete("/v1/mcp-servers/brief")
+    tool = edge.get("/v1/tools/brief__weather_query")
+
+    assert deleted.status_code == 200
+    assert (tool.status_code, tool.json()["error_code"]) == (404, "TOOL_NOT_FOUND")
+    assert state(edge, "brief")() == ""
+
+
+def test_programs_end_with_the_suite(tmp_path: Path) -> None:
+    with suite(tmp_path, "--engine", "echo") as started:
+        with httpx2.Client(base_url=started.url, timeout=30) as client:
+            command = {"program": sys.executable, "arguments": [str(WEATHER)]}
+            registered(client, namespace="weather", command=command)
+        program = program_of(started.run["pids"]["tool_registry"])
+        started.process.send_signal(signal.SIGINT)
+        started.process.wait(timeout=30)
+
+        assert not is_alive(program.pid)

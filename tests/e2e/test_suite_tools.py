@@ -1,155 +1,86 @@
-"""A worker dies while a tool runs or waits for an answer: the call goes on as it began."""
+"""Tools that are registered through the whole suite."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from google.protobuf.json_format import MessageToDict, ParseDict
-from google.protobuf.struct_pb2 import Struct
-from runplane.orchestrator.v1 import orchestrator_pb2 as pb
-from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
-from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
+import httpx2
+import pytest
 
-from tests.e2e.replicas import Cluster, client, cluster, patiently, watched
-from tests.servers.registry import Registry, Told, asks, registry, success
+from tests.e2e.running import stop, suite
 
-SOON = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
-ASKED = {"day": {"method": "elicitation/create", "params": {"message": "Which day?"}}}
-GIVEN = {"day": {"action": "accept", "content": {"day": 7}}}
-HERS = (("runplane-tenant", "hers"), ("runplane-subject", "ann"))
-
-
-@dataclass(frozen=True)
-class Place:
-    """An orchestrator to kill, and the registry that it asks."""
-
-    running: Cluster
-    stub: "pb_grpc.OrchestratorServiceAsyncStub"
-    tools: Registry
-
-    async def kill(self) -> None:
-        """Kill -9, and start again."""
-        victim = self.running.orchestrators[0]
-        await asyncio.to_thread(victim.kill)
-        victim.start()
-
-    async def status(self, task_id: str, wanted: str) -> None:
-        """Wait until a task is so."""
-        request = pb.GetTaskRequest(task_id=task_id)
-        while True:
-            task = await patiently(lambda: self.stub.GetTask(request, timeout=5))
-            if task.status == wanted:
-                return
-            await asyncio.sleep(0.05)
+DOOR: dict[str, Any] = {
+    "name": "e2e_door",
+    "description": "Opens a door.",
+    "client": {},
+    "tags": ["e2e"],
+    "input_schema": {
+        "type": "object",
+        "properties": {"which": {"type": "string"}},
+        "required": ["which"],
+        "additionalProperties": False,
+    },
+}
+NARROWER = {**DOOR["input_schema"], "properties": {"which": {"enum": ["front"]}}}
 
 
-@asynccontextmanager
-async def place(folder: Path) -> AsyncIterator[Place]:
-    async with registry() as tools, asyncio.timeout(100):
-        settings = SOON | {"ORCHESTRATOR_TOOL_REGISTRY__TARGET": tools.address}
-        with cluster(folder, f"sqlite:///{folder / 'data'}", **settings) as running:
-            async with client(running) as stub:
-                yield Place(running, stub, tools)
+def test_a_tool_lives_over_http(http: httpx2.Client) -> None:
+    key = {"Idempotency-Key": "e2e_door"}
+    made = http.post("/v1/tools", json=DOOR, headers=key)
+    again = http.post("/v1/tools", json=DOOR, headers=key)
+    taken = http.post("/v1/tools", json=DOOR)
+    worded = http.patch("/v1/tools/e2e_door", json={"title": "Door"})
+    broken = http.patch("/v1/tools/e2e_door", json={"input_schema": NARROWER})
+    major = http.patch("/v1/tools/e2e_door", json={"input_schema": NARROWER, "version": "2.0.0"})
+    old = http.get("/v1/tools/e2e_door", params={"version": "^1"})
+    marked = http.post("/v1/tools/e2e_door:deprecate", json={"version": "2.0.0", "message": "no"})
+    versions = http.get("/v1/tools/e2e_door/versions").json()["tools"]
+    listed = http.get("/v1/tools", params={"filter": "tags.e2e = true"}).json()["tools"]
+    deleted = http.delete("/v1/tools/e2e_door")
+    gone = http.get("/v1/tools/e2e_door")
+
+    assert made.json() == again.json()
+    assert {name: made.json()[name] for name in DOOR} == DOOR
+    assert (taken.status_code, taken.json()["error_code"]) == (409, "TOOL_ALREADY_EXISTS")
+    assert (worded.json()["version"], worded.json()["title"]) == ("1.1.0", "Door")
+    assert (broken.status_code, broken.json()["error_code"]) == (400, "TOOL_CHANGE_BREAKING")
+    assert broken.json()["schema_path"] == ["properties", "which", "enum"]
+    assert "2.0.0" in broken.json()["suggested_fix"]
+    assert (major.json()["version"], old.json()["version"]) == ("2.0.0", "1.1.0")
+    assert (marked.json()["state"], marked.json()["deprecation"]) == ("TOOL_STATE_DEPRECATED", "no")
+    assert [each["version"] for each in versions] == ["2.0.0", "1.1.0", "1.0.0"]
+    assert [f"{each['name']} {each['version']}" for each in listed] == ["e2e_door 1.1.0"]
+    assert (deleted.status_code, deleted.json()) == (200, {})
+    assert (gone.status_code, gone.json()["error_code"]) == (404, "TOOL_NOT_FOUND")
 
 
-def is_whole(events: Sequence[pb.TaskEvent]) -> bool:
-    """Whether a log has no gaps, and each call one result."""
-    results = [event.tool_call_id for event in events if event.type == "tool_result"]
-    calls = [event.tool_call_id for event in events if event.type == "tool_call"]
-    numbers = [event.sequence for event in events]
-    return results == calls and numbers == list(range(1, len(events) + 1))
-
-
-async def test_a_call_cut_off_by_a_crash_is_made_again_in_its_version_under_its_key(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ({"type": "thing"}, "is not a JSON Schema"),
+        ({"type": "object", "description": "x" * 1_000_000}, "at most 65,536 are allowed"),
+        ({"type": "object", "properties": {"a": {"$ref": "https://x.example"}}}, "refers to"),
+    ],
+    ids=["no schema", "1 MB", "remote"],
+)
+def test_a_schema_that_cannot_be_is_refused_and_named(
+    http: httpx2.Client, schema: dict[str, Any], problem: str
 ) -> None:
-    began = asyncio.Event()
+    answer = http.post("/v1/tools", json={**DOOR, "input_schema": schema})
 
-    async def hang(request: tools_pb.CallToolRequest, tell: Told) -> tools_pb.CallToolResponse:
-        if not began.is_set():
-            said = tools_pb.ToolProgress(progress=1, total=2)
-            await tell(tools_pb.ToolCallEvent(type="progress", progress=said))
-            began.set()
-            await asyncio.Event().wait()
-        return success({"version": request.version})
-
-    async with place(tmp_path) as it:
-        it.tools.add("move", "1.0.0", reports_progress=True)
-        it.tools.answers["move"] = hang
-        asked = pb.InvokeRequest(query="tool:move {}\nMoved.", tools=["move@^1"])
-        task = await it.stub.CreateTask(asked, timeout=5)
-        await began.wait()
-        it.tools.add("move", "1.1.0", reports_progress=True)
-        await it.kill()
-        events = await watched(it.stub, task.task_id)
-
-    assert is_whole(events)
-    assert events[-1].status == "completed"
-    assert [each.request.version for each in it.tools.called] == ["1.0.0", "1.0.0"]
-    assert len({each.request.idempotency_key for each in it.tools.called}) == 1
-    (result,) = [event for event in events if event.type == "tool_result"]
-    assert result.tool_version == "1.0.0"
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "SCHEMA_INVALID")
+    assert problem in answer.json()["message"]
+    assert answer.json()["suggested_fix"]
+    assert http.get("/v1/tools/e2e_door").status_code == 404
 
 
-async def test_a_call_of_its_own_outlives_its_worker(tmp_path: Path) -> None:
-    began = asyncio.Event()
-
-    async def hang(request: tools_pb.CallToolRequest, _: Told) -> tools_pb.CallToolResponse:
-        if not began.is_set():
-            began.set()
-            await asyncio.Event().wait()
-        return success({"moved": True})
-
-    async with place(tmp_path) as it:
-        it.tools.add("move", tenant="hers")
-        it.tools.answers["move"] = hang
-        spec = pb.ToolCallSpec(tool="move")
-        asked = pb.InvokeRequest(call=spec)
-        task = await it.stub.CreateTask(asked, timeout=5, metadata=HERS)
-        await began.wait()
-        await it.kill()
-        get = pb.GetTaskRequest(task_id=task.task_id)
-        ended = task
-        while ended.status != "completed":
-            await asyncio.sleep(0.05)
-            ended = await patiently(lambda: it.stub.GetTask(get, timeout=5, metadata=HERS))
-
-    assert MessageToDict(ended.output) == {"moved": True}
-    who = [each.who.principal for each in it.tools.called]
-    assert [(each.tenant, each.subject) for each in who] == [("hers", "ann")] * 2
-
-
-async def test_a_task_that_waits_for_what_its_tool_asks_for_outlives_its_worker(
-    tmp_path: Path,
-) -> None:
-    async def book(request: tools_pb.CallToolRequest, _: Told) -> tools_pb.CallToolResponse:
-        if not request.HasField("input_responses"):
-            return asks(ASKED, "sealed")
-        told = MessageToDict(request.input_responses)
-        return success({"told": told, "state": request.request_state})
-
-    async with place(tmp_path) as it:
-        it.tools.add("book")
-        it.tools.answers["book"] = book
-        asked = pb.InvokeRequest(query="tool:book {}\nBooked.")
-        task = await it.stub.CreateTask(asked, timeout=5)
-        await it.status(task.task_id, "waiting")
-        await it.kill()
-        await it.status(task.task_id, "waiting")
-        watch = pb.WatchTaskRequest(task_id=task.task_id)
-        events = it.stub.WatchTask(watch, timeout=20)
-        call_id = await anext(e.tool_call_id async for e in events if e.type == "input_required")
-        submit = pb.SubmitToolResultRequest(
-            task_id=task.task_id,
-            tool_call_id=call_id,
-            input_responses=ParseDict(GIVEN, Struct()),
-        )
-        await patiently(lambda: it.stub.SubmitToolResult(submit, timeout=10))
-        log = await watched(it.stub, task.task_id)
-
-    assert is_whole(log)
-    assert log[-1].status == "completed"
-    (result,) = [event for event in log if event.type == "tool_result"]
-    assert MessageToDict(result.output) == {"told": GIVEN, "state": "sealed"}
+def test_tools_are_there_after_a_restart(tmp_path: Any) -> None:
+    with (
+        suite(tmp_path, "--engine", "echo") as running,
+        httpx2.Client(base_url=running.url) as http,
+    ):
+        assert http.post("/v1/tools", json=DOOR).status_code == 200
+        stop(running)
+    with (
+        suite(tmp_path, "--engine", "echo") as running,
+        httpx2.Client(base_url=running.url) as http,
+    ):
+        assert http.get("/v1/tools/e2e_door").json()["input_schema"] == DOOR["input_schema"]

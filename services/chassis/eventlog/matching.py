@@ -1,10 +1,11 @@
-"""Whether a record's attributes fulfil a condition, in plain Python."""
+"""Which records a query is for, in plain Python."""
 
+import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from services.chassis.eventlog.port import Attribute, Compare, Condition, Every, Not
+from services.chassis.eventlog.port import Attribute, Compare, Condition, Every, Not, Record
 
 _OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "=": operator.eq,
@@ -25,6 +26,16 @@ def matches(condition: Condition | None, attributes: Mapping[str, Attribute]) ->
         return not matches(condition.condition, attributes)
     holds = all if isinstance(condition, Every) else any
     return holds(matches(each, attributes) for each in condition.conditions)
+
+
+def within(records: Iterable[Record], max_bytes: int | None) -> Iterator[Record]:
+    """Records up to the one whose body takes them over so many bytes; no more are asked for."""
+    left = math.inf if max_bytes is None else max_bytes
+    for record in records:
+        yield record
+        left -= len(record.body)
+        if left < 0:
+            return
 
 
 def _compares(compare: Compare, attributes: Mapping[str, Attribute]) -> bool:

@@ -12,7 +12,7 @@ from services.chassis.errors import ResourceExhausted
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.bells import Bells
-from services.chassis.eventlog.matching import matches
+from services.chassis.eventlog.matching import matches, within
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
@@ -191,7 +191,7 @@ class MemoryEventStore:
             and matches(query.where, record.attributes)
         ]
         found.sort(key=lambda record: record.id, reverse=query.is_descending)
-        return found[: query.limit]
+        return list(within(found[: query.limit], query.max_bytes))
 
     async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""

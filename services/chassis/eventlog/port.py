@@ -156,6 +156,8 @@ class Query:
     """The id that the page before ended with; empty for the first page."""
     limit: int = 50
     is_descending: bool = True
+    max_bytes: int | None = None
+    """The page ends with the record whose body takes it over this; None: it has `limit`."""
 
 
 @dataclass(frozen=True, slots=True)

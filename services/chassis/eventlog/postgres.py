@@ -49,6 +49,12 @@ _SETTLED: Final = "(pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 20)
 
 Waiting = tuple[Append, "asyncio.Future[Claim | None]"]
 
+# What the bodies before a record come to.
+_BEFORE: Final = (
+    "coalesce(sum(octet_length(body)) over (order by id {order}"
+    " rows between unbounded preceding and 1 preceding), 0)"
+)
+
 
 class PostgresEventStore:
     """See `EventStore`. `opened` makes one. Without a clock of its own it goes by the server's."""
@@ -247,17 +253,20 @@ class PostgresEventStore:
 
     async def records(self, query: Query) -> Sequence[Record]:
         """See `EventStore`."""
-        where = Where(5)
+        where = Where(6)
         fits = where.text(query.where)
         order, beyond = ("desc", "<") if query.is_descending else ("asc", ">")
         rows = await self._fetch(
-            "select kind, id, attributes, body from records"
+            "select kind, id, attributes, body from (select *,"
+            f" {_BEFORE.format(order=order)} as bytes_before from records"
             f" where tenant = $1 and kind = $2 and ($3 = '' or id {beyond} $3) and {fits}"
-            f" order by id {order} limit $4",
+            f" order by id {order} limit $4) page"
+            f" where $5::bigint is null or bytes_before <= $5 order by id {order}",
             query.tenant,
             query.kind,
             query.after,
             query.limit,
+            query.max_bytes,
             *where.values,
         )
         return list(map(_record, rows))

@@ -27,6 +27,7 @@ from services.chassis.errors import (
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.bells import Bells
+from services.chassis.eventlog.matching import within
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
     Append,
@@ -244,8 +245,9 @@ class SqliteEventStore:
         )
         given = (query.tenant, query.kind, query.after, query.after, *values, query.limit)
         # A filter may have to look at many rows: not on the loop.
-        found = await asyncio.to_thread(_fetched, self._finder, statement, given)
-        return list(map(_record, found))
+        return await asyncio.to_thread(
+            _found, self._finder, statement, given, max_bytes=query.max_bytes
+        )
 
     async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""
@@ -451,6 +453,16 @@ def statements(script: str) -> Iterator[str]:
 def _fetched(db: sqlite3.Connection, statement: str, values: Sequence[object]) -> list[Any]:
     try:
         return db.execute(statement, values).fetchall()
+    except sqlite3.Error as error:
+        raise refusals.unavailable(str(error)) from None
+
+
+def _found(
+    db: sqlite3.Connection, statement: str, values: Sequence[object], *, max_bytes: int | None
+) -> list[Record]:
+    try:
+        with closing(db.execute(statement, values)) as rows:
+            return list(within(map(_record, rows), max_bytes))
     except sqlite3.Error as error:
         raise refusals.unavailable(str(error)) from None
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from services.chassis.errors import Violation, invalid
+from services.chassis.errors import InvalidArgument, Violation, invalid
 from services.chassis.schema import MAX_BYTES, Schema
 
 _KEPT: Final = 64
@@ -41,6 +41,14 @@ class CompiledSchemas:
         if not field:
             return self._compile(schema, "response_schema").violations(value)
         return self._compile(schema, field, name=field, most=MAX_BYTES).violations(value)
+
+    def fits(self, schema: Mapping[str, object]) -> bool:
+        """Whether inference takes it; it has the same bounds."""
+        try:
+            Schema(schema, field="response_schema")
+        except InvalidArgument:
+            return False
+        return True
 
     def _compile(
         self, schema: Mapping[str, object], field: str, *, name: str = "", most: int = _MAX_BYTES

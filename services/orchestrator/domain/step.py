@@ -61,6 +61,8 @@ class Plan:
     max_tokens: int
     begun: Begun | None = None
     """With it, the output is the rest of a turn. Its answer is text."""
+    unbound: frozenset[str] = frozenset()
+    """The names of tools whose inputs may be any object."""
 
     @property
     def prefix(self) -> str:
@@ -80,18 +82,20 @@ class Plan:
         if not self.is_wrapped:
             return self.answer_schema
         if self.answer_schema is not None:
-            return _step(tuple(self.tools), self.answer_schema)
-        return _text_step(tuple(self.tools), self.max_tokens)
+            return step_schema(tuple(self.tools), self.answer_schema, self.unbound)
+        return _text_step(tuple(self.tools), self.max_tokens, self.unbound)
 
 
 _THOUGHT_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": THOUGHT_CHARACTERS}
 
 
 @lru_cache(64)
-def _text_step(tools: tuple[Tool, ...], max_tokens: int) -> Mapping[str, object]:
+def _text_step(
+    tools: tuple[Tool, ...], max_tokens: int, unbound: frozenset[str]
+) -> Mapping[str, object]:
     """The same object for the same step, so that what is made of it can be kept."""
     longest = answer_characters(max_tokens)
-    return _step(tools, {"type": "string", "minLength": 1, "maxLength": longest})
+    return step_schema(tools, {"type": "string", "minLength": 1, "maxLength": longest}, unbound)
 
 
 def answer_characters(max_tokens: int) -> int:
@@ -99,7 +103,10 @@ def answer_characters(max_tokens: int) -> int:
     return max(32, max_tokens * CHARACTERS_PER_TOKEN - THOUGHT_CHARACTERS)
 
 
-def _step(tools: tuple[Tool, ...], answer: Mapping[str, object]) -> Mapping[str, object]:
+def step_schema(
+    tools: tuple[Tool, ...], answer: Mapping[str, object], unbound: frozenset[str]
+) -> Mapping[str, object]:
+    """The schema of a step that calls one of these tools or answers so."""
     definitions: dict[str, object] = {}
     answer = embedded(answer, "answer", definitions)
     step = _object({"thought": _THOUGHT_SCHEMA, "answer": answer})
@@ -108,7 +115,7 @@ def _step(tools: tuple[Tool, ...], answer: Mapping[str, object]) -> Mapping[str,
             "type": "array",
             "minItems": 1,
             "maxItems": MAX_CALLS,
-            "items": {"anyOf": [_call(tool, definitions) for tool in tools]},
+            "items": {"anyOf": [_call(tool, definitions, unbound) for tool in tools]},
         }
         step = {"anyOf": [_object({"thought": _THOUGHT_SCHEMA, "tool_calls": calls}), step]}
     return {**step, "$defs": definitions} if definitions else step
@@ -123,6 +130,8 @@ def _object(properties: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _call(tool: Tool, definitions: dict[str, object]) -> dict[str, object]:
+def _call(tool: Tool, definitions: dict[str, object], unbound: frozenset[str]) -> dict[str, object]:
+    if tool.name in unbound:
+        return _object({"tool": {"const": tool.name}, "input": {"type": "object"}})
     given = embedded(tool.input_schema, f"tool_{tool.name}", definitions)
     return _object({"tool": {"const": tool.name}, "input": given})

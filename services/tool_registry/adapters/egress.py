@@ -165,7 +165,7 @@ class _Transport(httpx2.AsyncHTTPTransport):
         self, backend: httpcore2.AsyncNetworkBackend, limits: httpx2.Limits, tls: ssl.SSLContext
     ) -> None:
         super().__init__(verify=tls, trust_env=False, limits=limits)
-        # There is no argument for it (encode/httpx#1274 and those after it).
+        # There is no argument for it.
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=limits.max_connections,

@@ -1,9 +1,11 @@
 """Asks a server for the descriptors of a service: reflection v1, or v1alpha where there is no v1.
 
 The two speak the same messages. The server is a stranger: what it says is bounded in files, bytes
-and time, and each answer has to bring what was asked for.
+and time, and each answer has to bring what was asked for. Each question is a call of its own: on
+one stream, grpc would tell of a write that came too late, and not why the server ended it.
 """
 
+import time
 from typing import Final, TypeAlias, cast
 
 import grpc
@@ -29,7 +31,7 @@ _REFUSED: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_D
 _NOT_FOUND: Final = 5  # google.rpc.Code
 _MAKE: Final = "send a descriptor_set: protoc --include_imports --descriptor_set_out=FILE"
 
-_Ask: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, bytes]"
+_Ask: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 
 
 async def described(
@@ -42,25 +44,23 @@ async def described(
         Unavailable: `TARGET_UNAVAILABLE`.
     """
     for version in _VERSIONS:
-        path = _PATH.format(version)
-        ask: _Ask = channel.stream_stream(path)
-        call = ask(timeout=SECONDS, metadata=metadata)
+        ask: _Ask = channel.unary_stream(_PATH.format(version))
         try:
-            return await _Asking(call).files(service)
+            return await _Asking(ask, metadata).files(service)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED and version != _VERSIONS[-1]:
                 continue
             raise _failed(error) from None
-        finally:
-            call.cancel()
     raise AssertionError("the last version returns or raises")
 
 
 class _Asking:
     """One conversation with the server."""
 
-    def __init__(self, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
-        self._call = call
+    def __init__(self, ask: _Ask, metadata: Metadata) -> None:
+        self._call = ask
+        self._metadata = metadata
+        self._until = time.monotonic() + SECONDS
         self._files: dict[str, FileDescriptorProto] = {}
         self._left = MAX_BYTES
 
@@ -102,9 +102,12 @@ class _Asking:
         return imported
 
     async def _ask(self, request: pb.ServerReflectionRequest) -> pb.ServerReflectionResponse:
-        if not self._call.done():
-            await self._call.write(request.SerializeToString())
-        raw = await self._call.read()
+        timeout = max(self._until - time.monotonic(), 0)
+        call = self._call(request.SerializeToString(), timeout=timeout, metadata=self._metadata)
+        try:
+            raw = await call.read()
+        finally:
+            call.cancel()
         if raw is grpc.aio.EOF:
             raise _unsound("ends without an answer")
         self._left -= len(cast("bytes", raw))

@@ -22,6 +22,7 @@ from services.chassis.eventlog.port import (
     Query,
     Record,
 )
+from services.chassis.paging import PAGE_BYTES
 from services.tool_registry.adapters.toolcodec import decode_line, encode, encode_line
 from services.tool_registry.domain.line import Event, Line, Registered, Release, Updated
 from services.tool_registry.domain.tool import Entry
@@ -79,7 +80,7 @@ class EventStoreTools:
     ) -> Sequence[tuple[str, bytes]]:
         """See `ToolStore`."""
         there = _IS_THERE if where is None else Every((_IS_THERE, where))
-        query = Query(tenant, mapping.RECORD, there, after, limit, is_descending=False)
+        query = Query(tenant, mapping.RECORD, there, after, limit, False, PAGE_BYTES)
         return [(record.id, record.body) for record in await self._store.records(query)]
 
     async def versions(
@@ -90,7 +91,7 @@ class EventStoreTools:
             return ()
         since = Compare("sequence", ">=", float(line.releases[0].sequence))
         last = after or _id(line.releases[-1].sequence + 1)  # None that was added meanwhile.
-        query = Query(tenant, _versions(line.name), since, last, limit)
+        query = Query(tenant, _versions(line.name), since, last, limit, max_bytes=PAGE_BYTES)
         marks = {_id(each.sequence): each for each in line.releases}
         return [
             (record.id, _marked(pb.Tool.FromString(record.body), marks[record.id]))

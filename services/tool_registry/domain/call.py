@@ -114,6 +114,8 @@ def check(call: Call, entry: Entry) -> None:
         InvalidArgument: `TOOL_INPUT_INVALID`.
         FailedPrecondition: `TOOL_RUNS_AT_CLIENT`.
     """
+    if violations := entry.definition.input_schema.violations(call.input):
+        raise invalid(*violations, reason="TOOL_INPUT_INVALID")
     if isinstance(entry.target, Client):
         name = entry.definition.name
         raise FailedPrecondition(
@@ -123,8 +125,6 @@ def check(call: Call, entry: Entry) -> None:
             field="name",
             suggested_fix=f"offer {name} to a task in client_tools, and submit its result there",
         )
-    if violations := entry.definition.input_schema.violations(call.input):
-        raise invalid(*violations, reason="TOOL_INPUT_INVALID")
 
 
 def allowed(call: Call, definition: Definition) -> timedelta:

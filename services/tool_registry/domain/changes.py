@@ -8,6 +8,7 @@ from typing import Any, Final
 from services.chassis.errors import FailedPrecondition, Violation, invalid
 from services.tool_registry.domain import version as ver
 from services.tool_registry.domain.compatibility import Break, breaks_of_input, breaks_of_output
+from services.tool_registry.domain.compatibility.sent import as_sent
 from services.tool_registry.domain.targets import Client, Grpc, Http
 from services.tool_registry.domain.tool import Definition, Entry
 
@@ -75,7 +76,7 @@ def is_same(one: Entry, other: Entry) -> bool:
 
 def broken(old: Definition, new: Definition) -> list[Broken]:
     """What of the schemas may break callers of the old version."""
-    given = breaks_of_input(old.input_schema.document, new.input_schema.document)
+    given = breaks_of_input(as_sent(old.input_schema.document), new.input_schema.document)
     returned = breaks_of_output(old.output_schema.document, new.output_schema.document)
     return [
         *(Broken("tool.input_schema", each) for each in given),

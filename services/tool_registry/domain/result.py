@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from services.chassis.errors import Violation
 from services.tool_registry.domain.tool import Definition, ToolFailure
 
 MAX_INTEGER: Final = 2**53
@@ -12,7 +11,6 @@ MAX_DEPTH: Final = 30  # As deep, and with as many values, as a message may be.
 MAX_VALUES: Final = 100_000
 
 _WRITTEN: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
-_DEFAULT: Final = "the tool"
 _LISTS: Final = (list, tuple)
 _NUMBERS: Final = (int, float)
 _LESS: Final = "ask for less at a time"
@@ -60,29 +58,6 @@ def check_size(name: str, max_bytes: int, *values: object) -> None:
 def invalid(name: str, what: str) -> ToolFailure:
     """That a tool broke its word."""
     return ToolFailure("TOOL_OUTPUT_INVALID", f"{name} returned {what}", _MEND)
-
-
-def default_fault(definition: Definition, max_bytes: int = 64 * 1024) -> Violation | None:
-    """What is wrong with the default that a tool declares; None if nothing is."""
-    if definition.default is None:
-        return None
-    value = definition.default.value
-    try:
-        check_size(_DEFAULT, max_bytes, value)
-    except ToolFailure as failure:
-        fix = f"send JSON of at most {max_bytes:,} bytes, with finite numbers"
-        problem = failure.message.removeprefix(f"{_DEFAULT} returned ")
-        return Violation("tool.default", f"is {problem}", fix)
-    violations = definition.output_schema.violations(value)
-    if not violations:
-        return None
-    first = violations[0]
-    return Violation(
-        "tool.default",
-        f"does not match the output schema: {first.field}: {first.message}",
-        first.suggested_fix or "send a default that the output schema allows, or leave it out",
-        first.schema_path,
-    )
 
 
 def _bytes(value: object) -> int:

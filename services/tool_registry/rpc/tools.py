@@ -10,16 +10,17 @@ from google.protobuf.empty_pb2 import Empty
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
-from services.chassis import filtering
+from services.chassis import filtering, structs
 from services.chassis.context import RequestContext, current
 from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
 from services.tool_registry.domain.call import Call
 from services.tool_registry.domain.tool import Entry
-from services.tool_registry.mapping import calls, tools
+from services.tool_registry.mapping import calls, documents, tools
 from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.calls import Calls
 from services.tool_registry.usecases.circuits import Circuits
+from services.tool_registry.usecases.documents import Documents
 from services.tool_registry.usecases.registry import Registry
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -39,6 +40,7 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         """`pagers` are for tools and for versions. `approval` names tools whose calls by agents
         need one, whoever registered them."""
         self._registry = registry
+        self._documents = Documents(registry)
         self._calls = calls
         self._circuits = circuits
         self._approval = approval
@@ -105,6 +107,14 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         shown = (self._listed(pb.Tool.FromString(each), caller) for each in found)
         return pb.ListToolVersionsResponse(tools=shown, next_page_token=token)
 
+    async def ImportOpenApi(
+        self, request: pb.ImportOpenApiRequest, context: Context
+    ) -> pb.ImportOpenApiResponse:
+        """See the contract."""
+        document = structs.to_dict(request.document, field="document")
+        wanted = documents.wanted(request)
+        return documents.response(await self._documents.openapi(_caller(), document, wanted))
+
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
         here = current.get()
@@ -125,7 +135,9 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
 
     def _listed(self, packed: pb.Tool, caller: Caller) -> pb.Tool:
         """A tool as it was stored, which is never compiled for a list."""
-        return self._shown(packed, self._registry.unavailable(caller, tools.sketch(packed)))
+        is_served = packed.HasField("mcp")  # What has no server of ours is tried when it is called.
+        sketch = tools.sketch(packed) if is_served else None
+        return self._shown(packed, self._registry.unavailable(caller, sketch) if sketch else "")
 
     def _shown(self, packed: pb.Tool, unavailable: str) -> pb.Tool:
         """With what is true of it at the moment, and here."""

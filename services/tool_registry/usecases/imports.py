@@ -118,7 +118,7 @@ class _Import:
     async def _follow(self, line: Line, old: Entry, new: Entry) -> _End:
         """Store what comes after a version, under a version that says what changed."""
         self.writer.check_room(line)
-        version = changes.version_after(old, new)
+        version = await asyncio.to_thread(changes.version_after, old, new)
         new = replace(new, definition=replace(new.definition, version=version))
         event = Updated(new) if line.releases else Registered(new)
         await self.writer.write(self.caller.tenant, line, event)

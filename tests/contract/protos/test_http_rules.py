@@ -8,9 +8,17 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.descriptor_pool import Default
 from runplane.inference.v1 import inference_pb2
 from runplane.orchestrator.v1 import agents_pb2, orchestrator_pb2, sessions_pb2
-from runplane.tool_registry.v1 import tool_registry_pb2
+from runplane.tool_registry.v1 import resources_pb2, servers_pb2, tool_registry_pb2
 
-FILES = (inference_pb2, orchestrator_pb2, agents_pb2, sessions_pb2, tool_registry_pb2)
+FILES = (
+    inference_pb2,
+    orchestrator_pb2,
+    agents_pb2,
+    sessions_pb2,
+    tool_registry_pb2,
+    servers_pb2,
+    resources_pb2,
+)
 METHODS: list[MethodDescriptor] = [
     method
     for file in FILES
@@ -67,7 +75,9 @@ def test_every_service_is_looked_at() -> None:
     assert looked_at == {
         "AgentService",
         "InferenceService",
+        "McpServerService",
         "OrchestratorService",
+        "ResourceService",
         "SessionService",
         "ToolRegistryService",
     }

@@ -147,5 +147,6 @@ def test_a_demo_asks_and_ends(tmp_path: Path) -> None:
     code, out, err = outcome("demo", "--engine", "echo", TMPDIR=str(tmp_path))
 
     assert (code, err) == (0, "")
-    assert out.count("completed in ") == 2
+    assert out.count("completed in ") == 3
+    assert "← weather__weather_query" in out
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.struct_pb2 import Value
+from google.protobuf.struct_pb2 import Struct, Value
 from grpc_health.v1 import health_pb2_grpc
 from runplane.inference.v1 import inference_pb2, inference_pb2_grpc
 from runplane.orchestrator.v1 import (
@@ -17,7 +17,13 @@ from runplane.orchestrator.v1 import (
     orchestrator_pb2,
     orchestrator_pb2_grpc,
 )
-from runplane.tool_registry.v1 import tool_registry_pb2, tool_registry_pb2_grpc
+from runplane.tool_registry.v1 import (
+    resources_pb2,
+    resources_pb2_grpc,
+    servers_pb2_grpc,
+    tool_registry_pb2,
+    tool_registry_pb2_grpc,
+)
 
 from gateway.app import running
 from gateway.settings import Settings
@@ -227,6 +233,38 @@ class ToolRegistry(tool_registry_pb2_grpc.ToolRegistryServiceServicer):
         )
 
 
+class McpServers(servers_pb2_grpc.McpServerServiceServicer):
+    """Answers with the server that came."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def RegisterMcpServer(self, request: Any, context: Any) -> Any:
+        await self._script.unary(request, context)
+        return request.server
+
+    async def DeleteMcpServer(self, request: Any, context: Any) -> Any:
+        await self._script.unary(request, context)
+        return Empty()
+
+
+class Resources(resources_pb2_grpc.ResourceServiceServicer):
+    """Answers a read with its URI, and a completion with its value."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def ReadResource(self, request: Any, context: Any) -> Any:
+        await self._script.unary(request, context)
+        contents = Struct()
+        contents.update({"uri": request.uri, "text": "hello"})
+        return resources_pb2.ReadResourceResponse(contents=[contents])
+
+    async def Complete(self, request: Any, context: Any) -> Any:
+        await self._script.unary(request, context)
+        return resources_pb2.CompleteResponse(values=[request.value], total=1)
+
+
 @dataclass(frozen=True)
 class Suite:
     """The edge over fakes."""
@@ -267,6 +305,13 @@ async def _serve(name: str, script: Script) -> AsyncIterator[Running]:
     add(servicer, boundary.before(server))
     if name == "orchestrator":
         agents_pb2_grpc.add_AgentServiceServicer_to_server(Agents(script), boundary.before(server))
+    if name == "tool_registry":
+        servers_pb2_grpc.add_McpServerServiceServicer_to_server(
+            McpServers(script), boundary.before(server)
+        )
+        resources_pb2_grpc.add_ResourceServiceServicer_to_server(
+            Resources(script), boundary.before(server)
+        )
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -18,7 +18,7 @@ from runplane.type.v1 import content_pb2, usage_pb2
 from services.chassis.schema import Schema
 from services.tool_registry.domain.tool import Definition, Entry
 from services.tool_registry.ports import Answer as ToolAnswer
-from services.tool_registry.ports import Invocation, Requests
+from services.tool_registry.ports import Invocation, Progress, Requests
 from tests.integration.orchestrator.conftest import Suite, started
 from tests.integration.orchestrator.places import Place, placed
 from tests.integration.orchestrator.talks import log_of, reason_in, reason_of, state_of, talk
@@ -259,7 +259,7 @@ async def test_the_same_key_is_the_same_call(place: Place) -> None:
 
 
 class Asking:
-    """A tool of the real registry, which asks for something."""
+    """A tool of the real registry, which says how far it is and asks for something."""
 
     unavailable = ""
     entry = Entry(
@@ -271,17 +271,19 @@ class Asking:
             Schema({}, field="output"),
             (),
             timedelta(seconds=5),
+            reports_progress=True,
         )
     )
 
     async def call(self, invocation: Invocation) -> ToolAnswer:
         """See `Tool`."""
+        invocation.report(Progress(len(invocation.responses), 1, "booking"))
         if not invocation.responses:
             return ToolAnswer(None, requests=Requests({"date": DATE}, "sealed"))
         return ToolAnswer({"told": invocation.responses, "state": invocation.state})
 
 
-async def test_a_tool_of_the_real_registry_may_ask() -> None:
+async def test_a_tool_of_the_real_registry_says_how_far_it_is_and_asks() -> None:
     async with (
         started(more=[Asking()]) as suite,
         talk(suite, start=pb.InvokeRequest(call=call("book", {}))) as it,
@@ -291,6 +293,8 @@ async def test_a_tool_of_the_real_registry_may_ask() -> None:
         await it.say(tool_result=answer)
         await it.rest()
 
+    said = [event.progress for event in it.events if event.type == "tool_progress"]
+    assert said[:1] == [0]
     assert it.events[-1].status == "completed"
     told = MessageToDict(it.events[-2].output)
     assert (told["told"], told["state"]) == (ACCEPTED, "sealed")

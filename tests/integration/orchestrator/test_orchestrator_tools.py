@@ -187,6 +187,17 @@ async def test_more_tools_than_a_model_can_choose_from_are_not_offered(place: Pl
     assert [each.code for each in events[-1].warnings] == ["TOOLS_NOT_OFFERED"]
 
 
+async def test_tools_whose_schemas_are_long_together_are_offered_all_the_same(place: Place) -> None:
+    for number in range(40):
+        schema = {"type": "object", "description": "d" * 4000}
+        place.tools.add(f"tool_{number}", input_schema=schema)
+
+    events = await place.ran("tool:tool_0 {}\nDone.")
+
+    assert len(events[0].tools.tools) == 41
+    assert (events[-1].status, len(place.tools.called)) == ("completed", 1)
+
+
 async def test_a_tool_of_the_registry_may_be_one_that_the_client_runs(place: Place) -> None:
     place.tools.add("click", kind=tools_pb.TOOL_KIND_CLIENT)
     async with talk(place.suite, **start("tool:click {}\nClicked.")) as it:

@@ -145,6 +145,30 @@ async def test_reflection_that_ends_at_once_is_refused() -> None:
     assert caught.value.metadata["field"] == "tool.grpc.address"
 
 
+async def test_reflection_that_is_refused_asks_for_a_secret() -> None:
+    async def handle(requests: AsyncIterator[bytes], call: Any) -> AsyncIterator[bytes]:
+        await call.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+        yield b""
+
+    handler = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(handle)}
+    more = {REFLECTION.format("v1"): handler}
+    async with asyncio.timeout(20), serving(reflection=(), more=more) as address, making() as tools:
+        with pytest.raises(InvalidArgument) as caught:
+            await tools.checked(entry(address), "default")
+
+    assert caught.value.metadata["field"] == "tool.grpc.secret"
+
+
+async def test_a_server_of_the_older_reflection_is_understood_each_time() -> None:
+    wanted = f"{SERVICE}/Missing"
+    async with asyncio.timeout(20), serving(reflection=["v1alpha"]) as address, making() as tools:
+        for _ in range(50):  # Whether the refusal of v1 comes before or after the question.
+            with pytest.raises(InvalidArgument) as caught:
+                await tools.checked(entry(address, wanted), "default")
+
+    assert caught.value.metadata["field"] == "tool.grpc.method"
+
+
 async def test_reflection_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpc_reflection, "SECONDS", 0.2)
 

@@ -352,3 +352,18 @@ async def test_two_replicas_see_each_others_changes() -> None:
             versions = pb.ListToolVersionsRequest(name="door")
             count = len((await here.stub.ListToolVersions(versions, timeout=5)).tools)
             assert count == 2 + 2 - len(lost)
+
+
+async def test_a_page_of_large_tools_fits_into_an_answer_and_none_is_lost(
+    registry: Registry,
+) -> None:
+    large = {**DOOR["input_schema"], "description": "x" * 60_000}
+    names = [f"door{n:02d}" for n in range(50)]
+    for name in names:
+        await registered(registry, name=name, input_schema=large)
+
+    page = await registry.stub.ListTools(pb.ListToolsRequest(page_size=1000), timeout=10)
+
+    assert page.next_page_token
+    assert page.ByteSize() < 2 * 1024 * 1024 + 10_000
+    assert await listed(registry, page_size=1000) == [f"{name} 1.0.0" for name in names]

@@ -71,6 +71,13 @@ def test_all_share_a_key_and_a_log_level() -> None:
         assert each.environment["RUNPLANE_LOG__LEVEL"] == "warning"
 
 
+def test_tools_may_be_sent_to_this_machine_unless_something_else_is_said() -> None:
+    chosen = replace(ECHO, egress="10.0.0.0/8")
+
+    assert environment("tool_registry")["TOOL_REGISTRY_EGRESS__ALLOW"] == "127.0.0.0/8,::1"
+    assert environment("tool_registry", chosen)["TOOL_REGISTRY_EGRESS__ALLOW"] == "10.0.0.0/8"
+
+
 def test_an_object_store_is_told_where_one_was_chosen() -> None:
     chosen = replace(ECHO, object_store="file:///values")
 
@@ -139,3 +146,25 @@ def test_a_suite_at_the_last_port_has_room_too() -> None:
 )
 def test_the_url_is_one_that_works_on_this_machine(host: str, url: str) -> None:
     assert Plan(host, 8080, {}, {}).url == url
+
+
+@pytest.mark.parametrize(
+    ("host", "chosen", "allowed"),
+    [
+        ("127.0.0.1", None, "true"),
+        ("::1", None, "true"),
+        ("localhost", None, "true"),
+        ("0.0.0.0", None, "false"),  # noqa: S104 - a name, not a place to listen
+        ("192.168.1.2", None, "false"),
+        ("example", None, "false"),
+        ("192.168.1.2", True, "true"),
+        ("127.0.0.1", False, "false"),
+    ],
+)
+def test_mcp_servers_are_programs_where_only_this_machine_registers_them(
+    host: str, chosen: bool | None, allowed: str
+) -> None:
+    plan, options = replace(PLAN, host=host), replace(ECHO, has_programs=chosen)
+
+    (registry,) = [each for each in programs(plan, options) if each.name == "tool_registry"]
+    assert registry.environment["TOOL_REGISTRY_MCP__STDIO"] == allowed

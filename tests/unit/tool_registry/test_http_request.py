@@ -2,8 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from urllib.parse import quote
 
+import httpx2
 import pytest
+from hypothesis import given
+from hypothesis.strategies import characters, sampled_from, text
 
 from services.chassis.errors import InvalidArgument
 from services.tool_registry.domain.http_request import Prepared, Template
@@ -58,6 +62,18 @@ def test_a_value_in_the_path_leads_nowhere_else(value: object) -> None:
 
     assert metadata["field"] == "input.city"
     assert metadata["suggested_fix"]
+
+
+@given(text(characters(exclude_categories=["Cs"]) | sampled_from("./\\%?#")))
+def test_no_value_leaves_its_segment(value: str) -> None:
+    try:
+        url = httpx2.URL(prepared(Http("GET", f"{URL}/mayor"), city=value).url)
+    except InvalidArgument:
+        return
+
+    first, *segments = url.raw_path.decode().split("/")
+    assert (url.host, first, url.query, url.fragment) == ("api.example", "", b"", "")
+    assert segments == ["v1", "cities", quote(value, safe=""), "mayor"]
 
 
 @pytest.mark.parametrize(

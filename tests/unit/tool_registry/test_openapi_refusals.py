@@ -47,6 +47,19 @@ def test_what_is_no_document_is_refused(root: Mapping[str, object], field: str) 
     assert error.metadata["field"] == field
 
 
+def test_a_document_whose_tools_share_too_much_is_refused() -> None:
+    large = {"description": "x" * 50_000}
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Large"}}}}
+    paths = {
+        f"/{number}": {"put": {"requestBody": body, "responses": {"200": body}}}
+        for number in range(100)
+    }
+    error = refusal(document(paths, components={"schemas": {"Large": large}}))
+
+    assert error.reason == "OPENAPI_INVALID"
+    assert "its own namespace" in error.metadata["suggested_fix"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "field"),
     [

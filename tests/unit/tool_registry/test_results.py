@@ -163,28 +163,3 @@ def test_content_is_bounded_together_with_the_value() -> None:
 )
 def test_content_that_is_none_is_the_tools_fault(content: Sequence[object]) -> None:
     assert reason(1, content=content) == "TOOL_OUTPUT_INVALID"
-
-
-def test_no_default_and_one_that_fits_have_no_fault() -> None:
-    assert result.default_fault(definition({"type": "string"})) is None
-    assert result.default_fault(definition({"type": "string"}, Default("none"))) is None
-    assert result.default_fault(definition({"type": "null"}, Default(None))) is None
-
-
-def test_a_default_that_breaks_the_schema_is_told_with_where() -> None:
-    output = {"type": "object", "properties": {"n": {"type": "integer"}}}
-
-    fault = result.default_fault(definition(output, Default({"n": "x"})))
-
-    assert fault is not None
-    assert (fault.field, fault.schema_path) == ("tool.default", "/properties/n/type")
-    assert fault.suggested_fix
-
-
-@pytest.mark.parametrize("value", [math.nan, 2**60, "x" * 70_000, nested(40, 1)])
-def test_a_default_that_could_not_be_sent_is_told(value: object) -> None:
-    fault = result.default_fault(definition({}, Default(value)))
-
-    assert fault is not None
-    assert fault.field == "tool.default"
-    assert fault.suggested_fix

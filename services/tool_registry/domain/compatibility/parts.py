@@ -63,7 +63,7 @@ class TooMuch(Exception):
 class Budget:
     """How many parts may still be looked at."""
 
-    left: int = 50_000
+    left: int = 20_000
 
     def spend(self) -> None:
         """Look at one more. Raises `TooMuch`."""

@@ -1,5 +1,6 @@
-"""An OpenAPI document as tools. Pure, and slow for a large one: some seconds."""
+"""An OpenAPI document as tools. Pure; a large one takes a second or a few."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from services.tool_registry.domain.openapi.document import (
     Document,
     Operation,
     Unsupported,
+    fault,
     sequence,
     text,
 )
@@ -28,6 +30,8 @@ from services.tool_registry.domain.tool import Definition, Entry
 TIMEOUT: Final = timedelta(seconds=30)
 MAX_DESCRIPTION: Final = 1024
 MAX_TITLE: Final = 128
+MAX_SCHEMAS_BYTES: Final = 8 * 1024 * 1024
+"""Of all tools, each with the parts that it shares with others."""
 _SPACE: Final = re.compile(r"\s+")
 
 
@@ -109,6 +113,7 @@ class _Reading:
         self._document = document
         self._wanted = wanted
         self._schemas = Schemas(document)
+        self._bytes = 0
 
     def planned(self, operation: Operation, name: str) -> Planned:
         """What is to become of an operation."""
@@ -117,8 +122,6 @@ class _Reading:
             entry = self._entry(operation, name, notes)
         except Unsupported as reason:
             return Planned(operation.id, None, str(reason))
-        except InvalidArgument as error:
-            return Planned(operation.id, None, error.message)
         return Planned(operation.id, entry, "; ".join(notes))
 
     def _entry(self, operation: Operation, name: str, notes: list[str]) -> Entry:
@@ -155,7 +158,7 @@ class _Reading:
             required += [body.field] if body.is_required else []
         whole = {"type": "object", "properties": properties, "additionalProperties": False}
         needed = {"required": required} if required else {}
-        return Schema(self._schemas.whole({**whole, **needed}, Way.INPUT), field="input")
+        return self._compiled(self._schemas.whole({**whole, **needed}, Way.INPUT), "input")
 
     def _definition(
         self, operation: Operation, name: str, schema: Schema, output: Schema
@@ -182,13 +185,22 @@ class _Reading:
         """The schema of results. One that cannot be checked against lets everything pass."""
         found = answer_schema(self._document, operation)
         try:
-            whole = self._schemas.whole(found, Way.OUTPUT)
-            return Schema(whole, field="output")
+            return self._compiled(self._schemas.whole(found, Way.OUTPUT), "output")
         except Unsupported as reason:
             notes.append(f"results are not checked: {reason}")
+            return Schema({}, field="output")
+
+    def _compiled(self, document: Mapping[str, object], field: str) -> Schema:
+        """A schema that values are checked against. Making many large ones takes long."""
+        self._bytes += len(json.dumps(document, ensure_ascii=False).encode())
+        if self._bytes > MAX_SCHEMAS_BYTES:
+            problem = f"makes schemas of more than {MAX_SCHEMAS_BYTES:,} bytes"
+            fix = "import some of its operations at a time, each part in its own namespace"
+            raise fault("document", problem, fix)
+        try:
+            return Schema(document, field=field)
         except InvalidArgument as error:
-            notes.append(f"results are not checked: {error.message}")
-        return Schema({}, field="output")
+            raise Unsupported(error.message) from None
 
     def _url(self, operation: Operation) -> str:
         base = self._wanted.base_url or self._document.base_url(operation)

@@ -175,3 +175,20 @@ async def test_messages_go_out_in_the_order_of_commits_until_they_are_told(
 
     assert [each.message for each in found] == [*first, Message("other", "k", b"3")]
     assert [each.message.value for each in await store.outgoing(limit=1)] == [b"2"]
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "count"), [(None, 5), (1000, 5), (25, 3), (20, 3), (19, 2), (0, 1)]
+)
+@pytest.mark.parametrize("is_descending", [True, False])
+async def test_a_page_ends_with_the_record_that_takes_it_over_its_bytes(
+    store: EventStore, max_bytes: int | None, count: int, is_descending: bool
+) -> None:
+    records = [Record("task", f"task_{n}", {}, b"x" * 10) for n in range(6)]
+    await store.append(Append("acme", "s", 0, EVENT, records=records))
+
+    query = Query("acme", "task", None, "", 5, is_descending, max_bytes)
+    found = [record.id for record in await store.records(query)]
+
+    ids = sorted((record.id for record in records), reverse=is_descending)
+    assert found == ids[:count]

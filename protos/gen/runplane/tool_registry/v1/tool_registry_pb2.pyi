@@ -569,7 +569,7 @@ class ImportOpenApiRequest(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
-    """Begins the name of each tool, before `__`. Matches `[A-Za-z0-9-]{1,32}`."""
+    """Begins the name of each tool, before `__`. Matches `[A-Za-z0-9-]{1,32}`; not `agent`."""
     base_url: _builtins.str
     """Where the operations are, instead of the document's first server."""
     @_builtins.property
@@ -615,7 +615,7 @@ class ImportOpenApiResponse(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedOperation]:
-        """What became of each operation, in the document's order."""
+        """What became of each operation, by path and method."""
 
     def __init__(
         self,
@@ -650,7 +650,7 @@ class ImportedOperation(_message.Message):
     outcome: _builtins.str
     """`registered`, `updated`, `unchanged` or `skipped`."""
     reason: _builtins.str
-    """Why it was left out."""
+    """Why it was left out, or what its tool does without."""
     def __init__(
         self,
         *,

@@ -78,6 +78,11 @@ class ToolRegistryServiceStub:
                 request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsRequest.SerializeToString,
                 response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsResponse.FromString,
                 _registered_method=True)
+        self.ImportOpenApi = channel.unary_unary(
+                '/runplane.tool_registry.v1.ToolRegistryService/ImportOpenApi',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiRequest.SerializeToString,
+                response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiResponse.FromString,
+                _registered_method=True)
         self.CallTool = channel.unary_unary(
                 '/runplane.tool_registry.v1.ToolRegistryService/CallTool',
                 request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.CallToolRequest.SerializeToString,
@@ -183,6 +188,19 @@ class ToolRegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportOpenApi(self, request, context):
+        """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+        Returns what became of each operation when all are stored; an operation that cannot be a tool is
+        left out, with the reason. The same document again changes nothing, and a changed one makes new
+        versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+        Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+        (`TOO_MANY_TOOLS`), with nothing registered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CallTool(self, request, context):
         """Calls a tool and returns its result.
 
@@ -192,7 +210,8 @@ class ToolRegistryServiceServicer:
         field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
         `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
         `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
-        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
+        RetryInfo); a tool that declares a `default`
         answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
         idempotent as the tool is: the key goes on to it.
         """
@@ -247,6 +266,11 @@ def add_ToolRegistryServiceServicer_to_server(servicer, server):
                     servicer.ListToolVersions,
                     request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsRequest.FromString,
                     response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsResponse.SerializeToString,
+            ),
+            'ImportOpenApi': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportOpenApi,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiRequest.FromString,
+                    response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiResponse.SerializeToString,
             ),
             'CallTool': grpc.unary_unary_rpc_method_handler(
                     servicer.CallTool,
@@ -456,6 +480,33 @@ class ToolRegistryService:
             '/runplane.tool_registry.v1.ToolRegistryService/ListToolVersions',
             runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsRequest.SerializeToString,
             runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ListToolVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportOpenApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.tool_registry.v1.ToolRegistryService/ImportOpenApi',
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiRequest.SerializeToString,
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.ImportOpenApiResponse.FromString,
             options,
             channel_credentials,
             insecure,

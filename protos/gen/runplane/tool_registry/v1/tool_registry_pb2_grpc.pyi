@@ -96,6 +96,15 @@ class ToolRegistryServiceStub:
     Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
     `PAGE_TOKEN_INVALID`).
     """
+    ImportOpenApi: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ImportOpenApiRequest, _tool_registry_pb2.ImportOpenApiResponse]
+    """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+    Returns what became of each operation when all are stored; an operation that cannot be a tool is
+    left out, with the reason. The same document again changes nothing, and a changed one makes new
+    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+    (`TOO_MANY_TOOLS`), with nothing registered.
+    """
     CallTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]
     """Calls a tool and returns its result.
 
@@ -105,7 +114,8 @@ class ToolRegistryServiceStub:
     field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
     `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
     `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
-    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
+    RetryInfo); a tool that declares a `default`
     answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
     idempotent as the tool is: the key goes on to it.
     """
@@ -183,6 +193,15 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
     `PAGE_TOKEN_INVALID`).
     """
+    ImportOpenApi: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ImportOpenApiRequest, _tool_registry_pb2.ImportOpenApiResponse]  # type: ignore[assignment]
+    """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+    Returns what became of each operation when all are stored; an operation that cannot be a tool is
+    left out, with the reason. The same document again changes nothing, and a changed one makes new
+    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+    (`TOO_MANY_TOOLS`), with nothing registered.
+    """
     CallTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]  # type: ignore[assignment]
     """Calls a tool and returns its result.
 
@@ -192,7 +211,8 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
     `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
     `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
-    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+    `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
+    RetryInfo); a tool that declares a `default`
     answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
     idempotent as the tool is: the key goes on to it.
     """
@@ -311,6 +331,21 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ImportOpenApi(
+        self,
+        request: _tool_registry_pb2.ImportOpenApiRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_registry_pb2.ImportOpenApiResponse, _abc.Awaitable[_tool_registry_pb2.ImportOpenApiResponse]]:
+        """Registers each operation of an OpenAPI 3 document as an HTTP tool.
+
+        Returns what became of each operation when all are stored; an operation that cannot be a tool is
+        left out, with the reason. The same document again changes nothing, and a changed one makes new
+        versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+        Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
+        (`TOO_MANY_TOOLS`), with nothing registered.
+        """
+
+    @_abc_1.abstractmethod
     def CallTool(
         self,
         request: _tool_registry_pb2.CallToolRequest,
@@ -324,7 +359,8 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
         `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
         `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
-        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, with RetryInfo); a tool that declares a `default`
+        `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
+        RetryInfo); a tool that declares a `default`
         answers it instead of failing, with a warning. Cancelling the call cancels the tool. As
         idempotent as the tool is: the key goes on to it.
         """

@@ -1,0 +1,43 @@
+"""What a server may take of this process."""
+
+from typing import Final
+
+MESSAGE_BYTES: Final = 8 * 1024 * 1024
+"""Of one message, such as a list's page; what a tool answers is bounded again by its caller."""
+MAX_ITEMS: Final = 1000
+"""Of a list."""
+MAX_PAGES: Final = 100
+ITEM_BYTES: Final = 16 * 1024
+"""Of a resource, a template or a prompt in a list."""
+NOTES: Final = 20
+TEXT: Final = 1000
+"""Characters of a text by a server that errors, progress and logs show."""
+STATE_CHARACTERS: Final = 64 * 1024
+
+CONNECT_SECONDS: Final = 30.0
+DISCOVER_SECONDS: Final = 5.0
+REQUEST_SECONDS: Final = 20.0
+"""For a page of a list, and whatever says nothing else."""
+LISTS_SECONDS: Final = 120.0
+NOTE_SECONDS: Final = 5.0
+"""For a notification to be taken, and for a session to be ended."""
+LISTEN_SECONDS: Final = 3600.0
+
+TTL_LEAST: Final = 5.0
+TTL_MOST: Final = 3600.0
+TTL_UNSAID: Final = 300.0
+RESTLESS_MOST: Final = 60.0
+BACKOFF_LEAST: Final = 0.5
+BACKOFF_MOST: Final = 60.0
+LOOK_SECONDS: Final = 10.0
+"""How often a process looks which servers its tenants have."""
+MAX_LINKS: Final = 4096
+"""Of one process."""
+
+TOO_LARGE: Final = "the answer has more than"
+"""Begins what is said of an answer that was not read to its end."""
+
+
+def cut(text: str, most: int = TEXT) -> str:
+    """As much of a text as is shown."""
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -1,0 +1,139 @@
+"""What goes to a server and comes back, before and after the SDK sees it.
+
+Here the caller's capabilities go into a request, secrets come out of what is answered, and an item
+of a list that is not as MCP has it is left out instead of the whole list.
+"""
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import find_invalid_x_mcp_header
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    PARSE_ERROR,
+    PROTOCOL_VERSION_META_KEY,
+    RequestId,
+)
+from mcp_types import methods as wire
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from services.tool_registry.adapters.mcp.bounds import DISCOVER_SECONDS, MAX_ITEMS, NOTES, cut
+from services.tool_registry.adapters.mcp.scrubbing import Scrub
+
+offered: ContextVar[Mapping[str, object] | None] = ContextVar("mcp_offered", default=None)
+"""What the caller of a request can be asked for; None: what the session says."""
+
+_ITEMS: Final = {
+    "tools/list": ("tools", "tool"),
+    "resources/list": ("resources", "resource"),
+    "resources/templates/list": ("resourceTemplates", "template"),
+    "prompts/list": ("prompts", "prompt"),
+}
+
+
+class Dispatch(JSONRPCDispatcher):
+    """The SDK's dispatcher for one server."""
+
+    def __init__(self, read: Any, write: Any, scrub: Scrub) -> None:  # Streams of the SDK's own.
+        super().__init__(read, write)
+        self.scrub = scrub
+        self._notes: list[str] = []
+        self.version = ""
+        """The protocol that was agreed on; empty before that."""
+
+    def notes(self) -> list[str]:
+        """What of the lists since the last time could not be taken, and why."""
+        taken, self._notes = self._notes, []
+        return taken
+
+    async def send_raw_request(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None,
+        opts: CallOptions | None = None,
+        *,
+        _related_request_id: RequestId | None = None,
+    ) -> dict[str, Any]:
+        """See the SDK."""
+        if method == "server/discover":
+            opts = {**(opts or {}), "timeout": DISCOVER_SECONDS}
+        sent = _with_capabilities(params)
+        try:
+            raw = await super().send_raw_request(
+                method, sent, opts, _related_request_id=_related_request_id
+            )
+        except MCPError as error:
+            # What else the error says (`data`) is for whoever agrees on a version.
+            raise MCPError(error.code, self.scrub.text(error.message), error.data) from None
+        answer = self._scrubbed(raw)
+        return self._tidy(method, answer) if method in _ITEMS else answer
+
+    def _scrubbed(self, raw: dict[str, Any]) -> dict[str, Any]:
+        try:
+            scrubbed = self.scrub.value(raw)
+        except ValueError:
+            raise MCPError(PARSE_ERROR, "the answer is nested too deep") from None
+        return scrubbed if isinstance(scrubbed, dict) else {}
+
+    def _tidy(self, method: str, page: dict[str, Any]) -> dict[str, Any]:
+        """A page of a list with the items that are what they have to be."""
+        name, what = _ITEMS[method]
+        items = page.get(name)
+        if not isinstance(items, list):
+            return page
+        if len(items) > MAX_ITEMS:
+            self._note(f"{len(items) - MAX_ITEMS} {what}s: a list has at most {MAX_ITEMS}")
+            items = items[:MAX_ITEMS]
+        if not self._is_valid(method, {**page, name: items}):
+            items = [each for each in items if self._is_kept(method, page, (name, what), each)]
+        if method == "tools/list" and self.version in MODERN_PROTOCOL_VERSIONS:
+            items = [each for each in items if self._has_headers(each)]
+        return {**page, name: items}
+
+    def _is_kept(
+        self, method: str, page: dict[str, Any], names: tuple[str, str], item: object
+    ) -> bool:
+        name, what = names
+        if self._is_valid(method, {**page, name: [item]}):
+            return True
+        self._note(f"{what} {_called(item)}: it is not what MCP has")
+        return False
+
+    def _is_valid(self, method: str, page: dict[str, Any]) -> bool:
+        try:
+            wire.validate_server_result(method, self.version or "2025-11-25", page)
+        except ValidationError:
+            return False
+        return True
+
+    def _has_headers(self, item: dict[str, Any]) -> bool:
+        if (reason := find_invalid_x_mcp_header(item.get("inputSchema", {}))) is None:
+            return True
+        self._note(f"tool {_called(item)}: x-mcp-header: {cut(reason, 200)}")
+        return False
+
+    def _note(self, note: str) -> None:
+        if len(self._notes) < NOTES:
+            self._notes.append(note)
+
+
+def _called(item: object) -> str:
+    name = item.get("name") if isinstance(item, dict) else None
+    return cut(name, 80) if isinstance(name, str) and name else "without a name"
+
+
+def _with_capabilities(params: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Since 2026-07-28 every request says what the client can be asked for. The SDK says the same
+    in each request of a session; callers differ."""
+    capabilities = offered.get()
+    meta = (params or {}).get("_meta")
+    if params is None or capabilities is None or not isinstance(meta, Mapping):
+        return params
+    if PROTOCOL_VERSION_META_KEY not in meta:
+        return params
+    return {**params, "_meta": {**meta, CLIENT_CAPABILITIES_META_KEY: capabilities}}

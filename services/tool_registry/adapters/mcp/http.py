@@ -1,0 +1,158 @@
+"""Streamable HTTP to one server: whatever the server does is one request's error.
+
+The SDK ends the whole session when a connection breaks, waits without end for a notification to be
+taken, and reads answers of any size. This transport, below the SDK's, answers in the server's place
+instead: a JSON-RPC error, or an end of the stream.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Final
+
+import httpx2
+from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, METHOD_NOT_FOUND
+
+from services.chassis.errors import ServiceError
+from services.tool_registry.adapters.mcp.bounds import (
+    LISTEN_SECONDS,
+    MESSAGE_BYTES,
+    NOTE_SECONDS,
+    TOO_LARGE,
+)
+
+_HUNG_UP: Final = "the server hung up in the middle of its answer"
+_LATE: Final = "the answer did not end in time"
+_MARGIN: Final = 10.0
+_CONNECT: Final = 5.0
+_STREAM: Final = "text/event-stream"
+
+
+class Guarded(httpx2.AsyncBaseTransport):
+    """A transport over another, for one server."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, seconds: float) -> None:
+        """`seconds`: how long a call may take."""
+        self._inner = inner
+        self._seconds = seconds
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._inner.aclose()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The server's answer, or one in its place."""
+        allowed = _allowed(request, self._seconds)
+        ends = asyncio.get_running_loop().time() + allowed
+        request.extensions["timeout"] = {
+            "connect": _CONNECT,
+            "read": allowed,
+            "write": min(allowed, 30.0),
+            "pool": min(allowed, 30.0),
+        }
+        try:
+            async with asyncio.timeout_at(ends):
+                response = await self._inner.handle_async_request(request)
+        except (httpx2.RequestError, ServiceError, OSError, TimeoutError) as error:
+            return _instead(502, CONNECTION_CLOSED, _said(error))
+        return await _checked(request, response, ends)
+
+
+class _Body(httpx2.AsyncByteStream):
+    """An answer as it comes, within its bounds."""
+
+    def __init__(self, response: httpx2.Response, ends: float) -> None:
+        self._response = response
+        self._ends = ends
+        is_stream = response.headers.get("content-type", "").lower().startswith(_STREAM)
+        # Which of these the SDK takes as the end of this one request.
+        self._fault = httpx2.SSEError if is_stream else httpx2.StreamError
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MESSAGE_BYTES
+        stream = self._response.stream
+        if not isinstance(stream, httpx2.AsyncByteStream):
+            return
+        chunks = aiter(stream)
+        while True:
+            try:
+                async with asyncio.timeout_at(self._ends):
+                    chunk = await anext(chunks, None)
+            except (httpx2.RequestError, OSError):
+                raise self._fault(_HUNG_UP) from None
+            except TimeoutError:
+                raise self._fault(_LATE) from None
+            if chunk is None:
+                return
+            left -= len(chunk)
+            if left < 0:
+                raise self._fault(f"{TOO_LARGE} {MESSAGE_BYTES:,} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+async def _checked(
+    request: httpx2.Request, response: httpx2.Response, ends: float
+) -> httpx2.Response:
+    """The answer, unless what the SDK would say of it says nothing."""
+    body = _Body(response, ends)
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        await response.aclose()
+        return _instead(502, INTERNAL_ERROR, "the server compressed its answer without being asked")
+    if response.status_code < 400:
+        return httpx2.Response(response.status_code, headers=response.headers, stream=body)
+    if response.status_code == 404 and "mcp-session-id" in request.headers:
+        await response.aclose()
+        return _instead(404, CONNECTION_CLOSED, "the server does not know the session any more")
+    return await _refusal(response, body)
+
+
+async def _refusal(response: httpx2.Response, body: _Body) -> httpx2.Response:
+    """What the server says of a request that it refuses: as JSON-RPC, or its status."""
+    content = b""
+    try:
+        async for chunk in body:
+            content += chunk
+        said = json.loads(content)
+        is_error = isinstance(said, dict) and isinstance(said.get("error"), dict)
+    except (httpx2.StreamError, httpx2.SSEError, ValueError, RecursionError):
+        is_error = False
+    finally:
+        await response.aclose()
+    if is_error:
+        headers = {"content-type": "application/json"}
+        return httpx2.Response(response.status_code, headers=headers, content=content)
+    # The SDK takes any of these for a server that knows no `server/discover`.
+    code = METHOD_NOT_FOUND if response.status_code in {404, 405} else INTERNAL_ERROR
+    hint = "; is its secret the right one?" if response.status_code in {401, 403} else ""
+    message = f"the server answered HTTP {response.status_code}{hint}"
+    return _instead(response.status_code, code, message)
+
+
+def _allowed(request: httpx2.Request, seconds: float) -> float:
+    """How long an answer may take to its end."""
+    if request.method == "GET":  # A stream of notifications, before 2026-07-28.
+        return LISTEN_SECONDS
+    if request.method == "DELETE" or b'"method":"notifications/' in request.content[:200]:
+        return NOTE_SECONDS
+    if request.headers.get("mcp-method") == "subscriptions/listen":
+        return LISTEN_SECONDS
+    return seconds + _MARGIN
+
+
+def _instead(status: int, code: int, message: str) -> httpx2.Response:
+    """A JSON-RPC error in the server's place; the SDK gives it the id of its request."""
+    error = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
+    return httpx2.Response(status, json=error)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, ServiceError):
+        return error.message
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return "nobody answers there"
+    if isinstance(error, httpx2.TimeoutException | TimeoutError):
+        return _LATE
+    return f"the connection failed ({type(error).__name__})"

@@ -1,0 +1,251 @@
+"""All links of this process: to the servers of those tenants that use any."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from services.chassis.errors import ServiceError
+from services.tool_registry.adapters.mcp.bounds import LOOK_SECONDS, MAX_LINKS
+from services.tool_registry.adapters.mcp.link import Kit, Link
+from services.tool_registry.adapters.mcp.outside import Outside
+from services.tool_registry.domain.server import (
+    MAX_SERVERS,
+    Asking,
+    Lists,
+    Reply,
+    Seen,
+    Server,
+    State,
+    Suggestions,
+    unavailable,
+)
+from services.tool_registry.links import Imports, ServerStore
+
+if TYPE_CHECKING:
+    from services.tool_registry.adapters.mcp.session import Session
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_AT_START: Final = "default"
+"""The tenant whose servers are linked before anybody asks."""
+_REASON: Final = "MCP_SERVER_UNAVAILABLE"
+_FIRST_SECONDS: Final = 3.0
+"""How long a list waits for servers that are tried for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    link: Link
+    task: asyncio.Task[None]
+
+
+class McpLinks:
+    """See `Links`. The store has the truth; what else a process holds is made to fit it."""
+
+    def __init__(
+        self,
+        store: ServerStore,
+        outside: Outside,
+        now: Callable[[], datetime],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._outside = outside
+        self._now = now
+        self._chance = chance
+        self._held: dict[tuple[str, str], _Held] = {}
+        self._tenants = {_AT_START}
+        self._news = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._kit: Kit | None = None
+        self._changes = 0
+
+    @asynccontextmanager
+    async def open(self, imports: Imports) -> AsyncIterator[None]:
+        """Hold links until the context is left. `imports` is where their tools go."""
+        self._kit = Kit(self._outside, imports, self._now, self._chance)
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            looking = group.create_task(self._look())
+            try:
+                yield
+            finally:
+                self._group = None
+                looking.cancel()
+                for tenant, namespace in list(self._held):
+                    self.drop(tenant, namespace)
+
+    def hold(self, tenant: str, server: Server) -> None:
+        """See `Links`."""
+        key = tenant, server.namespace
+        held = self._held.get(key)
+        if self._group is None or self._kit is None or (held and held.link.server == server):
+            return
+        if held is None and len(self._held) >= MAX_LINKS:
+            log.error("too many mcp links", extra={"tenant": tenant})
+            return
+        self.drop(*key)
+        self._changes += 1
+        self._tenants.add(tenant)
+        link = Link(tenant, server, self._kit)
+        self._held[key] = _Held(link, self._group.create_task(link.run()))
+
+    def drop(self, tenant: str, namespace: str) -> None:
+        """See `Links`."""
+        self._changes += 1
+        if (held := self._held.pop((tenant, namespace), None)) is not None:
+            held.link.close()
+            held.task.cancel()
+
+    def seen(self, tenant: str, namespace: str) -> Seen:
+        """See `Links`."""
+        if (held := self._held.get((tenant, namespace))) is not None:
+            return held.link.seen
+        self.meet(tenant)
+        return Seen()
+
+    def meet(self, tenant: str) -> None:
+        """Have links to a tenant's servers soon."""
+        if tenant not in self._tenants:
+            self._tenants.add(tenant)
+            self._news.set()
+
+    async def settled(self, tenant: str, namespace: str, within: timedelta) -> None:
+        """See `Links`."""
+        if (held := self._held.get((tenant, namespace))) is not None:
+            await _settled([held.link], within.total_seconds())
+
+    async def refresh(self, tenant: str, namespace: str) -> None:
+        """See `Links`."""
+        await (await self._link(tenant, namespace, _REASON)).refresh()
+
+    async def lists(self, tenant: str) -> Mapping[str, tuple[Server, Lists]]:
+        """See `Links`."""
+        await self._reconcile(tenant)
+        links = [self._held[key].link for key in sorted(self._held) if key[0] == tenant]
+        await _settled(links, _FIRST_SECONDS)
+        return {link.server.namespace: (link.server, link.lists) for link in links}
+
+    def matching(self, tenant: str, uri: str) -> str | None:
+        """See `Links`."""
+        for key in sorted(self._held):
+            link = self._held[key].link
+            if key[0] == tenant and link.lists.templates:
+                from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
+
+                if any(sdk.fits(template, uri) for template in link.lists.templates):
+                    return key[1]
+        return None
+
+    async def ask(
+        self,
+        tenant: str,
+        namespace: str,
+        question: "Callable[[Session], Awaitable[T]]",
+        *,
+        reason: str = _REASON,
+    ) -> T:
+        """Ask a server something. Raises Unavailable, with this reason."""
+        link = await self._link(tenant, namespace, reason)
+        return await link.ask(question, reason=reason)
+
+    async def read(self, tenant: str, namespace: str, uri: str, asking: Asking) -> Reply:
+        """See `Links`."""
+
+        async def question(session: "Session") -> Reply:
+            from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
+
+            return await sdk.read(session, namespace, uri, asking)
+
+        return await self.ask(tenant, namespace, question)
+
+    async def prompt(
+        self,
+        tenant: str,
+        namespace: str,
+        name: str,
+        arguments: Mapping[str, str],
+        asking: Asking,
+    ) -> Reply:
+        """See `Links`."""
+
+        async def question(session: "Session") -> Reply:
+            from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
+
+            return await sdk.prompt(session, namespace, name, arguments, asking)
+
+        return await self.ask(tenant, namespace, question)
+
+    async def complete(
+        self,
+        tenant: str,
+        namespace: str,
+        reference: Mapping[str, str],
+        argument: tuple[str, str],
+        context: Mapping[str, str],
+    ) -> Suggestions:
+        """See `Links`."""
+
+        async def question(session: "Session") -> Suggestions:
+            from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
+
+            return await sdk.complete(session, namespace, reference, argument, context)
+
+        return await self.ask(tenant, namespace, question)
+
+    async def _link(self, tenant: str, namespace: str, reason: str) -> Link:
+        """A link to a server, which another process may have registered just now."""
+        if (tenant, namespace) not in self._held:
+            await self._reconcile(tenant)
+        if (held := self._held.get((tenant, namespace))) is None:
+            raise unavailable(namespace, "it is registered no more", reason=reason)
+        return held.link
+
+    async def _look(self) -> None:
+        """See what other processes registered and deleted."""
+        while True:
+            self._news.clear()
+            for tenant in sorted(self._tenants):
+                try:
+                    await self._reconcile(tenant)
+                except ServiceError as error:
+                    log.warning("mcp servers are not known", extra={"reason": error.reason})
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _reconcile(self, tenant: str) -> None:
+        while True:
+            before = self._changes
+            registered = await self._store.page(tenant, after="", limit=2 * MAX_SERVERS)
+            if before == self._changes:  # Else this may be what was before.
+                break
+        names = {server.namespace for server in registered}
+        for server in registered:
+            self.hold(tenant, server)
+        for _, namespace in [key for key in self._held if key[0] == tenant]:
+            if namespace not in names:
+                self.drop(tenant, namespace)
+        if not names and tenant != _AT_START:
+            self._tenants.discard(tenant)
+
+
+async def _settled(links: list[Link], seconds: float) -> None:
+    """Wait for those that are tried for the first time."""
+    waiting = [link for link in links if link.seen.state is State.CONNECTING]
+    if not waiting:
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            for link in waiting:
+                await link.settled()
+    except TimeoutError:
+        return

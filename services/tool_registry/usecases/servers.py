@@ -1,0 +1,167 @@
+"""What callers can do with MCP servers."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from services.chassis.errors import (
+    FailedPrecondition,
+    ResourceExhausted,
+    ServiceError,
+    Violation,
+    invalid,
+)
+from services.tool_registry.domain import server as sv
+from services.tool_registry.domain.server import Seen, Server
+from services.tool_registry.domain.tool import Entry
+from services.tool_registry.links import Brings, Brought, Links, ServerStore
+from services.tool_registry.usecases.caller import Caller
+from services.tool_registry.usecases.resources import shadowed
+
+WAIT: Final = timedelta(seconds=10)
+"""How long a registration waits for its server at most."""
+_SHARE: Final = 0.8
+"""Of the time that a caller has left; the rest is for the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A server, and what this process sees of it."""
+
+    server: Server
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which servers may be registered."""
+
+    has_commands: bool
+    """Whether programs are started."""
+    check_url: Callable[[str], Awaitable[None]]
+    """Raises `TARGET_REFUSED` for a URL that is not called from here."""
+
+
+class Servers:
+    """Keeps and shows servers. Links to them are `Links`'."""
+
+    def __init__(
+        self,
+        store: ServerStore,
+        links: Links,
+        registry: Brings,
+        rules: Rules,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._links = links
+        self._registry = registry
+        self._rules = rules
+        self._now = now
+
+    async def register(
+        self, server: Server, caller: Caller, *, time_left: timedelta | None = None
+    ) -> Shown:
+        """Keep a server, and return when it was reached or could not be."""
+        sv.check(server)
+        await self._check_allowed(server)
+        held = await self._store.page(caller.tenant, after="", limit=sv.MAX_SERVERS)
+        taken = {each.namespace for each in held}
+        if len(held) >= sv.MAX_SERVERS and server.namespace not in taken:
+            raise ResourceExhausted(
+                "TOO_MANY_SERVERS",
+                f"there are {sv.MAX_SERVERS} MCP servers already",
+                limit=str(sv.MAX_SERVERS),
+                suggested_fix="delete one first",
+            )
+        server = replace(server, owner=caller.subject, create_time=self._now())
+        await self._store.add(caller.tenant, server)
+        self._links.hold(caller.tenant, server)
+        wait = WAIT if time_left is None else min(WAIT, time_left * _SHARE)
+        await self._links.settled(caller.tenant, server.namespace, wait)
+        return await self._shown(caller.tenant, server)
+
+    async def get(self, caller: Caller, namespace: str) -> Shown:
+        """A server."""
+        return await self._shown(caller.tenant, await self._found(caller, namespace))
+
+    async def page(self, *, tenant: str, after: str, limit: int) -> Sequence[Shown]:
+        """Some servers, by namespace."""
+        page = await self._store.page(tenant, after=after, limit=limit)
+        return [Shown(server, self._links.seen(tenant, server.namespace)) for server in page]
+
+    async def refresh(self, caller: Caller, namespace: str) -> Shown:
+        """Take a server's lists now."""
+        server = await self._found(caller, namespace)
+        self._links.hold(caller.tenant, server)
+        await self._links.refresh(caller.tenant, namespace)
+        return await self._shown(caller.tenant, server)
+
+    async def delete(self, caller: Caller, namespace: str) -> None:
+        """Let there be no such server, and none of its tools."""
+        sv.check_namespace(namespace)
+        await self._store.remove(caller.tenant, namespace, self._now())
+        self._links.drop(caller.tenant, namespace)
+        await self._registry.take_away(caller, source(namespace))
+
+    async def _found(self, caller: Caller, namespace: str) -> Server:
+        sv.check_namespace(namespace)
+        if (server := await self._store.find(caller.tenant, namespace)) is None:
+            raise sv.missing(namespace)
+        return server
+
+    async def _check_allowed(self, server: Server) -> None:
+        if server.command is None:
+            try:
+                await self._rules.check_url(server.url)
+            except ServiceError as error:
+                if error.reason != "TARGET_REFUSED":  # A name without an address may get one.
+                    return
+                fix = error.metadata.get("suggested_fix", "")
+                violation = Violation("server.url", error.message, fix)
+                raise invalid(violation, reason="TARGET_REFUSED") from None
+        elif not self._rules.has_commands:
+            raise FailedPrecondition(
+                "MCP_STDIO_OFF",
+                "this registry starts no programs",
+                field="server.command",
+                suggested_fix="set TOOL_REGISTRY_MCP__STDIO=true, or register a url",
+            )
+
+    async def _shown(self, tenant: str, server: Server) -> Shown:
+        seen = self._links.seen(tenant, server.namespace)
+        if server.keeps_names:
+            hidden = shadowed(await self._links.lists(tenant), server.namespace)
+            skipped = (*seen.skipped, *islice(hidden, sv.MAX_SKIPPED))
+            seen = replace(seen, skipped=skipped[: sv.MAX_SKIPPED])
+        return Shown(server, seen)
+
+
+class Imported:
+    """See `Imports`: the tools of servers, in the registry."""
+
+    def __init__(self, store: ServerStore, registry: Brings) -> None:
+        self._store = store
+        self._registry = registry
+
+    async def take(self, tenant: str, server: Server, wanted: Sequence[Entry]) -> Brought | None:
+        """See `Imports`.
+
+        Another process may delete the server meanwhile. Whoever is last sees it: the deletion
+        takes away what is there by then, and what comes later is taken away here.
+        """
+        if await self._store.find(tenant, server.namespace) != server:
+            return None
+        caller = Caller(tenant, server.owner)
+        brought = await self._registry.bring(caller, source(server.namespace), wanted)
+        if await self._store.find(tenant, server.namespace) is None:
+            await self._registry.take_away(caller, source(server.namespace))
+            return None
+        return brought
+
+
+def source(namespace: str) -> str:
+    """What the tools of a server are kept under."""
+    return f"mcp:{namespace}"

@@ -1,0 +1,296 @@
+"""Links to MCP servers: how they begin, break, come back and end."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.chassis.errors import ServiceError, Unavailable
+from services.chassis.eventlog import sqlite
+from services.tool_registry.adapters.egress import Egress
+from services.tool_registry.adapters.mcp import link, lists
+from services.tool_registry.domain import server as sv
+from services.tool_registry.domain.addresses import Allowed
+from services.tool_registry.domain.server import Command, Server, State
+from services.tool_registry.ports import Invocation
+from services.tool_registry.usecases.caller import Caller
+from tests.integration.tool_registry.liar import TOOL, liar, result
+from tests.integration.tool_registry.mcp_server import everything, over_http
+from tests.integration.tool_registry.world import ME, Shelf, World, eventually, world
+
+PROGRAM = Command(sys.executable, (str(Path(__file__).with_name("mcp_server.py")),))
+
+
+@asynccontextmanager
+async def two_processes() -> AsyncIterator[tuple[str, World, World]]:
+    """A server's URL, and two processes with the same store."""
+    async with (
+        over_http(everything()) as url,
+        world() as one,
+        world(store=one.store, shelf=one.shelf) as other,
+    ):
+        yield url, one, other
+
+
+async def refused(here: World, server: Server) -> ServiceError:
+    with pytest.raises(ServiceError) as caught:
+        await here.servers.register(server, ME)
+    return caught.value
+
+
+NAME = "weather-key"
+
+
+def killed() -> None:
+    """End the server's program, which is a child of this process."""
+    (script,) = PROGRAM.arguments
+    (child,) = (each for each in psutil.Process().children() if script in each.cmdline())
+    os.kill(child.pid, signal.SIGKILL)
+
+
+async def test_a_program_that_dies_is_started_again() -> None:
+    async with world() as here:
+        await here.register("e", PROGRAM)
+        tool = here.tool("e__add")
+        killed()
+        down = await here.until_state("e", State.UNAVAILABLE)
+        why = tool.unavailable
+        with pytest.raises(Unavailable) as caught:
+            await here.call("e__add", a=1, b=2)
+        await here.until_state("e", State.CONNECTED)
+
+        assert "signal 9" in down.seen.problem
+        assert "signal 9" in why
+        assert caught.value.reason == "TOOL_UNAVAILABLE"
+        assert caught.value.retry_after is not None
+        assert tool.unavailable == ""
+        assert (await here.call("e__add", a=1, b=2)).value == {"sum": 3}
+        assert here.shelf.names() == sorted(here.shelf.names())
+
+
+async def test_a_program_that_dies_fails_the_calls_under_way() -> None:
+    async with world() as here:
+        await here.register("e", PROGRAM)
+        call = asyncio.create_task(here.call("e__wait"))
+
+        async def has_begun() -> bool:
+            return (await here.call("e__waits")).value == {"result": ["started"]}
+
+        await eventually(has_begun)
+        killed()
+        with pytest.raises(Unavailable) as caught:
+            await call
+
+        assert caught.value.reason == "TOOL_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
+async def test_a_server_over_http_that_dies_is_reached_again(is_old: bool) -> None:
+    async with world() as here:
+        async with over_http(everything(), is_old=is_old) as url:
+            await here.register("e", url)
+        with pytest.raises(Unavailable):
+            await here.call("e__add", a=1, b=2)
+        down = await here.until_state("e", State.UNAVAILABLE)
+        unavailable = here.tool("e__add").unavailable
+        async with over_http(everything(), port=int(url.split(":")[2][:-4]), is_old=is_old):
+            await here.until_state("e", State.CONNECTED)
+            answer = await here.call("e__add", a=1, b=2)
+
+        assert "nobody answers there" in down.seen.problem
+        assert unavailable
+        assert down.seen.tool_count == len(here.shelf.names())
+        assert answer.value == {"sum": 3}
+
+
+async def test_a_server_that_is_not_there_is_registered_and_reached_later() -> None:
+    async with over_http(everything()) as url:
+        pass
+    async with world() as here:
+        shown = await here.register("e", url)
+        async with over_http(everything(), port=int(url.split(":")[2][:-4])):
+            later = await here.until_state("e", State.CONNECTED)
+
+        assert shown.seen.state is State.UNAVAILABLE
+        assert later.seen.tool_count > 0
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
+async def test_a_list_that_changes_is_taken_again(
+    is_old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "TTL_LEAST", 0.2)
+
+    async with over_http(everything(), is_old=is_old) as url, world() as here:
+        await here.register("e", url)
+        await here.call("e__learn")
+        await here.until("e", lambda shown: "e__learned" in here.shelf.names())
+
+        assert (await here.call("e__learned")).value == {"result": "learned"}
+
+
+async def test_a_list_is_taken_again_when_it_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "TTL_LEAST", 0.1)
+    monkeypatch.setattr(lists, "TTL_LEAST", 0.1)
+
+    async with liar(tools__list=result(tools=[TOOL], ttlMs=100)) as server, world() as here:
+        await here.register("x", server.url)
+        server.answers["tools/list"] = result(tools=[{**TOOL, "name": "other"}], ttlMs=100)
+
+        await here.until("x", lambda shown: here.shelf.names() == ["x__other"])
+
+
+async def test_lists_are_taken_at_once_when_somebody_asks() -> None:
+    async with liar() as server, world() as here:
+        await here.register("x", server.url)
+        server.answers["tools/list"] = result(tools=[{**TOOL, "name": "other"}])
+        shown = await here.servers.refresh(ME, "x")
+
+        assert here.shelf.names() == ["x__other"]
+        assert shown.seen.refresh_time is not None
+
+
+async def test_a_refresh_of_a_server_that_is_gone_fails() -> None:
+    async with world() as here:
+        async with liar() as server:
+            await here.register("x", server.url)
+        with pytest.raises(Unavailable) as caught:
+            await here.servers.refresh(ME, "x")
+
+        assert caught.value.reason == "MCP_SERVER_UNAVAILABLE"
+
+
+async def test_a_deleted_server_is_hung_up_and_its_tools_are_taken_away() -> None:
+    async with world() as here:
+        await here.register("e", PROGRAM)
+        (child,) = psutil.Process().children()
+        await here.servers.delete(ME, "e")
+
+        async def is_gone() -> bool:
+            return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+        await eventually(is_gone)
+
+        assert here.shelf.names() == []
+        with pytest.raises(ServiceError) as caught:
+            await here.servers.get(ME, "e")
+        assert caught.value.reason == "MCP_SERVER_NOT_FOUND"
+
+
+async def test_registrations_outlive_the_process(tmp_path: Path) -> None:
+    shelf = Shelf()
+    async with over_http(everything()) as url:
+        async with sqlite.opened(tmp_path / "tools.db") as store, world(store=store) as here:
+            await here.register("e", url, tags=("sums",), timeout=timedelta(seconds=7))
+        async with (
+            sqlite.opened(tmp_path / "tools.db") as store,
+            world(store=store, shelf=shelf) as here,
+        ):
+            shown = await here.until_state("e", State.CONNECTED)
+
+    assert (shown.server.url, shown.server.tags) == (url, ("sums",))
+    assert shown.server.timeout == timedelta(seconds=7)
+    assert "e__add" in shelf.names()
+
+
+async def test_another_process_learns_of_a_server_when_its_tool_is_called() -> None:
+    async with two_processes() as (url, one, other):
+        await one.register("e", url)
+        answer = await other.call("e__add", a=1, b=2)
+
+    assert answer.value == {"sum": 3}
+
+
+async def test_another_process_brings_nothing_back_of_a_deleted_server() -> None:
+    async with two_processes() as (url, one, other):
+        await one.register("e", url)
+        await other.call("e__add", a=1, b=2)
+        await one.servers.delete(ME, "e")
+        with pytest.raises(ServiceError):
+            await other.links.refresh("default", "e")
+        names = one.shelf.names()
+
+    assert names == []
+
+
+async def test_tenants_see_their_own_servers_only() -> None:
+    other = Caller("other", "somebody")
+
+    async with over_http(everything()) as url, world() as here:
+        await here.register("e", url)
+        with pytest.raises(ServiceError) as caught:
+            await here.servers.get(other, "e")
+        await here.servers.register(Server("e", url), other)
+        answer = await here.tool("e__add", "other").call(Invocation({"a": 1, "b": 1}))
+
+        assert caught.value.reason == "MCP_SERVER_NOT_FOUND"
+        assert here.shelf.names("other") == here.shelf.names()
+        assert answer.value == {"sum": 2}
+        assert list(await here.links.lists("nobody")) == []
+
+
+async def test_names_may_be_kept_and_those_that_are_taken_are_left_out() -> None:
+    async with liar() as one, liar() as two, world() as here:
+        await here.register("a", one.url, keeps_names=True)
+        shown = await here.register("b", two.url, keeps_names=True)
+
+        assert here.shelf.names() == ["lie"]
+        assert here.shelf.tools["default", "lie"].source == "mcp:a"
+        assert any("lie" in each and "taken" in each for each in shown.seen.skipped)
+
+
+async def test_a_registry_that_takes_no_tools_is_told_as_such() -> None:
+    shelf = Shelf(error=Unavailable("EVENT_STORE_UNAVAILABLE", "the store is away"))
+
+    async with liar() as server, world(shelf=shelf) as here:
+        shown = await here.register("x", server.url)
+
+        assert shown.seen.state is State.CONNECTED
+        assert "the store is away" in shown.seen.skipped[0]
+
+
+async def test_programs_are_started_only_where_that_is_allowed() -> None:
+    async with world(has_commands=False) as here:
+        error = await refused(here, Server("e", command=PROGRAM))
+
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", "MCP_STDIO_OFF")
+
+
+async def test_addresses_that_are_not_called_are_refused() -> None:
+    async with world(egress=Egress(Allowed.parsed(""))) as here:
+        error = await refused(here, Server("e", "http://127.0.0.1:9/mcp"))
+
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "TARGET_REFUSED")
+    assert error.metadata["field"] == "server.url"
+
+
+async def test_a_namespace_is_taken_once() -> None:
+    async with liar() as server, world() as here:
+        await here.register("x", server.url)
+        error = await refused(here, Server("x", server.url))
+
+    assert (error.code, error.reason) == ("ALREADY_EXISTS", "MCP_SERVER_ALREADY_EXISTS")
+
+
+async def test_a_missing_secret_is_told_by_its_name() -> None:
+    async with liar() as server, world() as here:
+        shown = await here.register("x", server.url, secret=NAME)
+
+    assert shown.seen.state is State.UNAVAILABLE
+    assert "weather-key" in shown.seen.problem
+
+
+async def test_a_tenant_has_so_many_servers_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sv, "MAX_SERVERS", 1)
+    async with liar() as server, world() as here:
+        await here.register("a", server.url)
+        error = await refused(here, Server("b", server.url))
+
+    assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_SERVERS")
