@@ -9,9 +9,9 @@ Wire = dict[str, Any]
 
 AGENT: Final = "agent__"
 # Keys of ours in `_meta`.
-VERSION: Final = "runplane.dev/version"
-TAGS: Final = "runplane.dev/tags"
-UNAVAILABLE: Final = "runplane.dev/unavailable"
+VERSION: Final = "dev.runplane/version"
+TAGS: Final = "dev.runplane/tags"
+UNAVAILABLE: Final = "dev.runplane/unavailable"
 
 _NOT_OFFERED: Final = frozenset({"TOOL_STATE_DEPRECATED"})
 _NOT_CALLED: Final = frozenset({"TOOL_KIND_CLIENT"})

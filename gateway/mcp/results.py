@@ -8,9 +8,9 @@ from gateway.mcp import refusals
 
 Wire = dict[str, Any]
 
-CALL: Final = "runplane.dev/call"
-ERROR: Final = "runplane.dev/error"
-WARNINGS: Final = "runplane.dev/warnings"
+CALL: Final = "dev.runplane/call"
+ERROR: Final = "dev.runplane/error"
+WARNINGS: Final = "dev.runplane/warnings"
 
 COMPLETE: Final = "complete"
 INPUT_REQUIRED: Final = "input_required"

@@ -192,7 +192,7 @@ class Fixture:
 def _shown(ctx: Context, name: str, schema: Result) -> Result:
     shown: Result = {"name": name, "description": f"The tool {name}", "inputSchema": schema}
     if name in LASTING:
-        shown["_meta"] = {"runplane.dev/long_running": True}
+        shown["_meta"] = {"dev.runplane/long-running": True}
     return shown
 
 

@@ -67,9 +67,9 @@ async def test_tools_are_listed_by_name_with_all_that_is_known_of_them(
     assert alpha.annotations.idempotent_hint is True
     assert alpha.annotations.read_only_hint is None
     assert alpha.meta == {
-        "runplane.dev/version": "2.1.0",
-        "runplane.dev/tags": ["letters"],
-        "runplane.dev/unavailable": "its server is away",
+        "dev.runplane/version": "2.1.0",
+        "dev.runplane/tags": ["letters"],
+        "dev.runplane/unavailable": "its server is away",
     }
 
 
@@ -150,7 +150,7 @@ async def test_warnings_come_with_the_result(place: Place) -> None:
 
     said = [{"code": "TOOL_DEFAULTED", "message": "it failed"}]
     assert result.meta is not None
-    assert result.meta["runplane.dev/warnings"] == said
+    assert result.meta["dev.runplane/warnings"] == said
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -6,7 +6,7 @@ import pytest
 from mcp_types import CallToolResult, InputRequiredResult, Tool
 
 from services.tool_registry.adapters.mcp.answers import answer, requests
-from services.tool_registry.adapters.mcp.entries import EXAMPLES, Refused, entry
+from services.tool_registry.adapters.mcp.entries import EXAMPLES, LASTS, Refused, entry
 from services.tool_registry.domain.server import Server
 from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.tool import ToolFailure
@@ -135,3 +135,18 @@ def test_examples_that_are_some_come_along() -> None:
     found = entry(SERVER, tool(inputSchema=schema, _meta={EXAMPLES: [good, *bad]}))
 
     assert [each.query for each in found.definition.examples] == ["What is one?"]
+
+
+@pytest.mark.parametrize(
+    ("members", "lasts"),
+    [
+        ({}, False),
+        ({"execution": {"taskSupport": "forbidden"}}, False),
+        ({"execution": {"taskSupport": "optional"}}, True),
+        ({"execution": {"taskSupport": "required"}}, True),
+        ({"_meta": {LASTS: True}}, True),
+        ({"_meta": {LASTS: "yes"}}, False),
+    ],
+)
+def test_a_server_says_which_of_its_tools_take_long(members: dict[str, Any], lasts: bool) -> None:
+    assert entry(SERVER, tool(**members)).definition.is_long_running is lasts

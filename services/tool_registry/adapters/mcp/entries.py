@@ -18,6 +18,8 @@ _MAX_TITLE: Final = 128
 _MAX_EXAMPLES: Final = 4
 _MAX_EXAMPLE: Final = 2048
 EXAMPLES: Final = "dev.runplane/examples"
+LASTS: Final = "dev.runplane/long-running"
+_TASKS: Final = frozenset({"optional", "required"})
 FIRST: Final = "1.0.0"
 """Of every tool; the registry makes versions of what changes."""
 
@@ -52,6 +54,7 @@ def entry(server: Server, tool: McpTool) -> Entry:
         tags=server.tags,
         requires_approval=server.requires_approval,
         reports_progress=True,
+        is_long_running=_lasts(tool),
     )
     return Entry(definition, Mcp(server.namespace, tool.name))
 
@@ -67,6 +70,12 @@ def _examples(tool: McpTool, given: Schema, answered: Schema) -> Iterator[Exampl
         is_one = isinstance(query, str) and isinstance(value, dict) and given.is_valid(value)
         if is_one and answered.is_valid(output):
             yield Example(str(query), dict(value or {}), output)
+
+
+def _lasts(tool: McpTool) -> bool:
+    """Whether calls had better be tasks: as servers said it in 2025-11-25, or in `_meta`."""
+    support = tool.execution.task_support if tool.execution else None
+    return support in _TASKS or (tool.meta or {}).get(LASTS) is True
 
 
 def _input(tool: McpTool) -> Schema:
