@@ -5,12 +5,13 @@ and for the same reason JSON that is nested without end overflows its stack and 
 along: `nesting.py` must have looked at a text before it comes here.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from json import JSONDecodeError
-from typing import Final
+from typing import Any, Final
 
 from protobuf import (
     DescEnum,
@@ -154,6 +155,12 @@ class ReplyCodec:
         text = reply.to_json(use_proto_field_name=True, always_emit_implicit=True)
         return (_integral(text) if self._holds_free else text).encode()
 
+    def loaded(self, raw: bytes) -> dict[str, Any]:
+        """What `whole` says, for those who look into it."""
+        text = self._parse(raw).to_json(use_proto_field_name=True, always_emit_implicit=True)
+        found: dict[str, Any] = json.loads(text, parse_float=_number)
+        return found
+
     def piece(self, raw: bytes) -> tuple[str, int | None, str]:
         """A stream's message: type, sequence if it has one, and JSON of only what is there."""
         message = self._parse(raw)
@@ -166,11 +173,21 @@ class ReplyCodec:
         return message.type, sequence, text  # type: ignore[attr-defined]
 
 
+def _number(digits: str) -> int | float:
+    """A number with a fraction, which the codec gives to integers, too."""
+    return int(digits[:-2]) if digits.endswith(".0") else float(digits)
+
+
 def _integral(text: str) -> str:
     """JSON with `84` where the codec writes `84.0`: an integer comes back as it was sent."""
     if ".0," in text or ".0}" in text or ".0]" in text:
-        return _FRACTION.sub(r"\1", text)
+        return _FRACTION.sub(_kept, text)
     return text
+
+
+def _kept(found: re.Match[str]) -> str:
+    """A string as it is, and nothing of a fraction. A function, as templates are read each time."""
+    return found[1] or ""
 
 
 @dataclass(frozen=True, slots=True)

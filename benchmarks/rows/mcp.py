@@ -59,7 +59,7 @@ def _tool(number: int) -> dict[str, JSON]:
         "description": "Says what the weather is like at a place, in the unit that is asked for.",
         "input_schema": _SCHEMA,
         "is_idempotent": True,
-        "client": {},
+        "http": {"method": "GET", "url": "http://127.0.0.1:9/weather/{location}"},
     }
 
 

@@ -44,6 +44,7 @@ VERSION: Final = "2026-07-28"
 _KEYS: Final = frozenset({"jsonrpc", "id", "method", "params"})
 _JSON: Final = "application/json"
 _BOTH: Final = frozenset({f"{_JSON}, text/event-stream", f"text/event-stream, {_JSON}"})
+_encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
 _MAX_ID: Final = 2**53
 _INVALID: Final = "Handler returned an invalid result"
 
@@ -159,7 +160,7 @@ class Direct:
 
     def _stamped(self, result: Wire) -> bytes:
         stamped = {**result, "_meta": {**result.get("_meta", {}), **self._stamp}}
-        return json.dumps(stamped, separators=(",", ":")).encode()
+        return _encoded(stamped).encode()
 
 
 async def _refuse(exchange: Exchange, plain: Plain, error: ErrorData) -> None:

@@ -90,8 +90,7 @@ class Rpc:
 
     def parsed(self, raw: bytes) -> Reply:
         """A reply, with all of its fields."""
-        reply: Reply = json.loads(self._reply.whole(raw))
-        return reply
+        return self._reply.loaded(raw)
 
     async def stream(
         self, caller: Caller, request: Mapping[str, Any], *, seconds: float
