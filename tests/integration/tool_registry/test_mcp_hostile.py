@@ -139,6 +139,46 @@ async def test_an_answer_that_is_none_is_the_servers_fault(answer: Any, reason: 
         assert await works(here)
 
 
+@pytest.mark.parametrize("status", [401, 429, 502, 503, 504])
+async def test_a_server_that_is_not_reached_may_be_tried_again(status: int) -> None:
+    async def refuse_all(writer: asyncio.StreamWriter, request: Any) -> None:
+        text(writer, b"not now", kind="text/plain", status=status)
+
+    async with liar(tools__call=refuse_all) as server, world() as here:
+        await here.register("x", server.url)
+        with pytest.raises(Unavailable) as caught:
+            await here.call("x__lie")
+
+        assert caught.value.reason == "TOOL_UNAVAILABLE"
+        assert f"HTTP {status}" in caught.value.metadata["problem"]
+
+
+async def test_a_call_whose_headers_do_not_fit_is_sent_again_after_a_look_at_the_tool() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "x-mcp-header": "City"}},
+    }
+    seen: list[str] = []
+
+    async def strict(writer: asyncio.StreamWriter, request: Any) -> None:
+        seen.append(server.headers[-1].get("mcp-param-city", ""))
+        answer = says({"content": []}) if seen[-1] else mismatch
+        server.answers["tools/list"] = result(tools=[tool("lie", inputSchema=schema)])
+        await answer(writer, request)
+
+    async def mismatch(writer: asyncio.StreamWriter, request: Any) -> None:
+        said = {"code": -32020, "message": "no header"}
+        body = {"jsonrpc": "2.0", "id": request, "error": said}
+        text(writer, json.dumps(body).encode(), status=400)
+
+    async with liar(tools__call=strict) as server, world() as here:
+        await here.register("x", server.url)
+        answer = await here.call("x__lie", city="paris")
+
+        assert seen == ["", "paris"]
+        assert answer.value == {"content": []}
+
+
 async def test_a_stream_that_breaks_off_may_be_tried_again() -> None:
     async with liar(tools__call=hang_up_a_stream) as server, world() as here:
         await here.register("x", server.url)

@@ -21,7 +21,7 @@ from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.server import Command, Server, State
 from services.tool_registry.ports import Invocation
 from services.tool_registry.usecases.caller import Caller
-from tests.integration.tool_registry.liar import TOOL, liar, result
+from tests.integration.tool_registry.liar import TOOL, liar, result, text
 from tests.integration.tool_registry.mcp_server import everything, over_http
 from tests.integration.tool_registry.world import ME, Shelf, World, eventually, world
 
@@ -277,6 +277,25 @@ async def test_a_namespace_is_taken_once() -> None:
         error = await refused(here, Server("x", server.url))
 
     assert (error.code, error.reason) == ("ALREADY_EXISTS", "MCP_SERVER_ALREADY_EXISTS")
+
+
+async def test_a_secret_that_was_replaced_is_read_again() -> None:
+    secrets = {"WEATHER_KEY": "old-secret"}
+
+    async def refuse(writer: asyncio.StreamWriter, request: object) -> None:
+        text(writer, b"who are you?", kind="text/plain", status=401)
+
+    async with liar(tools__call=refuse) as server, world(secrets=secrets) as here:
+        await here.register("x", server.url, secret=NAME)
+        secrets["WEATHER_KEY"] = "new-secret"
+        server.answers["tools/list"] = server.answers["server/discover"] = {"__error__": {}}
+        with pytest.raises(Unavailable):
+            await here.call("x__lie")
+        await here.until_state("x", State.UNAVAILABLE)
+        del server.answers["tools/list"], server.answers["server/discover"]
+        await here.until_state("x", State.CONNECTED)
+
+        assert server.headers[-1]["authorization"] == "bearer new-secret"
 
 
 async def test_a_missing_secret_is_told_by_its_name() -> None:

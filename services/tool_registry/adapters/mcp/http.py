@@ -26,6 +26,11 @@ _LATE: Final = "the answer did not end in time"
 _MARGIN: Final = 10.0
 _CONNECT: Final = 5.0
 _STREAM: Final = "text/event-stream"
+# Where a status says more than that the server failed. With some it is not reached at all: by whom
+# it does not know (the secret may be another one by now), or behind a proxy.
+_CODES: Final = {404: METHOD_NOT_FOUND, 405: METHOD_NOT_FOUND} | dict.fromkeys(
+    (401, 403, 429, 502, 503, 504), CONNECTION_CLOSED
+)
 
 
 class Guarded(httpx2.AsyncBaseTransport):
@@ -111,7 +116,7 @@ async def _checked(
 
 async def _refusal(response: httpx2.Response, body: _Body) -> httpx2.Response:
     """What the server says of a request that it refuses: as JSON-RPC, or its status."""
-    content = b""
+    content = bytearray()
     try:
         async for chunk in body:
             content += chunk
@@ -123,9 +128,9 @@ async def _refusal(response: httpx2.Response, body: _Body) -> httpx2.Response:
         await response.aclose()
     if is_error:
         headers = {"content-type": "application/json"}
-        return httpx2.Response(response.status_code, headers=headers, content=content)
+        return httpx2.Response(response.status_code, headers=headers, content=bytes(content))
     # The SDK takes any of these for a server that knows no `server/discover`.
-    code = METHOD_NOT_FOUND if response.status_code in {404, 405} else INTERNAL_ERROR
+    code = _CODES.get(response.status_code, INTERNAL_ERROR)
     hint = "; is its secret the right one?" if response.status_code in {401, 403} else ""
     message = f"the server answered HTTP {response.status_code}{hint}"
     return _instead(response.status_code, code, message)

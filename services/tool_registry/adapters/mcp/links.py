@@ -216,6 +216,8 @@ class McpLinks:
                     await self._reconcile(tenant)
                 except ServiceError as error:
                     log.warning("mcp servers are not known", extra={"reason": error.reason})
+                except Exception:  # Whatever is stored there, other tenants have their links.
+                    log.exception("mcp servers cannot be read", extra={"tenant": tenant})
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._news.wait()
