@@ -121,7 +121,7 @@ def stalled(gateway: Process, task_id: str) -> socket.socket:
     opened = socket.socket()
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     opened.connect(("127.0.0.1", gateway.port))
-    opened.sendall(f"GET /v1/tasks/{task_id}:watch HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    opened.sendall(f"GET /v1/tasks/{task_id}:watch HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
     return opened
 
 
