@@ -11,12 +11,12 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct, Value
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
-from semantic_version import NpmSpec, Version
 
 from services.chassis.context import RequestContext, current
 from services.chassis.errors import NotFound
 from services.chassis.server import serving
 from services.chassis.settings import ServerSettings
+from services.chassis.versions import wanted
 
 LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
 SERVICE = pb.DESCRIPTOR.services_by_name["ToolRegistryService"].full_name
@@ -111,8 +111,8 @@ class Registry(pb_grpc.ToolRegistryServiceServicer):
         found = [tool for tenant in mine for tool in self.tools.get((tenant, name), ())]
         if not found:
             raise NotFound("TOOL_NOT_FOUND", f"there is no tool {name}")
-        allowed = NpmSpec(version or "*")
-        fitting = [tool for tool in found if Version(tool.version) in allowed]
+        allowed = wanted(version)
+        fitting = [tool for tool in found if allowed.allows(tool.version)]
         if not fitting:
             raise NotFound("TOOL_VERSION_NOT_FOUND", f"{name} has no version {version}")
         return fitting[-1]

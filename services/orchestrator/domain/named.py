@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from semantic_version import NpmSpec, Version
-
 from services.chassis.errors import Violation
+from services.chassis.versions import is_wanted, wanted
 from services.orchestrator.domain.tool import AGENT_PREFIX
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAME_FIX: Final = "use 1 to 64 of A-Z a-z 0-9 _ -"
-VERSION: Final = re.compile(r"[0-9A-Za-z.+*^~<>=| -]{1,64}")
 VERSION_FIX: Final = "use a version such as 1.0.0, or a range such as ^1.2"
 
 
@@ -42,7 +40,7 @@ def faults(field: str, texts: Sequence[str]) -> Iterator[Violation]:
             yield Violation(where, "is not a tool's name", NAME_FIX)
         elif asked.version and asked.name.startswith(AGENT_PREFIX):
             yield Violation(where, "an agent has no version to choose", f"use {asked.name}")
-        elif ("@" in text and not asked.version) or not _is_version(asked.version):
+        elif ("@" in text and not asked.version) or not is_wanted(asked.version):
             yield Violation(where, "has no version behind the @", VERSION_FIX)
         elif versions.setdefault(asked.name, asked.version) != asked.version:
             fix = "name one version of each tool"
@@ -58,13 +56,7 @@ def narrowed(asked: Named, allowed: Named) -> Named | None:
     return None
 
 
-def _is_version(text: str) -> bool:
-    return not text or VERSION.fullmatch(text) is not None
-
-
 def _is_within(version: str, versions: str) -> bool:
     """Whether an exact version is in a range. Of a range nobody can tell here."""
-    try:
-        return Version(version) in NpmSpec(versions)
-    except ValueError:
-        return False
+    exact = wanted(version).exact
+    return exact is not None and wanted(versions).allows(str(exact))

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
+from services.chassis.versions import is_wanted
 from services.orchestrator.domain import named
 from services.orchestrator.domain.events import CallSpec, ClientTool, Message, Sampling
 from services.orchestrator.domain.large import EXCERPT_CHARACTERS
@@ -158,7 +159,7 @@ def _call(request: Request, call: CallSpec) -> Iterator[Violation]:
             yield Violation(field, "is for a model, and a call asks none", f"leave {field} out")
     if not NAME.fullmatch(call.tool) or is_reserved(call.tool):
         yield Violation("call.tool", "is not the name of a tool of the registry", NAME_FIX)
-    if call.version and not named.VERSION.fullmatch(call.version):
+    if not is_wanted(call.version):
         yield Violation("call.version", "is no version", named.VERSION_FIX)
     for field, value, most in (
         ("call.input", call.input, MAX_INPUT_BYTES),

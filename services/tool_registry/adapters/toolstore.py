@@ -23,10 +23,10 @@ from services.chassis.eventlog.port import (
     Record,
 )
 from services.chassis.paging import PAGE_BYTES
+from services.chassis.versions import Wanted
 from services.tool_registry.adapters.toolcodec import decode_line, encode, encode_line
 from services.tool_registry.domain.line import Event, Line, Registered, Release, Updated
 from services.tool_registry.domain.tool import Entry
-from services.tool_registry.domain.version import Wanted
 from services.tool_registry.mapping import tools as mapping
 
 NAME: Final = "tool_name"

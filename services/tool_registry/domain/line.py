@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound
+from services.chassis.versions import Wanted
 from services.tool_registry.domain import version as ver
 from services.tool_registry.domain.tool import Entry
-from services.tool_registry.domain.version import Wanted
 
 _SHOWN = 5
 

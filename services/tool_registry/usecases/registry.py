@@ -8,6 +8,7 @@ from services.chassis.errors import Aborted, FailedPrecondition, Violation, inva
 from services.chassis.eventlog.matching import matches
 from services.chassis.eventlog.port import Condition, Key, Record
 from services.chassis.starts import check_length, once, owned
+from services.chassis.versions import Wanted, wanted
 from services.tool_registry.domain import changes, checks
 from services.tool_registry.domain import version as ver
 from services.tool_registry.domain.line import (
@@ -26,7 +27,7 @@ from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.imports import Brought
 from services.tool_registry.usecases.writing import Writer
 
-_ANY = ver.Wanted()
+_ANY = Wanted()
 
 
 class Registry:
@@ -190,7 +191,7 @@ def _named(line: Line, version: str) -> Release | None:
     if not version:
         return None
     ver.check(version, "version")
-    if (found := line.picked(ver.wanted(version))) is None:
+    if (found := line.picked(wanted(version))) is None:
         raise line.missing_version(version)
     return found
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from services.chassis.errors import FailedPrecondition
+from services.chassis.versions import wanted
 from services.tool_registry.domain import names
 from services.tool_registry.domain.line import Line, Release, missing_version
 from services.tool_registry.domain.targets import Target
 from services.tool_registry.domain.tool import Entry
-from services.tool_registry.domain.version import wanted
 from services.tool_registry.ports import Maker, Tool, ToolStore
 from services.tool_registry.usecases.lately import Lately
 

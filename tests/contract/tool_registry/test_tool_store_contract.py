@@ -9,6 +9,7 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from services.chassis import filtering
 from services.chassis.errors import Aborted, AlreadyExists, NotFound
 from services.chassis.eventlog.port import EventStore, Key
+from services.chassis.versions import Wanted
 from services.tool_registry.adapters.toolcodec import decode
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain.line import (
@@ -22,7 +23,6 @@ from services.tool_registry.domain.line import (
 )
 from services.tool_registry.domain.targets import Grpc, Http, HttpAuth, Mcp
 from services.tool_registry.domain.tool import Default, Example
-from services.tool_registry.domain.version import Wanted
 from services.tool_registry.mapping import tools as mapping
 from tests.unit.tool_registry.fakes import entry
 

@@ -14,14 +14,28 @@ from tests.unit.orchestrator.fakes import REQUEST, tool
 from tests.unit.orchestrator.test_orchestrator_narrowing import PLAIN
 
 
-@pytest.mark.parametrize("text", ["look", "look@1.0.0", "look@^1.2", "look@>=1.2 <3 || 5.x"])
+@pytest.mark.parametrize(
+    "text", ["look", "look@1.0.0", "look@^1.2", "look@>=1.2 <3 || 5.x", "look@>= 1.2"]
+)
 def test_a_name_may_have_a_version_or_a_range(text: str) -> None:
     assert not [*faults("tools", [text])]
     assert str(named(text)) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a b", "look@", "look@ ", "look@1/2", f"look@{'1' * 65}", "@1", "agent__x@1"]
+    "text",
+    [
+        "",
+        "a b",
+        "look@",
+        "look@ ",
+        "look@1/2",
+        "look@>",
+        "look@latest",
+        f"look@{'1' * 65}",
+        "@1",
+        "agent__x@1",
+    ],
 )
 def test_what_names_no_tool_is_said_where_it_stands(text: str) -> None:
     assert [fault.field for fault in faults("tools", ["look", text])] == ["tools[1]"]
@@ -40,6 +54,9 @@ def test_a_tool_is_named_in_one_version() -> None:
         ("^1", "^1", "^1"),
         ("1.5.0", "^1", "1.5.0"),
         ("2.0.0", "^1", None),
+        ("1.5.0", ">= 1.2 <3", "1.5.0"),
+        ("=1.5.0", "^ 1.2", "=1.5.0"),
+        ("3.0.0", ">= 1.2 <3", None),
         ("^1.5", "^1", None),
         ("^1", "", "^1"),
     ],

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.chassis import versions
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from services.tool_registry.domain import version as ver
 from services.tool_registry.domain.line import Deleted, Deprecated, Line, Registered, Updated
@@ -29,7 +30,7 @@ def line(*versions: str, deprecated: str = "") -> Line:
 
 
 def picked(of: Line, wanted: str) -> str | None:
-    found = of.picked(ver.wanted(wanted))
+    found = of.picked(versions.wanted(wanted))
     return found.version if found else None
 
 
@@ -111,7 +112,7 @@ def test_build_metadata_makes_no_difference() -> None:
 )
 def test_what_is_no_range_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        ver.wanted(text)
+        versions.wanted(text)
 
     assert caught.value.metadata["field"] == "version"
     assert caught.value.metadata["suggested_fix"]
@@ -121,7 +122,7 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 @example("1 - 2 - 3")
 def test_any_text_is_a_range_or_refused(text: str) -> None:
     try:
-        wanted = ver.wanted(text)
+        wanted = versions.wanted(text)
     except InvalidArgument:
         return
 
