@@ -64,7 +64,7 @@ def encode(event: ev.Event, task: Task) -> NewEvent:
 
 def record(task: Task) -> Record:
     """What lists show of a task, and what they can be filtered by."""
-    body = mapping.task(task)
+    body = mapping.listed(task)
     attributes = {
         "status": body.status,
         "session_id": body.session_id,

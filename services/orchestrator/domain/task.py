@@ -162,6 +162,11 @@ class Task:
         calls = self.steps[-1].calls if self.steps else ()
         return [call for call in calls if not call.has_returned]
 
+    @property
+    def pending(self) -> Sequence[Call]:
+        """Calls that wait for somebody's word."""
+        return () if self.is_closed else [call for call in self.unreturned if call.wants]
+
     def call(self, call_id: str) -> Call | None:
         """A call of any step."""
         calls = (call for step in reversed(self.steps) for call in step.calls)

@@ -145,6 +145,13 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
 
 def task(found: Task) -> pb.Task:
     """The resource."""
+    message = listed(found)
+    toolcalls.set_pending(message, found)
+    return message
+
+
+def listed(found: Task) -> pb.Task:
+    """The resource as lists have it."""
     message = pb.Task(
         task_id=found.spec.task_id,
         status=found.state.value,
@@ -162,6 +169,7 @@ def task(found: Task) -> pb.Task:
         warnings=warnings(found),
         labels=found.spec.labels,
     )
+    toolcalls.set_call(message, found.spec)
     _output(found, message)
     if found.failure is not None:
         message.error.CopyFrom(error(found.failure))

@@ -27,6 +27,28 @@ def call_spec(message: pb.InvokeRequest) -> ev.CallSpec | None:
     return ev.CallSpec(call.tool, call.version.strip(), given, able)
 
 
+def set_call(message: pb.Task, spec: ev.Spec) -> None:
+    """Which tool a task is a call of."""
+    if spec.call is not None:
+        versions = dict(spec.pinned.versions) if spec.pinned else {}
+        message.call.tool = spec.call.tool
+        message.call.version = versions.get(spec.call.tool, spec.call.version)
+
+
+def set_pending(message: pb.Task, found: Task) -> None:
+    """What its calls wait for."""
+    for call in found.pending:
+        pending = message.pending_requests.add(
+            tool_call_id=call.call_id, tool_name=call.tool, wants=call.wants
+        )
+        if call.wants == "input" and call.requests is not None:
+            structs.from_dict(call.requests, pending.input_requests, field="input_requests")
+            pending.round = call.rounds
+        else:
+            pending.input.SetInParent()
+            structs.from_dict(call.input, pending.input, field="input")
+
+
 def set_tools(message: pb.TaskEvent, pinned: ev.Pinned | None) -> None:
     """Which tools a task has."""
     if pinned is not None:

@@ -110,6 +110,8 @@ class Task(_message.Message):
     PARENT_TASK_ID_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     RESULT_REFERENCE_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    PENDING_REQUESTS_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task's id, `task_…`."""
     status: _builtins.str
@@ -183,6 +185,18 @@ class Task(_message.Message):
         store cannot be reached.
         """
 
+    @_builtins.property
+    def call(self) -> Global___ToolCallSpec:
+        """On a task that is one call of a tool: the tool, in the version that runs. What it was called with
+        is in the `request` of its `task_start`. Absent on a task that has a query.
+        """
+
+    @_builtins.property
+    def pending_requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingRequest]:
+        """What its calls wait for now, so that nobody has to read its log for that: at most one for each
+        call of a step. Not in a list.
+        """
+
     def __init__(
         self,
         *,
@@ -207,10 +221,12 @@ class Task(_message.Message):
         parent_task_id: _builtins.str = ...,
         agent_version: _builtins.int = ...,
         result_reference: Global___ValueReference | None = ...,
+        call: Global___ToolCallSpec | None = ...,
+        pending_requests: _abc.Iterable[Global___PendingRequest] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "_result_reference", b"_result_reference", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "result_reference", b"result_reference", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "_result_reference", b"_result_reference", "call", b"call", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "result_reference", b"result_reference", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "_result_reference", b"_result_reference", "agent_id", b"agent_id", "agent_version", b"agent_version", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "labels", b"labels", "last_sequence", b"last_sequence", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "query", b"query", "result", b"result", "result_reference", b"result_reference", "session_id", b"session_id", "state", b"state", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_output", b"_output", "_result_reference", b"_result_reference", "agent_id", b"agent_id", "agent_version", b"agent_version", "call", b"call", "create_time", b"create_time", "deadline", b"deadline", "error", b"error", "labels", b"labels", "last_sequence", b"last_sequence", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "pending_requests", b"pending_requests", "query", b"query", "result", b"result", "result_reference", b"result_reference", "session_id", b"session_id", "state", b"state", "status", b"status", "task_id", b"task_id", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
@@ -226,6 +242,56 @@ class Task(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__result_reference) -> _WhichOneofReturnType__result_reference | None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+@_typing.final
+class PendingRequest(_message.Message):
+    """Something that a call of a tool waits for before it goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    TOOL_NAME_FIELD_NUMBER: _builtins.int
+    WANTS_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    INPUT_REQUESTS_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    tool_call_id: _builtins.str
+    """The call, as `ApproveToolCall`, `DenyToolCall` and `SubmitToolResult` name it."""
+    tool_name: _builtins.str
+    """The tool that is called."""
+    wants: _builtins.str
+    """`approval` (somebody is to say whether it may run), or `input`: with `input_requests` answers to
+    them, else the result of a tool that the client runs.
+    """
+    round: _builtins.int
+    """With `input_requests`: how often the tool has asked in this call, this time included. A tool may
+    ask by the same name again.
+    """
+    @_builtins.property
+    def input(self) -> _struct_pb2.Struct:
+        """Without `input_requests`: what the tool is called with."""
+
+    @_builtins.property
+    def input_requests(self) -> _struct_pb2.Struct:
+        """What the tool asks for, by name, each an MCP input request, as in `input_required`."""
+
+    def __init__(
+        self,
+        *,
+        tool_call_id: _builtins.str = ...,
+        tool_name: _builtins.str = ...,
+        wants: _builtins.str = ...,
+        input: _struct_pb2.Struct | None = ...,
+        input_requests: _struct_pb2.Struct | None = ...,
+        round: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_requests", b"input_requests"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_requests", b"input_requests", "round", b"round", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "wants", b"wants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingRequest: _TypeAlias = PendingRequest  # noqa: Y015
 
 @_typing.final
 class TaskEvent(_message.Message):
