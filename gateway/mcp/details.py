@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from gateway.mcp import refusals, results
 from gateway.mcp.agents import answered
-from gateway.mcp.logs import Logs
+from gateway.mcp.logs import Logs, too_large
 from gateway.mcp.requests import Request, outstanding
 from gateway.mcp.rpc import Caller, Reply, Services
 
@@ -68,7 +68,8 @@ class Details:
             return await self._called(caller, task)
         answer, task_id = task["result"], task["task_id"]
         if reference := task.get("result_reference"):
-            answer = await self._logs.value(caller, task_id, reference)
+            whole = await self._logs.value(caller, task_id, reference)
+            answer = f"{answer}… {too_large(task_id, reference)}" if whole is None else whole
         output = task.get("output")
         return answered(task_id, task["session_id"], answer, output, is_modern=True)
 
@@ -77,13 +78,19 @@ class Details:
         value, task_id = task.get("output"), task["task_id"]
         event = await self._last(caller, task, "tool_result")
         if value is None and (reference := event.get("reference")):
-            value = json.loads(await self._logs.value(caller, task_id, reference))
+            value = await self._json(caller, task_id, reference)
         content = event.get("content", [])
         if reference := event.get("content_reference"):
-            content = json.loads(await self._logs.value(caller, task_id, reference))
+            found = await self._json(caller, task_id, reference)
+            content = results.text(found) if isinstance(found, str) else found
         if not content and (blocks := results.blocks_of(value)):
             value, content = None, blocks
         return results.success(value, content, {}, is_modern=True, has_schema=False)
+
+    async def _json(self, caller: Caller, task_id: str, reference: Reply) -> Any:
+        """A large value; or a text that says that it is too large."""
+        whole = await self._logs.value(caller, task_id, reference)
+        return too_large(task_id, reference) if whole is None else json.loads(whole)
 
     async def _last(self, caller: Caller, task: Reply, kind: str) -> Reply:
         """The last event of a type, of those that came last."""

@@ -1,21 +1,25 @@
 """`POST /mcp`. The server behind it is loaded by the first request: the SDK takes half a second."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from gateway import nesting
+from gateway import errors, nesting
 from gateway.endpoints import Edge
 from gateway.exchange import Exchange
 from gateway.head import check_json
 from gateway.mcp import refusals
+from gateway.mcp.refusals import Refused
 from services.chassis.errors import InvalidArgument, ServiceError
 
 if TYPE_CHECKING:
     from gateway.mcp.server import Served
+
+log = logging.getLogger(__name__)
 
 PATH: Final = "/mcp"
 
@@ -30,7 +34,7 @@ class Mcp:
         self._channels = channels
         self._traffic = edge.traffic
         self._limits = edge.settings.limits
-        self._server: asyncio.Future[Served] | None = None
+        self._server: asyncio.Future[Served | None] | None = None
         self._is_over = asyncio.Event()
 
     async def __aenter__(self) -> "Mcp":
@@ -44,11 +48,11 @@ class Mcp:
         try:
             self._traffic.admit()
             body = await self._body(exchange)
-            server = await self._loaded()
         except ServiceError as error:
-            refused = refusals.from_error(error, exchange.context)
-            answer, failure = refusals.as_response(refused), refused.failure
-            await exchange.answer(failure.http, answer, *failure.headers)
+            await _refuse(exchange, refusals.from_error(error, exchange.context))
+            return
+        if (server := await self._loaded()) is None:
+            await _refuse(exchange, Refused(errors.internal(exchange.context)))
             return
         await server.answer(exchange, body)
 
@@ -65,16 +69,31 @@ class Mcp:
             )
         return body
 
-    async def _loaded(self) -> "Served":
-        """The server. The first to ask has it loaded, and all who ask meanwhile wait for that."""
+    async def _loaded(self) -> "Served | None":
+        """The server; None if there is none. The first to ask has it loaded, and all who ask
+        meanwhile wait for that."""
         if self._server is None:
             self._server = asyncio.get_running_loop().create_future()
             self._traffic.tasks.create_task(self._serve(self._server))
         return await asyncio.shield(self._server)
 
-    async def _serve(self, ready: "asyncio.Future[Served]") -> None:
-        module: Any = await asyncio.to_thread(import_module, "gateway.mcp.server")
-        server: Served = module.Served(self._edge, self._channels)
-        async with server.running():
-            ready.set_result(server)
-            await self._is_over.wait()
+    async def _serve(self, ready: "asyncio.Future[Served | None]") -> None:
+        """Serve until the edge stops. What fails is logged, and the next to ask has it tried anew:
+        the rest of the edge does without."""
+        try:
+            module: Any = await asyncio.to_thread(import_module, "gateway.mcp.server")
+            server: Served = module.Served(self._edge, self._channels)
+            async with server.running():
+                ready.set_result(server)
+                await self._is_over.wait()
+        except Exception:
+            log.exception("the MCP server does not run")
+        finally:
+            self._server = None
+            if not ready.done():
+                ready.set_result(None)
+
+
+async def _refuse(exchange: Exchange, refused: Refused) -> None:
+    failure = refused.failure
+    await exchange.answer(failure.http, refusals.as_response(refused), *failure.headers)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from gateway.mcp.rpc import Caller, Reply, Services
 
-MAX_OBJECT_BYTES: Final = 2 * 1024 * 1024
+MAX_OBJECT_BYTES: Final = 4 * 1024 * 1024
 _SECONDS: Final = 10.0
 _PART: Final = 512 * 1024
 
@@ -38,18 +38,28 @@ class Logs:
         after = max(0, task["last_sequence"] - most)
         return await self.events(caller, task, after=after, most=most)
 
-    async def value(self, caller: Caller, task_id: str, reference: Mapping[str, object]) -> str:
-        """A large value, as far as it is not too large."""
+    async def value(self, caller: Caller, task_id: str, reference: Mapping[str, Any]) -> str | None:
+        """All of a large value; None of one that is larger than `MAX_OBJECT_BYTES`."""
         request: dict[str, Any] = {
             "task_id": task_id,
-            "sha256": reference.get("sha256"),
+            "sha256": reference["sha256"],
             "length": _PART,
         }
         parts: list[str] = []
-        for _ in range(MAX_OBJECT_BYTES // _PART):
+        while request.get("offset", 0) <= MAX_OBJECT_BYTES:
             part = await self._object(caller, request, seconds=_SECONDS)
+            if part["size_bytes"] > MAX_OBJECT_BYTES:
+                return None
             parts.append(part["text"])
             if "next_offset" not in part:
-                break
+                return "".join(parts)
             request["offset"] = part["next_offset"]
-        return "".join(parts)
+        return None
+
+
+def too_large(task_id: str, reference: Mapping[str, Any]) -> str:
+    """What stands for such a value."""
+    return (
+        f"({reference.get('size_bytes', 0)} bytes, of which at most {MAX_OBJECT_BYTES} are shown "
+        f"here. GET /v1/tasks/{task_id}/objects/{reference['sha256']} returns them in parts.)"
+    )

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from importlib import import_module
 from typing import Any
 
 import httpx2
 import pytest
 
+from gateway.mcp import endpoint
 from gateway.mcp.direct import Direct
 from services.chassis.errors import Unavailable
 from tests.integration.gateway.places import Place, placed
@@ -342,3 +344,25 @@ async def test_most_calls_take_the_short_way(place: Place, monkeypatch: pytest.M
     await send(place, message("prompts/list"))
 
     assert taken == [True, True, False]
+
+
+async def test_a_server_that_does_not_load_is_tried_anew_by_the_next_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_broken = asyncio.Event()
+    is_broken.set()
+
+    def loaded(name: str) -> object:
+        if is_broken.is_set():
+            raise ImportError(name)
+        return import_module(name)
+
+    monkeypatch.setattr(endpoint, "import_module", loaded)
+    async with asyncio.timeout(10), placed() as place:
+        broken = await asyncio.gather(*(send(place, message("tools/list")) for _ in range(3)))
+        is_broken.clear()
+        mended = await send(place, message("tools/list"))
+
+    assert [each.status_code for each in broken] == [500] * 3
+    assert {each.json()["error"]["data"]["error_code"] for each in broken} == {"INTERNAL"}
+    assert mended.status_code == 200
