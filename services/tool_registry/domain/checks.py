@@ -50,7 +50,7 @@ def check_name(name: str) -> None:
 
 
 def check_complete(entry: Entry) -> None:
-    """Refuse what does not fit together, once the schemas are complete.
+    """Refuse what does not fit together, once schemas and target are complete.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`, `SCHEMA_INVALID`.
@@ -59,7 +59,7 @@ def check_complete(entry: Entry) -> None:
         fix = 'add "type": "object"; a tool is called with an object'
         fault = Violation("tool.input_schema", "is not the schema of an object", fix)
         raise invalid(fault, reason="SCHEMA_INVALID")
-    if found := list(_untrue(entry.definition)):
+    if found := [*target_checks.faults(entry), *_untrue(entry.definition)]:
         raise invalid(*found[:MAX_FAULTS])
 
 
