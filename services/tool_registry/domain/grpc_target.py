@@ -7,6 +7,7 @@ from typing import Final
 
 from services.chassis.context import IDEMPOTENCY_KEY, TRACE_KEY
 from services.chassis.errors import Violation, invalid
+from services.tool_registry.domain import names
 from services.tool_registry.domain.targets import Grpc
 
 ADDRESS: Final = "tool.grpc.address"
@@ -28,7 +29,6 @@ _METHOD: Final = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)/([A-Za-z_]\w*)",
 _MAX_METHOD: Final = 512
 _KEY: Final = re.compile(r"[a-z0-9_.-]{1,64}")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
-_SECRET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _OURS: Final = frozenset(
     {IDEMPOTENCY_KEY, TRACE_KEY, "content-type", "te", "host", "user-agent", "connection"}
 )
@@ -44,7 +44,7 @@ def faults(target: Grpc) -> Iterator[Violation]:
         fix = f"send at most {MAX_DESCRIPTORS_BYTES:,} bytes: the files that the method needs"
         yield Violation(DESCRIPTORS, "is too large", fix)
     yield from _metadata_faults(target.metadata)
-    if target.secret and not _SECRET_NAME.fullmatch(target.secret):
+    if target.secret and not names.SECRET.fullmatch(target.secret):
         fix = "send its name: 1 to 64 of A-Z a-z 0-9 _ . -"
         yield Violation(SECRET, "is not a secret's name", fix)
 

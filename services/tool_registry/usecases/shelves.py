@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from services.tool_registry.domain import names
+from services.tool_registry.domain import checks, names
 from services.tool_registry.domain.line import Line, Release, missing_version
 from services.tool_registry.domain.targets import Target
 from services.tool_registry.domain.tool import Entry
@@ -26,9 +26,9 @@ class Builtins:
     """The tools that every tenant has."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
-        """Raises InvalidArgument `INVALID_REQUEST` for a tool that could not be called so."""
+        """Raises what `checks.check_name` does for a tool that could not be called so."""
         for tool in tools:
-            names.check_new(tool.entry.definition.name)
+            checks.check_name(tool.entry.definition.name)
         by_name = {tool.entry.definition.name: tool for tool in tools}
         self._tools = {name: by_name[name] for name in sorted(by_name)}
 
