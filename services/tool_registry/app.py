@@ -94,6 +94,7 @@ async def running(
     Raises:
         OSError: an address cannot be listened on.
         InvalidArgument: `INVALID_REQUEST`; a tool has a name that none may have.
+        AlreadyExists: `TOOL_ALREADY_EXISTS`; it has one that agents' own tools have.
         ServiceError: the event store cannot be opened.
     """
     clock, units = CurrentTime(now), UnitConvert()

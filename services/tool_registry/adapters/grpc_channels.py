@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeAlias
 
 import grpc
 
-from services.tool_registry.adapters.grpc_targets import host_and_port
+from services.tool_registry.domain.grpc_target import host_and_port
 from services.tool_registry.domain.targets import Grpc
 
 MOST: Final = 64

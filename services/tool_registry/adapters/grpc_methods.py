@@ -28,7 +28,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
 from services.chassis.errors import InvalidArgument, Violation, invalid
-from services.tool_registry.adapters.grpc_targets import METHOD, service_and_method
+from services.tool_registry.domain.grpc_target import METHOD, service_and_method
 
 MAX_FILES: Final = 200
 MAX_BYTES: Final = 2 * 1024 * 1024

@@ -21,7 +21,7 @@ from services.tool_registry.adapters.grpc_methods import (
     WELL_KNOWN,
     unknown_service,
 )
-from services.tool_registry.adapters.grpc_targets import ADDRESS, DESCRIPTORS, SECRET
+from services.tool_registry.domain.grpc_target import ADDRESS, DESCRIPTORS, SECRET
 
 SECONDS: Final = 5.0
 

@@ -9,7 +9,6 @@ import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from services.chassis.errors import FailedPrecondition, Unavailable, Violation, invalid
-from services.tool_registry.adapters import grpc_targets as targets
 from services.tool_registry.adapters.grpc_channels import Channels, Resolver
 from services.tool_registry.adapters.grpc_entry import completed
 from services.tool_registry.adapters.grpc_faults import failure, unreached
@@ -18,6 +17,7 @@ from services.tool_registry.adapters.grpc_metadata import metadata, secret_of
 from services.tool_registry.adapters.grpc_methods import MAX_BYTES, Files, found, parsed
 from services.tool_registry.adapters.grpc_reflection import described
 from services.tool_registry.adapters.secrets import scrubbed_value
+from services.tool_registry.domain import grpc_target as targets
 from services.tool_registry.domain.targets import Grpc
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation, Secrets
@@ -64,7 +64,6 @@ class GrpcTools:
             FailedPrecondition: `SECRET_NOT_FOUND`.
         """
         target = cast("Grpc", entry.target)
-        targets.check(target)
         try:
             files = await self._files(target, tenant)
         except FailedPrecondition as error:

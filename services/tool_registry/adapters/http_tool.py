@@ -55,8 +55,6 @@ class HttpTools:
     async def checked(self, entry: Entry, tenant: str) -> Entry:
         """See `Maker`. Names are not resolved: that is done, and checked, at each connection."""
         target = cast("Http", entry.target)
-        if found := list(http_target.faults(target, entry.definition.input_schema.document)):
-            raise invalid(*found)
         host = http_target.host_of(target.url)
         if kind := self._egress.refusal(host):
             told = addresses.refused(host, kind)

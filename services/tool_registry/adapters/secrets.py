@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 from services.chassis.errors import FailedPrecondition
-from services.tool_registry.domain.secrets import NAME
+from services.tool_registry.domain.names import SECRET
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class StoredSecrets:
         return found
 
     def _stored(self, tenant: str, name: str) -> str | None:
-        if self._folder is None or not _TENANT.fullmatch(tenant) or not NAME.fullmatch(name):
+        if self._folder is None or not _TENANT.fullmatch(tenant) or not SECRET.fullmatch(name):
             return None
         try:
             return _read(self._folder / tenant / name)

@@ -1,20 +1,18 @@
 """What a tool may say: bounds and forms of its fields. Pure."""
 
 import json
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
-from services.tool_registry.domain import target_checks, version
+from services.tool_registry.domain import names, target_checks, version
 from services.tool_registry.domain.call import MAX_TIMEOUT
 from services.tool_registry.domain.line import taken
-from services.tool_registry.domain.tool import NAME, RESERVED, Definition, Entry
+from services.tool_registry.domain.tool import Definition, Entry
 
 MAX_DESCRIPTION: Final = 8 * 1024
 MAX_TITLE: Final = 256
-MAX_TAGS: Final = 16
 MAX_EXAMPLES: Final = 16
 MAX_QUERY: Final = 1024
 MAX_JSON_BYTES: Final = 64 * 1024  # Of all examples, and of the default.
@@ -23,7 +21,6 @@ MAX_MESSAGE: Final = 1024
 MAX_FAULTS: Final = 16
 LEAST_TIMEOUT: Final = timedelta(milliseconds=1)
 
-_TAG: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _TEXTS: Final = {"description": MAX_DESCRIPTION, "title": MAX_TITLE}
 
 
@@ -42,15 +39,15 @@ def check(entry: Entry) -> None:
 
 def check_name(name: str) -> None:
     """Refuse what cannot be a tool's name; see `check`."""
-    if not NAME.fullmatch(name):
+    if not names.NAME.fullmatch(name):
         fix = "use 1 to 64 of A-Z a-z 0-9 _ -"
         raise invalid(Violation("tool.name", f"{name[:64]!r} cannot be a tool's name", fix))
-    if RESERVED.fullmatch(name):
+    if names.RESERVED.fullmatch(name):
         raise taken(name, "not read_result, nor agent__ at the beginning: agents have such tools")
 
 
 def check_complete(entry: Entry) -> None:
-    """Refuse what does not fit together, once the schemas are complete.
+    """Refuse what does not fit together, once schemas and target are complete.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`, `SCHEMA_INVALID`.
@@ -59,7 +56,7 @@ def check_complete(entry: Entry) -> None:
         fix = 'add "type": "object"; a tool is called with an object'
         fault = Violation("tool.input_schema", "is not the schema of an object", fix)
         raise invalid(fault, reason="SCHEMA_INVALID")
-    if found := list(_untrue(entry.definition)):
+    if found := [*target_checks.faults(entry), *_untrue(entry.definition)]:
         raise invalid(*found[:MAX_FAULTS])
 
 
@@ -86,10 +83,10 @@ def _own(of: Definition) -> Iterator[Violation]:
 
 
 def _tags(of: Definition) -> Iterator[Violation]:
-    if len(of.tags) > MAX_TAGS:
-        yield Violation("tool.tags", f"are {len(of.tags)}", f"send at most {MAX_TAGS}")
-    for index, tag in enumerate(of.tags[:MAX_TAGS]):
-        if not _TAG.fullmatch(tag):
+    if len(of.tags) > names.MAX_TAGS:
+        yield Violation("tool.tags", f"are {len(of.tags)}", f"send at most {names.MAX_TAGS}")
+    for index, tag in enumerate(of.tags[: names.MAX_TAGS]):
+        if not names.TAG.fullmatch(tag):
             fix = "use 1 to 64 of a-z 0-9 _ . -, beginning with a letter or a digit"
             yield Violation(f"tool.tags[{index}]", "is no tag", fix)
         elif tag in of.tags[:index]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from services.chassis.errors import Violation
-from services.tool_registry.domain import http_fields, pointer, secrets
+from services.tool_registry.domain import http_fields, names, pointer
 from services.tool_registry.domain.targets import Http
 
 MAX_URL: Final = 2048
@@ -158,7 +158,7 @@ def auth_faults(target: Http, schema: Mapping[str, object]) -> Iterator[Violatio
         fix = f"use one of {', '.join(_SCHEMES)}"
         yield Violation(f"{_AT}.auth.scheme", "is no way to prove who sends a request", fix)
         return
-    if not secrets.NAME.fullmatch(auth.secret):
+    if not names.SECRET.fullmatch(auth.secret):
         fix = "use 1 to 64 of A-Z a-z 0-9 _ . -, beginning with a letter or a digit"
         yield Violation(f"{_AT}.auth.secret", "is no name of a secret", fix)
     if bool(auth.name) != _SCHEMES[auth.scheme]:

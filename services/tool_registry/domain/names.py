@@ -1,11 +1,22 @@
-"""Names of tools: which there may be, and what to say of one that is not there."""
+"""Names: which there may be, and what to say of a tool that is not there."""
 
+import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final
 
 from services.chassis.errors import NotFound, Violation, invalid
-from services.tool_registry.domain.tool import NAME, RESERVED
+
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Of a tool."""
+RESERVED: Final = re.compile(r"read_result|agent__.*")
+"""Names of tools that callers have themselves (see the contract of `Tool.name`)."""
+NAMESPACE: Final = re.compile(r"(?!agent\Z)[A-Za-z0-9-]{1,32}")
+"""What may begin the names of tools that come together."""
+TAG: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+MAX_TAGS: Final = 16
+"""Of a tool."""
+SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 _NAMES_SHOWN: Final = 12
 
@@ -15,13 +26,6 @@ def check(name: str) -> None:
     if not NAME.fullmatch(name):
         fix = "send a tool's name: 1 to 64 of A-Z a-z 0-9 _ -"
         raise invalid(Violation("name", "is not a tool's name", fix))
-
-
-def check_new(name: str) -> None:
-    """Refuse what cannot be a tool's name. Raises InvalidArgument `INVALID_REQUEST`."""
-    if RESERVED.fullmatch(name) or not NAME.fullmatch(name):
-        fix = "use 1 to 64 of A-Z a-z 0-9 _ -; not read_result, nor agent__ at the beginning"
-        raise invalid(Violation("name", f"{name[:64]!r} cannot be a tool's name", fix))
 
 
 def missing(name: str, known: Collection[str]) -> NotFound:

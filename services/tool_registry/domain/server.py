@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from services.chassis.errors import NotFound, ServiceError, Unavailable, Violation, invalid
+from services.tool_registry.domain.names import MAX_TAGS, NAMESPACE, SECRET, TAG
 
 MAX_SERVERS: Final = 64
 """Of a tenant."""
@@ -16,13 +17,10 @@ MAX_SKIPPED: Final = 20
 DEFAULT_TIMEOUT: Final = timedelta(seconds=60)
 MAX_TIMEOUT: Final = timedelta(hours=1)
 
-_NAMESPACE: Final = re.compile(r"[A-Za-z0-9-]{1,32}")
-_TAG: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_MAX_TAGS: Final = 16
 _MAX_PARTS: Final = 64
 _MAX_TEXT: Final = 4096
+_NAMESPACES: Final = "use 1 to 32 of A-Z a-z 0-9 -; not agent, which has tools of its own"
 
 
 class State(Enum):
@@ -136,9 +134,8 @@ class Suggestions:
 
 def check_namespace(namespace: str) -> None:
     """Refuse what is no namespace. Raises InvalidArgument `INVALID_REQUEST`."""
-    if not _NAMESPACE.fullmatch(namespace):
-        fix = "use 1 to 32 of A-Z a-z 0-9 -"
-        raise invalid(Violation("namespace", "is not a namespace", fix))
+    if not NAMESPACE.fullmatch(namespace):
+        raise invalid(Violation("namespace", "is not a namespace", _NAMESPACES))
 
 
 def check(server: Server) -> None:
@@ -170,12 +167,8 @@ def unavailable(namespace: str, problem: str, *, reason: str) -> ServiceError:
 
 
 def _violations(server: Server) -> Iterator[Violation]:
-    if not _NAMESPACE.fullmatch(server.namespace):
-        fix = "use 1 to 32 of A-Z a-z 0-9 -"
-        yield Violation("server.namespace", "is not a namespace", fix)
-    if server.namespace == "agent":
-        fix = "choose another; agent__… are the orchestrator's own tools"
-        yield Violation("server.namespace", "is taken", fix)
+    if not NAMESPACE.fullmatch(server.namespace):
+        yield Violation("server.namespace", "is not a namespace", _NAMESPACES)
     if server.command is None:
         yield from _url_violations(server)
     else:
@@ -199,7 +192,7 @@ def _url_violations(server: Server) -> Iterator[Violation]:
     elif not is_bare:
         fix = "leave user, password and fragment out; name a secret instead"
         yield Violation("server.url", "has parts that are not sent", fix)
-    if server.secret and not _SECRET.fullmatch(server.secret):
+    if server.secret and not SECRET.fullmatch(server.secret):
         fix = "use 1 to 64 of A-Z a-z 0-9 _ . -"
         yield Violation("server.secret", "is not a secret's name", fix)
 
@@ -220,15 +213,15 @@ def _command_violations(command: Command) -> Iterator[Violation]:
         if not all(map(_VARIABLE.fullmatch, variables)):
             fix = "name variables with A-Z a-z 0-9 _"
             yield Violation(f"server.command.{name}", "has names that are none", fix)
-    if not all(map(_SECRET.fullmatch, command.secret_environment.values())):
+    if not all(map(SECRET.fullmatch, command.secret_environment.values())):
         fix = "send names of secrets: 1 to 64 of A-Z a-z 0-9 _ . -"
         yield Violation("server.command.secret_environment", "names what is no secret", fix)
 
 
 def _other_violations(server: Server) -> Iterator[Violation]:
-    is_long = len(server.tags) > _MAX_TAGS or len(set(server.tags)) < len(server.tags)
-    if is_long or not all(map(_TAG.fullmatch, server.tags)):
-        fix = f"send at most {_MAX_TAGS} words such as weather, in lower case, each once"
+    is_long = len(server.tags) > MAX_TAGS or len(set(server.tags)) < len(server.tags)
+    if is_long or not all(map(TAG.fullmatch, server.tags)):
+        fix = f"send at most {MAX_TAGS} words such as weather, in lower case, each once"
         yield Violation("server.tags", "are not tags", fix)
     if not timedelta(milliseconds=1) <= server.timeout <= MAX_TIMEOUT:
         fix = "send 1 to 3,600,000, or leave it out for 60,000"

@@ -1,17 +1,11 @@
 """What a tool is: its contract, and how it says that it could not do something."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
 
 from services.chassis.schema import Schema
 from services.tool_registry.domain.targets import Builtin, Target
-
-NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-RESERVED: Final = re.compile(r"read_result|agent__.*")
-"""Names of tools that callers have themselves (see the contract of `Tool.name`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +30,7 @@ class Definition:
     """What callers may rely on."""
 
     name: str
-    """Matches `NAME`, and not `RESERVED`."""
+    """Matches `names.NAME`, and not `names.RESERVED`."""
     version: str
     """SemVer."""
     description: str

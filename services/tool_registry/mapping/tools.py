@@ -15,7 +15,8 @@ from services.chassis.eventlog.port import Attribute, Record
 from services.chassis.filtering import Fields
 from services.chassis.schema import Schema
 from services.tool_registry.domain.changes import MASKED, MAX_MASK
-from services.tool_registry.domain.checks import MAX_EXAMPLES, MAX_TAGS
+from services.tool_registry.domain.checks import MAX_EXAMPLES
+from services.tool_registry.domain.names import MAX_TAGS
 from services.tool_registry.domain.tool import Default, Definition, Entry, Example
 from services.tool_registry.domain.version import FIRST
 from services.tool_registry.mapping.targets import set_target, target

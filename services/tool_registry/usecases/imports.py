@@ -13,7 +13,7 @@ from services.chassis.errors import (
     ResourceExhausted,
 )
 from services.tool_registry.domain import changes
-from services.tool_registry.domain.line import Deleted, Line, Registered, Updated, taken
+from services.tool_registry.domain.line import Deleted, Deprecated, Line, Registered, Updated, taken
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.domain.version import FIRST
 from services.tool_registry.usecases.caller import Caller
@@ -96,33 +96,58 @@ class _Import:
         self.writer.check_free(line.name)
         if line.releases and line.source != self.source:
             raise taken(line.name, "rename it where it comes from, or choose another namespace")
-        definition = replace(entry.definition, version=FIRST)
-        entry = replace(
+        said = f"{self._mark}{entry.deprecation}" if entry.is_deprecated else ""
+        entry = await self.writer.completed(self._own(entry), tenant)
+        line, end = await self._kept(line, entry, is_active=not said)
+        if not said or all(each.is_deprecated for each in line.releases):
+            return end
+        await self.writer.write(tenant, line, Deprecated(self.writer.now(), "", said))
+        return replace(end, outcome="updated") if end.outcome == "unchanged" else end
+
+    def _own(self, entry: Entry) -> Entry:
+        """The first version of a tool, as this source's. Whether it is deprecated is said by its
+        line."""
+        return replace(
             entry,
-            definition=definition,
+            definition=replace(entry.definition, version=FIRST),
             source=self.source,
             owner=self.caller.subject,
             create_time=self.writer.now(),
             is_deprecated=False,
             deprecation="",
         )
-        entry = await self.writer.completed(entry, tenant)
+
+    async def _kept(self, line: Line, entry: Entry, *, is_active: bool) -> tuple[Line, _End]:
+        """The line with the tool as its newest version, and what became of it."""
+        tenant = self.caller.tenant
         if line.last is None:
-            await self.writer.write(tenant, line, Registered(entry))
-            return _End("registered", FIRST)
+            line = await self.writer.write(tenant, line, Registered(entry))
+            return line, _End("registered", FIRST)
         old = await self.writer.store.entry(tenant, line.name, line.last)
-        if line.releases and changes.is_same(old, entry):
-            return _End("unchanged", line.last.version)
+        is_back = is_active and self._has_marked(line)
+        if line.releases and not is_back and changes.is_same(old, entry):
+            return line, _End("unchanged", line.last.version)
         return await self._follow(line, old, entry)
 
-    async def _follow(self, line: Line, old: Entry, new: Entry) -> _End:
+    async def _follow(self, line: Line, old: Entry, new: Entry) -> tuple[Line, _End]:
         """Store what comes after a version, under a version that says what changed."""
         self.writer.check_room(line)
         version = await asyncio.to_thread(changes.version_after, old, new)
         new = replace(new, definition=replace(new.definition, version=version))
         event = Updated(new) if line.releases else Registered(new)
-        await self.writer.write(self.caller.tenant, line, event)
-        return _End("updated" if line.releases else "registered", version)
+        outcome = "updated" if line.releases else "registered"
+        line = await self.writer.write(self.caller.tenant, line, event)
+        return line, _End(outcome, version)
+
+    @property
+    def _mark(self) -> str:
+        """What a deprecation begins with that this source wants, and nobody else."""
+        return f"{self.source}: "
+
+    def _has_marked(self, line: Line) -> bool:
+        """Whether this source had the newest version deprecated."""
+        newest = line.releases[-1] if line.releases else None
+        return newest is not None and (newest.deprecation or "").startswith(self._mark)
 
     async def _remove(self, line: Line) -> _End:
         if line.releases and line.source == self.source:

@@ -8,6 +8,7 @@ from typing import Final
 
 from services.chassis.errors import (
     FailedPrecondition,
+    NotFound,
     ResourceExhausted,
     ServiceError,
     Violation,
@@ -100,9 +101,16 @@ class Servers:
         return await self._shown(caller.tenant, server)
 
     async def delete(self, caller: Caller, namespace: str) -> None:
-        """Let there be no such server, and none of its tools."""
+        """Let there be no such server, and none of its tools.
+
+        If that was cut short after the server was gone, doing it again takes away the tools.
+        """
         sv.check_namespace(namespace)
-        await self._store.remove(caller.tenant, namespace, self._now())
+        try:
+            await self._store.remove(caller.tenant, namespace, self._now())
+        except NotFound:
+            await self._registry.take_away(caller, source(namespace))
+            raise
         self._links.drop(caller.tenant, namespace)
         await self._registry.take_away(caller, source(namespace))
 
@@ -152,14 +160,16 @@ class Imported:
         Another process may delete the server meanwhile. Whoever is last sees it: the deletion
         takes away what is there by then, and what comes later is taken away here.
         """
-        if await self._store.find(tenant, server.namespace) != server:
-            return None
         caller = Caller(tenant, server.owner)
-        brought = await self._registry.bring(caller, source(server.namespace), wanted)
-        if await self._store.find(tenant, server.namespace) is None:
+        found = await self._store.find(tenant, server.namespace)
+        if found == server:
+            brought = await self._registry.bring(caller, source(server.namespace), wanted)
+            found = await self._store.find(tenant, server.namespace)
+            if found is not None:
+                return brought
+        if found is None:
             await self._registry.take_away(caller, source(server.namespace))
-            return None
-        return brought
+        return None
 
 
 def source(namespace: str) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from services.chassis.errors import FailedPrecondition
 from services.chassis.versions import wanted
-from services.tool_registry.domain import names
+from services.tool_registry.domain import checks, names
 from services.tool_registry.domain.line import Line, Release, missing_version
 from services.tool_registry.domain.targets import Target
 from services.tool_registry.domain.tool import Entry
@@ -20,15 +19,16 @@ _PICKS = 64  # Ranges of one tool whose versions are remembered.
 _SUGGESTED = 200  # Names that a misspelt one is held against.
 
 Makers = Mapping[type[Target], Maker]
+"""Of every kind that can be registered."""
 
 
 class Builtins:
     """The tools that every tenant has."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
-        """Raises InvalidArgument `INVALID_REQUEST` for a tool that could not be called so."""
+        """Raises what `checks.check_name` does for a tool that could not be called so."""
         for tool in tools:
-            names.check_new(tool.entry.definition.name)
+            checks.check_name(tool.entry.definition.name)
         by_name = {tool.entry.definition.name: tool for tool in tools}
         self._tools = {name: by_name[name] for name in sorted(by_name)}
 
@@ -117,8 +117,7 @@ class ToolShelf:
 
     def unavailable(self, tenant: str, entry: Entry) -> str:
         """Why calls of a tool would fail at the moment, as far as is known here."""
-        maker = self._makers.get(type(entry.target))
-        return maker.made(entry, tenant).unavailable if maker else ""
+        return self._makers[type(entry.target)].made(entry, tenant).unavailable
 
     async def _release(self, tenant: str, name: str, version: str) -> Release:
         asked = wanted(version)
@@ -145,22 +144,8 @@ class ToolShelf:
             if (tool := self._tools.get(key)) is not None:
                 return tool
             entry = await self._store.entry(tenant, name, release)
-            return self._tools.put(key, maker_of(self._makers, entry).made(entry, tenant))
+            return self._tools.put(key, self._makers[type(entry.target)].made(entry, tenant))
 
     def _of(self, tenant: str, name: str) -> _Held:
         key = (tenant, name)
         return self._held.get(key) or self._held.put(key, _Held())
-
-
-def maker_of(makers: Makers, entry: Entry) -> Maker:
-    """Who makes tools of this kind. Raises FailedPrecondition `TOOL_KIND_UNSUPPORTED`."""
-    if (maker := makers.get(type(entry.target))) is None:
-        kind = type(entry.target).__name__.lower()
-        raise FailedPrecondition(
-            "TOOL_KIND_UNSUPPORTED",
-            f"tools of the kind {kind} are not offered here",
-            kind=kind,
-            field=f"tool.{kind}",
-            suggested_fix="register a tool of another kind",
-        )
-    return maker

@@ -13,7 +13,7 @@ from services.tool_registry.domain.line import Event, Line, taken
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import ToolStore
 from services.tool_registry.usecases.census import Census
-from services.tool_registry.usecases.shelves import Builtins, Makers, ToolShelf, maker_of
+from services.tool_registry.usecases.shelves import Builtins, Makers, ToolShelf
 
 OBJECT: Final = Schema({"type": "object"}, field="input")
 
@@ -33,7 +33,7 @@ class Writer:
     async def completed(self, entry: Entry, tenant: str) -> Entry:
         """The entry as it is to be kept, or refused; see `Maker.checked`."""
         checks.check(entry)
-        entry = await maker_of(self.makers, entry).checked(entry, tenant)
+        entry = await self.makers[type(entry.target)].checked(entry, tenant)
         if not entry.definition.input_schema.document:
             entry = replace(entry, definition=replace(entry.definition, input_schema=OBJECT))
         checks.check_complete(entry)

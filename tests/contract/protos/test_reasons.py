@@ -20,7 +20,7 @@ def test_the_scan_finds_what_it_should() -> None:
     assert {"SEQUENCE_CONFLICT", "PAGE_TOKEN_INVALID", "INVALID_REQUEST"} <= given().keys()
 
 
-def test_no_variable_is_listed_as_a_reason() -> None:
+def test_no_variable_or_value_is_listed_as_a_reason() -> None:
     assert not list(filter(VARIABLE.match, listed()))
 
 

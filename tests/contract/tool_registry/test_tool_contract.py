@@ -12,7 +12,7 @@ import pytest
 from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import EXAMPLE_TIME, CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
-from services.tool_registry.domain.tool import NAME
+from services.tool_registry.domain.names import NAME
 from services.tool_registry.ports import Invocation, Tool
 from tests.contract.tool_registry.grpc_places import grpc_tool
 from tests.contract.tool_registry.http_cities import http_tool

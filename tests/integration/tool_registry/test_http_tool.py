@@ -19,7 +19,6 @@ from tests.integration.tool_registry.http_targets import (
     JSON,
     KEY,
     LIMIT,
-    LOOPBACK,
     STORED,
     Target,
     answered,
@@ -183,18 +182,6 @@ async def test_a_host_that_would_be_refused_is_refused_at_registration(url: str)
             await tools.checked(entry(Http("GET", url)), "default")
         assert caught.value.reason == "TARGET_REFUSED"
         assert caught.value.metadata["field"] == "tool.http.url"
-
-
-async def test_a_target_with_faults_is_refused_at_registration() -> None:
-    tools = HttpTools(LOOPBACK, STORED, result_bytes=LIMIT)
-
-    with pytest.raises(InvalidArgument) as caught:
-        await tools.checked(entry(Http("SEND", "nowhere")), "default")
-
-    assert [each.field for each in caught.value.violations] == [
-        "tool.http.method",
-        "tool.http.url",
-    ]
 
 
 ECHOES = {

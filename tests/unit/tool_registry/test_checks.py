@@ -10,7 +10,8 @@ from services.tool_registry.domain.targets import Builtin, Grpc, Http, HttpAuth,
 from services.tool_registry.domain.tool import Default, Example
 from tests.unit.tool_registry.fakes import entry
 
-URL = "https://x.example/{place}"
+BARE = "https://x.example/"
+URL = f"{BARE}{{place}}"
 
 
 def fields_of(**changes: object) -> list[str]:
@@ -60,14 +61,14 @@ def test_fields_keep_their_bounds(changes: dict[str, object], fields: list[str])
         (Http("GET", "https://user:pass@x.example"), ["tool.http.url"]),
         (Http("GET", "https://x.example/\n"), ["tool.http.url"]),
         (Http("GET", "https://x.example/" + "x" * 2048), ["tool.http.url"]),
-        (Http("GET", URL, ("",)), ["tool.http.query[0]"]),
-        (Http("GET", URL, ("q",) * 65), ["tool.http.query"]),
+        (Http("GET", URL, ("",)), ["tool.http.query"]),
+        (Http("GET", URL, ("q",) * 129), ["tool.http"]),
         (Http("GET", URL, headers={"a b": "c"}), ["tool.http.headers.a b"]),
         (Http("GET", URL, headers={"A": "b\r\nC: d"}), ["tool.http.headers.A"]),
-        (Http("GET", URL, headers={"A": "x" * 1025}), ["tool.http.headers.A"]),
-        (Http("GET", URL, headers={f"H{n}": "" for n in range(33)}), ["tool.http.headers"]),
-        (Http("GET", URL, header_fields={"": "x"}), ["tool.http.header_fields."]),
-        (Http("POST", URL, body="x" * 129), ["tool.http.body"]),
+        (Http("GET", URL, headers={"A": "x" * 4097}), ["tool.http.headers.A"]),
+        (Http("GET", URL, headers={f"H{n}": "" for n in range(65)}), ["tool.http.headers"]),
+        (Http("GET", BARE, header_fields={"": "place"}), ["tool.http.header_fields."]),
+        (Http("POST", URL, body="x"), ["tool.http.body"]),
         (Http("GET", URL, result="data"), ["tool.http.result"]),
         (Http("GET", URL, auth=HttpAuth("digest", "key")), ["tool.http.auth.scheme"]),
         (Http("GET", URL, auth=HttpAuth("header", "key")), ["tool.http.auth.name"]),
@@ -88,7 +89,7 @@ def test_targets_keep_their_bounds(target: Target, fields: list[str]) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        Http("GET", "http://127.0.0.1:8080/x?y=z", ("q",), {"A": "é"}, {"B": "c"}, "", "/a/0"),
+        Http("GET", "http://127.0.0.1:8080/x?y=z", (), {"A": "e"}, {"B": "place"}, "", "/a/0"),
         Http("POST", URL, auth=HttpAuth("query", "my.key-1", "api_key")),
         Grpc("[::1]:50051", "Service/Method", tls=True, metadata={"x-key": "v"}, secret="k"),  # noqa: S106
         Grpc("weather.internal:443", "weather.v1.WeatherService/GetWeather"),

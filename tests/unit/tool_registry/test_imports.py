@@ -34,6 +34,9 @@ def tool(name: str, *, optional: str = "", **changes: object) -> Entry:
     return replace(found, owner="", create_time=None)
 
 
+B = tool("city__b").definition
+
+
 async def test_what_is_brought_is_registered_and_then_unchanged() -> None:
     here = kit()
     wanted = [tool("city__a", version="7.7.7"), tool("city__b")]
@@ -96,6 +99,38 @@ async def test_taking_away_leaves_others_alone() -> None:
     await here.registry.take_away(LOCAL, SOURCE)
 
     assert await here.store.names("default", limit=9) == ["own", "town__a"]
+
+
+async def test_what_its_source_has_deprecated_is_so_in_all_versions_until_it_is_not() -> None:
+    here = kit()
+    old = replace(tool("city__a"), is_deprecated=True, deprecation="use b")
+    await here.registry.bring(LOCAL, SOURCE, [tool("city__a")])
+
+    marked = await here.registry.bring(LOCAL, SOURCE, [old, replace(old, definition=B)])
+    again = await here.registry.bring(LOCAL, SOURCE, [old, replace(old, definition=B)])
+    shown = [(await here.registry.get(LOCAL, f"city__{n}", "")).entry for n in "ab"]
+    back = await here.registry.bring(LOCAL, SOURCE, [tool("city__a")])
+
+    assert marked.outcomes == {"city__a": "updated", "city__b": "registered"}
+    assert marked.versions == {"city__a": "1.0.0", "city__b": "1.0.0"}
+    assert again.outcomes == {"city__a": "unchanged", "city__b": "unchanged"}
+    assert [(each.is_deprecated, each.deprecation) for each in shown] == [
+        (True, "mcp:city: use b"),
+        (True, "mcp:city: use b"),
+    ]
+    assert back.versions["city__a"] == "1.0.1"
+    assert not (await here.registry.get(LOCAL, "city__a", "")).entry.is_deprecated
+
+
+async def test_what_somebody_else_has_deprecated_stays_so() -> None:
+    here = kit()
+    await here.registry.bring(LOCAL, SOURCE, [tool("city__a")])
+    await here.registry.deprecate(LOCAL, "city__a", "", "not any more")
+
+    brought = await here.registry.bring(LOCAL, SOURCE, [tool("city__a")])
+
+    assert brought.outcomes == {"city__a": "unchanged"}
+    assert (await here.registry.get(LOCAL, "city__a", "")).entry.deprecation == "not any more"
 
 
 async def test_what_cannot_be_brought_is_told_and_the_rest_is_brought() -> None:

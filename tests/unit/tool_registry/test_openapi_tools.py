@@ -5,9 +5,10 @@ from typing import cast
 
 import pytest
 
+from services.tool_registry.domain.names import NAME, RESERVED
 from services.tool_registry.domain.openapi.tools import Planned, Wanted, planned
 from services.tool_registry.domain.targets import Http, HttpAuth
-from services.tool_registry.domain.tool import NAME, RESERVED, Definition, Entry
+from services.tool_registry.domain.tool import Definition, Entry
 from tests.unit.tool_registry.documents import PET, answers, document, only, operation
 
 BEARER = HttpAuth("bearer", "key")

@@ -6,7 +6,7 @@ import pytest
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.chassis.eventlog.memory import MemoryEventStore
-from services.tool_registry.domain.targets import Grpc, Http
+from services.tool_registry.domain.targets import Http
 from services.tool_registry.ports import Invocation
 from tests.unit.tool_registry.fakes import PLACE, entry
 from tests.unit.tool_registry.kit import LOCAL, Kit, kit
@@ -171,14 +171,6 @@ async def test_no_more_tools_are_kept_than_may_be() -> None:
     await found(here, name="a")
 
     assert len(here.http.made_of) == made + 1
-
-
-async def test_a_kind_that_is_not_offered_is_refused_when_it_is_registered() -> None:
-    with pytest.raises(FailedPrecondition) as caught:
-        await registered(kit(), target=Grpc("127.0.0.1:1", "a.B/C"))
-
-    assert caught.value.reason == "TOOL_KIND_UNSUPPORTED"
-    assert caught.value.metadata["field"] == "tool.grpc"
 
 
 async def test_a_tool_that_runs_at_the_client_is_found_and_not_called() -> None:

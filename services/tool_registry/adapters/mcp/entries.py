@@ -9,9 +9,11 @@ from mcp_types import Tool as McpTool
 from services.chassis.errors import InvalidArgument
 from services.chassis.schema import Schema
 from services.tool_registry.adapters.mcp.bounds import cut
+from services.tool_registry.domain.names import NAME, RESERVED
 from services.tool_registry.domain.server import Server
 from services.tool_registry.domain.targets import Mcp
-from services.tool_registry.domain.tool import NAME, RESERVED, Definition, Entry, Example
+from services.tool_registry.domain.tool import Definition, Entry, Example
+from services.tool_registry.domain.version import FIRST
 
 _MAX_DESCRIPTION: Final = 4096
 _MAX_TITLE: Final = 128
@@ -20,8 +22,6 @@ _MAX_EXAMPLE: Final = 2048
 EXAMPLES: Final = "dev.runplane/examples"
 LASTS: Final = "dev.runplane/long-running"
 _TASKS: Final = frozenset({"optional", "required"})
-FIRST: Final = "1.0.0"
-"""Of every tool; the registry makes versions of what changes."""
 
 
 class Refused(Exception):
@@ -43,7 +43,7 @@ def entry(server: Server, tool: McpTool) -> Entry:
     input_schema, output_schema = _input(tool), _schema(tool.output_schema or {}, "output")
     definition = Definition(
         name=name,
-        version=FIRST,
+        version=FIRST,  # The registry makes versions of what changes.
         description=cut(description, _MAX_DESCRIPTION - 1),
         input_schema=input_schema,
         output_schema=output_schema,

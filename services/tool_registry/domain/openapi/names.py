@@ -4,14 +4,12 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from services.tool_registry.domain.names import MAX_TAGS
 from services.tool_registry.domain.openapi.document import Operation, text
 
 MAX_NAME: Final = 64
-NAMESPACE: Final = re.compile(r"[A-Za-z0-9-]{1,32}", re.ASCII)
 _OTHER: Final = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
-TAG: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
 _NO_TAG: Final = re.compile(r"[^a-z0-9_.-]+", re.ASCII)
-_MAX_TAGS: Final = 16
 
 
 def names(operations: Sequence[Operation], namespace: str) -> list[str]:
@@ -34,4 +32,4 @@ def names(operations: Sequence[Operation], namespace: str) -> list[str]:
 def tags(given: Sequence[str], said: Sequence[object]) -> tuple[str, ...]:
     """The tags of a tool: those that the import gives, and those of the document as tags are."""
     own = (_NO_TAG.sub("-", each.lower()).strip("-_.")[:MAX_NAME] for each in map(text, said))
-    return tuple(dict.fromkeys(filter(None, [*given, *own])))[:_MAX_TAGS]
+    return tuple(dict.fromkeys(filter(None, [*given, *own])))[:MAX_TAGS]

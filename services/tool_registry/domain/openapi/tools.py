@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from services.chassis.errors import InvalidArgument, Violation, invalid
 from services.chassis.schema import Schema
 from services.tool_registry.domain import http_fields, http_target
+from services.tool_registry.domain.names import NAMESPACE, TAG
 from services.tool_registry.domain.openapi import names
 from services.tool_registry.domain.openapi.bodies import Body, answer_schema, body_of
 from services.tool_registry.domain.openapi.dialect import Way
@@ -26,6 +27,7 @@ from services.tool_registry.domain.openapi.parameters import Parameter, paramete
 from services.tool_registry.domain.openapi.schemas import Schemas
 from services.tool_registry.domain.targets import Http, HttpAuth
 from services.tool_registry.domain.tool import Definition, Entry
+from services.tool_registry.domain.version import FIRST
 
 TIMEOUT: Final = timedelta(seconds=30)
 MAX_DESCRIPTION: Final = 1024
@@ -83,11 +85,11 @@ def planned(root: Mapping[str, object], wanted: Wanted) -> Sequence[Planned]:
 
 
 def _check(wanted: Wanted) -> None:
-    if not names.NAMESPACE.fullmatch(wanted.namespace) or wanted.namespace == "agent":
+    if not NAMESPACE.fullmatch(wanted.namespace):
         fix = "use 1 to 32 of A-Z a-z 0-9 -; not agent"
         raise invalid(Violation("namespace", "cannot begin the names of tools", fix))
     for index, tag in enumerate(wanted.tags):
-        if not names.TAG.fullmatch(tag):
+        if not TAG.fullmatch(tag):
             fix = "use 1 to 64 of a-z 0-9 _ . -, beginning with a letter or a digit"
             raise invalid(Violation(f"tags[{index}]", "is no tag", fix))
     if wanted.base_url and (problem := _url_problem(wanted.base_url)):
@@ -170,7 +172,7 @@ class _Reading:
             told = f"{summary.rstrip('.')}. {told}" if told else summary
         return Definition(
             name=name,
-            version="1.0.0",
+            version=FIRST,
             description=_cut(told or f"{operation.method} {operation.path}", MAX_DESCRIPTION),
             input_schema=schema,
             output_schema=output,

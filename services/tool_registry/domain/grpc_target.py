@@ -1,4 +1,4 @@
-"""What a gRPC target may say; pure."""
+"""What a gRPC target may say: checked when a tool is registered, all of it at once. Pure."""
 
 import ipaddress
 import re
@@ -7,6 +7,7 @@ from typing import Final
 
 from services.chassis.context import IDEMPOTENCY_KEY, TRACE_KEY
 from services.chassis.errors import Violation, invalid
+from services.tool_registry.domain import names
 from services.tool_registry.domain.targets import Grpc
 
 ADDRESS: Final = "tool.grpc.address"
@@ -17,19 +18,35 @@ DESCRIPTORS: Final = "tool.grpc.descriptor_set"
 
 MAX_METADATA: Final = 32
 MAX_VALUE: Final = 1024
+MAX_DESCRIPTORS_BYTES: Final = 512 * 1024
 
 _HOST: Final = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
     r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
 )
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 _METHOD: Final = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)/([A-Za-z_]\w*)", re.ASCII)
 _MAX_METHOD: Final = 512
 _KEY: Final = re.compile(r"[a-z0-9_.-]{1,64}")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
-_SECRET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _OURS: Final = frozenset(
     {IDEMPOTENCY_KEY, TRACE_KEY, "content-type", "te", "host", "user-agent", "connection"}
 )
+
+
+def faults(target: Grpc) -> Iterator[Violation]:
+    """What is wrong with a target."""
+    if not _parts(target.address):
+        yield _no_address(target.address)
+    if not _method(target.method):
+        yield _no_method(target.method)
+    if len(target.descriptor_set) > MAX_DESCRIPTORS_BYTES:
+        fix = f"send at most {MAX_DESCRIPTORS_BYTES:,} bytes: the files that the method needs"
+        yield Violation(DESCRIPTORS, "is too large", fix)
+    yield from _metadata_faults(target.metadata)
+    if target.secret and not names.SECRET.fullmatch(target.secret):
+        fix = "send its name: 1 to 64 of A-Z a-z 0-9 _ . -"
+        yield Violation(SECRET, "is not a secret's name", fix)
 
 
 def host_and_port(address: str) -> tuple[str, int]:
@@ -38,11 +55,9 @@ def host_and_port(address: str) -> tuple[str, int]:
     Raises:
         InvalidArgument: `INVALID_REQUEST`; it is something else.
     """
-    host, _, port = address.rpartition(":")
-    if not _is_host(host) or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
-        fix = "send host:port, such as weather.example:443 or [2001:db8::1]:443"
-        raise invalid(Violation(ADDRESS, f"{address[:64]!r} is not host:port", fix))
-    return host.strip("[]"), int(port)
+    if (parts := _parts(address)) is None:
+        raise invalid(_no_address(address))
+    return parts
 
 
 def service_and_method(method: str) -> tuple[str, str]:
@@ -51,23 +66,30 @@ def service_and_method(method: str) -> tuple[str, str]:
     Raises:
         InvalidArgument: `INVALID_REQUEST`; it is something else.
     """
-    parts = _METHOD.fullmatch(method) if len(method) <= _MAX_METHOD else None
-    if parts is None:
-        fix = "send package.Service/Method, such as weather.v1.WeatherService/GetWeather"
-        raise invalid(Violation(METHOD, f"{method[:64]!r} is not a method", fix))
+    if (parts := _method(method)) is None:
+        raise invalid(_no_method(method))
     return parts[1], parts[2]
 
 
-def check(target: Grpc) -> None:
-    """Refuse what cannot be asked for anything. Raises InvalidArgument `INVALID_REQUEST`."""
-    host_and_port(target.address)
-    service_and_method(target.method)
-    violations = list(_metadata_faults(target.metadata))
-    if target.secret and not _SECRET_NAME.fullmatch(target.secret):
-        fix = "send its name: 1 to 64 of A-Z a-z 0-9 _ . -"
-        violations.append(Violation(SECRET, "is not a secret's name", fix))
-    if violations:
-        raise invalid(*violations)
+def _parts(address: str) -> tuple[str, int] | None:
+    host, _, port = address.rpartition(":")
+    if not _is_host(host) or not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
+        return None
+    return host.strip("[]"), int(port)
+
+
+def _method(method: str) -> re.Match[str] | None:
+    return _METHOD.fullmatch(method) if len(method) <= _MAX_METHOD else None
+
+
+def _no_address(address: str) -> Violation:
+    fix = "send host:port, such as weather.example:443 or [2001:db8::1]:443"
+    return Violation(ADDRESS, f"{address[:64]!r} is not host:port", fix)
+
+
+def _no_method(method: str) -> Violation:
+    fix = "send package.Service/Method, such as weather.v1.WeatherService/GetWeather"
+    return Violation(METHOD, f"{method[:64]!r} is not a method", fix)
 
 
 def _is_host(host: str) -> bool:

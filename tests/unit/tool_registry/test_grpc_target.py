@@ -2,12 +2,16 @@
 
 import pytest
 
-from services.chassis.errors import InvalidArgument
 from services.tool_registry.adapters.grpc_channels import target_of
-from services.tool_registry.adapters.grpc_targets import check, host_and_port
+from services.tool_registry.domain.grpc_target import MAX_DESCRIPTORS_BYTES, faults, host_and_port
 from services.tool_registry.domain.targets import Grpc
 
 METHOD = "places.v1.PlaceService/GetPlace"
+
+
+def fields_of(target: Grpc) -> list[str]:
+    """Where its faults are."""
+    return [each.field for each in faults(target)]
 
 
 @pytest.mark.parametrize(
@@ -48,20 +52,14 @@ def test_an_address_is_a_host_and_a_port(address: str, parts: tuple[str, int]) -
     ],
 )
 def test_anything_else_is_no_address(address: str) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        check(Grpc(address, METHOD))
-
-    assert caught.value.metadata["field"] == "tool.grpc.address"
+    assert fields_of(Grpc(address, METHOD)) == ["tool.grpc.address"]
 
 
 @pytest.mark.parametrize(
     "method", ["", "GetPlace", "/a.B/C", "a.B/C/D", "a..B/C", "a.B/", "a.B/C\n", "ü.B/C", "a" * 600]
 )
 def test_anything_but_a_service_and_a_method_is_no_method(method: str) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        check(Grpc("localhost:1", method))
-
-    assert caught.value.metadata["field"] == "tool.grpc.method"
+    assert fields_of(Grpc("localhost:1", method)) == ["tool.grpc.method"]
 
 
 @pytest.mark.parametrize(
@@ -80,26 +78,38 @@ def test_anything_but_a_service_and_a_method_is_no_method(method: str) -> None:
     ],
 )
 def test_metadata_that_cannot_be_sent_is_refused(key: str, value: str) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        check(Grpc("localhost:1", METHOD, metadata={key: value}))
-
-    assert caught.value.metadata["field"] == f"tool.grpc.metadata.{key}"
+    assert fields_of(Grpc("localhost:1", METHOD, metadata={key: value})) == [
+        f"tool.grpc.metadata.{key}"
+    ]
 
 
 def test_there_is_a_bound_on_metadata() -> None:
     many = {f"x-{number}": "" for number in range(33)}
-    with pytest.raises(InvalidArgument) as caught:
-        check(Grpc("localhost:1", METHOD, metadata=many))
+    assert fields_of(Grpc("localhost:1", METHOD, metadata=many)) == ["tool.grpc.metadata"]
 
-    assert caught.value.metadata["field"] == "tool.grpc.metadata"
+
+def test_there_is_a_bound_on_descriptors() -> None:
+    raw = b"x" * (MAX_DESCRIPTORS_BYTES + 1)
+
+    assert fields_of(Grpc("localhost:1", METHOD, descriptor_set=raw)) == [
+        "tool.grpc.descriptor_set"
+    ]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    target = Grpc("localhost", "/GetPlace", metadata={"Upper": "x"}, secret="/etc")  # noqa: S106
+
+    assert fields_of(target) == [
+        "tool.grpc.address",
+        "tool.grpc.method",
+        "tool.grpc.metadata.Upper",
+        "tool.grpc.secret",
+    ]
 
 
 @pytest.mark.parametrize("secret", ["../etc/passwd", "a/b", ".hidden", "x" * 65])
 def test_what_is_no_name_of_a_secret_is_refused(secret: str) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        check(Grpc("localhost:1", METHOD, secret=secret))
-
-    assert caught.value.metadata["field"] == "tool.grpc.secret"
+    assert fields_of(Grpc("localhost:1", METHOD, secret=secret)) == ["tool.grpc.secret"]
 
 
 @pytest.mark.parametrize(
