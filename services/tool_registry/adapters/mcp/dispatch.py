@@ -23,7 +23,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from services.tool_registry.adapters.mcp.bounds import DISCOVER_SECONDS, MAX_ITEMS, NOTES, cut
-from services.tool_registry.adapters.mcp.scrubbing import Scrub
+from services.tool_registry.adapters.secrets import Scrub
 
 offered: ContextVar[Mapping[str, object] | None] = ContextVar("mcp_offered", default=None)
 """What the caller of a request can be asked for; None: what the session says."""
