@@ -17,6 +17,7 @@ from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.schema import Schema
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain import http_fields, pointer
+from services.tool_registry.domain.size import LARGE_BYTES
 from services.tool_registry.domain.tool import ToolFailure
 
 RETRY_AFTER: Final = timedelta(seconds=1)
@@ -72,6 +73,12 @@ async def value_of(
     if not body:
         return None
     said = response.headers.get("content-type", "")
+    if len(body) > LARGE_BYTES:
+        return await asyncio.to_thread(_read, body, said, expected, scrub)
+    return _read(body, said, expected, scrub)
+
+
+def _read(body: bytes, said: str, expected: Expected, scrub: Scrub) -> object:
     if http_fields.is_json(said):
         return _within(_parsed(body, said, expected), expected, scrub)
     return _text(body, said, expected, scrub)
