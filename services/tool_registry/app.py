@@ -104,7 +104,7 @@ async def running(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
-        egress = Egress(Allowed.parsed(settings.egress.allow))
+        egress = await enter(Egress(Allowed.parsed(settings.egress.allow)))
         secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
         outside, registrations = Outside(egress, secrets), EventStoreServers(store)
         links = McpLinks(registrations, outside, now)

@@ -5,19 +5,19 @@ there is no second answer of DNS to fall for. TLS still verifies the name.
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import httpcore2
 import httpx2
 
 from services.chassis.errors import Unavailable
+from services.tool_registry.adapters.lookups import SECONDS, SystemLookup, TooManyNames
 from services.tool_registry.adapters.redirects import Following
 from services.tool_registry.domain.addresses import Allowed, literal, refused
 
@@ -31,7 +31,6 @@ LIMITS: Final = httpx2.Limits(
 )
 TIMEOUT: Final = httpx2.Timeout(None, connect=5, pool=5)
 _ATTEMPTS: Final = 4
-_LOOKUPS: Final = 8
 
 _SocketOption = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -39,7 +38,10 @@ _SocketOption = (
 
 
 class Egress:
-    """Knows where tools may be sent, and makes the clients that keep to it."""
+    """Knows where tools may be sent, and makes the clients that keep to it.
+
+    Leaving its context ends the questions for names that are under way.
+    """
 
     def __init__(
         self,
@@ -50,8 +52,20 @@ class Egress:
     ) -> None:
         """`lookup` and `tls` are what the system has, unless a test knows better."""
         self._allowed = allowed
-        self._lookup = lookup or _SystemLookup()
+        self._system = SystemLookup()
+        self._lookup = lookup or self._system
         self._tls = tls  # Made once: it takes some 30 ms.
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._system.close()
 
     def refusal(self, host: str) -> str:
         """Why a host is refused whatever DNS says, as the kind of address; empty if it is not."""
@@ -62,12 +76,12 @@ class Egress:
 
         Raises:
             FailedPrecondition: `TARGET_REFUSED`; one of them may not.
-            Unavailable: `TARGET_UNAVAILABLE`; there are none.
+            Unavailable: `TARGET_UNAVAILABLE`; there are none, or they are not known in time.
         """
         try:
             return await self._checked(host, port)
-        except OSError:
-            message = f"{host} has no address"
+        except OSError as error:
+            message = f"{host} {_why(error)}"
             raise Unavailable("TARGET_UNAVAILABLE", message, host=host) from None
 
     def transport(self, limits: httpx2.Limits = LIMITS) -> httpx2.AsyncBaseTransport:
@@ -99,7 +113,8 @@ class Egress:
             raise refused(host, kind)
         if (address := literal(host)) is not None:
             return [str(address)]
-        found = await self._lookup(host, port)
+        async with asyncio.timeout(SECONDS):
+            found = await self._lookup(host, port)
         for each in found:
             if kind := self._allowed.refusal(host, ip_address(each)):
                 raise refused(host, kind)
@@ -108,18 +123,10 @@ class Egress:
         return found[:_ATTEMPTS]
 
 
-class _SystemLookup:
-    """Asks the system, in threads of its own: names that take long keep nobody else waiting."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="lookup")
-
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._threads, socket.getaddrinfo, host, port, socket.AF_UNSPEC, socket.SOCK_STREAM
-        )
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+def _why(error: OSError) -> str:
+    if isinstance(error, TooManyNames):
+        return "is not looked up: too many names are asked for at a time; come back later"
+    return "is not found in time" if isinstance(error, TimeoutError) else "has no address"
 
 
 class _Backend(httpcore2.AsyncNetworkBackend):
@@ -144,8 +151,8 @@ class _Backend(httpcore2.AsyncNetworkBackend):
                 return await self._connected(addresses, port, timeout)
         except TimeoutError:
             raise httpcore2.ConnectTimeout("no connection in time") from None
-        except OSError:
-            raise httpcore2.ConnectError("the host has no address") from None
+        except OSError as error:
+            raise httpcore2.ConnectError(f"the host {_why(error)}") from None
 
     async def _connected(
         self, addresses: Sequence[str], port: int, timeout: float | None

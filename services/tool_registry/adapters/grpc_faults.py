@@ -19,7 +19,7 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.chassis.status import status_of
-from services.tool_registry.adapters.secrets import scrubbed
+from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain.tool import ToolFailure
 
 _Code: Final = grpc.StatusCode
@@ -50,10 +50,10 @@ class _Said:
 
 
 def failure(
-    error: grpc.aio.AioRpcError, tool: str, timeout: timedelta, secret: str = ""
+    error: grpc.aio.AioRpcError, tool: str, timeout: timedelta, scrub: Scrub = NO_SECRETS
 ) -> Exception:
-    """The ToolFailure or the ServiceError for it. It does not repeat the secret."""
-    code, said = error.code(), _said(status_of(error), secret)
+    """The ToolFailure or the ServiceError for it. It does not repeat secrets."""
+    code, said = error.code(), _said(status_of(error), scrub)
     if code is _Code.DEADLINE_EXCEEDED:
         return _timed_out(tool, timeout)
     if code is _Code.UNAVAILABLE:
@@ -100,7 +100,7 @@ def unreached(tool: str) -> ServiceError:
     return Unavailable("TOOL_UNAVAILABLE", message, tool=tool).after(_RETRY)
 
 
-def _said(status: Status, secret: str) -> _Said:
+def _said(status: Status, scrub: Scrub) -> _Said:
     info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
     for detail in status.details:
         for message in (info, bad, retry):
@@ -112,8 +112,8 @@ def _said(status: Status, secret: str) -> _Said:
     if _REASON.fullmatch(info.reason):
         parts.append(f"({info.reason})")
     return _Said(
-        text=_readable(scrubbed(" ".join(parts), [secret]), _MESSAGE),
-        fix=_readable(scrubbed(info.metadata.get("suggested_fix", ""), [secret]), _FIX),
+        text=_readable(scrub.text(" ".join(parts)), _MESSAGE),
+        fix=_readable(scrub.text(info.metadata.get("suggested_fix", "")), _FIX),
         retry_after=_delay(retry.retry_delay) if retry.HasField("retry_delay") else None,
         is_servers=bool(status.details),
     )

@@ -13,6 +13,7 @@ from services.tool_registry.adapters.grpc_faults import too_large
 from services.tool_registry.adapters.grpc_forms import is_object
 from services.tool_registry.adapters.grpc_methods import Method
 from services.tool_registry.adapters.grpc_schema import VALUE
+from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain.result import MAX_VALUES
 from services.tool_registry.domain.tool import ToolFailure
 
@@ -45,8 +46,10 @@ class Messages:
             return await asyncio.to_thread(self._encoded, arguments)
         return self._encoded(arguments)
 
-    async def decoded(self, raw: bytes | None, tool: str) -> object:
-        """The answer as JSON. None is what grpc gives when a server says OK and nothing else.
+    async def decoded(self, raw: bytes | None, tool: str, scrub: Scrub = NO_SECRETS) -> object:
+        """The answer as JSON, without secrets.
+
+        None is what grpc gives when a server says OK and nothing else.
 
         Raises:
             ToolFailure: `TOOL_OUTPUT_INVALID`, or `TOOL_RESULT_TOO_LARGE`.
@@ -56,8 +59,8 @@ class Messages:
         if len(raw) > self._max_bytes:
             raise too_large(tool)
         if len(raw) > _LARGE_BYTES:
-            return await asyncio.to_thread(self._decoded, raw, tool)
-        return self._decoded(raw, tool)
+            return await asyncio.to_thread(self._decoded, raw, tool, scrub)
+        return self._decoded(raw, tool, scrub)
 
     def _encoded(self, arguments: Mapping[str, object]) -> bytes:
         message = self._request()
@@ -70,7 +73,7 @@ class Messages:
             fix = "send the message's JSON form, as input_schema describes it"
             raise invalid(Violation("input", told, fix), reason="TOOL_INPUT_INVALID") from None
 
-    def _decoded(self, raw: bytes, tool: str) -> object:
+    def _decoded(self, raw: bytes, tool: str, scrub: Scrub) -> object:
         try:
             message = self._response.FromString(raw)
         except DecodeError:
@@ -79,7 +82,7 @@ class Messages:
             told = f"{tool} returned more than {MAX_VALUES:,} values"
             raise ToolFailure("TOOL_RESULT_TOO_LARGE", told, "ask for less at a time")
         try:
-            return json_format.MessageToDict(
+            value = json_format.MessageToDict(
                 message,
                 preserving_proto_field_name=True,
                 always_print_fields_with_no_presence=True,
@@ -87,6 +90,10 @@ class Messages:
             )
         except (*_BROKEN, DecodeError):
             self._refuse(tool, _NO_FORM)
+        try:
+            return scrub.value(value)
+        except ValueError:
+            self._refuse(tool, "one that is nested too deep")
 
     def _refuse(self, tool: str, what: str) -> NoReturn:
         told = f"{tool} was to return a {self._method.response.full_name}, and returned {what}"

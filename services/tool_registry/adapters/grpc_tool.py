@@ -13,10 +13,10 @@ from services.tool_registry.adapters.grpc_channels import Channels, Resolver
 from services.tool_registry.adapters.grpc_entry import completed
 from services.tool_registry.adapters.grpc_faults import failure, unreached
 from services.tool_registry.adapters.grpc_messages import Messages
-from services.tool_registry.adapters.grpc_metadata import metadata, secret_of
+from services.tool_registry.adapters.grpc_metadata import Metadata, metadata, secret_of
 from services.tool_registry.adapters.grpc_methods import MAX_BYTES, Files, found, parsed
 from services.tool_registry.adapters.grpc_reflection import described
-from services.tool_registry.adapters.secrets import scrubbed_value
+from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain import grpc_target as targets
 from services.tool_registry.domain.targets import Grpc
 from services.tool_registry.domain.tool import Entry
@@ -120,20 +120,22 @@ class GrpcTool:
             messages = self._messages = await asyncio.to_thread(self._load)
         request = await messages.encoded(invocation.arguments)
         secret = await secret_of(self._target, self._secrets, invocation.tenant)
-        raw = await self._sent(request, invocation, secret)
-        value = await messages.decoded(raw, self.entry.definition.name)
-        return Answer(scrubbed_value(value, [secret]) if secret else value)
+        scrub = Scrub([secret])
+        sent = metadata(self._target, secret, key=invocation.idempotency_key)
+        raw = await self._sent(request, invocation, sent, scrub)
+        return Answer(await messages.decoded(raw, self.entry.definition.name, scrub))
 
-    async def _sent(self, request: bytes, invocation: Invocation, secret: str) -> bytes:
+    async def _sent(
+        self, request: bytes, invocation: Invocation, sent: Metadata, scrub: Scrub
+    ) -> bytes:
         name, target = self.entry.definition.name, self._target
-        sent = metadata(target, secret, key=invocation.idempotency_key)
         timeout = invocation.timeout.total_seconds()
         try:
             async with self._channels.lent(target) as channel:
                 method: _Unary = channel.unary_unary(f"/{target.method}")
                 return await method(request, timeout=timeout, metadata=sent)
         except grpc.aio.AioRpcError as error:
-            raise failure(error, name, invocation.timeout, secret) from None
+            raise failure(error, name, invocation.timeout, scrub) from None
         except Unavailable:  # The host has no address.
             raise unreached(name) from None
 

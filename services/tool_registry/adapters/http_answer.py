@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,9 @@ import httpx2
 
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.schema import Schema
-from services.tool_registry.adapters.secrets import scrubbed, scrubbed_value, spellings
+from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain import http_fields, pointer
+from services.tool_registry.domain.size import LARGE_BYTES
 from services.tool_registry.domain.tool import ToolFailure
 
 RETRY_AFTER: Final = timedelta(seconds=1)
@@ -53,7 +54,7 @@ class Expected:
 
 
 async def value_of(
-    response: httpx2.Response, expected: Expected, secrets: Sequence[str] = ()
+    response: httpx2.Response, expected: Expected, scrub: Scrub = NO_SECRETS
 ) -> object:
     """The result in an answer, without the secrets.
 
@@ -63,7 +64,7 @@ async def value_of(
         ResourceExhausted: `TOOL_RATE_LIMITED`, with when to come back (429).
     """
     if not response.is_success:
-        raise await _failure(response, expected.tool, secrets)
+        raise await _failure(response, expected.tool, scrub)
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if not {each.strip() for each in encoding.split(",")} <= _ENCODINGS:
         message = f"{expected.tool} was answered in a content encoding it did not ask for"
@@ -72,9 +73,15 @@ async def value_of(
     if not body:
         return None
     said = response.headers.get("content-type", "")
+    if len(body) > LARGE_BYTES:
+        return await asyncio.to_thread(_read, body, said, expected, scrub)
+    return _read(body, said, expected, scrub)
+
+
+def _read(body: bytes, said: str, expected: Expected, scrub: Scrub) -> object:
     if http_fields.is_json(said):
-        return _within(_parsed(body, said, expected), expected, secrets)
-    return _text(body, said, expected, secrets)
+        return _within(_parsed(body, said, expected), expected, scrub)
+    return _text(body, said, expected, scrub)
 
 
 async def _body(response: httpx2.Response, expected: Expected) -> bytes:
@@ -129,9 +136,9 @@ def _constant(name: str) -> float:
     raise ValueError(name)
 
 
-def _within(value: object, expected: Expected, secrets: Sequence[str]) -> object:
+def _within(value: object, expected: Expected, scrub: Scrub) -> object:
     try:
-        return scrubbed_value(pointer.found(value, expected.pointer), secrets)
+        return scrub.value(pointer.found(value, expected.pointer))
     except LookupError:
         message = f"{expected.tool} was answered without anything at {expected.pointer}"
     except ValueError:
@@ -139,8 +146,8 @@ def _within(value: object, expected: Expected, secrets: Sequence[str]) -> object
     raise ToolFailure("TOOL_OUTPUT_INVALID", message)
 
 
-def _text(body: bytes, said: str, expected: Expected, secrets: Sequence[str]) -> str:
-    name = scrubbed(said[:100], secrets).encode("ascii", "replace").decode()
+def _text(body: bytes, said: str, expected: Expected, scrub: Scrub) -> str:
+    name = scrub.text(said[:100]).encode("ascii", "replace").decode()
     shown = f"content type {name}" if said.strip() else "no content type"
     if http_fields.is_text(said) and not expected.pointer:
         charset = _CHARSET.search(said)
@@ -150,19 +157,19 @@ def _text(body: bytes, said: str, expected: Expected, secrets: Sequence[str]) ->
             message = f"{expected.tool} was answered with text ({shown}) that cannot be read"
             raise ToolFailure("TOOL_OUTPUT_INVALID", message, is_targets=True) from None
         if expected.output.is_valid(text):
-            return scrubbed(text, secrets)
+            return scrub.text(text)
     fix = "have the target answer application/json, or the tool's output schema allow strings"
     message = f"{expected.tool} was answered with {shown}, not with JSON"
     raise ToolFailure("TOOL_OUTPUT_INVALID", message, fix)
 
 
 async def _failure(
-    response: httpx2.Response, tool: str, secrets: Sequence[str]
+    response: httpx2.Response, tool: str, scrub: Scrub
 ) -> ServiceError | ToolFailure:
     status = response.status_code
     if kind := _REFUSALS.get(status):
         return kind(tool).after(retry_after(response.headers.get("retry-after", "")))
-    piece = scrubbed_piece(await _beginning(response), secrets)
+    piece = scrubbed_piece(await _beginning(response), scrub)
     told = f": {piece}" if piece else ""
     if response.is_redirect:
         told = "; redirects are followed for GET only, and where they say where to"
@@ -212,10 +219,9 @@ async def _beginning(response: httpx2.Response) -> bytes:
     return body[: _SHOWN_BYTES + 1]
 
 
-def scrubbed_piece(body: bytes, secrets: Sequence[str]) -> str:
+def scrubbed_piece(body: bytes, scrub: Scrub) -> str:
     """A short line of what a body says. A secret at its end may be cut off, so the end goes."""
-    text = scrubbed(body.decode("utf-8", "replace"), secrets)
+    text = scrub.text(body.decode("utf-8", "replace"))
     if len(body) > _SHOWN_BYTES:
-        longest = max(map(len, spellings(secrets)), default=0)
-        text = text[: max(0, len(text) - longest)]
+        text = text[: max(0, len(text) - scrub.longest)]
     return _SPACE.sub(" ", text).strip()[:_SHOWN]

@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from services.chassis.errors import FailedPrecondition
+from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain import http_fields
 from services.tool_registry.domain.targets import HttpAuth
 from services.tool_registry.ports import Secrets
@@ -18,7 +19,7 @@ class Proof:
 
     headers: Mapping[str, str] = field(default_factory=dict)
     query: str = ""
-    secrets: tuple[str, ...] = ()
+    scrub: Scrub = NO_SECRETS
 
 
 NOTHING: Final = Proof()
@@ -27,17 +28,17 @@ NOTHING: Final = Proof()
 def _basic(auth: HttpAuth, secret: str) -> Proof:
     coded = base64.b64encode(secret.encode()).decode()
     password = secret.partition(":")[2]
-    return Proof({"authorization": f"Basic {coded}"}, "", (secret, password))
+    return Proof({"authorization": f"Basic {coded}"}, "", Scrub((secret, password)))
 
 
 def _query(auth: HttpAuth, secret: str) -> Proof:
-    return Proof({}, f"{quote(auth.name, safe='')}={quote(secret, safe='')}", (secret,))
+    return Proof({}, f"{quote(auth.name, safe='')}={quote(secret, safe='')}", Scrub((secret,)))
 
 
 _PROOFS: Final[dict[str, Callable[[HttpAuth, str], Proof]]] = {
-    "bearer": lambda _, secret: Proof({"authorization": f"Bearer {secret}"}, "", (secret,)),
+    "bearer": lambda _, secret: Proof({"authorization": f"Bearer {secret}"}, "", Scrub((secret,))),
     "basic": _basic,
-    "header": lambda auth, secret: Proof({auth.name: secret}, "", (secret,)),
+    "header": lambda auth, secret: Proof({auth.name: secret}, "", Scrub((secret,))),
     "query": _query,
 }
 

@@ -17,7 +17,6 @@ from services.tool_registry.adapters.egress import TIMEOUT, Egress
 from services.tool_registry.adapters.http_answer import Expected
 from services.tool_registry.adapters.http_proof import Proof, proof
 from services.tool_registry.adapters.redirects import SECRETS, RedirectRefused
-from services.tool_registry.adapters.secrets import spellings
 from services.tool_registry.domain import addresses, http_fields, http_target
 from services.tool_registry.domain.http_request import Prepared, Template
 from services.tool_registry.domain.targets import Http
@@ -109,7 +108,7 @@ class HttpTool:
         try:
             response = await self._send(request)
             async with aclosing(response):
-                value = await http_answer.value_of(response, self._expected, shown.secrets)
+                value = await http_answer.value_of(response, self._expected, shown.scrub)
         except httpx2.HTTPError as error:
             # Its own words may have what was sent.
             raise _fault(error, self.entry.definition.name) from None
@@ -130,7 +129,7 @@ class HttpTool:
             url,
             headers=headers,
             content=prepared.content,
-            extensions={"timeout": _TIMEOUT, SECRETS: spellings(shown.secrets)},
+            extensions={"timeout": _TIMEOUT, SECRETS: shown.scrub.forms},
         )
 
 

@@ -76,8 +76,32 @@ def _missing(name: str, message: str) -> FailedPrecondition:
     return FailedPrecondition("SECRET_NOT_FOUND", message, secret=name[:64], suggested_fix=fix)
 
 
-def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
-    """The ways in which secrets may come back in an answer, the longest first."""
+class Scrub:
+    """Takes secrets out of what comes back, however they are spelled."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self.forms = _spellings(secrets)
+        """In every spelling, the longest first."""
+
+    @property
+    def longest(self) -> int:
+        """The characters of the longest spelling."""
+        return len(self.forms[0]) if self.forms else 0
+
+    def text(self, text: str) -> str:
+        """A text without them."""
+        return _without(text, self.forms)
+
+    def value(self, value: object) -> object:
+        """A JSON value without them: its names and texts, at most `MAX_DEPTH` levels deep.
+
+        Raises:
+            ValueError: it is deeper.
+        """
+        return _cleaned(value, self.forms, MAX_DEPTH) if self.forms else value
+
+
+def _spellings(secrets: Iterable[str]) -> tuple[str, ...]:
     found: set[str] = set()
     for secret in secrets:
         if len(secret) >= MIN_CHARACTERS:
@@ -85,21 +109,6 @@ def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
             found |= {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), coded}
             found |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     return tuple(sorted(found, key=len, reverse=True))
-
-
-def scrubbed(text: str, secrets: Iterable[str]) -> str:
-    """The text without the secrets, however they are spelled."""
-    return _without(text, spellings(secrets))
-
-
-def scrubbed_value(value: object, secrets: Iterable[str]) -> object:
-    """The same for a JSON value: its names and texts, at most `MAX_DEPTH` levels deep.
-
-    Raises:
-        ValueError: it is deeper.
-    """
-    forms = spellings(secrets)
-    return _cleaned(value, forms, MAX_DEPTH) if forms else value
 
 
 def _without(text: str, forms: Iterable[str]) -> str:
@@ -123,3 +132,6 @@ def _cleaned(value: object, forms: tuple[str, ...], depth: int) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and str(value) in forms:
         return HIDDEN
     return value
+
+
+NO_SECRETS: Final = Scrub()

@@ -68,6 +68,8 @@ class Outcome:
     state: str = ""
     """To be sent back with the answers."""
     warnings: Sequence[Warned] = ()
+    is_large: bool = False
+    """Whether the result takes long to be packed."""
 
 
 def timeout_of(milliseconds: float) -> timedelta:

@@ -1,9 +1,10 @@
 """`runplane.tool_registry.v1.ToolRegistryService`."""
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -14,7 +15,7 @@ from services.chassis import filtering, structs
 from services.chassis.context import RequestContext, current
 from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
-from services.tool_registry.domain.call import Call
+from services.tool_registry.domain.call import Call, Outcome
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.mapping import calls, documents, tools
 from services.tool_registry.usecases.caller import Caller
@@ -24,6 +25,8 @@ from services.tool_registry.usecases.documents import Documents
 from services.tool_registry.usecases.registry import Registry
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+_Told = TypeVar("_Told")
+_Packed = TypeVar("_Packed")
 
 
 class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
@@ -119,7 +122,7 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         """See the contract."""
         here = current.get()
         outcome = await self._calls.call(_asked(request, context, here))
-        return calls.response(outcome, here)
+        return await _packed(calls.response, outcome, here)
 
     async def StreamCallTool(
         self, request: pb.CallToolRequest, context: Context
@@ -128,7 +131,7 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         here = current.get()
         async with aclosing(self._calls.stream(_asked(request, context, here))) as events:
             async for told in events:
-                yield calls.event(told, here)
+                yield await _packed(calls.event, told, here)
 
     def _packed(self, entry: Entry) -> pb.Tool:
         return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry))
@@ -146,6 +149,15 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         packed.circuit = calls.CIRCUITS[self._circuits.state(*key)]
         packed.unavailable = unavailable or self._circuits.trouble(*key)
         return packed
+
+
+async def _packed(
+    pack: Callable[[_Told, RequestContext], _Packed], told: _Told, here: RequestContext
+) -> _Packed:
+    """What is said, packed where nobody waits for it."""
+    if isinstance(told, Outcome) and told.is_large:
+        return await asyncio.to_thread(pack, told, here)
+    return pack(told, here)
 
 
 def _caller() -> Caller:

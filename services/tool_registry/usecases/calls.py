@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from services.chassis.errors import ServiceError, Unavailable
-from services.tool_registry.domain import asking, fault, result
+from services.tool_registry.domain import asking, fault, result, size
 from services.tool_registry.domain import call as calls
 from services.tool_registry.domain.call import Call, Outcome, Warned
 from services.tool_registry.domain.circuit import Event
@@ -77,7 +77,7 @@ class Calls:
         begun = _Begun(entry, call.id or self._new_id(), time.perf_counter())
         try:
             answer = await self._answered(tool, _invocation(call, begun, report))
-            return self._outcome(begun, answer, call.capabilities)
+            return await self._outcome(begun, answer, call.capabilities)
         except (ToolFailure, ServiceError) as error:
             return _instead(begun, error)
 
@@ -119,15 +119,19 @@ class Calls:
             self._circuits.settle(key, event, is_trial=is_trial)
         return answer
 
-    def _outcome(
+    async def _outcome(
         self, begun: "_Begun", answer: Answer, capabilities: Mapping[str, object] | None
     ) -> Outcome:
         definition, asked = begun.entry.definition, answer.requests
         if asked is not None:
             asking.check(asked.inputs, asked.state, capabilities, definition.name)
             return begun.ended(requests=asked.inputs, state=asked.state)
-        result.check(answer.value, definition, self._max_bytes, answer.content)
-        return begun.ended(result=answer.value, content=answer.content)
+        value, content = answer.value, answer.content
+        if is_large := size.is_large(value, content):
+            await asyncio.to_thread(result.check, value, definition, self._max_bytes, content)
+        else:
+            result.check(value, definition, self._max_bytes, content)
+        return begun.ended(result=value, content=content, is_large=is_large)
 
 
 @dataclass(frozen=True, slots=True)

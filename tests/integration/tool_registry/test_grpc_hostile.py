@@ -28,6 +28,7 @@ from tests.servers.grpc_service import (
 from tests.servers.sockets import answering, speaking
 
 ACT = f"{SERVICE}/Act"
+KEY = "key"
 Reflect = Callable[[reflecting.ServerReflectionRequest], bytes]
 
 
@@ -298,6 +299,24 @@ async def test_a_message_deeper_than_any_reader_goes_is_a_failure() -> None:
         await called(saying(raw), f"{SERVICE}/Grow")
 
     assert caught.value.reason == "TOOL_OUTPUT_INVALID"
+
+
+async def test_a_message_too_deep_to_be_rid_of_secrets_is_a_failure() -> None:
+    raw = b""
+    for _ in range(90):  # Each is an object in a list.
+        raw = b"\x12" + varint(len(raw)) + raw
+    handlers = {**GOOD, "Grow": saying(raw)}
+    async with (
+        asyncio.timeout(20),
+        serving(handlers) as address,
+        making(**{KEY: "s3cret-of-mine"}) as tools,
+    ):
+        tool = await registered(tools, entry(address, f"{SERVICE}/Grow", secret=KEY))
+        with pytest.raises(ToolFailure) as caught:
+            await tool.call(Invocation({}))
+
+    assert caught.value.reason == "TOOL_OUTPUT_INVALID"
+    assert "nested too deep" in caught.value.message
 
 
 def varint(number: int) -> bytes:

@@ -2,17 +2,19 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import Mapping
 from datetime import timedelta
 
 import grpc
 import pytest
+from google.protobuf.struct_pb2 import Value
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 
 from services.chassis import structs
 from services.tool_registry.settings import LimitSettings
 from tests.integration.tool_registry.conftest import Registry, request, started
-from tests.unit.tool_registry.fakes import FakeTool, Waiting, Work
+from tests.unit.tool_registry.fakes import FAR, FakeTool, Waiting, Work, returning
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # As the registry they share.
 
@@ -320,3 +322,23 @@ async def test_sixty_four_calls_at_once_do_not_mix(registry: Registry) -> None:
     assert [structs.to_value(each.result) for each in answers] == [
         {"value": n * 2} for n in range(64)
     ]
+
+
+async def test_a_large_result_is_packed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    pack, was_in_loop = structs.from_value, dict[int, bool]()
+
+    def watched(value: object, into: Value, *, field: str = "") -> None:
+        if isinstance(value, list):
+            was_in_loop[len(value)] = threading.current_thread() is threading.main_thread()
+        pack(value, into, field=field)
+
+    monkeypatch.setattr(structs, "from_value", watched)
+    tools = [
+        FakeTool(returning(["x" * 100] * size), name=f"tool_{size}", kept=FAR)
+        for size in (10, 2000)
+    ]
+    async with started(None, *tools) as opened:
+        answers = [await opened.call(tool.entry.definition.name) for tool in tools]
+
+    assert [len(answer.result.list_value.values) for answer in answers] == [10, 2000]
+    assert was_in_loop == {10: True, 2000: False}

@@ -12,9 +12,8 @@ from services.chassis.errors import FailedPrecondition
 from services.tool_registry.adapters.secrets import (
     HIDDEN,
     MAX_BYTES,
+    Scrub,
     StoredSecrets,
-    scrubbed,
-    scrubbed_value,
 )
 
 KEY = 'pa"ss/wörd +1'
@@ -143,21 +142,21 @@ async def test_what_cannot_be_read_is_logged_without_what_it_says(
     ],
 )
 def test_a_secret_is_scrubbed_however_it_is_spelled(spelled: str) -> None:
-    assert scrubbed(f"before {spelled} after", [KEY]) == f"before {HIDDEN} after"
+    assert Scrub([KEY]).text(f"before {spelled} after") == f"before {HIDDEN} after"
 
 
 def test_what_is_too_short_to_be_told_apart_is_left() -> None:
-    assert scrubbed("a b c", ["", "a"]) == "a b c"
+    assert Scrub(["", "a"]).text("a b c") == "a b c"
 
 
 def test_the_longer_secret_goes_first() -> None:
-    assert scrubbed("user:password", ["password", "user:password"]) == HIDDEN
+    assert Scrub(["password", "user:password"]).text("user:password") == HIDDEN
 
 
 def test_values_are_scrubbed_within() -> None:
     value = {"a s3cret": ["s3cret!", 1, None, True, 2.5, {"x": "no"}], "n": 12345678}
 
-    assert scrubbed_value(value, ["s3cret", "12345678"]) == {
+    assert Scrub(["s3cret", "12345678"]).value(value) == {
         f"a {HIDDEN}": [f"{HIDDEN}!", 1, None, True, 2.5, {"x": "no"}],
         "n": HIDDEN,
     }
@@ -169,4 +168,4 @@ def test_a_value_without_end_is_not_followed() -> None:
         value = [value]
 
     with pytest.raises(ValueError, match="too deep"):
-        scrubbed_value(value, ["s3cret"])
+        Scrub(["s3cret"]).value(value)

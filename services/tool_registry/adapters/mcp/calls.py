@@ -1,7 +1,9 @@
 """Calls of a server's tools."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from mcp.shared.dispatcher import ProgressFnT
@@ -26,6 +28,7 @@ from services.tool_registry.adapters.mcp.bounds import MAX_PAGES, TEXT, TOO_LARG
 from services.tool_registry.adapters.mcp.dispatch import offered
 from services.tool_registry.adapters.mcp.faults import is_lost
 from services.tool_registry.adapters.mcp.session import LEVEL, Session, hearing
+from services.tool_registry.domain.size import is_large
 from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.tool import Definition, ToolFailure
 from services.tool_registry.ports import Answer, Invocation, Progress, unheard
@@ -63,10 +66,17 @@ async def call(
         raise ToolFailure("MCP_ANSWER_INVALID", message, is_targets=True)
     if isinstance(result, CallToolResult):
         has_output = bool(definition.output_schema.document)
-        return answer(result, name=definition.name, has_output=has_output)
+        read = partial(answer, result, name=definition.name, has_output=has_output)
+        return await asyncio.to_thread(read) if _is_large(result) else read()
     if invocation.capabilities is None:
         raise _needs_input(definition.name)
     return Answer(None, requests=requests(result, name=definition.name))
+
+
+def _is_large(result: CallToolResult) -> bool:
+    """Texts and data are what makes content large."""
+    said = (getattr(each, "text", getattr(each, "data", "")) for each in result.content)
+    return is_large(result.structured_content, *said)
 
 
 async def _sent(

@@ -4,6 +4,7 @@ Here the caller's capabilities go into a request, secrets come out of what is an
 of a list that is not as MCP has it is left out instead of the whole list.
 """
 
+import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
@@ -23,7 +24,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from services.tool_registry.adapters.mcp.bounds import DISCOVER_SECONDS, MAX_ITEMS, NOTES, cut
-from services.tool_registry.adapters.mcp.scrubbing import Scrub
+from services.tool_registry.adapters.secrets import Scrub
+from services.tool_registry.domain.size import is_large
 
 offered: ContextVar[Mapping[str, object] | None] = ContextVar("mcp_offered", default=None)
 """What the caller of a request can be asked for; None: what the session says."""
@@ -70,12 +72,15 @@ class Dispatch(JSONRPCDispatcher):
         except MCPError as error:
             # What else the error says (`data`) is for whoever agrees on a version.
             raise MCPError(error.code, self.scrub.text(error.message), error.data) from None
-        answer = self._scrubbed(raw)
+        answer = await self._scrubbed(raw)
         return self._tidy(method, answer) if method in _ITEMS else answer
 
-    def _scrubbed(self, raw: dict[str, Any]) -> dict[str, Any]:
+    async def _scrubbed(self, raw: dict[str, Any]) -> dict[str, Any]:
         try:
-            scrubbed = self.scrub.value(raw)
+            if self.scrub.forms and is_large(raw):
+                scrubbed = await asyncio.to_thread(self.scrub.value, raw)
+            else:
+                scrubbed = self.scrub.value(raw)
         except ValueError:
             raise MCPError(PARSE_ERROR, "the answer is nested too deep") from None
         return scrubbed if isinstance(scrubbed, dict) else {}

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from services.chassis.errors import ServiceError
+from services.tool_registry.adapters.lookups import on_behalf
 from services.tool_registry.adapters.mcp.bounds import (
     BACKOFF_LEAST,
     BACKOFF_MOST,
@@ -78,6 +79,7 @@ class Link:
     async def run(self) -> None:
         """Connect, and again whenever that ends, until the server is registered no more."""
         failures = 0
+        on_behalf.set(self.tenant)
         await _loaded()
         while not self._is_closed:
             began = _clock()

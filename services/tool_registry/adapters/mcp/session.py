@@ -31,8 +31,8 @@ from services.tool_registry.adapters.mcp.bounds import REQUEST_SECONDS, TEXT, cu
 from services.tool_registry.adapters.mcp.dispatch import Dispatch
 from services.tool_registry.adapters.mcp.http import Guarded
 from services.tool_registry.adapters.mcp.outside import Outside
-from services.tool_registry.adapters.mcp.scrubbing import Scrub
 from services.tool_registry.adapters.mcp.stdio import Program, program
+from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.server import Command, Server
 from services.tool_registry.ports import Logged, Report, Secrets
 
@@ -153,7 +153,7 @@ async def session(
             scrub, streams = await _over_http(stack, tenant, server, outside)
         else:
             environment = await _environment(tenant, server.command, outside.secrets)
-            scrub = Scrub(list(environment.values()))
+            scrub = Scrub(environment.values())
             line = [server.command.program, *server.command.arguments]
             all_variables = {**server.command.environment, **environment}
             running, streams = await stack.enter_async_context(program(line, all_variables))
