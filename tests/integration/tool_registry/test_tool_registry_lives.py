@@ -257,6 +257,7 @@ async def test_a_mask_can_empty_a_field(registry: Registry) -> None:
         ("tags.home = true", ["door 1.0.0"]),
         ("kind = builtin", []),
         ("kind = client AND owner = local", ["door 1.0.0"]),
+        ("kind = TOOL_KIND_CLIENT AND state = TOOL_STATE_ACTIVE", ["door 1.0.0"]),
         ("name = calculator OR name = door", ["door 1.0.0"]),
         ("server = x", []),
     ],
@@ -267,7 +268,10 @@ async def test_lists_are_filtered(registry: Registry, where: str, found: list[st
     assert await listed(registry, filter=where) == found
 
 
-@pytest.mark.parametrize("where", ["colour = red", "name", "(", "x" * 3000, "tags. = true"])
+@pytest.mark.parametrize(
+    "where",
+    ["colour = red", "name", "(", "x" * 3000, "tags. = true", "kind = banana", "state = gone"],
+)
 async def test_a_filter_that_is_none_is_refused(registry: Registry, where: str) -> None:
     fault = await registry.refused("ListTools", pb.ListToolsRequest(filter=where))
 

@@ -486,7 +486,8 @@ class ListToolsRequest(Message[_ListToolsRequestFields]):
             ```
         filter:
             An AIP-160 filter over `name`, `kind` (`builtin`, `http`, `grpc`, `mcp`, `client`), `state`
-            (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`.
+            (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`. The
+            names of the enums do as well: `kind = TOOL_KIND_HTTP`.
 
             ```proto
             string filter = 3;

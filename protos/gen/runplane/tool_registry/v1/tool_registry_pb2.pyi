@@ -427,7 +427,8 @@ class ListToolsRequest(_message.Message):
     """`next_page_token` of the page before."""
     filter: _builtins.str
     """An AIP-160 filter over `name`, `kind` (`builtin`, `http`, `grpc`, `mcp`, `client`), `state`
-    (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`.
+    (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`. The
+    names of the enums do as well: `kind = TOOL_KIND_HTTP`.
     """
     def __init__(
         self,
