@@ -763,7 +763,7 @@ class ImportOpenApiResponse(Message[_ImportOpenApiResponseFields]):
 
     Attributes:
         operations:
-            What became of each operation, by path and method.
+            What became of each operation, by path and method; then the tools that were removed, by name.
 
             ```proto
             repeated runplane.tool_registry.v1.ImportedOperation operations = 1;
@@ -787,7 +787,7 @@ _ImportedOperationFields: TypeAlias = Literal["operation", "tool_name", "tool_ve
 
 class ImportedOperation(Message[_ImportedOperationFields]):
     """
-    What became of an operation.
+    What became of an operation, or of the tool of one that the import no longer has.
 
     ```proto
     message runplane.tool_registry.v1.ImportedOperation
@@ -795,7 +795,7 @@ class ImportedOperation(Message[_ImportedOperationFields]):
 
     Attributes:
         operation:
-            `operationId`, or method and path where there is none.
+            `operationId`, or method and path where there is none. Empty for a tool that was removed.
 
             ```proto
             string operation = 1;
@@ -807,19 +807,19 @@ class ImportedOperation(Message[_ImportedOperationFields]):
             string tool_name = 2;
             ```
         tool_version:
-            The tool's version now.
+            The tool's version now; empty if there is none.
 
             ```proto
             string tool_version = 3;
             ```
         outcome:
-            `registered`, `updated`, `unchanged` or `skipped`.
+            `registered`, `updated`, `unchanged`, `skipped` or `removed`.
 
             ```proto
             string outcome = 4;
             ```
         reason:
-            Why it was left out, or what its tool does without.
+            Why it was left out or removed, or what its tool does without.
 
             ```proto
             string reason = 5;

@@ -616,7 +616,7 @@ class ImportOpenApiResponse(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedOperation]:
-        """What became of each operation, by path and method."""
+        """What became of each operation, by path and method; then the tools that were removed, by name."""
 
     def __init__(
         self,
@@ -633,7 +633,7 @@ Global___ImportOpenApiResponse: _TypeAlias = ImportOpenApiResponse  # noqa: Y015
 
 @_typing.final
 class ImportedOperation(_message.Message):
-    """What became of an operation."""
+    """What became of an operation, or of the tool of one that the import no longer has."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -643,15 +643,15 @@ class ImportedOperation(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
-    """`operationId`, or method and path where there is none."""
+    """`operationId`, or method and path where there is none. Empty for a tool that was removed."""
     tool_name: _builtins.str
     """The tool's name; empty if it was left out."""
     tool_version: _builtins.str
-    """The tool's version now."""
+    """The tool's version now; empty if there is none."""
     outcome: _builtins.str
-    """`registered`, `updated`, `unchanged` or `skipped`."""
+    """`registered`, `updated`, `unchanged`, `skipped` or `removed`."""
     reason: _builtins.str
-    """Why it was left out, or what its tool does without."""
+    """Why it was left out or removed, or what its tool does without."""
     def __init__(
         self,
         *,

@@ -193,7 +193,8 @@ class ToolRegistryServiceServicer:
 
         Returns what became of each operation when all are stored; an operation that cannot be a tool is
         left out, with the reason. The same document again changes nothing, and a changed one makes new
-        versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+        versions. What an earlier import of the namespace brought, and this one does not, is removed with
+        all its versions, and listed as such.
         Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
         (`TOO_MANY_TOOLS`), with nothing registered.
         """

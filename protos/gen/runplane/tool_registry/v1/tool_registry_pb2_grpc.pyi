@@ -101,7 +101,8 @@ class ToolRegistryServiceStub:
 
     Returns what became of each operation when all are stored; an operation that cannot be a tool is
     left out, with the reason. The same document again changes nothing, and a changed one makes new
-    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    versions. What an earlier import of the namespace brought, and this one does not, is removed with
+    all its versions, and listed as such.
     Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
     (`TOO_MANY_TOOLS`), with nothing registered.
     """
@@ -198,7 +199,8 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
 
     Returns what became of each operation when all are stored; an operation that cannot be a tool is
     left out, with the reason. The same document again changes nothing, and a changed one makes new
-    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    versions. What an earlier import of the namespace brought, and this one does not, is removed with
+    all its versions, and listed as such.
     Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
     (`TOO_MANY_TOOLS`), with nothing registered.
     """
@@ -340,7 +342,8 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Returns what became of each operation when all are stored; an operation that cannot be a tool is
         left out, with the reason. The same document again changes nothing, and a changed one makes new
-        versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+        versions. What an earlier import of the namespace brought, and this one does not, is removed with
+        all its versions, and listed as such.
         Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
         (`TOO_MANY_TOOLS`), with nothing registered.
         """
