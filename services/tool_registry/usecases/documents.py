@@ -93,7 +93,7 @@ def _removed(brought: Brought) -> Iterator[Imported]:
     """The tools that an earlier import brought, and this one does not."""
     for name, outcome in sorted(brought.outcomes.items()):
         if outcome == REMOVED:
-            yield Imported("", name, outcome=REMOVED, reason="this import does not bring it")
+            yield Imported("", name, "", REMOVED, "this import does not bring it")
 
 
 def _fruitless(plans: Sequence[Planned]) -> InvalidArgument:

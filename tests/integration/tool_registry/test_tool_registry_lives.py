@@ -63,6 +63,19 @@ async def test_a_deprecated_version_is_passed_over_and_says_why(registry: Regist
     assert await listed(registry, filter="state = deprecated") == []
 
 
+async def test_a_deprecated_tool_is_taken_up_again(registry: Registry) -> None:
+    await registered(registry)
+    asked = pb.DeprecateToolRequest(name="door", message="no more")
+    await registry.stub.DeprecateTool(asked, timeout=5)
+    assert await listed(registry, filter="state = active AND name = door") == []
+
+    again = pb.UndeprecateToolRequest(name="door")
+    found = await registry.stub.UndeprecateTool(again, timeout=5)
+
+    assert (found.state, found.deprecation) == (pb.TOOL_STATE_ACTIVE, "")
+    assert await listed(registry, filter="state = active AND name = door") == ["door 1.0.0"]
+
+
 async def test_versions_are_listed_in_pages(registry: Registry) -> None:
     await registered(registry)
     for number in range(5):

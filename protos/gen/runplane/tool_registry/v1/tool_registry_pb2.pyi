@@ -343,7 +343,9 @@ class UpdateToolRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Which fields to replace, such as `description`. Empty: those that are set."""
+        """Which fields to replace, such as `description`. Empty: those that are set, but for what is output
+        only.
+        """
 
     def __init__(
         self,
@@ -389,6 +391,32 @@ class DeprecateToolRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeprecateToolRequest: _TypeAlias = DeprecateToolRequest  # noqa: Y015
+
+@_typing.final
+class UndeprecateToolRequest(_message.Message):
+    """Marks a tool as to be used again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The tool's name."""
+    version: _builtins.str
+    """The version. Empty: all that there are."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeprecateToolRequest: _TypeAlias = UndeprecateToolRequest  # noqa: Y015
 
 @_typing.final
 class DeleteToolRequest(_message.Message):
