@@ -11,8 +11,8 @@ other are joined by `AND`. Each list says which fields it has; the rest is refus
 """
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from services.chassis.errors import InvalidArgument, Violation, invalid
@@ -44,6 +44,8 @@ class Fields:
     names: Collection[str]
     prefixes: Collection[str] = ()
     """Of families of fields, such as `labels.`."""
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By field: the only values it has, by each way in which they are written."""
 
     def __contains__(self, name: str) -> bool:
         return name in self.names or any(
@@ -52,6 +54,11 @@ class Fields:
 
     def __str__(self) -> str:
         return ", ".join([*sorted(self.names), *(f"{each}NAME" for each in self.prefixes)])
+
+
+def written(prefix: str, values: Collection[str]) -> Mapping[str, str]:
+    """Both ways to write the values of an enum: as filters do, and as answers do."""
+    return {each: each for each in values} | {f"{prefix}{each.upper()}": each for each in values}
 
 
 def condition(text: str, fields: Fields) -> Condition | None:
@@ -131,7 +138,16 @@ class _Parser:
         if kind != "operator":
             raise _refused(f"lacks an operator after {name[:64]}", "use = != < <= > or >=")
         self._next += 1
-        return Compare(name, operator, self._value(name))
+        return Compare(name, operator, self._known(name, self._value(name)))
+
+    def _known(self, name: str, value: Attribute) -> Attribute:
+        """The value as it is stored. Refuses one that the field never has."""
+        if (words := self._fields.words.get(name)) is None:
+            return value
+        if not isinstance(value, str) or value not in words:
+            fix = f"use one of {', '.join(dict.fromkeys(words.values()))}"
+            raise _refused(f"asks for a {name} that there is not: {str(value)[:64]!r}", fix)
+        return words[value]
 
     def _value(self, name: str) -> Attribute:
         kind, text = self._peek()

@@ -14,6 +14,7 @@ import jsonschema_rs
 
 from services.chassis.errors import Violation, invalid
 from services.chassis.schema_faults import explained
+from services.chassis.schema_loops import loop
 
 MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 32
@@ -67,6 +68,9 @@ class Schema:
         expansion = _Expansion(whole)
         if expansion.work > MAX_WORK:
             return "refers to its own parts too many times", "use fewer $ref within $ref"
+        if (circle := expansion.circle()) is not None:
+            fix = "let it lead to a schema, or pass a property or an item before it comes back"
+            return f"has a reference that only leads to itself: {circle[:128]}", fix
         self._fan_out = max(expansion.references, 2) if expansion.is_recursive else 0
         self._parts = max(1, expansion.work)
         self._states = sum(map(_states, _patterns(whole)))
@@ -233,6 +237,10 @@ def _size(value: object, *, limit: int = 100_000) -> tuple[int, int]:
     return nodes, depth
 
 
+def _pointers(part: Mapping[str, object]) -> Iterator[str]:
+    return (target for name in _REFERENCES if isinstance(target := part.get(name), str))
+
+
 class _Expansion:
     """How much there is to check when every local reference is written out."""
 
@@ -251,6 +259,14 @@ class _Expansion:
         rules = {name: part for name, part in document.items() if name not in _DEFINITIONS}
         self.work = self._of(rules, 0)
 
+    def circle(self) -> str | None:
+        """A reference that only leads to itself; None if there is none."""
+        part = loop(_objects(self._document), self._targets)
+        return None if part is None else next(_pointers(part))
+
+    def _targets(self, part: Mapping[str, object]) -> Iterator[object]:
+        return map(self._resolved, _pointers(part))
+
     def _of(self, part: object, depth: int) -> int:
         if depth > _REFERENCE_DEPTH:
             return MAX_WORK + 1
@@ -259,9 +275,7 @@ class _Expansion:
         if not isinstance(part, Mapping):
             return 0
         work = 1 + sum(self._of(each, depth + 1) for each in part.values())
-        for name in _REFERENCES:
-            if isinstance(target := part.get(name), str):
-                work += self._target(target, depth + 1)
+        work += sum(self._target(target, depth + 1) for target in _pointers(part))
         return work
 
     def _target(self, pointer: str, depth: int) -> int:

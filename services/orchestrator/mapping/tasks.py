@@ -8,7 +8,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.type.v1 import content_pb2
 
 from services.chassis import structs
-from services.chassis.filtering import Fields
+from services.chassis.filtering import Fields, written
 from services.chassis.fingerprint import fingerprint
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
@@ -41,6 +41,7 @@ FILTERED: Final = Fields(
         "update_time",
     },
     ("labels.",),
+    {"status": written("TASK_STATE_", [each.value for each in State])},
 )
 STATES: Final = {
     State.PENDING: pb.TASK_STATE_PENDING,

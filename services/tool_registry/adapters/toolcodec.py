@@ -14,6 +14,7 @@ from services.tool_registry.domain.line import (
     Line,
     Registered,
     Release,
+    Undeprecated,
     Updated,
 )
 from services.tool_registry.mapping import tools as mapping
@@ -22,6 +23,7 @@ from services.tool_registry.mapping import tools as mapping
 REGISTERED: Final = "tool.registered.v1"
 UPDATED: Final = "tool.updated.v1"
 DEPRECATED: Final = "tool.deprecated.v1"
+UNDEPRECATED: Final = "tool.undeprecated.v1"
 DELETED: Final = "tool.deleted.v1"
 
 
@@ -37,6 +39,9 @@ def encode(name: str, event: Event) -> NewEvent:
         body.version = event.version
         mapping.set_state(body, event.message)
         return NewEvent(DEPRECATED, event.time, body.SerializeToString())
+    if isinstance(event, Undeprecated):
+        body.version = event.version
+        return NewEvent(UNDEPRECATED, event.time, body.SerializeToString())
     return NewEvent(DELETED, event.time, body.SerializeToString())
 
 
@@ -77,5 +82,6 @@ _READ: Final[Mapping[str, Callable[[pb.Tool, StoredEvent], Event]]] = {
     REGISTERED: lambda body, stored: Registered(mapping.entry(body)),
     UPDATED: lambda body, stored: Updated(mapping.entry(body)),
     DEPRECATED: lambda body, stored: Deprecated(stored.time, body.version, body.deprecation),
+    UNDEPRECATED: lambda body, stored: Undeprecated(stored.time, body.version),
     DELETED: lambda body, stored: Deleted(stored.time),
 }

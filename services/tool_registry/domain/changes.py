@@ -36,6 +36,14 @@ MASKED: Final = {
     **dict.fromkeys(TARGETS, "target"),
 }
 """What a mask may name, and what that is here."""
+_MARK: Final = "call :deprecate or :undeprecate"
+OUTPUT_ONLY: Final = {
+    "state": _MARK,
+    "deprecation": _MARK,
+    **dict.fromkeys(("kind", "owner", "source", "create_time", "circuit", "unavailable"), ""),
+    "reports_progress": "",
+}
+"""What no update replaces, and what does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,10 @@ def breaking(entry: Entry, old: str, breaks: Collection[Broken]) -> FailedPrecon
 
 def _masked(mask: Collection[str], new: Entry) -> Iterator[Violation]:
     for index, name in enumerate(list(mask)[:MAX_MASK]):
-        if name not in MASKED:
+        if name in OUTPUT_ONLY:
+            fix = OUTPUT_ONLY[name] or f"leave it out; use some of {', '.join(MASKED)}"
+            yield Violation(f"update_mask[{index}]", f"is {name}, which is output only", fix)
+        elif name not in MASKED:
             fix = f"use some of {', '.join(MASKED)}"
             yield Violation(f"update_mask[{index}]", "is no field that can be replaced", fix)
         elif name in TARGETS and not isinstance(new.target, TARGETS[name]):

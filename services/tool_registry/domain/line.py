@@ -37,13 +37,22 @@ class Deprecated:
 
 
 @dataclass(frozen=True, slots=True)
+class Undeprecated:
+    """A version is to be used again."""
+
+    time: datetime
+    version: str
+    """Empty: all that there are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted:
     """A tool is not there any more."""
 
     time: datetime
 
 
-Event = Registered | Updated | Deprecated | Deleted
+Event = Registered | Updated | Deprecated | Undeprecated | Deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ class Line:
     def evolved(self, event: Event) -> "Line":
         """What it is after one more event. Raises `ValueError` if history is corrupt."""
         sequence = self.sequence + 1
-        if isinstance(event, Deprecated):
+        if isinstance(event, Deprecated | Undeprecated):
             marked = tuple(_marked(each, event) for each in self.releases)
             return replace(self, sequence=sequence, releases=marked)
         if isinstance(event, Deleted):
@@ -159,7 +168,7 @@ def _best(releases: Iterator[Release]) -> Release | None:
     return last
 
 
-def _marked(release: Release, event: Deprecated) -> Release:
-    if event.version in {"", release.version}:
-        return replace(release, deprecation=event.message)
-    return release
+def _marked(release: Release, event: Deprecated | Undeprecated) -> Release:
+    if event.version not in {"", release.version}:
+        return release
+    return replace(release, deprecation=event.message if isinstance(event, Deprecated) else None)

@@ -12,7 +12,7 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from services.chassis import structs
 from services.chassis.errors import InvalidArgument, Violation, invalid
 from services.chassis.eventlog.port import Attribute, Record
-from services.chassis.filtering import Fields
+from services.chassis.filtering import Fields, written
 from services.chassis.schema import Schema
 from services.tool_registry.domain.changes import MASKED, MAX_MASK
 from services.tool_registry.domain.checks import MAX_EXAMPLES
@@ -22,7 +22,14 @@ from services.tool_registry.domain.version import FIRST
 from services.tool_registry.mapping.targets import set_target, target
 
 RECORD: Final = "tool"
-FILTERED: Final = Fields({"name", "kind", "state", "owner", "server"}, ("tags.",))
+FILTERED: Final = Fields(
+    {"name", "kind", "state", "owner", "server"},
+    ("tags.",),
+    {
+        "kind": written("TOOL_KIND_", ("builtin", "http", "grpc", "mcp", "client")),
+        "state": written("TOOL_STATE_", ("active", "deprecated")),
+    },
+)
 DEFAULT_TIMEOUT: Final = timedelta(seconds=30)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _NO_SCHEMA: Final = Schema({}, field="value")

@@ -77,6 +77,13 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         marked = await self._registry.deprecate(_caller(), name, version, request.message)
         return self._packed(marked)
 
+    async def UndeprecateTool(
+        self, request: pb.UndeprecateToolRequest, context: Context
+    ) -> pb.Tool:
+        """See the contract."""
+        marked = await self._registry.undeprecate(_caller(), request.name, request.version)
+        return self._packed(marked)
+
     async def DeleteTool(self, request: pb.DeleteToolRequest, context: Context) -> Empty:
         """See the contract."""
         await self._registry.delete(_caller(), request.name)

@@ -1,7 +1,7 @@
 """Documents that bring many tools at once."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -11,6 +11,7 @@ from services.tool_registry.domain.tool import Entry
 from services.tool_registry.usecases.caller import Caller
 
 SKIPPED: Final = "skipped"
+REMOVED: Final = "removed"
 
 
 class Brought(Protocol):
@@ -45,6 +46,7 @@ class Imported:
     """What became of an operation."""
 
     operation: str
+    """Empty: the document does not have it any more."""
     tool_name: str = ""
     """Empty: it was left out."""
     tool_version: str = ""
@@ -74,7 +76,7 @@ class Documents:
         if not entries:  # It would remove what an earlier import brought.
             raise _fruitless(plans)
         brought = await self._registry.bring(caller, f"openapi:{wanted.namespace}", entries)
-        return [_imported(plan, brought) for plan in plans]
+        return [*(_imported(plan, brought) for plan in plans), *_removed(brought)]
 
 
 def _imported(plan: Planned, brought: Brought) -> Imported:
@@ -85,6 +87,13 @@ def _imported(plan: Planned, brought: Brought) -> Imported:
         return Imported(plan.operation, reason=brought.skipped[name])
     version, outcome = brought.versions[name], brought.outcomes[name]
     return Imported(plan.operation, name, version, outcome, plan.reason)
+
+
+def _removed(brought: Brought) -> Iterator[Imported]:
+    """The tools that an earlier import brought, and this one does not."""
+    for name, outcome in sorted(brought.outcomes.items()):
+        if outcome == REMOVED:
+            yield Imported("", name, "", REMOVED, "this import does not bring it")
 
 
 def _fruitless(plans: Sequence[Planned]) -> InvalidArgument:

@@ -17,6 +17,7 @@ from services.tool_registry.domain.line import (
     Line,
     Registered,
     Release,
+    Undeprecated,
     Updated,
     taken,
 )
@@ -81,14 +82,20 @@ class Registry:
     async def deprecate(self, caller: Caller, name: str, version: str, message: str) -> Entry:
         """Mark one version, or all that there are; it, or the one that who asks for none gets."""
         checks.check_message(message)
+        return await self._mark(caller, name, version, message)
+
+    async def undeprecate(self, caller: Caller, name: str, version: str) -> Entry:
+        """Take the mark off one version, or off all; it, or the one that who asks for none gets."""
+        return await self._mark(caller, name, version, None)
+
+    async def _mark(self, caller: Caller, name: str, version: str, message: str | None) -> Entry:
         line = await self._writer.line(caller.tenant, name)
         release = _named(line, version)
-        marked = [release] if release else line.releases
-        if any(each.deprecation != message for each in marked):
-            named = release.version if release else ""
-            event = Deprecated(self._writer.now(), named, message)
+        if any(each.deprecation != message for each in ([release] if release else line.releases)):
+            named, now = release.version if release else "", self._writer.now()
+            event = Undeprecated(now, named) if message is None else Deprecated(now, named, message)
             try:
-                line = await self._writer.write(caller.tenant, line, event)
+                await self._writer.write(caller.tenant, line, event)
             except Aborted:
                 raise _conflict(line) from None
         return await self._version(caller, name, version)

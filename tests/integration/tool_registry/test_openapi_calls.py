@@ -127,10 +127,11 @@ class Recorder:
     async def bring(self, caller: Caller, source: str, wanted: Sequence[Entry]) -> Record:
         """Take them."""
         self.brought.append((caller, source))
+        gone = self.entries.keys() - {each.definition.name for each in wanted}
         self.entries = {each.definition.name: each for each in wanted}
         taken = [name for name in self.entries if name not in self.refused]
         return Record(
-            dict.fromkeys(taken, "registered"),
+            dict.fromkeys(taken, "registered") | dict.fromkeys(gone, "removed"),
             dict.fromkeys(taken, "1.0.0"),
             dict.fromkeys(self.refused, "its name is taken"),
         )
@@ -204,6 +205,20 @@ async def test_an_import_says_what_became_of_each_operation() -> None:
     ]
     assert found[1].reason == "its name is taken"
     assert "image/png" in found[4].reason
+
+
+async def test_an_import_says_which_tools_it_removed() -> None:
+    registry = Recorder()
+    await imported(registry)
+
+    found = await imported(registry, paths={"/pets": PETS["paths"]["/pets"]})  # type: ignore[index] # A mapping.
+
+    assert [(each.operation, each.tool_name, each.outcome) for each in found] == [
+        ("list", "pets__list", "registered"),
+        ("add", "pets__add", "registered"),
+        ("", "pets__get", "removed"),
+        ("", "pets__remove", "removed"),
+    ]
 
 
 async def test_a_document_without_any_tool_changes_nothing() -> None:

@@ -63,6 +63,19 @@ async def test_a_deprecated_version_is_passed_over_and_says_why(registry: Regist
     assert await listed(registry, filter="state = deprecated") == []
 
 
+async def test_a_deprecated_tool_is_taken_up_again(registry: Registry) -> None:
+    await registered(registry)
+    asked = pb.DeprecateToolRequest(name="door", message="no more")
+    await registry.stub.DeprecateTool(asked, timeout=5)
+    assert await listed(registry, filter="state = active AND name = door") == []
+
+    again = pb.UndeprecateToolRequest(name="door")
+    found = await registry.stub.UndeprecateTool(again, timeout=5)
+
+    assert (found.state, found.deprecation) == (pb.TOOL_STATE_ACTIVE, "")
+    assert await listed(registry, filter="state = active AND name = door") == ["door 1.0.0"]
+
+
 async def test_versions_are_listed_in_pages(registry: Registry) -> None:
     await registered(registry)
     for number in range(5):
@@ -257,6 +270,7 @@ async def test_a_mask_can_empty_a_field(registry: Registry) -> None:
         ("tags.home = true", ["door 1.0.0"]),
         ("kind = builtin", []),
         ("kind = client AND owner = local", ["door 1.0.0"]),
+        ("kind = TOOL_KIND_CLIENT AND state = TOOL_STATE_ACTIVE", ["door 1.0.0"]),
         ("name = calculator OR name = door", ["door 1.0.0"]),
         ("server = x", []),
     ],
@@ -267,7 +281,10 @@ async def test_lists_are_filtered(registry: Registry, where: str, found: list[st
     assert await listed(registry, filter=where) == found
 
 
-@pytest.mark.parametrize("where", ["colour = red", "name", "(", "x" * 3000, "tags. = true"])
+@pytest.mark.parametrize(
+    "where",
+    ["colour = red", "name", "(", "x" * 3000, "tags. = true", "kind = banana", "state = gone"],
+)
 async def test_a_filter_that_is_none_is_refused(registry: Registry, where: str) -> None:
     fault = await registry.refused("ListTools", pb.ListToolsRequest(filter=where))
 

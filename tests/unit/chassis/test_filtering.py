@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.eventlog.port import Compare, Condition, Every, Not, Some
-from services.chassis.filtering import Fields, condition
+from services.chassis.filtering import Fields, condition, written
 
 FIELDS = Fields({"status", "cost", "is_late", "create_time"}, ("labels.",))
 RUNNING = Compare("status", "=", "running")
@@ -83,3 +83,20 @@ def test_what_is_no_filter_is_refused(text: str) -> None:
 def test_any_text_is_a_filter_or_refused(text: str) -> None:
     with suppress(InvalidArgument):
         condition(text, FIELDS)
+
+
+WORDED = Fields({"kind"}, (), {"kind": written("KIND_", ("http", "mcp"))})
+
+
+@pytest.mark.parametrize("text", ["kind = http", 'kind = "http"', "kind = KIND_HTTP"])
+def test_a_value_of_an_enum_is_written_as_answers_have_it_or_short(text: str) -> None:
+    assert condition(text, WORDED) == Compare("kind", "=", "http")
+
+
+@pytest.mark.parametrize("value", ["banana", "HTTP", "KIND_http", "true", "3", '""'])
+def test_a_value_that_a_field_never_has_is_refused(value: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        condition(f"kind = {value}", WORDED)
+
+    assert caught.value.reason == "FILTER_INVALID"
+    assert caught.value.metadata["suggested_fix"] == "use one of http, mcp"

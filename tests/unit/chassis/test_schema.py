@@ -238,9 +238,38 @@ def test_recursive_schemas_are_checked() -> None:
     assert schema.violations({"value": 1, "left": {}})[0].field == "input.left.value"
 
 
-@pytest.mark.parametrize("loop", [{"$ref": "#"}, {"allOf": [{"$ref": "#"}, {"$ref": "#"}]}])
-def test_a_schema_that_only_refers_to_itself_ends(loop: dict[str, object]) -> None:
-    Schema(loop, field="input").violations({"a": [1]})
+X, Y = {"$ref": "#/$defs/x"}, {"$ref": "#/$defs/y"}
+
+
+@pytest.mark.parametrize(
+    ("loop", "told"),
+    [
+        ({"$ref": "#"}, "#"),
+        ({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}, "#"),
+        ({"properties": {"a": X}, "$defs": {"x": X}}, "#/$defs/x"),
+        ({"$defs": {"x": Y, "y": X}}, "#/$defs/x"),
+        ({"$defs": {"x": {"allOf": [Y]}, "y": {"if": {"anyOf": [X]}}}}, "#/$defs/x"),
+        ({"$defs": {"x": {"dependentSchemas": {"a": {"not": X}}}}}, "#/$defs/x"),
+        ({"$defs": {"x": {"$anchor": "me", "$dynamicRef": "#me"}}}, "#me"),
+    ],
+)
+def test_a_reference_that_only_leads_to_itself_is_refused(
+    loop: dict[str, object], told: str
+) -> None:
+    error = refused(loop)
+
+    assert f"has a reference that only leads to itself: {told}" in error.message
+
+
+@pytest.mark.parametrize("step", ["items", "contains", "additionalProperties", "propertyNames"])
+def test_a_reference_that_steps_into_the_value_is_recursion(step: str) -> None:
+    Schema({"anyOf": [{"$ref": "#/$defs/x"}], "$defs": {"x": {step: X}}}, field="input")
+
+
+def test_a_long_chain_of_references_is_followed() -> None:
+    chained = {f"n{n}": {"$ref": f"#/$defs/n{n + 1}"} for n in range(1_500)}
+
+    refused({"$defs": {**chained, "n1500": {"$ref": "#/$defs/n0"}}})
 
 
 def test_recursion_that_doubles_at_each_level_ends() -> None:

@@ -315,12 +315,24 @@ async def test_one_and_true_are_two_defaults() -> None:
 
 @pytest.mark.parametrize(
     ("mask", "field"),
-    [("owner", "update_mask[0]"), ("title nothing", "update_mask[1]"), ("http", "tool.http")],
+    [
+        ("owner", "update_mask[0]"),
+        ("title state", "update_mask[1]"),
+        ("title nothing", "update_mask[1]"),
+        ("http", "tool.http"),
+    ],
 )
 async def test_a_mask_names_what_can_be_replaced(mask: str, field: str) -> None:
     error = await refused(updated(await with_tool(), mask), InvalidArgument, "INVALID_REQUEST")
 
     assert error.metadata["field"] == field
+
+
+async def test_a_mask_that_names_what_is_output_only_is_told_what_to_call() -> None:
+    error = await refused(updated(await with_tool(), "state"), InvalidArgument, "INVALID_REQUEST")
+
+    assert "is state, which is output only" in error.message
+    assert error.metadata["suggested_fix"] == "call :deprecate or :undeprecate"
 
 
 async def test_where_a_tool_runs_can_be_replaced() -> None:
@@ -375,6 +387,29 @@ async def test_deprecating_again_changes_nothing() -> None:
     assert (await here.store.line("default", "weather")).sequence == 2
 
 
+async def test_the_mark_is_taken_off_one_version_or_off_all() -> None:
+    here = await with_tool()
+    await updated(here, "title", title="a")
+    await here.registry.deprecate(LOCAL, "weather", "", "all")
+
+    one = await here.registry.undeprecate(LOCAL, "weather", "1.0.0")
+    picked = await here.registry.get(LOCAL, "weather", "")
+    newest = await here.registry.undeprecate(LOCAL, "weather", "")
+
+    assert (one.definition.version, one.is_deprecated, one.deprecation) == ("1.0.0", False, "")
+    assert picked.entry.definition.version == "1.0.0"
+    assert (newest.definition.version, newest.is_deprecated) == ("1.1.0", False)
+
+
+async def test_taking_the_mark_off_again_changes_nothing() -> None:
+    here = await with_tool()
+    await here.registry.deprecate(LOCAL, "weather", "", "")
+    for version in ("", "1.0.0", ""):
+        await here.registry.undeprecate(LOCAL, "weather", version)
+
+    assert (await here.store.line("default", "weather")).sequence == 3
+
+
 @pytest.mark.parametrize(
     ("version", "kind", "reason"),
     [
@@ -393,6 +428,7 @@ async def test_a_version_to_be_deprecated_is_named_exactly(
 CHANGES: dict[str, Callable[[Kit, str], object]] = {
     "update": lambda of, name: of.registry.update(LOCAL, name, entry(name=name), ["title"], ""),
     "deprecate": lambda of, name: of.registry.deprecate(LOCAL, name, "", ""),
+    "undeprecate": lambda of, name: of.registry.undeprecate(LOCAL, name, ""),
     "delete": lambda of, name: of.registry.delete(LOCAL, name),
 }
 

@@ -63,4 +63,10 @@ def test_a_recorded_line_reads_as_its_log_does(path: Path) -> None:
 def test_every_event_that_can_be_stored_is_in_some_recorded_log() -> None:
     stored = {event.type for path in FILES for event in recorded(path)[1]}
 
-    assert stored == {codec.REGISTERED, codec.UPDATED, codec.DEPRECATED, codec.DELETED}
+    assert stored == {
+        codec.REGISTERED,
+        codec.UPDATED,
+        codec.DEPRECATED,
+        codec.UNDEPRECATED,
+        codec.DELETED,
+    }

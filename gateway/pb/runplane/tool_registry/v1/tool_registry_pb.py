@@ -357,7 +357,8 @@ class UpdateToolRequest(Message[_UpdateToolRequestFields]):
             optional runplane.tool_registry.v1.Tool tool = 2;
             ```
         update_mask:
-            Which fields to replace, such as `description`. Empty: those that are set.
+            Which fields to replace, such as `description`. Empty: those that are set, but for what is output
+            only.
 
             ```proto
             repeated string update_mask = 3;
@@ -429,6 +430,46 @@ class DeprecateToolRequest(Message[_DeprecateToolRequestFields]):
         version: str
         message: str
 
+_UndeprecateToolRequestFields: TypeAlias = Literal["name", "version"]
+
+class UndeprecateToolRequest(Message[_UndeprecateToolRequestFields]):
+    """
+    Marks a tool as to be used again.
+
+    ```proto
+    message runplane.tool_registry.v1.UndeprecateToolRequest
+    ```
+
+    Attributes:
+        name:
+            The tool's name.
+
+            ```proto
+            string name = 1;
+            ```
+        version:
+            The version. Empty: all that there are.
+
+            ```proto
+            string version = 2;
+            ```
+    """
+
+    __slots__ = ("name", "version")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            version: str = "",
+        ) -> None:
+            pass
+
+        name: str
+        version: str
+
 _DeleteToolRequestFields: TypeAlias = Literal["name"]
 
 class DeleteToolRequest(Message[_DeleteToolRequestFields]):
@@ -486,7 +527,8 @@ class ListToolsRequest(Message[_ListToolsRequestFields]):
             ```
         filter:
             An AIP-160 filter over `name`, `kind` (`builtin`, `http`, `grpc`, `mcp`, `client`), `state`
-            (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`.
+            (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`. The
+            names of the enums do as well: `kind = TOOL_KIND_HTTP`.
 
             ```proto
             string filter = 3;
@@ -762,7 +804,7 @@ class ImportOpenApiResponse(Message[_ImportOpenApiResponseFields]):
 
     Attributes:
         operations:
-            What became of each operation, by path and method.
+            What became of each operation, by path and method; then the tools that were removed, by name.
 
             ```proto
             repeated runplane.tool_registry.v1.ImportedOperation operations = 1;
@@ -786,7 +828,7 @@ _ImportedOperationFields: TypeAlias = Literal["operation", "tool_name", "tool_ve
 
 class ImportedOperation(Message[_ImportedOperationFields]):
     """
-    What became of an operation.
+    What became of an operation, or of the tool of one that the import no longer has.
 
     ```proto
     message runplane.tool_registry.v1.ImportedOperation
@@ -794,7 +836,7 @@ class ImportedOperation(Message[_ImportedOperationFields]):
 
     Attributes:
         operation:
-            `operationId`, or method and path where there is none.
+            `operationId`, or method and path where there is none. Empty for a tool that was removed.
 
             ```proto
             string operation = 1;
@@ -806,19 +848,19 @@ class ImportedOperation(Message[_ImportedOperationFields]):
             string tool_name = 2;
             ```
         tool_version:
-            The tool's version now.
+            The tool's version now; empty if there is none.
 
             ```proto
             string tool_version = 3;
             ```
         outcome:
-            `registered`, `updated`, `unchanged` or `skipped`.
+            `registered`, `updated`, `unchanged`, `skipped` or `removed`.
 
             ```proto
             string outcome = 4;
             ```
         reason:
-            Why it was left out, or what its tool does without.
+            Why it was left out or removed, or what its tool does without.
 
             ```proto
             string reason = 5;
@@ -1484,7 +1526,7 @@ class CircuitState(Enum):
 
 
 _DESC = file_desc(
-    b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'runplane/tool_registry/v1/targets.proto"\xc5\t\n\x04Tool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12 \n\x0bdescription\x18\x03 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema\x12<\n\routput_schema\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\x0coutputSchema\x12B\n\x08examples\x18\x06 \x03(\x0b2&.runplane.tool_registry.v1.ToolExampleR\x08examples\x12\x1d\n\ntimeout_ms\x18\x07 \x01(\x01R\ttimeoutMs\x12#\n\ris_idempotent\x18\x08 \x01(\x08R\x0cisIdempotent\x12+\n\x11requires_approval\x18\t \x01(\x08R\x10requiresApproval\x12\x14\n\x05title\x18\n \x01(\tR\x05title\x12\x12\n\x04tags\x18\x0b \x03(\tR\x04tags\x12&\n\x0fis_long_running\x18\x0c \x01(\x08R\risLongRunning\x12)\n\x10reports_progress\x18\r \x01(\x08R\x0freportsProgress\x12\'\n\x0fmax_concurrency\x18\x0e \x01(\x05R\x0emaxConcurrency\x120\n\x07default\x18\x0f \x01(\x0b2\x16.google.protobuf.ValueR\x07default\x127\n\x04kind\x18\x10 \x01(\x0e2#.runplane.tool_registry.v1.ToolKindR\x04kind\x12;\n\x04http\x18\x11 \x01(\x0b2%.runplane.tool_registry.v1.HttpTargetH\x00R\x04http\x12;\n\x04grpc\x18\x12 \x01(\x0b2%.runplane.tool_registry.v1.GrpcTargetH\x00R\x04grpc\x128\n\x03mcp\x18\x13 \x01(\x0b2$.runplane.tool_registry.v1.McpTargetH\x00R\x03mcp\x12A\n\x06client\x18\x14 \x01(\x0b2\'.runplane.tool_registry.v1.ClientTargetH\x00R\x06client\x12:\n\x05state\x18\x15 \x01(\x0e2$.runplane.tool_registry.v1.ToolStateR\x05state\x12 \n\x0bdeprecation\x18\x16 \x01(\tR\x0bdeprecation\x12 \n\x0bunavailable\x18\x17 \x01(\tR\x0bunavailable\x12A\n\x07circuit\x18\x18 \x01(\x0e2\'.runplane.tool_registry.v1.CircuitStateR\x07circuit\x12\x14\n\x05owner\x18\x19 \x01(\tR\x05owner\x12;\n\x0bcreate_time\x18\x1a \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12\x16\n\x06source\x18\x1b \x01(\tR\x06sourceB\x08\n\x06target"\x82\x01\n\x0bToolExample\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output"s\n\x13RegisterToolRequest\x123\n\x04tool\x18\x01 \x01(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x04tool\x12\'\n\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey"}\n\x11UpdateToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x123\n\x04tool\x18\x02 \x01(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x04tool\x12\x1f\n\x0bupdate_mask\x18\x03 \x03(\tR\nupdateMask"^\n\x14DeprecateToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message"\'\n\x11DeleteToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"f\n\x10ListToolsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"r\n\x11ListToolsResponse\x125\n\x05tools\x18\x01 \x03(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x05tools\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken">\n\x0eGetToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version"i\n\x17ListToolVersionsRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken"y\n\x18ListToolVersionsResponse\x125\n\x05tools\x18\x01 \x03(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x05tools\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"\xf1\x01\n\x14ImportOpenApiRequest\x123\n\x08document\x18\x01 \x01(\x0b2\x17.google.protobuf.StructR\x08document\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x19\n\x08base_url\x18\x03 \x01(\tR\x07baseUrl\x127\n\x04auth\x18\x04 \x01(\x0b2#.runplane.tool_registry.v1.HttpAuthR\x04auth\x12\x1e\n\noperations\x18\x05 \x03(\tR\noperations\x12\x12\n\x04tags\x18\x06 \x03(\tR\x04tags"e\n\x15ImportOpenApiResponse\x12L\n\noperations\x18\x01 \x03(\x0b2,.runplane.tool_registry.v1.ImportedOperationR\noperations"\xa3\x01\n\x11ImportedOperation\x12\x1c\n\toperation\x18\x01 \x01(\tR\toperation\x12\x1b\n\ttool_name\x18\x02 \x01(\tR\x08toolName\x12!\n\x0ctool_version\x18\x03 \x01(\tR\x0btoolVersion\x12\x18\n\x07outcome\x18\x04 \x01(\tR\x07outcome\x12\x16\n\x06reason\x18\x05 \x01(\tR\x06reason"\x90\x03\n\x0fCallToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12"\n\ntimeout_ms\x18\x03 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12 \n\x0ctool_call_id\x18\x04 \x01(\tR\ntoolCallId\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\'\n\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12@\n\x0finput_responses\x18\x07 \x01(\x0b2\x17.google.protobuf.StructR\x0einputResponses\x12#\n\rrequest_state\x18\x08 \x01(\tR\x0crequestState\x12;\n\x0ccapabilities\x18\t \x01(\x0b2\x17.google.protobuf.StructR\x0ccapabilitiesB\r\n\x0b_timeout_ms"\xcf\x04\n\x10CallToolResponse\x12)\n\x10protocol_version\x18\x01 \x01(\tR\x0fprotocolVersion\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x1b\n\ttool_name\x18\x03 \x01(\tR\x08toolName\x12!\n\x0ctool_version\x18\x04 \x01(\tR\x0btoolVersion\x12\x16\n\x06status\x18\x05 \x01(\tR\x06status\x12.\n\x06result\x18\x06 \x01(\x0b2\x16.google.protobuf.ValueR\x06result\x12:\n\x05error\x18\x07 \x01(\x0b2$.runplane.tool_registry.v1.ToolErrorR\x05error\x12N\n\robservability\x18\x08 \x01(\x0b2(.runplane.tool_registry.v1.ObservabilityR\robservability\x121\n\x07content\x18\t \x03(\x0b2\x17.google.protobuf.StructR\x07content\x12B\n\x08warnings\x18\n \x03(\x0b2&.runplane.tool_registry.v1.CallWarningR\x08warnings\x12>\n\x0einput_requests\x18\x0b \x01(\x0b2\x17.google.protobuf.StructR\rinputRequests\x12#\n\rrequest_state\x18\x0c \x01(\tR\x0crequestState"\xe7\x01\n\rToolCallEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12C\n\x08progress\x18\x02 \x01(\x0b2\'.runplane.tool_registry.v1.ToolProgressR\x08progress\x124\n\x03log\x18\x03 \x01(\x0b2".runplane.tool_registry.v1.ToolLogR\x03log\x12G\n\x08response\x18\x04 \x01(\x0b2+.runplane.tool_registry.v1.CallToolResponseR\x08response"i\n\x0cToolProgress\x12\x1a\n\x08progress\x18\x01 \x01(\x01R\x08progress\x12\x19\n\x05total\x18\x02 \x01(\x01H\x00R\x05total\x88\x01\x01\x12\x18\n\x07message\x18\x03 \x01(\tR\x07messageB\x08\n\x06_total"9\n\x07ToolLog\x12\x14\n\x05level\x18\x01 \x01(\tR\x05level\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message";\n\x0bCallWarning\x12\x12\n\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message"b\n\tToolError\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x03 \x01(\tR\x0csuggestedFix"\x83\x01\n\rObservability\x12\x19\n\x08trace_id\x18\x01 \x01(\tR\x07traceId\x12\x17\n\x07span_id\x18\x02 \x01(\tR\x06spanId\x12\x1d\n\nlatency_ms\x18\x03 \x01(\x01R\tlatencyMs\x12\x1f\n\x0btoken_count\x18\x04 \x01(\x05R\ntokenCount*\x8d\x01\n\x08ToolKind\x12\x19\n\x15TOOL_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_KIND_BUILTIN\x10\x01\x12\x12\n\x0eTOOL_KIND_HTTP\x10\x02\x12\x12\n\x0eTOOL_KIND_GRPC\x10\x03\x12\x11\n\rTOOL_KIND_MCP\x10\x04\x12\x14\n\x10TOOL_KIND_CLIENT\x10\x05*Y\n\tToolState\x12\x1a\n\x16TOOL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_STATE_ACTIVE\x10\x01\x12\x19\n\x15TOOL_STATE_DEPRECATED\x10\x02*|\n\x0cCircuitState\x12\x1d\n\x19CIRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14CIRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12CIRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17CIRCUIT_STATE_HALF_OPEN\x10\x032\xc2\n\n\x13ToolRegistryService\x12x\n\x0cRegisterTool\x12..runplane.tool_registry.v1.RegisterToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x17\x82\xd3\xe4\x93\x02\x11"\t/v1/tools:\x04tool\x12{\n\nUpdateTool\x12,.runplane.tool_registry.v1.UpdateToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x1e\x82\xd3\xe4\x93\x02\x182\x10/v1/tools/{name}:\x04tool\x12\x88\x01\n\rDeprecateTool\x12/.runplane.tool_registry.v1.DeprecateToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tools/{name}:deprecate:\x01*\x12l\n\nDeleteTool\x12,.runplane.tool_registry.v1.DeleteToolRequest\x1a\x16.google.protobuf.Empty"\x18\x82\xd3\xe4\x93\x02\x12*\x10/v1/tools/{name}\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x9e\x01\n\x10ListToolVersions\x122.runplane.tool_registry.v1.ListToolVersionsRequest\x1a3.runplane.tool_registry.v1.ListToolVersionsResponse"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/tools/{name}/versions\x12\x96\x01\n\rImportOpenApi\x12/.runplane.tool_registry.v1.ImportOpenApiRequest\x1a0.runplane.tool_registry.v1.ImportOpenApiResponse""\x82\xd3\xe4\x93\x02\x1c"\x17/v1/tools:importOpenApi:\x01*\x12\x85\x01\n\x08CallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse" \x82\xd3\xe4\x93\x02\x1a"\x15/v1/tools/{name}:call:\x01*\x12\x8c\x01\n\x0eStreamCallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a(.runplane.tool_registry.v1.ToolCallEvent""\x82\xd3\xe4\x93\x02\x1c"\x17/v1/tools/{name}:stream:\x01*0\x01b\x06proto3',
+    b'\n-runplane/tool_registry/v1/tool_registry.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'runplane/tool_registry/v1/targets.proto"\xc5\t\n\x04Tool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12 \n\x0bdescription\x18\x03 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema\x12<\n\routput_schema\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\x0coutputSchema\x12B\n\x08examples\x18\x06 \x03(\x0b2&.runplane.tool_registry.v1.ToolExampleR\x08examples\x12\x1d\n\ntimeout_ms\x18\x07 \x01(\x01R\ttimeoutMs\x12#\n\ris_idempotent\x18\x08 \x01(\x08R\x0cisIdempotent\x12+\n\x11requires_approval\x18\t \x01(\x08R\x10requiresApproval\x12\x14\n\x05title\x18\n \x01(\tR\x05title\x12\x12\n\x04tags\x18\x0b \x03(\tR\x04tags\x12&\n\x0fis_long_running\x18\x0c \x01(\x08R\risLongRunning\x12)\n\x10reports_progress\x18\r \x01(\x08R\x0freportsProgress\x12\'\n\x0fmax_concurrency\x18\x0e \x01(\x05R\x0emaxConcurrency\x120\n\x07default\x18\x0f \x01(\x0b2\x16.google.protobuf.ValueR\x07default\x127\n\x04kind\x18\x10 \x01(\x0e2#.runplane.tool_registry.v1.ToolKindR\x04kind\x12;\n\x04http\x18\x11 \x01(\x0b2%.runplane.tool_registry.v1.HttpTargetH\x00R\x04http\x12;\n\x04grpc\x18\x12 \x01(\x0b2%.runplane.tool_registry.v1.GrpcTargetH\x00R\x04grpc\x128\n\x03mcp\x18\x13 \x01(\x0b2$.runplane.tool_registry.v1.McpTargetH\x00R\x03mcp\x12A\n\x06client\x18\x14 \x01(\x0b2\'.runplane.tool_registry.v1.ClientTargetH\x00R\x06client\x12:\n\x05state\x18\x15 \x01(\x0e2$.runplane.tool_registry.v1.ToolStateR\x05state\x12 \n\x0bdeprecation\x18\x16 \x01(\tR\x0bdeprecation\x12 \n\x0bunavailable\x18\x17 \x01(\tR\x0bunavailable\x12A\n\x07circuit\x18\x18 \x01(\x0e2\'.runplane.tool_registry.v1.CircuitStateR\x07circuit\x12\x14\n\x05owner\x18\x19 \x01(\tR\x05owner\x12;\n\x0bcreate_time\x18\x1a \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12\x16\n\x06source\x18\x1b \x01(\tR\x06sourceB\x08\n\x06target"\x82\x01\n\x0bToolExample\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output"s\n\x13RegisterToolRequest\x123\n\x04tool\x18\x01 \x01(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x04tool\x12\'\n\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey"}\n\x11UpdateToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x123\n\x04tool\x18\x02 \x01(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x04tool\x12\x1f\n\x0bupdate_mask\x18\x03 \x03(\tR\nupdateMask"^\n\x14DeprecateToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message"F\n\x16UndeprecateToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version"\'\n\x11DeleteToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"f\n\x10ListToolsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"r\n\x11ListToolsResponse\x125\n\x05tools\x18\x01 \x03(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x05tools\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken">\n\x0eGetToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version"i\n\x17ListToolVersionsRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken"y\n\x18ListToolVersionsResponse\x125\n\x05tools\x18\x01 \x03(\x0b2\x1f.runplane.tool_registry.v1.ToolR\x05tools\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"\xf1\x01\n\x14ImportOpenApiRequest\x123\n\x08document\x18\x01 \x01(\x0b2\x17.google.protobuf.StructR\x08document\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x19\n\x08base_url\x18\x03 \x01(\tR\x07baseUrl\x127\n\x04auth\x18\x04 \x01(\x0b2#.runplane.tool_registry.v1.HttpAuthR\x04auth\x12\x1e\n\noperations\x18\x05 \x03(\tR\noperations\x12\x12\n\x04tags\x18\x06 \x03(\tR\x04tags"e\n\x15ImportOpenApiResponse\x12L\n\noperations\x18\x01 \x03(\x0b2,.runplane.tool_registry.v1.ImportedOperationR\noperations"\xa3\x01\n\x11ImportedOperation\x12\x1c\n\toperation\x18\x01 \x01(\tR\toperation\x12\x1b\n\ttool_name\x18\x02 \x01(\tR\x08toolName\x12!\n\x0ctool_version\x18\x03 \x01(\tR\x0btoolVersion\x12\x18\n\x07outcome\x18\x04 \x01(\tR\x07outcome\x12\x16\n\x06reason\x18\x05 \x01(\tR\x06reason"\x90\x03\n\x0fCallToolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x05input\x18\x02 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12"\n\ntimeout_ms\x18\x03 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12 \n\x0ctool_call_id\x18\x04 \x01(\tR\ntoolCallId\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\'\n\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12@\n\x0finput_responses\x18\x07 \x01(\x0b2\x17.google.protobuf.StructR\x0einputResponses\x12#\n\rrequest_state\x18\x08 \x01(\tR\x0crequestState\x12;\n\x0ccapabilities\x18\t \x01(\x0b2\x17.google.protobuf.StructR\x0ccapabilitiesB\r\n\x0b_timeout_ms"\xcf\x04\n\x10CallToolResponse\x12)\n\x10protocol_version\x18\x01 \x01(\tR\x0fprotocolVersion\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x1b\n\ttool_name\x18\x03 \x01(\tR\x08toolName\x12!\n\x0ctool_version\x18\x04 \x01(\tR\x0btoolVersion\x12\x16\n\x06status\x18\x05 \x01(\tR\x06status\x12.\n\x06result\x18\x06 \x01(\x0b2\x16.google.protobuf.ValueR\x06result\x12:\n\x05error\x18\x07 \x01(\x0b2$.runplane.tool_registry.v1.ToolErrorR\x05error\x12N\n\robservability\x18\x08 \x01(\x0b2(.runplane.tool_registry.v1.ObservabilityR\robservability\x121\n\x07content\x18\t \x03(\x0b2\x17.google.protobuf.StructR\x07content\x12B\n\x08warnings\x18\n \x03(\x0b2&.runplane.tool_registry.v1.CallWarningR\x08warnings\x12>\n\x0einput_requests\x18\x0b \x01(\x0b2\x17.google.protobuf.StructR\rinputRequests\x12#\n\rrequest_state\x18\x0c \x01(\tR\x0crequestState"\xe7\x01\n\rToolCallEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12C\n\x08progress\x18\x02 \x01(\x0b2\'.runplane.tool_registry.v1.ToolProgressR\x08progress\x124\n\x03log\x18\x03 \x01(\x0b2".runplane.tool_registry.v1.ToolLogR\x03log\x12G\n\x08response\x18\x04 \x01(\x0b2+.runplane.tool_registry.v1.CallToolResponseR\x08response"i\n\x0cToolProgress\x12\x1a\n\x08progress\x18\x01 \x01(\x01R\x08progress\x12\x19\n\x05total\x18\x02 \x01(\x01H\x00R\x05total\x88\x01\x01\x12\x18\n\x07message\x18\x03 \x01(\tR\x07messageB\x08\n\x06_total"9\n\x07ToolLog\x12\x14\n\x05level\x18\x01 \x01(\tR\x05level\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message";\n\x0bCallWarning\x12\x12\n\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message"b\n\tToolError\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x03 \x01(\tR\x0csuggestedFix"\x83\x01\n\rObservability\x12\x19\n\x08trace_id\x18\x01 \x01(\tR\x07traceId\x12\x17\n\x07span_id\x18\x02 \x01(\tR\x06spanId\x12\x1d\n\nlatency_ms\x18\x03 \x01(\x01R\tlatencyMs\x12\x1f\n\x0btoken_count\x18\x04 \x01(\x05R\ntokenCount*\x8d\x01\n\x08ToolKind\x12\x19\n\x15TOOL_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_KIND_BUILTIN\x10\x01\x12\x12\n\x0eTOOL_KIND_HTTP\x10\x02\x12\x12\n\x0eTOOL_KIND_GRPC\x10\x03\x12\x11\n\rTOOL_KIND_MCP\x10\x04\x12\x14\n\x10TOOL_KIND_CLIENT\x10\x05*Y\n\tToolState\x12\x1a\n\x16TOOL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TOOL_STATE_ACTIVE\x10\x01\x12\x19\n\x15TOOL_STATE_DEPRECATED\x10\x02*|\n\x0cCircuitState\x12\x1d\n\x19CIRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14CIRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12CIRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17CIRCUIT_STATE_HALF_OPEN\x10\x032\xd3\x0b\n\x13ToolRegistryService\x12x\n\x0cRegisterTool\x12..runplane.tool_registry.v1.RegisterToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x17\x82\xd3\xe4\x93\x02\x11"\t/v1/tools:\x04tool\x12{\n\nUpdateTool\x12,.runplane.tool_registry.v1.UpdateToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x1e\x82\xd3\xe4\x93\x02\x182\x10/v1/tools/{name}:\x04tool\x12\x88\x01\n\rDeprecateTool\x12/.runplane.tool_registry.v1.DeprecateToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tools/{name}:deprecate:\x01*\x12\x8e\x01\n\x0fUndeprecateTool\x121.runplane.tool_registry.v1.UndeprecateToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\'\x82\xd3\xe4\x93\x02!"\x1c/v1/tools/{name}:undeprecate:\x01*\x12l\n\nDeleteTool\x12,.runplane.tool_registry.v1.DeleteToolRequest\x1a\x16.google.protobuf.Empty"\x18\x82\xd3\xe4\x93\x02\x12*\x10/v1/tools/{name}\x12y\n\tListTools\x12+.runplane.tool_registry.v1.ListToolsRequest\x1a,.runplane.tool_registry.v1.ListToolsResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tools\x12o\n\x07GetTool\x12).runplane.tool_registry.v1.GetToolRequest\x1a\x1f.runplane.tool_registry.v1.Tool"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tools/{name}\x12\x9e\x01\n\x10ListToolVersions\x122.runplane.tool_registry.v1.ListToolVersionsRequest\x1a3.runplane.tool_registry.v1.ListToolVersionsResponse"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/tools/{name}/versions\x12\x96\x01\n\rImportOpenApi\x12/.runplane.tool_registry.v1.ImportOpenApiRequest\x1a0.runplane.tool_registry.v1.ImportOpenApiResponse""\x82\xd3\xe4\x93\x02\x1c"\x17/v1/tools:importOpenApi:\x01*\x12\x85\x01\n\x08CallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a+.runplane.tool_registry.v1.CallToolResponse" \x82\xd3\xe4\x93\x02\x1a"\x15/v1/tools/{name}:call:\x01*\x12\x8c\x01\n\x0eStreamCallTool\x12*.runplane.tool_registry.v1.CallToolRequest\x1a(.runplane.tool_registry.v1.ToolCallEvent""\x82\xd3\xe4\x93\x02\x1c"\x17/v1/tools/{name}:stream:\x01*0\x01b\x06proto3',
     [
         annotations_pb.desc(),
         empty_pb.desc(),
@@ -1498,6 +1540,7 @@ _DESC = file_desc(
         "RegisterToolRequest": RegisterToolRequest,
         "UpdateToolRequest": UpdateToolRequest,
         "DeprecateToolRequest": DeprecateToolRequest,
+        "UndeprecateToolRequest": UndeprecateToolRequest,
         "DeleteToolRequest": DeleteToolRequest,
         "ListToolsRequest": ListToolsRequest,
         "ListToolsResponse": ListToolsResponse,

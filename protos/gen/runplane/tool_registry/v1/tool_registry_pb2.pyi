@@ -343,7 +343,9 @@ class UpdateToolRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Which fields to replace, such as `description`. Empty: those that are set."""
+        """Which fields to replace, such as `description`. Empty: those that are set, but for what is output
+        only.
+        """
 
     def __init__(
         self,
@@ -391,6 +393,32 @@ class DeprecateToolRequest(_message.Message):
 Global___DeprecateToolRequest: _TypeAlias = DeprecateToolRequest  # noqa: Y015
 
 @_typing.final
+class UndeprecateToolRequest(_message.Message):
+    """Marks a tool as to be used again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The tool's name."""
+    version: _builtins.str
+    """The version. Empty: all that there are."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeprecateToolRequest: _TypeAlias = UndeprecateToolRequest  # noqa: Y015
+
+@_typing.final
 class DeleteToolRequest(_message.Message):
     """Deletes a tool."""
 
@@ -427,7 +455,8 @@ class ListToolsRequest(_message.Message):
     """`next_page_token` of the page before."""
     filter: _builtins.str
     """An AIP-160 filter over `name`, `kind` (`builtin`, `http`, `grpc`, `mcp`, `client`), `state`
-    (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`.
+    (`active`, `deprecated`), `owner`, `server` and `tags.NAME`, such as `tags.weather = true`. The
+    names of the enums do as well: `kind = TOOL_KIND_HTTP`.
     """
     def __init__(
         self,
@@ -615,7 +644,7 @@ class ImportOpenApiResponse(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedOperation]:
-        """What became of each operation, by path and method."""
+        """What became of each operation, by path and method; then the tools that were removed, by name."""
 
     def __init__(
         self,
@@ -632,7 +661,7 @@ Global___ImportOpenApiResponse: _TypeAlias = ImportOpenApiResponse  # noqa: Y015
 
 @_typing.final
 class ImportedOperation(_message.Message):
-    """What became of an operation."""
+    """What became of an operation, or of the tool of one that the import no longer has."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -642,15 +671,15 @@ class ImportedOperation(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
-    """`operationId`, or method and path where there is none."""
+    """`operationId`, or method and path where there is none. Empty for a tool that was removed."""
     tool_name: _builtins.str
     """The tool's name; empty if it was left out."""
     tool_version: _builtins.str
-    """The tool's version now."""
+    """The tool's version now; empty if there is none."""
     outcome: _builtins.str
-    """`registered`, `updated`, `unchanged` or `skipped`."""
+    """`registered`, `updated`, `unchanged`, `skipped` or `removed`."""
     reason: _builtins.str
-    """Why it was left out, or what its tool does without."""
+    """Why it was left out or removed, or what its tool does without."""
     def __init__(
         self,
         *,

@@ -58,6 +58,11 @@ class ToolRegistryServiceStub:
                 request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeprecateToolRequest.SerializeToString,
                 response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
                 _registered_method=True)
+        self.UndeprecateTool = channel.unary_unary(
+                '/runplane.tool_registry.v1.ToolRegistryService/UndeprecateTool',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.UndeprecateToolRequest.SerializeToString,
+                response_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+                _registered_method=True)
         self.DeleteTool = channel.unary_unary(
                 '/runplane.tool_registry.v1.ToolRegistryService/DeleteTool',
                 request_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeleteToolRequest.SerializeToString,
@@ -140,7 +145,17 @@ class ToolRegistryServiceServicer:
         """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
         It can still be called, and says so by a warning. It is offered to no agent that does not name
-        it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+        it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeprecateTool(self, request, context):
+        """Takes the mark of `DeprecateTool` off a tool, or off one version of it, and returns it.
+
+        Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
         `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -193,7 +208,8 @@ class ToolRegistryServiceServicer:
 
         Returns what became of each operation when all are stored; an operation that cannot be a tool is
         left out, with the reason. The same document again changes nothing, and a changed one makes new
-        versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+        versions. What an earlier import of the namespace brought, and this one does not, is removed with
+        all its versions, and listed as such.
         Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
         (`TOO_MANY_TOOLS`), with nothing registered.
         """
@@ -245,6 +261,11 @@ def add_ToolRegistryServiceServicer_to_server(servicer, server):
             'DeprecateTool': grpc.unary_unary_rpc_method_handler(
                     servicer.DeprecateTool,
                     request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeprecateToolRequest.FromString,
+                    response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.SerializeToString,
+            ),
+            'UndeprecateTool': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeprecateTool,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.UndeprecateToolRequest.FromString,
                     response_serializer=runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.SerializeToString,
             ),
             'DeleteTool': grpc.unary_unary_rpc_method_handler(
@@ -371,6 +392,33 @@ class ToolRegistryService:
             target,
             '/runplane.tool_registry.v1.ToolRegistryService/DeprecateTool',
             runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.DeprecateToolRequest.SerializeToString,
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeprecateTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.tool_registry.v1.ToolRegistryService/UndeprecateTool',
+            runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.UndeprecateToolRequest.SerializeToString,
             runplane_dot_tool__registry_dot_v1_dot_tool__registry__pb2.Tool.FromString,
             options,
             channel_credentials,

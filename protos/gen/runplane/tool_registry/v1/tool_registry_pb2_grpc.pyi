@@ -68,7 +68,13 @@ class ToolRegistryServiceStub:
     """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
     It can still be called, and says so by a warning. It is offered to no agent that does not name
-    it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+    it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+    """
+    UndeprecateTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.UndeprecateToolRequest, _tool_registry_pb2.Tool]
+    """Takes the mark of `DeprecateTool` off a tool, or off one version of it, and returns it.
+
+    Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
     `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
     """
     DeleteTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]
@@ -101,7 +107,8 @@ class ToolRegistryServiceStub:
 
     Returns what became of each operation when all are stored; an operation that cannot be a tool is
     left out, with the reason. The same document again changes nothing, and a changed one makes new
-    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    versions. What an earlier import of the namespace brought, and this one does not, is removed with
+    all its versions, and listed as such.
     Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
     (`TOO_MANY_TOOLS`), with nothing registered.
     """
@@ -165,7 +172,13 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
     It can still be called, and says so by a warning. It is offered to no agent that does not name
-    it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+    it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+    """
+    UndeprecateTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.UndeprecateToolRequest, _tool_registry_pb2.Tool]  # type: ignore[assignment]
+    """Takes the mark of `DeprecateTool` off a tool, or off one version of it, and returns it.
+
+    Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
     `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
     """
     DeleteTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -198,7 +211,8 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
 
     Returns what became of each operation when all are stored; an operation that cannot be a tool is
     left out, with the reason. The same document again changes nothing, and a changed one makes new
-    versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+    versions. What an earlier import of the namespace brought, and this one does not, is removed with
+    all its versions, and listed as such.
     Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
     (`TOO_MANY_TOOLS`), with nothing registered.
     """
@@ -277,7 +291,19 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
         It can still be called, and says so by a warning. It is offered to no agent that does not name
-        it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+        it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
+        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+        """
+
+    @_abc_1.abstractmethod
+    def UndeprecateTool(
+        self,
+        request: _tool_registry_pb2.UndeprecateToolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tool_registry_pb2.Tool, _abc.Awaitable[_tool_registry_pb2.Tool]]:
+        """Takes the mark of `DeprecateTool` off a tool, or off one version of it, and returns it.
+
+        Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
         `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
         """
 
@@ -340,7 +366,8 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Returns what became of each operation when all are stored; an operation that cannot be a tool is
         left out, with the reason. The same document again changes nothing, and a changed one makes new
-        versions. What an earlier import of the namespace brought, and this one does not, is deleted.
+        versions. What an earlier import of the namespace brought, and this one does not, is removed with
+        all its versions, and listed as such.
         Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
         (`TOO_MANY_TOOLS`), with nothing registered.
         """
