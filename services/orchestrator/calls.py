@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.chassis.errors import NotFound, ResourceExhausted, ServiceError
+from services.chassis.telling import Report, unheard
 from services.orchestrator.domain import asking
 from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
-from services.orchestrator.ports import Invocation, Report, Returned, Tools, unheard
+from services.orchestrator.ports import Invocation, Returned, Tools
 from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
 
 GRACE_SECONDS: Final = 1.0

@@ -1,12 +1,13 @@
 """What the use cases and the worker need of the world."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from services.chassis.errors import Violation
 from services.chassis.eventlog.port import Claim, Condition, Kept, Key, Letter
+from services.chassis.telling import Report, unheard
 from services.orchestrator.domain.agent import Agent
 from services.orchestrator.domain.catalogue import Catalogue
 from services.orchestrator.domain.events import (
@@ -87,32 +88,6 @@ class Models(Protocol):
         Raises:
             ServiceError: what the inference service says.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a tool is that runs."""
-
-    done: float
-    total: float | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """What a tool says that runs."""
-
-    level: str
-    """As RFC 5424 has them, such as `info`."""
-    message: str
-
-
-Report = Callable[[Progress | Logged], None]
-"""Takes what a tool tells while it runs; never waits, and may drop some of it."""
-
-
-def unheard(_: Progress | Logged) -> None:
-    """The report of a call that nobody listens to."""
 
 
 @dataclass(frozen=True, slots=True)
