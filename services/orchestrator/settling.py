@@ -20,8 +20,9 @@ from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.domain.warned import news
 from services.orchestrator.journal import Journal
-from services.orchestrator.ports import Returned, Schemas
+from services.orchestrator.ports import Schemas
 from services.orchestrator.reports import Reports, Spawn
+from services.orchestrator.toolports import Returned
 
 EVERY_TOOL: Final = "*"
 At = tuple[int, int]

@@ -20,7 +20,7 @@ from services.orchestrator.domain import asking
 from services.orchestrator.domain.catalogue import Catalogue
 from services.orchestrator.domain.events import Failure
 from services.orchestrator.domain.tool import Tool
-from services.orchestrator.ports import Invocation, Requests, Returned
+from services.orchestrator.toolports import Invocation, Requests, Returned
 
 _PAGE: Final = 1000
 _ELICITATION: Final = structs.from_dict(asking.ELICITATION, Struct())

@@ -31,8 +31,9 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
-from services.orchestrator.ports import Generation, Invocation, Model, Piece, Returned
+from services.orchestrator.ports import Generation, Model, Piece
 from services.orchestrator.run import Run
+from services.orchestrator.toolports import Invocation, Returned
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
 from services.orchestrator.worker import Sizes, Worker, working
