@@ -10,7 +10,8 @@ from services.orchestrator.domain.events import CallSpec, Message, Pinned
 from services.orchestrator.domain.named import VERSION_FIX, Named, named
 from services.orchestrator.domain.prompt import Briefing
 from services.orchestrator.domain.tool import Tool, gone
-from services.orchestrator.ports import Model, Models, Tools
+from services.orchestrator.ports import Model, Models
+from services.orchestrator.toolports import Tools
 
 NONE: Final[Mapping[str, Tool]] = {}
 NO_MODEL: Final = Model("", "", 0, 0)

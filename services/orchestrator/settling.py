@@ -9,6 +9,7 @@ from typing import Final
 
 from services.chassis import ids
 from services.chassis.errors import ServiceError
+from services.chassis.telling import Report, unheard
 from services.orchestrator.calls import Caller
 from services.orchestrator.delegation import Delegate
 from services.orchestrator.domain import asking
@@ -19,8 +20,9 @@ from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.domain.warned import news
 from services.orchestrator.journal import Journal
-from services.orchestrator.ports import Report, Returned, Schemas, unheard
+from services.orchestrator.ports import Schemas
 from services.orchestrator.reports import Reports, Spawn
+from services.orchestrator.toolports import Returned
 
 EVERY_TOOL: Final = "*"
 At = tuple[int, int]

@@ -9,7 +9,8 @@ from services.orchestrator.briefing import Briefings
 from services.orchestrator.equipment import Catalogues
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
-from services.orchestrator.ports import AgentStore, Children, Models, Schemas, TaskLog, Tools
+from services.orchestrator.ports import AgentStore, Children, Models, Schemas, TaskLog
+from services.orchestrator.toolports import Tools
 
 
 @dataclass(frozen=True, slots=True)

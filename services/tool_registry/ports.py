@@ -1,39 +1,14 @@
 """What the use cases need."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 from services.chassis.eventlog.port import Condition, Kept, Key
+from services.chassis.telling import Report, unheard
 from services.tool_registry.domain.line import Event, Line, Release
 from services.tool_registry.domain.tool import Entry
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a running call is."""
-
-    done: float
-    total: float | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """What a tool says while it runs."""
-
-    level: str
-    """One of RFC 5424, such as `info`."""
-    message: str
-
-
-Report = Callable[[Progress | Logged], None]
-"""Takes what a tool tells while it runs; never waits, and may drop some of it."""
-
-
-def unheard(_: Progress | Logged) -> None:
-    """The report of a call that nobody listens to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ from services.chassis import structs
 from services.chassis.client import streaming, unary
 from services.chassis.context import current
 from services.chassis.errors import Internal
+from services.chassis.telling import Logged, Progress, Report
 from services.orchestrator.adapters.tools_known import KnownTools
 from services.orchestrator.domain import asking
 from services.orchestrator.domain.catalogue import Catalogue
 from services.orchestrator.domain.events import Failure
 from services.orchestrator.domain.tool import Tool
-from services.orchestrator.ports import Invocation, Logged, Progress, Report, Requests, Returned
+from services.orchestrator.toolports import Invocation, Requests, Returned
 
 _PAGE: Final = 1000
 _ELICITATION: Final = structs.from_dict(asking.ELICITATION, Struct())

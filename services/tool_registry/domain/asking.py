@@ -1,20 +1,10 @@
 """What a tool may ask its caller for, instead of answering; pure. The words are MCP's."""
 
 from collections.abc import Mapping
-from typing import Final
 
+from services.chassis.asking import CAPABILITIES, MAX_REQUEST_BYTES, MAX_REQUESTS, method_of
 from services.tool_registry.domain.result import check_size, invalid
 from services.tool_registry.domain.tool import ToolFailure
-
-MAX_STATE_BYTES: Final = 64 * 1024
-MAX_INPUTS_BYTES: Final = 64 * 1024
-
-KINDS: Final = {
-    "elicitation/create": "elicitation",
-    "sampling/createMessage": "sampling",
-    "roots/list": "roots",
-}
-"""Methods that ask, and the capability that a caller needs to be asked."""
 
 
 def check(
@@ -25,21 +15,18 @@ def check(
     Raises:
         ToolFailure: `INPUT_NOT_OFFERED`, `TOOL_OUTPUT_INVALID` or `TOOL_RESULT_TOO_LARGE`.
     """
-    methods = [_method(each) for each in inputs.values()] if isinstance(inputs, Mapping) else []
+    methods = [method_of(each) for each in inputs.values()] if isinstance(inputs, Mapping) else []
     if not methods or not isinstance(state, str):
         raise invalid(name, "requests for input that are none")
-    check_size(name, MAX_INPUTS_BYTES, inputs)
-    check_size(name, MAX_STATE_BYTES, state)
+    if len(inputs) > MAX_REQUESTS:
+        raise invalid(name, f"{len(inputs)} requests for input at once; {MAX_REQUESTS} are taken")
+    check_size(name, MAX_REQUEST_BYTES, inputs)
+    check_size(name, MAX_REQUEST_BYTES, state)
     for method in methods:
-        if (kind := KINDS.get(method)) is None:
+        if (kind := CAPABILITIES.get(method)) is None:
             raise invalid(name, f"a request for input by {method[:64] or 'no method'}")
         if capabilities is None or kind not in capabilities:
             raise _not_offered(name, method, kind)
-
-
-def _method(request: object) -> str:
-    method = request.get("method") if isinstance(request, Mapping) else None
-    return method if isinstance(method, str) else ""
 
 
 def _not_offered(name: str, method: str, kind: str) -> ToolFailure:

@@ -6,13 +6,13 @@ from typing import Final
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 
 from services.chassis import structs
+from services.chassis.asking import MAX_REQUEST_BYTES
 from services.chassis.context import RequestContext
 from services.chassis.errors import Violation, invalid
-from services.tool_registry.domain.asking import MAX_STATE_BYTES
+from services.chassis.telling import Logged, Progress
 from services.tool_registry.domain.call import Call, Outcome, checked_id, checked_key, timeout_of
 from services.tool_registry.domain.circuit import State
 from services.tool_registry.domain.tool import ToolFailure
-from services.tool_registry.ports import Logged, Progress
 
 PROTOCOL_VERSION: Final = "1.0"
 CIRCUITS: Final[dict[State, "pb.CircuitState.ValueType"]] = {
@@ -60,8 +60,8 @@ def _free(request: pb.CallToolRequest, field: str) -> dict[str, object] | None:
 
 
 def _state(state: str) -> str:
-    if len(state) > MAX_STATE_BYTES or len(state.encode()) > MAX_STATE_BYTES:
-        message = f"has more than {MAX_STATE_BYTES:,} bytes"
+    if len(state) > MAX_REQUEST_BYTES or len(state.encode()) > MAX_REQUEST_BYTES:
+        message = f"has more than {MAX_REQUEST_BYTES:,} bytes"
         raise invalid(Violation("request_state", message, "send it back as it was given"))
     return state
 

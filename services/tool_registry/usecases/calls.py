@@ -9,15 +9,16 @@ from datetime import timedelta
 from typing import Any, Final
 
 from services.chassis.errors import ServiceError, Unavailable
+from services.chassis.telling import Report, Told, unheard
 from services.tool_registry.domain import asking, fault, result, size
 from services.tool_registry.domain import call as calls
 from services.tool_registry.domain.call import Call, Outcome, Warned
 from services.tool_registry.domain.circuit import Event
 from services.tool_registry.domain.tool import Entry, ToolFailure
-from services.tool_registry.ports import Answer, Invocation, Report, Shelf, Tool, unheard
+from services.tool_registry.ports import Answer, Invocation, Shelf, Tool
 from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.places import Places
-from services.tool_registry.usecases.reports import Reports, Told
+from services.tool_registry.usecases.reports import Reports
 from services.tool_registry.usecases.runs import Runs, timed_out
 
 _BACK: Final = timedelta(seconds=1)  # As often as a lost server is looked for, at first.

@@ -12,7 +12,8 @@ from google.protobuf.struct_pb2 import Struct, Value
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 
-from services.orchestrator.domain.asking import MAX_REQUEST_BYTES, MAX_ROUNDS
+from services.chassis.asking import MAX_REQUEST_BYTES
+from services.orchestrator.domain.asking import MAX_ROUNDS
 from tests.integration.orchestrator.places import Place, placed
 from tests.integration.orchestrator.talks import call_in, log_of, reason_of, start, state_of, talk
 from tests.servers.registry import Told, asks, success

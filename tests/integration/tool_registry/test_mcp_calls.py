@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from services.chassis.context import current, local_context
+from services.chassis.telling import Logged, Progress
 from services.tool_registry.adapters.secrets import HIDDEN
 from services.tool_registry.domain.server import Command
 from services.tool_registry.domain.tool import ToolFailure
-from services.tool_registry.ports import Invocation, Logged, Progress
+from services.tool_registry.ports import Invocation
 from tests.integration.tool_registry.mcp_server import everything, over_http
 from tests.integration.tool_registry.world import World, eventually, world
 

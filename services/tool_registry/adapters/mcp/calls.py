@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.chassis.context import TRACE_KEY, current
 from services.chassis.errors import Violation, invalid
+from services.chassis.telling import Progress, unheard
 from services.tool_registry.adapters.mcp.answers import answer, requests
 from services.tool_registry.adapters.mcp.bounds import MAX_PAGES, TEXT, TOO_LARGE, cut
 from services.tool_registry.adapters.mcp.dispatch import offered
@@ -31,7 +32,7 @@ from services.tool_registry.adapters.mcp.session import LEVEL, Session, hearing
 from services.tool_registry.domain.size import is_large
 from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.tool import Definition, ToolFailure
-from services.tool_registry.ports import Answer, Invocation, Progress, unheard
+from services.tool_registry.ports import Answer, Invocation
 
 IDEMPOTENCY_KEY: Final = "dev.runplane/idempotency-key"
 _RESULT: Final[TypeAdapter[CallToolResult | InputRequiredResult]] = TypeAdapter(
