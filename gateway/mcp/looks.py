@@ -24,6 +24,7 @@ from mcp_types import Notification, NotificationParams
 from pydantic import ConfigDict
 
 from gateway.mcp.catalog import Catalog
+from gateway.mcp.requests import outstanding
 from gateway.mcp.rpc import Caller, Rpc, Services
 from gateway.mcp.tasks import Tasks
 
@@ -104,8 +105,8 @@ class Status(Look):
 
     async def state(self, caller: Caller) -> object:
         """Its status, and what it asks for."""
-        shown = await self.tasks.shown(caller, self.task_id)
-        return shown["status"], sorted(shown.get("inputRequests", ()))
+        task = await self.tasks.found(caller, self.task_id)
+        return task["status"], [each.wire.keys() for each in outstanding(task)]
 
     async def told(self, caller: Caller, meta: Meta) -> Any:
         """The task as it stands."""
