@@ -60,6 +60,14 @@ class LimitSettings(BaseModel, frozen=True):
     pong_timeout: Duration = timedelta(seconds=20)  # For WebSockets whose client answers no ping.
 
 
+class McpSettings(BaseModel, frozen=True):
+    """How `/mcp` serves."""
+
+    list_ttl: Duration = Field(timedelta(seconds=1), ge=timedelta(0))  # Of lists, as shown.
+    call_ttl: Duration = Field(timedelta(seconds=5), ge=timedelta(0))  # Of them, as calls use them.
+    max_listeners: int = Field(256, ge=4)  # A tenant has a quarter of them at most.
+
+
 class Settings(BaseSettings):
     """Where the edge listens, whom it calls, and within which bounds."""
 
@@ -72,6 +80,7 @@ class Settings(BaseSettings):
     tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
+    mcp: McpSettings = McpSettings()
     heartbeat: Duration = timedelta(seconds=15)  # On an idle event stream; pings of WebSockets.
     allowed_origins: Origins = frozenset()  # Of pages elsewhere that may do more than read.
     allowed_hosts: Hosts = frozenset()  # Names to answer to. None: all, on loopback its own.

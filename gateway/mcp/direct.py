@@ -135,8 +135,7 @@ class Direct:
         """Whether `Mcp-Param-…` headers say what the arguments say."""
         if plain.method != CALL:
             return True
-        snapshot = self._catalog.at_hand(caller.tenant)
-        offer = snapshot.offers.get(plain.name) if snapshot else None
+        offer = self._catalog.at_hand(caller.tenant, plain.name)
         if offer is None or not offer.has_headers:
             return True
         arguments, headers = plain.arguments or {}, plain.request.headers

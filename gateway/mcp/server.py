@@ -58,11 +58,11 @@ class Served:
 
     def __init__(self, edge: Edge, channels: Mapping[str, grpc.aio.Channel]) -> None:
         services = Services(edge, channels)
-        self._catalog = Catalog(services, edge.traffic)
+        self._catalog = Catalog(services, edge.traffic, edge.settings.mcp)
         tasks = Tasks(services)
         tools = Tools(services, self._catalog, Agents(services), tasks)
         server = _server(services, tools, tasks, self._catalog)
-        listeners = Listeners(services, self._catalog, tasks, edge.traffic)
+        listeners = Listeners(services, self._catalog, tasks, edge)
         server.add_request_handler(LISTEN, SubscriptionsListenRequestParams, listeners.listen)
         self._direct = Direct(server, tools, self._catalog)
         limit = edge.settings.limits.max_body_bytes
@@ -88,7 +88,7 @@ class Served:
         watched = None if is_streamed else exchange.receive
         caller = Caller(exchange.head, exchange.context, watched)
         if b"tools/call" in body:
-            await self._look_up(caller)
+            await self._catalog.look(caller)  # Whether its headers are right depends on it.
         if not is_streamed and await self._direct.answered(exchange, body, caller):
             return
         manager = self._streaming if is_streamed else self._whole
@@ -96,13 +96,6 @@ class Served:
         scope = {**exchange.scope, "headers": headers, asking.CALLER: caller}
         receive, send = exchange.replaying(body), exchange.relay
         await manager.handle_request(scope, cast("Any", receive), cast("Any", send))
-
-    async def _look_up(self, caller: Caller) -> None:
-        """Have the tools at hand: whether a call's headers are right depends on them."""
-        try:
-            await self._catalog.known(caller)
-        except Refused:
-            return  # The call itself says what is wrong, if it needs to.
 
     def _is_handshaken(self, exchange: Exchange) -> bool:
         """Whether it is of a version whose clients hear of progress and logs unasked."""
@@ -163,8 +156,7 @@ def _schemas(catalog: Catalog) -> Any:
     """Looks up what `Mcp-Param-…` headers of a call are compared with."""
 
     def schema(name: str) -> Mapping[str, Any] | None:
-        snapshot = catalog.at_hand(current.get().principal.tenant)
-        offer = snapshot.offers.get(name) if snapshot else None
+        offer = catalog.at_hand(current.get().principal.tenant, name)
         return offer.wire["inputSchema"] if offer else None
 
     return schema

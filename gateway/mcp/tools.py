@@ -66,7 +66,7 @@ class Tools:
     async def call(self, ctx: Context, params: Call) -> Wire:
         """Call a tool or an agent; or begin a task, for a client that can wait for one."""
         caller = asking.caller_of(ctx)
-        offer = await self._offer(caller, params.name)
+        offer = await self._catalog.offer(caller, params.name) or _UNKNOWN
         agent_id, arguments = agent_of(params.name), dict(params.arguments or {})
         try:
             if (offer.is_long or agent_id) and asking.takes_tasks(ctx):
@@ -84,13 +84,6 @@ class Tools:
         is_modern = asking.is_modern(ctx)
         raise_protocol_error(ctx, response.get("error") or {})
         return results.of_call(response, is_modern=is_modern, has_schema=offer.has_schema)
-
-    async def _offer(self, caller: Caller, name: str) -> Offer:
-        """What is known of a tool. Calls need no list: the registry knows what it has."""
-        try:
-            return (await self._catalog.known(caller)).offers.get(name, _UNKNOWN)
-        except Refused:
-            return _UNKNOWN
 
     async def _response(
         self, ctx: Context, caller: Caller, offer: Offer, request: Mapping[str, Any]

@@ -30,6 +30,8 @@ QUESTION: Wire = {
         "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}},
     },
 }
+# What tests do to the registry is seen at once.
+AT_ONCE: Wire = {"list_ttl": timedelta(0), "call_ttl": timedelta(0)}
 
 
 def packed(value: Mapping[str, object]) -> Struct:
@@ -147,6 +149,7 @@ async def placed(**settings: Any) -> AsyncIterator[Place]:
             "grace": timedelta(0),
             "tool_registry": ClientSettings(target=tools.address),
             "orchestrator": ClientSettings(target=behind.address),
+            "mcp": AT_ONCE,
             **settings,
         }
         edge = await stack.enter_async_context(running(Settings(**values)))

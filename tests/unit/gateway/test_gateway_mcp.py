@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from gateway.mcp import cursors, offers, refusals, requests, results
+from gateway.mcp import cursors, details, offers, refusals, requests, results
 
 Wire = dict[str, Any]
 
@@ -102,35 +102,46 @@ def test_what_only_looks_like_content_blocks_is_a_value(value: Any) -> None:
     assert results.blocks_of(value) == []
 
 
-def event(kind: str, call: str = "call_1", sequence: int = 1, **fields: Any) -> Wire:
-    return {"type": kind, "task_id": "task_1", "tool_call_id": call, "sequence": sequence, **fields}
+WANTED = {"who": {"method": "elicitation/create", "params": {}}}
 
 
-def test_what_was_asked_and_not_answered_is_outstanding() -> None:
-    wanted = {"who": {"method": "elicitation/create", "params": {}}}
-    log = [
-        event("input_required", "call_1", 3, input_requests=wanted),
-        event("input_given", "call_1", 4),
-        event("input_required", "call_1", 5, input_requests=wanted),
-        event("approval_required", "call_2", 6, tool_name="weather"),
-        event("approval_required", "call_3", 7, tool_name="weather"),
-        event("approval_decided", "call_3", 8),
-        event("input_required", "call_4", 9),
+def task(*pending: Wire) -> Wire:
+    """A task whose calls wait for these."""
+    requests = [
+        {"tool_call_id": f"call_{number}", "tool_name": "weather", "wants": "input", **each}
+        for number, each in enumerate(pending, 1)
     ]
+    return {"task_id": "task_1", "status": "waiting", "pending_requests": requests}
 
-    found = requests.outstanding(log)
+
+def test_a_client_is_asked_for_answers_and_leave_and_not_for_results_of_tools() -> None:
+    found = requests.outstanding(
+        task(
+            {"input_requests": WANTED, "round": 2},
+            {"wants": "approval", "input": {"city": "Oslo"}},
+            {"input": {"at": 7}},
+        )
+    )
 
     keys = [key for request in found for key in request.wire]
-    assert keys == ["call_1.5.who", "call_2.6.approval"]
+    assert keys == ["call_1.2.who", "call_2.0.approval"]
+    assert '{"city": "Oslo"}' in found[1].wire["call_2.0.approval"]["params"]["message"]
 
 
 def test_no_two_questions_of_a_task_have_the_same_key() -> None:
-    wanted = {"who": {"method": "elicitation/create", "params": {}}}
-    rounds = [event("input_required", sequence=n, input_requests=wanted) for n in (3, 5)]
+    rounds = [task({"input_requests": WANTED, "round": number}) for number in (1, 2)]
 
-    keys = {key for one in rounds for key in requests.outstanding([one])[0].wire}
+    keys = {key for one in rounds for key in requests.outstanding(one)[0].wire}
 
     assert len(keys) == 2
+
+
+def test_a_task_that_waits_for_somebody_else_is_working() -> None:
+    waiting = [task({"input_requests": WANTED, "round": 1}), task({"input": {}}), task()]
+
+    statuses = [details.status_of(each) for each in waiting]
+
+    assert statuses == ["input_required", "working", "working"]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +158,6 @@ def test_no_two_questions_of_a_task_have_the_same_key() -> None:
 def test_only_a_plain_yes_is_leave_to_call_a_tool(
     response: Wire, decision: tuple[bool, str]
 ) -> None:
-    (request,) = requests.outstanding([event("approval_required", tool_name="weather")])
+    (request,) = requests.outstanding(task({"wants": "approval"}))
 
     assert request.decision({"approval": response}) == decision
