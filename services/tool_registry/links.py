@@ -112,4 +112,5 @@ class Links(Protocol):
         """Ask for values. Raises Unavailable `MCP_SERVER_UNAVAILABLE`."""
 
     def matching(self, tenant: str, uri: str) -> str | None:
-        """The first server, by namespace, with a template that this URI fits."""
+        """The first server, by namespace, with a template that this URI fits; one that is connected
+        before one that is not."""

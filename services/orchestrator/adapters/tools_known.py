@@ -90,5 +90,6 @@ def _tool(message: pb.Tool) -> Tool:
         is_client=message.kind == pb.TOOL_KIND_CLIENT,
         is_builtin=message.kind == pb.TOOL_KIND_BUILTIN,
         is_deprecated=message.state == pb.TOOL_STATE_DEPRECATED,
+        deprecation=message.deprecation,
         reports_progress=message.reports_progress,
     )

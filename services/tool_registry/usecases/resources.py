@@ -11,6 +11,7 @@ from services.tool_registry.domain.server import (
     Reference,
     Reply,
     Server,
+    State,
     Suggestions,
     check_namespace,
     missing,
@@ -85,12 +86,15 @@ class Resources:
             if server not in lists:
                 raise missing(server)
             return server
-        for namespace, (_, listed) in lists.items():
-            if uri in listed.resources:
-                return namespace
-        if (found := self._links.matching(tenant, uri)) is not None:
-            return found
-        raise _not_found(uri)
+        found = [name for name, (_, listed) in lists.items() if uri in listed.resources]
+        if (fitting := self._links.matching(tenant, uri)) is not None:
+            found.append(fitting)
+        if not found:
+            raise _not_found(uri)
+        return min(found, key=lambda name: not self._is_connected(tenant, name))  # Or the first.
+
+    def _is_connected(self, tenant: str, namespace: str) -> bool:
+        return self._links.seen(tenant, namespace).state is State.CONNECTED
 
     async def _with_template(self, tenant: str, template: str) -> Server:
         for server, listed in (await self._links.lists(tenant)).values():

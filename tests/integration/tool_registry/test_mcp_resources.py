@@ -1,15 +1,18 @@
 """Resources and prompts of MCP servers, served on."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import pytest_asyncio
 
 from services.chassis.errors import ServiceError
-from services.tool_registry.domain.server import Asking, Reference
+from services.tool_registry.adapters.serverstore import EventStoreServers
+from services.tool_registry.domain.server import Asking, Command, Reference, Server, State
 from tests.integration.tool_registry.liar import liar, result
 from tests.integration.tool_registry.mcp_server import everything, over_http
-from tests.integration.tool_registry.world import World, world
+from tests.integration.tool_registry.world import ME, World, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -160,3 +163,35 @@ async def test_a_server_that_is_gone_is_told_as_such() -> None:
         error = await refused(opened.resources.read(T, "x://y", "", Asking()))
 
     assert (error.code, error.reason) == ("UNAVAILABLE", "MCP_SERVER_UNAVAILABLE")
+
+
+async def test_a_server_that_says_nothing_holds_up_no_list() -> None:
+    silent = Server("silent", command=Command("/bin/sleep", ("1000",)))
+    listed = result(resources=[{"uri": "x://y", "name": "y"}])
+
+    async with world() as opened, liar(resources__list=listed) as server:
+        await EventStoreServers(opened.store).add(T, silent)
+        await opened.register("x", server.url)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        first = await opened.resources.resources(T, after="", size=9)
+        took = clock() - began
+
+    assert [each["uri"] for each in first[0]] == ["x://y"]
+    assert took < 2  # It is tried for half a minute.
+
+
+async def test_a_resource_is_read_where_there_is_somebody_to_read_it() -> None:
+    listed = result(resources=[{"uri": "x://y", "name": "y"}])
+    held = result(contents=[{"uri": "x://y", "text": "here"}])
+
+    async with world() as opened, liar(resources__list=listed, resources__read=held) as up:
+        async with liar(resources__list=listed) as down:
+            await opened.register("a", down.url)
+        await opened.register("b", up.url)
+        with suppress(ServiceError):
+            await opened.servers.refresh(ME, "a")
+        await opened.until_state("a", State.UNAVAILABLE)
+        reply = await opened.resources.read(T, "x://y", "", Asking())
+
+    assert reply.result["contents"] == [{"uri": "x://y", "text": "here"}]

@@ -65,6 +65,8 @@ class Link:
         self.server = server
         self.seen = Seen()
         self.lists = Lists()
+        self.since = _clock()
+        """When it was begun, on the loop's clock."""
         self._kit = kit
         self._session: Session | None = None
         self._settled = asyncio.Event()
@@ -93,6 +95,11 @@ class Link:
             delay = min(BACKOFF_LEAST * 2**failures, BACKOFF_MOST)
             await self._woken(_clock() + delay * (0.5 + self._kit.chance() / 2))
 
+    @property
+    def is_first_try(self) -> bool:
+        """Whether the server has neither been reached yet nor failed to be."""
+        return self.seen.state is State.CONNECTING
+
     async def settled(self) -> None:
         """Wait until the server was reached, or could not be."""
         await self._settled.wait()
@@ -114,7 +121,7 @@ class Link:
         Raises:
             Unavailable: with this reason; it cannot be reached, or the connection broke.
         """
-        if self.seen.state is State.CONNECTING:
+        if self.is_first_try:
             await self.settled()
         if (session := self._session) is None:
             raise unavailable(self.server.namespace, self.seen.problem, reason=reason)
