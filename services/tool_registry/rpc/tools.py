@@ -1,6 +1,6 @@
 """`runplane.tool_registry.v1.ToolRegistryService`."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from typing import TypeAlias
@@ -15,13 +15,13 @@ from services.chassis.context import RequestContext, current
 from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
 from services.tool_registry.domain.call import Call
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.mapping import calls, documents, tools
-from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.calls import Calls
-from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.documents import Documents
 from services.tool_registry.usecases.registry import Registry
+from services.tool_registry.usecases.standing import Standing
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -32,18 +32,16 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     def __init__(
         self,
         registry: Registry,
+        documents: Documents,
         calls: Calls,
-        circuits: Circuits,
+        standing: Standing,
         pagers: tuple[Pager, Pager],
-        approval: Collection[str],
     ) -> None:
-        """`pagers` are for tools and for versions. `approval` names tools whose calls by agents
-        need one, whoever registered them."""
+        """`pagers` are for tools and for versions."""
         self._registry = registry
-        self._documents = Documents(registry)
+        self._documents = documents
         self._calls = calls
-        self._circuits = circuits
-        self._approval = approval
+        self._standing = standing
         self._pager, self._versions = pagers
 
     async def RegisterTool(self, request: pb.RegisterToolRequest, context: Context) -> pb.Tool:
@@ -141,10 +139,10 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
 
     def _shown(self, packed: pb.Tool, unavailable: str) -> pb.Tool:
         """With what is true of it at the moment, and here."""
-        packed.requires_approval |= packed.name in self._approval
+        packed.requires_approval |= self._standing.requires_approval(packed.name)
         key = (current.get().principal.tenant, packed.name, packed.version)
-        packed.circuit = calls.CIRCUITS[self._circuits.state(*key)]
-        packed.unavailable = unavailable or self._circuits.trouble(*key)
+        packed.circuit = calls.CIRCUITS[self._standing.circuit(*key)]
+        packed.unavailable = unavailable or self._standing.trouble(*key)
         return packed
 
 

@@ -10,6 +10,8 @@ from services.chassis.eventlog.port import Condition, Key, Record
 from services.chassis.starts import check_length, once, owned
 from services.tool_registry.domain import changes, checks
 from services.tool_registry.domain import version as ver
+from services.tool_registry.domain.brought import Brought
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.line import (
     Deleted,
     Deprecated,
@@ -22,8 +24,6 @@ from services.tool_registry.domain.line import (
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Tool
 from services.tool_registry.usecases import imports
-from services.tool_registry.usecases.caller import Caller
-from services.tool_registry.usecases.imports import Brought
 from services.tool_registry.usecases.writing import Writer
 
 _ANY = ver.Wanted()

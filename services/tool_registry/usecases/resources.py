@@ -15,7 +15,7 @@ from services.tool_registry.domain.server import (
     check_namespace,
     missing,
 )
-from services.tool_registry.links import Links
+from services.tool_registry.ports import Links
 
 SERVER: Final = "dev.runplane/server"
 """In `_meta` of what is listed: the server's namespace."""

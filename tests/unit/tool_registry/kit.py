@@ -8,12 +8,12 @@ from services.chassis.errors import ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.tool_registry.adapters.client_tool import ClientTools
 from services.tool_registry.adapters.toolstore import EventStoreTools
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.line import Line
 from services.tool_registry.domain.targets import Client, Http, Mcp, Target
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.mapping import tools as mapping
 from services.tool_registry.ports import Answer, Invocation, Maker, Tool
-from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.census import Census
 from services.tool_registry.usecases.registry import Registry
 from services.tool_registry.usecases.shelves import Builtins, Keeping, ToolShelf
