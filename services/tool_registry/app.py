@@ -67,7 +67,7 @@ SERVICES: Final = [
     servers_pb2.DESCRIPTOR.services_by_name["McpServerService"].full_name,
     resources_pb2.DESCRIPTOR.services_by_name["ResourceService"].full_name,
 ]
-PART: Final = MAXIMUM + 1  # A page is one read, which its bytes bound.
+PART: Final = MAXIMUM + 1  # A page is one read.
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,8 @@ def _of_servers(
 ) -> list[Callable[[grpc.aio.Server], object]]:
     """The services of MCP servers, and of what they have beside tools."""
     pager = partial(Pager, _key(shared))
-    pagers = Pagers(pager("resources"), pager("resource_templates"), pager("prompts"))
+    whole = partial(pager, part=PART)
+    pagers = Pagers(whole("resources"), whole("resource_templates"), whole("prompts"))
     of_servers = McpServerServicer(servers, pager("mcp_servers"))
     of_resources = ResourceServicer(Resources(links), pagers)
     return [
