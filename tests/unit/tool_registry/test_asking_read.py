@@ -1,4 +1,4 @@
-"""What goes along with requests that may be answered with questions has the same bounds anywhere."""
+"""What goes along with requests that may be answered with questions: the same bounds anywhere."""
 
 import pytest
 from runplane.tool_registry.v1 import resources_pb2

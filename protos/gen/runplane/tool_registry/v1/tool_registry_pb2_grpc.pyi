@@ -49,9 +49,10 @@ class ToolRegistryServiceStub:
     out are made from the method's messages. A deleted tool's name can be taken again, by a higher
     version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
     `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
-    (`TOOL_VERSION_NOT_NEWER`), `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOLS`) and `UNAVAILABLE`
-    (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same request returns the same tool, and
-    another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    (`TOOL_VERSION_NOT_NEWER`; `SECRET_NOT_FOUND` where reflection needs one), `RESOURCE_EXHAUSTED`
+    (`TOO_MANY_TOOLS`) and `UNAVAILABLE` (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same
+    request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) once that is
+    deleted; another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     UpdateTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.UpdateToolRequest, _tool_registry_pb2.Tool]
     """Registers the next version of a tool, made of the newest one with some fields replaced.
@@ -68,15 +69,16 @@ class ToolRegistryServiceStub:
     """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
     It can still be called, and says so by a warning. It is offered to no agent that does not name
-    it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
-    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+    it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`),
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`), and
+    `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
     """
     DeleteTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]
     """Deletes a tool with all its versions.
 
     Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
-    `NOT_FOUND` (`TOOL_NOT_FOUND`) and `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`,
-    `TOOL_IS_IMPORTED`).
+    `NOT_FOUND` (`TOOL_NOT_FOUND`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`),
+    and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
     """
     ListTools: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolsRequest, _tool_registry_pb2.ListToolsResponse]
     """Lists the newest versions of tools, ordered by name.
@@ -110,8 +112,8 @@ class ToolRegistryServiceStub:
 
     A tool that ran and could not do what was asked answers with status `error`
     and an `error`, not with an RPC error. The RPC fails with `NOT_FOUND`
-    (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with
-    field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
+    (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`; `TOOL_INPUT_INVALID`,
+    with field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
     `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
     `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
     `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
@@ -146,9 +148,10 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     out are made from the method's messages. A deleted tool's name can be taken again, by a higher
     version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
     `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
-    (`TOOL_VERSION_NOT_NEWER`), `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOLS`) and `UNAVAILABLE`
-    (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same request returns the same tool, and
-    another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    (`TOOL_VERSION_NOT_NEWER`; `SECRET_NOT_FOUND` where reflection needs one), `RESOURCE_EXHAUSTED`
+    (`TOO_MANY_TOOLS`) and `UNAVAILABLE` (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same
+    request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) once that is
+    deleted; another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     UpdateTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.UpdateToolRequest, _tool_registry_pb2.Tool]  # type: ignore[assignment]
     """Registers the next version of a tool, made of the newest one with some fields replaced.
@@ -165,15 +168,16 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
     It can still be called, and says so by a warning. It is offered to no agent that does not name
-    it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
-    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+    it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`),
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`), and
+    `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
     """
     DeleteTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a tool with all its versions.
 
     Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
-    `NOT_FOUND` (`TOOL_NOT_FOUND`) and `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`,
-    `TOOL_IS_IMPORTED`).
+    `NOT_FOUND` (`TOOL_NOT_FOUND`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`),
+    and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
     """
     ListTools: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolsRequest, _tool_registry_pb2.ListToolsResponse]  # type: ignore[assignment]
     """Lists the newest versions of tools, ordered by name.
@@ -207,8 +211,8 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
 
     A tool that ran and could not do what was asked answers with status `error`
     and an `error`, not with an RPC error. The RPC fails with `NOT_FOUND`
-    (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with
-    field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
+    (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`; `TOOL_INPUT_INVALID`,
+    with field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
     `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
     `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
     `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
@@ -246,9 +250,10 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         out are made from the method's messages. A deleted tool's name can be taken again, by a higher
         version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
         `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
-        (`TOOL_VERSION_NOT_NEWER`), `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOLS`) and `UNAVAILABLE`
-        (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same request returns the same tool, and
-        another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+        (`TOOL_VERSION_NOT_NEWER`; `SECRET_NOT_FOUND` where reflection needs one), `RESOURCE_EXHAUSTED`
+        (`TOO_MANY_TOOLS`) and `UNAVAILABLE` (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same
+        request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) once that is
+        deleted; another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
 
     @_abc_1.abstractmethod
@@ -277,8 +282,9 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
         It can still be called, and says so by a warning. It is offered to no agent that does not name
-        it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
-        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+        it. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`),
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`), and
+        `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
         """
 
     @_abc_1.abstractmethod
@@ -290,8 +296,8 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a tool with all its versions.
 
         Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
-        `NOT_FOUND` (`TOOL_NOT_FOUND`) and `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`,
-        `TOOL_IS_IMPORTED`).
+        `NOT_FOUND` (`TOOL_NOT_FOUND`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`),
+        and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
         """
 
     @_abc_1.abstractmethod
@@ -355,8 +361,8 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A tool that ran and could not do what was asked answers with status `error`
         and an `error`, not with an RPC error. The RPC fails with `NOT_FOUND`
-        (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with
-        field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
+        (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`; `TOOL_INPUT_INVALID`,
+        with field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
         `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
         `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
         `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with
