@@ -9,6 +9,7 @@ from services.chassis.eventlog.port import Condition, Kept, Key
 from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.line import Event, Line, Release
 from services.tool_registry.domain.server import Asking, Lists, Reply, Seen, Server, Suggestions
+from services.tool_registry.domain.targets import Target
 from services.tool_registry.domain.tool import Entry
 
 
@@ -129,6 +130,10 @@ class Maker(Protocol):
     def made(self, entry: Entry, tenant: str) -> Tool:
         """The tool, ready to be called. Cheap: connections are made at the first call, and
         shared."""
+
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """Why calls of a tool there would fail at the moment, as far as is known here; empty if
+        nothing is."""
 
 
 class ToolStore(Protocol):

@@ -18,6 +18,7 @@ from services.tool_registry.domain.call import Call
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.mapping import calls, documents, tools
+from services.tool_registry.mapping.targets import target
 from services.tool_registry.usecases.calls import Calls
 from services.tool_registry.usecases.documents import Documents
 from services.tool_registry.usecases.registry import Registry
@@ -129,13 +130,13 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
                 yield calls.event(told, here)
 
     def _packed(self, entry: Entry) -> pb.Tool:
-        return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry))
+        return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry.target))
 
     def _listed(self, packed: pb.Tool, caller: Caller) -> pb.Tool:
         """A tool as it was stored, which is never compiled for a list."""
-        is_served = packed.HasField("mcp")  # What has no server of ours is tried when it is called.
-        sketch = tools.sketch(packed) if is_served else None
-        return self._shown(packed, self._registry.unavailable(caller, sketch) if sketch else "")
+        if not packed.HasField("mcp"):  # What has no server of ours is tried when it is called.
+            return self._shown(packed, "")
+        return self._shown(packed, self._registry.unavailable(caller, target(packed)))
 
     def _shown(self, packed: pb.Tool, unavailable: str) -> pb.Tool:
         """With what is true of it at the moment, and here."""

@@ -40,7 +40,7 @@ class Echo:
 class Echoes:
     """Makes such tools, and remembers what it was asked."""
 
-    unavailable: str = ""
+    trouble: str = ""
     refusal: ServiceError | None = None
     made_of: list[Entry] = field(default_factory=list)
     completing: Callable[[Entry], Entry] = lambda entry: entry
@@ -54,7 +54,11 @@ class Echoes:
     def made(self, entry: Entry, tenant: str) -> Tool:
         """See `Maker`."""
         self.made_of.append(entry)
-        return Echo(entry, self.unavailable)
+        return Echo(entry, self.trouble)
+
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """See `Maker`."""
+        return self.trouble
 
 
 class CountedTools(EventStoreTools):
