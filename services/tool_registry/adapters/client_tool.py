@@ -1,6 +1,7 @@
 """Tools that whoever started a task runs: the registry knows them, and never calls them."""
 
 from services.chassis.errors import FailedPrecondition
+from services.tool_registry.domain.targets import Target
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation
 
@@ -15,6 +16,10 @@ class ClientTools:
     def made(self, entry: Entry, tenant: str) -> "ClientTool":
         """See `Maker`."""
         return ClientTool(entry)
+
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """See `Maker`."""
+        return ""
 
 
 class ClientTool:

@@ -18,7 +18,7 @@ from services.tool_registry.adapters.grpc_methods import MAX_BYTES, Files, found
 from services.tool_registry.adapters.grpc_reflection import described
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain import grpc_target as targets
-from services.tool_registry.domain.targets import Grpc
+from services.tool_registry.domain.targets import Grpc, Target
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation, Secrets
 
@@ -77,6 +77,10 @@ class GrpcTools:
     def made(self, entry: Entry, tenant: str) -> "GrpcTool":
         """See `Maker`."""
         return GrpcTool(entry, self._channels, self._secrets, self._result_bytes)
+
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """See `Maker`."""
+        return ""
 
     async def _files(self, target: Grpc, tenant: str) -> Files:
         if target.descriptor_set:

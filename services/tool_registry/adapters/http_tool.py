@@ -19,7 +19,7 @@ from services.tool_registry.adapters.http_proof import Proof, proof
 from services.tool_registry.adapters.redirects import SECRETS, RedirectRefused
 from services.tool_registry.domain import addresses, http_fields, http_target
 from services.tool_registry.domain.http_request import Prepared, Template
-from services.tool_registry.domain.targets import Http
+from services.tool_registry.domain.targets import Http, Target
 from services.tool_registry.domain.tool import Entry, ToolFailure
 from services.tool_registry.ports import Answer, Invocation, Secrets
 
@@ -64,6 +64,10 @@ class HttpTools:
     def made(self, entry: Entry, tenant: str) -> "HttpTool":
         """See `Maker`."""
         return HttpTool(entry, self._send, self._secrets, self._result_bytes)
+
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """See `Maker`."""
+        return ""
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         request.headers.setdefault("user-agent", self._agent)

@@ -16,7 +16,7 @@ from services.tool_registry.domain.server import (
     check_namespace,
     missing,
 )
-from services.tool_registry.links import Links
+from services.tool_registry.ports import Links
 
 SERVER: Final = "dev.runplane/server"
 """In `_meta` of what is listed: the server's namespace."""
@@ -33,16 +33,16 @@ class Resources:
     def __init__(self, links: Links) -> None:
         self._links = links
 
-    async def resources(self, tenant: str, *, after: str, size: int) -> tuple[list[Item], bool]:
-        """A page by URI, and whether there are more."""
+    async def resources(self, tenant: str, *, after: str, size: int) -> list[Item]:
+        """A page by URI."""
         return _page(_resources(await self._links.lists(tenant)), after, size)
 
-    async def templates(self, tenant: str, *, after: str, size: int) -> tuple[list[Item], bool]:
-        """A page by URI template, and whether there are more."""
+    async def templates(self, tenant: str, *, after: str, size: int) -> list[Item]:
+        """A page by URI template."""
         return _page(_templates(await self._links.lists(tenant)), after, size)
 
-    async def prompts(self, tenant: str, *, after: str, size: int) -> tuple[list[Item], bool]:
-        """A page by name, and whether there are more."""
+    async def prompts(self, tenant: str, *, after: str, size: int) -> list[Item]:
+        """A page by name."""
         return _page(_prompts(await self._links.lists(tenant)), after, size)
 
     async def read(self, tenant: str, uri: str, server: str, asking: Asking) -> Reply:
@@ -159,9 +159,9 @@ def _first(parts: Iterable[tuple[Server, Mapping[str, Item]]]) -> Mapping[str, _
     return found
 
 
-def _page(found: Mapping[str, _Found], after: str, size: int) -> tuple[list[Item], bool]:
+def _page(found: Mapping[str, _Found], after: str, size: int) -> list[Item]:
     names = sorted(name for name in found if name > after)
-    return [_marked(*found[name]) for name in names[:size]], len(names) > size
+    return [_marked(*found[name]) for name in names[:size]]
 
 
 def _marked(server: Server, item: Item) -> Item:

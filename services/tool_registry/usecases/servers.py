@@ -15,10 +15,12 @@ from services.chassis.errors import (
     invalid,
 )
 from services.tool_registry.domain import server as sv
+from services.tool_registry.domain.brought import Brought
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.server import Seen, Server
 from services.tool_registry.domain.tool import Entry
-from services.tool_registry.links import Brings, Brought, Links, ServerStore
-from services.tool_registry.usecases.caller import Caller
+from services.tool_registry.ports import Links, ServerStore
+from services.tool_registry.usecases.registry import Registry
 from services.tool_registry.usecases.resources import shadowed
 
 WAIT: Final = timedelta(seconds=10)
@@ -52,7 +54,7 @@ class Servers:
         self,
         store: ServerStore,
         links: Links,
-        registry: Brings,
+        registry: Registry,
         rules: Rules,
         now: Callable[[], datetime],
     ) -> None:
@@ -147,10 +149,10 @@ class Servers:
         return Shown(server, seen)
 
 
-class Imported:
+class Importer:
     """See `Imports`: the tools of servers, in the registry."""
 
-    def __init__(self, store: ServerStore, registry: Brings) -> None:
+    def __init__(self, store: ServerStore, registry: Registry) -> None:
         self._store = store
         self._registry = registry
 

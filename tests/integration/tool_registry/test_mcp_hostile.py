@@ -417,7 +417,7 @@ async def test_items_that_are_none_are_left_out_of_the_lists() -> None:
 
     async with liar(resources__list=result(resources=resources)) as server, world() as here:
         shown = await here.register("x", server.url)
-        listed, _ = await here.resources.resources("default", after="", size=10)
+        listed = await here.resources.resources("default", after="", size=10)
 
         assert [each["uri"] for each in listed] == ["x://good"]
         assert len(shown.seen.skipped) == 4

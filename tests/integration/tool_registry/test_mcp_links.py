@@ -18,9 +18,9 @@ from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.mcp import link, lists
 from services.tool_registry.domain import server as sv
 from services.tool_registry.domain.addresses import Allowed
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.server import Command, Server, State
 from services.tool_registry.ports import Invocation
-from services.tool_registry.usecases.caller import Caller
 from tests.integration.tool_registry.liar import TOOL, liar, result, text
 from tests.integration.tool_registry.mcp_server import everything, over_http
 from tests.integration.tool_registry.world import ME, Shelf, World, eventually, world

@@ -39,22 +39,21 @@ async def refused(asking: object) -> ServiceError:
 
 
 async def test_resources_are_listed_once_with_their_server(here: World) -> None:
-    first, has_more = await here.resources.resources(T, after="", size=1)
-    rest, is_all = await here.resources.resources(T, after="notes://first", size=9)
+    first = await here.resources.resources(T, after="", size=1)
+    rest = await here.resources.resources(T, after="notes://first", size=9)
 
     assert [each["uri"] for each in (*first, *rest)] == ["notes://first", "notes://large"]
     assert first[0]["_meta"] == {"dev.runplane/server": "a"}
-    assert (has_more, is_all) == (True, False)
 
 
 async def test_templates_are_listed(here: World) -> None:
-    found, _ = await here.resources.templates(T, after="", size=9)
+    found = await here.resources.templates(T, after="", size=9)
 
     assert [each["uriTemplate"] for each in found] == ["notes://{number}/text"]
 
 
 async def test_prompts_have_the_names_that_they_are_asked_for_by(here: World) -> None:
-    found, _ = await here.resources.prompts(T, after="", size=9)
+    found = await here.resources.prompts(T, after="", size=9)
 
     assert [each["name"] for each in found] == ["a__summary", "summary"]
 

@@ -23,6 +23,7 @@ from services.tool_registry.adapters.mcp.bounds import (
     cut,
 )
 from services.tool_registry.adapters.mcp.outside import Outside
+from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.server import (
     MAX_SKIPPED,
     Lists,
@@ -31,7 +32,7 @@ from services.tool_registry.domain.server import (
     State,
     unavailable,
 )
-from services.tool_registry.links import Brought, Imports
+from services.tool_registry.ports import Imports
 
 if TYPE_CHECKING:
     from services.tool_registry.adapters.mcp.lists import Taken

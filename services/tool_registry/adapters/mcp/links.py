@@ -25,7 +25,7 @@ from services.tool_registry.domain.server import (
     Suggestions,
     unavailable,
 )
-from services.tool_registry.links import Imports, ServerStore
+from services.tool_registry.ports import Imports, ServerStore
 
 if TYPE_CHECKING:
     from services.tool_registry.adapters.mcp.session import Session
