@@ -6,6 +6,7 @@ from typing import Final
 from services.tool_registry.domain.result import check_size, invalid
 from services.tool_registry.domain.tool import ToolFailure
 
+NOT_OFFERED: Final = "INPUT_NOT_OFFERED"
 MAX_STATE_BYTES: Final = 64 * 1024
 MAX_INPUTS_BYTES: Final = 64 * 1024
 
@@ -34,7 +35,7 @@ def check(
         if (kind := KINDS.get(method)) is None:
             raise invalid(name, f"a request for input by {method[:64] or 'no method'}")
         if capabilities is None or kind not in capabilities:
-            raise _not_offered(name, method, kind)
+            raise not_offered(name, kind, method)
 
 
 def _method(request: object) -> str:
@@ -42,7 +43,9 @@ def _method(request: object) -> str:
     return method if isinstance(method, str) else ""
 
 
-def _not_offered(name: str, method: str, kind: str) -> ToolFailure:
-    message = f"{name} asks its caller for input ({method}), and this caller does not offer {kind}"
+def not_offered(name: str, kind: str = "elicitation", method: str = "") -> ToolFailure:
+    """That a caller cannot be asked; without a method, for what is not known."""
+    what = f"input ({method}), and this caller does not offer {kind}" if method else ""
+    message = f"{name} asks its caller for {what or 'what this caller does not offer'}"
     fix = f'call it with "capabilities": {{"{kind}": {{}}}} and answer what it asks'
-    return ToolFailure("INPUT_NOT_OFFERED", message, f"{fix}, or use another tool")
+    return ToolFailure(NOT_OFFERED, message, f"{fix}, or use another tool")

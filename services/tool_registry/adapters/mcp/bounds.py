@@ -12,7 +12,6 @@ ITEM_BYTES: Final = 16 * 1024
 NOTES: Final = 20
 TEXT: Final = 1000
 """Characters of a text by a server that errors, progress and logs show."""
-STATE_CHARACTERS: Final = 64 * 1024
 
 CONNECT_SECONDS: Final = 30.0
 DISCOVER_SECONDS: Final = 5.0

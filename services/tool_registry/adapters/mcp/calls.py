@@ -28,6 +28,7 @@ from services.tool_registry.adapters.mcp.bounds import MAX_PAGES, TEXT, TOO_LARG
 from services.tool_registry.adapters.mcp.dispatch import offered
 from services.tool_registry.adapters.mcp.faults import is_lost
 from services.tool_registry.adapters.mcp.session import LEVEL, Session, hearing
+from services.tool_registry.domain.asking import not_offered
 from services.tool_registry.domain.size import is_large
 from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.tool import Definition, ToolFailure
@@ -68,9 +69,7 @@ async def call(
         has_output = bool(definition.output_schema.document)
         read = partial(answer, result, name=definition.name, has_output=has_output)
         return await asyncio.to_thread(read) if _is_large(result) else read()
-    if invocation.capabilities is None:
-        raise _needs_input(definition.name)
-    return Answer(None, requests=requests(result, name=definition.name))
+    return Answer(None, requests=requests(result))
 
 
 def _is_large(result: CallToolResult) -> bool:
@@ -171,15 +170,8 @@ def _failure(error: MCPError, name: str) -> ToolFailure:
             "TOOL_RESULT_TOO_LARGE", message, "ask for less at a time", is_targets=True
         )
     if error.code == MISSING_REQUIRED_CLIENT_CAPABILITY:
-        return _needs_input(name)
+        return not_offered(name)
     if error.code == INVALID_PARAMS:
         return ToolFailure("MCP_REFUSED", f"{name} refuses the call: {said}")
     message = f"{name} answered with an error: {error.code} {said}"
     return ToolFailure("MCP_ERROR", message, is_targets=True)
-
-
-def _needs_input(name: str) -> ToolFailure:
-    message = f"{name} has to ask something, and whoever calls it cannot be asked"
-    return ToolFailure(
-        "MCP_INPUT_NEEDED", message, 'send capabilities, such as {"elicitation": {}}'
-    )
