@@ -24,8 +24,8 @@ from pydantic import TypeAdapter, ValidationError
 from services.chassis.context import TRACE_KEY, current
 from services.chassis.errors import Violation, invalid
 from services.tool_registry.adapters.mcp.answers import answer, requests
-from services.tool_registry.adapters.mcp.bounds import MAX_PAGES, TEXT, TOO_LARGE, cut
-from services.tool_registry.adapters.mcp.dispatch import offered
+from services.tool_registry.adapters.mcp.bounds import MAX_PAGES, TEXT, cut
+from services.tool_registry.adapters.mcp.dispatch import AnswerTooLarge, offered
 from services.tool_registry.adapters.mcp.faults import is_lost
 from services.tool_registry.adapters.mcp.session import LEVEL, Session, hearing
 from services.tool_registry.domain.asking import not_offered
@@ -56,7 +56,7 @@ async def call(
         with _along(session, invocation):
             result = await _sent(session, request, invocation)
     except MCPError as error:
-        if is_lost(error) and TOO_LARGE not in error.message:
+        if is_lost(error) and not isinstance(error, AnswerTooLarge):
             raise
         raise _failure(error, definition.name) from None
     except ValidationError:
@@ -164,7 +164,7 @@ def _progress(session: Session, invocation: Invocation) -> ProgressFnT | None:
 
 def _failure(error: MCPError, name: str) -> ToolFailure:
     said = cut(error.message, TEXT)
-    if TOO_LARGE in error.message:
+    if isinstance(error, AnswerTooLarge):
         message = f"{name}: {said}"
         return ToolFailure(
             "TOOL_RESULT_TOO_LARGE", message, "ask for less at a time", is_targets=True

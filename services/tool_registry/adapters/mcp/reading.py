@@ -31,9 +31,9 @@ from services.chassis.errors import (
     Violation,
     invalid,
 )
-from services.tool_registry.adapters.mcp.bounds import TEXT, TOO_LARGE, cut
+from services.tool_registry.adapters.mcp.bounds import TEXT, cut
 from services.tool_registry.adapters.mcp.calls import trace
-from services.tool_registry.adapters.mcp.dispatch import offered
+from services.tool_registry.adapters.mcp.dispatch import AnswerTooLarge, offered
 from services.tool_registry.adapters.mcp.faults import is_lost, problem
 from services.tool_registry.adapters.mcp.session import Session
 from services.tool_registry.domain.asking import NOT_OFFERED, check, not_offered
@@ -172,7 +172,7 @@ def _portable(namespace: str, said: dict[str, Any]) -> dict[str, Any]:
 
 def _refused(error: MCPError, namespace: str, what: str) -> Exception:
     """What becomes of an error that says nothing of its own about a request."""
-    if TOO_LARGE in error.message:
+    if isinstance(error, AnswerTooLarge):
         return _too_large(namespace)
     if is_lost(error):
         return error
