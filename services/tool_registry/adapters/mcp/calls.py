@@ -29,6 +29,7 @@ from services.tool_registry.adapters.mcp.dispatch import AnswerTooLarge, offered
 from services.tool_registry.adapters.mcp.faults import is_lost
 from services.tool_registry.adapters.mcp.session import LEVEL, Session, hearing
 from services.tool_registry.domain.asking import not_offered
+from services.tool_registry.domain.refusals import too_large
 from services.tool_registry.domain.size import is_large
 from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.tool import Definition, ToolFailure
@@ -165,10 +166,7 @@ def _progress(session: Session, invocation: Invocation) -> ProgressFnT | None:
 def _failure(error: MCPError, name: str) -> ToolFailure:
     said = cut(error.message, TEXT)
     if isinstance(error, AnswerTooLarge):
-        message = f"{name}: {said}"
-        return ToolFailure(
-            "TOOL_RESULT_TOO_LARGE", message, "ask for less at a time", is_targets=True
-        )
+        return too_large(name, f"too much: {said}", is_targets=True)
     if error.code == MISSING_REQUIRED_CLIENT_CAPABILITY:
         return not_offered(name)
     if error.code == INVALID_PARAMS:
