@@ -32,7 +32,7 @@ _UNKNOWN: Final = Offer("", {})
 # Refusals that the model can do something about: it is shown them as what the tool said.
 _TOLD: Final = frozenset({"TOOL_INPUT_INVALID", "TOOL_TIMEOUT", "TOOL_RESULT_TOO_LARGE"})
 _TOLD_IF_KNOWN: Final = frozenset({"INVALID_REQUEST"})  # Else it is the name that is wrong.
-_INPUT_NEEDED: Final = "MCP_INPUT_NEEDED"
+_INPUT_NEEDED: Final = "INPUT_NOT_OFFERED"
 _NOT_OFFERED: Final = "METHOD_NOT_IMPLEMENTED"
 
 

@@ -1,10 +1,13 @@
 """What a tool may ask its caller for, instead of answering; pure. The words are MCP's."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from services.chassis.asking import CAPABILITIES, MAX_REQUEST_BYTES, MAX_REQUESTS, method_of
 from services.tool_registry.domain.result import check_size, invalid
 from services.tool_registry.domain.tool import ToolFailure
+
+NOT_OFFERED: Final = "INPUT_NOT_OFFERED"
 
 
 def check(
@@ -26,10 +29,12 @@ def check(
         if (kind := CAPABILITIES.get(method)) is None:
             raise invalid(name, f"a request for input by {method[:64] or 'no method'}")
         if capabilities is None or kind not in capabilities:
-            raise _not_offered(name, method, kind)
+            raise not_offered(name, kind, method)
 
 
-def _not_offered(name: str, method: str, kind: str) -> ToolFailure:
-    message = f"{name} asks its caller for input ({method}), and this caller does not offer {kind}"
+def not_offered(name: str, kind: str = "elicitation", method: str = "") -> ToolFailure:
+    """That a caller cannot be asked; without a method, for what is not known."""
+    what = f"input ({method}), and this caller does not offer {kind}" if method else ""
+    message = f"{name} asks its caller for {what or 'what this caller does not offer'}"
     fix = f'call it with "capabilities": {{"{kind}": {{}}}} and answer what it asks'
-    return ToolFailure("INPUT_NOT_OFFERED", message, f"{fix}, or use another tool")
+    return ToolFailure(NOT_OFFERED, message, f"{fix}, or use another tool")

@@ -10,13 +10,12 @@ from services.chassis.errors import (
     FailedPrecondition,
     NotFound,
     ResourceExhausted,
-    ServiceError,
-    Violation,
-    invalid,
+    Unavailable,
 )
 from services.tool_registry.domain import server as sv
 from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.caller import Caller
+from services.tool_registry.domain.refusals import TARGET_REFUSED, not_called
 from services.tool_registry.domain.server import Seen, Server
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Links, ServerStore
@@ -126,12 +125,12 @@ class Servers:
         if server.command is None:
             try:
                 await self._rules.check_url(server.url)
-            except ServiceError as error:
-                if error.reason != "TARGET_REFUSED":  # A name without an address may get one.
-                    return
-                fix = error.metadata.get("suggested_fix", "")
-                violation = Violation("server.url", error.message, fix)
-                raise invalid(violation, reason="TARGET_REFUSED") from None
+            except Unavailable:  # A name without an address may get one.
+                return
+            except FailedPrecondition as error:
+                if error.reason != TARGET_REFUSED:
+                    raise
+                raise not_called(error, "server.url") from None
         elif not self._rules.has_commands:
             raise FailedPrecondition(
                 "MCP_STDIO_OFF",

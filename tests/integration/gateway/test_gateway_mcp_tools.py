@@ -353,7 +353,7 @@ async def test_who_cannot_be_asked_says_nothing_of_capabilities(place: Place, mo
 
 async def test_a_tool_that_has_to_ask_names_what_its_client_lacks(place: Place) -> None:
     place.tools.add("greet")
-    answers(place, "greet", failed("MCP_INPUT_NEEDED", "it has to ask"))
+    answers(place, "greet", failed("INPUT_NOT_OFFERED", "it has to ask"))
 
     async with client(place) as it:
         with pytest.raises(MCPError) as caught:

@@ -107,6 +107,11 @@ async def redirect(writer: asyncio.StreamWriter, request: Any) -> None:
     writer.write(b"content-length: 0\r\n\r\n")
 
 
+async def claim_to_be_cut(writer: asyncio.StreamWriter, request: Any) -> None:
+    said = {"code": -32603, "message": "the answer has more than 8,388,608 bytes"}
+    text(writer, json.dumps({"jsonrpc": "2.0", "id": request, "error": said}).encode())
+
+
 async def accept_only(writer: asyncio.StreamWriter, request: Any) -> None:
     text(writer, b"", status=202)
 
@@ -126,6 +131,7 @@ async def accept_only(writer: asyncio.StreamWriter, request: Any) -> None:
         (says({"content": [{"type": "smell"}]}), "MCP_ANSWER_INVALID"),
         (says({"resultType": "task", "content": []}), "MCP_ANSWER_INVALID"),
         (hang_up, "MCP_ERROR"),
+        (claim_to_be_cut, "MCP_ERROR"),
     ],
     ids=lambda each: getattr(each, "__name__", each),
 )

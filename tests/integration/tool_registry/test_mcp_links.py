@@ -12,15 +12,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.chassis.errors import ServiceError, Unavailable
+from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog import sqlite
 from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.mcp import link, lists
+from services.tool_registry.adapters.serverstore import EventStoreServers
+from services.tool_registry.app import utc_now
 from services.tool_registry.domain import server as sv
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.server import Command, Server, State
 from services.tool_registry.ports import Invocation
+from services.tool_registry.usecases.servers import Rules, Servers
 from tests.integration.tool_registry.liar import TOOL, liar, result, text
 from tests.integration.tool_registry.mcp_server import everything, over_http
 from tests.integration.tool_registry.world import ME, Shelf, World, eventually, world
@@ -269,6 +272,20 @@ async def test_addresses_that_are_not_called_are_refused() -> None:
 
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", "TARGET_REFUSED")
     assert error.metadata["field"] == "server.url"
+
+
+async def test_an_address_that_cannot_be_checked_is_not_taken() -> None:
+    async def check_url(url: str) -> None:
+        raise ResourceExhausted("TOOLS_OVERLOADED", "not now")
+
+    async with world() as here:
+        store = EventStoreServers(here.store)
+        rules = Rules(has_commands=True, check_url=check_url)
+        servers = Servers(store, here.links, here.shelf, rules, utc_now)
+        with pytest.raises(ResourceExhausted):
+            await servers.register(Server("e", "http://127.0.0.1:9/mcp"), ME)
+
+        assert await store.page(ME.tenant, after="", limit=10) == []
 
 
 async def test_a_namespace_is_taken_once() -> None:

@@ -1,5 +1,6 @@
 """What a server may take of this process."""
 
+import secrets
 from typing import Final
 
 MESSAGE_BYTES: Final = 8 * 1024 * 1024
@@ -12,7 +13,6 @@ ITEM_BYTES: Final = 16 * 1024
 NOTES: Final = 20
 TEXT: Final = 1000
 """Characters of a text by a server that errors, progress and logs show."""
-STATE_CHARACTERS: Final = 64 * 1024
 
 CONNECT_SECONDS: Final = 30.0
 DISCOVER_SECONDS: Final = 5.0
@@ -34,8 +34,9 @@ LOOK_SECONDS: Final = 10.0
 MAX_LINKS: Final = 4096
 """Of one process."""
 
-TOO_LARGE: Final = "the answer has more than"
-"""Begins what is said of an answer that was not read to its end."""
+TOO_LARGE: Final = f"too large {secrets.token_hex(16)}"
+"""What is said to the SDK, which hands on texts only, of an answer that was not read to its end.
+No server can say it: `dispatch` makes `AnswerTooLarge` of it."""
 
 
 def cut(text: str, most: int = TEXT) -> str:

@@ -23,19 +23,31 @@ from mcp_types import methods as wire
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from services.tool_registry.adapters.mcp.bounds import DISCOVER_SECONDS, MAX_ITEMS, NOTES, cut
+from services.tool_registry.adapters.mcp.bounds import (
+    DISCOVER_SECONDS,
+    MAX_ITEMS,
+    MESSAGE_BYTES,
+    NOTES,
+    TOO_LARGE,
+    cut,
+)
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.size import is_large
 
 offered: ContextVar[Mapping[str, object] | None] = ContextVar("mcp_offered", default=None)
 """What the caller of a request can be asked for; None: what the session says."""
 
+_TOO_LARGE: Final = f"the answer has more than {MESSAGE_BYTES:,} bytes"
 _ITEMS: Final = {
     "tools/list": ("tools", "tool"),
     "resources/list": ("resources", "resource"),
     "resources/templates/list": ("resourceTemplates", "template"),
     "prompts/list": ("prompts", "prompt"),
 }
+
+
+class AnswerTooLarge(MCPError):
+    """An answer was not read to its end."""
 
 
 class Dispatch(JSONRPCDispatcher):
@@ -70,6 +82,8 @@ class Dispatch(JSONRPCDispatcher):
                 method, sent, opts, _related_request_id=_related_request_id
             )
         except MCPError as error:
+            if TOO_LARGE in error.message:
+                raise AnswerTooLarge(error.code, _TOO_LARGE) from None
             # What else the error says (`data`) is for whoever agrees on a version.
             raise MCPError(error.code, self.scrub.text(error.message), error.data) from None
         answer = await self._scrubbed(raw)

@@ -91,7 +91,7 @@ class _Body(httpx2.AsyncByteStream):
                 return
             left -= len(chunk)
             if left < 0:
-                raise self._fault(f"{TOO_LARGE} {MESSAGE_BYTES:,} bytes")
+                raise self._fault(TOO_LARGE)
             yield chunk
 
     async def aclose(self) -> None:

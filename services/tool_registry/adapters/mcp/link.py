@@ -44,7 +44,10 @@ T = TypeVar("T")
 _STEADY_SECONDS: Final = 10.0
 """A link that lasted so long begins to count its failures anew."""
 _DOUBTS_SECONDS: Final = 1.0
-_FORGOTTEN: Final = "it is registered no more"
+
+
+class _Forgotten(Exception):
+    """The server is registered no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +186,10 @@ class Link:
             self._answered = len(self._asked)
             taken = await sdk.taken(self.server, session)
             self._session = session
-            brought, problem = await self._import(taken)
-            if problem == _FORGOTTEN:
-                self._down(_FORGOTTEN)
+            try:
+                brought, problem = await self._import(taken)
+            except _Forgotten:
+                self._down("it is registered no more")
                 self._is_closed = True
                 return
             self._up(session, taken, brought, problem)
@@ -205,7 +209,9 @@ class Link:
                 extra={"namespace": self.server.namespace, "reason": error.reason},
             )
             return None, f"tools: they could not be registered: {cut(error.message, 300)}"
-        return brought, "" if brought is not None else _FORGOTTEN
+        if brought is None:
+            raise _Forgotten
+        return brought, ""
 
     async def _watch(self, session: "Session") -> None:
         if session.program is not None:

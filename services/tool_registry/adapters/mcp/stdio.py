@@ -223,7 +223,7 @@ def _oversized(line: bytes) -> SessionMessage | None:
     if (found := _ID.search(line[:_HEAD])) is None:
         return None
     request = found[1].decode()
-    error = ErrorData(code=INTERNAL_ERROR, message=f"{TOO_LARGE} {MESSAGE_BYTES:,} bytes")
+    error = ErrorData(code=INTERNAL_ERROR, message=TOO_LARGE)
     request_id = int(request) if request.isdecimal() else request.strip('"')
     return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
 

@@ -64,7 +64,7 @@ class McpTool:
         """See `Tool`.
 
         Raises:
-            ToolFailure: `MCP_TOOL_ERROR` is the tool's; `MCP_REFUSED`, `MCP_INPUT_NEEDED`,
+            ToolFailure: `MCP_TOOL_ERROR` is the tool's; `MCP_REFUSED`, `INPUT_NOT_OFFERED`,
                 `MCP_ERROR`, `MCP_ANSWER_INVALID` and `TOOL_RESULT_TOO_LARGE` are the server's.
             Unavailable: `TOOL_UNAVAILABLE`; the server cannot be reached, or hung up.
         """
