@@ -187,6 +187,15 @@ async def test_more_tools_than_a_model_can_choose_from_are_not_offered(place: Pl
     assert [each.code for each in events[-1].warnings] == ["TOOLS_NOT_OFFERED"]
 
 
+async def test_a_task_that_names_its_tools_has_no_others_listed(place: Place) -> None:
+    events = await place.ran(WEATHER, tools=["weather"])
+
+    assert events[-1].status == "completed"
+    assert place.tools.listed == []
+    await place.ran(WEATHER)
+    assert place.tools.listed == ["state = active"]
+
+
 async def test_tools_whose_schemas_are_long_together_are_offered_all_the_same(place: Place) -> None:
     for number in range(40):
         schema = {"type": "object", "description": "d" * 4000}
