@@ -73,7 +73,7 @@ class Tools(Calling, Protocol):
     """The tools that can be called, which are a tenant's own. What is done is done for who asks."""
 
     async def catalogue(self, tenant: str) -> Catalogue:
-        """Every tool of a tenant. It may be some seconds old."""
+        """What is offered to a task of a tenant that names no tools. It may be some seconds old."""
 
     async def find(self, tenant: str, name: str, version: str = "") -> Tool:
         """A tool in this version, or the newest that a range allows; empty for the newest.

@@ -29,6 +29,8 @@ class World:
     places: Places
     max_wait: timedelta = timedelta(hours=24)
     """How long a task may wait for a person or a client, each time."""
+    linger: timedelta = timedelta(seconds=2)
+    """How long a task that waits is kept at hand."""
 
     @property
     def catalogues(self) -> Catalogues:
