@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from services.chassis.settings import ClientSettings, Duration
+from services.chassis.settings import SECRETS, ClientSettings, Duration, Key
 
 _ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s,*]+")
 _HOST: Final = re.compile(r"\*|([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -71,8 +71,15 @@ class McpSettings(BaseModel, frozen=True):
 class Settings(BaseSettings):
     """Where the edge listens, whom it calls, and within which bounds."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_nested_delimiter="__", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_",
+        env_nested_delimiter="__",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        validate_by_name=True,
+        frozen=True,
+    )
 
+    page_token_key: Key = Field(validation_alias="RUNPLANE_PAGE_TOKEN_KEY")  # As the services'.
     listen: str = "127.0.0.1:8080"
     admin: str = "127.0.0.1:0"  # Plain HTTP: /livez and /readyz of this process alone.
     inference: ClientSettings = ClientSettings(target="127.0.0.1:8082")

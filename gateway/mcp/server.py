@@ -29,6 +29,7 @@ from gateway.mcp import asking, refusals
 from gateway.mcp.agents import Agents
 from gateway.mcp.asking import Context
 from gateway.mcp.catalog import Catalog
+from gateway.mcp.cursors import Cursors
 from gateway.mcp.direct import Direct
 from gateway.mcp.listening import Listeners
 from gateway.mcp.prompts import Prompts
@@ -60,8 +61,10 @@ class Served:
         services = Services(edge, channels)
         self._catalog = Catalog(services, edge.traffic, edge.settings.mcp)
         tasks = Tasks(services)
-        tools = Tools(services, self._catalog, Agents(services), tasks)
-        server = _server(services, tools, tasks, self._catalog)
+        key = bytes.fromhex(edge.settings.page_token_key.get_secret_value())
+        tools = Tools(services, self._catalog, Cursors(key, LIST), Agents(services), tasks)
+        resources = Resources(services, Cursors(key, "resources/list"))
+        server = _server(services, tools, tasks, resources, self._catalog)
         listeners = Listeners(services, self._catalog, tasks, edge)
         server.add_request_handler(LISTEN, SubscriptionsListenRequestParams, listeners.listen)
         self._direct = Direct(server, tools, self._catalog)
@@ -102,8 +105,10 @@ class Served:
         return exchange.head.fields.get(_VERSION) != _MODERN
 
 
-def _server(services: Services, tools: Tools, tasks: Tasks, catalog: Catalog) -> Server[Any]:
-    resources, prompts = Resources(services), Prompts(services)
+def _server(
+    services: Services, tools: Tools, tasks: Tasks, resources: Resources, catalog: Catalog
+) -> Server[Any]:
+    prompts = Prompts(services)
     server: Server[Any] = Server(
         NAME,
         version=_release(),

@@ -12,10 +12,11 @@ from mcp_types.methods import serialize_server_result
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from gateway.mcp import asking, cursors, results
+from gateway.mcp import asking, results
 from gateway.mcp.agents import Agents
 from gateway.mcp.asking import Context
 from gateway.mcp.catalog import Catalog, Snapshot
+from gateway.mcp.cursors import Cursors
 from gateway.mcp.offers import Offer, agent_of
 from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller, Reply, Services
@@ -51,17 +52,20 @@ class Call(Protocol):
 class Tools:
     """Registered tools, and agents as tools."""
 
-    def __init__(self, services: Services, catalog: Catalog, agents: Agents, tasks: Tasks) -> None:
+    def __init__(
+        self, services: Services, catalog: Catalog, cursors: Cursors, agents: Agents, tasks: Tasks
+    ) -> None:
         self._call = services["ToolRegistryService/CallTool"]
         self._stream = services["ToolRegistryService/StreamCallTool"]
         self._catalog = catalog
+        self._cursors = cursors
         self._agents = agents
         self._tasks = tasks
 
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page of tools, by name."""
         snapshot = await self._catalog.fresh(asking.caller_of(ctx))
-        return page(snapshot, ctx.protocol_version, params.cursor if params else None)
+        return self.page(snapshot, ctx.protocol_version, params.cursor if params else None)
 
     async def call(self, ctx: Context, params: Call) -> Wire:
         """Call a tool or an agent; or begin a task, for a client that can wait for one."""
@@ -84,6 +88,26 @@ class Tools:
         is_modern = asking.is_modern(ctx)
         raise_protocol_error(ctx, response.get("error") or {})
         return results.of_call(response, is_modern=is_modern, has_schema=offer.has_schema)
+
+    def page(self, snapshot: Snapshot, version: str, cursor: str | None) -> Wire:
+        """A page of the list as a version shows it. It is made, and judged by the SDK, once.
+
+        Raises:
+            MCPError: that is no cursor of this list.
+        """
+        after = self._cursors.opened(cursor)
+        wire: Wire = snapshot.kept((version, after), lambda: self._page(snapshot, version, after))
+        return wire
+
+    def _page(self, snapshot: Snapshot, version: str, after: str) -> Wire:
+        names = list(snapshot.offers)
+        start = bisect_right(names, after)
+        offers = [snapshot.offers[name] for name in names[start : start + PAGE]]
+        is_modern = version in MODERN_PROTOCOL_VERSIONS
+        wire = _fitting([each.shown(is_modern=is_modern) for each in offers], version)
+        if start + PAGE < len(names):
+            wire["nextCursor"] = self._cursors.sealed(offers[-1].name)
+        return wire
 
     async def _response(
         self, ctx: Context, caller: Caller, offer: Offer, request: Mapping[str, Any]
@@ -127,28 +151,6 @@ def raise_protocol_error(ctx: Context, error: Mapping[str, Any]) -> None:
         raise asking.missing({name: {} for name in asking.ASKABLE if name not in can})
     if (code := results.PROTOCOL_ERRORS.get(reason)) is not None:
         raise MCPError(code, message, dict(error))
-
-
-def page(snapshot: Snapshot, version: str, cursor: str | None) -> Wire:
-    """A page of the list as a version shows it. It is made, and judged by the SDK, once.
-
-    Raises:
-        MCPError: that is no cursor of this list.
-    """
-    after = cursors.opened(cursor, str)
-    wire: Wire = snapshot.kept((version, after), lambda: _page(snapshot, version, after))
-    return wire
-
-
-def _page(snapshot: Snapshot, version: str, after: str | None) -> Wire:
-    names = list(snapshot.offers)
-    start = bisect_right(names, after) if after is not None else 0
-    offers = [snapshot.offers[name] for name in names[start : start + PAGE]]
-    is_modern = version in MODERN_PROTOCOL_VERSIONS
-    wire = _fitting([each.shown(is_modern=is_modern) for each in offers], version)
-    if start + PAGE < len(names):
-        wire["nextCursor"] = cursors.sealed(offers[-1].name)
-    return wire
 
 
 def _fitting(tools: list[Wire], version: str) -> Wire:

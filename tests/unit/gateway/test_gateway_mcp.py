@@ -1,5 +1,6 @@
 """What of MCP at the edge is decided without a service."""
 
+import contextvars
 import subprocess
 import sys
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from gateway.mcp import cursors, details, offers, refusals, requests, results
+from gateway.mcp import details, offers, refusals, requests, results
+from gateway.mcp.cursors import Cursors
+from services.chassis.context import current, resumed
 
 Wire = dict[str, Any]
+KEY = b"k" * 32
 
 
 def test_an_edge_that_nobody_asks_for_mcp_does_not_load_it() -> None:
@@ -27,19 +31,36 @@ def test_faults_of_what_was_asked_are_invalid_parameters(http: int, code: int) -
     assert refusals.code_of(http) == code
 
 
-@pytest.mark.parametrize("place", ["name", ["tasks", "token"], 7])
-def test_a_cursor_is_where_it_was_made(place: Any) -> None:
-    assert cursors.opened(cursors.sealed(place), type(place)) == place
+def place(cursor: str | None, of: str = "default") -> str:
+    """Where a tenant's list of tools goes on."""
+    return tenant(of).run(Cursors(KEY, "tools/list").opened, cursor)
 
 
-@pytest.mark.parametrize("cursor", ["", "!", "e30", "a" * 5_000, "ü"])
-def test_what_is_no_cursor_is_refused(cursor: str) -> None:
+def sealed(what: str = "tools/list") -> str:
+    """A cursor of the default tenant's."""
+    return tenant("default").run(Cursors(KEY, what).sealed, "weather")
+
+
+def tenant(name: str) -> contextvars.Context:
+    """Who asks."""
+    who = contextvars.copy_context()
+    who.run(current.set, resumed(name, "somebody", ""))
+    return who
+
+
+def test_a_cursor_is_where_it_was_made() -> None:
+    assert (place(sealed()), place(None)) == ("weather", "")
+
+
+@pytest.mark.parametrize("cursor", ["!", "e30", "a" * 5_000, sealed("resources/list")])
+def test_what_is_no_cursor_of_a_list_is_refused(cursor: str) -> None:
     with pytest.raises(MCPError):
-        cursors.opened(cursor, str)
+        place(cursor)
 
 
-def test_no_cursor_is_the_beginning() -> None:
-    assert cursors.opened(None, str) is None
+def test_a_cursor_is_its_tenant_s() -> None:
+    with pytest.raises(MCPError):
+        place(sealed(), of="other")
 
 
 def test_a_schema_of_input_is_one_of_an_object_whatever_it_says() -> None:
