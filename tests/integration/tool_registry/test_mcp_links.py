@@ -51,11 +51,16 @@ async def refused(here: World, server: Server) -> ServiceError:
 NAME = "weather-key"
 
 
-def killed() -> None:
-    """End the server's program, which is a child of this process."""
+def child_of_this() -> psutil.Process:
+    """The server's program, which is a child of this process."""
     (script,) = PROGRAM.arguments
     (child,) = (each for each in psutil.Process().children() if script in each.cmdline())
-    os.kill(child.pid, signal.SIGKILL)
+    return child
+
+
+def killed() -> None:
+    """End the server's program."""
+    os.kill(child_of_this().pid, signal.SIGKILL)
 
 
 async def test_a_program_that_dies_is_started_again() -> None:
@@ -173,7 +178,7 @@ async def test_a_refresh_of_a_server_that_is_gone_fails() -> None:
 async def test_a_deleted_server_is_hung_up_and_its_tools_are_taken_away() -> None:
     async with world() as here:
         await here.register("e", PROGRAM)
-        (child,) = psutil.Process().children()
+        child = child_of_this()
         await here.servers.delete(ME, "e")
 
         async def is_gone() -> bool:
