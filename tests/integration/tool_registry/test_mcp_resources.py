@@ -177,7 +177,7 @@ async def test_a_server_that_says_nothing_holds_up_no_list() -> None:
         first = await opened.resources.resources(T, after="", size=9)
         took = clock() - began
 
-    assert [each[0] for each in first] == ["x://y"]
+    assert [each["uri"] for each in first] == ["x://y"]
     assert took < 2  # It is tried for half a minute.
 
 
