@@ -40,7 +40,7 @@ from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
-from services.tool_registry.domain.addresses import Allowed
+from services.tool_registry.domain.addresses import Allowed, Denied
 from services.tool_registry.domain.circuit import Policy
 from services.tool_registry.domain.targets import Client, Grpc, Http, Mcp, Target
 from services.tool_registry.mapping import tools as mapping
@@ -104,7 +104,8 @@ async def running(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
-        egress = await enter(Egress(Allowed.parsed(settings.egress.allow)))
+        chosen = settings.egress
+        egress = await enter(Egress(Allowed.parsed(chosen.allow), Denied.parsed(chosen.deny)))
         secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
         outside, registrations = Outside(egress, secrets), EventStoreServers(store)
         links = McpLinks(registrations, outside, now)
