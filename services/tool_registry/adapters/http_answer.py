@@ -17,6 +17,7 @@ from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.schema import Schema
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain import http_fields, pointer
+from services.tool_registry.domain.result import check_size
 from services.tool_registry.domain.size import LARGE_BYTES
 from services.tool_registry.domain.tool import ToolFailure
 
@@ -138,7 +139,9 @@ def _constant(name: str) -> float:
 
 def _within(value: object, expected: Expected, scrub: Scrub) -> object:
     try:
-        return scrub.value(pointer.found(value, expected.pointer))
+        found = pointer.found(value, expected.pointer)
+        check_size(expected.tool, expected.max_bytes, found)  # Scrubbing takes longer than this.
+        return scrub.value(found)
     except LookupError:
         message = f"{expected.tool} was answered without anything at {expected.pointer}"
     except ValueError:
