@@ -55,7 +55,7 @@ from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.registry import Registry
 from services.tool_registry.usecases.resources import Resources
 from services.tool_registry.usecases.runs import Runs
-from services.tool_registry.usecases.servers import Imported, Rules, Servers
+from services.tool_registry.usecases.servers import Imported, Rules, Servers, follows
 from services.tool_registry.usecases.shelves import Builtins, Keeping, ToolShelf
 from services.tool_registry.usecases.writing import Writer
 
@@ -159,7 +159,7 @@ def _parts(
     census = Census(tools, settings.registry.tools)
     writer = Writer(builtins, tools, shelf, makers, census, settings.registry.versions, now)
     listed = [mapping.record(mapping.tool(tool.entry)) for tool in builtin]
-    return Parts(shelf, Registry(writer, listed))
+    return Parts(shelf, Registry(writer, listed, partial(follows, EventStoreServers(store))))
 
 
 def _servicer(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from services.chassis.errors import InvalidArgument, Violation, invalid
+from services.chassis.errors import Aborted, InvalidArgument, Violation, invalid
 from services.tool_registry.domain.openapi.tools import Planned, Wanted, planned
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.usecases.caller import Caller
@@ -28,6 +28,10 @@ class Brought(Protocol):
     @property
     def skipped(self) -> Mapping[str, str]:
         """Why some were not taken."""
+
+    @property
+    def others(self) -> Sequence[str]:
+        """Those that somebody else brought of the same source meanwhile."""
 
 
 class Bringing(Protocol):
@@ -69,6 +73,7 @@ class Documents:
         Raises:
             InvalidArgument: `OPENAPI_INVALID` or `INVALID_REQUEST`.
             ResourceExhausted: `TOO_MANY_TOOLS`.
+            Aborted: `TOOL_VERSION_CONFLICT`; another document was imported meanwhile.
         """
         # Large ones take a while, in which others are to be served.
         plans = await asyncio.to_thread(planned, document, wanted)
@@ -76,6 +81,8 @@ class Documents:
         if not entries:  # It would remove what an earlier import brought.
             raise _fruitless(plans)
         brought = await self._registry.bring(caller, f"openapi:{wanted.namespace}", entries)
+        if brought.others:
+            raise _conflict(wanted.namespace, brought.others)
         return [*(_imported(plan, brought) for plan in plans), *_removed(brought)]
 
 
@@ -94,6 +101,16 @@ def _removed(brought: Brought) -> Iterator[Imported]:
     for name, outcome in sorted(brought.outcomes.items()):
         if outcome == REMOVED:
             yield Imported("", name, "", REMOVED, "this import does not bring it")
+
+
+def _conflict(namespace: str, others: Sequence[str]) -> Aborted:
+    return Aborted(
+        "TOOL_VERSION_CONFLICT",
+        f"another import to {namespace} brought {others[0]} meanwhile",
+        tool=others[0],
+        field="namespace",
+        suggested_fix="import the document again",
+    )
 
 
 def _fruitless(plans: Sequence[Planned]) -> InvalidArgument:
