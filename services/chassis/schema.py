@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import jsonschema_rs
 
 from services.chassis.errors import Violation, invalid
-from services.chassis.schema_faults import explained
+from services.chassis.schema_faults import Hints, explained
 from services.chassis.schema_loops import loop
 
 MAX_BYTES: Final = 64 * 1024
@@ -32,6 +32,8 @@ _REFERENCES: Final = ("$ref", "$dynamicRef")
 _ANCHORS: Final = ("$anchor", "$dynamicAnchor")
 _DEFINITIONS: Final = ("$defs", "definitions")
 _REFERENCE_DEPTH: Final = 200
+_OPTION: Final = 8
+"""Parts that a value under `enum` or `const` counts: a value is held against one after another."""
 _MANY_VALUES: Final = 2_000
 _MANY_PAIRS: Final = 50_000
 _DIALECTS: Final = (
@@ -72,7 +74,7 @@ class Schema:
             fix = "let it lead to a schema, or pass a property or an item before it comes back"
             return f"has a reference that only leads to itself: {circle[:128]}", fix
         self._fan_out = max(expansion.references, 2) if expansion.is_recursive else 0
-        self._parts = max(1, expansion.work)
+        self._parts = max(1, _Expansion(whole, most=MAX_PAIRS, option=_OPTION).work)
         self._states = sum(map(_states, _patterns(whole)))
         document = {name: part for name, part in whole.items() if name != "$schema"}
         try:
@@ -114,9 +116,10 @@ class Schema:
             fix = "compare it with the schema, from the outside in"
             return [Violation(self._field, "does not match its recursive schema", fix)]
         found: list[Violation] = []
+        hints = Hints()
         is_large = nodes > _MANY_VALUES or nodes * self._parts > _MANY_PAIRS
         for error in self._errors(value, is_large=is_large):
-            found += explained(error, self.document, self._field)
+            found += explained(error, self.document, self._field, hints)
             if len(found) >= MAX_VIOLATIONS:
                 break
         return found[:MAX_VIOLATIONS]
@@ -241,11 +244,26 @@ def _pointers(part: Mapping[str, object]) -> Iterator[str]:
     return (target for name in _REFERENCES if isinstance(target := part.get(name), str))
 
 
+def _options(part: Mapping[str, object]) -> int:
+    """How many values are asked for; none where all are texts, or integers: they are looked up."""
+    options = part.get("enum")
+    asked = list(options) if isinstance(options, list | tuple) else []
+    if any(all(type(each) is kind for each in asked) for kind in (str, int)):
+        asked = []
+    asked += [part["const"]] if "const" in part else []
+    return sum(_extent(each)[0] for each in asked)
+
+
 class _Expansion:
     """How much there is to check when every local reference is written out."""
 
-    def __init__(self, document: Mapping[str, object]) -> None:
+    def __init__(
+        self, document: Mapping[str, object], *, most: int = MAX_WORK, option: int = 0
+    ) -> None:
+        """Counting ends beyond `most`; `option` is what each value that is asked for counts."""
         self.references = 0
+        self._most = most
+        self._option = option
         self.is_recursive = False
         self._document = document
         self._anchors = {
@@ -269,14 +287,14 @@ class _Expansion:
 
     def _of(self, part: object, depth: int) -> int:
         if depth > _REFERENCE_DEPTH:
-            return MAX_WORK + 1
+            return self._most + 1
         if isinstance(part, list | tuple):
             return sum(self._of(each, depth + 1) for each in part)
         if not isinstance(part, Mapping):
             return 0
         work = 1 + sum(self._of(each, depth + 1) for each in part.values())
         work += sum(self._target(target, depth + 1) for target in _pointers(part))
-        return work
+        return work + self._option * _options(part) if self._option else work
 
     def _target(self, pointer: str, depth: int) -> int:
         self.references += 1
@@ -285,7 +303,7 @@ class _Expansion:
             return 1
         if pointer not in self._known:
             self._open.add(pointer)
-            self._known[pointer] = min(self._of(self._resolved(pointer), depth), MAX_WORK + 1)
+            self._known[pointer] = min(self._of(self._resolved(pointer), depth), self._most + 1)
             self._open.remove(pointer)
         return self._known[pointer]
 

@@ -89,6 +89,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         "inference": _inference(options),
         "tool_registry": {
             "TOOL_REGISTRY_EGRESS__ALLOW": options.egress,
+            "TOOL_REGISTRY_EGRESS__DENY": _own_places(plan),
             "TOOL_REGISTRY_MCP__STDIO": str(_has_programs(plan.host, options)).lower(),
             "GRPC_ENABLE_FORK_SUPPORT": "false",  # It forks to run programs only.
         },
@@ -117,6 +118,12 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         for name in plan.admin
         if service_of(name) == service
     ]
+
+
+def _own_places(plan: Plan) -> str:
+    """Where the suite's own programs believe whoever speaks to them, so that tools must not."""
+    ports = [*plan.grpc.values(), *plan.admin.values()]
+    return ",".join(joined("127.0.0.1", port) for port in ports)
 
 
 def _has_programs(host: str, options: Options) -> bool:

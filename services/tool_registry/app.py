@@ -40,7 +40,7 @@ from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
-from services.tool_registry.domain.addresses import Allowed
+from services.tool_registry.domain.addresses import Allowed, Denied
 from services.tool_registry.domain.circuit import Policy
 from services.tool_registry.domain.targets import Client, Grpc, Http, Mcp, Target
 from services.tool_registry.mapping import tools as mapping
@@ -56,7 +56,7 @@ from services.tool_registry.usecases.documents import Documents
 from services.tool_registry.usecases.registry import Registry
 from services.tool_registry.usecases.resources import Resources
 from services.tool_registry.usecases.runs import Runs
-from services.tool_registry.usecases.servers import Importer, Rules, Servers
+from services.tool_registry.usecases.servers import Importer, Rules, Servers, follows
 from services.tool_registry.usecases.shelves import Builtins, Keeping, ToolShelf
 from services.tool_registry.usecases.standing import Standing
 from services.tool_registry.usecases.writing import Writer
@@ -106,7 +106,8 @@ async def running(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
-        egress = await enter(Egress(Allowed.parsed(settings.egress.allow)))
+        chosen = settings.egress
+        egress = await enter(Egress(Allowed.parsed(chosen.allow), Denied.parsed(chosen.deny)))
         secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
         outside, registrations = Outside(egress, secrets), EventStoreServers(store)
         links = McpLinks(registrations, outside, now)
@@ -160,7 +161,7 @@ def _parts(
     census = Census(tools, settings.registry.tools)
     writer = Writer(builtins, tools, shelf, makers, census, settings.registry.versions, now)
     listed = [mapping.record(mapping.tool(tool.entry)) for tool in builtin]
-    return Parts(shelf, Registry(writer, listed))
+    return Parts(shelf, Registry(writer, listed, partial(follows, EventStoreServers(store))))
 
 
 def _servicer(

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.settings import SECRETS, Duration, ServerSettings
-from services.tool_registry.domain.addresses import Allowed
+from services.tool_registry.domain.addresses import Allowed, Denied
 
 _OF_SECRETS: Final = "TOOL_REGISTRY_SECRET_"
 
@@ -46,11 +46,18 @@ def _allowed(text: str) -> str:
     return text
 
 
+def _denied(text: str) -> str:
+    Denied.parsed(text)
+    return text
+
+
 class EgressSettings(BaseModel, frozen=True):
     """Where tools may be sent beside the public internet."""
 
     # Ranges and host names, between commas: `10.1.0.0/16,*.intern.example`.
     allow: Annotated[str, AfterValidator(_allowed)] = ""
+    # Where they are not sent all the same, such as Runplane's own ports: `10.1.0.7:8081,[::1]:443`.
+    deny: Annotated[str, AfterValidator(_denied)] = ""
 
 
 def _of_environment() -> Mapping[str, SecretStr]:

@@ -19,7 +19,7 @@ import httpx2
 from services.chassis.errors import Unavailable
 from services.tool_registry.adapters.lookups import SECONDS, SystemLookup, TooManyNames
 from services.tool_registry.adapters.redirects import Following
-from services.tool_registry.domain.addresses import Allowed, literal, refused
+from services.tool_registry.domain.addresses import Allowed, Denied, denied, literal, refused
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Asks for the addresses of a host, as text; raises OSError when it has none."""
@@ -46,12 +46,15 @@ class Egress:
     def __init__(
         self,
         allowed: Allowed,
+        never: Denied | None = None,
         *,
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`lookup` and `tls` are what the system has, unless a test knows better."""
+        """`never` wins over `allowed`. `lookup` and `tls` are the system's, unless a test knows
+        better."""
         self._allowed = allowed
+        self._never = never or Denied()
         self._system = SystemLookup()
         self._lookup = lookup or self._system
         self._tls = tls  # Made once: it takes some 30 ms.
@@ -111,13 +114,18 @@ class Egress:
     async def _checked(self, host: str, port: int) -> Sequence[str]:
         if kind := self.refusal(host):
             raise refused(host, kind)
-        if (address := literal(host)) is not None:
+        address = literal(host)
+        if self._never.has(host, port, [address] if address else []):
+            raise denied(host, port)
+        if address is not None:
             return [str(address)]
         async with asyncio.timeout(SECONDS):
             found = await self._lookup(host, port)
         for each in found:
             if kind := self._allowed.refusal(host, ip_address(each)):
                 raise refused(host, kind)
+        if self._never.has(host, port, map(ip_address, found)):
+            raise denied(host, port)
         if not found:
             raise OSError(f"{host} has no address")
         return found[:_ATTEMPTS]

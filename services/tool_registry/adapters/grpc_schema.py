@@ -6,12 +6,15 @@ stands under `$defs`.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.struct_pb2 import NULL_VALUE, NullValue
 
+from services.chassis.errors import Violation, invalid
+from services.chassis.schema import MAX_BYTES
 from services.tool_registry.adapters.grpc_forms import INPUT, OUTPUT, Form, Forms, Schema, is_object
 
 VALUE: Final = "value"
@@ -25,7 +28,11 @@ _MESSAGES, _NESTED, _FIELDS = 4, 3, 2
 
 
 def input_schema(message: Descriptor, comments: Mapping[str, str]) -> Schema:
-    """What a caller sends: an object."""
+    """What a caller sends: an object.
+
+    Raises:
+        InvalidArgument: `SCHEMA_INVALID`; it would have more than `MAX_BYTES`.
+    """
     document = _Writer(INPUT, message, comments).document()
     if is_object(message):
         return document
@@ -38,7 +45,7 @@ def input_schema(message: Descriptor, comments: Mapping[str, str]) -> Schema:
 
 
 def output_schema(message: Descriptor, comments: Mapping[str, str]) -> Schema:
-    """What a call returns."""
+    """What a call returns. Raises as `input_schema`."""
     return _Writer(OUTPUT, message, comments).document()
 
 
@@ -87,6 +94,7 @@ class _Writer:
         self._uses = _uses(root, forms)
         self._definitions: dict[str, Schema] = {}
         self._waiting: list[Descriptor] = []
+        self._left = MAX_BYTES
 
     def document(self) -> Schema:
         """The whole schema."""
@@ -100,6 +108,7 @@ class _Writer:
 
     def _object(self, message: Descriptor, level: int) -> Schema:
         fields = list(message.fields)
+        self._spend(message)
         schema: Schema = {
             "type": "object",
             "properties": {field.name: self._field(field, level) for field in fields},
@@ -113,6 +122,18 @@ class _Writer:
             if excluded := _exclusions(message):
                 schema["dependentSchemas"] = excluded
         return schema
+
+    def _spend(self, message: Descriptor) -> None:
+        """Stop before more is written than a schema may have: a oneof's exclusions grow as the
+        square of its fields."""
+        self._left -= sum(len(field.name) + len('"": {}, ') for field in message.fields)
+        for oneof in message.oneofs if self._forms.is_input else ():
+            for index, field in enumerate(oneof.fields):
+                self._left -= index * (len(field.name) + len('"": false, '))
+        if self._left < 0:
+            fix = "send a schema of your own"
+            fault = Violation("schema", f"has more than {MAX_BYTES:,} bytes", fix)
+            raise invalid(fault, reason="SCHEMA_INVALID")
 
     def _is_there(self, field: FieldDescriptor) -> bool:
         """Whether it has to be sent, or always comes back."""
@@ -181,7 +202,7 @@ def _reference(name: str) -> Schema:
 
 def _siblings(field: FieldDescriptor) -> list[str]:
     oneof = field.containing_oneof
-    return [] if oneof is None else [each.name for each in oneof.fields]
+    return [] if oneof is None else [each.name for each in islice(oneof.fields, _MAX_COMMENT)]
 
 
 def _exclusions(message: Descriptor) -> Schema:

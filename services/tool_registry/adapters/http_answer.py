@@ -18,6 +18,7 @@ from services.chassis.schema import Schema
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain import http_fields, pointer
 from services.tool_registry.domain.refusals import SOON, too_large
+from services.tool_registry.domain.result import check_size
 from services.tool_registry.domain.size import LARGE_BYTES
 from services.tool_registry.domain.tool import ToolFailure
 
@@ -135,7 +136,9 @@ def _constant(name: str) -> float:
 
 def _within(value: object, expected: Expected, scrub: Scrub) -> object:
     try:
-        return scrub.value(pointer.found(value, expected.pointer))
+        found = pointer.found(value, expected.pointer)
+        check_size(expected.tool, expected.max_bytes, found)  # Scrubbing takes longer than this.
+        return scrub.value(found)
     except LookupError:
         message = f"{expected.tool} was answered without anything at {expected.pointer}"
     except ValueError:

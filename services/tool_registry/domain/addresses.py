@@ -5,6 +5,7 @@ left to `ipaddress`, which has changed its mind about several of them between re
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -15,8 +16,11 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 SETTING: Final = "TOOL_REGISTRY_EGRESS__ALLOW"
+DENIED: Final = "TOOL_REGISTRY_EGRESS__DENY"
 METADATA: Final = "cloud metadata"
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_LOOPBACK: Final = "loopback"
 # Where the last label is a number, resolvers read the whole as an address: 127.1, 0x7f.0.0.1.
 _NUMERIC: Final = re.compile(r"(.*\.)?(\d+|0[xX][0-9A-Fa-f]*)", re.ASCII)
 
@@ -155,6 +159,61 @@ class Allowed:
         labels = name.split(".")
         above = {"*." + ".".join(labels[first:]) for first in range(1, len(labels))}
         return not self.hosts.isdisjoint({name, *above})
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """What is not called whatever else is allowed: ports of hosts, such as Runplane's own."""
+
+    places: frozenset[tuple[str, int]] = frozenset()
+    """Hosts, in lower case or as addresses; all of loopback is one host."""
+
+    @staticmethod
+    def parsed(text: str) -> "Denied":
+        """Each `host:port`, an IPv6 address in brackets, between commas.
+
+        Raises:
+            ValueError: a part is something else.
+        """
+        places: set[tuple[str, int]] = set()
+        for part in filter(None, (each.strip() for each in text.split(","))):
+            host, _, port = part.rpartition(":")
+            is_bare = ":" in host and not (host.startswith("[") and host.endswith("]"))
+            is_host = literal(host) is not None or _HOST.fullmatch(host) is not None
+            if is_bare or not is_host or not _PORT.fullmatch(port) or int(port) > 65_535:
+                raise ValueError(f"{part!r} is not host:port")
+            address = literal(host)
+            places.add((_place(address) if address else _named(host), int(port)))
+        return Denied(frozenset(places))
+
+    def has(self, host: str, port: int, addresses: Iterable[Address]) -> bool:
+        """Whether a port of this host is denied, by its name or by one of its addresses."""
+        found = {_named(host), *map(_place, addresses)}
+        return any((place, port) in self.places for place in found)
+
+
+def _named(host: str) -> str:
+    name = host.lower().removesuffix(".")
+    return _LOOPBACK if name == "localhost" else name
+
+
+def _place(address: Address) -> str:
+    """An address as it is compared: whoever connects to `0.0.0.0` reaches loopback too."""
+    address = carried(address) or address
+    return _LOOPBACK if address.is_loopback or address.is_unspecified else str(address)
+
+
+def denied(host: str, port: int) -> FailedPrecondition:
+    """That this port of a host is not called."""
+    shown = host[:253].encode("ascii", "replace").decode()
+    return FailedPrecondition(
+        "TARGET_REFUSED",
+        f"{shown}:{port} is not called: {DENIED} has it",
+        host=shown,
+        address_class="denied",
+        setting=DENIED,
+        suggested_fix="use another host or port; this one is not for tools",
+    )
 
 
 def refused(host: str, kind: str) -> FailedPrecondition:

@@ -1,6 +1,6 @@
 """What becomes of tools that come together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -14,3 +14,5 @@ class Brought:
     """By tool: its version now."""
     skipped: Mapping[str, str]
     """By tool: why it was left out."""
+    others: Sequence[str] = ()
+    """Tools that somebody else brought of the same source meanwhile."""

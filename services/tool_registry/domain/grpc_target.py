@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from services.chassis.context import IDEMPOTENCY_KEY, TRACE_KEY
+from services.chassis.context import IDEMPOTENCY_KEY, REQUEST_KEY, TRACE_KEY
 from services.chassis.errors import Violation, invalid
 from services.tool_registry.domain import names
 from services.tool_registry.domain.targets import Grpc
@@ -30,8 +30,21 @@ _MAX_METHOD: Final = 512
 _KEY: Final = re.compile(r"[a-z0-9_.-]{1,64}")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _OURS: Final = frozenset(
-    {IDEMPOTENCY_KEY, TRACE_KEY, "content-type", "te", "host", "user-agent", "connection"}
+    {
+        IDEMPOTENCY_KEY,
+        REQUEST_KEY,
+        TRACE_KEY,
+        "tracestate",
+        "baggage",
+        "content-type",
+        "te",
+        "host",
+        "user-agent",
+        "connection",
+    }
 )
+_OUR_BEGINNINGS: Final = ("grpc-", "runplane-")
+"""Of gRPC's own keys, and of those that Runplane's services believe."""
 
 
 def faults(target: Grpc) -> Iterator[Violation]:
@@ -112,7 +125,7 @@ def _metadata_faults(metadata: Mapping[str, str]) -> Iterator[Violation]:
             yield Violation(where, "is not a key of metadata", fix)
         elif key == "authorization":
             yield Violation(where, "would be kept as it stands", f"name a secret in {SECRET}")
-        elif key in _OURS or key.startswith("grpc-"):
+        elif key in _OURS or key.startswith(_OUR_BEGINNINGS):
             yield Violation(where, "is sent by the registry or by gRPC itself", "leave it out")
         elif not _VALUE.fullmatch(value) or len(value) > MAX_VALUE:
             fix = f"send at most {MAX_VALUE} printable ASCII characters"

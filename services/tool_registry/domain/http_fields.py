@@ -37,6 +37,7 @@ _OWN: Final = frozenset(
         "upgrade",
     }
 )
+_OWN_BEGINNINGS: Final = ("proxy-", "runplane-")
 _SECRET: Final = frozenset({"authorization", "cookie"})
 
 
@@ -45,7 +46,7 @@ def problem_of_name(name: str) -> tuple[str, str] | None:
     low = name.lower()
     if not _TOKEN.fullmatch(name):
         return "is no name of a header (RFC 9110)", "use letters, digits and -"
-    if low in _OWN or low.startswith("proxy-"):
+    if low in _OWN or low.startswith(_OWN_BEGINNINGS):
         return "is sent by Runplane itself, or by nobody", "leave it out"
     if low in _SECRET:
         return "would hold a secret that everybody sees", "use auth, which names a secret"

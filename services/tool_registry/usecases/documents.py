@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.chassis.errors import InvalidArgument, Violation, invalid
+from services.chassis.errors import Aborted, InvalidArgument, Violation, invalid
 from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.openapi.tools import Planned, Wanted, planned
@@ -43,6 +43,7 @@ class Documents:
         Raises:
             InvalidArgument: `OPENAPI_INVALID` or `INVALID_REQUEST`.
             ResourceExhausted: `TOO_MANY_TOOLS`.
+            Aborted: `TOOL_VERSION_CONFLICT`; another document was imported meanwhile.
         """
         # Large ones take a while, in which others are to be served.
         plans = await asyncio.to_thread(planned, document, wanted)
@@ -50,6 +51,8 @@ class Documents:
         if not entries:  # It would remove what an earlier import brought.
             raise _fruitless(plans)
         brought = await self._registry.bring(caller, f"openapi:{wanted.namespace}", entries)
+        if brought.others:
+            raise _conflict(wanted.namespace, brought.others)
         return [*(_imported(plan, brought) for plan in plans), *_removed(brought)]
 
 
@@ -68,6 +71,16 @@ def _removed(brought: Brought) -> Iterator[Imported]:
     for name, outcome in sorted(brought.outcomes.items()):
         if outcome == REMOVED:
             yield Imported("", name, "", REMOVED, "this import does not bring it")
+
+
+def _conflict(namespace: str, others: Sequence[str]) -> Aborted:
+    return Aborted(
+        "TOOL_VERSION_CONFLICT",
+        f"another import to {namespace} brought {others[0]} meanwhile",
+        tool=others[0],
+        field="namespace",
+        suggested_fix="import the document again",
+    )
 
 
 def _fruitless(plans: Sequence[Planned]) -> InvalidArgument:

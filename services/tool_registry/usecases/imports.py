@@ -46,10 +46,14 @@ async def bring(writer: Writer, caller: Caller, source: str, wanted: Sequence[En
     await writer.census.check_room(caller.tenant, more)
     ends = dict(zip(named, await _each(list(named.values()), import_.bring), strict=True))
     ends |= dict(zip(gone, await _each(gone, import_.remove), strict=True))
+    outcomes = {name: end.outcome for name, end in ends.items() if end.outcome}
+    if {*outcomes.values()} - {"unchanged"}:  # Others may have seen what there was before.
+        known = await writer.store.names(caller.tenant, limit=writer.census.most, source=source)
     return Brought(
-        outcomes={name: end.outcome for name, end in ends.items() if end.outcome},
+        outcomes=outcomes,
         versions={name: end.version for name, end in ends.items() if end.version},
         skipped={name: end.why for name, end in ends.items() if end.why},
+        others=[name for name in known if name not in named],
     )
 
 

@@ -1,7 +1,7 @@
 """What was used lately."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
@@ -9,26 +9,48 @@ Value = TypeVar("Value")
 
 
 class Lately(Generic[Name, Value]):
-    """Keeps at most `size` values, those that were used last."""
+    """Keeps at most `size` values, those that were used last. An owner that has a quarter of them
+    pushes out its own, and not what others have."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, owner: Callable[[Name], Hashable] | None = None) -> None:
         self._size = size
         self._values: OrderedDict[Name, Value] = OrderedDict()
+        self._owner = owner
+        self._owned: dict[Hashable, OrderedDict[Name, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def get(self, name: Name) -> Value | None:
         """A value, if it is still there."""
         if (value := self._values.get(name)) is not None:
-            self._values.move_to_end(name)
+            self._touch(name)
         return value
 
     def put(self, name: Name, value: Value) -> Value:
         """Keep a value, in place of the one of the same name."""
         self._values[name] = value
-        self._values.move_to_end(name)
+        self._touch(name)
         if len(self._values) > self._size:
-            self._values.popitem(last=False)
+            self.drop(self._oldest(name))
         return value
 
     def drop(self, name: Name) -> None:
         """Keep it no longer."""
         self._values.pop(name, None)
+        if self._owner is not None and (own := self._owned.get(self._owner(name))) is not None:
+            own.pop(name, None)
+            if not own:
+                del self._owned[self._owner(name)]
+
+    def _oldest(self, name: Name) -> Name:
+        """What gives way to a value of this name."""
+        own = self._owned[self._owner(name)] if self._owner is not None else {}
+        return next(iter(own if len(own) > max(1, self._size // 4) else self._values))
+
+    def _touch(self, name: Name) -> None:
+        self._values.move_to_end(name)
+        if self._owner is not None:
+            own = self._owned.setdefault(self._owner(name), OrderedDict())
+            own[name] = None
+            own.move_to_end(name)

@@ -1,8 +1,9 @@
 """What callers can do with tools, beside calling them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from services.chassis.errors import Aborted, FailedPrecondition, Violation, invalid
 from services.chassis.eventlog.matching import matches
@@ -31,16 +32,22 @@ from services.tool_registry.usecases.writing import Writer
 
 _ANY = Wanted()
 
+Follows = Callable[[str, str], Awaitable[bool]]
+"""Whether a tenant's source brings its tools by itself: an MCP server that is registered."""
+
 
 class Registry:
     """Registers, changes and shows tools."""
 
-    def __init__(self, writer: Writer, builtin: Sequence[Record]) -> None:
+    def __init__(self, writer: Writer, builtin: Sequence[Record], follows: Follows) -> None:
         """`builtin` is what lists show of the built-in tools, by name."""
         self._writer = writer
         self._store = writer.store
         self._shelf = writer.shelf
         self._builtin = sorted(builtin, key=lambda record: record.id)
+        self._follows = follows
+        # Of those under way: of two at once each would see what there was before both.
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def register(
         self, entry: Entry, caller: Caller, *, key: str = "", fingerprint: str = ""
@@ -67,7 +74,8 @@ class Registry:
         if new.definition.name not in {"", name}:
             raise invalid(Violation("tool.name", f"is not {name[:64]}", "leave it out"))
         line = await self._writer.line(caller.tenant, name)
-        _check_own(line)
+        if line.source:
+            raise _imported(line)
         newest = await self._store.entry(caller.tenant, name, line.releases[-1])
         changed = changes.updated(newest, new, mask)
         has = newest.definition.version
@@ -104,7 +112,8 @@ class Registry:
     async def delete(self, caller: Caller, name: str) -> None:
         """Let there be no such tool any more."""
         line = await self._writer.line(caller.tenant, name)
-        _check_own(line)
+        if line.source and await self._follows(caller.tenant, line.source):
+            raise _imported(line)
         try:
             await self._writer.write(caller.tenant, line, Deleted(self._writer.now()))
         except Aborted:
@@ -148,11 +157,12 @@ class Registry:
         Raises:
             ResourceExhausted: `TOO_MANY_TOOLS`, with nothing changed.
         """
-        return await imports.bring(self._writer, caller, source, wanted)
+        async with self._turns.setdefault((caller.tenant, source), asyncio.Lock()):
+            return await imports.bring(self._writer, caller, source, wanted)
 
     async def take_away(self, caller: Caller, source: str) -> None:
         """Delete the tools that a source brought."""
-        await imports.bring(self._writer, caller, source, ())
+        await self.bring(caller, source, ())
 
     async def _register(self, entry: Entry, caller: Caller, key: Key | None) -> Entry:
         name, tenant = entry.definition.name, caller.tenant
@@ -204,17 +214,15 @@ def _named(line: Line, version: str) -> Release | None:
     return found
 
 
-def _check_own(line: Line) -> None:
-    """Refuse to change what a source brought. Raises FailedPrecondition `TOOL_IS_IMPORTED`."""
-    if line.source:
-        raise FailedPrecondition(
-            "TOOL_IS_IMPORTED",
-            f"{line.name} is brought by {line.source}, which would bring it back",
-            tool=line.name,
-            source=line.source,
-            field="name",
-            suggested_fix=f"change or remove it at {line.source}",
-        )
+def _imported(line: Line) -> FailedPrecondition:
+    return FailedPrecondition(
+        "TOOL_IS_IMPORTED",
+        f"{line.name} is brought by {line.source}, which would bring it back",
+        tool=line.name,
+        source=line.source,
+        field="name",
+        suggested_fix=f"change or remove it at {line.source}",
+    )
 
 
 def _conflict(line: Line) -> Aborted:

@@ -173,6 +173,15 @@ class Importer:
         return None
 
 
+_SOURCE: Final = "mcp:"
+
+
 def source(namespace: str) -> str:
     """What the tools of a server are kept under."""
-    return f"mcp:{namespace}"
+    return f"{_SOURCE}{namespace}"
+
+
+async def follows(store: ServerStore, tenant: str, source: str) -> bool:
+    """See `Follows`."""
+    namespace = source.removeprefix(_SOURCE)
+    return namespace != source and await store.find(tenant, namespace) is not None

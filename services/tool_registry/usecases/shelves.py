@@ -86,6 +86,10 @@ class _Held:
             self.seen_at = now
 
 
+def _tenant(key: tuple[str, ...] | tuple[str, str, Release]) -> str:
+    return key[0]
+
+
 class ToolShelf:
     """Built-in tools, and those of each tenant. What was found is kept, ready to be called: a
     change of it is seen at once if it was made here, and a little later if it was made elsewhere.
@@ -99,8 +103,8 @@ class ToolShelf:
         self._makers = makers
         self._ttl = keeping.ttl.total_seconds()
         self._clock = keeping.clock
-        self._held: Lately[tuple[str, str], _Held] = Lately(keeping.size)
-        self._tools: Lately[tuple[str, str, Release], Tool] = Lately(keeping.size)
+        self._held: Lately[tuple[str, str], _Held] = Lately(keeping.size, owner=_tenant)
+        self._tools: Lately[tuple[str, str, Release], Tool] = Lately(keeping.size, owner=_tenant)
 
     async def find(self, tenant: str, name: str, version: str = "") -> Tool:
         """See `Shelf`."""

@@ -10,7 +10,7 @@ import pytest
 
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.domain.addresses import METADATA, Allowed
+from services.tool_registry.domain.addresses import METADATA, Allowed, Denied
 from tests.integration.tool_registry.hosts import Names, certified, hello, listening, said
 
 LOOPBACK = Allowed.parsed("127.0.0.1/32")
@@ -197,3 +197,22 @@ async def test_cookies_are_not_kept() -> None:
 
     assert len(heads) == 2
     assert b"cookie" not in heads[1].lower()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "some.example"])
+async def test_a_denied_port_is_not_called_though_its_address_is_allowed(host: str) -> None:
+    names = Names(some_example=[["127.0.0.1"]] * 9, localhost=[["127.0.0.1"]] * 9)
+    async with listening(hello) as port, listening(hello) as other, asyncio.timeout(5):
+        never = Denied.parsed(f"127.0.0.1:{port}")
+        egress = Egress(Allowed.parsed("127.0.0.0/8,*.example"), never, lookup=names)
+        async with egress.client() as http:
+            with pytest.raises(FailedPrecondition) as over_http:
+                await http.get(f"http://{host}:{port}/")
+            response = await http.get(f"http://{host}:{other}/")
+        with pytest.raises(FailedPrecondition) as over_grpc:
+            await egress.resolve(host, port)
+
+    assert response.json() == "hello"
+    for caught in (over_http, over_grpc):
+        assert caught.value.reason == "TARGET_REFUSED"
+        assert caught.value.metadata["setting"] == "TOOL_REGISTRY_EGRESS__DENY"

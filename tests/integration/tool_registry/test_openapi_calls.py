@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import Aborted, InvalidArgument
 from services.tool_registry.adapters.http_tool import HttpTools
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.openapi.tools import Wanted
@@ -114,6 +114,7 @@ class Record:
     outcomes: Mapping[str, str]
     versions: Mapping[str, str]
     skipped: Mapping[str, str]
+    others: Sequence[str] = ()
 
 
 @dataclass
@@ -123,6 +124,7 @@ class Recorder:
     brought: list[tuple[Caller, str]] = field(default_factory=list)
     entries: Mapping[str, Entry] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
+    others: Sequence[str] = ()
 
     async def bring(self, caller: Caller, source: str, wanted: Sequence[Entry]) -> Record:
         """Take them."""
@@ -134,6 +136,7 @@ class Recorder:
             dict.fromkeys(taken, "registered") | dict.fromkeys(gone, "removed"),
             dict.fromkeys(taken, "1.0.0"),
             dict.fromkeys(self.refused, "its name is taken"),
+            self.others,
         )
 
 
@@ -229,3 +232,11 @@ async def test_a_document_without_any_tool_changes_nothing() -> None:
 
     assert caught.value.reason == "OPENAPI_INVALID"
     assert registry.brought == []
+
+
+async def test_an_import_beside_another_is_told_to_be_repeated() -> None:
+    with pytest.raises(Aborted) as caught:
+        await imported(Recorder(others=("pets__other",)))
+
+    assert caught.value.reason == "TOOL_VERSION_CONFLICT"
+    assert caught.value.metadata["tool"] == "pets__other"

@@ -295,3 +295,57 @@ def test_a_property_may_be_called_like_a_keyword() -> None:
     document = {"properties": {"$ref": {"type": "string"}, "$id": {"type": "string"}}}
 
     assert Schema(document, field="input").violations({"$ref": 3})[0].field == "input.$ref"
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"enum": [[number] for number in range(7_000)]},
+        {"enum": ["a", *range(7_000)]},
+        {"const": [[number] for number in range(7_000)]},
+        {"$ref": "#/$defs/one"},
+    ],
+)
+def test_options_that_a_value_is_held_against_count(items: dict[str, object]) -> None:
+    one = {"enum": [{"a": number} for number in range(5_000)]}
+    schema = Schema({"items": items, "$defs": {"one": one}}, field="input", max_bytes=2**20)
+
+    assert "too large to be checked" in schema.violations([[6_999]] * 12_000)[0].message
+    assert not schema.is_valid([[6_999]] * 12_000)
+
+
+def test_options_that_are_looked_up_count_nothing() -> None:
+    schema = Schema({"items": {"enum": [str(n) for n in range(7_000)]}}, field="input")
+
+    assert schema.is_valid(["6999"] * 12_000)
+
+
+def test_misspelt_names_are_held_against_few_others_in_an_answer() -> None:
+    properties = {f"{number:04}": True for number in range(1_400)}
+    schema = Schema({"properties": properties, "additionalProperties": False}, field="input")
+
+    fixes = [
+        each.suggested_fix.split(";")[0]
+        for value in ({"0049x": 1}, {"9999x": 1, "0003x": 1})
+        for each in schema.violations(value)
+    ]
+
+    assert fixes == ["rename `0049x` to `0049`", "remove `9999x`", "remove `0003x`"]
+
+
+def test_all_misspelt_names_are_told_where_few_are_known() -> None:
+    properties = dict.fromkeys(("city", "unit"), True)
+    schema = Schema({"properties": properties, "additionalProperties": False}, field="input")
+
+    found = schema.violations({"cities": 1, "units": 1})
+
+    assert {each.suggested_fix for each in found} == {
+        "rename `cities` to `city`",
+        "rename `units` to `unit`",
+    }
+
+
+def test_a_name_of_any_length_is_held_against_none() -> None:
+    schema = Schema({"properties": {"a" * 64: True}, "additionalProperties": False}, field="input")
+
+    assert schema.violations({"a" * 65: 1})[0].suggested_fix.startswith("remove")

@@ -78,6 +78,14 @@ def test_tools_may_be_sent_to_this_machine_unless_something_else_is_said() -> No
     assert environment("tool_registry", chosen)["TOOL_REGISTRY_EGRESS__ALLOW"] == "10.0.0.0/8"
 
 
+def test_tools_are_not_sent_to_the_suites_own_ports() -> None:
+    denied = environment("tool_registry")["TOOL_REGISTRY_EGRESS__DENY"].split(",")
+
+    assert set(denied) == {
+        f"127.0.0.1:{port}" for port in (*PLAN.grpc.values(), *PLAN.admin.values())
+    }
+
+
 def test_an_object_store_is_told_where_one_was_chosen() -> None:
     chosen = replace(ECHO, object_store="file:///values")
 

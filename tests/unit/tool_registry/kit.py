@@ -72,6 +72,11 @@ class CountedTools(EventStoreTools):
         return await super().line(tenant, name)
 
 
+async def has_server(tenant: str, source: str) -> bool:
+    """One MCP server is registered, `city`."""
+    return source == "mcp:city"
+
+
 @dataclass
 class Kit:
     """A registry and what it is made of."""
@@ -100,7 +105,7 @@ def kit(
     census = Census(store, tools, clock=lambda: seconds[0])
     writer = Writer(builtins, store, shelf, makers, census, versions, lambda: NOW)
     listed = [mapping.record(mapping.tool(FakeTool(name="calculator").entry))]
-    return Kit(Registry(writer, listed), shelf, store, http, seconds)
+    return Kit(Registry(writer, listed, has_server), shelf, store, http, seconds)
 
 
 def renamed(entry: Entry, **changes: object) -> Entry:

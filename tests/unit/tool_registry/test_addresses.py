@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from services.tool_registry.domain.addresses import METADATA, Allowed, kind_of
+from services.tool_registry.domain.addresses import METADATA, Allowed, Denied, kind_of
 
 NOTHING = Allowed()
 ADDRESSES = {
@@ -152,3 +152,38 @@ def test_settings_that_are_no_range_and_no_name_are_refused(text: str) -> None:
 
 def test_localhost_is_allowed_with_its_range() -> None:
     assert Allowed.parsed("127.0.0.0/8").refusal_of_host("localhost") == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("127.9.9.9", ["127.9.9.9"]),
+        ("0.0.0.0", ["0.0.0.0"]),  # noqa: S104 - nothing is bound to it
+        ("[::1]", ["::1"]),
+        ("::ffff:127.0.0.1", ["::ffff:127.0.0.1"]),
+        ("LocalHost.", []),
+        ("some.example", ["8.8.8.8", "127.0.0.1"]),
+    ],
+)
+def test_a_denied_port_of_loopback_is_denied_in_every_spelling(
+    host: str, addresses: list[str]
+) -> None:
+    denied = Denied.parsed("127.0.0.1:8081, [2001:db8::1]:443")
+
+    assert denied.has(host, 8081, map(ip_address, addresses))
+    assert not denied.has(host, 8082, map(ip_address, addresses))
+
+
+def test_hosts_are_denied_by_name_and_by_address() -> None:
+    denied = Denied.parsed("Inner.example:443,[2606:4700::1]:80,")
+
+    assert denied.has("inner.EXAMPLE.", 443, [])
+    assert denied.has("other.example", 80, [ip_address("2606:4700::1")])
+    assert not denied.has("other.example", 443, [ip_address("8.8.8.8")])
+
+
+@pytest.mark.parametrize("text", ["a", "a:", ":1", "::1:80", "a:65536", "a:x", "a b:1", "[a]:1"])
+def test_what_is_no_host_and_port_cannot_be_denied(text: str) -> None:
+    with pytest.raises(ValueError, match="is not host:port"):
+        Denied.parsed(text)

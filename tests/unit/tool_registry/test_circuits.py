@@ -111,7 +111,17 @@ def test_a_trial_whose_caller_left_is_made_by_the_next(
 def test_only_so_many_are_kept_and_the_oldest_goes_first(circuits: Circuits) -> None:
     fail(circuits)
     for number in range(MAX_KEPT):
-        fail(circuits, ("default", f"tool_{number}", "1.0.0"), times=1)
+        fail(circuits, (f"tenant_{number}", "tool", "1.0.0"), times=1)
 
-    assert circuits.state(*KEY) is State.CLOSED
     assert circuits.admit(KEY) is False
+    assert circuits.state(*KEY) is State.CLOSED
+
+
+def test_a_tenant_with_many_failing_tools_has_only_its_own_forgotten(circuits: Circuits) -> None:
+    fail(circuits)
+    for number in range(MAX_KEPT + 1):
+        fail(circuits, ("other", f"tool_{number}", "1.0.0"))
+
+    assert circuits.state(*KEY) is State.OPEN
+    assert circuits.state("other", "tool_0", "1.0.0") is State.CLOSED
+    assert circuits.state("other", f"tool_{MAX_KEPT}", "1.0.0") is State.OPEN

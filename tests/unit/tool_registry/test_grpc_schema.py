@@ -5,7 +5,12 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import (
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+)
+from google.protobuf.descriptor_pool import DescriptorPool
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -261,3 +266,27 @@ def test_source_info_that_points_nowhere_is_passed_over() -> None:
 
 
 ECHO_CLASS = MESSAGES._response
+
+
+@pytest.mark.parametrize("count", [400, 5_000])
+def test_a_oneof_of_many_fields_is_stopped_while_its_schema_is_made(count: int) -> None:
+    file = FileDescriptorProto(name="wide.proto", package="wide", syntax="proto3")
+    message = file.message_type.add(name="Wide")
+    message.oneof_decl.add(name="one")
+    for number in range(1, count + 1):
+        message.field.add(
+            name=f"f{number}",
+            number=number,
+            type=FieldDescriptorProto.TYPE_BOOL,
+            label=FieldDescriptorProto.LABEL_OPTIONAL,
+            oneof_index=0,
+        )
+    pool = DescriptorPool()
+    pool.Add(file)
+    wide = pool.FindMessageTypeByName("wide.Wide")
+
+    with pytest.raises(InvalidArgument) as caught:
+        input_schema(wide, {})
+
+    assert caught.value.reason == "SCHEMA_INVALID"
+    assert "has more than 65,536 bytes" in caught.value.message

@@ -126,6 +126,8 @@ def test_every_field_is_of_the_input_and_has_one_place(target: Http, field: str)
         "Upgrade",
         "Proxy-Authorization",
         "Proxy-Anything",
+        "Runplane-Tenant",
+        "runplane-anything",
         "Expect",
         "Accept-Encoding",
         "Idempotency-Key",

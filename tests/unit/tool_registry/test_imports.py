@@ -213,3 +213,45 @@ async def test_imported_tools_are_changed_and_deleted_by_their_source_only() -> 
         assert caught.value.reason == "TOOL_IS_IMPORTED"
     marked = await here.registry.deprecate(LOCAL, "city__a", "", "not any more")
     assert marked.is_deprecated
+
+
+async def test_what_no_server_brings_back_is_deleted_and_comes_with_the_next_import() -> None:
+    here = kit()
+    for source in ("openapi:city", "mcp:gone"):
+        await here.registry.bring(LOCAL, source, [tool("city__a")])
+        with pytest.raises(FailedPrecondition):
+            await here.registry.update(LOCAL, "city__a", tool("city__a", title="x"), ["title"], "")
+
+        await here.registry.delete(LOCAL, "city__a")
+
+        assert await here.store.names("default", limit=9) == []
+        again = await here.registry.bring(LOCAL, source, [tool("city__a")])
+        assert again.outcomes == {"city__a": "registered"}
+        await here.registry.take_away(LOCAL, source)
+
+
+async def test_of_two_imports_at_once_the_later_one_is_what_there_is() -> None:
+    here = kit()
+    first = [tool(f"city__{n}") for n in range(20)]
+    second = [tool(f"city__{n}") for n in range(10, 30)]
+
+    ends = await asyncio.gather(
+        *(here.registry.bring(LOCAL, SOURCE, wanted) for wanted in (first, second))
+    )
+
+    names = await here.store.names("default", limit=99)
+    assert sorted(names) == sorted(each.definition.name for each in second)
+    assert list(ends[1].outcomes.values()).count("removed") == 10
+    assert not here.registry._turns
+
+
+async def test_what_another_process_brought_meanwhile_is_told() -> None:
+    events = MemoryEventStore()
+    here, there = kit(events), kit(events)
+
+    ends = await asyncio.gather(
+        here.registry.bring(LOCAL, SOURCE, [tool(f"city__a{n}") for n in range(20)]),
+        there.registry.bring(LOCAL, SOURCE, [tool(f"city__b{n}") for n in range(20)]),
+    )
+
+    assert any(each.others for each in ends)

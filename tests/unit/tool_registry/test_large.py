@@ -11,6 +11,7 @@ from services.tool_registry.adapters import http_answer
 from services.tool_registry.adapters.http_answer import Expected
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.size import LARGE_BYTES, is_large
+from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.usecases.calls import Limits
 from tests.unit.tool_registry.fakes import LIMITS, FakeTool, asked, calls_of, returning
 
@@ -96,3 +97,15 @@ async def test_a_result_is_checked_in_a_thread_if_it_is_large(value: object, her
     assert outcome.result == value
     assert outcome.is_large is not here
     assert schema.was_here == [here]
+
+
+async def test_an_http_answer_of_too_many_values_is_refused_before_it_is_scrubbed() -> None:
+    scrub = WatchedScrub()
+    response = httpx2.Response(200, json=[{"a": 1}] * 60_000)
+    expected = Expected("tool", Schema({}, field="output"), "", 100 * LARGE_BYTES)
+
+    with pytest.raises(ToolFailure) as caught:
+        await http_answer.value_of(response, expected, scrub)
+
+    assert caught.value.reason == "TOOL_RESULT_TOO_LARGE"
+    assert scrub.was_here == []

@@ -167,9 +167,11 @@ class ToolRegistryServiceServicer:
     def DeleteTool(self, request, context):
         """Deletes a tool with all its versions.
 
-        Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
-        `NOT_FOUND` (`TOOL_NOT_FOUND`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`),
-        and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+        Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. A tool of an OpenAPI
+        document can be deleted; the next import of a document that has it brings it back. One of an MCP
+        server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`),
+        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`), and `ABORTED`
+        (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -213,7 +215,8 @@ class ToolRegistryServiceServicer:
         versions. What an earlier import of the namespace brought, and this one does not, is removed with
         all its versions, and listed as such.
         Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
-        (`TOO_MANY_TOOLS`), with nothing registered.
+        (`TOO_MANY_TOOLS`), with nothing registered; with `ABORTED` (`TOOL_VERSION_CONFLICT`) when another
+        document was imported to the namespace meanwhile: then import again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -82,9 +82,11 @@ class ToolRegistryServiceStub:
     DeleteTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]
     """Deletes a tool with all its versions.
 
-    Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
-    `NOT_FOUND` (`TOOL_NOT_FOUND`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`),
-    and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+    Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. A tool of an OpenAPI
+    document can be deleted; the next import of a document that has it brings it back. One of an MCP
+    server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`),
+    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`), and `ABORTED`
+    (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
     """
     ListTools: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolsRequest, _tool_registry_pb2.ListToolsResponse]
     """Lists the newest versions of tools, ordered by name.
@@ -112,7 +114,8 @@ class ToolRegistryServiceStub:
     versions. What an earlier import of the namespace brought, and this one does not, is removed with
     all its versions, and listed as such.
     Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
-    (`TOO_MANY_TOOLS`), with nothing registered.
+    (`TOO_MANY_TOOLS`), with nothing registered; with `ABORTED` (`TOOL_VERSION_CONFLICT`) when another
+    document was imported to the namespace meanwhile: then import again.
     """
     CallTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]
     """Calls a tool and returns its result.
@@ -188,9 +191,11 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     DeleteTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a tool with all its versions.
 
-    Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
-    `NOT_FOUND` (`TOOL_NOT_FOUND`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`),
-    and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+    Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. A tool of an OpenAPI
+    document can be deleted; the next import of a document that has it brings it back. One of an MCP
+    server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`),
+    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`), and `ABORTED`
+    (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
     """
     ListTools: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolsRequest, _tool_registry_pb2.ListToolsResponse]  # type: ignore[assignment]
     """Lists the newest versions of tools, ordered by name.
@@ -218,7 +223,8 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     versions. What an earlier import of the namespace brought, and this one does not, is removed with
     all its versions, and listed as such.
     Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
-    (`TOO_MANY_TOOLS`), with nothing registered.
+    (`TOO_MANY_TOOLS`), with nothing registered; with `ABORTED` (`TOOL_VERSION_CONFLICT`) when another
+    document was imported to the namespace meanwhile: then import again.
     """
     CallTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.CallToolRequest, _tool_registry_pb2.CallToolResponse]  # type: ignore[assignment]
     """Calls a tool and returns its result.
@@ -321,9 +327,11 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a tool with all its versions.
 
-        Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. Fails with
-        `NOT_FOUND` (`TOOL_NOT_FOUND`), `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`),
-        and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+        Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. A tool of an OpenAPI
+        document can be deleted; the next import of a document that has it brings it back. One of an MCP
+        server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`),
+        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`), and `ABORTED`
+        (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
         """
 
     @_abc_1.abstractmethod
@@ -375,7 +383,8 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         versions. What an earlier import of the namespace brought, and this one does not, is removed with
         all its versions, and listed as such.
         Fails with `INVALID_ARGUMENT` (`OPENAPI_INVALID`, `INVALID_REQUEST`) and `RESOURCE_EXHAUSTED`
-        (`TOO_MANY_TOOLS`), with nothing registered.
+        (`TOO_MANY_TOOLS`), with nothing registered; with `ABORTED` (`TOOL_VERSION_CONFLICT`) when another
+        document was imported to the namespace meanwhile: then import again.
         """
 
     @_abc_1.abstractmethod
