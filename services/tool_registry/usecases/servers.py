@@ -1,5 +1,6 @@
 """What callers can do with MCP servers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -62,6 +63,7 @@ class Servers:
         self._registry = registry
         self._rules = rules
         self._now = now
+        self._adding = asyncio.Lock()
 
     async def register(
         self, server: Server, caller: Caller, *, time_left: timedelta | None = None
@@ -69,21 +71,26 @@ class Servers:
         """Keep a server, and return when it was reached or could not be."""
         sv.check(server)
         await self._check_allowed(server)
-        held = await self._store.page(caller.tenant, after="", limit=sv.MAX_SERVERS)
-        taken = {each.namespace for each in held}
-        if len(held) >= sv.MAX_SERVERS and server.namespace not in taken:
-            raise ResourceExhausted(
-                "TOO_MANY_SERVERS",
-                f"there are {sv.MAX_SERVERS} MCP servers already",
-                limit=str(sv.MAX_SERVERS),
-                suggested_fix="delete one first",
-            )
         server = replace(server, owner=caller.subject, create_time=self._now())
-        await self._store.add(caller.tenant, server)
+        # One at a time: each sees those before it.
+        async with self._adding:
+            await self._add(caller.tenant, server)
         self._links.hold(caller.tenant, server)
         wait = WAIT if time_left is None else min(WAIT, time_left * _SHARE)
         await self._links.settled(caller.tenant, server.namespace, wait)
         return await self._shown(caller.tenant, server)
+
+    async def _add(self, tenant: str, server: Server) -> None:
+        """Keep a server, if there is room. Of those that others add meanwhile, too many leave."""
+        held = await self._store.page(tenant, after="", limit=sv.MAX_SERVERS)
+        taken = {each.namespace for each in held}
+        if len(held) >= sv.MAX_SERVERS and server.namespace not in taken:
+            raise _too_many()
+        await self._store.add(tenant, server)
+        held = await self._store.page(tenant, after="", limit=sv.MAX_SERVERS + 1)
+        if len(held) > sv.MAX_SERVERS:
+            await self._store.remove(tenant, server.namespace, self._now())
+            raise _too_many()
 
     async def get(self, caller: Caller, namespace: str) -> Shown:
         """A server."""
@@ -174,6 +181,15 @@ class Importer:
 
 
 _SOURCE: Final = "mcp:"
+
+
+def _too_many() -> ResourceExhausted:
+    return ResourceExhausted(
+        "TOO_MANY_SERVERS",
+        f"there are {sv.MAX_SERVERS} MCP servers already",
+        limit=str(sv.MAX_SERVERS),
+        suggested_fix="delete one first",
+    )
 
 
 def source(namespace: str) -> str:

@@ -335,3 +335,18 @@ async def test_a_tenant_has_so_many_servers_at_most(monkeypatch: pytest.MonkeyPa
         error = await refused(here, Server("b", server.url))
 
     assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_SERVERS")
+
+
+async def test_no_more_servers_are_registered_at_once_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sv, "MAX_SERVERS", 3)
+    async with liar() as server, two_processes() as (_, here, there):
+        both = (("a", here), ("b", there))
+        asked = [one.register(f"{key}{n}", server.url) for n in range(5) for key, one in both]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        kept = await here.servers.page(tenant="default", after="", limit=20)
+
+    refusals = [each for each in outcomes if isinstance(each, ServiceError)]
+    assert {each.reason for each in refusals} == {"TOO_MANY_SERVERS"}
+    assert len(kept) == len(outcomes) - len(refusals) <= 3

@@ -4,9 +4,24 @@ import secrets
 from typing import Final
 
 MESSAGE_BYTES: Final = 8 * 1024 * 1024
-"""Of one message, such as a list's page; what a tool answers is bounded again by its caller."""
+"""Of a list's page, and of all that comes in answer to one request."""
+ANSWER_BYTES: Final = 4 * 1024 * 1024 + 64 * 1024
+"""Of any other message. What tools answer is bounded again by its caller, and servers say it twice:
+structured and as a text."""
+MAX_VALUES: Final = 200_000
+"""Of a message. Of a byte or two each, they would take fifty times that."""
+MAX_LINES: Final = 20_000
+"""Of an event."""
+MAX_PIECES: Final = 20_000
+"""Of an answer. So many of a byte each keep the processor for a second."""
+LARGE_AT_ONCE: Final = 8
+"""Answers that this process reads beyond their first 64 KiB at a time."""
+LARGE_OF_ONE: Final = 2
+"""And of those of one server."""
 MAX_ITEMS: Final = 1000
 """Of a list."""
+MAX_FAULTS: Final = 50
+"""Items of a list's page that are none, before the rest is not looked at."""
 MAX_PAGES: Final = 100
 ITEM_BYTES: Final = 16 * 1024
 """Of a resource, a template or a prompt in a list."""

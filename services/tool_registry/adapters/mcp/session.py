@@ -193,7 +193,8 @@ async def _over_http(
     if server.secret:
         secrets = [await outside.secrets.get(tenant, server.secret)]
         headers["authorization"] = f"Bearer {secrets[0]}"
-    transport = Guarded(outside.egress.transport(), server.timeout.total_seconds())
+    seconds = server.timeout.total_seconds()
+    transport = Guarded(outside.egress.transport(), seconds, outside.turn)
     http = await stack.enter_async_context(
         httpx2.AsyncClient(transport=transport, headers=headers, trust_env=False)
     )
