@@ -5,17 +5,17 @@ from contextlib import aclosing
 from importlib.metadata import version
 from types import TracebackType
 from typing import Final, Self, cast
-from urllib.parse import quote
 
 import httpx2
 
-from services.chassis.context import IDEMPOTENCY_KEY, TRACE_KEY, child, current
+from services.chassis.context import IDEMPOTENCY_KEY
 from services.chassis.errors import ResourceExhausted, ServiceError, invalid
 from services.tool_registry.adapters import http_answer
 from services.tool_registry.adapters.egress import TIMEOUT, Egress
 from services.tool_registry.adapters.http_answer import Expected
 from services.tool_registry.adapters.http_proof import Proof, proof
 from services.tool_registry.adapters.redirects import SECRETS, RedirectRefused
+from services.tool_registry.adapters.sending import sendable_key, trace
 from services.tool_registry.domain import addresses, http_fields, http_target
 from services.tool_registry.domain.http_request import Prepared, Template
 from services.tool_registry.domain.refusals import SOON, not_called, unavailable
@@ -24,7 +24,6 @@ from services.tool_registry.domain.tool import Entry, ToolFailure
 from services.tool_registry.ports import Answer, Invocation, Secrets
 
 _TIMEOUT: Final = TIMEOUT.as_dict()  # The caller ends what takes too long once it is connected.
-_KEY_CHARACTERS: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
 class HttpTools:
@@ -117,12 +116,9 @@ class HttpTool:
         url = prepared.url
         if shown.query:
             url += f"{'&' if '?' in url else '?'}{shown.query}"
-        headers = {**prepared.headers, **shown.headers}
-        if (here := current.get(None)) is not None:
-            headers |= {key: value for key, value in child(here).metadata() if key == TRACE_KEY}
+        headers = {**prepared.headers, **shown.headers, **trace()}
         if self._target.method in http_fields.WITH_EFFECT and invocation.idempotency_key:
-            key = quote(invocation.idempotency_key, safe=_KEY_CHARACTERS)
-            headers[IDEMPOTENCY_KEY] = key
+            headers[IDEMPOTENCY_KEY] = sendable_key(invocation.idempotency_key)
         return httpx2.Request(
             self._target.method,
             url,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, Final
 
 import httpx2
@@ -164,7 +165,7 @@ async def session(
             read_timeout_seconds=REQUEST_SECONDS,
             logging_callback=ear.heard,
             message_handler=ear.told,
-            client_info=Implementation(name="runplane", version="0.1.0"),
+            client_info=Implementation(name="runplane", version=version("runplane")),
         )
         await stack.enter_async_context(client)
         found = Session(client, dispatch, ear, running)
