@@ -1,17 +1,17 @@
 """The circuits of all tools that fail. In memory, each process by itself: it is a guess that a
 trial corrects, not a fact to be kept."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, TypeAlias
 
 from services.chassis.errors import Unavailable
+from services.chassis.lately import Lately
 from services.tool_registry.domain import circuit as ci
 from services.tool_registry.domain.circuit import CLOSED, Circuit, Event, Moment, Policy, State
 
 MAX_KEPT: Final = 1024
-"""Circuits that are known; the one that was told something the longest ago is forgotten first."""
+"""Circuits that are known; the one that was looked at the longest ago is forgotten first."""
 
 Key: TypeAlias = tuple[str, str, str]
 """Tenant, name and version. A version never changes, so this is a tenant's target."""
@@ -32,7 +32,8 @@ class Circuits:
         self._policy = policy
         self._now = now
         self._chance = chance
-        self._known: OrderedDict[Key, Circuit] = OrderedDict()  # Not those that are as `CLOSED`.
+        # Not those that are as `CLOSED`.
+        self._known: Lately[Key, Circuit] = Lately(MAX_KEPT)
 
     def admit(self, key: Key) -> bool:
         """Let a call through; whether it is a trial. Then `settle` has to be told of its end.
@@ -49,7 +50,7 @@ class Circuits:
 
     def settle(self, key: Key, event: Event | None, *, is_trial: bool) -> None:
         """Tell what a call has shown: `ANSWERED` or `FAILED`; None for nothing."""
-        before = self._known.get(key, CLOSED)
+        before = self._known.get(key) or CLOSED
         if is_trial:
             event = _OF_TRIALS.get(event, Event.TRIAL_LOST) if event else Event.TRIAL_LOST
         if event is not None and (before is not CLOSED or event is Event.FAILED):
@@ -57,21 +58,19 @@ class Circuits:
 
     def state(self, tenant: str, name: str, version: str) -> State:
         """The state of a tool's circuit, as callers see it."""
-        return ci.seen(self._known.get((tenant, name, version), CLOSED), self._now())
+        return ci.seen(self._known.get((tenant, name, version)) or CLOSED, self._now())
 
     def trouble(self, tenant: str, name: str, version: str) -> str:
         """Why calls of a tool are refused at the moment; empty if they are not."""
-        circuit = self._known.get((tenant, name, version), CLOSED)
+        circuit = self._known.get((tenant, name, version)) or CLOSED
         return _told(circuit) if ci.seen(circuit, self._now()) is State.OPEN else ""
 
     def _step(self, key: Key, before: Circuit, event: Event) -> Circuit:
         after = ci.step(before, event, Moment(self._policy, self._now(), self._chance()))
-        self._known[key] = after
-        self._known.move_to_end(key)
         if after is CLOSED:
-            del self._known[key]
-        elif len(self._known) > MAX_KEPT:
-            self._known.popitem(last=False)
+            self._known.drop(key)
+        else:
+            self._known.put(key, after)
         return after
 
     def _refusal(self, key: Key, circuit: Circuit) -> Unavailable:

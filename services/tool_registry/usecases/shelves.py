@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from services.chassis.errors import FailedPrecondition
+from services.chassis.lately import Lately
 from services.tool_registry.domain import names
 from services.tool_registry.domain.line import Line, Release, missing_version
 from services.tool_registry.domain.targets import Target
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.domain.version import wanted
 from services.tool_registry.ports import Maker, Tool, ToolStore
-from services.tool_registry.usecases.lately import Lately
 
 _PICKS = 64  # Ranges of one tool whose versions are remembered.
 _SUGGESTED = 200  # Names that a misspelt one is held against.

@@ -1,7 +1,7 @@
-"""What was used lately."""
+"""What was used lately. Pure, but for its memory."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
@@ -11,8 +11,10 @@ Value = TypeVar("Value")
 class Lately(Generic[Name, Value]):
     """Keeps at most `size` values, those that were used last."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, forget: Callable[[Value], object] | None = None) -> None:
+        """`forget` is told of each value that has to make room."""
         self._size = size
+        self._forget = forget
         self._values: OrderedDict[Name, Value] = OrderedDict()
 
     def get(self, name: Name) -> Value | None:
@@ -26,9 +28,15 @@ class Lately(Generic[Name, Value]):
         self._values[name] = value
         self._values.move_to_end(name)
         if len(self._values) > self._size:
-            self._values.popitem(last=False)
+            _, old = self._values.popitem(last=False)
+            if self._forget is not None:
+                self._forget(old)
         return value
 
     def drop(self, name: Name) -> None:
         """Keep it no longer."""
         self._values.pop(name, None)
+
+    def values(self) -> Iterable[Value]:
+        """All that is kept, the one that was used last at the end."""
+        return self._values.values()
