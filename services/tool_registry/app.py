@@ -31,8 +31,8 @@ from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.adapters.client_tool import ClientTools
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.grpc_tool import GrpcTools
-from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.adapters.grpc.tool import GrpcTools
+from services.tool_registry.adapters.http.tool import HttpTools
 from services.tool_registry.adapters.mcp.links import McpLinks
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.tools import McpTools

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.http_tool import HttpTool, HttpTools
+from services.tool_registry.adapters.http.tool import HttpTool, HttpTools
 from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Http

@@ -9,7 +9,7 @@ import pytest
 
 from services.chassis.errors import ServiceError
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.http_tool import HttpTool, HttpTools
+from services.tool_registry.adapters.http.tool import HttpTool, HttpTools
 from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Http

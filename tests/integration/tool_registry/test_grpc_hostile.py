@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2 as reflecting
 
 from services.chassis.errors import InvalidArgument, Unavailable
-from services.tool_registry.adapters import grpc_reflection
+from services.tool_registry.adapters.grpc import reflection as grpc_reflection
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation
 from tests.integration.tool_registry.grpc_tools import RESULT_BYTES, entry, making, registered

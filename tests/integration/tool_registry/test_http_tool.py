@@ -9,7 +9,7 @@ import pytest
 from services.chassis.context import Principal, RequestContext, current
 from services.chassis.errors import FailedPrecondition, InvalidArgument, ServiceError
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.adapters.http.tool import HttpTools
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Http, HttpAuth
 from services.tool_registry.domain.tool import ToolFailure

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from services.chassis.errors import InvalidArgument
-from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.adapters.http.tool import HttpTools
 from services.tool_registry.domain.openapi.tools import Wanted
 from services.tool_registry.domain.targets import HttpAuth
 from services.tool_registry.domain.tool import Entry, ToolFailure

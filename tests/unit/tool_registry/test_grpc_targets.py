@@ -3,7 +3,7 @@
 import pytest
 
 from services.chassis.errors import InvalidArgument
-from services.tool_registry.adapters.grpc_channels import target_of
+from services.tool_registry.adapters.grpc.channels import target_of
 from services.tool_registry.adapters.grpc_targets import check, host_and_port
 from services.tool_registry.domain.targets import Grpc
 

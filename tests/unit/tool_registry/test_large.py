@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from services.chassis.schema import Schema
-from services.tool_registry.adapters import http_answer
-from services.tool_registry.adapters.http_answer import Expected
+from services.tool_registry.adapters.http import answer as http_answer
+from services.tool_registry.adapters.http.answer import Expected
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.size import LARGE_BYTES, is_large
 from services.tool_registry.usecases.calls import Limits

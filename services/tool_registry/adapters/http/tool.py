@@ -10,10 +10,10 @@ import httpx2
 
 from services.chassis.context import IDEMPOTENCY_KEY
 from services.chassis.errors import ResourceExhausted, ServiceError, invalid
-from services.tool_registry.adapters import http_answer
 from services.tool_registry.adapters.egress import TIMEOUT, Egress
-from services.tool_registry.adapters.http_answer import Expected
-from services.tool_registry.adapters.http_proof import Proof, proof
+from services.tool_registry.adapters.http import answer
+from services.tool_registry.adapters.http.answer import Expected
+from services.tool_registry.adapters.http.proof import Proof, proof
 from services.tool_registry.adapters.redirects import SECRETS, RedirectRefused
 from services.tool_registry.adapters.sending import sendable_key, trace
 from services.tool_registry.domain import addresses, http_fields, http_target
@@ -95,7 +95,7 @@ class HttpTool:
 
         Raises:
             InvalidArgument: `TOOL_INPUT_INVALID`; a value cannot stand where it has to.
-            ToolFailure: as `http_answer.value_of`; `TARGET_FAILED`, `REDIRECT_REFUSED`.
+            ToolFailure: as `answer.value_of`; `TARGET_FAILED`, `REDIRECT_REFUSED`.
             FailedPrecondition: `TARGET_REFUSED` or `SECRET_NOT_FOUND`.
             Unavailable: `TOOL_UNAVAILABLE`; it cannot be reached, or says so itself.
             ResourceExhausted: `TOOL_RATE_LIMITED` or `TOOLS_OVERLOADED`.
@@ -106,7 +106,7 @@ class HttpTool:
         try:
             response = await self._send(request)
             async with aclosing(response):
-                value = await http_answer.value_of(response, self._expected, shown.scrub)
+                value = await answer.value_of(response, self._expected, shown.scrub)
         except httpx2.HTTPError as error:
             # Its own words may have what was sent.
             raise _fault(error, self.entry.definition.name) from None

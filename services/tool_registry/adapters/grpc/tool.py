@@ -10,13 +10,13 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.tool_registry.adapters import grpc_targets as targets
-from services.tool_registry.adapters.grpc_channels import Channels, Resolver
-from services.tool_registry.adapters.grpc_entry import completed
-from services.tool_registry.adapters.grpc_faults import failure, unreached
-from services.tool_registry.adapters.grpc_messages import Messages
-from services.tool_registry.adapters.grpc_metadata import Metadata, metadata, secret_of
-from services.tool_registry.adapters.grpc_methods import MAX_BYTES, Files, found, parsed
-from services.tool_registry.adapters.grpc_reflection import described
+from services.tool_registry.adapters.grpc.channels import Channels, Resolver
+from services.tool_registry.adapters.grpc.entry import completed
+from services.tool_registry.adapters.grpc.faults import failure, unreached
+from services.tool_registry.adapters.grpc.messages import Messages
+from services.tool_registry.adapters.grpc.metadata import Metadata, metadata, secret_of
+from services.tool_registry.adapters.grpc.methods import MAX_BYTES, Files, found, parsed
+from services.tool_registry.adapters.grpc.reflection import described
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.refusals import TARGET_REFUSED, not_called
 from services.tool_registry.domain.targets import Grpc

@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 from services.chassis.errors import InvalidArgument, Unavailable, Violation, invalid
-from services.tool_registry.adapters.grpc_metadata import Metadata
-from services.tool_registry.adapters.grpc_methods import (
+from services.tool_registry.adapters.grpc.metadata import Metadata
+from services.tool_registry.adapters.grpc.methods import (
     MAX_BYTES,
     MAX_FILES,
     WELL_KNOWN,
