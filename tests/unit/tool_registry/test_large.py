@@ -10,6 +10,7 @@ from services.chassis.schema import Schema
 from services.tool_registry.adapters.http import answer as http_answer
 from services.tool_registry.adapters.http.answer import Expected
 from services.tool_registry.adapters.secrets import Scrub
+from services.tool_registry.app import utc_now
 from services.tool_registry.domain.size import LARGE_BYTES, is_large
 from services.tool_registry.usecases.calls import Limits
 from tests.unit.tool_registry.fakes import LIMITS, FakeTool, asked, calls_of, returning
@@ -82,7 +83,7 @@ def test_a_value_within_itself_is_large() -> None:
 async def test_an_http_answer_is_read_in_a_thread_if_it_is_large(value: object, here: bool) -> None:
     scrub = WatchedScrub()
     response = httpx2.Response(200, json=value)
-    expected = Expected("tool", Schema({}, field="output"), "", 10 * LARGE_BYTES)
+    expected = Expected("tool", Schema({}, field="output"), "", 10 * LARGE_BYTES, utc_now)
 
     assert await http_answer.value_of(response, expected, scrub) == value
     assert scrub.was_here == [here]

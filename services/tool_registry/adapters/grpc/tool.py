@@ -16,7 +16,7 @@ from services.tool_registry.adapters.grpc.faults import failure, unreached
 from services.tool_registry.adapters.grpc.messages import Messages
 from services.tool_registry.adapters.grpc.metadata import Metadata, metadata, secret_of
 from services.tool_registry.adapters.grpc.methods import MAX_BYTES, Files, found, parsed
-from services.tool_registry.adapters.grpc.reflection import described
+from services.tool_registry.adapters.grpc.reflection import SECONDS, described
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.refusals import TARGET_REFUSED, not_called
 from services.tool_registry.domain.targets import Grpc
@@ -36,11 +36,13 @@ class GrpcTools:
         *,
         result_bytes: int,
         roots: bytes | None = None,
+        reflection_seconds: float = SECONDS,
     ) -> None:
         """`roots` are trusted instead of gRPC's own, in PEM."""
         most = max(result_bytes, MAX_BYTES)  # Reflection is bounded otherwise.
         self._channels = Channels(resolver, max_bytes=most, roots=roots)
         self._result_bytes = result_bytes
+        self._reflection_seconds = reflection_seconds
         self._secrets = secrets
         self._stack = AsyncExitStack()
 
@@ -86,7 +88,9 @@ class GrpcTools:
         service, _ = targets.service_and_method(target.method)
         sent = metadata(target, await secret_of(target, self._secrets, tenant))
         async with self._channels.lent(target) as channel:
-            return await described(channel, service, metadata=sent)
+            return await described(
+                channel, service, metadata=sent, seconds=self._reflection_seconds
+            )
 
 
 class GrpcTool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from datetime import datetime
 from importlib.metadata import version
 from types import TracebackType
 from typing import Final, Self, cast
@@ -29,10 +30,18 @@ _TIMEOUT: Final = TIMEOUT.as_dict()  # The caller ends what takes too long once 
 class HttpTools:
     """Makes tools of HTTP targets. They share connections, which are closed with the context."""
 
-    def __init__(self, egress: Egress, secrets: Secrets, *, result_bytes: int) -> None:
+    def __init__(
+        self,
+        egress: Egress,
+        secrets: Secrets,
+        *,
+        result_bytes: int,
+        now: Callable[[], datetime],
+    ) -> None:
         self._egress = egress
         self._secrets = secrets
         self._result_bytes = result_bytes
+        self._now = now
         self._agent = f"runplane/{version('runplane')}"
         self._transport = egress.transport()
 
@@ -61,7 +70,7 @@ class HttpTools:
 
     def made(self, entry: Entry, tenant: str) -> "HttpTool":
         """See `Maker`."""
-        return HttpTool(entry, self._send, self._secrets, self._result_bytes)
+        return HttpTool(entry, self._send, self._secrets, self._result_bytes, self._now)
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         request.headers.setdefault("user-agent", self._agent)
@@ -79,6 +88,7 @@ class HttpTool:
         send: Callable[[httpx2.Request], Awaitable[httpx2.Response]],
         secrets: Secrets,
         result_bytes: int,
+        now: Callable[[], datetime],
     ) -> None:
         definition = entry.definition
         self.entry = entry
@@ -87,7 +97,7 @@ class HttpTool:
         self._send = send
         self._secrets = secrets
         self._expected = Expected(
-            definition.name, definition.output_schema, target.result, result_bytes
+            definition.name, definition.output_schema, target.result, result_bytes, now
         )
 
     async def call(self, invocation: Invocation) -> Answer:
