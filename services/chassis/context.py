@@ -52,6 +52,11 @@ class RequestContext:
     idempotency_key: str = ""
     """What came beside the request as such. It names this call, and is not sent along."""
 
+    @property
+    def traceparent(self) -> str:
+        """The trace and this part of it, as W3C Trace Context has them."""
+        return f"00-{self.trace_id}-{self.span_id}-01"
+
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What to send along with calls made on behalf of this one.
 
@@ -60,7 +65,7 @@ class RequestContext:
         who = self.principal
         pairs = (
             (REQUEST_KEY, self.request_id),
-            (TRACE_KEY, f"00-{self.trace_id}-{self.span_id}-01"),
+            (TRACE_KEY, self.traceparent),
         )
         if who == LOCAL:
             return pairs

@@ -31,8 +31,8 @@ from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.adapters.client_tool import ClientTools
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.grpc_tool import GrpcTools
-from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.adapters.grpc.tool import GrpcTools
+from services.tool_registry.adapters.http.tool import HttpTools
 from services.tool_registry.adapters.mcp.links import McpLinks
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.tools import McpTools
@@ -112,7 +112,7 @@ async def running(
         outside, registrations = Outside(egress, secrets), EventStoreServers(store)
         links = McpLinks(registrations, outside, now)
         most = settings.limits.result_bytes
-        makers = {**await enter(_makers(egress, secrets, most)), Mcp: McpTools(links)}
+        makers = {**await enter(_makers(egress, secrets, most, now)), Mcp: McpTools(links)}
         parts = _parts(settings, store, builtin, makers, now)
         await enter(links.open(Importer(registrations, parts.registry)))
         rules = Rules(settings.mcp.stdio, outside.check_url)
@@ -138,11 +138,11 @@ async def running(
 
 @asynccontextmanager
 async def _makers(
-    egress: Egress, secrets: StoredSecrets, most: int
+    egress: Egress, secrets: StoredSecrets, most: int, now: Callable[[], datetime]
 ) -> AsyncIterator[Mapping[type[Target], Maker]]:
     """Who makes the tools of each kind, but for those of MCP servers."""
     async with (
-        HttpTools(egress, secrets, result_bytes=most) as http,
+        HttpTools(egress, secrets, result_bytes=most, now=now) as http,
         GrpcTools(egress, secrets, result_bytes=most) as grpc_tools,
     ):
         yield {Client: ClientTools(), Http: http, Grpc: grpc_tools}

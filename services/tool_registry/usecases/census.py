@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Final
 
 from services.chassis.errors import ResourceExhausted
+from services.chassis.lately import Lately
 from services.tool_registry.ports import ToolStore
-from services.tool_registry.usecases.lately import Lately
 
 _TTL: Final = timedelta(seconds=10).total_seconds()
 _TENANTS: Final = 10_000

@@ -7,9 +7,9 @@ from operator import itemgetter
 from typing import Final, TypeAlias
 
 from services.chassis.errors import Unavailable
+from services.chassis.lately import Lately
 from services.tool_registry.domain import circuit as ci
 from services.tool_registry.domain.circuit import CLOSED, Circuit, Event, Moment, Policy, State
-from services.tool_registry.usecases.lately import Lately
 
 MAX_KEPT: Final = 1024
 """Circuits that are known; the one that was asked or told something the longest ago is forgotten

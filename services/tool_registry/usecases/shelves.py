@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from services.chassis.lately import Lately
 from services.chassis.versions import wanted
 from services.tool_registry.domain import checks, names
 from services.tool_registry.domain.line import Line, Release, missing_version
 from services.tool_registry.domain.targets import Target
 from services.tool_registry.ports import Maker, Tool, ToolStore
-from services.tool_registry.usecases.lately import Lately
 
 _PICKS = 64  # Ranges of one tool whose versions are remembered.
 _SUGGESTED = 200  # Names that a misspelt one is held against.

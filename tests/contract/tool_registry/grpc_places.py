@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from services.chassis.schema import Schema
-from services.tool_registry.adapters.grpc_tool import GrpcTools
+from services.tool_registry.adapters.grpc.tool import GrpcTools
 from services.tool_registry.domain.targets import Grpc
 from services.tool_registry.domain.tool import Definition, Entry, Example
 from services.tool_registry.ports import Tool

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.http_tool import HttpTool, HttpTools
+from services.tool_registry.adapters.http.tool import HttpTool, HttpTools
 from services.tool_registry.adapters.secrets import StoredSecrets
+from services.tool_registry.app import utc_now
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Http
 from services.tool_registry.domain.tool import Example
@@ -35,7 +36,7 @@ async def http_tool() -> AsyncIterator[HttpTool]:
     egress = Egress(Allowed.parsed("127.0.0.1/32"))
     async with (
         listening(serve) as port,
-        HttpTools(egress, StoredSecrets(None, {}), result_bytes=10_000) as tools,
+        HttpTools(egress, StoredSecrets(None, {}), result_bytes=10_000, now=utc_now) as tools,
     ):
         target = Http("GET", f"http://127.0.0.1:{port}/cities/{{city}}", result="/country")
         schema = {"type": "object", "properties": {"city": TEXT}, "required": ["city"]}

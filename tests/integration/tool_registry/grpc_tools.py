@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from services.chassis.schema import Schema
-from services.tool_registry.adapters.grpc_tool import GrpcTools
+from services.tool_registry.adapters.grpc.reflection import SECONDS
+from services.tool_registry.adapters.grpc.tool import GrpcTools
 from services.tool_registry.domain.targets import Grpc
 from services.tool_registry.domain.tool import Definition, Entry
 from services.tool_registry.ports import Tool
@@ -38,12 +39,20 @@ def entry(
 
 @asynccontextmanager
 async def making(
-    resolver: Loopback | None = None, *, roots: bytes | None = None, **secrets: str
+    resolver: Loopback | None = None,
+    *,
+    roots: bytes | None = None,
+    seconds: float = SECONDS,
+    **secrets: str,
 ) -> AsyncIterator[GrpcTools]:
     """The maker of tools."""
     known = Known(**secrets)
     async with GrpcTools(
-        resolver or Loopback(), known, result_bytes=RESULT_BYTES, roots=roots
+        resolver or Loopback(),
+        known,
+        result_bytes=RESULT_BYTES,
+        roots=roots,
+        reflection_seconds=seconds,
     ) as tools:
         yield tools
 

@@ -9,8 +9,9 @@ import pytest
 
 from services.chassis.errors import ServiceError
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.http_tool import HttpTool, HttpTools
+from services.tool_registry.adapters.http.tool import HttpTool, HttpTools
 from services.tool_registry.adapters.secrets import StoredSecrets
+from services.tool_registry.app import utc_now
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Http
 from services.tool_registry.domain.tool import ToolFailure
@@ -76,7 +77,7 @@ async def tool(
     async with (
         asyncio.timeout(10),
         listening(handler) as port,
-        HttpTools(LOOPBACK, STORED, result_bytes=LIMIT) as tools,
+        HttpTools(LOOPBACK, STORED, result_bytes=LIMIT, now=utc_now) as tools,
     ):
         url = wanted.url.replace("BASE", f"http://127.0.0.1:{port}")
         parts = {name: getattr(wanted, name) for name in Http.__slots__}

@@ -7,7 +7,7 @@ from datetime import timedelta
 import grpc
 import pytest
 
-from services.tool_registry.adapters.grpc_channels import FRESH_SECONDS, Channels
+from services.tool_registry.adapters.grpc.channels import FRESH_SECONDS, Channels
 from services.tool_registry.domain.targets import Grpc
 from tests.conftest import FakeClock
 from tests.servers.grpc_service import SERVICE, Loopback, message, serving

@@ -13,7 +13,6 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2 as reflecting
 
 from services.chassis.errors import InvalidArgument, Unavailable
-from services.tool_registry.adapters import grpc_reflection
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation
 from tests.integration.tool_registry.grpc_tools import RESULT_BYTES, entry, making, registered
@@ -170,16 +169,18 @@ async def test_a_server_of_the_older_reflection_is_understood_each_time() -> Non
     assert caught.value.metadata["field"] == "tool.grpc.method"
 
 
-async def test_reflection_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_reflection, "SECONDS", 0.2)
-
+async def test_reflection_that_never_answers_is_given_up() -> None:
     async def handle(requests: AsyncIterator[bytes], call: Any) -> AsyncIterator[bytes]:
         await asyncio.Event().wait()
         yield b""
 
     handler = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(handle)}
     more = {REFLECTION.format("v1"): handler}
-    async with asyncio.timeout(20), serving(reflection=(), more=more) as address, making() as tools:
+    async with (
+        asyncio.timeout(20),
+        serving(reflection=(), more=more) as address,
+        making(seconds=0.2) as tools,
+    ):
         with pytest.raises(Unavailable) as caught:
             await tools.checked(entry(address), "default")
 
@@ -191,14 +192,11 @@ async def test_reflection_that_never_answers_is_given_up(monkeypatch: pytest.Mon
     [(b"", True), (b"HTTP/1.1 200 OK\r\n\r\nhello", False), (b"", False), (b"\0" * 5000, False)],
     ids=["hangs-up", "http1", "silent", "zeros"],
 )
-async def test_a_server_that_speaks_no_grpc_is_unavailable(
-    said: bytes, hangs_up: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(grpc_reflection, "SECONDS", 1.0)
+async def test_a_server_that_speaks_no_grpc_is_unavailable(said: bytes, hangs_up: bool) -> None:
     async with (
         asyncio.timeout(20),
         speaking(said, hangs_up=hangs_up) as address,
-        making() as tools,
+        making(seconds=1) as tools,
     ):
         with pytest.raises(Unavailable) as caught:
             await tools.checked(entry(address), "default")

@@ -23,7 +23,7 @@ from services.chassis.errors import (
 )
 from services.chassis.schema import Schema
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.grpc_tool import GrpcTools
+from services.tool_registry.adapters.grpc.tool import GrpcTools
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Grpc
 from services.tool_registry.domain.tool import ToolFailure

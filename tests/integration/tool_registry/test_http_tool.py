@@ -9,7 +9,8 @@ import pytest
 from services.chassis.context import Principal, RequestContext, current
 from services.chassis.errors import FailedPrecondition, InvalidArgument, ServiceError
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.adapters.http.tool import HttpTools
+from services.tool_registry.app import utc_now
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Http, HttpAuth
 from services.tool_registry.domain.tool import ToolFailure
@@ -173,7 +174,7 @@ async def test_redirects_without_end_are_refused() -> None:
     "url", ["http://127.0.0.2/", "http://[::1]/", "http://localhost.example:80/", "http://127.1/"]
 )
 async def test_a_host_that_would_be_refused_is_refused_at_registration(url: str) -> None:
-    tools = HttpTools(Egress(Allowed()), STORED, result_bytes=LIMIT)
+    tools = HttpTools(Egress(Allowed()), STORED, result_bytes=LIMIT, now=utc_now)
 
     if "example" in url:
         assert await tools.checked(entry(Http("GET", url)), "default")

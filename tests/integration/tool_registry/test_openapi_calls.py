@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from services.chassis.errors import Aborted, InvalidArgument
-from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.adapters.http.tool import HttpTools
+from services.tool_registry.app import utc_now
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.openapi.tools import Wanted
 from services.tool_registry.domain.targets import HttpAuth
@@ -166,7 +167,7 @@ async def test_each_operation_can_be_called(
     async with (
         asyncio.timeout(5),
         listening(shop) as port,
-        HttpTools(LOOPBACK, STORED, result_bytes=LIMIT) as tools,
+        HttpTools(LOOPBACK, STORED, result_bytes=LIMIT, now=utc_now) as tools,
     ):
         await imported(registry, port)
         entry = await tools.checked(registry.entries[f"pets__{tool}"], "default")
@@ -183,7 +184,7 @@ async def test_a_secret_that_is_wrong_is_told_as_such() -> None:
     async with (
         asyncio.timeout(5),
         listening(Shop()) as port,
-        HttpTools(LOOPBACK, STORED, result_bytes=LIMIT) as tools,
+        HttpTools(LOOPBACK, STORED, result_bytes=LIMIT, now=utc_now) as tools,
     ):
         await imported(registry, port, security=[])
         made = tools.made(registry.entries["pets__list"], "default")

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from services.chassis.errors import InvalidArgument
-from services.tool_registry.adapters.grpc_methods import (
+from services.tool_registry.adapters.grpc.methods import (
     MAX_BYTES,
     Method,
     found,
@@ -12,7 +12,7 @@ from services.tool_registry.adapters.grpc_methods import (
     parsed,
     serialized,
 )
-from services.tool_registry.adapters.grpc_pruning import pruned
+from services.tool_registry.adapters.grpc.pruning import pruned
 from tests.servers.grpc_service import SERVICE, compiled
 
 METHOD = f"{SERVICE}/GetPlace"

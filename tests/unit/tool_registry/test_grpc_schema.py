@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.schema import Schema
-from services.tool_registry.adapters.grpc_messages import Messages
-from services.tool_registry.adapters.grpc_methods import found, needed, parsed
-from services.tool_registry.adapters.grpc_schema import comments_of, input_schema, output_schema
+from services.tool_registry.adapters.grpc.messages import Messages
+from services.tool_registry.adapters.grpc.methods import found, needed, parsed
+from services.tool_registry.adapters.grpc.schema import comments_of, input_schema, output_schema
 from tests.servers.grpc_service import SERVICE, compiled
 
 FILES = needed(parsed(compiled(), field="set"), SERVICE, field="set")

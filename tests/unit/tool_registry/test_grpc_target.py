@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.tool_registry.adapters.grpc_channels import target_of
+from services.tool_registry.adapters.grpc.channels import target_of
 from services.tool_registry.domain.grpc_target import MAX_DESCRIPTORS_BYTES, faults, host_and_port
 from services.tool_registry.domain.targets import Grpc
 

@@ -7,9 +7,10 @@ import httpx2
 import pytest
 
 from services.chassis.schema import Schema
-from services.tool_registry.adapters import http_answer
-from services.tool_registry.adapters.http_answer import Expected
+from services.tool_registry.adapters.http import answer as http_answer
+from services.tool_registry.adapters.http.answer import Expected
 from services.tool_registry.adapters.secrets import Scrub
+from services.tool_registry.app import utc_now
 from services.tool_registry.domain.size import LARGE_BYTES, is_large
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.usecases.calls import Limits
@@ -83,7 +84,7 @@ def test_a_value_within_itself_is_large() -> None:
 async def test_an_http_answer_is_read_in_a_thread_if_it_is_large(value: object, here: bool) -> None:
     scrub = WatchedScrub()
     response = httpx2.Response(200, json=value)
-    expected = Expected("tool", Schema({}, field="output"), "", 10 * LARGE_BYTES)
+    expected = Expected("tool", Schema({}, field="output"), "", 10 * LARGE_BYTES, utc_now)
 
     assert await http_answer.value_of(response, expected, scrub) == value
     assert scrub.was_here == [here]
@@ -102,7 +103,7 @@ async def test_a_result_is_checked_in_a_thread_if_it_is_large(value: object, her
 async def test_an_http_answer_of_too_many_values_is_refused_before_it_is_scrubbed() -> None:
     scrub = WatchedScrub()
     response = httpx2.Response(200, json=[{"a": 1}] * 60_000)
-    expected = Expected("tool", Schema({}, field="output"), "", 100 * LARGE_BYTES)
+    expected = Expected("tool", Schema({}, field="output"), "", 100 * LARGE_BYTES, utc_now)
 
     with pytest.raises(ToolFailure) as caught:
         await http_answer.value_of(response, expected, scrub)

@@ -110,15 +110,13 @@ async def _relist(session: Session, name: str) -> None:
 
 
 def trace() -> dict[str, str]:
-    """What `_meta` says of the trace."""
-    context = current.get(None)
-    if context is None:
-        return {}
-    return {TRACE_KEY: f"00-{context.trace_id}-{context.span_id}-01"}
+    """What `_meta` says of the trace: the span is the one that the caller is told."""
+    here = current.get(None)
+    return {} if here is None else {TRACE_KEY: here.traceparent}
 
 
 def _params(session: Session, target: Mcp, invocation: Invocation) -> CallToolRequestParams:
-    meta: dict[str, Any] = trace()
+    meta: dict[str, Any] = {**trace()}
     if invocation.idempotency_key:
         meta[IDEMPOTENCY_KEY] = invocation.idempotency_key
     if session.is_modern and invocation.report is not unheard:

@@ -22,6 +22,7 @@ from services.tool_registry.adapters.mcp.bounds import (
     TTL_LEAST,
     cut,
 )
+from services.tool_registry.adapters.mcp.lost import Lost
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.server import (
@@ -35,8 +36,8 @@ from services.tool_registry.domain.server import (
 from services.tool_registry.ports import Imports
 
 if TYPE_CHECKING:
+    from services.tool_registry.adapters.mcp.conversation import Conversation
     from services.tool_registry.adapters.mcp.lists import Taken
-    from services.tool_registry.adapters.mcp.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Link:
         self.since = _clock()
         """When it was begun, on the loop's clock."""
         self._kit = kit
-        self._session: Session | None = None
+        self._session: Conversation | None = None
         self._settled = asyncio.Event()
         self._wake = asyncio.Event()
         self._is_urgent = False
@@ -87,13 +88,16 @@ class Link:
         failures = 0
         on_behalf.set(self.tenant)
         await _loaded()
+        from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
+
+        sdk.quiet()
         while not self._is_closed:
             began = _clock()
             try:
-                await self._connect()
+                outside, kind = self._kit.outside, sdk.Conversation
+                opening = sdk.session(self.tenant, self.server, outside, self._changed, kind)
+                await self._connect(opening)
             except Exception as error:  # noqa: BLE001 - whatever a server does, others go on
-                from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - see above
-
                 self._down(sdk.problem(error))
             failures = 0 if _clock() - began > _STEADY_SECONDS else failures + 1
             delay = min(BACKOFF_LEAST * 2**failures, BACKOFF_MOST)
@@ -119,7 +123,7 @@ class Link:
         self._urge()
         await asked
 
-    async def ask(self, question: "Callable[[Session], Awaitable[T]]", *, reason: str) -> T:
+    async def ask(self, question: "Callable[[Conversation], Awaitable[T]]", *, reason: str) -> T:
         """Ask the server something; while it is tried for the first time, wait for that.
 
         Raises:
@@ -129,14 +133,11 @@ class Link:
             await self.settled()
         if (session := self._session) is None:
             raise unavailable(self.server.namespace, self.seen.problem, reason=reason)
-        from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - there is a session
-
         try:
-            return await question(session)
-        except sdk.MCPError as error:
+            return await session.ask(question)
+        except Lost as error:
             self._doubt()
-            problem = sdk.problem(error)
-            raise unavailable(self.server.namespace, problem, reason=reason) from None
+            raise unavailable(self.server.namespace, str(error), reason=reason) from None
 
     def close(self) -> None:
         """Let nobody wait any more, and `run` end at its next step if its task is not cancelled.
@@ -159,32 +160,27 @@ class Link:
             self._doubted = _clock()
             self._urge()
 
-    async def _connect(self) -> None:
+    async def _connect(self, opening: "AbstractAsyncContextManager[Conversation]") -> None:
         """Returns when the link is let go of."""
-        from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - see above
-
-        opening = sdk.session(self.tenant, self.server, self._kit.outside, self._changed)
         async with _within(opening, CONNECT_SECONDS) as session, asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch(session))
             hearing = group.create_task(self._hear(session))
             try:
                 await self._keep(session)
-            except sdk.MCPError:
-                await _blame(session)
+            except Exception:
+                await session.blame()  # Of a program that ended, that says more.
                 raise
             finally:
                 self._session = None
                 watching.cancel()
                 hearing.cancel()
 
-    async def _keep(self, session: "Session") -> None:
+    async def _keep(self, session: "Conversation") -> None:
         """Take the lists, and again when it is time. Returns when the link is let go of."""
-        from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - see above
-
         restless = -1
         while not self._is_closed:
             self._answered = len(self._asked)
-            taken = await sdk.taken(self.server, session)
+            taken = await session.taken(self.server)
             self._session = session
             try:
                 brought, problem = await self._import(taken)
@@ -198,7 +194,7 @@ class Link:
             ttl = TTL_LEAST if problem else taken.ttl_seconds
             now = _clock()
             await self._woken(now + max(ttl, rest), soonest=now + rest)
-            await _blame(session)
+            await session.blame()
 
     async def _import(self, taken: "Taken") -> tuple[Brought | None, str]:
         try:
@@ -213,13 +209,13 @@ class Link:
             raise _Forgotten
         return brought, ""
 
-    async def _watch(self, session: "Session") -> None:
+    async def _watch(self, session: "Conversation") -> None:
         if session.program is not None:
             await session.program.ended.wait()
             await session.program.settled()
             self._urge()
 
-    async def _hear(self, session: "Session") -> None:
+    async def _hear(self, session: "Conversation") -> None:
         """Hear of changes, and see whether the server is there when it stops to tell of them."""
         while True:
             began = _clock()
@@ -243,7 +239,7 @@ class Link:
         self._wake.clear()
 
     def _up(
-        self, session: "Session", taken: "Taken", brought: Brought | None, problem: str
+        self, session: "Conversation", taken: "Taken", brought: Brought | None, problem: str
     ) -> None:
         left_out = brought.skipped if brought is not None else {}
         skipped = [problem] if problem else []
@@ -295,18 +291,6 @@ async def _within(opening: "AbstractAsyncContextManager[T]", seconds: float) -> 
 async def _loaded() -> None:
     """The SDK costs half a second of CPU: who links none, loads none, and nobody waits for it."""
     await asyncio.to_thread(importlib.import_module, f"{__package__}.sdk")
-    from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - see above
-
-    sdk.quiet()
-
-
-async def _blame(session: "Session") -> None:
-    """Raises `ProgramFailed` if the server is a program that has ended."""
-    if session.program is not None and session.program.ended.is_set():
-        from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - there is a session
-
-        await session.program.settled()
-        sdk.check(session.program, session.dispatch.scrub)
 
 
 def _clock() -> float:

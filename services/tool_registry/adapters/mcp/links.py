@@ -28,7 +28,7 @@ from services.tool_registry.domain.server import (
 from services.tool_registry.ports import Imports, ServerStore
 
 if TYPE_CHECKING:
-    from services.tool_registry.adapters.mcp.session import Session
+    from services.tool_registry.adapters.mcp.conversation import Conversation
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class McpLinks:
         self,
         tenant: str,
         namespace: str,
-        question: "Callable[[Session], Awaitable[T]]",
+        question: "Callable[[Conversation], Awaitable[T]]",
         *,
         reason: str = _REASON,
     ) -> T:
@@ -161,10 +161,8 @@ class McpLinks:
     async def read(self, tenant: str, namespace: str, uri: str, asking: Asking) -> Reply:
         """See `Links`."""
 
-        async def question(session: "Session") -> Reply:
-            from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
-
-            return await sdk.read(session, namespace, uri, asking)
+        async def question(session: "Conversation") -> Reply:
+            return await session.read(namespace, uri, asking)
 
         return await self.ask(tenant, namespace, question)
 
@@ -178,10 +176,8 @@ class McpLinks:
     ) -> Reply:
         """See `Links`."""
 
-        async def question(session: "Session") -> Reply:
-            from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
-
-            return await sdk.prompt(session, namespace, name, arguments, asking)
+        async def question(session: "Conversation") -> Reply:
+            return await session.prompt(namespace, name, arguments, asking)
 
         return await self.ask(tenant, namespace, question)
 
@@ -195,10 +191,8 @@ class McpLinks:
     ) -> Suggestions:
         """See `Links`."""
 
-        async def question(session: "Session") -> Suggestions:
-            from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
-
-            return await sdk.complete(session, namespace, reference, argument, context)
+        async def question(session: "Conversation") -> Suggestions:
+            return await session.complete(namespace, reference, argument, context)
 
         return await self.ask(tenant, namespace, question)
 

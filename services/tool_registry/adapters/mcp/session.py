@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from importlib.metadata import version
+from typing import Any, Final, TypeVar
 
 import httpx2
 from mcp.client.session import ClientSession, IncomingMessage
@@ -37,6 +38,7 @@ from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.server import Command, Server
 from services.tool_registry.ports import Secrets
 
+S = TypeVar("S", bound="Session")
 OLDEST: Final = "2025-03-26"
 """Of the protocols that are spoken: the first with streamable HTTP."""
 LEVEL: Final = "info"
@@ -140,9 +142,13 @@ class Session:
 
 @asynccontextmanager
 async def session(
-    tenant: str, server: Server, outside: Outside, changed: Callable[[], None]
-) -> AsyncIterator[Session]:
-    """A session with a server, until the context is left.
+    tenant: str,
+    server: Server,
+    outside: Outside,
+    changed: Callable[[], None],
+    kind: type[S],
+) -> AsyncIterator[S]:
+    """A session, of this kind, with a server, until the context is left.
 
     `changed` is called when a server says, without being listened to, that its lists have.
 
@@ -165,10 +171,10 @@ async def session(
             read_timeout_seconds=REQUEST_SECONDS,
             logging_callback=ear.heard,
             message_handler=ear.told,
-            client_info=Implementation(name="runplane", version="0.1.0"),
+            client_info=Implementation(name="runplane", version=version("runplane")),
         )
         await stack.enter_async_context(client)
-        found = Session(client, dispatch, ear, running)
+        found = kind(client, dispatch, ear, running)
         try:
             await _agree(found)
         except (MCPError, ValidationError, RuntimeError):

@@ -11,7 +11,7 @@ from services.tool_registry.ports import Answer, Invocation, Tool
 from services.tool_registry.usecases.servers import source
 
 if TYPE_CHECKING:
-    from services.tool_registry.adapters.mcp.session import Session
+    from services.tool_registry.adapters.mcp.conversation import Conversation
 
 _REASON: Final = "TOOL_UNAVAILABLE"
 
@@ -69,10 +69,8 @@ class McpTool:
             Unavailable: `TOOL_UNAVAILABLE`; the server cannot be reached, or hung up.
         """
 
-        async def question(session: "Session") -> Answer:
-            from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
-
-            return await sdk.call(session, self._target, self._entry.definition, invocation)
+        async def question(session: "Conversation") -> Answer:
+            return await session.call(self._target, self._entry.definition, invocation)
 
         return await self._links.ask(self._tenant, self._target.server, question, reason=_REASON)
 

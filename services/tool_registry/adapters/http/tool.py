@@ -2,20 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from datetime import datetime
 from importlib.metadata import version
 from types import TracebackType
 from typing import Final, Self, cast
-from urllib.parse import quote
 
 import httpx2
 
-from services.chassis.context import IDEMPOTENCY_KEY, TRACE_KEY, child, current
+from services.chassis.context import IDEMPOTENCY_KEY
 from services.chassis.errors import ResourceExhausted, ServiceError
-from services.tool_registry.adapters import http_answer
 from services.tool_registry.adapters.egress import TIMEOUT, Egress
-from services.tool_registry.adapters.http_answer import Expected
-from services.tool_registry.adapters.http_proof import Proof, proof
+from services.tool_registry.adapters.http import answer
+from services.tool_registry.adapters.http.answer import Expected
+from services.tool_registry.adapters.http.proof import Proof, proof
 from services.tool_registry.adapters.redirects import SECRETS, RedirectRefused
+from services.tool_registry.adapters.sending import sendable_key, trace
 from services.tool_registry.domain import addresses, http_fields, http_target
 from services.tool_registry.domain.http_request import Prepared, Template
 from services.tool_registry.domain.refusals import SOON, not_called, unavailable
@@ -24,16 +25,23 @@ from services.tool_registry.domain.tool import Entry, ToolFailure
 from services.tool_registry.ports import Answer, Invocation, Secrets
 
 _TIMEOUT: Final = TIMEOUT.as_dict()  # The caller ends what takes too long once it is connected.
-_KEY_CHARACTERS: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
 class HttpTools:
     """Makes tools of HTTP targets. They share connections, which are closed with the context."""
 
-    def __init__(self, egress: Egress, secrets: Secrets, *, result_bytes: int) -> None:
+    def __init__(
+        self,
+        egress: Egress,
+        secrets: Secrets,
+        *,
+        result_bytes: int,
+        now: Callable[[], datetime],
+    ) -> None:
         self._egress = egress
         self._secrets = secrets
         self._result_bytes = result_bytes
+        self._now = now
         self._agent = f"runplane/{version('runplane')}"
         self._transport = egress.transport()
 
@@ -60,7 +68,7 @@ class HttpTools:
 
     def made(self, entry: Entry, tenant: str) -> "HttpTool":
         """See `Maker`."""
-        return HttpTool(entry, self._send, self._secrets, self._result_bytes)
+        return HttpTool(entry, self._send, self._secrets, self._result_bytes, self._now)
 
     def unavailable(self, target: Target, tenant: str) -> str:
         """See `Maker`."""
@@ -82,6 +90,7 @@ class HttpTool:
         send: Callable[[httpx2.Request], Awaitable[httpx2.Response]],
         secrets: Secrets,
         result_bytes: int,
+        now: Callable[[], datetime],
     ) -> None:
         definition = entry.definition
         self.entry = entry
@@ -90,7 +99,7 @@ class HttpTool:
         self._send = send
         self._secrets = secrets
         self._expected = Expected(
-            definition.name, definition.output_schema, target.result, result_bytes
+            definition.name, definition.output_schema, target.result, result_bytes, now
         )
 
     async def call(self, invocation: Invocation) -> Answer:
@@ -98,7 +107,7 @@ class HttpTool:
 
         Raises:
             InvalidArgument: `TOOL_INPUT_INVALID`; a value cannot stand where it has to.
-            ToolFailure: as `http_answer.value_of`; `TARGET_FAILED`, `REDIRECT_REFUSED`.
+            ToolFailure: as `answer.value_of`; `TARGET_FAILED`, `REDIRECT_REFUSED`.
             FailedPrecondition: `TARGET_REFUSED` or `SECRET_NOT_FOUND`.
             Unavailable: `TOOL_UNAVAILABLE`; it cannot be reached, or says so itself.
             ResourceExhausted: `TOOL_RATE_LIMITED` or `TOOLS_OVERLOADED`.
@@ -109,7 +118,7 @@ class HttpTool:
         try:
             response = await self._send(request)
             async with aclosing(response):
-                value = await http_answer.value_of(response, self._expected, shown.scrub)
+                value = await answer.value_of(response, self._expected, shown.scrub)
         except httpx2.HTTPError as error:
             # Its own words may have what was sent.
             raise _fault(error, self.entry.definition.name) from None
@@ -119,12 +128,9 @@ class HttpTool:
         url = prepared.url
         if shown.query:
             url += f"{'&' if '?' in url else '?'}{shown.query}"
-        headers = {**prepared.headers, **shown.headers}
-        if (here := current.get(None)) is not None:
-            headers |= {key: value for key, value in child(here).metadata() if key == TRACE_KEY}
+        headers = {**prepared.headers, **shown.headers, **trace()}
         if self._target.method in http_fields.WITH_EFFECT and invocation.idempotency_key:
-            key = quote(invocation.idempotency_key, safe=_KEY_CHARACTERS)
-            headers[IDEMPOTENCY_KEY] = key
+            headers[IDEMPOTENCY_KEY] = sendable_key(invocation.idempotency_key)
         return httpx2.Request(
             self._target.method,
             url,

@@ -1,7 +1,7 @@
-"""What was used lately."""
+"""What was used lately. Pure, but for its memory."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
@@ -12,8 +12,16 @@ class Lately(Generic[Name, Value]):
     """Keeps at most `size` values, those that were used last. An owner that has a quarter of them
     pushes out its own, and not what others have."""
 
-    def __init__(self, size: int, *, owner: Callable[[Name], Hashable] | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        owner: Callable[[Name], Hashable] | None = None,
+        forget: Callable[[Value], object] | None = None,
+    ) -> None:
+        """`forget` is told of each value that has to make room."""
         self._size = size
+        self._forget = forget
         self._values: OrderedDict[Name, Value] = OrderedDict()
         self._owner = owner
         self._owned: dict[Hashable, OrderedDict[Name, None]] = {}
@@ -32,7 +40,11 @@ class Lately(Generic[Name, Value]):
         self._values[name] = value
         self._touch(name)
         if len(self._values) > self._size:
-            self.drop(self._oldest(name))
+            oldest = self._oldest(name)
+            old = self._values[oldest]
+            self.drop(oldest)
+            if self._forget is not None:
+                self._forget(old)
         return value
 
     def drop(self, name: Name) -> None:
@@ -42,6 +54,10 @@ class Lately(Generic[Name, Value]):
             own.pop(name, None)
             if not own:
                 del self._owned[self._owner(name)]
+
+    def values(self) -> Iterable[Value]:
+        """All that is kept, the one that was used last at the end."""
+        return self._values.values()
 
     def _oldest(self, name: Name) -> Name:
         """What gives way to a value of this name."""

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from services.tool_registry.adapters.grpc_methods import WELL_KNOWN, Method
+from services.tool_registry.adapters.grpc.methods import WELL_KNOWN, Method
 
 _ANY: Final = "google.protobuf.Any"
 _REPLACED: Final = (

@@ -6,6 +6,7 @@ one stream, grpc would tell of a write that came too late, and not why the serve
 """
 
 import time
+from collections.abc import Callable
 from typing import Final, TypeAlias, cast
 
 import grpc
@@ -14,8 +15,8 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 from services.chassis.errors import InvalidArgument, Unavailable, Violation, invalid
-from services.tool_registry.adapters.grpc_metadata import Metadata
-from services.tool_registry.adapters.grpc_methods import (
+from services.tool_registry.adapters.grpc.metadata import Metadata
+from services.tool_registry.adapters.grpc.methods import (
     MAX_BYTES,
     MAX_FILES,
     WELL_KNOWN,
@@ -35,7 +36,12 @@ _Ask: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 
 
 async def described(
-    channel: grpc.aio.Channel, service: str, *, metadata: Metadata
+    channel: grpc.aio.Channel,
+    service: str,
+    *,
+    metadata: Metadata,
+    seconds: float = SECONDS,
+    now: Callable[[], float] = time.monotonic,
 ) -> dict[str, FileDescriptorProto]:
     """The file of the service and all that it imports, by name.
 
@@ -46,7 +52,7 @@ async def described(
     for version in _VERSIONS:
         ask: _Ask = channel.unary_stream(_PATH.format(version))
         try:
-            return await _Asking(ask, metadata).files(service)
+            return await _Asking(ask, metadata, now() + seconds, now).files(service)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED and version != _VERSIONS[-1]:
                 continue
@@ -57,10 +63,13 @@ async def described(
 class _Asking:
     """One conversation with the server."""
 
-    def __init__(self, ask: _Ask, metadata: Metadata) -> None:
+    def __init__(
+        self, ask: _Ask, metadata: Metadata, until: float, now: Callable[[], float]
+    ) -> None:
         self._call = ask
         self._metadata = metadata
-        self._until = time.monotonic() + SECONDS
+        self._until = until
+        self._now = now
         self._files: dict[str, FileDescriptorProto] = {}
         self._left = MAX_BYTES
 
@@ -102,7 +111,7 @@ class _Asking:
         return imported
 
     async def _ask(self, request: pb.ServerReflectionRequest) -> pb.ServerReflectionResponse:
-        timeout = max(self._until - time.monotonic(), 0)
+        timeout = max(self._until - self._now(), 0)
         call = self._call(request.SerializeToString(), timeout=timeout, metadata=self._metadata)
         try:
             raw = await call.read()

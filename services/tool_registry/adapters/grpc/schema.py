@@ -15,7 +15,7 @@ from google.protobuf.struct_pb2 import NULL_VALUE, NullValue
 
 from services.chassis.errors import Violation, invalid
 from services.chassis.schema import MAX_BYTES
-from services.tool_registry.adapters.grpc_forms import INPUT, OUTPUT, Form, Forms, Schema, is_object
+from services.tool_registry.adapters.grpc.forms import INPUT, OUTPUT, Form, Forms, Schema, is_object
 
 VALUE: Final = "value"
 """The member of the input that is the whole message, where a message is no object in JSON."""

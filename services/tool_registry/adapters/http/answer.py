@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -52,6 +52,7 @@ class Expected:
     output: Schema
     pointer: str
     max_bytes: int
+    now: Callable[[], datetime]
 
 
 async def value_of(
@@ -65,7 +66,7 @@ async def value_of(
         ResourceExhausted: `TOOL_RATE_LIMITED`, with when to come back (429).
     """
     if not response.is_success:
-        raise await _failure(response, expected.tool, scrub)
+        raise await _failure(response, expected, scrub)
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if not {each.strip() for each in encoding.split(",")} <= _ENCODINGS:
         message = f"{expected.tool} was answered in a content encoding it did not ask for"
@@ -164,11 +165,12 @@ def _text(body: bytes, said: str, expected: Expected, scrub: Scrub) -> str:
 
 
 async def _failure(
-    response: httpx2.Response, tool: str, scrub: Scrub
+    response: httpx2.Response, expected: Expected, scrub: Scrub
 ) -> ServiceError | ToolFailure:
-    status = response.status_code
+    status, tool = response.status_code, expected.tool
     if kind := _REFUSALS.get(status):
-        return kind(tool).after(retry_after(response.headers.get("retry-after", "")))
+        said = response.headers.get("retry-after", "")
+        return kind(tool).after(retry_after(said, expected.now))
     piece = scrubbed_piece(await _beginning(response), scrub)
     told = f": {piece}" if piece else ""
     if response.is_redirect:
@@ -190,14 +192,14 @@ def _limited(tool: str) -> ServiceError:
 _REFUSALS: Final[dict[int, Callable[[str], ServiceError]]] = {503: _unavailable, 429: _limited}
 
 
-def retry_after(said: str) -> timedelta:
+def retry_after(said: str, now: Callable[[], datetime]) -> timedelta:
     """What a `Retry-After` asks for: seconds or a date (RFC 9110, 10.2.3), within bounds."""
     said = said.strip()
     try:
         if said.isdecimal():
             asked = timedelta(seconds=min(int(said[:9]), MAX_RETRY_AFTER.total_seconds()))
         else:
-            asked = parsedate_to_datetime(said) - datetime.now(UTC)
+            asked = parsedate_to_datetime(said) - now()
     except (ValueError, TypeError, OverflowError):
         return SOON
     seconds = math.ceil(asked.total_seconds())

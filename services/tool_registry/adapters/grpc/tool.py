@@ -9,13 +9,13 @@ import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from services.chassis.errors import FailedPrecondition, Unavailable
-from services.tool_registry.adapters.grpc_channels import Channels, Resolver
-from services.tool_registry.adapters.grpc_entry import completed
-from services.tool_registry.adapters.grpc_faults import failure, unreached
-from services.tool_registry.adapters.grpc_messages import Messages
-from services.tool_registry.adapters.grpc_metadata import Metadata, metadata, secret_of
-from services.tool_registry.adapters.grpc_methods import MAX_BYTES, Files, found, parsed
-from services.tool_registry.adapters.grpc_reflection import described
+from services.tool_registry.adapters.grpc.channels import Channels, Resolver
+from services.tool_registry.adapters.grpc.entry import completed
+from services.tool_registry.adapters.grpc.faults import failure, unreached
+from services.tool_registry.adapters.grpc.messages import Messages
+from services.tool_registry.adapters.grpc.metadata import Metadata, metadata, secret_of
+from services.tool_registry.adapters.grpc.methods import MAX_BYTES, Files, found, parsed
+from services.tool_registry.adapters.grpc.reflection import SECONDS, described
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain import grpc_target as targets
 from services.tool_registry.domain.refusals import TARGET_REFUSED, not_called
@@ -36,11 +36,13 @@ class GrpcTools:
         *,
         result_bytes: int,
         roots: bytes | None = None,
+        reflection_seconds: float = SECONDS,
     ) -> None:
         """`roots` are trusted instead of gRPC's own, in PEM."""
         most = max(result_bytes, MAX_BYTES)  # Reflection is bounded otherwise.
         self._channels = Channels(resolver, max_bytes=most, roots=roots)
         self._result_bytes = result_bytes
+        self._reflection_seconds = reflection_seconds
         self._secrets = secrets
         self._stack = AsyncExitStack()
 
@@ -89,7 +91,9 @@ class GrpcTools:
         service, _ = targets.service_and_method(target.method)
         sent = metadata(target, await secret_of(target, self._secrets, tenant))
         async with self._channels.lent(target) as channel:
-            return await described(channel, service, metadata=sent)
+            return await described(
+                channel, service, metadata=sent, seconds=self._reflection_seconds
+            )
 
 
 class GrpcTool:

@@ -6,7 +6,6 @@ through no proxy and follows no service config. Names are resolved again now and
 
 import ipaddress
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Final, Protocol, TypeAlias
 
 import grpc
 
+from services.chassis.lately import Lately
 from services.tool_registry.domain.grpc_target import host_and_port
 from services.tool_registry.domain.targets import Grpc
 
@@ -60,11 +60,10 @@ class Channels:
         """`max_bytes` of an answer; `roots` are trusted instead of gRPC's own, in PEM."""
         self._resolver = resolver
         self._max_bytes = max_bytes
-        self._most = most
         self._roots = roots
         self._now = now
-        self._lines: OrderedDict[_Key, _Line] = OrderedDict()
         self._retired: list[_Line] = []
+        self._lines: Lately[_Key, _Line] = Lately(most, forget=self._retire)
 
     async def __aenter__(self) -> "Channels":
         return self
@@ -85,7 +84,6 @@ class Channels:
         line = self._lines.get(key)
         if line is None or self._now() - line.checked > FRESH_SECONDS:
             line = self._renewed(target, await self.addresses(target))
-        self._lines.move_to_end(key)
         line.calls += 1
         try:
             await self._clear()
@@ -104,15 +102,16 @@ class Channels:
         line = self._lines.get(key)
         if line is None or set(line.addresses) != set(addresses):
             if line is not None:
-                self._retired.append(line)
-            line = self._lines[key] = _Line(self._opened(target, addresses), addresses)
+                self._retire(line)
+            line = self._lines.put(key, _Line(self._opened(target, addresses), addresses))
         line.checked = self._now()
         return line
 
+    def _retire(self, line: _Line) -> None:
+        self._retired.append(line)
+
     async def _clear(self) -> None:
         """Close what is lent no more and used by no call."""
-        while len(self._lines) > self._most:
-            self._retired.append(self._lines.popitem(last=False)[1])
         if self._retired:
             idle = [line for line in self._retired if not line.calls]
             self._retired = [line for line in self._retired if line.calls]

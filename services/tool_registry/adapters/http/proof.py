@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
-from services.chassis.errors import FailedPrecondition
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
-from services.tool_registry.domain import http_fields
+from services.tool_registry.adapters.sending import sendable_secret
 from services.tool_registry.domain.targets import HttpAuth
 from services.tool_registry.ports import Secrets
 
@@ -52,8 +51,6 @@ async def proof(auth: HttpAuth | None, secrets: Secrets, tenant: str) -> Proof:
     if auth is None:
         return NOTHING
     found = _PROOFS[auth.scheme](auth, await secrets.get(tenant, auth.secret))
-    if not all(map(http_fields.is_secret_value, found.headers.values())):
-        message = f"{auth.secret} has characters that no header can have"
-        fix = "replace the secret by one in ASCII"
-        raise FailedPrecondition("SECRET_NOT_FOUND", message, secret=auth.secret, suggested_fix=fix)
+    for value in found.headers.values():
+        sendable_secret(value, auth.secret)
     return found

@@ -8,9 +8,9 @@ from google.protobuf.descriptor import Descriptor
 
 from services.chassis.errors import InvalidArgument, Violation, invalid
 from services.chassis.schema import Schema
-from services.tool_registry.adapters import grpc_schema as schemas
-from services.tool_registry.adapters.grpc_methods import Files, found, needed, serialized
-from services.tool_registry.adapters.grpc_pruning import pruned
+from services.tool_registry.adapters.grpc import schema as schemas
+from services.tool_registry.adapters.grpc.methods import Files, found, needed, serialized
+from services.tool_registry.adapters.grpc.pruning import pruned
 from services.tool_registry.domain import grpc_target as targets
 from services.tool_registry.domain.targets import Grpc
 from services.tool_registry.domain.tool import Entry

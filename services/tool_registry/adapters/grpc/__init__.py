@@ -1,0 +1,1 @@
+"""Tools that are methods of gRPC services."""
