@@ -246,6 +246,21 @@ async def test_what_cannot_be_a_tool_is_left_out_and_the_rest_is_taken() -> None
         assert all(len(each) < 500 for each in shown.seen.skipped)
 
 
+async def test_what_nobody_sees_is_taken_out_of_what_a_server_says() -> None:
+    tools = [tool("a", title="T\u202e\x00", description="say\x1b[2J\n\tit")]
+    about = {**discovered(), "serverInfo": {"name": "n\x07", "version": "1\u2066"}}
+
+    async with (
+        liar(server__discover=about, tools__list=result(tools=tools)) as server,
+        world() as here,
+    ):
+        seen = (await here.register("x", server.url)).seen
+
+        (kept,) = here.shelf.tools.values()
+        assert (kept.definition.title, kept.definition.description) == ("T", "say[2J\n\tit")
+        assert (seen.name, seen.version) == ("n", "1")
+
+
 async def test_of_ten_thousand_tools_a_thousand_are_taken() -> None:
     tools = [tool(f"t{number}") for number in range(10_000)]
 
