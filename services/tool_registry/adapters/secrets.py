@@ -92,6 +92,14 @@ class Scrub:
         """A text without them."""
         return _without(text, self.forms)
 
+    def beginning(self, text: str, most: int) -> str:
+        """So many characters of a text without them, and nothing of one that is cut through."""
+        head = text[: most + self.longest]
+        clean = self.text(head)
+        if is_cut := len(head) < len(text):
+            clean = clean[: max(0, len(clean) - self.longest)]
+        return f"{clean[:most]}…" if is_cut or len(clean) > most else clean
+
     def value(self, value: object) -> object:
         """A JSON value without them: its names and texts, at most `MAX_DEPTH` levels deep.
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
-from services.tool_registry.domain import names, target_checks, version
+from services.tool_registry.domain import names, target_checks, texts, version
 from services.tool_registry.domain.call import MAX_TIMEOUT
 from services.tool_registry.domain.line import taken
 from services.tool_registry.domain.tool import Definition, Entry
@@ -70,6 +70,9 @@ def _own(of: Definition) -> Iterator[Violation]:
     for name, most in _TEXTS.items():
         if (length := len(getattr(of, name))) > most:
             yield _long(f"tool.{name}", length, most)
+        if (unseen := texts.UNSEEN.search(getattr(of, name))) is not None:
+            fix = "leave out control characters but newline and tab, and those that turn text"
+            yield Violation(f"tool.{name}", f"has U+{ord(unseen[0]):04X}, which nobody sees", fix)
     if not LEAST_TIMEOUT <= of.timeout <= MAX_TIMEOUT:
         fix = "send 1 to 3600000, or leave it out for 30000"
         yield Violation("tool.timeout_ms", "is not a time to wait", fix)

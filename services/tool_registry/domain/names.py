@@ -9,9 +9,9 @@ from services.chassis.errors import NotFound, Violation, invalid
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Of a tool."""
-RESERVED: Final = re.compile(r"read_result|agent__.*")
+RESERVED: Final = re.compile(r"read_result|agent__.*", re.IGNORECASE)
 """Names of tools that callers have themselves (see the contract of `Tool.name`)."""
-NAMESPACE: Final = re.compile(r"(?!agent\Z)[A-Za-z0-9-]{1,32}")
+NAMESPACE: Final = re.compile(r"(?!(?i:agent)\Z)[A-Za-z0-9-]{1,32}")
 """What may begin the names of tools that come together."""
 TAG: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 MAX_TAGS: Final = 16

@@ -40,9 +40,13 @@ class Writer:
         return entry
 
     def check_free(self, name: str) -> None:
-        """Refuse the name of a built-in tool. Raises AlreadyExists `TOOL_ALREADY_EXISTS`."""
-        if name in self.builtins.names:
-            raise taken(name, "choose another name; this one is built in")
+        """Refuse the name of a built-in tool, in capitals or not.
+
+        Raises:
+            AlreadyExists: `TOOL_ALREADY_EXISTS`.
+        """
+        if name.lower() in {each.lower() for each in self.builtins.names}:
+            raise taken(name, f"choose another name; {name.lower()} is built in")
 
     def check_room(self, line: Line) -> None:
         """Refuse more versions than there may be. Raises ResourceExhausted."""

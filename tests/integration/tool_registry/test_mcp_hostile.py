@@ -252,6 +252,22 @@ async def test_what_cannot_be_a_tool_is_left_out_and_the_rest_is_taken() -> None
         assert all(len(each) < 500 for each in shown.seen.skipped)
 
 
+async def test_what_nobody_sees_is_taken_out_of_what_a_server_says() -> None:
+    tools = [tool("a", title="T\u202e\x00", description="say\x1b[2J\n\tit")]
+    name = {"io.modelcontextprotocol/serverInfo": {"name": "n\x07", "version": "1\u2066"}}
+    about = {**discovered(), "_meta": name}
+
+    async with (
+        liar(server__discover=about, tools__list=result(tools=tools)) as server,
+        world() as here,
+    ):
+        seen = (await here.register("x", server.url)).seen
+
+        (kept,) = here.shelf.tools.values()
+        assert (kept.definition.title, kept.definition.description) == ("T", "say[2J\n\tit")
+        assert (seen.name, seen.version) == ("n", "1")
+
+
 async def test_of_ten_thousand_tools_a_thousand_are_taken() -> None:
     tools = [tool(f"t{number}") for number in range(10_000)]
 
@@ -372,6 +388,28 @@ async def test_a_program_that_is_no_server_is_told_as_such(
         assert problem in shown.seen.problem
         assert len(shown.seen.problem) < 1000
     assert set(psutil.Process().children(recursive=True)) <= before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print('x' * 185 + secret + 'y'); raise SystemExit(1)",
+        "sys.exit('x' * 195 + secret)",
+        "sys.exit(secret * 100)",
+        "sys.exit('é' + secret * 99 + secret[:20])",
+    ],
+    ids=["garbage", "last-words", "long-last-words", "cut-last-words"],
+)
+async def test_what_a_program_says_last_is_cut_after_its_secrets_are_out(source: str) -> None:
+    secret = "open-sesame-0123456789-0123456789"  # noqa: S105 - a test's
+    begin = "import os, sys; secret = os.environ['TOKEN']; "
+    command = Command(sys.executable, ("-c", begin + source), secret_environment={"TOKEN": NAME})
+
+    async with asyncio.timeout(30), world(secrets={"TOKEN": secret}) as here:
+        problem = (await here.register("x", command)).seen.problem
+
+    assert problem
+    assert not any(secret[at : at + 8] in problem for at in range(15))
 
 
 async def test_nothing_of_a_program_is_left_when_it_is_let_go_of() -> None:

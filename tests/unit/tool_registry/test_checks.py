@@ -30,6 +30,11 @@ def fields_of(**changes: object) -> list[str]:
         ({"version": "1"}, ["tool.version"]),
         ({"description": "x" * 8193}, ["tool.description"]),
         ({"title": "x" * 257}, ["tool.title"]),
+        ({"description": "a\x00b"}, ["tool.description"]),
+        ({"description": "a\x1b[2Jb"}, ["tool.description"]),
+        ({"title": "a\u202eb"}, ["tool.title"]),
+        ({"title": "a\x85b"}, ["tool.title"]),
+        ({"title": "a\u2066b"}, ["tool.title"]),
         ({"timeout": timedelta(hours=1, milliseconds=1)}, ["tool.timeout_ms"]),
         ({"timeout": timedelta(microseconds=500)}, ["tool.timeout_ms"]),
         ({"max_concurrency": -1}, ["tool.max_concurrency"]),
@@ -98,3 +103,7 @@ def test_targets_keep_their_bounds(target: Target, fields: list[str]) -> None:
 )
 def test_targets_that_can_be_are_let_through(target: Target) -> None:
     checks.check(entry(target=target))
+
+
+def test_a_description_may_have_lines_and_columns() -> None:
+    checks.check(entry(description="one\n\ttwo, שתיים"))

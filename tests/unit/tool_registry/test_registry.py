@@ -81,7 +81,9 @@ async def test_a_name_is_taken_once_in_a_tenant_and_once_in_another() -> None:
     assert (await here.registry.register(entry(), OTHER)).owner == "you"
 
 
-@pytest.mark.parametrize("name", ["calculator", "read_result", "agent__helper"])
+@pytest.mark.parametrize(
+    "name", ["calculator", "Calculator", "read_result", "agent__helper", "AGENT__x", "Read_Result"]
+)
 async def test_a_name_that_is_everybodys_is_taken(name: str) -> None:
     error = await refused(
         kit().registry.register(entry(name=name), LOCAL), AlreadyExists, "TOOL_ALREADY_EXISTS"

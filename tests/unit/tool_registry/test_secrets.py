@@ -169,3 +169,20 @@ def test_a_value_without_end_is_not_followed() -> None:
 
     with pytest.raises(ValueError, match="too deep"):
         Scrub(["s3cret"]).value(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "beginning"),
+    [
+        ("short", "short"),
+        ("x" * 20, "x" * 20),
+        ("x" * 21, "x" * 20 + "…"),
+        ("x" * 15 + "open-sesame", "x" * 15 + "[secr…"),
+        ("x" * 15 + "open-sesame" + "y" * 99, "x" * 15 + "[s…"),
+        ("open-sesame" * 4, "[secret][se…"),
+    ],
+)
+def test_the_beginning_of_a_text_has_no_part_of_a_secret(text: str, beginning: str) -> None:
+    shown = Scrub(["open-sesame"]).beginning(text, 20)
+
+    assert shown == beginning

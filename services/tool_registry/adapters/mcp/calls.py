@@ -156,7 +156,7 @@ def _progress(session: Session, invocation: Invocation) -> ProgressFnT | None:
         return None
 
     async def heard(progress: float, total: float | None, message: str | None) -> None:
-        text = session.dispatch.scrub.text(cut(message or "", TEXT))
+        text = session.dispatch.scrub.beginning(message or "", TEXT)
         invocation.report(Progress(progress, total, text))
 
     return heard

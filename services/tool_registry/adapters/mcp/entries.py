@@ -12,6 +12,7 @@ from services.tool_registry.adapters.mcp.bounds import cut
 from services.tool_registry.domain.names import NAME, RESERVED
 from services.tool_registry.domain.server import Server
 from services.tool_registry.domain.targets import Mcp
+from services.tool_registry.domain.texts import plain
 from services.tool_registry.domain.tool import Definition, Entry, Example
 from services.tool_registry.domain.version import FIRST
 
@@ -38,8 +39,10 @@ def entry(server: Server, tool: McpTool) -> Entry:
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
         raise Refused(f"{cut(name, 100)!r} is no name: 1 to 64 of A-Z a-z 0-9 _ -")
     hints = tool.annotations
-    title = tool.title or (hints.title if hints else None) or ""
-    description = tool.description or title or f"The tool {tool.name} of {server.namespace}."
+    title = plain(tool.title or (hints.title if hints else None) or "")
+    description = (
+        plain(tool.description or "") or title or f"The tool {tool.name} of {server.namespace}."
+    )
     input_schema, output_schema = _input(tool), _schema(tool.output_schema or {}, "output")
     definition = Definition(
         name=name,

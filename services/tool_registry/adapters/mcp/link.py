@@ -33,6 +33,8 @@ from services.tool_registry.domain.server import (
     State,
     unavailable,
 )
+from services.tool_registry.domain.texts import plain
+from services.tool_registry.links import Brought, Imports
 from services.tool_registry.ports import Imports
 
 if TYPE_CHECKING:
@@ -250,8 +252,8 @@ class Link:
         self.seen = Seen(
             state=State.CONNECTED,
             protocol_version=session.version,
-            name=cut(info.name, 128) if info else "",
-            version=cut(info.version, 128) if info else "",
+            name=cut(plain(info.name), 128) if info else "",
+            version=cut(plain(info.version), 128) if info else "",
             tool_count=self.seen.tool_count if brought is None else _count(brought),
             skipped=tuple(skipped[:MAX_SKIPPED]),
             refresh_time=self._kit.now(),

@@ -29,7 +29,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from services.chassis.telling import Logged, Report
-from services.tool_registry.adapters.mcp.bounds import REQUEST_SECONDS, TEXT, cut
+from services.tool_registry.adapters.mcp.bounds import REQUEST_SECONDS, TEXT
 from services.tool_registry.adapters.mcp.dispatch import Dispatch
 from services.tool_registry.adapters.mcp.http import Guarded
 from services.tool_registry.adapters.mcp.outside import Outside
@@ -76,7 +76,7 @@ class Ear:
         report = hearing.get() or (self.running[0] if len(self.running) == 1 else None)
         if report is not None:
             text = params.data if isinstance(params.data, str) else str(params.data)
-            report(Logged(params.level, self.dispatch.scrub.text(cut(text, TEXT))))
+            report(Logged(params.level, self.dispatch.scrub.beginning(text, TEXT)))
 
     async def told(self, message: IncomingMessage) -> None:
         """Since 2026-07-28 changes come to those who listen."""
@@ -163,7 +163,7 @@ async def session(
             scrub = Scrub(environment.values())
             line = [server.command.program, *server.command.arguments]
             all_variables = {**server.command.environment, **environment}
-            running, streams = await stack.enter_async_context(program(line, all_variables))
+            running, streams = await stack.enter_async_context(program(line, all_variables, scrub))
         dispatch = Dispatch(*streams, scrub)
         ear = Ear(dispatch, changed)
         client = ClientSession(

@@ -22,6 +22,7 @@ from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_a
 
 from services.tool_registry.adapters.mcp.bounds import MESSAGE_BYTES, cut
 from services.tool_registry.adapters.mcp.messages import excess
+from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +40,16 @@ _POLL_SECONDS: Final = 0.02
 class Program:
     """A program that runs, as its session sees it."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, scrub: Scrub) -> None:
         self._process = process
+        self._scrub = scrub
         self.pid = process.pid
         self.ended = asyncio.Event()
         """Set when it writes no more: it has ended, or is to be."""
         self._garbage = 0
         self._first_garbage = ""
         self._tail = b""
+        self._is_tail_cut = False
         self._fault = ""
 
     @property
@@ -92,6 +95,7 @@ class Program:
         """Read its standard error, and keep the end of it."""
         stderr = self._process.stderr
         while stderr is not None and (chunk := await stderr.read(_CHUNK)):
+            self._is_tail_cut = self._is_tail_cut or len(self._tail) + len(chunk) > _TAIL
             self._tail = (self._tail + chunk)[-_TAIL:]
 
     async def settled(self) -> None:
@@ -128,8 +132,7 @@ class Program:
         except ValueError:
             if line.strip():
                 self._garbage += 1
-                shown = line[:_SHOWN].decode(errors="replace").strip()
-                self._first_garbage = self._first_garbage or shown
+                self._first_garbage = self._first_garbage or self._shown(line)
             return None
 
     def _ending(self) -> str:
@@ -142,9 +145,15 @@ class Program:
             else (f"the program ended with exit code {code}")
         )
 
+    def _shown(self, line: bytes) -> str:
+        enough = 4 * (_SHOWN + self._scrub.longest + 1)  # Bytes of that many characters.
+        return self._scrub.beginning(line[:enough].decode(errors="replace").strip(), _SHOWN)
+
     def _last_line(self) -> str:
-        lines = self._tail.decode(errors="replace").split("\n")
-        spoken = [line.strip() for line in lines if line.strip()]
+        text = self._scrub.text(self._tail.decode(errors="replace"))
+        if self._is_tail_cut:  # It may begin with the end of a secret.
+            text = text[self._scrub.longest :]
+        spoken = [line.strip() for line in text.split("\n") if line.strip()]
         return cut(spoken[-1], _SHOWN) if spoken else ""
 
     async def _gone(self, seconds: float) -> None:
@@ -169,9 +178,10 @@ class Program:
 
 @asynccontextmanager
 async def program(
-    line: Sequence[str], environment: Mapping[str, str]
+    line: Sequence[str], environment: Mapping[str, str], scrub: Scrub = NO_SECRETS
 ) -> AsyncIterator[tuple[Program, tuple[Any, Any]]]:
-    """A program and the streams to and from it, until the context is left.
+    """A program and the streams to and from it, until the context is left. What it
+    writes that is no message is shown without secrets.
 
     Raises:
         OSError: it cannot be started.
@@ -186,7 +196,7 @@ async def program(
         limit=_CHUNK,
     )
     # No awaits until its end is sure.
-    running = Program(process)
+    running = Program(process, scrub)
     into, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, sent = anyio.create_memory_object_stream[SessionMessage](0)
     try:

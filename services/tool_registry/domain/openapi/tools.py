@@ -26,6 +26,7 @@ from services.tool_registry.domain.openapi.document import (
 from services.tool_registry.domain.openapi.parameters import Parameter, parameters
 from services.tool_registry.domain.openapi.schemas import Schemas
 from services.tool_registry.domain.targets import Http, HttpAuth
+from services.tool_registry.domain.texts import plain
 from services.tool_registry.domain.tool import Definition, Entry
 from services.tool_registry.domain.version import FIRST
 
@@ -167,7 +168,7 @@ class _Reading:
     ) -> Definition:
         part = operation.part
         summary = _SPACE.sub(" ", text(part.get("summary"))).strip()
-        told = _SPACE.sub(" ", text(part.get("description"))).strip()
+        told = _SPACE.sub(" ", plain(text(part.get("description")))).strip()
         if not told.startswith(summary):
             told = f"{summary.rstrip('.')}. {told}" if told else summary
         return Definition(
@@ -179,7 +180,7 @@ class _Reading:
             examples=(),
             timeout=TIMEOUT,
             is_idempotent=operation.method in http_fields.REPEATABLE,
-            title=_cut(summary, MAX_TITLE),
+            title=_cut(plain(summary), MAX_TITLE),
             tags=names.tags(self._wanted.tags, sequence(part.get("tags"))),
         )
 

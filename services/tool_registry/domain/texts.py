@@ -1,0 +1,12 @@
+"""Texts for people and models: nothing in them that is there and not seen. Pure."""
+
+import re
+from typing import Final
+
+UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but newline and tab, and those that turn the direction of what follows."""
+
+
+def plain(text: str) -> str:
+    """A text without them."""
+    return UNSEEN.sub("", text)
