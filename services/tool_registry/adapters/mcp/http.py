@@ -24,6 +24,7 @@ from services.tool_registry.adapters.mcp.bounds import (
 )
 from services.tool_registry.adapters.mcp.messages import Events, excess, most_bytes
 from services.tool_registry.adapters.mcp.outside import Turns
+from services.tool_registry.adapters.mcp.pace import Pace
 from services.tool_registry.domain.size import LARGE_BYTES
 
 _HUNG_UP: Final = "the server hung up in the middle of its answer"
@@ -119,11 +120,12 @@ class _Body(httpx2.AsyncByteStream):
         return whole
 
     async def _by_event(self) -> AsyncIterator[bytes]:
-        events = Events(self._most)
+        events, pace = Events(self._most), Pace()
         async for chunk in self._chunks(MESSAGE_BYTES):
             for event in events.ended(chunk):
                 self._check(events.excess(event))
                 await self._pause(event)
+                await pace.step()
                 yield event
             self._check(events.growing)
             if len(events.rest) > LARGE_BYTES:
