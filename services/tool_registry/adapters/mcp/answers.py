@@ -8,6 +8,8 @@ from mcp_types import CallToolResult, InputRequiredResult, TextContent
 from pydantic import BaseModel
 
 from services.tool_registry.adapters.mcp.bounds import cut
+from services.tool_registry.adapters.mcp.messages import excess
+from services.tool_registry.domain.size import LARGE_BYTES
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Answer, Requests
 
@@ -59,7 +61,9 @@ def _says_no_more(blocks: Sequence[Mapping[str, object]], value: object) -> bool
 
 
 def _parsed(text: str) -> object:
-    """JSON, if it is; else the text."""
+    """JSON, if it is and has no more values than a message may; else the text."""
+    if len(text) > LARGE_BYTES and excess(text.encode(errors="replace")):
+        return text
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

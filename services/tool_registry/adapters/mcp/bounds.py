@@ -14,6 +14,8 @@ MAX_LINES: Final = 20_000
 """Of an event."""
 MAX_PIECES: Final = 20_000
 """Of an answer. So many of a byte each keep the processor for a second."""
+MESSAGES_A_SECOND: Final = 1000
+"""Of a program, or of a stream. More would take a processor of their own."""
 LARGE_AT_ONCE: Final = 8
 """Answers that this process reads beyond their first 64 KiB at a time."""
 LARGE_OF_ONE: Final = 2

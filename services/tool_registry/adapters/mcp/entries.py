@@ -22,6 +22,8 @@ _MAX_EXAMPLES: Final = 4
 _MAX_EXAMPLE: Final = 2048
 EXAMPLES: Final = "dev.runplane/examples"
 LASTS: Final = "dev.runplane/long-running"
+VERSION: Final = "dev.runplane/version"
+"""What suites like this one say of each tool that they offer."""
 _TASKS: Final = frozenset({"optional", "required"})
 
 
@@ -36,6 +38,9 @@ def entry(server: Server, tool: McpTool) -> Entry:
         Refused: it cannot be.
     """
     name = server.named(tool.name)
+    if VERSION in (tool.meta or {}) and server.namespace in tool.name.split("__"):
+        # A suite whose own /mcp is registered would bring its tools again under longer names.
+        raise Refused(f"it is one of {server.namespace} that comes round again")
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
         raise Refused(f"{cut(name, 100)!r} is no name: 1 to 64 of A-Z a-z 0-9 _ -")
     hints = tool.annotations

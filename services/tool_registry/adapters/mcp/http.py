@@ -7,7 +7,7 @@ instead: a JSON-RPC error, or an end of the stream.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Final
 
 import httpx2
@@ -23,6 +23,8 @@ from services.tool_registry.adapters.mcp.bounds import (
     TOO_LARGE,
 )
 from services.tool_registry.adapters.mcp.messages import Events, excess, most_bytes
+from services.tool_registry.adapters.mcp.outside import Turns
+from services.tool_registry.adapters.mcp.pace import Pace
 from services.tool_registry.domain.size import LARGE_BYTES
 
 _HUNG_UP: Final = "the server hung up in the middle of its answer"
@@ -30,6 +32,7 @@ _LATE: Final = "the answer did not end in time"
 _MARGIN: Final = 10.0
 _CONNECT: Final = 5.0
 _PIECES_AT_ONCE: Final = 64
+_PAUSE_SECONDS: Final = 0.02
 _STREAM: Final = "text/event-stream"
 # Where a status says more than that the server failed. With some it is not reached at all: by whom
 # it does not know (the secret may be another one by now), or behind a proxy.
@@ -41,13 +44,12 @@ _CODES: Final = {404: METHOD_NOT_FOUND, 405: METHOD_NOT_FOUND} | dict.fromkeys(
 class Guarded(httpx2.AsyncBaseTransport):
     """A transport over another, for one server."""
 
-    def __init__(
-        self, inner: httpx2.AsyncBaseTransport, seconds: float, turn: asyncio.Semaphore
-    ) -> None:
-        """`seconds`: how long a call may take. `turn` is for whoever reads much, of any server."""
+    def __init__(self, inner: httpx2.AsyncBaseTransport, seconds: float, turns: Turns) -> None:
+        """`seconds`: how long a call may take. `turns` are those of all servers."""
         self._inner = inner
         self._seconds = seconds
-        self._turns = asyncio.Semaphore(LARGE_OF_ONE), turn
+        self._own = asyncio.Semaphore(LARGE_OF_ONE)
+        self._turns = turns
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -69,20 +71,27 @@ class Guarded(httpx2.AsyncBaseTransport):
         except (httpx2.RequestError, ServiceError, OSError, TimeoutError) as error:
             return _instead(502, CONNECTION_CLOSED, _said(error))
         most = LARGE_BYTES if response.status_code >= 400 else most_bytes(request.content)
-        return await _checked(request, response, _Body(response, ends, most, self._turns))
+        body = _Body(response, ends, most, self._own, self._turns)
+        return await _checked(request, response, body)
 
 
 class _Body(httpx2.AsyncByteStream):
     """An answer within its bounds: in one piece, or event by event."""
 
     def __init__(
-        self, response: httpx2.Response, ends: float, most: int, turns: Sequence[asyncio.Semaphore]
+        self,
+        response: httpx2.Response,
+        ends: float,
+        most: int,
+        own: asyncio.Semaphore,
+        turns: Turns,
     ) -> None:
-        """`turns` are taken to read more than a little."""
+        """`own` is for whoever reads much of this server, and `turns` of any."""
         self._taken: list[asyncio.Semaphore] = []
         self._response = response
         self._ends = ends
         self._most = most
+        self._own = own
         self._turns = turns
         self._is_stream = response.headers.get("content-type", "").lower().startswith(_STREAM)
         # Which of these the SDK takes as the end of this one request.
@@ -97,6 +106,9 @@ class _Body(httpx2.AsyncByteStream):
 
     async def whole(self) -> bytes:
         """All of it."""
+        said = self._response.headers.get("content-length", "")
+        is_more = said.isdecimal() and (len(said) > 15 or int(said) > self._most)
+        self._check(f"{TOO_LARGE} {self._most:,} bytes" if is_more else "")
         content = bytearray()
         async for chunk in self._chunks(self._most):
             content += chunk
@@ -104,13 +116,16 @@ class _Body(httpx2.AsyncByteStream):
                 await self._take_turn()
         whole = bytes(content)
         self._check(excess(whole, self._most))
+        await self._pause(whole)
         return whole
 
     async def _by_event(self) -> AsyncIterator[bytes]:
-        events = Events(self._most)
+        events, pace = Events(self._most), Pace()
         async for chunk in self._chunks(MESSAGE_BYTES):
             for event in events.ended(chunk):
                 self._check(events.excess(event))
+                await self._pause(event)
+                await pace.step()
                 yield event
             self._check(events.growing)
             if len(events.rest) > LARGE_BYTES:
@@ -147,11 +162,17 @@ class _Body(httpx2.AsyncByteStream):
         """Wait to be one of the few that read much."""
         try:
             async with asyncio.timeout_at(self._ends):
-                for turn in self._turns[len(self._taken) :]:
+                for turn in (self._own, self._turns.large)[len(self._taken) :]:
                     await turn.acquire()
                     self._taken.append(turn)
         except TimeoutError:
             raise self._fault(_LATE) from None
+
+    async def _pause(self, message: bytes) -> None:
+        """Before a large message is parsed, which nothing interrupts, others get their turn."""
+        if len(message) > LARGE_BYTES:
+            async with self._turns.pause:
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     def _end_turn(self) -> None:
         while self._taken:

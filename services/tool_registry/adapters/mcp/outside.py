@@ -13,13 +13,22 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """What large answers wait for."""
+
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+    """To be read."""
+    pause: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """To be parsed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outside:
     """What there is outside of this process."""
 
     egress: Egress
     secrets: Secrets
-    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
-    """For whoever reads a large answer."""
+    turns: Turns = field(default_factory=Turns)
 
     async def check_url(self, url: str) -> None:
         """Refuse what is not called from here. Raises `TARGET_REFUSED`."""

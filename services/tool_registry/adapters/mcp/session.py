@@ -200,7 +200,7 @@ async def _over_http(
         secrets = [await outside.secrets.get(tenant, server.secret)]
         headers["authorization"] = f"Bearer {secrets[0]}"
     seconds = server.timeout.total_seconds()
-    transport = Guarded(outside.egress.transport(), seconds, outside.turn)
+    transport = Guarded(outside.egress.transport(), seconds, outside.turns)
     http = await stack.enter_async_context(
         httpx2.AsyncClient(transport=transport, headers=headers, trust_env=False)
     )

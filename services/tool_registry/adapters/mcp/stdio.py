@@ -22,6 +22,7 @@ from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_a
 
 from services.tool_registry.adapters.mcp.bounds import MESSAGE_BYTES, cut
 from services.tool_registry.adapters.mcp.messages import excess
+from services.tool_registry.adapters.mcp.pace import Pace
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 
 log = logging.getLogger(__name__)
@@ -66,9 +67,11 @@ class Program:
 
     async def read(self, into: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
         """Hand on its messages until it ends, or writes too much that is none."""
+        pace = Pace()
         try:
             async with into:
                 async for line in _lines(self._stdout):
+                    await pace.step()
                     if (message := self._message(line)) is not None:
                         await into.send(message)
                     elif self._garbage > _MAX_GARBAGE:
