@@ -34,7 +34,6 @@ from services.tool_registry.domain.server import (
     unavailable,
 )
 from services.tool_registry.domain.texts import plain
-from services.tool_registry.links import Brought, Imports
 from services.tool_registry.ports import Imports
 
 if TYPE_CHECKING:
