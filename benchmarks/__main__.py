@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Final
 
 from benchmarks.bench import Bench
-from benchmarks.figure import Figure
+from benchmarks.figure import Figure, judged
 from benchmarks.load.job import JSON
 from benchmarks.machine import described
 from benchmarks.rows import ROWS
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
                 say(f"row {name} failed: {error}")
     finally:
         bench.close()
+    figures = judged(figures)
     _write(options.json, machine, figures, failed)
     print(_head(machine), rendered(figures), sep="\n\n")
     print(f"\nin {monotonic() - began:.0f} s; everything measured is in {options.json}")

@@ -1,7 +1,7 @@
 """One figure of the table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from benchmarks.load.job import JSON
@@ -42,6 +42,8 @@ class Figure:
     note: str = ""
     runs: Sequence[JSON] = ()
     """Everything the runs reported."""
+    is_sound: bool = True
+    """Whether all of its row was as it should be. What was not answered took no time."""
 
     @property
     def value(self) -> float:
@@ -50,8 +52,10 @@ class Figure:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the bar is met; None without a bar."""
-        return None if self.bar is None else self.bar.is_met(self.value)
+        """Whether the bar is met, without errors; None without a bar."""
+        if self.bar is None:
+            return None
+        return self.is_sound and not self.errors and self.bar.is_met(self.value)
 
     def document(self) -> dict[str, JSON]:
         """As JSON."""
@@ -70,3 +74,9 @@ class Figure:
             "note": self.note,
             "runs": list(self.runs),
         }
+
+
+def judged(figures: Sequence[Figure]) -> list[Figure]:
+    """The figures, of which none counts as good in a row that has errors."""
+    unsound = {each.row for each in figures if each.errors}
+    return [replace(each, is_sound=each.row not in unsound) for each in figures]

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from services.chassis.settings import ClientSettings, Duration
+from services.chassis.settings import SECRETS, ClientSettings, Duration, Key
 
 _ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s,*]+")
 _HOST: Final = re.compile(r"\*|([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -60,11 +60,26 @@ class LimitSettings(BaseModel, frozen=True):
     pong_timeout: Duration = timedelta(seconds=20)  # For WebSockets whose client answers no ping.
 
 
+class McpSettings(BaseModel, frozen=True):
+    """How `/mcp` serves."""
+
+    list_ttl: Duration = Field(timedelta(seconds=1), ge=timedelta(0))  # Of lists, as shown.
+    call_ttl: Duration = Field(timedelta(seconds=5), ge=timedelta(0))  # Of them, as calls use them.
+    max_listeners: int = Field(256, ge=4)  # A tenant has a quarter of them at most.
+
+
 class Settings(BaseSettings):
     """Where the edge listens, whom it calls, and within which bounds."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_nested_delimiter="__", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_",
+        env_nested_delimiter="__",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        validate_by_name=True,
+        frozen=True,
+    )
 
+    page_token_key: Key = Field(validation_alias="RUNPLANE_PAGE_TOKEN_KEY")  # As the services'.
     listen: str = "127.0.0.1:8080"
     admin: str = "127.0.0.1:0"  # Plain HTTP: /livez and /readyz of this process alone.
     inference: ClientSettings = ClientSettings(target="127.0.0.1:8082")
@@ -72,6 +87,7 @@ class Settings(BaseSettings):
     tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
+    mcp: McpSettings = McpSettings()
     heartbeat: Duration = timedelta(seconds=15)  # On an idle event stream; pings of WebSockets.
     allowed_origins: Origins = frozenset()  # Of pages elsewhere that may do more than read.
     allowed_hosts: Hosts = frozenset()  # Names to answer to. None: all, on loopback its own.

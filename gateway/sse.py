@@ -51,11 +51,15 @@ _OFFERED: Final = (
     (frozenset({"*/*", "text/*", "text/event-stream"}), SSE),
     (frozenset({"application/*", "application/x-ndjson"}), NDJSON),
 )
+_JSON: Final = (frozenset({"application/json"}), NDJSON)
+"""Taken where nothing else is: who says so with everything, as `curl --json` does, can read
+lines of JSON."""
 
 
 @lru_cache(maxsize=256)
 def framing(accept: str) -> Framing:
-    """The framing that an `Accept` header asks for; nothing or `*/*` means server-sent events.
+    """The framing that an `Accept` header asks for; nothing or `*/*` means server-sent events, and
+    JSON alone means lines of it.
 
     Raises:
         InvalidArgument: `NOT_ACCEPTABLE`.
@@ -63,10 +67,11 @@ def framing(accept: str) -> Framing:
     if not accept:
         return SSE
     wanted = sorted(map(_weighed, accept.split(",")), key=lambda each: -each[1])
-    for media, weight in wanted:
-        for names, offered in _OFFERED:
-            if weight > 0 and media in names:
-                return offered
+    for forms in (_OFFERED, (_JSON,)):
+        for media, weight in wanted:
+            for names, offered in forms:
+                if weight > 0 and media in names:
+                    return offered
     raise InvalidArgument(
         "NOT_ACCEPTABLE",
         "this route streams, and Accept takes no form of a stream",

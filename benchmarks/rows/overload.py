@@ -26,14 +26,16 @@ def overload(bench: Bench) -> Iterator[Figure]:
             )
             runs = bench.runs(row, suite, job)
         found = errors(runs)
-        others = sum(count for what, count in found.items() if what not in POLITE)
+        others = {what: count for what, count in found.items() if what not in POLITE}
+        polite = sum(found.values()) - sum(others.values())
         yield Figure(
             row,
             "errors but 429 and 503 with Retry-After",
             "",
-            [others],
+            [sum(others.values())],
             Bar(0),
-            errors=found,
+            errors=others,
+            note=f"{polite} were asked to come back later",
             runs=[run.document() for run in runs],
         )
         rates = [run.number("count") / run.number("seconds") for run in runs]

@@ -16,13 +16,14 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from gateway.mcp.rpc import Caller
+from services.chassis.asking import METHODS
 from services.chassis.context import continued
 
 CALLER: Final = "runplane.caller"
 """Where the ASGI scope has the `Caller`."""
 TASKS: Final = "io.modelcontextprotocol/tasks"
 # What a client can be asked for while something runs.
-ASKABLE: Final = ("elicitation", "roots", "sampling")
+ASKABLE: Final = tuple(METHODS)
 
 
 class Context(Protocol):

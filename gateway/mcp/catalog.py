@@ -1,12 +1,12 @@
 """The tools of each tenant as MCP shows them, for a moment.
 
-Lists are as new as `FRESH` says. A call only needs to know what kind of tool it calls: for that an
-older list does, up to `STALE`; from `AGING` on the next one is fetched meanwhile.
+Lists are as new as `list_ttl` says. A call only needs to know what kind of tool it calls: for that
+an older list does; from `call_ttl` on the next one is fetched meanwhile, and waited for when that
+took too long. A tool that is not in the list is asked for by its name.
 """
 
 import asyncio
 import json
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
@@ -15,30 +15,18 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, Final
 
-from gateway.mcp.offers import Offer, of_agents, of_tools
+from gateway.mcp.offers import Offer, agent_of, of_agents, of_tools
+from gateway.mcp.pages import Page, items, listed
 from gateway.mcp.refusals import Refused
-from gateway.mcp.rpc import Caller, Rpc, Services
+from gateway.mcp.rpc import Caller, Services
+from gateway.settings import McpSettings
 from gateway.traffic import Traffic
 
-log = logging.getLogger(__name__)
-
-FRESH: Final = 1.0
-AGING: Final = 5.0
-STALE: Final = 60.0
 MAX_TENANTS: Final = 64
-MAX_OFFERS: Final = 20_000
-_PAGE: Final = 1_000
 _KEPT: Final = 64
 _SECONDS: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of a list, as it came."""
-
-    raw: bytes
-    token: str
-    """Asks for the next; empty on the last."""
+_TOO_OLD: Final = 12
+"""How many times `call_ttl`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +69,10 @@ class _Shelf:
 class Catalog:
     """Snapshots by tenant, those used last."""
 
-    def __init__(self, services: Services, traffic: Traffic) -> None:
+    def __init__(self, services: Services, traffic: Traffic, settings: McpSettings) -> None:
+        self._list_ttl = settings.list_ttl.total_seconds()
+        self._call_ttl = settings.call_ttl.total_seconds()
+        self._tool = services["ToolRegistryService/GetTool"]
         self._tools = services["ToolRegistryService/ListTools"]
         self._agents = services["AgentService/ListAgents"]
         self._traffic = traffic
@@ -89,7 +80,7 @@ class Catalog:
         self._shelves: OrderedDict[str, _Shelf] = OrderedDict()
 
     async def fresh(self, caller: Caller, within: float | None = None) -> Snapshot:
-        """The list as it is, or was so many seconds ago; `FRESH` unless it is said.
+        """The list as it is, or was so many seconds ago; `list_ttl` unless it is said.
 
         Raises:
             Refused: a service cannot say.
@@ -97,27 +88,36 @@ class Catalog:
         shelf = self._shelf(caller.tenant)
         async with shelf.lock:
             age = self._loop.time() - shelf.time
-            if shelf.snapshot is None or age > (FRESH if within is None else within):
+            if shelf.snapshot is None or age > (self._list_ttl if within is None else within):
                 begun = self._loop.time()
                 shelf.snapshot = await self._loaded(caller, shelf.snapshot)
                 shelf.time = begun
             return shelf.snapshot
 
-    async def known(self, caller: Caller) -> Snapshot:
-        """The list as far as it is known; it is asked for when nothing is. Raises as `fresh`."""
+    async def look(self, caller: Caller) -> None:
+        """Have the list at hand as far as it is known; it is asked for when nothing is."""
         shelf = self._shelf(caller.tenant)
         age = self._loop.time() - shelf.time
-        if shelf.snapshot is None or age > STALE:
-            return await self.fresh(caller)
-        if age > AGING and not shelf.is_refreshing:
+        if shelf.snapshot is None or age > self._call_ttl * _TOO_OLD:
+            with suppress(Refused):  # Calls need no list: the registry knows what it has.
+                await self.fresh(caller)
+        elif age > self._call_ttl and not shelf.is_refreshing:
             shelf.is_refreshing = True
             self._traffic.tasks.create_task(self._refresh(replace(caller, receive=None), shelf))
-        return shelf.snapshot
 
-    def at_hand(self, tenant: str) -> Snapshot | None:
-        """What is known without asking."""
+    def at_hand(self, tenant: str, name: str) -> Offer | None:
+        """What is known of a tool without asking."""
         shelf = self._shelves.get(tenant)
-        return shelf.snapshot if shelf else None
+        return shelf.snapshot.offers.get(name) if shelf and shelf.snapshot else None
+
+    async def offer(self, caller: Caller, name: str) -> Offer | None:
+        """What is known of a tool; the registry is asked for one that is in no list yet."""
+        if (known := self.at_hand(caller.tenant, name)) is not None or agent_of(name):
+            return known
+        with suppress(Refused):
+            tool = await self._tool(caller, {"name": name}, seconds=_SECONDS)
+            return next(iter(of_tools([tool])), None)
+        return None
 
     async def _refresh(self, caller: Caller, shelf: _Shelf) -> None:
         try:
@@ -135,38 +135,19 @@ class Catalog:
         return shelf
 
     async def _loaded(self, caller: Caller, before: Snapshot | None) -> Snapshot:
-        """The list as it is: the same snapshot where the services say what they said before."""
+        """The list as it is; what was made of the one before is kept where they show the same."""
         known = before.lists if before is not None else ((), ())
         lists = (
-            await _listed(self._tools, caller, known[0]),
-            await _listed(self._agents, caller, known[1]),
+            await listed(self._tools, caller, known[0]),
+            await listed(self._agents, caller, known[1]),
         )
         if before is not None and lists == known:
             return before
-        offers = chain(
-            of_tools(_items(self._tools, lists[0], "tools")),
-            of_agents(_items(self._agents, lists[1], "agents")),
+        found = chain(
+            of_tools(items(self._tools, lists[0], "tools")),
+            of_agents(items(self._agents, lists[1], "agents")),
         )
-        return Snapshot(
-            lists, {each.name: each for each in sorted(offers, key=lambda each: each.name)}
-        )
-
-
-async def _listed(rpc: Rpc, caller: Caller, before: Sequence[Page]) -> Sequence[Page]:
-    """All pages of a list. What came before once more is not read again."""
-    request: dict[str, Any] = {"page_size": _PAGE}
-    pages: list[Page] = []
-    for number in range(MAX_OFFERS // _PAGE):
-        raw = await rpc.raw(caller, request, seconds=_SECONDS)
-        is_known = number < len(before) and before[number].raw == raw
-        token = before[number].token if is_known else rpc.parsed(raw)["next_page_token"]
-        pages.append(Page(raw, token))
-        if not token:
-            return tuple(pages)
-        request["page_token"] = token
-    log.warning("more tools than are offered", extra={"offered": MAX_OFFERS})
-    return tuple(pages)
-
-
-def _items(rpc: Rpc, pages: Sequence[Page], name: str) -> list[dict[str, Any]]:
-    return [item for page in pages for item in rpc.parsed(page.raw)[name]]
+        offers = {each.name: each for each in sorted(found, key=lambda each: each.name)}
+        if before is not None and offers == before.offers:  # What is not shown has changed.
+            return replace(before, lists=lists)
+        return Snapshot(lists, offers)

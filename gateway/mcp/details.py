@@ -6,16 +6,17 @@ from typing import Any, Final
 from gateway.mcp import refusals, results
 from gateway.mcp.agents import answered
 from gateway.mcp.logs import Logs, too_large
-from gateway.mcp.requests import Request, outstanding
+from gateway.mcp.requests import outstanding
 from gateway.mcp.rpc import Caller, Reply, Services
 
 Wire = dict[str, Any]
 
 _WORKING: Final = "working"
+_INPUT_REQUIRED: Final = "input_required"
 _STATUS: Final = {
     "pending": _WORKING,
     "running": _WORKING,
-    "waiting": _WORKING,  # Until it is seen what for.
+    "waiting": _WORKING,  # For somebody else than its client.
     "completed": "completed",
     "failed": "failed",
     "canceled": "cancelled",
@@ -24,12 +25,11 @@ _STATUS: Final = {
 _AROUND: Final = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "CANCELLED"})
 _OURS: Final = frozenset({"TASK_TIMEOUT", "TASK_WAIT_EXPIRED"})
 _ENDING: Final = 64
-_WAITING: Final = 512
 
 
 def status_of(task: Reply) -> str:
     """MCP's word for where a task stands."""
-    return _STATUS.get(task["status"], _WORKING)
+    return _INPUT_REQUIRED if outstanding(task) else _STATUS.get(task["status"], _WORKING)
 
 
 class Details:
@@ -39,32 +39,18 @@ class Details:
         self._logs = Logs(services)
 
     async def of(self, caller: Caller, task: Reply) -> Wire:
-        """Fields for the task as it stands; they may say its status anew."""
+        """Fields for the task as it stands; of a tool's failure they say the status anew."""
         match task["status"]:
             case "completed":
                 return {"result": await self._result(caller, task)}
             case "failed":
                 return self._failure(task)
-            case "waiting":
-                return await self._wanted(caller, task)
-            case "canceled" | "pending" | "running":
+            case "canceled":
                 return {}
-        return {}
-
-    async def requests(self, caller: Caller, task: Reply) -> list[Request]:
-        """What a task waits for."""
-        if task["status"] != "waiting":
-            return []
-        return outstanding(await self._logs.latest(caller, task, most=_WAITING))
-
-    async def _wanted(self, caller: Caller, task: Reply) -> Wire:
-        wire: Wire = {}
-        for request in await self.requests(caller, task):
-            wire.update(request.wire)
-        return {"status": "input_required", "inputRequests": wire} if wire else {}
+        return _wanted(task)
 
     async def _result(self, caller: Caller, task: Reply) -> Wire:
-        if is_call(task):
+        if "call" in task:
             return await self._called(caller, task)
         answer, task_id = task["result"], task["task_id"]
         if reference := task.get("result_reference"):
@@ -103,13 +89,14 @@ class Details:
         told = {**error, "reason": error.get("error_code", "TASK_FAILED")}
         code = results.PROTOCOL_ERRORS.get(told["reason"])
         is_around = error.get("grpc_status") in _AROUND or told["reason"] in _OURS
-        if is_call(task) and code is None and not is_around:
+        if "call" in task and code is None and not is_around:
             return {"status": "completed", "result": results.failure(told)}
         message = f"{told['reason']}: {error.get('message', '')}"
         shown = {"code": code or refusals.INTERNAL_ERROR, "message": message, "data": error}
         return {"statusMessage": message, "error": shown}
 
 
-def is_call(task: Reply) -> bool:
-    """Whether the task is one call of a tool: then nobody asked a question."""
-    return not task["query"]
+def _wanted(task: Reply) -> Wire:
+    """What a task asks for, if it asks for anything."""
+    wanted = {key: each for one in outstanding(task) for key, each in one.wire.items()}
+    return {"inputRequests": wanted} if wanted else {}

@@ -35,7 +35,7 @@ from gateway.mcp import asking
 from gateway.mcp.catalog import Catalog
 from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller
-from gateway.mcp.tools import LIST, Tools, page
+from gateway.mcp.tools import LIST, Tools
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +135,7 @@ class Direct:
         """Whether `Mcp-Param-…` headers say what the arguments say."""
         if plain.method != CALL:
             return True
-        snapshot = self._catalog.at_hand(caller.tenant)
-        offer = snapshot.offers.get(plain.name) if snapshot else None
+        offer = self._catalog.at_hand(caller.tenant, plain.name)
         if offer is None or not offer.has_headers:
             return True
         arguments, headers = plain.arguments or {}, plain.request.headers
@@ -154,7 +153,7 @@ class Direct:
         cursor = plain.params.get("cursor")
         snapshot = await self._catalog.fresh(plain.request.scope[asking.CALLER])
         raw: bytes = snapshot.kept(
-            ("bytes", cursor), lambda: self._stamped(page(snapshot, VERSION, cursor))
+            ("bytes", cursor), lambda: self._stamped(self._tools.page(snapshot, VERSION, cursor))
         )
         return raw
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from mcp.shared.exceptions import MCPError
@@ -13,7 +15,6 @@ from mcp.shared.subscriptions import (
     ToolsListChanged,
 )
 from mcp_types import (
-    INTERNAL_ERROR,
     SubscriptionFilter,
     SubscriptionsAcknowledgedNotification,
     SubscriptionsAcknowledgedNotificationParams,
@@ -21,6 +22,7 @@ from mcp_types import (
     SubscriptionsListenResult,
 )
 
+from gateway.endpoints import Edge
 from gateway.mcp import asking
 from gateway.mcp.asking import Context
 from gateway.mcp.catalog import Catalog
@@ -28,13 +30,15 @@ from gateway.mcp.looks import EVERY, Digests, Listed, Logged, Look, Status
 from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller, Services
 from gateway.mcp.tasks import Tasks
-from gateway.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
-MAX_LISTENERS: Final = 256
+TOO_MANY: Final = -32010
+"""Of those JSON-RPC leaves to servers, outside of what MCP took for itself."""
 MAX_NAMED: Final = 32
 """Tasks, and resources, that one listener may name."""
+_SHARE: Final = 4
+"""Of all listeners a tenant may have this part."""
 _TASK_URI: Final = "runplane://tasks/"
 _TASK_IDS: Final = "taskIds"
 
@@ -63,29 +67,35 @@ class Stop:
 class Listeners:
     """All who listen at this edge."""
 
-    def __init__(
-        self, services: Services, catalog: Catalog, tasks: Tasks, traffic: Traffic
-    ) -> None:
+    def __init__(self, services: Services, catalog: Catalog, tasks: Tasks, edge: Edge) -> None:
         self._digests = Digests(services, catalog)
         self._task = services["OrchestratorService/GetTask"]
         self._tasks = tasks
-        self._traffic = traffic
-        self._listeners = 0
+        self._traffic = edge.traffic
+        self._most = edge.settings.mcp.max_listeners
+        self._listeners: Counter[str] = Counter()
 
     async def listen(
         self, ctx: Context, params: SubscriptionsListenRequestParams
     ) -> SubscriptionsListenResult:
         """Tell of changes until the client goes away, or the edge stops."""
         honored = _honored(ctx, params.notifications)
-        if self._listeners >= MAX_LISTENERS:
-            raise MCPError(INTERNAL_ERROR, f"there are {MAX_LISTENERS} listeners already")
         meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
-        self._listeners += 1
-        try:
+        with self._counted(asking.caller_of(ctx).tenant):
             await self._follow(ctx, honored, meta)
-        finally:
-            self._listeners -= 1
         return SubscriptionsListenResult(_meta=meta)
+
+    @contextmanager
+    def _counted(self, tenant: str) -> Iterator[None]:
+        """Count a listener. Raises `MCPError`: there are too many already."""
+        _check(self._listeners[tenant], self._most // _SHARE, "a tenant has")
+        _check(self._listeners.total(), self._most, "there are")
+        self._listeners[tenant] += 1
+        try:
+            yield
+        finally:
+            self._listeners[tenant] -= 1
+            self._listeners += Counter()  # Drops those who have none.
 
     async def _follow(
         self, ctx: Context, honored: SubscriptionFilter, meta: dict[str, Any]
@@ -116,6 +126,13 @@ class Listeners:
             yield Logged(self._task, uri, uri.removeprefix(_TASK_URI).removesuffix("/events"))
         for task_id in (honored.model_extra or {}).get(_TASK_IDS, ()):
             yield Status(self._tasks, task_id)
+
+
+def _check(count: int, most: int, whose: str) -> None:
+    if count >= most:
+        message = f"{whose} {most} listeners at this edge, and may have no more"
+        data = {"error_code": "LISTENERS_TOO_MANY", "limit": most}
+        raise MCPError(TOO_MANY, message, data)
 
 
 def _honored(ctx: Context, wanted: SubscriptionFilter) -> SubscriptionFilter:

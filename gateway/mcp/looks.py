@@ -7,8 +7,8 @@ for once for all who look at the same time.
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Literal
 
@@ -24,6 +24,8 @@ from mcp_types import Notification, NotificationParams
 from pydantic import ConfigDict
 
 from gateway.mcp.catalog import Catalog
+from gateway.mcp.pages import Page, items, listed
+from gateway.mcp.requests import outstanding
 from gateway.mcp.rpc import Caller, Rpc, Services
 from gateway.mcp.tasks import Tasks
 
@@ -31,8 +33,7 @@ Meta = dict[str, Any]
 
 EVERY: Final = 0.5
 _SECONDS: Final = 10.0
-_LIST: Final = {"page_size": 1_000}
-_MAX_TENANTS: Final = 256
+_MAX_KNOWN: Final = 256
 
 
 class TaskNotificationParams(NotificationParams):
@@ -104,8 +105,8 @@ class Status(Look):
 
     async def state(self, caller: Caller) -> object:
         """Its status, and what it asks for."""
-        shown = await self.tasks.shown(caller, self.task_id)
-        return shown["status"], sorted(shown.get("inputRequests", ()))
+        task = await self.tasks.found(caller, self.task_id)
+        return task["status"], [each.wire.keys() for each in outstanding(task)]
 
     async def told(self, caller: Caller, meta: Meta) -> Any:
         """The task as it stands."""
@@ -117,8 +118,9 @@ class Status(Look):
 
 @dataclass(slots=True)
 class _Known:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     time: float = float("-inf")
-    raw: bytes = b""
+    pages: Sequence[Page] = ()
     digest: str = ""
 
 
@@ -127,9 +129,9 @@ class Digests:
 
     def __init__(self, services: Services, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._rpcs: Mapping[type[object], Rpc] = {
-            PromptsListChanged: services["ResourceService/ListPrompts"],
-            ResourcesListChanged: services["ResourceService/ListResources"],
+        self._lists: Mapping[type[object], tuple[Rpc, str]] = {
+            PromptsListChanged: (services["ResourceService/ListPrompts"], "prompts"),
+            ResourcesListChanged: (services["ResourceService/ListResources"], "resources"),
         }
         self._known: dict[tuple[str, type[object]], _Known] = {}
 
@@ -137,16 +139,17 @@ class Digests:
         """The same for the same list."""
         if kind is ToolsListChanged:
             return (await self._catalog.fresh(caller, EVERY / 2)).digest
-        known = self._known.setdefault((caller.tenant, kind), _Known())
-        if (now := asyncio.get_running_loop().time()) - known.time > EVERY / 2:
-            rpc = self._rpcs[kind]
-            raw = await rpc.raw(caller, _LIST, seconds=_SECONDS)
-            if raw != known.raw:
-                known.raw, known.digest = raw, digest(rpc.parsed(raw))
-            known.time = now
-        if len(self._known) > _MAX_TENANTS:
+        if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
-        return known.digest
+        known = self._known.setdefault((caller.tenant, kind), _Known())
+        async with known.lock:
+            if (now := asyncio.get_running_loop().time()) - known.time > EVERY / 2:
+                rpc, name = self._lists[kind]
+                pages = await listed(rpc, caller, known.pages)
+                if pages != known.pages:
+                    known.pages, known.digest = pages, digest(items(rpc, pages, name))
+                known.time = now
+            return known.digest
 
 
 def digest(value: Any) -> str:

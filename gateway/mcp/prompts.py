@@ -9,9 +9,9 @@ from mcp_types import (
     PromptReference,
 )
 
-from gateway.mcp import asking, cursors, results
+from gateway.mcp import asking, results
 from gateway.mcp.asking import Context
-from gateway.mcp.resources import EVENTS, TASK, page
+from gateway.mcp.resources import EVENTS, TASK, cursor_of, going_on, page
 from gateway.mcp.rpc import Caller, Services
 
 Wire = dict[str, Any]
@@ -32,12 +32,8 @@ class Prompts:
 
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page of prompts."""
-        token = cursors.opened(params.cursor if params else None, str)
-        found = await page(self._list, asking.caller_of(ctx), token or "")
-        wire = results.complete(prompts=found.get("prompts", []))
-        if token := found.get("next_page_token", ""):
-            wire["nextCursor"] = cursors.sealed(token)
-        return wire
+        found = await page(self._list, asking.caller_of(ctx), cursor_of(params))
+        return results.complete(prompts=found.get("prompts", []), **going_on(found))
 
     async def get(self, ctx: Context, params: GetPromptRequestParams) -> Wire:
         """A prompt, filled in; or what its server asks for first."""

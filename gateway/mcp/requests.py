@@ -1,14 +1,15 @@
-"""What a waiting task asks for, read off its log: answers for a tool, or leave to call one."""
+"""What a waiting task asks for: answers for a tool, or leave to call one."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 Wire = dict[str, Any]
 
 _SHOWN: Final = 1_000
-_APPROVAL: Final[Wire] = {
+_APPROVAL: Final = "approval"
+_DECISION: Final[Wire] = {
     "type": "object",
     "properties": {
         "approved": {"type": "boolean", "title": "Allow the call", "default": False},
@@ -16,8 +17,6 @@ _APPROVAL: Final[Wire] = {
     },
     "required": ["approved"],
 }
-# What ends a request, by the event's type.
-_ENDING: Final = frozenset({"approval_decided", "input_given", "tool_result"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,9 @@ class Request:
 
     task_id: str
     tool_call_id: str
-    sequence: int
-    """Of the event: no two requests of a task have the same, so that no two keys are the same."""
+    round: int
+    """How often the tool has asked: it may do so by the same name again, under another key. 0 is
+    the question whether it may be called."""
     wanted: Mapping[str, Wire]
     """MCP input requests, by the tool's names."""
     is_approval: bool = False
@@ -51,42 +51,32 @@ class Request:
         return is_allowed, str(content.get("comment") or "")[:_SHOWN]
 
     def _key(self, name: str) -> str:
-        return f"{self.tool_call_id}.{self.sequence}.{name}"
+        return f"{self.tool_call_id}.{self.round}.{name}"
 
 
-def outstanding(events: Iterable[Mapping[str, Any]]) -> list[Request]:
-    """What has been asked for and not answered, in the order of the log."""
-    waiting: dict[str, Request] = {}
-    inputs: dict[str, Any] = {}
-    for event in events:
-        kind, call = event.get("type"), event.get("tool_call_id", "")
-        if kind == "tool_call":
-            inputs[call] = event.get("input", {})
-        elif kind == "approval_required":
-            question = _approval(event, inputs.get(call))
-            waiting[call] = _request(event, {"approval": question}, is_approval=True)
-        elif kind == "input_required" and (wanted := event.get("input_requests")):
-            waiting[call] = _request(event, wanted)
-        elif kind in _ENDING:
-            waiting.pop(call, None)
-    return list(waiting.values())
+def outstanding(task: Mapping[str, Any]) -> list[Request]:
+    """What a task waits for that its client can be asked."""
+    pending = task.get("pending_requests", ())
+    return [_request(task, each) for each in pending if _is_question(each)]
 
 
-def _request(
-    event: Mapping[str, Any], wanted: Mapping[str, Wire], *, is_approval: bool = False
-) -> Request:
+def _is_question(pending: Mapping[str, Any]) -> bool:
+    """Whether it is one: results of tools that clients run are not asked for over MCP."""
+    return pending["wants"] == _APPROVAL or bool(pending.get("input_requests"))
+
+
+def _request(task: Mapping[str, Any], pending: Mapping[str, Any]) -> Request:
+    is_approval = pending["wants"] == _APPROVAL
+    wanted = {_APPROVAL: _approval(pending)} if is_approval else pending["input_requests"]
+    number = 0 if is_approval else pending["round"]
     return Request(
-        event.get("task_id", ""),
-        event.get("tool_call_id", ""),
-        event.get("sequence", 0),
-        wanted,
-        is_approval=is_approval,
+        task["task_id"], pending["tool_call_id"], number, wanted, is_approval=is_approval
     )
 
 
-def _approval(event: Mapping[str, Any], given: Any) -> Wire:
+def _approval(pending: Mapping[str, Any]) -> Wire:
     """The question whether a call may run."""
-    shown = json.dumps(given, ensure_ascii=False)[:_SHOWN]
-    message = f"May {event.get('tool_name', 'a tool')} be called with {shown}?"
-    params = {"mode": "form", "message": message, "requestedSchema": _APPROVAL}
+    shown = json.dumps(pending.get("input", {}), ensure_ascii=False)[:_SHOWN]
+    message = f"May {pending['tool_name']} be called with {shown}?"
+    params = {"mode": "form", "message": message, "requestedSchema": _DECISION}
     return {"method": "elicitation/create", "params": params}

@@ -2,13 +2,15 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, PaginatedRequestParams, ReadResourceRequestParams
 
-from gateway.mcp import asking, cursors, results
+from gateway.mcp import asking, results
 from gateway.mcp.asking import Context
+from gateway.mcp.cursors import Cursors
 from gateway.mcp.logs import Logs
 from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller, Reply, Rpc, Services
@@ -56,7 +58,8 @@ _TEMPLATES: Final[list[Wire]] = [
 class Resources:
     """What can be read, of both kinds."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, cursors: Cursors) -> None:
+        self._cursors = cursors
         self._list = services["ResourceService/ListResources"]
         self._templates = services["ResourceService/ListResourceTemplates"]
         self._read = services["ResourceService/ReadResource"]
@@ -67,31 +70,29 @@ class Resources:
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page: first what servers brought, by URI, then tasks, the newest first."""
         caller = asking.caller_of(ctx)
-        kind, token = cursors.opened(params.cursor if params else None, list) or (_IMPORTED, "")
+        place = self._cursors.opened(params.cursor if params else None)
+        kind, _, token = (place or _IMPORTED).partition(" ")
         shown: list[Wire] = []
         if kind == _IMPORTED:
             found = await page(self._list, caller, token)
             shown = found.get("resources", [])
             if token := found.get("next_page_token", ""):
-                next_place = cursors.sealed((_IMPORTED, token))
-                return results.complete(resources=shown, nextCursor=next_place)
+                return self._page(shown, f"{_IMPORTED} {token}")
         found = await page(self._tasks, caller, token)
         shown.extend(each for task in found.get("tasks", []) for each in _of_task(task))
-        if token := found.get("next_page_token", ""):
-            next_place = cursors.sealed((_TASKS, token))
-            return results.complete(resources=shown, nextCursor=next_place)
-        return results.complete(resources=shown)
+        token = found.get("next_page_token", "")
+        return self._page(shown, f"{_TASKS} {token}" if token else "")
+
+    def _page(self, shown: Sequence[Wire], place: str) -> Wire:
+        more = {"nextCursor": self._cursors.sealed(place)} if place else {}
+        return results.complete(resources=shown, **more)
 
     async def templates(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page of templates: ours, then what servers brought."""
-        caller = asking.caller_of(ctx)
-        token = cursors.opened(params.cursor if params else None, str)
-        found = await page(self._templates, caller, token or "")
-        ours = _TEMPLATES if token is None else []
-        wire = results.complete(resourceTemplates=[*ours, *found.get("resource_templates", [])])
-        if token := found.get("next_page_token", ""):
-            wire["nextCursor"] = cursors.sealed(token)
-        return wire
+        token = cursor_of(params)
+        found = await page(self._templates, asking.caller_of(ctx), token)
+        shown = [*(() if token else _TEMPLATES), *found.get("resource_templates", [])]
+        return results.complete(resourceTemplates=shown, **going_on(found))
 
     async def read(self, ctx: Context, params: ReadResourceRequestParams) -> Wire:
         """A resource's contents; or what its server asks for first."""
@@ -119,6 +120,17 @@ class Resources:
         after = int(named["after"] or 0)
         events = await self._logs.events(caller, task, after=after, most=MAX_EVENTS)
         return {"uri": uri, "mimeType": _LINES, "text": _lines(events)}
+
+
+def cursor_of(params: PaginatedRequestParams | None) -> str:
+    """Of a list that one service has: its page token, which means nothing to anybody else."""
+    return (params.cursor if params else None) or ""
+
+
+def going_on(found: Reply) -> Wire:
+    """The field that says where such a list goes on, if it does."""
+    token = found.get("next_page_token", "")
+    return {"nextCursor": token} if token else {}
 
 
 async def page(rpc: Rpc, caller: Caller, token: str) -> Reply:

@@ -29,6 +29,7 @@ from gateway.mcp import asking, refusals
 from gateway.mcp.agents import Agents
 from gateway.mcp.asking import Context
 from gateway.mcp.catalog import Catalog
+from gateway.mcp.cursors import Cursors
 from gateway.mcp.direct import Direct
 from gateway.mcp.listening import Listeners
 from gateway.mcp.prompts import Prompts
@@ -58,11 +59,13 @@ class Served:
 
     def __init__(self, edge: Edge, channels: Mapping[str, grpc.aio.Channel]) -> None:
         services = Services(edge, channels)
-        self._catalog = Catalog(services, edge.traffic)
+        self._catalog = Catalog(services, edge.traffic, edge.settings.mcp)
         tasks = Tasks(services)
-        tools = Tools(services, self._catalog, Agents(services), tasks)
-        server = _server(services, tools, tasks, self._catalog)
-        listeners = Listeners(services, self._catalog, tasks, edge.traffic)
+        key = bytes.fromhex(edge.settings.page_token_key.get_secret_value())
+        tools = Tools(services, self._catalog, Cursors(key, LIST), Agents(services), tasks)
+        resources = Resources(services, Cursors(key, "resources/list"))
+        server = _server(services, tools, tasks, resources, self._catalog)
+        listeners = Listeners(services, self._catalog, tasks, edge)
         server.add_request_handler(LISTEN, SubscriptionsListenRequestParams, listeners.listen)
         self._direct = Direct(server, tools, self._catalog)
         limit = edge.settings.limits.max_body_bytes
@@ -88,7 +91,7 @@ class Served:
         watched = None if is_streamed else exchange.receive
         caller = Caller(exchange.head, exchange.context, watched)
         if b"tools/call" in body:
-            await self._look_up(caller)
+            await self._catalog.look(caller)  # Whether its headers are right depends on it.
         if not is_streamed and await self._direct.answered(exchange, body, caller):
             return
         manager = self._streaming if is_streamed else self._whole
@@ -97,20 +100,15 @@ class Served:
         receive, send = exchange.replaying(body), exchange.relay
         await manager.handle_request(scope, cast("Any", receive), cast("Any", send))
 
-    async def _look_up(self, caller: Caller) -> None:
-        """Have the tools at hand: whether a call's headers are right depends on them."""
-        try:
-            await self._catalog.known(caller)
-        except Refused:
-            return  # The call itself says what is wrong, if it needs to.
-
     def _is_handshaken(self, exchange: Exchange) -> bool:
         """Whether it is of a version whose clients hear of progress and logs unasked."""
         return exchange.head.fields.get(_VERSION) != _MODERN
 
 
-def _server(services: Services, tools: Tools, tasks: Tasks, catalog: Catalog) -> Server[Any]:
-    resources, prompts = Resources(services), Prompts(services)
+def _server(
+    services: Services, tools: Tools, tasks: Tasks, resources: Resources, catalog: Catalog
+) -> Server[Any]:
+    prompts = Prompts(services)
     server: Server[Any] = Server(
         NAME,
         version=_release(),
@@ -163,8 +161,7 @@ def _schemas(catalog: Catalog) -> Any:
     """Looks up what `Mcp-Param-…` headers of a call are compared with."""
 
     def schema(name: str) -> Mapping[str, Any] | None:
-        snapshot = catalog.at_hand(current.get().principal.tenant)
-        offer = snapshot.offers.get(name) if snapshot else None
+        offer = catalog.at_hand(current.get().principal.tenant, name)
         return offer.wire["inputSchema"] if offer else None
 
     return schema

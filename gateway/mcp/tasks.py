@@ -16,7 +16,7 @@ from gateway.mcp.asking import Context
 from gateway.mcp.details import Details, status_of
 from gateway.mcp.offers import agent_of
 from gateway.mcp.refusals import Refused
-from gateway.mcp.requests import Request
+from gateway.mcp.requests import Request, outstanding
 from gateway.mcp.rpc import Caller, Reply, Services
 
 Wire = dict[str, Any]
@@ -75,14 +75,18 @@ class Tasks:
 
     async def shown(self, caller: Caller, task_id: str) -> Wire:
         """The same, for whoever asks."""
-        task = await self._get(caller, {"task_id": task_id}, seconds=_SECONDS)
+        task = await self.found(caller, task_id)
         return {**_envelope(task), **await self._details.of(caller, task)}
+
+    async def found(self, caller: Caller, task_id: str) -> Reply:
+        """The task itself."""
+        return await self._get(caller, {"task_id": task_id}, seconds=_SECONDS)
 
     async def update(self, ctx: Context, params: UpdateParams) -> Wire:
         """Answer what a task asks for. What it does not ask for (any more) is passed over."""
         caller = _admitted(ctx, params)
-        task = await self._get(caller, {"task_id": params.task_id}, seconds=_SECONDS)
-        for request in await self._details.requests(caller, task):
+        task = await self.found(caller, params.task_id)
+        for request in outstanding(task):
             if given := request.answered(params.input_responses):
                 await self._answer(caller, request, given)
         return dict(_ACK)

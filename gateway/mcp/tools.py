@@ -12,10 +12,11 @@ from mcp_types.methods import serialize_server_result
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from gateway.mcp import asking, cursors, results
+from gateway.mcp import asking, results
 from gateway.mcp.agents import Agents
 from gateway.mcp.asking import Context
 from gateway.mcp.catalog import Catalog, Snapshot
+from gateway.mcp.cursors import Cursors
 from gateway.mcp.offers import Offer, agent_of
 from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller, Reply, Services
@@ -32,7 +33,7 @@ _UNKNOWN: Final = Offer("", {})
 # Refusals that the model can do something about: it is shown them as what the tool said.
 _TOLD: Final = frozenset({"TOOL_INPUT_INVALID", "TOOL_TIMEOUT", "TOOL_RESULT_TOO_LARGE"})
 _TOLD_IF_KNOWN: Final = frozenset({"INVALID_REQUEST"})  # Else it is the name that is wrong.
-_INPUT_NEEDED: Final = "MCP_INPUT_NEEDED"
+_INPUT_NEEDED: Final = "INPUT_NOT_OFFERED"
 _NOT_OFFERED: Final = "METHOD_NOT_IMPLEMENTED"
 
 
@@ -51,22 +52,25 @@ class Call(Protocol):
 class Tools:
     """Registered tools, and agents as tools."""
 
-    def __init__(self, services: Services, catalog: Catalog, agents: Agents, tasks: Tasks) -> None:
+    def __init__(
+        self, services: Services, catalog: Catalog, cursors: Cursors, agents: Agents, tasks: Tasks
+    ) -> None:
         self._call = services["ToolRegistryService/CallTool"]
         self._stream = services["ToolRegistryService/StreamCallTool"]
         self._catalog = catalog
+        self._cursors = cursors
         self._agents = agents
         self._tasks = tasks
 
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page of tools, by name."""
         snapshot = await self._catalog.fresh(asking.caller_of(ctx))
-        return page(snapshot, ctx.protocol_version, params.cursor if params else None)
+        return self.page(snapshot, ctx.protocol_version, params.cursor if params else None)
 
     async def call(self, ctx: Context, params: Call) -> Wire:
         """Call a tool or an agent; or begin a task, for a client that can wait for one."""
         caller = asking.caller_of(ctx)
-        offer = await self._offer(caller, params.name)
+        offer = await self._catalog.offer(caller, params.name) or _UNKNOWN
         agent_id, arguments = agent_of(params.name), dict(params.arguments or {})
         try:
             if (offer.is_long or agent_id) and asking.takes_tasks(ctx):
@@ -85,12 +89,25 @@ class Tools:
         raise_protocol_error(ctx, response.get("error") or {})
         return results.of_call(response, is_modern=is_modern, has_schema=offer.has_schema)
 
-    async def _offer(self, caller: Caller, name: str) -> Offer:
-        """What is known of a tool. Calls need no list: the registry knows what it has."""
-        try:
-            return (await self._catalog.known(caller)).offers.get(name, _UNKNOWN)
-        except Refused:
-            return _UNKNOWN
+    def page(self, snapshot: Snapshot, version: str, cursor: str | None) -> Wire:
+        """A page of the list as a version shows it. It is made, and judged by the SDK, once.
+
+        Raises:
+            MCPError: that is no cursor of this list.
+        """
+        after = self._cursors.opened(cursor)
+        wire: Wire = snapshot.kept((version, after), lambda: self._page(snapshot, version, after))
+        return wire
+
+    def _page(self, snapshot: Snapshot, version: str, after: str) -> Wire:
+        names = list(snapshot.offers)
+        start = bisect_right(names, after)
+        offers = [snapshot.offers[name] for name in names[start : start + PAGE]]
+        is_modern = version in MODERN_PROTOCOL_VERSIONS
+        wire = _fitting([each.shown(is_modern=is_modern) for each in offers], version)
+        if start + PAGE < len(names):
+            wire["nextCursor"] = self._cursors.sealed(offers[-1].name)
+        return wire
 
     async def _response(
         self, ctx: Context, caller: Caller, offer: Offer, request: Mapping[str, Any]
@@ -134,28 +151,6 @@ def raise_protocol_error(ctx: Context, error: Mapping[str, Any]) -> None:
         raise asking.missing({name: {} for name in asking.ASKABLE if name not in can})
     if (code := results.PROTOCOL_ERRORS.get(reason)) is not None:
         raise MCPError(code, message, dict(error))
-
-
-def page(snapshot: Snapshot, version: str, cursor: str | None) -> Wire:
-    """A page of the list as a version shows it. It is made, and judged by the SDK, once.
-
-    Raises:
-        MCPError: that is no cursor of this list.
-    """
-    after = cursors.opened(cursor, str)
-    wire: Wire = snapshot.kept((version, after), lambda: _page(snapshot, version, after))
-    return wire
-
-
-def _page(snapshot: Snapshot, version: str, after: str | None) -> Wire:
-    names = list(snapshot.offers)
-    start = bisect_right(names, after) if after is not None else 0
-    offers = [snapshot.offers[name] for name in names[start : start + PAGE]]
-    is_modern = version in MODERN_PROTOCOL_VERSIONS
-    wire = _fitting([each.shown(is_modern=is_modern) for each in offers], version)
-    if start + PAGE < len(names):
-        wire["nextCursor"] = cursors.sealed(offers[-1].name)
-    return wire
 
 
 def _fitting(tools: list[Wire], version: str) -> Wire:

@@ -5,18 +5,18 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NoReturn, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 import click
 
-from services.cli.render import Renderer, plain
-from services.cli.state import DEFAULT, StateFolder
+from services.cli import asking
+from services.cli.edge import NOT_CONNECTED, at_edge, found, read, reason, refused, unreachable
+from services.cli.plain import plain
+from services.cli.render import Renderer
 
 TASK_FAILED: Final = 1
-NOT_CONNECTED: Final = 3
 INTERRUPTED: Final = 130
 STREAM: Final = "/v1/agent/stream"
-NEAREST: Final = "http://127.0.0.1:8080"
 LONGEST_SECONDS: Final = 300.0
 
 
@@ -26,33 +26,13 @@ def _seconds(context: click.Context, option: click.Parameter, value: float) -> f
     return value
 
 
-def _address(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
-    url = value if "://" in value else f"http://{value}"
-    if not url.startswith(("http://", "https://")) or not url.partition("://")[2].strip("/"):
-        raise click.BadParameter(f"{value} is not a URL such as {NEAREST}")
-    return url.rstrip("/")
-
-
 @click.command(
     epilog="Exit codes: 0 completed, 1 failed, canceled or refused, 2 wrong usage, "
     "3 no connection, 130 interrupted."
 )
 @click.argument("query")
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they are, one a line.")
-@click.option(
-    "--url",
-    envvar="RUNPLANE_URL",
-    show_envvar=True,
-    callback=_address,
-    help="The edge. Default: the suite of --state.",
-)
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path),
-    help=f"The folder of the suite to ask. Default: {DEFAULT}, else {NEAREST}.",
-)
+@at_edge
 @click.option("--model", help="The model to ask. Default: the suite's.")
 @click.option(
     "--tool", "tools", multiple=True, help="A tool it may call, repeatable. Default: all."
@@ -85,7 +65,7 @@ def invoke(  # noqa: PLR0913, PLR0917 - one parameter for each option
         body["tools"] = list(tools)
     if schema is not None:
         body["response_schema"] = _schema(schema)
-    sys.exit(0 if ask(url or _suite(state), body, as_json=as_json) == "completed" else TASK_FAILED)
+    sys.exit(0 if ask(found(url, state), body, as_json=as_json) == "completed" else TASK_FAILED)
 
 
 def ask(url: str, body: dict[str, object], *, as_json: bool) -> str:
@@ -94,7 +74,7 @@ def ask(url: str, body: dict[str, object], *, as_json: bool) -> str:
     try:
         for data in _events(url, body, shown):
             shown.add(data)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         click.echo(f"\ncanceled {shown.task_id}".rstrip(), err=True)
         sys.exit(INTERRUPTED)
     return shown.renderer.status
@@ -104,7 +84,8 @@ class _Shown:
     """What was shown of a task so far."""
 
     def __init__(self, url: str, *, as_json: bool) -> None:
-        self.renderer = Renderer()
+        self._can_ask = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+        self.renderer = Renderer(url, prompts=self._can_ask)
         self.task_id = ""
         self._url = url
         self._as_json = as_json
@@ -117,10 +98,18 @@ class _Shown:
             click.echo(data)
         elif "type" in event:
             self.renderer.show(event)
+            self._ask(event)
         if event.get("type") == "task_complete":
             self.renderer.status = str(event.get("status", ""))
         if event.get("status") == "error" and "error_code" in event:
             self.broke(str(event.get("message")))
+
+    def _ask(self, event: dict[str, Any]) -> None:
+        """Let whoever sits at the terminal answer what the task waits for."""
+        if self._can_ask and event["type"] in asking.ASKING and asking.can_prompt(event):
+            answer = asking.prompted(event)
+            if error := told(answer.path(self._url, self.task_id), answer.body):
+                click.echo(f"not taken: {error}", err=True)
 
     def broke(self, why: str) -> NoReturn:
         """The stream ended before the task did."""
@@ -128,6 +117,17 @@ class _Shown:
         after = f"; what became of the task: {where}" if self.task_id else ""
         click.echo(f"the stream broke off: {plain(why)}{after}", err=True)
         sys.exit(NOT_CONNECTED)
+
+
+def told(url: str, body: asking.Json) -> str:
+    """Tell a task something; why it did not take it, or nothing."""
+    import httpx2  # noqa: PLC0415 - takes 0.1 s, which `runplane up` need not pay
+
+    try:
+        reply = httpx2.post(url, json=body, timeout=10)
+    except httpx2.TransportError as error:
+        return str(error)
+    return "" if reply.status_code == 200 else reason(read(reply.content))
 
 
 def _events(url: str, body: dict[str, object], shown: _Shown) -> Iterator[str]:
@@ -139,7 +139,7 @@ def _events(url: str, body: dict[str, object], shown: _Shown) -> Iterator[str]:
     try:
         with httpx2.stream("POST", f"{url}{STREAM}", json=body, timeout=limits) as response:
             if response.status_code != 200:
-                _refused(_error(response.read()))
+                refused(read(response.read()))
             is_connected = True
             for line in response.iter_lines():
                 if line.startswith("data:"):
@@ -147,22 +147,7 @@ def _events(url: str, body: dict[str, object], shown: _Shown) -> Iterator[str]:
     except (httpx2.TransportError, httpx2.InvalidURL) as error:
         if is_connected:
             shown.broke(str(error))
-        click.echo(f"no suite answers at {url} ({error}); start one with: runplane up", err=True)
-        sys.exit(NOT_CONNECTED)
-
-
-def _suite(state: Path | None) -> str:
-    """Where the suite of a folder listens.
-
-    Raises:
-        ClickException: none runs with the folder that was named.
-    """
-    url = StateFolder(state or Path(DEFAULT)).url()
-    if url is None and state is not None:
-        raise click.ClickException(
-            f"no suite runs with {state}; start one with: runplane up --state {state}"
-        )
-    return url or NEAREST
+        unreachable(url, error)
 
 
 def _query(given: str) -> str:
@@ -172,21 +157,6 @@ def _query(given: str) -> str:
     except UnicodeError:
         raise click.UsageError("QUERY is not text in UTF-8") from None
     return query
-
-
-def _error(content: bytes) -> dict[str, object]:
-    try:
-        error = json.loads(content)
-    except ValueError:
-        error = None
-    return error if isinstance(error, dict) else {"message": "the edge's answer is not JSON"}
-
-
-def _refused(error: dict[str, object]) -> NoReturn:
-    fix = error.get("suggested_fix")
-    said = f"refused: {error.get('message')}" + (f" ({fix})" if fix else "")
-    click.echo(plain(said), err=True)
-    sys.exit(TASK_FAILED)
 
 
 def _schema(file: TextIO) -> object:

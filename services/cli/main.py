@@ -8,6 +8,7 @@ import click
 
 from services.cli.demo import demo
 from services.cli.invoke import invoke
+from services.cli.tools import tools
 from services.cli.up import up
 
 HELP = """Runplane: the run plane for AI agents.
@@ -16,6 +17,11 @@ HELP = """Runplane: the run plane for AI agents.
 Start a suite, then ask it something:
   runplane up
   runplane invoke "What is 12*7?"
+
+\b
+See its tools, and call one:
+  runplane tools list
+  runplane tools call calculator '{"expression": "12*7"}'
 
 \b
 Without a model, for tests and load:
@@ -35,3 +41,4 @@ def main() -> None:
 main.add_command(up)
 main.add_command(invoke)
 main.add_command(demo)
+main.add_command(tools)

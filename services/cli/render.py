@@ -1,32 +1,54 @@
 """A task's events as a person reads them."""
 
 import json
-import re
+import math
+import shutil
+import sys
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Final
 
 import click
 
+from services.cli import asking
+from services.cli.plain import plain
+
 Event = Mapping[str, object]
 
-_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def plain(text: str) -> str:
-    """Text that cannot steer a terminal: without control characters but tabs and line ends."""
-    return _CONTROLS.sub("", text)
+QUIET: Final = frozenset({"debug", "info", "notice"})
+PROGRESS_SECONDS: Final = 1.0  # Between two lines of it, where none can be written over.
+_REWRITE: Final = "\r\x1b[K"
 
 
 class Renderer:
-    """Shows one task, event by event."""
+    """Shows one task of the edge at `url`, event by event."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        url: str = "",
+        *,
+        is_tty: bool | None = None,
+        prompts: bool = False,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._url = url
+        self._is_tty = sys.stdout.isatty() if is_tty is None else is_tty
+        self._prompts = prompts
+        self._now = now
         self._is_mid_answer = False
+        self._is_mid_progress = False
+        self._progress_due = -math.inf
         self.status = ""
         self._shown: dict[str, Callable[[Event], None]] = {
             "agent_thought": self._thought,
             "tool_call": self._call,
             "child_task": self._child,
+            "tool_progress": self._progress,
+            "tool_log": self._log,
+            "approval_required": self._asked,
+            "approval_decided": self._decided,
+            "input_required": self._asked,
+            "input_given": self._given,
             "tool_result": self._result,
             "message_delta": self._delta,
             "final_answer": self._answer,
@@ -50,6 +72,38 @@ class Renderer:
     def _child(self, event: Event) -> None:
         self._line(click.style(plain(f"  as {event.get('child_task_id')}"), dim=True))
 
+    def _progress(self, event: Event) -> None:
+        text = f"  {_name(event)} {_how_far(event)}"
+        if self._is_tty and not self._is_mid_answer:
+            width = shutil.get_terminal_size().columns - 1
+            click.echo(
+                _REWRITE + click.style(" ".join(text.split("\n"))[:width], dim=True), nl=False
+            )
+            self._is_mid_progress = True
+        elif self._now() >= self._progress_due:
+            self._progress_due = self._now() + PROGRESS_SECONDS
+            self._line(click.style(text, dim=True))
+
+    def _log(self, event: Event) -> None:
+        if event.get("level") not in QUIET:
+            said = plain(f"  {event.get('tool_name')} {event.get('level')}: {event.get('message')}")
+            self._line(click.style(said, dim=True))
+
+    def _asked(self, event: Event) -> None:
+        for line in asking.lines(event):
+            self._line(click.style(plain(line), fg="yellow"))
+        if self._prompts and asking.can_prompt(event):
+            return  # Whoever sits there is asked.
+        for each in asking.answers(event):
+            self._line(f"  {each.means}: {each.command(self._url, str(event.get('task_id')))}")
+
+    def _decided(self, event: Event) -> None:
+        word = "approved" if event.get("approved") else "denied"
+        self._line(click.style(f"  {_name(event)}: {word}{_by(event)}", dim=True))
+
+    def _given(self, event: Event) -> None:
+        self._line(click.style(f"  {_name(event)}: answered{_by(event)}", dim=True))
+
     def _result(self, event: Event) -> None:
         took = click.style(f"({event.get('latency_ms', 0)} ms)", dim=True)
         if event.get("status") == "success":
@@ -59,6 +113,7 @@ class Renderer:
             self._line(f"{click.style('✗', fg='red')} {_name(event)}: {said(event)} {took}")
 
     def _delta(self, event: Event) -> None:
+        self._clear()
         self._is_mid_answer = True
         click.echo(plain(str(event.get("text", ""))), nl=False)
 
@@ -66,6 +121,7 @@ class Renderer:
         if self._is_mid_answer:
             self._line("")
         else:
+            self._clear()
             click.echo(plain(str(event.get("answer", ""))))
 
     def _abandoned(self, event: Event) -> None:
@@ -89,7 +145,14 @@ class Renderer:
             facts = f"{self.status} in {seconds:.2f} s, {tokens} tokens, {event.get('task_id')}"
             self._line(click.style(facts, dim=True))
 
+    def _clear(self) -> None:
+        """Take the line away that says how far a tool is."""
+        if self._is_mid_progress:
+            click.echo(_REWRITE, nl=False)
+            self._is_mid_progress = False
+
     def _line(self, text: str) -> None:
+        self._clear()
         if self._is_mid_answer:
             click.echo()
             self._is_mid_answer = False
@@ -116,3 +179,18 @@ def _output(event: Event) -> str:
 
 def _name(event: Event) -> str:
     return plain(str(event.get("tool_name")))
+
+
+def _how_far(event: Event) -> str:
+    """How much is done, of how much, and what is being done."""
+    done, total = event.get("progress"), event.get("total")
+    if isinstance(done, int | float) and isinstance(total, int | float) and total > 0:
+        far = f"{done / total:.0%}"
+    else:
+        far = f"{done:g}" if isinstance(done, int | float) else ""
+    return plain(f"{far} {event.get('message') or ''}".strip())
+
+
+def _by(event: Event) -> str:
+    author, comment = event.get("author"), event.get("comment")
+    return plain((f" by {author}" if author else "") + (f": {comment}" if comment else ""))

@@ -55,7 +55,8 @@ QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(DEFAULT),
     show_default=True,
-    help="Keys, logs and where the suite listens.",
+    help="The suite's folder: keys, logs, where it listens, and all that it keeps: tasks, tools "
+    "and agents in data, large values in objects.",
 )
 @click.option(
     "--event-store",

@@ -129,6 +129,7 @@ async def _at_work(
             memory=Memory(sessions, models, now, share=settings.sessions.history_share),
             places=Places(sessions, task_log, now),
             max_wait=tasks.max_wait,
+            linger=tasks.linger,
         )
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.chassis.errors import NotFound, ResourceExhausted, ServiceError
+from services.chassis.telling import Report, unheard
 from services.orchestrator.domain import asking
 from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
-from services.orchestrator.ports import Invocation, Report, Returned, Tools, unheard
 from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
+from services.orchestrator.toolports import Calling, Invocation, Returned
 
 GRACE_SECONDS: Final = 1.0
 """The registry ends a call at the tool's own timeout; it gets to say so."""
@@ -21,7 +22,7 @@ UNTRIED: Final = frozenset({"TOOL_CIRCUIT_OPEN"})
 class Caller:
     """Calls the tools a task was given."""
 
-    tools: Tools
+    tools: Calling
     given: Mapping[str, Tool]
     seconds_left: Callable[[], float]
     capabilities: Mapping[str, object] = field(default_factory=lambda: asking.ELICITATION)

@@ -13,7 +13,8 @@ from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import Call, State, Task
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.journal import Journal
-from services.orchestrator.ports import Children, Errand, Returned
+from services.orchestrator.ports import Children, Errand
+from services.orchestrator.toolports import Returned
 
 MAX_DEPTH: Final = 4
 """So many tasks may stand above one."""

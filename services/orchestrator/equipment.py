@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from services.chassis.errors import InvalidArgument, NotFound, Violation, invalid
+from services.orchestrator.beside import beside
 from services.orchestrator.domain.catalogue import Catalogue, pinned
 from services.orchestrator.domain.events import CallSpec, Message, Pinned
 from services.orchestrator.domain.named import VERSION_FIX, Named, named
 from services.orchestrator.domain.prompt import Briefing
 from services.orchestrator.domain.tool import Tool, gone
-from services.orchestrator.ports import Model, Models, Tools
+from services.orchestrator.ports import Model, Models
+from services.orchestrator.toolports import Tools
 
 NONE: Final[Mapping[str, Tool]] = {}
 NO_MODEL: Final = Model("", "", 0, 0)
@@ -52,17 +55,20 @@ class Catalogues:
             NotFound: `TOOL_NOT_FOUND` or `TOOL_VERSION_NOT_FOUND`.
             InvalidArgument: `INVALID_REQUEST`; one names no version.
         """
-        catalogue = await self.tools.catalogue(tenant)
         if not names:
+            catalogue = await self.tools.catalogue(tenant)
             return catalogue.offered, catalogue.pinned
-        found: dict[str, Tool] = {}
-        for index, text in enumerate(names):
-            asked, field = named(text), f"tools[{index}]"
-            tool = agents.get(asked.name)
-            if tool is None and not asked.version:
-                tool = catalogue.known.get(asked.name)
-            found[asked.name] = tool or await self._found(tenant, asked, (field, field))
-        return found, pinned(found.values())
+        asked = {named(text).name: (named(text), index) for index, text in enumerate(names)}
+        tools = await beside(
+            [
+                partial(self._found, tenant, each, (f"tools[{index}]",) * 2)
+                for name, (each, index) in asked.items()
+                if name not in agents
+            ]
+        )
+        found = {**agents, **{tool.name: tool for tool in tools}}
+        given = {name: found[name] for name in asked}
+        return given, pinned(given.values())
 
     async def callable(self, tenant: str, call: CallSpec) -> Tool:
         """The tool that a task is to be a call of. Raises as `chosen`."""
@@ -72,13 +78,14 @@ class Catalogues:
     async def again(self, tenant: str, of: Pinned) -> Mapping[str, Tool]:
         """Tools in their versions. Those that were deleted since are there, and no call of them
         succeeds."""
-        return {name: await self._again(tenant, name, version) for name, version in of.versions}
+        asks = [partial(self._again, tenant, name, version) for name, version in of.versions]
+        return {tool.name: tool for tool in await beside(asks)}
 
     async def check_free(self, tenant: str, names: Sequence[str], *, field: str) -> None:
         """Refuse names that tools of the registry have."""
-        known = (await self.tools.catalogue(tenant)).known
-        for index, name in enumerate(names):
-            if name in known:
+        found = await beside([partial(self._newest, tenant, name) for name in names])
+        for index, (name, tool) in enumerate(zip(names, found, strict=True)):
+            if tool is not None:
                 fix = "rename it: the tool registry has a tool of this name"
                 raise invalid(Violation(f"{field}[{index}].name", f"{name} is taken", fix))
 
@@ -89,8 +96,16 @@ class Catalogues:
         except InvalidArgument as error:
             raise invalid(Violation(fields[1], error.message, VERSION_FIX)) from None
         except NotFound:
-            catalogue = await self.tools.catalogue(tenant)
-            raise _missing(asked, fields, catalogue) from None
+            newest = await self._newest(tenant, asked.name) if asked.version else None
+            if newest is not None:
+                raise _outdated(asked, fields[1], newest.version) from None
+            raise _missing(asked, fields[0], await self.tools.catalogue(tenant)) from None
+
+    async def _newest(self, tenant: str, name: str) -> Tool | None:
+        try:
+            return await self.tools.find(tenant, name)
+        except NotFound:
+            return None
 
     async def _again(self, tenant: str, name: str, version: str) -> Tool:
         try:
@@ -99,27 +114,28 @@ class Catalogues:
             return gone(name, version)
 
 
-def _missing(asked: Named, fields: tuple[str, str], catalogue: Catalogue) -> NotFound:
-    if (newest := catalogue.known.get(asked.name)) is not None:
-        return NotFound(
-            "TOOL_VERSION_NOT_FOUND",
-            f"{fields[1]}: {asked.name} has no version {asked.version}; the newest is"
-            f" {newest.version}",
-            field=fields[1],
-            tool=asked.name,
-            version=asked.version,
-            newest=newest.version,
-            suggested_fix=f"use {newest.version}, or leave the version out for the newest",
-        )
-    names = sorted(catalogue.known)
+def _outdated(asked: Named, field: str, newest: str) -> NotFound:
+    return NotFound(
+        "TOOL_VERSION_NOT_FOUND",
+        f"{field}: {asked.name} has no version {asked.version}; the newest is {newest}",
+        field=field,
+        tool=asked.name,
+        version=asked.version,
+        newest=newest,
+        suggested_fix=f"use {newest}, or leave the version out for the newest",
+    )
+
+
+def _missing(asked: Named, field: str, catalogue: Catalogue) -> NotFound:
+    names = catalogue.names
     listed = ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "")
     fix = f"use some of {listed}, or leave tools out for all"
-    if fields[0] == "call.tool":
+    if field == "call.tool":
         fix = f"use one of {listed}"
     return NotFound(
         "TOOL_NOT_FOUND",
-        f"{fields[0]}: there is no tool {asked.name}; there are {listed}",
-        field=fields[0],
+        f"{field}: there is no tool {asked.name}; there are {listed}",
+        field=field,
         tool=asked.name,
         known=listed,
         suggested_fix=fix,

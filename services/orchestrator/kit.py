@@ -13,7 +13,7 @@ from services.orchestrator.domain.task import Task
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.inbox import Inbox
 from services.orchestrator.journal import Journal
-from services.orchestrator.planning import Planner
+from services.orchestrator.planning import Loose, Planner
 from services.orchestrator.ports import Model
 from services.orchestrator.reading import Reading, equipped
 from services.orchestrator.settling import Settling
@@ -32,6 +32,7 @@ class Kit:
         self.inbox = Inbox()
         self.held = equipment
         """What it was equipped with; None before that is looked up."""
+        self._loose: Loose = {}
         since = (world.now() - task.create_time).total_seconds()
         self.accepted_at = perf_counter() - since
         self.deadline = self.reckoned()
@@ -59,7 +60,7 @@ class Kit:
     @property
     def planner(self) -> Planner:
         """Plans the model's turns."""
-        return Planner(self.world.models, self.world.schemas, self.equipment)
+        return Planner(self.world.models, self.world.schemas, self.equipment, self._loose)
 
     @property
     def settling(self) -> Settling:

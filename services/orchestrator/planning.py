@@ -1,7 +1,7 @@
 """What the model is asked next, and how it has to answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.chassis.errors import FailedPrecondition
@@ -10,12 +10,16 @@ from services.orchestrator.domain.binding import unbound
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import Task
+from services.orchestrator.domain.tool import Tool
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.ports import Generation, Model, Models, Schemas
 from services.orchestrator.turn import MAX_OUTPUT_CHARACTERS, Cut
 
 MANY: Final = 2**31
 NONE: Final[frozenset[str]] = frozenset()
+
+Loose = dict[tuple[Tool, ...], frozenset[str]]
+"""Which inputs of these tools the schema of a task's steps does not bind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class Planner:
     models: Models
     schemas: Schemas
     equipment: Equipment
+    known: Loose = field(default_factory=dict)
+    """What was found out for the steps before: several schemas are compiled for it."""
 
     async def plan(self, task: Task, *, is_last: bool) -> Plan:
         """How the next turn is to answer.
@@ -37,9 +43,10 @@ class Planner:
         if spec.limits.tokens is not None or spec.limits.cost_usd is not None:
             wanted = min(wanted, await self._affordable(task))
         tools = () if is_last else tuple(self.equipment.tools.values())
-        loose = unbound(tools, spec.response_schema, self.schemas.fits) if tools else NONE
         is_wrapped = bool(self.equipment.tools)
-        return Plan(tools, is_wrapped, spec.response_schema, wanted, unbound=loose)
+        return Plan(
+            tools, is_wrapped, spec.response_schema, wanted, unbound=self._loose(task, tools)
+        )
 
     def generation(self, task: Task, plan: Plan) -> Generation:
         """The question."""
@@ -58,6 +65,14 @@ class Planner:
             return
         if violations := self.schemas.violations(schema, outcome.output):
             raise Malformed(f"the answer does not match: {violations[0].message}")
+
+    def _loose(self, task: Task, tools: tuple[Tool, ...]) -> frozenset[str]:
+        if not tools:
+            return NONE
+        if (loose := self.known.get(tools)) is None:
+            loose = unbound(tools, task.spec.response_schema, self.schemas.fits)
+            self.known[tools] = loose
+        return loose
 
     async def _affordable(self, task: Task) -> int:
         """How many tokens the next turn may produce; none if its prompt takes what is left."""

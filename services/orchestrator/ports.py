@@ -1,17 +1,15 @@
 """What the use cases and the worker need of the world."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from services.chassis.errors import Violation
 from services.chassis.eventlog.port import Claim, Condition, Kept, Key, Letter
 from services.orchestrator.domain.agent import Agent
-from services.orchestrator.domain.catalogue import Catalogue
 from services.orchestrator.domain.events import (
     Event,
-    Failure,
     Message,
     Queued,
     Sampling,
@@ -24,7 +22,6 @@ from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.session import Event as SessionEvent
 from services.orchestrator.domain.session import Session, Transcript
 from services.orchestrator.domain.task import Task
-from services.orchestrator.domain.tool import Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,102 +83,6 @@ class Models(Protocol):
 
         Raises:
             ServiceError: what the inference service says.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a tool is that runs."""
-
-    done: float
-    total: float | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """What a tool says that runs."""
-
-    level: str
-    """As RFC 5424 has them, such as `info`."""
-    message: str
-
-
-Report = Callable[[Progress | Logged], None]
-"""Takes what a tool tells while it runs; never waits, and may drop some of it."""
-
-
-def unheard(_: Progress | Logged) -> None:
-    """The report of a call that nobody listens to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """One call of a tool, as the registry is asked for it."""
-
-    tool: Tool
-    """In this very version."""
-    call_id: str
-    input: Mapping[str, object]
-    timeout: float
-    """In seconds."""
-    idempotency_key: str = ""
-    """The same each time that this call is made, whoever makes it."""
-    capabilities: Mapping[str, object] = field(default_factory=dict)
-    """What the tool may ask for, as MCP client capabilities."""
-    responses: Mapping[str, object] | None = None
-    """Answers to what it asked for."""
-    request_state: str = ""
-    """What it gave to be given back with them."""
-    report: Report = unheard
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """What a tool asks for before it can go on."""
-
-    inputs: Mapping[str, object]
-    """MCP input requests, by name."""
-    state: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """What came of a tool call; `failure` when the tool could not do it."""
-
-    output: object
-    failure: Failure | None
-    latency_ms: float
-    tokens: int = 0
-    cost_usd: float = 0.0
-    """What models used for it, where it was an agent's."""
-    content: Sequence[Mapping[str, object]] = ()
-    """The output as MCP content blocks, where it does not say it all."""
-    warnings: Sequence[tuple[str, str]] = ()
-    """Codes, and what there is to say."""
-    requests: Requests | None = None
-    """Set instead of all that, when the tool asks for something first."""
-
-
-class Tools(Protocol):
-    """The tools that can be called, which are a tenant's own. What is done is done for who asks."""
-
-    async def catalogue(self, tenant: str) -> Catalogue:
-        """Every tool of a tenant. It may be some seconds old."""
-
-    async def find(self, tenant: str, name: str, version: str = "") -> Tool:
-        """A tool in this version, or the newest that a range allows; empty for the newest.
-
-        Raises:
-            NotFound: `TOOL_NOT_FOUND` or `TOOL_VERSION_NOT_FOUND`.
-            InvalidArgument: `INVALID_REQUEST`; that is no version.
-        """
-
-    async def call(self, invocation: Invocation) -> Returned:
-        """Call a tool. A cancel of this cancels the tool.
-
-        Raises:
-            ServiceError: the call was refused, or not taken.
         """
 
 

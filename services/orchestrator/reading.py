@@ -8,14 +8,14 @@ from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import Violation, invalid
-from services.orchestrator.domain.catalogue import Catalogue
 from services.orchestrator.domain.events import Spec
 from services.orchestrator.domain.large import Large, bytes_for, fitting, part
 from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import READ_RESULT, Tool
 from services.orchestrator.equipment import Equipment
-from services.orchestrator.ports import Invocation, Returned, TaskLog, Tools
+from services.orchestrator.ports import TaskLog
+from services.orchestrator.toolports import Calling, Invocation, Returned
 
 NAME: Final = READ_RESULT
 DEFAULT_BYTES: Final = 2000
@@ -44,23 +44,15 @@ def _tool(names: tuple[str, ...]) -> Tool:
 
 
 class Reading:
-    """See `Tools`: those of a task, and the one that reads its large values."""
+    """See `Calling`: the tools of a task, and the one that reads its large values."""
 
-    def __init__(self, tools: Tools, log: TaskLog, task: Task) -> None:
+    def __init__(self, tools: Calling, log: TaskLog, task: Task) -> None:
         self._tools = tools
         self._log = log
         self._task = task
 
-    async def catalogue(self, tenant: str) -> Catalogue:
-        """See `Tools`."""
-        return await self._tools.catalogue(tenant)
-
-    async def find(self, tenant: str, name: str, version: str = "") -> Tool:
-        """See `Tools`."""
-        return await self._tools.find(tenant, name, version)
-
     async def call(self, invocation: Invocation) -> Returned:
-        """See `Tools`. What is read here is bounded by the object store's own time limit."""
+        """See `Calling`. What is read here is bounded by the object store's own time limit."""
         if invocation.tool.name != NAME or not readable(self._task):
             return await self._tools.call(invocation)
         began = perf_counter()

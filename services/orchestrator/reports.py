@@ -4,22 +4,19 @@ The call never waits for that: what comes gathers while the write before is unde
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Final
 
+from services.chassis.telling import Logged, Progress, Told
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Call
 from services.orchestrator.journal import Journal
-from services.orchestrator.ports import Logged, LogLost, Progress
+from services.orchestrator.ports import LogLost
 
 APART_SECONDS: Final = 0.25  # Between two that say how far it is: the newest counts.
 MOST_LOGS: Final = 200  # Of one call.
 MOST_BYTES: Final = 2 * 1024  # Of a message.
-LEVELS: Final = frozenset(
-    {"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}
-)
 
 Spawn = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 At = tuple[int, int]
@@ -43,16 +40,16 @@ class Reports:
         self._due = 0.0
         self._logs = 0
 
-    def hear(self, said: Progress | Logged) -> None:
+    def hear(self, said: Told) -> None:
         """Something to be written down; see `Report`."""
         if isinstance(said, Progress):
-            if not math.isfinite(said.done):
+            if (progress := said.within(MOST_BYTES)) is None:
                 return
             self._waiting = [each for each in self._waiting if isinstance(each, ev.ToolLogged)]
-            self._waiting.append(self._progressed(said))
+            self._waiting.append(self._progressed(progress))
         elif self._logs < MOST_LOGS:
             self._logs += 1
-            self._waiting.append(self._logged(said))
+            self._waiting.append(self._logged(said.within(MOST_BYTES)))
         self._has_some.set()
         if self._writing is None:
             self._writing = self._spawn(self._write())
@@ -86,20 +83,11 @@ class Reports:
             return  # Whoever writes the call's outcome is told so.
 
     def _progressed(self, said: Progress) -> ev.ToolProgressed:
-        named = (self._call.call_id, self._call.tool)
-        total = said.total if said.total is not None and math.isfinite(said.total) else None
+        call, told = self._call, (said.done, said.total, said.message)
         return ev.ToolProgressed(
-            self._now(), *self._at, *named, said.done, total, _cut(said.message)
+            self._now(), self._at[0], self._at[1], call.call_id, call.tool, *told
         )
 
     def _logged(self, said: Logged) -> ev.ToolLogged:
-        level = said.level if said.level in LEVELS else "info"
-        named = (self._call.call_id, self._call.tool)
-        return ev.ToolLogged(self._now(), *self._at, *named, level, _cut(said.message))
-
-
-def _cut(text: str) -> str:
-    """A message, or its beginning."""
-    if len(raw := text.encode(errors="replace")) <= MOST_BYTES:
-        return raw.decode()
-    return raw[: MOST_BYTES - 3].decode(errors="ignore") + "…"
+        call, told = self._call, (said.level, said.message)
+        return ev.ToolLogged(self._now(), self._at[0], self._at[1], call.call_id, call.tool, *told)

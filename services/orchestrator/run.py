@@ -25,7 +25,6 @@ from services.orchestrator.world import World
 
 log = logging.getLogger(__name__)
 
-LINGER: Final = timedelta(seconds=2)  # How long a task that waits is kept at hand.
 INTERNAL: Final = ev.Failure("INTERNAL", "INTERNAL", "internal error")
 
 
@@ -171,7 +170,7 @@ class Run:
     async def _wait(self) -> None:
         """Until there is something for the task; not for long in this process."""
         try:
-            async with asyncio.timeout(LINGER.total_seconds()):
+            async with asyncio.timeout(self._world.linger.total_seconds()):
                 while self.task.state is State.WAITING:
                     await self._kit.inbox.wait()
                     await self._hear()

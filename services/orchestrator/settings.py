@@ -20,6 +20,7 @@ class TaskSettings(BaseModel, frozen=True):
     invoke_timeout: Duration = timedelta(seconds=30)  # How long callers of Invoke wait.
     duration: Duration = timedelta(seconds=300)  # How long a task may take.
     max_wait: Duration = timedelta(hours=24)  # How long a task waits for a person or a client.
+    linger: Duration = timedelta(seconds=2)  # How long one that waits is kept at hand.
     retry_after: Duration = timedelta(seconds=3)  # When to ask again for one that goes on.
     lease: Duration = Field(timedelta(seconds=8), gt=timedelta(0))  # Then another takes a task up.
     look: Duration = Field(timedelta(seconds=1), gt=timedelta(0))  # For work and letters.

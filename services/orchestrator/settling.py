@@ -9,6 +9,7 @@ from typing import Final
 
 from services.chassis import ids
 from services.chassis.errors import ServiceError
+from services.chassis.telling import Report, unheard
 from services.orchestrator.calls import Caller
 from services.orchestrator.delegation import Delegate
 from services.orchestrator.domain import asking
@@ -19,8 +20,9 @@ from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.domain.warned import news
 from services.orchestrator.journal import Journal
-from services.orchestrator.ports import Report, Returned, Schemas, unheard
+from services.orchestrator.ports import Schemas
 from services.orchestrator.reports import Reports, Spawn
+from services.orchestrator.toolports import Returned
 
 EVERY_TOOL: Final = "*"
 At = tuple[int, int]
@@ -50,16 +52,15 @@ class Settling:
             of = turn if index == last else None
             events.append(ev.ToolCalled(self.now(), *at, call_id, name, version, request.input, of))
         called = [event for event in events if isinstance(event, ev.ToolCalled)]
-        for each in called:
-            events += self._needs(Call(each.call_id, each.tool, each.input, each.tool_version), at)
-        return events
+        calls = [Call(each.call_id, each.tool, each.input, each.tool_version) for each in called]
+        return events + self._all_needs(calls, at)
 
     async def settle(self) -> bool:
         """Make the calls that can be made; whether all have returned. Else the rest waits for a
         word from outside."""
         while unreturned := self.journal.task.unreturned:
             at = self.journal.task.at
-            if needs := [need for call in unreturned for need in self._needs(call, at)]:
+            if needs := self._all_needs(unreturned, at):
                 await self.journal.append(*needs)
                 continue
             ready = [call for call in unreturned if not call.wants]
@@ -67,6 +68,18 @@ class Settling:
                 return False
             await self._make(ready)
         return True
+
+    def _all_needs(self, calls: Sequence[Call], at: At) -> list[ev.Event]:
+        """What calls have to be asked for now, after a word on tools that are deprecated: the
+        registry, which says so of others, is not called for those of the client."""
+        needs = [need for call in calls for need in self._needs(call, at)]
+        asked = [self.given[each.tool] for each in needs if isinstance(each, ev.InputAsked)]
+        told = [
+            ("TOOL_DEPRECATED", tool.deprecation or f"{tool.name} is deprecated")
+            for tool in asked
+            if tool.is_deprecated
+        ]
+        return [*news(self.journal.task, told, self.now()), *needs]
 
     def _needs(self, call: Call, at: tuple[int, int]) -> Sequence[ev.Event]:
         """What a call has to be asked for now, if anything."""

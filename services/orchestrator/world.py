@@ -9,7 +9,8 @@ from services.orchestrator.briefing import Briefings
 from services.orchestrator.equipment import Catalogues
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
-from services.orchestrator.ports import AgentStore, Children, Models, Schemas, TaskLog, Tools
+from services.orchestrator.ports import AgentStore, Children, Models, Schemas, TaskLog
+from services.orchestrator.toolports import Tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class World:
     places: Places
     max_wait: timedelta = timedelta(hours=24)
     """How long a task may wait for a person or a client, each time."""
+    linger: timedelta = timedelta(seconds=2)
+    """How long a task that waits is kept at hand."""
 
     @property
     def catalogues(self) -> Catalogues:

@@ -52,11 +52,13 @@ from services.tool_registry.settings import Settings
 from services.tool_registry.usecases.calls import Calls, Limits
 from services.tool_registry.usecases.census import Census
 from services.tool_registry.usecases.circuits import Circuits
+from services.tool_registry.usecases.documents import Documents
 from services.tool_registry.usecases.registry import Registry
 from services.tool_registry.usecases.resources import Resources
 from services.tool_registry.usecases.runs import Runs
-from services.tool_registry.usecases.servers import Imported, Rules, Servers, follows
+from services.tool_registry.usecases.servers import Importer, Rules, Servers, follows
 from services.tool_registry.usecases.shelves import Builtins, Keeping, ToolShelf
+from services.tool_registry.usecases.standing import Standing
 from services.tool_registry.usecases.writing import Writer
 
 DOMAIN: Final = "tool-registry.runplane.dev"
@@ -65,7 +67,7 @@ SERVICES: Final = [
     servers_pb2.DESCRIPTOR.services_by_name["McpServerService"].full_name,
     resources_pb2.DESCRIPTOR.services_by_name["ResourceService"].full_name,
 ]
-PART: Final = MAXIMUM + 1  # A page is one read, which its bytes bound.
+PART: Final = MAXIMUM + 1  # A page is one read.
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ async def running(
         most = settings.limits.result_bytes
         makers = {**await enter(_makers(egress, secrets, most)), Mcp: McpTools(links)}
         parts = _parts(settings, store, builtin, makers, now)
-        await enter(links.open(Imported(registrations, parts.registry)))
+        await enter(links.open(Importer(registrations, parts.registry)))
         rules = Rules(settings.mcp.stdio, outside.check_url)
         servers = Servers(registrations, links, parts.registry, rules, now)
         of_tools = _servicer(settings, shared, parts, await enter(Runs()))
@@ -171,7 +173,8 @@ def _servicer(
     calls = Calls(parts.shelf, limits, circuits, runs, partial(ids.new, "call"))
     key = _key(shared)
     pagers = (Pager(key, "tools", part=PART), Pager(key, "tool_versions", part=PART))
-    return ToolRegistryServicer(parts.registry, calls, circuits, pagers, settings.approval)
+    documents, standing = Documents(parts.registry), Standing(circuits, settings.approval)
+    return ToolRegistryServicer(parts.registry, documents, calls, standing, pagers)
 
 
 def _of_servers(
@@ -179,7 +182,8 @@ def _of_servers(
 ) -> list[Callable[[grpc.aio.Server], object]]:
     """The services of MCP servers, and of what they have beside tools."""
     pager = partial(Pager, _key(shared))
-    pagers = Pagers(pager("resources"), pager("resource_templates"), pager("prompts"))
+    whole = partial(pager, part=PART)
+    pagers = Pagers(whole("resources"), whole("resource_templates"), whole("prompts"))
     of_servers = McpServerServicer(servers, pager("mcp_servers"))
     of_resources = ResourceServicer(Resources(links), pagers)
     return [

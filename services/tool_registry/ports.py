@@ -1,39 +1,17 @@
 """What the use cases need."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from services.chassis.eventlog.port import Condition, Kept, Key
+from services.chassis.telling import Report, unheard
+from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.line import Event, Line, Release
+from services.tool_registry.domain.server import Asking, Lists, Reply, Seen, Server, Suggestions
+from services.tool_registry.domain.targets import Target
 from services.tool_registry.domain.tool import Entry
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a running call is."""
-
-    done: float
-    total: float | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """What a tool says while it runs."""
-
-    level: str
-    """One of RFC 5424, such as `info`."""
-    message: str
-
-
-Report = Callable[[Progress | Logged], None]
-"""Takes what a tool tells while it runs; never waits, and may drop some of it."""
-
-
-def unheard(_: Progress | Logged) -> None:
-    """The report of a call that nobody listens to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +106,10 @@ class Maker(Protocol):
         """The tool, ready to be called. Cheap: connections are made at the first call, and
         shared."""
 
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """Why calls of a tool there would fail at the moment, as far as is known here; empty if
+        nothing is."""
+
 
 class ToolStore(Protocol):
     """Keeps registered tools. It passes `tests/contract/tool_registry`.
@@ -185,3 +167,88 @@ class Secrets(Protocol):
         Raises:
             FailedPrecondition: `SECRET_NOT_FOUND`.
         """
+
+
+class ServerStore(Protocol):
+    """Registrations, by tenant and namespace."""
+
+    async def find(self, tenant: str, namespace: str) -> Server | None:
+        """One."""
+
+    async def page(self, tenant: str, *, after: str, limit: int) -> Sequence[Server]:
+        """Some, by namespace."""
+
+    async def add(self, tenant: str, server: Server) -> None:
+        """Keep one. Raises AlreadyExists `MCP_SERVER_ALREADY_EXISTS`."""
+
+    async def remove(self, tenant: str, namespace: str, time: datetime) -> None:
+        """Forget one. Raises NotFound `MCP_SERVER_NOT_FOUND`."""
+
+
+class Imports(Protocol):
+    """Where the tools of servers go."""
+
+    async def take(self, tenant: str, server: Server, wanted: Sequence[Entry]) -> Brought | None:
+        """Let a server have these tools; None if it is registered no more."""
+
+
+class Links(Protocol):
+    """This process's links to servers."""
+
+    def hold(self, tenant: str, server: Server) -> None:
+        """Have a link to it, as it is registered now."""
+
+    def drop(self, tenant: str, namespace: str) -> None:
+        """Hang up."""
+
+    def seen(self, tenant: str, namespace: str) -> Seen:
+        """What is known of it here."""
+
+    async def settled(self, tenant: str, namespace: str, within: timedelta) -> None:
+        """Wait until it was reached, or could not be; no longer than this."""
+
+    async def refresh(self, tenant: str, namespace: str) -> None:
+        """Take its lists now. Raises Unavailable `MCP_SERVER_UNAVAILABLE`."""
+
+    async def lists(self, tenant: str) -> Mapping[str, tuple[Server, Lists]]:
+        """What the tenant's servers said last, by namespace, in its order."""
+
+    async def read(self, tenant: str, namespace: str, uri: str, asking: Asking) -> Reply:
+        """Ask for a resource.
+
+        Raises:
+            NotFound: `RESOURCE_NOT_FOUND`.
+            Unavailable: `MCP_SERVER_UNAVAILABLE`.
+            ResourceExhausted: `RESOURCE_TOO_LARGE`.
+        """
+
+    async def prompt(
+        self,
+        tenant: str,
+        namespace: str,
+        name: str,
+        arguments: Mapping[str, str],
+        asking: Asking,
+    ) -> Reply:
+        """Ask for a prompt.
+
+        Raises:
+            NotFound: `PROMPT_NOT_FOUND`.
+            InvalidArgument: `PROMPT_ARGUMENTS_INVALID`.
+            Unavailable: `MCP_SERVER_UNAVAILABLE`.
+            ResourceExhausted: `RESOURCE_TOO_LARGE`.
+        """
+
+    async def complete(
+        self,
+        tenant: str,
+        namespace: str,
+        reference: Mapping[str, str],
+        argument: tuple[str, str],
+        context: Mapping[str, str],
+    ) -> Suggestions:
+        """Ask for values. Raises Unavailable `MCP_SERVER_UNAVAILABLE`."""
+
+    def matching(self, tenant: str, uri: str) -> str | None:
+        """The first server, by namespace, with a template that this URI fits; one that is connected
+        before one that is not."""

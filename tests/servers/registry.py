@@ -22,6 +22,14 @@ LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
 SERVICE = pb.DESCRIPTOR.services_by_name["ToolRegistryService"].full_name
 TIMEOUT_MS = 60_000.0
 
+FILTERS: dict[str, Callable[[pb.Tool], bool]] = {
+    "": lambda tool: True,
+    "state = active": lambda tool: tool.state != pb.TOOL_STATE_DEPRECATED,
+    "state = active AND kind = builtin": lambda tool: (
+        tool.state != pb.TOOL_STATE_DEPRECATED and tool.kind == pb.TOOL_KIND_BUILTIN
+    ),
+}
+
 Told = Callable[[pb.ToolCallEvent], Awaitable[None]]
 Answer = Callable[[pb.CallToolRequest, Told], Awaitable[pb.CallToolResponse]]
 
@@ -43,6 +51,8 @@ class Registry(pb_grpc.ToolRegistryServiceServicer):
     """By tenant and name; the newest version last. Those of the tenant `` are everybody's."""
     answers: dict[str, Answer] = field(default_factory=dict)
     called: list[Called] = field(default_factory=list)
+    listed: list[str] = field(default_factory=list)
+    """The filters of lists that were asked for."""
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a call was cancelled."""
     address: str = ""
@@ -57,11 +67,11 @@ class Registry(pb_grpc.ToolRegistryServiceServicer):
         return tool
 
     async def ListTools(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's
-        """The newest of each."""
+        """The newest of each that a filter allows which the orchestrator has."""
+        self.listed.append(request.filter)
         mine = {"", current.get().principal.tenant}
-        return pb.ListToolsResponse(
-            tools=[all_of[-1] for (tenant, _), all_of in self.tools.items() if tenant in mine]
-        )
+        newest = [all_of[-1] for (tenant, _), all_of in self.tools.items() if tenant in mine]
+        return pb.ListToolsResponse(tools=filter(FILTERS[request.filter], newest))
 
     async def GetTool(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's
         """The newest that a range allows."""

@@ -14,14 +14,16 @@ from services.chassis import structs
 from services.chassis.client import streaming, unary
 from services.chassis.context import current
 from services.chassis.errors import Internal
+from services.chassis.telling import Logged, Progress, Report
 from services.orchestrator.adapters.tools_known import KnownTools
 from services.orchestrator.domain import asking
-from services.orchestrator.domain.catalogue import Catalogue
+from services.orchestrator.domain.catalogue import MOST_OFFERED, Catalogue
 from services.orchestrator.domain.events import Failure
 from services.orchestrator.domain.tool import Tool
-from services.orchestrator.ports import Invocation, Logged, Progress, Report, Requests, Returned
+from services.orchestrator.toolports import Invocation, Requests, Returned
 
-_PAGE: Final = 1000
+_ACTIVE: Final = "state = active"
+_BUILTIN: Final = "state = active AND kind = builtin"
 _ELICITATION: Final = structs.from_dict(asking.ELICITATION, Struct())
 
 
@@ -31,7 +33,7 @@ class GrpcTools:
     def __init__(self, channel: grpc.aio.Channel, *, timeout: timedelta, ttl: timedelta) -> None:
         self._stub: pb_grpc.ToolRegistryServiceAsyncStub = pb_grpc.ToolRegistryServiceStub(channel)
         self._timeout = timeout.total_seconds()
-        self._known = KnownTools(self._list_all, self._get, ttl)
+        self._known = KnownTools(self._list_offered, self._get, ttl)
 
     async def catalogue(self, tenant: str) -> Catalogue:
         """See `Tools`."""
@@ -56,13 +58,20 @@ class GrpcTools:
         request = pb.GetToolRequest(name=name, version=version)
         return await unary(self._stub.GetTool, request, timeout=self._timeout)
 
-    async def _list_all(self) -> Sequence[pb.Tool]:
-        request = pb.ListToolsRequest(page_size=_PAGE)
+    async def _list_offered(self) -> Sequence[pb.Tool]:
+        """All that can be offered; where these are too many, so many that it shows, and the
+        built-in ones."""
+        tools = await self._listed(_ACTIVE)
+        return tools if len(tools) <= MOST_OFFERED else [*tools, *await self._listed(_BUILTIN)]
+
+    async def _listed(self, which: str) -> Sequence[pb.Tool]:
+        """The first of a list, and not more of them than it takes to be too many."""
+        request = pb.ListToolsRequest(page_size=MOST_OFFERED + 1, filter=which)
         tools: list[pb.Tool] = []
         while True:
             page = await unary(self._stub.ListTools, request, timeout=self._timeout)
             tools += page.tools
-            if not page.next_page_token:
+            if len(tools) > MOST_OFFERED or not page.next_page_token:
                 return tools
             request.page_token = page.next_page_token
 

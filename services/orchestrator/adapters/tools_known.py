@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -18,16 +19,16 @@ _TENANTS: Final = 256  # Whose catalogues are kept.
 _VERSIONS: Final = 4096  # Of all tenants.
 _LASTING_SECONDS: Final = 60.0  # A version never changes; whether it needs an approval may.
 
-ListAll = Callable[[], Awaitable[Sequence[pb.Tool]]]
+ListOffered = Callable[[], Awaitable[Sequence[pb.Tool]]]
 Get = Callable[[str, str], Awaitable[pb.Tool]]
 
 
 class KnownTools:
-    """Keeps what was asked for lately. `list_all` and `get` ask for the tenant that this is asked
-    for."""
+    """Keeps what was asked for lately. `list_offered` and `get` ask for the tenant that this is
+    asked for."""
 
-    def __init__(self, list_all: ListAll, get: Get, ttl: timedelta) -> None:
-        self._list_all = list_all
+    def __init__(self, list_offered: ListOffered, get: Get, ttl: timedelta) -> None:
+        self._list_offered = list_offered
         self._get = get
         self._ttl = ttl
         self._catalogues: OrderedDict[str, Cached[Catalogue]] = OrderedDict()
@@ -35,9 +36,9 @@ class KnownTools:
         self._tools: WeakValueDictionary[bytes, Tool] = WeakValueDictionary()
 
     async def catalogue(self, tenant: str) -> Catalogue:
-        """Every tool of a tenant."""
+        """What is offered to a task of a tenant that names no tools."""
         if (known := self._catalogues.get(tenant)) is None:
-            known = self._catalogues[tenant] = Cached(self._fetch, self._ttl)
+            known = self._catalogues[tenant] = Cached(partial(self._fetch, tenant), self._ttl)
             if len(self._catalogues) > _TENANTS:
                 self._catalogues.popitem(last=False)
         self._catalogues.move_to_end(tenant)
@@ -45,24 +46,32 @@ class KnownTools:
 
     async def find(self, tenant: str, name: str, version: str) -> Tool:
         """A version of a tool, or the newest that a range allows."""
-        newest = (await self.catalogue(tenant)).known.get(name)
-        if newest is not None and version in ("", newest.version):
-            return newest
         now = asyncio.get_running_loop().time()
         key = (tenant, name, version)
         if (kept := self._versions.get(key)) is not None and now < kept[1]:
             self._versions.move_to_end(key)
             return kept[0]
         tool = self._known(await self._get(name, version))
-        lasts = _LASTING_SECONDS if tool.version == version else self._ttl.total_seconds()
-        self._versions[key] = tool, now + lasts
+        self._keep(tenant, tool)
+        if version != tool.version:
+            self._put(key, tool, self._ttl.total_seconds())
+        return tool
+
+    def _keep(self, tenant: str, tool: Tool) -> None:
+        self._put((tenant, tool.name, tool.version), tool, _LASTING_SECONDS)
+
+    def _put(self, key: tuple[str, str, str], tool: Tool, seconds: float) -> None:
+        self._versions[key] = tool, asyncio.get_running_loop().time() + seconds
         self._versions.move_to_end(key)
         if len(self._versions) > _VERSIONS:
             self._versions.popitem(last=False)
-        return tool
 
-    async def _fetch(self) -> Catalogue:
-        return catalogue(map(self._known, await self._list_all()))
+    async def _fetch(self, tenant: str) -> Catalogue:
+        """The versions that are offered will be asked for when tasks go on."""
+        made = catalogue(map(self._known, await self._list_offered()))
+        for tool in made.offered.values():
+            self._keep(tenant, tool)
+        return made
 
     def _known(self, message: pb.Tool) -> Tool:
         """The same object for the same tool: what is derived from it can be kept."""
@@ -90,5 +99,6 @@ def _tool(message: pb.Tool) -> Tool:
         is_client=message.kind == pb.TOOL_KIND_CLIENT,
         is_builtin=message.kind == pb.TOOL_KIND_BUILTIN,
         is_deprecated=message.state == pb.TOOL_STATE_DEPRECATED,
+        deprecation=message.deprecation,
         reports_progress=message.reports_progress,
     )

@@ -5,22 +5,15 @@ Both are MCP's: a request has a `method` and `params`, and what answers it is th
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
+from services.chassis.asking import MAX_REQUEST_BYTES, MAX_REQUESTS, METHODS, method_of
 from services.chassis.errors import Violation, invalid
 from services.orchestrator.domain.events import Failure
 
-METHODS: Final[Mapping[str, str]] = {
-    "elicitation": "elicitation/create",
-    "sampling": "sampling/createMessage",
-    "roots": "roots/list",
-}
-"""What a tool may ask for where its caller has these capabilities."""
 ELICITATION: Final[Mapping[str, object]] = {"elicitation": {}}
 """The capabilities of a task: anybody of the tenant can answer it."""
 MAX_ROUNDS: Final = 10
-MAX_REQUESTS: Final = 16
-MAX_REQUEST_BYTES: Final = 64 * 1024  # Of requests as JSON, and of the state.
 MAX_RESPONSE_BYTES: Final = 64 * 1024  # As JSON.
 DECLINED: Final[Mapping[str, object]] = {"action": "decline"}
 _ACTIONS: Final = ("accept", "decline", "cancel")
@@ -43,7 +36,7 @@ def refused(
         why = f"asks for {len(requests)} things in {size} bytes at once"
     elif not requests:
         why = "waits for an answer and asks for nothing"
-    elif others := [name for name, each in requests.items() if _method(each) not in methods]:
+    elif others := [name for name, each in requests.items() if method_of(each) not in methods]:
         why = f"asks by {others[0][:64]!r} for what it cannot be given"
     if not why:
         return None
@@ -85,7 +78,7 @@ def _faults(requests: Mapping[str, object], responses: Mapping[str, object]) -> 
         field = f"input_responses.{name}"
         if name not in responses:
             yield Violation(field, "is missing", f"answer each of {listed}")
-        elif _method(request) == METHODS["elicitation"]:
+        elif method_of(request) == METHODS["elicitation"]:
             yield from _elicited(field, responses[name])
         elif not isinstance(responses[name], Mapping):
             yield Violation(field, "is no object", "send the result of its method")
@@ -101,7 +94,3 @@ def _elicited(field: str, response: object) -> Iterator[Violation]:
         yield Violation(f"{field}.action", "is no action", fix)
     elif isinstance(response, Mapping) and not isinstance(response.get("content", {}), Mapping):
         yield Violation(f"{field}.content", "is no object", "send an object, or leave it out")
-
-
-def _method(request: Any) -> object:
-    return request.get("method") if isinstance(request, Mapping) else None

@@ -42,6 +42,8 @@ class Tool:
     """Whether the registry has it itself."""
     is_deprecated: bool = False
     """Whether only who names it gets it."""
+    deprecation: str = ""
+    """Why, and what to use instead; may be empty."""
     reports_progress: bool = False
     """Whether it may say how far it is while it runs."""
 

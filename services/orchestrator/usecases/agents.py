@@ -6,13 +6,12 @@ from datetime import datetime
 
 from services.chassis.errors import Violation, invalid
 from services.chassis.eventlog.port import Condition, Key
-from services.chassis.starts import check_length
+from services.chassis.starts import check_length, once, owned
 from services.orchestrator.briefing import Briefings
 from services.orchestrator.domain import agent as ag
 from services.orchestrator.domain.agent import Agent
 from services.orchestrator.ports import Schemas
 from services.orchestrator.usecases.caller import Caller
-from services.orchestrator.usecases.keys import once, owned
 
 
 class Agents:
@@ -35,7 +34,7 @@ class Agents:
         check_length(key)
         if not key:
             return await self._create(agent, caller, None)
-        owns = owned("agent", caller, key, fingerprint)
+        owns = owned("agent", caller.subject, key, fingerprint)
         return await once(
             owns,
             lambda: self._store.kept(caller.tenant, owns),

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from services.chassis.errors import FailedPrecondition, NotFound, ServiceError
 from services.chassis.eventlog.port import Key
+from services.chassis.starts import KEYS_LAST
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import CLOSED, State, Task
@@ -17,7 +18,6 @@ from services.orchestrator.retries import backoff, is_passing
 from services.orchestrator.run import Run
 from services.orchestrator.uncut import uncut
 from services.orchestrator.usecases.caller import Caller
-from services.orchestrator.usecases.keys import KEYS_LAST
 from services.orchestrator.usecases.tasks import Tasks
 from services.orchestrator.worker import Worker
 from services.orchestrator.world import World

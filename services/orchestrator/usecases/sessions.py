@@ -8,12 +8,12 @@ from services.chassis import ids
 from services.chassis.errors import Aborted, Violation, invalid
 from services.chassis.eventlog.port import Condition
 from services.chassis.paging import fitting
+from services.chassis.starts import once, owned
 from services.orchestrator.domain import session as ss
 from services.orchestrator.domain.wanted import Wanted, check, copied, forked, updated
 from services.orchestrator.places import ATTEMPTS, Cancel, contended
 from services.orchestrator.ports import SessionStore
 from services.orchestrator.usecases.caller import Caller
-from services.orchestrator.usecases.keys import once, owned
 from services.orchestrator.world import World
 
 _EVENTS: Final = 32
@@ -143,7 +143,7 @@ class Sessions:
         check(wanted)
         if not wanted.key:
             return await self._store.append(None, await events())
-        key = owned("session", caller, wanted.key, wanted.fingerprint)
+        key = owned("session", caller.subject, wanted.key, wanted.fingerprint)
 
         async def begin() -> ss.Session:
             return await self._store.append(None, await events(), key)

@@ -15,6 +15,7 @@ from services.chassis.errors import (
     invalid,
 )
 from services.chassis.eventlog.port import Condition, Key
+from services.chassis.starts import once, owned
 from services.orchestrator import single
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import request as rq
@@ -29,7 +30,6 @@ from services.orchestrator.post import Post
 from services.orchestrator.reading import equipped
 from services.orchestrator.run import Run
 from services.orchestrator.usecases.caller import Caller
-from services.orchestrator.usecases.keys import once, owned
 from services.orchestrator.worker import GONE, Worker
 from services.orchestrator.world import World
 
@@ -230,7 +230,7 @@ class Tasks:
         if not request.idempotency_key:
             run = await self._begin(request, caller, duration, None)
             return Started(run.task, run, is_new=True)
-        key = owned("task", caller, request.idempotency_key, request.fingerprint)
+        key = owned("task", caller.subject, request.idempotency_key, request.fingerprint)
         return await self._start_once(request, caller, duration, key)
 
     async def start_child(

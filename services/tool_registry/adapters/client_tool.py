@@ -1,6 +1,7 @@
 """Tools that whoever started a task runs: the registry knows them, and never calls them."""
 
-from services.chassis.errors import FailedPrecondition
+from services.tool_registry.domain.refusals import runs_at_client
+from services.tool_registry.domain.targets import Target
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation
 
@@ -16,6 +17,10 @@ class ClientTools:
         """See `Maker`."""
         return ClientTool(entry)
 
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """See `Maker`."""
+        return ""
+
 
 class ClientTool:
     """A tool that cannot be called here."""
@@ -27,11 +32,4 @@ class ClientTool:
 
     async def call(self, invocation: Invocation) -> Answer:
         """Raises FailedPrecondition `TOOL_RUNS_AT_CLIENT`."""
-        name = self.entry.definition.name
-        raise FailedPrecondition(
-            "TOOL_RUNS_AT_CLIENT",
-            f"{name} is run by whoever started the task",
-            tool=name,
-            field="name",
-            suggested_fix="start a task that may call it, and submit its result",
-        )
+        raise runs_at_client(self.entry.definition.name)

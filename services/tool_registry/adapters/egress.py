@@ -17,6 +17,7 @@ import httpcore2
 import httpx2
 
 from services.chassis.errors import Unavailable
+from services.tool_registry.adapters.heads import Heads
 from services.tool_registry.adapters.lookups import SECONDS, SystemLookup, TooManyNames
 from services.tool_registry.adapters.redirects import Following
 from services.tool_registry.domain.addresses import Allowed, Denied, denied, literal, refused
@@ -156,7 +157,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         try:
             async with asyncio.timeout(timeout):
                 addresses = await self._checked(host, port)
-                return await self._connected(addresses, port, timeout)
+                return Heads(await self._connected(addresses, port, timeout))
         except TimeoutError:
             raise httpcore2.ConnectTimeout("no connection in time") from None
         except OSError as error:

@@ -13,13 +13,13 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from services.chassis.errors import (
-    DeadlineExceeded,
     ResourceExhausted,
     ServiceError,
     Unavailable,
 )
 from services.chassis.status import status_of
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
+from services.tool_registry.domain.refusals import SOON, timed_out, too_large, unavailable
 from services.tool_registry.domain.tool import ToolFailure
 
 _Code: Final = grpc.StatusCode
@@ -31,10 +31,10 @@ _TARGETS: Final = frozenset(
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{1,61}[A-Z0-9]")
 _TOO_LARGE: Final = re.compile(r"(Received|Decompressed) message larger than max")
 """What grpc says, here, of an answer beyond the channel's bound."""
+MORE_BYTES: Final = "more bytes than a result may have"
 _MESSAGE: Final = 500
 _FIX: Final = 200
 _FIELDS: Final = 3
-_RETRY: Final = timedelta(seconds=1)
 _MAX_RETRY: Final = timedelta(minutes=5)
 
 
@@ -55,7 +55,7 @@ def failure(
     """The ToolFailure or the ServiceError for it. It does not repeat secrets."""
     code, said = error.code(), _said(status_of(error), scrub)
     if code is _Code.DEADLINE_EXCEEDED:
-        return _timed_out(tool, timeout)
+        return timed_out(tool, timeout)
     if code is _Code.UNAVAILABLE:
         if not said.is_servers:
             return unreached(tool)
@@ -63,7 +63,7 @@ def failure(
         return _later(Unavailable, "TOOL_UNAVAILABLE", told, said, tool)
     if code is _Code.RESOURCE_EXHAUSTED:
         if _TOO_LARGE.search(error.details() or ""):
-            return too_large(tool)
+            return too_large(tool, MORE_BYTES)
         if said.retry_after is not None:
             told = f"{tool} is called too often: {said.text}"
             return _later(ResourceExhausted, "TOOL_RATE_LIMITED", told, said, tool)
@@ -71,33 +71,16 @@ def failure(
     return ToolFailure(f"GRPC_{code.name}", told, said.fix, is_targets=code in _TARGETS)
 
 
-def _timed_out(tool: str, timeout: timedelta) -> DeadlineExceeded:
-    passed_ms = f"{timeout / timedelta(milliseconds=1):.0f}"
-    return DeadlineExceeded(
-        "TOOL_TIMEOUT",
-        f"{tool} did not end within {passed_ms} ms",
-        tool=tool,
-        timeout_ms=passed_ms,
-        suggested_fix="allow more time, or ask for less",
-    )
-
-
 def _later(
     kind: type[ServiceError], reason: str, message: str, said: _Said, tool: str
 ) -> ServiceError:
-    return kind(reason, message, tool=tool).after(said.retry_after or _RETRY)
-
-
-def too_large(tool: str) -> ToolFailure:
-    """That a tool says more than a result may have."""
-    told = f"{tool} returned more bytes than a result may have"
-    return ToolFailure("TOOL_RESULT_TOO_LARGE", told, "ask for less at a time")
+    return kind(reason, message, tool=tool).after(said.retry_after or SOON)
 
 
 def unreached(tool: str) -> ServiceError:
     """That nothing answers where a tool runs."""
     message = f"the server of {tool} cannot be reached, or hung up"
-    return Unavailable("TOOL_UNAVAILABLE", message, tool=tool).after(_RETRY)
+    return unavailable(tool, message)
 
 
 def _said(status: Status, scrub: Scrub) -> _Said:

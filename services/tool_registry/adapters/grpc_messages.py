@@ -9,11 +9,12 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from services.chassis.errors import Violation, invalid
-from services.tool_registry.adapters.grpc_faults import too_large
+from services.tool_registry.adapters.grpc_faults import MORE_BYTES
 from services.tool_registry.adapters.grpc_forms import is_object
 from services.tool_registry.adapters.grpc_methods import Method
 from services.tool_registry.adapters.grpc_schema import VALUE
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
+from services.tool_registry.domain.refusals import too_large
 from services.tool_registry.domain.result import MAX_VALUES
 from services.tool_registry.domain.tool import ToolFailure
 
@@ -57,7 +58,7 @@ class Messages:
         if raw is None:
             self._refuse(tool, "nothing")
         if len(raw) > self._max_bytes:
-            raise too_large(tool)
+            raise too_large(tool, MORE_BYTES)
         if len(raw) > _LARGE_BYTES:
             return await asyncio.to_thread(self._decoded, raw, tool, scrub)
         return self._decoded(raw, tool, scrub)
@@ -79,8 +80,7 @@ class Messages:
         except DecodeError:
             self._refuse(tool, "bytes that are none")
         if not _is_countable(message):
-            told = f"{tool} returned more than {MAX_VALUES:,} values"
-            raise ToolFailure("TOOL_RESULT_TOO_LARGE", told, "ask for less at a time")
+            raise too_large(tool, f"more than {MAX_VALUES:,} values")
         try:
             value = json_format.MessageToDict(
                 message,

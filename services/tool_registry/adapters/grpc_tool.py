@@ -8,7 +8,7 @@ from typing import Self, TypeAlias, cast
 import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from services.chassis.errors import FailedPrecondition, Unavailable, Violation, invalid
+from services.chassis.errors import FailedPrecondition, Unavailable
 from services.tool_registry.adapters.grpc_channels import Channels, Resolver
 from services.tool_registry.adapters.grpc_entry import completed
 from services.tool_registry.adapters.grpc_faults import failure, unreached
@@ -18,7 +18,8 @@ from services.tool_registry.adapters.grpc_methods import MAX_BYTES, Files, found
 from services.tool_registry.adapters.grpc_reflection import described
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain import grpc_target as targets
-from services.tool_registry.domain.targets import Grpc
+from services.tool_registry.domain.refusals import TARGET_REFUSED, not_called
+from services.tool_registry.domain.targets import Grpc, Target
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation, Secrets
 
@@ -67,16 +68,18 @@ class GrpcTools:
         try:
             files = await self._files(target, tenant)
         except FailedPrecondition as error:
-            if error.reason != "TARGET_REFUSED":
+            if error.reason != TARGET_REFUSED:
                 raise
-            fix = error.metadata.get("suggested_fix", "")
-            fault = Violation(targets.ADDRESS, error.message, fix)
-            raise invalid(fault, reason="TARGET_REFUSED") from None
+            raise not_called(error, targets.ADDRESS) from None
         return await asyncio.to_thread(completed, entry, files)
 
     def made(self, entry: Entry, tenant: str) -> "GrpcTool":
         """See `Maker`."""
         return GrpcTool(entry, self._channels, self._secrets, self._result_bytes)
+
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """See `Maker`."""
+        return ""
 
     async def _files(self, target: Grpc, tenant: str) -> Files:
         if target.descriptor_set:

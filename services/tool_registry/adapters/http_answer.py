@@ -17,11 +17,11 @@ from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.schema import Schema
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain import http_fields, pointer
+from services.tool_registry.domain.refusals import SOON, too_large
 from services.tool_registry.domain.result import check_size
 from services.tool_registry.domain.size import LARGE_BYTES
 from services.tool_registry.domain.tool import ToolFailure
 
-RETRY_AFTER: Final = timedelta(seconds=1)
 MAX_RETRY_AFTER: Final = timedelta(hours=1)
 _PIECES_AT_ONCE: Final = 64
 _MAX_PIECES: Final = 50_000  # Of a byte each they would keep the processor for a minute.
@@ -112,11 +112,8 @@ def _length(response: httpx2.Response) -> int:
 
 
 def _too_large(expected: Expected) -> ToolFailure:
-    message = (
-        f"{expected.tool} was answered with more than {expected.max_bytes:,} bytes,"
-        f" or with more than {_MAX_PIECES:,} pieces"
-    )
-    return ToolFailure("TOOL_RESULT_TOO_LARGE", message, "ask for less at a time")
+    most = f"{expected.max_bytes:,} bytes, or more than {_MAX_PIECES:,} pieces"
+    return too_large(expected.tool, f"more than {most}")
 
 
 def _parsed(body: bytes, said: str, expected: Expected) -> object:
@@ -202,9 +199,9 @@ def retry_after(said: str) -> timedelta:
         else:
             asked = parsedate_to_datetime(said) - datetime.now(UTC)
     except (ValueError, TypeError, OverflowError):
-        return RETRY_AFTER
+        return SOON
     seconds = math.ceil(asked.total_seconds())
-    return min(max(timedelta(seconds=seconds), RETRY_AFTER), MAX_RETRY_AFTER)
+    return min(max(timedelta(seconds=seconds), SOON), MAX_RETRY_AFTER)
 
 
 async def _beginning(response: httpx2.Response) -> bytes:

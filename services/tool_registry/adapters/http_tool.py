@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from datetime import timedelta
 from importlib.metadata import version
 from types import TracebackType
 from typing import Final, Self, cast
@@ -11,7 +10,7 @@ from urllib.parse import quote
 import httpx2
 
 from services.chassis.context import IDEMPOTENCY_KEY, TRACE_KEY, child, current
-from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable, Violation, invalid
+from services.chassis.errors import ResourceExhausted, ServiceError
 from services.tool_registry.adapters import http_answer
 from services.tool_registry.adapters.egress import TIMEOUT, Egress
 from services.tool_registry.adapters.http_answer import Expected
@@ -19,11 +18,11 @@ from services.tool_registry.adapters.http_proof import Proof, proof
 from services.tool_registry.adapters.redirects import SECRETS, RedirectRefused
 from services.tool_registry.domain import addresses, http_fields, http_target
 from services.tool_registry.domain.http_request import Prepared, Template
-from services.tool_registry.domain.targets import Http
+from services.tool_registry.domain.refusals import SOON, not_called, unavailable
+from services.tool_registry.domain.targets import Http, Target
 from services.tool_registry.domain.tool import Entry, ToolFailure
 from services.tool_registry.ports import Answer, Invocation, Secrets
 
-RETRY_AFTER: Final = timedelta(seconds=1)
 _TIMEOUT: Final = TIMEOUT.as_dict()  # The caller ends what takes too long once it is connected.
 _KEY_CHARACTERS: Final = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -56,14 +55,16 @@ class HttpTools:
         target = cast("Http", entry.target)
         host = http_target.host_of(target.url)
         if kind := self._egress.refusal(host):
-            told = addresses.refused(host, kind)
-            fix = told.metadata["suggested_fix"]
-            raise invalid(Violation("tool.http.url", told.message, fix), reason="TARGET_REFUSED")
+            raise not_called(addresses.refused(host, kind), "tool.http.url")
         return entry
 
     def made(self, entry: Entry, tenant: str) -> "HttpTool":
         """See `Maker`."""
         return HttpTool(entry, self._send, self._secrets, self._result_bytes)
+
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """See `Maker`."""
+        return ""
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         request.headers.setdefault("user-agent", self._agent)
@@ -138,14 +139,14 @@ _Told = Callable[[httpx2.HTTPError, str], ServiceError | ToolFailure]
 
 def _overloaded(_: httpx2.HTTPError, tool: str) -> ServiceError:
     message = "too many HTTP requests are under way; try later"
-    return ResourceExhausted("TOOLS_OVERLOADED", message, tool=tool).after(RETRY_AFTER)
+    return ResourceExhausted("TOOLS_OVERLOADED", message, tool=tool).after(SOON)
 
 
 def _unreached(error: httpx2.HTTPError, tool: str) -> ServiceError:
     is_tls = "certificate verify failed" in str(error)
     why = "its certificate does not hold" if is_tls else "it takes no connection"
     message = f"the target of {tool} cannot be reached: {why}"
-    return Unavailable("TOOL_UNAVAILABLE", message, tool=tool).after(RETRY_AFTER)
+    return unavailable(tool, message)
 
 
 def _redirected(error: httpx2.HTTPError, tool: str) -> ToolFailure:

@@ -18,7 +18,6 @@ from services.tool_registry.mapping import servers as mapping
 REGISTERED: Final = "mcp_server.registered.v1"
 DELETED: Final = "mcp_server.deleted.v1"
 RECORD: Final = "mcp-server"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _IS_THERE: Final = Compare("is_deleted", "=", False)
 
 
@@ -31,19 +30,20 @@ class EventStoreServers:
     async def find(self, tenant: str, namespace: str) -> Server | None:
         """See `ServerStore`."""
         found = await self._store.record(tenant, RECORD, namespace)
-        return None if found is None or found.attributes["is_deleted"] else _server(found.body)
+        return None if found is None or found.attributes["is_deleted"] else decode(found.body)
 
     async def page(self, tenant: str, *, after: str, limit: int) -> Sequence[Server]:
         """See `ServerStore`."""
         query = Query(tenant, RECORD, _IS_THERE, after, limit, is_descending=False)
-        return [_server(record.body) for record in await self._store.records(query)]
+        return [decode(record.body) for record in await self._store.records(query)]
 
     async def add(self, tenant: str, server: Server) -> None:
         """See `ServerStore`."""
         found = await self._store.record(tenant, RECORD, server.namespace)
         if found is not None and not found.attributes["is_deleted"]:
             raise _taken(server.namespace)
-        event = NewEvent(REGISTERED, server.create_time or _EPOCH, _body(server))
+        assert server.create_time is not None, "a server is kept with its time"  # noqa: S101
+        event = NewEvent(REGISTERED, server.create_time, encode(server))
         try:
             await self._append(tenant, found, event, server)
         except Aborted:
@@ -54,7 +54,7 @@ class EventStoreServers:
         found = await self._store.record(tenant, RECORD, namespace)
         if found is None or found.attributes["is_deleted"]:
             raise missing(namespace)
-        server = _server(found.body)
+        server = decode(found.body)
         try:
             event = NewEvent(DELETED, time, found.body)
             await self._append(tenant, found, event, server)
@@ -71,12 +71,14 @@ class EventStoreServers:
         await self._store.append(Append(tenant, stream, last, [event], records=[record]))
 
 
-def _body(server: Server) -> bytes:
+def encode(server: Server) -> bytes:
+    """A registration as it is stored."""
     said = json_format.MessageToDict(mapping.registration(server), preserving_proto_field_name=True)
     return json.dumps({"server": said, "owner": server.owner}).encode()
 
 
-def _server(body: bytes) -> Server:
+def decode(body: bytes) -> Server:
+    """A registration as it was stored, by an event of any name."""
     kept = json.loads(body)
     message = json_format.ParseDict(kept["server"], pb.McpServer(), ignore_unknown_fields=True)
     time = message.create_time.ToDatetime(UTC)

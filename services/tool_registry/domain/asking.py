@@ -3,18 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from services.chassis.asking import CAPABILITIES, MAX_REQUEST_BYTES, MAX_REQUESTS, method_of
 from services.tool_registry.domain.result import check_size, invalid
 from services.tool_registry.domain.tool import ToolFailure
 
-MAX_STATE_BYTES: Final = 64 * 1024
-MAX_INPUTS_BYTES: Final = 64 * 1024
-
-KINDS: Final = {
-    "elicitation/create": "elicitation",
-    "sampling/createMessage": "sampling",
-    "roots/list": "roots",
-}
-"""Methods that ask, and the capability that a caller needs to be asked."""
+NOT_OFFERED: Final = "INPUT_NOT_OFFERED"
 
 
 def check(
@@ -25,24 +18,23 @@ def check(
     Raises:
         ToolFailure: `INPUT_NOT_OFFERED`, `TOOL_OUTPUT_INVALID` or `TOOL_RESULT_TOO_LARGE`.
     """
-    methods = [_method(each) for each in inputs.values()] if isinstance(inputs, Mapping) else []
+    methods = [method_of(each) for each in inputs.values()] if isinstance(inputs, Mapping) else []
     if not methods or not isinstance(state, str):
         raise invalid(name, "requests for input that are none")
-    check_size(name, MAX_INPUTS_BYTES, inputs)
-    check_size(name, MAX_STATE_BYTES, state)
+    if len(inputs) > MAX_REQUESTS:
+        raise invalid(name, f"{len(inputs)} requests for input at once; {MAX_REQUESTS} are taken")
+    check_size(name, MAX_REQUEST_BYTES, inputs)
+    check_size(name, MAX_REQUEST_BYTES, state)
     for method in methods:
-        if (kind := KINDS.get(method)) is None:
+        if (kind := CAPABILITIES.get(method)) is None:
             raise invalid(name, f"a request for input by {method[:64] or 'no method'}")
         if capabilities is None or kind not in capabilities:
-            raise _not_offered(name, method, kind)
+            raise not_offered(name, kind, method)
 
 
-def _method(request: object) -> str:
-    method = request.get("method") if isinstance(request, Mapping) else None
-    return method if isinstance(method, str) else ""
-
-
-def _not_offered(name: str, method: str, kind: str) -> ToolFailure:
-    message = f"{name} asks its caller for input ({method}), and this caller does not offer {kind}"
+def not_offered(name: str, kind: str = "elicitation", method: str = "") -> ToolFailure:
+    """That a caller cannot be asked; without a method, for what is not known."""
+    what = f"input ({method}), and this caller does not offer {kind}" if method else ""
+    message = f"{name} asks its caller for {what or 'what this caller does not offer'}"
     fix = f'call it with "capabilities": {{"{kind}": {{}}}} and answer what it asks'
-    return ToolFailure("INPUT_NOT_OFFERED", message, f"{fix}, or use another tool")
+    return ToolFailure(NOT_OFFERED, message, f"{fix}, or use another tool")

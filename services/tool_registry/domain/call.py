@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from services.chassis.errors import FailedPrecondition, Violation, invalid
+from services.chassis.errors import Violation, invalid
+from services.tool_registry.domain.refusals import runs_at_client
 from services.tool_registry.domain.targets import Client
 from services.tool_registry.domain.tool import Definition, Entry, ToolFailure
 
@@ -119,14 +120,7 @@ def check(call: Call, entry: Entry) -> None:
     if violations := entry.definition.input_schema.violations(call.input):
         raise invalid(*violations, reason="TOOL_INPUT_INVALID")
     if isinstance(entry.target, Client):
-        name = entry.definition.name
-        raise FailedPrecondition(
-            "TOOL_RUNS_AT_CLIENT",
-            f"{name} is run by whoever starts a task, not here",
-            tool=name,
-            field="name",
-            suggested_fix=f"offer {name} to a task in client_tools, and submit its result there",
-        )
+        raise runs_at_client(entry.definition.name)
 
 
 def allowed(call: Call, definition: Definition) -> timedelta:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from services.tool_registry.domain.refusals import too_large
 from services.tool_registry.domain.tool import Definition, ToolFailure
 
 MAX_INTEGER: Final = 2**53
@@ -13,7 +14,6 @@ MAX_VALUES: Final = 100_000
 _WRITTEN: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 _LISTS: Final = (list, tuple)
 _NUMBERS: Final = (int, float)
-_LESS: Final = "ask for less at a time"
 _MEND: Final = "tell who keeps the tool, or use another"
 
 
@@ -51,8 +51,7 @@ def check_size(name: str, max_bytes: int, *values: object) -> None:
     except (TypeError, ValueError, RecursionError):
         raise invalid(name, "what is not JSON") from None
     if size > max_bytes:
-        message = f"{name} returned {size:,} bytes; at most {max_bytes:,} are allowed"
-        raise ToolFailure("TOOL_RESULT_TOO_LARGE", message, _LESS)
+        raise too_large(name, f"{size:,} bytes; at most {max_bytes:,} are allowed")
 
 
 def invalid(name: str, what: str) -> ToolFailure:
@@ -124,8 +123,7 @@ class _Walk:
             raise self._excess(f"{self._max_bytes:,} bytes")
 
     def _excess(self, most: str) -> ToolFailure:
-        message = f"{self._name} returned more than the {most} that are allowed"
-        return ToolFailure("TOOL_RESULT_TOO_LARGE", message, _LESS)
+        return too_large(self._name, f"more than the {most} that are allowed")
 
 
 def _is_exact(number: object) -> bool:

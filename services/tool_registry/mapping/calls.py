@@ -7,12 +7,11 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 
 from services.chassis import structs
 from services.chassis.context import RequestContext
-from services.chassis.errors import Violation, invalid
-from services.tool_registry.domain.asking import MAX_STATE_BYTES
+from services.chassis.telling import Logged, Progress
 from services.tool_registry.domain.call import Call, Outcome, checked_id, checked_key, timeout_of
 from services.tool_registry.domain.circuit import State
 from services.tool_registry.domain.tool import ToolFailure
-from services.tool_registry.ports import Logged, Progress
+from services.tool_registry.mapping.asking import asking
 
 PROTOCOL_VERSION: Final = "1.0"
 CIRCUITS: Final[dict[State, "pb.CircuitState.ValueType"]] = {
@@ -21,8 +20,6 @@ CIRCUITS: Final[dict[State, "pb.CircuitState.ValueType"]] = {
     State.HALF_OPEN: pb.CIRCUIT_STATE_HALF_OPEN,
 }
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_MAX_BYTES: Final = {"input_responses": 1024 * 1024, "capabilities": 16 * 1024}
-_LESS: Final = "send less"
 
 
 def call(
@@ -34,6 +31,7 @@ def call(
         InvalidArgument: `INVALID_REQUEST`; a part of it is not within bounds.
     """
     key = request.idempotency_key or key
+    along = asking(request)
     return Call(
         tenant=tenant,
         name=request.name,
@@ -43,27 +41,10 @@ def call(
         time_left=None if time_left is None else timedelta(seconds=time_left),
         version=request.version,
         idempotency_key=checked_key(key) if key else "",
-        responses=_free(request, "input_responses") or {},
-        state=_state(request.request_state),
-        capabilities=_free(request, "capabilities"),
+        responses=along.responses,
+        state=along.state,
+        capabilities=along.capabilities,
     )
-
-
-def _free(request: pb.CallToolRequest, field: str) -> dict[str, object] | None:
-    """An object that callers fill; None if it is not there."""
-    if not request.HasField(field):  # type: ignore[arg-type]
-        return None
-    given, most = getattr(request, field), _MAX_BYTES[field]
-    if (size := given.ByteSize()) > most:
-        raise invalid(Violation(field, f"has {size:,} bytes; at most {most:,} are taken", _LESS))
-    return structs.to_dict(given, field=field)
-
-
-def _state(state: str) -> str:
-    if len(state) > MAX_STATE_BYTES or len(state.encode()) > MAX_STATE_BYTES:
-        message = f"has more than {MAX_STATE_BYTES:,} bytes"
-        raise invalid(Violation("request_state", message, "send it back as it was given"))
-    return state
 
 
 def response(outcome: Outcome, context: RequestContext) -> pb.CallToolResponse:

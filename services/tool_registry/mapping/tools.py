@@ -32,7 +32,6 @@ FILTERED: Final = Fields(
 )
 DEFAULT_TIMEOUT: Final = timedelta(seconds=30)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_NO_SCHEMA: Final = Schema({}, field="value")
 _STATES: Final = {False: pb.TOOL_STATE_ACTIVE, True: pb.TOOL_STATE_DEPRECATED}
 
 
@@ -132,20 +131,6 @@ def wished(message: pb.Tool) -> Entry:
     found = entry(message)
     definition = replace(found.definition, reports_progress=False)
     return Entry(definition, found.target)
-
-
-def sketch(message: pb.Tool) -> Entry:
-    """As much of a tool as its maker needs to say whether it is available; quickly made."""
-    definition = Definition(
-        name=message.name,
-        version=message.version,
-        description="",
-        input_schema=_NO_SCHEMA,
-        output_schema=_NO_SCHEMA,
-        examples=(),
-        timeout=DEFAULT_TIMEOUT,
-    )
-    return Entry(definition, target(message), message.owner, source=message.source)
 
 
 def mask(request: pb.UpdateToolRequest) -> Sequence[str]:

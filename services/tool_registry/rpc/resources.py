@@ -1,6 +1,6 @@
 """`runplane.tool_registry.v1.ResourceService`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -10,18 +10,17 @@ from runplane.tool_registry.v1 import resources_pb2 as pb
 from runplane.tool_registry.v1 import resources_pb2_grpc as pb_grpc
 
 from services.chassis.context import current
-from services.chassis.paging import Pager, fitting
+from services.chassis.paging import Pager
 from services.tool_registry.domain.server import Item
 from services.tool_registry.mapping import resources as mapping
+from services.tool_registry.mapping.asking import asking
 from services.tool_registry.usecases.resources import Resources
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
 
-class _Read(Protocol):
-    def __call__(
-        self, tenant: str, *, after: str, size: int
-    ) -> Awaitable[tuple[list[Item], bool]]: ...
+class _Items(Protocol):
+    def __call__(self, tenant: str, *, after: str, size: int) -> Awaitable[list[Item]]: ...
 
 
 class _Paged(Protocol):
@@ -50,7 +49,7 @@ class ResourceServicer(pb_grpc.ResourceServiceServicer):
     ) -> pb.ListResourcesResponse:
         """See the contract."""
         shown, token = await _page(
-            self._pagers.resources, request, self._resources.resources, lambda each: each["uri"]
+            self._pagers.resources, request, self._resources.resources, "uri"
         )
         return pb.ListResourcesResponse(resources=shown, next_page_token=token)
 
@@ -62,7 +61,7 @@ class ResourceServicer(pb_grpc.ResourceServiceServicer):
             self._pagers.templates,
             request,
             self._resources.templates,
-            lambda each: each["uriTemplate"],
+            "uriTemplate",
         )
         return pb.ListResourceTemplatesResponse(resource_templates=shown, next_page_token=token)
 
@@ -70,18 +69,14 @@ class ResourceServicer(pb_grpc.ResourceServiceServicer):
         self, request: pb.ReadResourceRequest, context: Context
     ) -> pb.ReadResourceResponse:
         """See the contract."""
-        reply = await self._resources.read(
-            _tenant(), request.uri, request.server, mapping.asking(request)
-        )
+        reply = await self._resources.read(_tenant(), request.uri, request.server, asking(request))
         return mapping.contents(reply)
 
     async def ListPrompts(
         self, request: pb.ListPromptsRequest, context: Context
     ) -> pb.ListPromptsResponse:
         """See the contract."""
-        shown, token = await _page(
-            self._pagers.prompts, request, self._resources.prompts, lambda each: each["name"]
-        )
+        shown, token = await _page(self._pagers.prompts, request, self._resources.prompts, "name")
         return pb.ListPromptsResponse(prompts=shown, next_page_token=token)
 
     async def GetPrompt(
@@ -89,7 +84,7 @@ class ResourceServicer(pb_grpc.ResourceServiceServicer):
     ) -> pb.GetPromptResponse:
         """See the contract."""
         reply = await self._resources.prompt(
-            _tenant(), request.name, dict(request.arguments), mapping.asking(request)
+            _tenant(), request.name, dict(request.arguments), asking(request)
         )
         return mapping.prompt(reply)
 
@@ -104,15 +99,17 @@ class ResourceServicer(pb_grpc.ResourceServiceServicer):
         return mapping.suggestions(found)
 
 
-async def _page(
-    pager: Pager, request: _Paged, read: _Read, key: Callable[[Item], object]
-) -> tuple[list[Struct], str]:
-    """A page, no larger than a message may be, and its token."""
+async def _page(pager: Pager, request: _Paged, items: _Items, key: str) -> tuple[list[Struct], str]:
+    """A page of items, by what they have under a key, and its token."""
     size, after = pager.size(request.page_size), pager.after(request.page_token)
-    items, has_more = await read(_tenant(), after=after, size=size)
-    shown = items[: fitting(map(mapping.size_bytes, items))] if items else items
-    is_last = not has_more and len(shown) == len(items)
-    return mapping.structures(shown), "" if is_last else pager.token(str(key(shown[-1])))
+    tenant = _tenant()
+
+    async def read(*, after: str, limit: int) -> list[tuple[str, bytes]]:
+        page = await items(tenant, after=after, size=limit)
+        return [(str(each[key]), mapping.packed(each)) for each in page]
+
+    shown, token = await pager.page(read, after, size)
+    return [Struct.FromString(each) for each in shown], token
 
 
 def _tenant() -> str:

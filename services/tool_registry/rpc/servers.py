@@ -10,8 +10,8 @@ from runplane.tool_registry.v1 import servers_pb2_grpc as pb_grpc
 
 from services.chassis.context import current
 from services.chassis.paging import Pager
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.mapping import servers as mapping
-from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.servers import Servers, Shown
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"

@@ -1,7 +1,7 @@
 """`runplane.tool_registry.v1.ToolRegistryService`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -16,13 +16,14 @@ from services.chassis.context import RequestContext, current
 from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
 from services.tool_registry.domain.call import Call, Outcome
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.mapping import calls, documents, tools
-from services.tool_registry.usecases.caller import Caller
+from services.tool_registry.mapping.targets import target
 from services.tool_registry.usecases.calls import Calls
-from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.documents import Documents
 from services.tool_registry.usecases.registry import Registry
+from services.tool_registry.usecases.standing import Standing
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 _Told = TypeVar("_Told")
@@ -35,18 +36,16 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     def __init__(
         self,
         registry: Registry,
+        documents: Documents,
         calls: Calls,
-        circuits: Circuits,
+        standing: Standing,
         pagers: tuple[Pager, Pager],
-        approval: Collection[str],
     ) -> None:
-        """`pagers` are for tools and for versions. `approval` names tools whose calls by agents
-        need one, whoever registered them."""
+        """`pagers` are for tools and for versions."""
         self._registry = registry
-        self._documents = Documents(registry)
+        self._documents = documents
         self._calls = calls
-        self._circuits = circuits
-        self._approval = approval
+        self._standing = standing
         self._pager, self._versions = pagers
 
     async def RegisterTool(self, request: pb.RegisterToolRequest, context: Context) -> pb.Tool:
@@ -141,20 +140,20 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
                 yield await _packed(calls.event, told, here)
 
     def _packed(self, entry: Entry) -> pb.Tool:
-        return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry))
+        return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry.target))
 
     def _listed(self, packed: pb.Tool, caller: Caller) -> pb.Tool:
         """A tool as it was stored, which is never compiled for a list."""
-        is_served = packed.HasField("mcp")  # What has no server of ours is tried when it is called.
-        sketch = tools.sketch(packed) if is_served else None
-        return self._shown(packed, self._registry.unavailable(caller, sketch) if sketch else "")
+        if not packed.HasField("mcp"):  # What has no server of ours is tried when it is called.
+            return self._shown(packed, "")
+        return self._shown(packed, self._registry.unavailable(caller, target(packed)))
 
     def _shown(self, packed: pb.Tool, unavailable: str) -> pb.Tool:
         """With what is true of it at the moment, and here."""
-        packed.requires_approval |= packed.name in self._approval
+        packed.requires_approval |= self._standing.requires_approval(packed.name)
         key = (current.get().principal.tenant, packed.name, packed.version)
-        packed.circuit = calls.CIRCUITS[self._circuits.state(*key)]
-        packed.unavailable = unavailable or self._circuits.trouble(*key)
+        packed.circuit = calls.CIRCUITS[self._standing.circuit(*key)]
+        packed.unavailable = unavailable or self._standing.trouble(*key)
         return packed
 
 

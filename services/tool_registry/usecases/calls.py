@@ -6,21 +6,21 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
-from services.chassis.errors import ServiceError, Unavailable
+from services.chassis.errors import ServiceError
+from services.chassis.telling import Report, Told, unheard
 from services.tool_registry.domain import asking, fault, result, size
 from services.tool_registry.domain import call as calls
 from services.tool_registry.domain.call import Call, Outcome, Warned
 from services.tool_registry.domain.circuit import Event
+from services.tool_registry.domain.refusals import timed_out, unavailable
 from services.tool_registry.domain.tool import Entry, ToolFailure
-from services.tool_registry.ports import Answer, Invocation, Report, Shelf, Tool, unheard
+from services.tool_registry.ports import Answer, Invocation, Shelf, Tool
 from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.places import Places
-from services.tool_registry.usecases.reports import Reports, Told
-from services.tool_registry.usecases.runs import Runs, timed_out
-
-_BACK: Final = timedelta(seconds=1)  # As often as a lost server is looked for, at first.
+from services.tool_registry.usecases.reports import Reports
+from services.tool_registry.usecases.runs import Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Calls:
         if tool.unavailable:
             raise _unavailable(definition.name, tool.unavailable)
         if not invocation.timeout:
-            raise timed_out(definition, invocation.timeout)
+            raise timed_out(definition.name, invocation.timeout, definition.timeout)
         key = (tenant, definition.name, definition.version)
         is_trial, event = self._circuits.admit(key), None
         try:
@@ -187,4 +187,4 @@ def _deprecation(entry: Entry) -> Warned:
 def _unavailable(name: str, why: str) -> ServiceError:
     fix = "come back after the delay, or use another tool"
     message = f"{name} is not to be had at the moment: {why}"
-    return Unavailable("TOOL_UNAVAILABLE", message, tool=name, suggested_fix=fix).after(_BACK)
+    return unavailable(name, message, suggested_fix=fix)

@@ -3,46 +3,16 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from services.chassis.errors import Aborted, InvalidArgument, Violation, invalid
+from services.tool_registry.domain.brought import Brought
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.openapi.tools import Planned, Wanted, planned
-from services.tool_registry.domain.tool import Entry
-from services.tool_registry.usecases.caller import Caller
+from services.tool_registry.usecases.registry import Registry
 
 SKIPPED: Final = "skipped"
 REMOVED: Final = "removed"
-
-
-class Brought(Protocol):
-    """What became of tools that were brought, by name."""
-
-    @property
-    def outcomes(self) -> Mapping[str, str]:
-        """`registered`, `updated`, `unchanged` or `removed`."""
-
-    @property
-    def versions(self) -> Mapping[str, str]:
-        """Their versions now."""
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        """Why some were not taken."""
-
-    @property
-    def others(self) -> Sequence[str]:
-        """Those that somebody else brought of the same source meanwhile."""
-
-
-class Bringing(Protocol):
-    """Takes all the tools of a source, as `Registry` does."""
-
-    async def bring(self, caller: Caller, source: str, wanted: Sequence[Entry]) -> Brought:
-        """Have these tools of the source, and no others. Idempotent.
-
-        Raises:
-            ResourceExhausted: `TOO_MANY_TOOLS`.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +32,7 @@ class Imported:
 class Documents:
     """Registers what documents describe."""
 
-    def __init__(self, registry: Bringing) -> None:
+    def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     async def openapi(

@@ -1,7 +1,7 @@
 """Tools that come from elsewhere in one go, such as those of an MCP server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -13,10 +13,11 @@ from services.chassis.errors import (
     ResourceExhausted,
 )
 from services.tool_registry.domain import changes
+from services.tool_registry.domain.brought import Brought
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.line import Deleted, Deprecated, Line, Registered, Updated, taken
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.domain.version import FIRST
-from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.writing import Writer
 
 _AT_ONCE: Final = 16
@@ -24,20 +25,6 @@ _TRIES: Final = 3
 _REFUSED: Final = (AlreadyExists, FailedPrecondition, InvalidArgument, ResourceExhausted)
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Brought:
-    """What became of tools that were brought."""
-
-    outcomes: Mapping[str, str]
-    """By tool: `registered`, `updated`, `unchanged` or `removed`."""
-    versions: Mapping[str, str]
-    """By tool: its version now."""
-    skipped: Mapping[str, str]
-    """By tool: why it was left out."""
-    others: Sequence[str] = ()
-    """Tools that somebody else brought of the same source meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from services.chassis.starts import check_length, once, owned
 from services.chassis.versions import Wanted, wanted
 from services.tool_registry.domain import changes, checks
 from services.tool_registry.domain import version as ver
+from services.tool_registry.domain.brought import Brought
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.line import (
     Deleted,
     Deprecated,
@@ -22,11 +24,10 @@ from services.tool_registry.domain.line import (
     Updated,
     taken,
 )
+from services.tool_registry.domain.targets import Target
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Tool
 from services.tool_registry.usecases import imports
-from services.tool_registry.usecases.caller import Caller
-from services.tool_registry.usecases.imports import Brought
 from services.tool_registry.usecases.writing import Writer
 
 _ANY = Wanted()
@@ -145,9 +146,9 @@ class Registry:
         line = await self._writer.line(caller.tenant, name)
         return await self._store.versions(caller.tenant, line, after=after, limit=limit)
 
-    def unavailable(self, caller: Caller, entry: Entry) -> str:
-        """Why calls of a tool would fail at the moment, as far as is known here."""
-        return self._shelf.unavailable(caller.tenant, entry)
+    def unavailable(self, caller: Caller, target: Target) -> str:
+        """Why calls of a tool there would fail at the moment, as far as is known here."""
+        return self._shelf.unavailable(caller.tenant, target)
 
     async def bring(self, caller: Caller, source: str, wanted: Sequence[Entry]) -> Brought:
         """Let these be the tools of a source, in versions that say what changed. What it no longer

@@ -4,26 +4,14 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Final
 
-from services.tool_registry.ports import Logged, Progress
+from services.chassis.telling import Logged, Progress, Told
 
 GAP: Final = 0.1
 """Seconds between two reports of progress at least."""
 MAX_LOGS: Final = 100
 MAX_LOG_BYTES: Final = 4 * 1024
-LEVELS: Final = (
-    "debug",
-    "info",
-    "notice",
-    "warning",
-    "error",
-    "critical",
-    "alert",
-    "emergency",
-)
-
-Told: TypeAlias = Progress | Logged
 
 
 class Merged:
@@ -43,9 +31,11 @@ class Merged:
         if isinstance(told, Logged):
             self._logged += 1
             if self._logged <= MAX_LOGS:
-                self._logs.append(_logged(told))
-        elif isinstance(told, Progress) and (progress := _progress(told, self._done)) is not None:
-            self._progress, self._done = progress, progress.done
+                self._logs.append(told.within(MAX_LOG_BYTES))
+        elif isinstance(told, Progress):
+            progress = told.within(MAX_LOG_BYTES)
+            if progress is not None and progress.done > self._done:
+                self._progress, self._done = progress, progress.done
 
     def due(self) -> Iterator[Told]:
         """What can be passed on now; it is forgotten."""
@@ -110,31 +100,3 @@ class Reports:
             if timer is not None:
                 timer.cancel()
         self._changed.clear()
-
-
-def _logged(told: Logged) -> Logged:
-    level = told.level if told.level in LEVELS else "info"
-    return Logged(level, cut(str(told.message), MAX_LOG_BYTES))
-
-
-def _progress(told: Progress, before: float) -> Progress | None:
-    """The progress in bounds; None if it is none, or no more than before."""
-    if not _is_finite(told.done) or told.done <= before:
-        return None
-    total = told.total if told.total is not None and _is_finite(told.total) else None
-    return Progress(float(told.done), total, cut(str(told.message), MAX_LOG_BYTES))
-
-
-def _is_finite(number: object) -> bool:
-    try:
-        return isinstance(number, int | float) and math.isfinite(number)
-    except OverflowError:
-        return False
-
-
-def cut(text: str, limit_bytes: int) -> str:
-    """The text, or its beginning and an ellipsis. What is no Unicode becomes question marks."""
-    raw = text[: limit_bytes + 1].encode(errors="replace")
-    if len(raw) <= limit_bytes:
-        return raw.decode()
-    return raw[: limit_bytes - len("…".encode())].decode(errors="ignore") + "…"

@@ -11,11 +11,12 @@ from services.tool_registry.domain.server import (
     Reference,
     Reply,
     Server,
+    State,
     Suggestions,
     check_namespace,
     missing,
 )
-from services.tool_registry.links import Links
+from services.tool_registry.ports import Links
 
 SERVER: Final = "dev.runplane/server"
 """In `_meta` of what is listed: the server's namespace."""
@@ -32,16 +33,16 @@ class Resources:
     def __init__(self, links: Links) -> None:
         self._links = links
 
-    async def resources(self, tenant: str, *, after: str, size: int) -> tuple[list[Item], bool]:
-        """A page by URI, and whether there are more."""
+    async def resources(self, tenant: str, *, after: str, size: int) -> list[Item]:
+        """A page by URI."""
         return _page(_resources(await self._links.lists(tenant)), after, size)
 
-    async def templates(self, tenant: str, *, after: str, size: int) -> tuple[list[Item], bool]:
-        """A page by URI template, and whether there are more."""
+    async def templates(self, tenant: str, *, after: str, size: int) -> list[Item]:
+        """A page by URI template."""
         return _page(_templates(await self._links.lists(tenant)), after, size)
 
-    async def prompts(self, tenant: str, *, after: str, size: int) -> tuple[list[Item], bool]:
-        """A page by name, and whether there are more."""
+    async def prompts(self, tenant: str, *, after: str, size: int) -> list[Item]:
+        """A page by name."""
         return _page(_prompts(await self._links.lists(tenant)), after, size)
 
     async def read(self, tenant: str, uri: str, server: str, asking: Asking) -> Reply:
@@ -85,12 +86,15 @@ class Resources:
             if server not in lists:
                 raise missing(server)
             return server
-        for namespace, (_, listed) in lists.items():
-            if uri in listed.resources:
-                return namespace
-        if (found := self._links.matching(tenant, uri)) is not None:
-            return found
-        raise _not_found(uri)
+        found = [name for name, (_, listed) in lists.items() if uri in listed.resources]
+        if (fitting := self._links.matching(tenant, uri)) is not None:
+            found.append(fitting)
+        if not found:
+            raise _not_found(uri)
+        return min(found, key=lambda name: not self._is_connected(tenant, name))  # Or the first.
+
+    def _is_connected(self, tenant: str, namespace: str) -> bool:
+        return self._links.seen(tenant, namespace).state is State.CONNECTED
 
     async def _with_template(self, tenant: str, template: str) -> Server:
         for server, listed in (await self._links.lists(tenant)).values():
@@ -155,9 +159,9 @@ def _first(parts: Iterable[tuple[Server, Mapping[str, Item]]]) -> Mapping[str, _
     return found
 
 
-def _page(found: Mapping[str, _Found], after: str, size: int) -> tuple[list[Item], bool]:
+def _page(found: Mapping[str, _Found], after: str, size: int) -> list[Item]:
     names = sorted(name for name in found if name > after)
-    return [_marked(*found[name]) for name in names[:size]], len(names) > size
+    return [_marked(*found[name]) for name in names[:size]]
 
 
 def _marked(server: Server, item: Item) -> Item:

@@ -6,13 +6,13 @@ Built-in tools run in their callers' tasks.
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
 from services.chassis.errors import DeadlineExceeded, ServiceError
+from services.tool_registry.domain.refusals import timed_out
 from services.tool_registry.domain.targets import Builtin
-from services.tool_registry.domain.tool import Definition, ToolFailure
+from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Answer, Invocation, Tool
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Runs:
                 task.add_done_callback(ended)
                 await self._stop(task, tool.entry.definition.name)
         if is_late:
-            raise timed_out(tool.entry.definition, invocation.timeout)
+            raise _timed_out(tool, invocation)
         if task.cancelled():  # By itself: nobody has stopped it.
             raise _broken(tool.entry.definition.name)
         return task.result()
@@ -109,7 +109,7 @@ async def _at_once(tool: Tool, invocation: Invocation, ended: Callable[..., None
     except TimeoutError:
         if not timer.expired():
             raise
-        raise timed_out(tool.entry.definition, invocation.timeout) from None
+        raise _timed_out(tool, invocation) from None
     finally:
         ended()
 
@@ -141,14 +141,6 @@ def _broken(name: str) -> ToolFailure:
     return ToolFailure("TOOL_FAILED", message, "try other input or another tool")
 
 
-def timed_out(definition: Definition, allowed: timedelta) -> DeadlineExceeded:
-    """That a tool has had its time."""
-    passed_ms = f"{allowed / timedelta(milliseconds=1):.0f}"
-    most_ms = f"{definition.timeout / timedelta(milliseconds=1):.0f}"
-    return DeadlineExceeded(
-        "TOOL_TIMEOUT",
-        f"{definition.name} did not end within {passed_ms} ms",
-        tool=definition.name,
-        timeout_ms=passed_ms,
-        suggested_fix=f"allow more time, up to {most_ms} ms, or ask for less",
-    )
+def _timed_out(tool: Tool, invocation: Invocation) -> DeadlineExceeded:
+    definition = tool.entry.definition
+    return timed_out(definition.name, invocation.timeout, definition.timeout)

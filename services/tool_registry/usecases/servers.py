@@ -1,5 +1,6 @@
 """What callers can do with MCP servers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,15 +11,16 @@ from services.chassis.errors import (
     FailedPrecondition,
     NotFound,
     ResourceExhausted,
-    ServiceError,
-    Violation,
-    invalid,
+    Unavailable,
 )
 from services.tool_registry.domain import server as sv
+from services.tool_registry.domain.brought import Brought
+from services.tool_registry.domain.caller import Caller
+from services.tool_registry.domain.refusals import TARGET_REFUSED, not_called
 from services.tool_registry.domain.server import Seen, Server
 from services.tool_registry.domain.tool import Entry
-from services.tool_registry.links import Brings, Brought, Links, ServerStore
-from services.tool_registry.usecases.caller import Caller
+from services.tool_registry.ports import Links, ServerStore
+from services.tool_registry.usecases.registry import Registry
 from services.tool_registry.usecases.resources import shadowed
 
 WAIT: Final = timedelta(seconds=10)
@@ -52,7 +54,7 @@ class Servers:
         self,
         store: ServerStore,
         links: Links,
-        registry: Brings,
+        registry: Registry,
         rules: Rules,
         now: Callable[[], datetime],
     ) -> None:
@@ -61,6 +63,7 @@ class Servers:
         self._registry = registry
         self._rules = rules
         self._now = now
+        self._adding = asyncio.Lock()
 
     async def register(
         self, server: Server, caller: Caller, *, time_left: timedelta | None = None
@@ -68,21 +71,26 @@ class Servers:
         """Keep a server, and return when it was reached or could not be."""
         sv.check(server)
         await self._check_allowed(server)
-        held = await self._store.page(caller.tenant, after="", limit=sv.MAX_SERVERS)
-        taken = {each.namespace for each in held}
-        if len(held) >= sv.MAX_SERVERS and server.namespace not in taken:
-            raise ResourceExhausted(
-                "TOO_MANY_SERVERS",
-                f"there are {sv.MAX_SERVERS} MCP servers already",
-                limit=str(sv.MAX_SERVERS),
-                suggested_fix="delete one first",
-            )
         server = replace(server, owner=caller.subject, create_time=self._now())
-        await self._store.add(caller.tenant, server)
+        # One at a time: each sees those before it.
+        async with self._adding:
+            await self._add(caller.tenant, server)
         self._links.hold(caller.tenant, server)
         wait = WAIT if time_left is None else min(WAIT, time_left * _SHARE)
         await self._links.settled(caller.tenant, server.namespace, wait)
         return await self._shown(caller.tenant, server)
+
+    async def _add(self, tenant: str, server: Server) -> None:
+        """Keep a server, if there is room. Of those that others add meanwhile, too many leave."""
+        held = await self._store.page(tenant, after="", limit=sv.MAX_SERVERS)
+        taken = {each.namespace for each in held}
+        if len(held) >= sv.MAX_SERVERS and server.namespace not in taken:
+            raise _too_many()
+        await self._store.add(tenant, server)
+        held = await self._store.page(tenant, after="", limit=sv.MAX_SERVERS + 1)
+        if len(held) > sv.MAX_SERVERS:
+            await self._store.remove(tenant, server.namespace, self._now())
+            raise _too_many()
 
     async def get(self, caller: Caller, namespace: str) -> Shown:
         """A server."""
@@ -124,12 +132,12 @@ class Servers:
         if server.command is None:
             try:
                 await self._rules.check_url(server.url)
-            except ServiceError as error:
-                if error.reason != "TARGET_REFUSED":  # A name without an address may get one.
-                    return
-                fix = error.metadata.get("suggested_fix", "")
-                violation = Violation("server.url", error.message, fix)
-                raise invalid(violation, reason="TARGET_REFUSED") from None
+            except Unavailable:  # A name without an address may get one.
+                return
+            except FailedPrecondition as error:
+                if error.reason != TARGET_REFUSED:
+                    raise
+                raise not_called(error, "server.url") from None
         elif not self._rules.has_commands:
             raise FailedPrecondition(
                 "MCP_STDIO_OFF",
@@ -147,10 +155,10 @@ class Servers:
         return Shown(server, seen)
 
 
-class Imported:
+class Importer:
     """See `Imports`: the tools of servers, in the registry."""
 
-    def __init__(self, store: ServerStore, registry: Brings) -> None:
+    def __init__(self, store: ServerStore, registry: Registry) -> None:
         self._store = store
         self._registry = registry
 
@@ -173,6 +181,15 @@ class Imported:
 
 
 _SOURCE: Final = "mcp:"
+
+
+def _too_many() -> ResourceExhausted:
+    return ResourceExhausted(
+        "TOO_MANY_SERVERS",
+        f"there are {sv.MAX_SERVERS} MCP servers already",
+        limit=str(sv.MAX_SERVERS),
+        suggested_fix="delete one first",
+    )
 
 
 def source(namespace: str) -> str:

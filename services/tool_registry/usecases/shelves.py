@@ -11,7 +11,6 @@ from services.chassis.versions import wanted
 from services.tool_registry.domain import checks, names
 from services.tool_registry.domain.line import Line, Release, missing_version
 from services.tool_registry.domain.targets import Target
-from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Maker, Tool, ToolStore
 from services.tool_registry.usecases.lately import Lately
 
@@ -119,9 +118,9 @@ class ToolShelf:
         """A tool's versions were changed here."""
         self._of(tenant, line.name).see(line, self._clock())
 
-    def unavailable(self, tenant: str, entry: Entry) -> str:
-        """Why calls of a tool would fail at the moment, as far as is known here."""
-        return self._makers[type(entry.target)].made(entry, tenant).unavailable
+    def unavailable(self, tenant: str, target: Target) -> str:
+        """Why calls of a tool there would fail at the moment, as far as is known here."""
+        return self._makers[type(target)].unavailable(target, tenant)
 
     async def _release(self, tenant: str, name: str, version: str) -> Release:
         asked = wanted(version)

@@ -6,7 +6,6 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from gateway.mcp import catalog
 from tests.integration.gateway.fakes import Suite, suite
 from tests.integration.gateway.places import Place, placed, reset
 
@@ -40,9 +39,7 @@ async def whole() -> AsyncIterator[Place]:
 
 
 @pytest.fixture
-def place(whole: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """That, with an empty registry; and what a test does to it is seen at once."""
+def place(whole: Place) -> Place:
+    """That, with an empty registry."""
     reset(whole)
-    monkeypatch.setattr(catalog, "FRESH", -1.0)
-    monkeypatch.setattr(catalog, "STALE", -1.0)
     return whole

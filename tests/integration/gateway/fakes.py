@@ -335,6 +335,7 @@ async def suite(script: Script | None = None, **settings: Any) -> AsyncIterator[
         values: dict[str, Any] = {
             "listen": "127.0.0.1:0",
             "grace": timedelta(0),
+            "page_token_key": "11" * 32,
             **targets,
             **settings,
         }

@@ -16,7 +16,7 @@ from runplane.tool_registry.v1 import resources_pb2_grpc as pb_grpc
 
 from gateway.app import running
 from gateway.settings import Settings
-from services.chassis.errors import NotFound
+from services.chassis.errors import InvalidArgument, NotFound
 from services.chassis.settings import ClientSettings
 from tests.integration.orchestrator.conftest import Suite, started
 from tests.servers.registry import Registry, registry
@@ -30,6 +30,8 @@ QUESTION: Wire = {
         "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}},
     },
 }
+# What tests do to the registry is seen at once.
+AT_ONCE: Wire = {"list_ttl": timedelta(0), "call_ttl": timedelta(0)}
 
 
 def packed(value: Mapping[str, object]) -> Struct:
@@ -60,6 +62,7 @@ class Imported(pb_grpc.ResourceServiceServicer):
 
     async def ListResourceTemplates(self, request: Any, context: Any) -> Any:  # noqa: N802
         """One."""
+        _check(request.page_token)
         template = packed({"uriTemplate": "test://{name}", "name": "any"})
         return pb.ListResourceTemplatesResponse(resource_templates=[template])
 
@@ -75,6 +78,7 @@ class Imported(pb_grpc.ResourceServiceServicer):
 
     async def ListPrompts(self, request: Any, context: Any) -> Any:  # noqa: N802
         """All."""
+        _check(request.page_token)
         shown = [packed({"name": name, **prompt}) for name, prompt in sorted(self.prompts.items())]
         return pb.ListPromptsResponse(prompts=shown)
 
@@ -95,6 +99,12 @@ class Imported(pb_grpc.ResourceServiceServicer):
         """What was typed, and more."""
         self.requests.append(request)
         return pb.CompleteResponse(values=[f"{request.value}is", f"{request.value}ty"], total=2)
+
+
+def _check(token: str) -> None:
+    """Refuse a page that nobody was told of."""
+    if token:
+        raise InvalidArgument("PAGE_TOKEN_INVALID", "page_token does not belong to this request")
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,8 @@ async def placed(**settings: Any) -> AsyncIterator[Place]:
             "grace": timedelta(0),
             "tool_registry": ClientSettings(target=tools.address),
             "orchestrator": ClientSettings(target=behind.address),
+            "mcp": AT_ONCE,
+            "page_token_key": "11" * 32,
             **settings,
         }
         edge = await stack.enter_async_context(running(Settings(**values)))

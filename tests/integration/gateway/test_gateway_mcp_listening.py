@@ -10,7 +10,6 @@ import httpx2
 import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2
 
-from gateway.mcp import listening
 from tests.integration.gateway.places import Place, placed
 from tests.integration.gateway.rpc import TASKS, error, headers, message
 
@@ -84,11 +83,12 @@ async def test_nobody_is_told_what_they_did_not_ask_for(place: Place) -> None:
         await anext(messages)
         place.tools.add("new")
         place.imported.resources["test://new"] = {"text": ""}
-        await asyncio.sleep(2 * listening.EVERY)
-        place.imported.prompts["new"] = {}
-        told = await anext(messages)
+        told = []
+        for name in ("new", "newer"):
+            place.imported.prompts[name] = {}
+            told.append((await anext(messages))["method"])
 
-    assert told["method"] == "notifications/prompts/list_changed"
+    assert told == ["notifications/prompts/list_changed"] * 2
 
 
 async def test_a_task_that_gets_on_is_a_resource_that_changes(place: Place) -> None:
@@ -131,16 +131,16 @@ async def test_tasks_are_told_to_those_who_know_tasks(place: Place) -> None:
     assert said["data"] == {"requiredCapabilities": TASKS}
 
 
-async def test_there_are_so_many_listeners_and_no_more(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listening, "MAX_LISTENERS", 1)
-
-    async with asyncio.timeout(5), listener(place, {"toolsListChanged": True}) as messages:
+async def test_a_tenant_has_a_share_of_the_listeners_and_no_more() -> None:
+    async with (
+        asyncio.timeout(10),
+        placed(mcp={"max_listeners": 4}) as small,
+        listener(small, {"toolsListChanged": True}) as messages,
+    ):
         await anext(messages)
-        _, said = await error(place, "subscriptions/listen", {"notifications": {}})
+        _, said = await error(small, "subscriptions/listen", {"notifications": {}})
 
-    assert said["code"] == -32603
+    assert (said["code"], said["data"]["error_code"]) == (-32010, "LISTENERS_TOO_MANY")
 
 
 async def test_an_edge_that_stops_ends_the_stream_with_its_result() -> None:

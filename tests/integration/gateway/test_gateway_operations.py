@@ -74,7 +74,7 @@ async def test_the_admin_port_tells_of_this_process_alone() -> None:
 
 async def test_a_taken_port_is_an_error_that_names_it(edge: Suite) -> None:
     with pytest.raises(OSError, match="cannot listen on"):
-        async with running(Settings(listen=edge.edge.address)):
+        async with running(Settings(listen=edge.edge.address, page_token_key="11" * 32)):
             pass
 
 
@@ -170,6 +170,7 @@ async def test_the_process_stops_at_sigterm_and_leaves_nothing(edge: Suite) -> N
         **targets,
         "GATEWAY_LISTEN": "127.0.0.1:0",
         "GATEWAY_GRACE": "PT1S",
+        "RUNPLANE_PAGE_TOKEN_KEY": "11" * 32,
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway", env=environment, stderr=asyncio.subprocess.PIPE

@@ -51,10 +51,19 @@ async def test_a_stream_may_be_lines_of_json(http: httpx2.AsyncClient) -> None:
     assert [json.loads(line)["sequence"] for line in reply.text.splitlines()] == [1, 2, 3]
 
 
+async def test_who_takes_json_alone_gets_lines_of_it(http: httpx2.AsyncClient) -> None:
+    headers = {"accept": "application/json"}
+
+    reply = await http.post("/v1/agent/stream", json={"query": "x"}, headers=headers)
+
+    assert reply.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line)["sequence"] for line in reply.text.splitlines()] == [1, 2, 3]
+
+
 async def test_a_stream_in_no_form_the_client_takes_is_406(
     edge: Suite, http: httpx2.AsyncClient
 ) -> None:
-    headers = {"accept": "application/json"}
+    headers = {"accept": "image/png"}
 
     reply = await http.post("/v1/agent/stream", json={"query": "x"}, headers=headers)
 

@@ -10,9 +10,10 @@ import pytest
 
 from services.chassis.errors import Unavailable
 from services.chassis.settings import ClientSettings
+from services.chassis.telling import Logged, Progress
 from services.tool_registry.app import running
 from services.tool_registry.domain.tool import Default
-from services.tool_registry.ports import Invocation, Logged, Progress
+from services.tool_registry.ports import Invocation
 from services.tool_registry.settings import Settings
 from tests.integration.gateway.fakes import suite
 from tests.integration.gateway.test_gateway_streams import events

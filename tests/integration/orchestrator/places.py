@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
@@ -11,6 +12,9 @@ from services.chassis.settings import SharedSettings
 from services.orchestrator.settings import TaskSettings
 from tests.integration.orchestrator.conftest import SHARED, Suite, started
 from tests.servers.registry import Registry, registry
+
+BRIEFLY = TaskSettings(linger=timedelta(milliseconds=20))
+"""How long a task that waits is kept at hand, where a test waits until it is not."""
 
 
 @dataclass(frozen=True)

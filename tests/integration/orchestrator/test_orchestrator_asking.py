@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -12,8 +13,10 @@ from google.protobuf.struct_pb2 import Struct, Value
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 
-from services.orchestrator.domain.asking import MAX_REQUEST_BYTES, MAX_ROUNDS
-from tests.integration.orchestrator.places import Place, placed
+from services.chassis.asking import MAX_REQUEST_BYTES
+from services.orchestrator.domain.asking import MAX_ROUNDS
+from services.orchestrator.settings import TaskSettings
+from tests.integration.orchestrator.places import BRIEFLY, Place, placed
 from tests.integration.orchestrator.talks import call_in, log_of, reason_of, start, state_of, talk
 from tests.servers.registry import Told, asks, success
 
@@ -45,7 +48,13 @@ async def book(request: tools_pb.CallToolRequest, _: Told) -> tools_pb.CallToolR
 @pytest_asyncio.fixture(loop_scope="module")
 async def place() -> AsyncIterator[Place]:
     """With a tool that asks."""
-    async with placed() as found:
+    async with booking() as found:
+        yield found
+
+
+@asynccontextmanager
+async def booking(tasks: TaskSettings | None = None) -> AsyncIterator[Place]:
+    async with placed(tasks) as found:
         found.tools.add("book", is_idempotent=True)
         found.tools.answers["book"] = book
         yield found
@@ -88,19 +97,20 @@ async def test_what_a_tool_asks_for_is_given_to_it_in_band(place: Place) -> None
     assert first.idempotency_key != second.idempotency_key
 
 
-async def test_an_answer_by_rpc_is_heard_also_when_nobody_had_the_task(place: Place) -> None:
-    task_id, call_id = await waiting(place)
-    await asyncio.sleep(2.5)  # Longer than a task that waits is kept at hand.
-    submit = pb.SubmitToolResultRequest(
-        task_id=task_id, tool_call_id=call_id, input_responses=responses(ACCEPTED)
-    )
+async def test_an_answer_by_rpc_is_heard_also_when_nobody_had_the_task() -> None:
+    async with booking(BRIEFLY) as place:
+        task_id, call_id = await waiting(place)
+        await asyncio.sleep(0.2)  # Longer than a task that waits is kept at hand.
+        submit = pb.SubmitToolResultRequest(
+            task_id=task_id, tool_call_id=call_id, input_responses=responses(ACCEPTED)
+        )
 
-    await place.suite.stub.SubmitToolResult(submit, timeout=5)
+        await place.suite.stub.SubmitToolResult(submit, timeout=5)
 
-    await state_of(place.suite, task_id, "completed")
-    again = await place.suite.stub.SubmitToolResult(submit, timeout=5)
-    assert again.status == "completed"
-    assert told(await log_of(place.suite, task_id)) == ACCEPTED
+        await state_of(place.suite, task_id, "completed")
+        again = await place.suite.stub.SubmitToolResult(submit, timeout=5)
+        assert again.status == "completed"
+        assert told(await log_of(place.suite, task_id)) == ACCEPTED
 
 
 async def test_a_denial_declines_all_that_a_tool_asks_for(place: Place) -> None:

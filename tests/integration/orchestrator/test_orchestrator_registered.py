@@ -67,6 +67,24 @@ async def test_a_task_has_the_version_that_its_range_allowed_when_it_began(
     assert first.events[-1].status == "completed"
 
 
+async def test_a_deprecated_tool_of_the_client_is_told_once(
+    place: tuple[Suite, "tools_grpc.ToolRegistryServiceAsyncStub"],
+) -> None:
+    suite, tools = place
+    await tools.RegisterTool(tools_pb.RegisterToolRequest(tool=click("1.0.0")), timeout=5)
+    mark = tools_pb.DeprecateToolRequest(name="click", message="use tap")
+    await tools.DeprecateTool(mark, timeout=5)
+    async with talk(suite, **start(CLICK, tools=["click"])) as said:
+        asked = await said.until("input_required")
+        await said.say(tool_result=pb.ToolResult(tool_call_id=asked.tool_call_id))
+        await said.rest()
+    task_id = said.events[-1].task_id
+    task = await suite.stub.GetTask(pb.GetTaskRequest(task_id=task_id), timeout=5)
+    await tools.DeleteTool(tools_pb.DeleteToolRequest(name="click"), timeout=5)
+
+    assert [(each.code, each.message) for each in task.warnings] == [("TOOL_DEPRECATED", "use tap")]
+
+
 @pytest.mark.parametrize(
     ("named", "reason"),
     [

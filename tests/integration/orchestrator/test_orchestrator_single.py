@@ -16,9 +16,10 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 from runplane.type.v1 import content_pb2, usage_pb2
 
 from services.chassis.schema import Schema
+from services.chassis.telling import Progress
 from services.tool_registry.domain.tool import Definition, Entry
 from services.tool_registry.ports import Answer as ToolAnswer
-from services.tool_registry.ports import Invocation, Progress, Requests
+from services.tool_registry.ports import Invocation, Requests
 from tests.integration.orchestrator.conftest import Suite, started
 from tests.integration.orchestrator.places import Place, placed
 from tests.integration.orchestrator.talks import log_of, reason_in, reason_of, state_of, talk

@@ -11,7 +11,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 
 from services.orchestrator.domain.catalogue import MOST_OFFERED
-from tests.integration.orchestrator.places import Place, placed
+from tests.integration.orchestrator.places import BRIEFLY, Place, placed
 from tests.integration.orchestrator.talks import reason_of, start, talk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -138,27 +138,28 @@ async def test_each_tenant_has_its_own_tools(place: Place) -> None:
     assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "TOOL_NOT_FOUND")
 
 
-async def test_a_task_that_is_taken_up_again_calls_for_its_own_tenant(place: Place) -> None:
-    place.tools.add("secret", tenant="hers")
-    asked = pb.InvokeRequest(query="tool:secret {}\nok", approval_tools=["secret"])
-    task = await place.suite.stub.CreateTask(asked, timeout=5, metadata=HERS)
-    stub, get = place.suite.stub, pb.GetTaskRequest(task_id=task.task_id)
-    watch = pb.WatchTaskRequest(task_id=task.task_id)
-    events = stub.WatchTask(watch, timeout=20, metadata=HERS)
-    call_id = ""
-    async for event in events:
-        call_id = event.tool_call_id or call_id
-        if event.status == "waiting":
-            break
-    await asyncio.sleep(2.5)  # Longer than a task that waits is kept at hand.
-    yes = pb.ApproveToolCallRequest(task_id=task.task_id, tool_call_id=call_id)
-    await stub.ApproveToolCall(yes, timeout=5, metadata=(HERS[0], ("runplane-subject", "bob")))
-    async for _ in events:
-        pass
+async def test_a_task_that_is_taken_up_again_calls_for_its_own_tenant() -> None:
+    async with placed(BRIEFLY) as place:
+        place.tools.add("secret", tenant="hers")
+        asked = pb.InvokeRequest(query="tool:secret {}\nok", approval_tools=["secret"])
+        task = await place.suite.stub.CreateTask(asked, timeout=5, metadata=HERS)
+        stub, get = place.suite.stub, pb.GetTaskRequest(task_id=task.task_id)
+        watch = pb.WatchTaskRequest(task_id=task.task_id)
+        events = stub.WatchTask(watch, timeout=20, metadata=HERS)
+        call_id = ""
+        async for event in events:
+            call_id = event.tool_call_id or call_id
+            if event.status == "waiting":
+                break
+        await asyncio.sleep(0.2)  # Longer than a task that waits is kept at hand.
+        yes = pb.ApproveToolCallRequest(task_id=task.task_id, tool_call_id=call_id)
+        await stub.ApproveToolCall(yes, timeout=5, metadata=(HERS[0], ("runplane-subject", "bob")))
+        async for _ in events:
+            pass
 
-    assert (await stub.GetTask(get, timeout=5, metadata=HERS)).status == "completed"
-    who = place.tools.called[0].who.principal
-    assert (who.tenant, who.subject) == ("hers", "ann")
+        assert (await stub.GetTask(get, timeout=5, metadata=HERS)).status == "completed"
+        who = place.tools.called[0].who.principal
+        assert (who.tenant, who.subject) == ("hers", "ann")
 
 
 async def test_a_deprecated_tool_is_for_those_who_name_it(place: Place) -> None:
@@ -185,6 +186,15 @@ async def test_more_tools_than_a_model_can_choose_from_are_not_offered(place: Pl
         "TOOLS_NOT_OFFERED"
     ]
     assert [each.code for each in events[-1].warnings] == ["TOOLS_NOT_OFFERED"]
+
+
+async def test_a_task_that_names_its_tools_has_no_others_listed(place: Place) -> None:
+    events = await place.ran(WEATHER, tools=["weather"])
+
+    assert events[-1].status == "completed"
+    assert place.tools.listed == []
+    await place.ran(WEATHER)
+    assert place.tools.listed == ["state = active"]
 
 
 async def test_tools_whose_schemas_are_long_together_are_offered_all_the_same(place: Place) -> None:

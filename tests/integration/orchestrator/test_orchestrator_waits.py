@@ -12,6 +12,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from services.inference.settings import EchoSettings
 from services.orchestrator.settings import TaskSettings
 from tests.integration.orchestrator.conftest import Suite, started
+from tests.integration.orchestrator.places import BRIEFLY
 from tests.integration.orchestrator.talks import (
     CALCULATE,
     call_in,
@@ -119,24 +120,25 @@ async def test_an_agent_may_need_an_approval_that_its_request_does_not_ask_for(
     assert it.events[-1].status == "completed"
 
 
-async def test_a_child_waits_for_an_approval_and_its_parent_for_the_child(suite: Suite) -> None:
-    await created(suite, "guarded", approval_tools=["*"])
-    await created(suite, "asker", tools=["agent__guarded"])
-    query = f"tool:agent__guarded {json.dumps({'query': CALCULATE})}\nIt says so."
-    async with talk(suite, **start(query, agent_id="asker")) as it:
-        child = (await it.until("child_task")).child_task_id
-        await state_of(suite, child, "waiting")
-        await asyncio.sleep(2.5)  # Longer than a task that waits is kept at hand.
-        call_id = await call_in(suite, child, "approval_required")
-        await suite.stub.ApproveToolCall(
-            pb.ApproveToolCallRequest(task_id=child, tool_call_id=call_id), timeout=5
-        )
-        await it.rest()
+async def test_a_child_waits_for_an_approval_and_its_parent_for_the_child() -> None:
+    async with started(BRIEFLY) as suite:
+        await created(suite, "guarded", approval_tools=["*"])
+        await created(suite, "asker", tools=["agent__guarded"])
+        query = f"tool:agent__guarded {json.dumps({'query': CALCULATE})}\nIt says so."
+        async with talk(suite, **start(query, agent_id="asker")) as it:
+            child = (await it.until("child_task")).child_task_id
+            await state_of(suite, child, "waiting")
+            await asyncio.sleep(0.2)  # Longer than a task that waits is kept at hand.
+            call_id = await call_in(suite, child, "approval_required")
+            await suite.stub.ApproveToolCall(
+                pb.ApproveToolCallRequest(task_id=child, tool_call_id=call_id), timeout=5
+            )
+            await it.rest()
 
-    result = next(event for event in it.events if event.type == "tool_result")
-    assert (result.status, it.events[-1].status) == ("success", "completed")
-    waits = [event.wants for event in await log_of(suite, child) if event.status == "waiting"]
-    assert waits == ["approval"]
+        result = next(event for event in it.events if event.type == "tool_result")
+        assert (result.status, it.events[-1].status) == ("success", "completed")
+        waits = [event.wants for event in await log_of(suite, child) if event.status == "waiting"]
+        assert waits == ["approval"]
 
 
 async def test_a_task_that_waits_holds_no_place_and_no_claim(suite: Suite) -> None:

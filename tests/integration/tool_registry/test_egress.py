@@ -216,3 +216,32 @@ async def test_a_denied_port_is_not_called_though_its_address_is_allowed(host: s
     for caught in (over_http, over_grpc):
         assert caught.value.reason == "TARGET_REFUSED"
         assert caught.value.metadata["setting"] == "TOOL_REGISTRY_EGRESS__DENY"
+
+
+async def test_interim_answers_come_before_the_one_that_counts() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 100
+
+    async def hinting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await said(reader)
+            writer.write(early[:10])
+            await writer.drain()
+            writer.write(early[10:] + ANSWER)
+
+    async with listening(hinting) as port, Egress(LOOPBACK).client() as http, asyncio.timeout(5):
+        answers = [await http.get(f"http://127.0.0.1:{port}/") for _ in range(30)]
+
+    assert {answer.status_code for answer in answers} == {200}
+
+
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 100\r\n\r\n", b"HTTP/1.1 103 \n\n"])
+async def test_interim_answers_without_end_are_none(interim: bytes) -> None:
+    async def stalling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await said(reader)
+        while not writer.is_closing():
+            writer.write(interim * 1000)
+            await writer.drain()
+
+    async with listening(stalling) as port, Egress(LOOPBACK).client() as http, asyncio.timeout(5):
+        with pytest.raises(httpx2.RemoteProtocolError, match="interim"):
+            await http.get(f"http://127.0.0.1:{port}/")

@@ -161,7 +161,12 @@ async def test_a_document_again_changes_nothing_and_a_shorter_one_removes() -> N
         gone = await fault(stub.GetTool(pb.GetToolRequest(name="pets__get")))
 
     assert {outcome for _, _, outcome in outcomes(again)} == {"unchanged"}
-    assert outcomes(less) == [("pets__list", "1.0.0", "unchanged")]
+    assert outcomes(less) == [
+        ("pets__list", "1.0.0", "unchanged"),
+        ("pets__add", "", "removed"),
+        ("pets__get", "", "removed"),
+        ("pets__remove", "", "removed"),
+    ]
     assert gone.info.reason == "TOOL_NOT_FOUND"
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from services.chassis.context import current, local_context
+from services.chassis.telling import Logged, Progress
 from services.tool_registry.adapters.secrets import HIDDEN
+from services.tool_registry.domain import asking
 from services.tool_registry.domain.server import Command
 from services.tool_registry.domain.tool import ToolFailure
-from services.tool_registry.ports import Invocation, Logged, Progress
+from services.tool_registry.ports import Answer, Invocation
 from tests.integration.tool_registry.mcp_server import everything, over_http
 from tests.integration.tool_registry.world import World, eventually, world
 
@@ -165,13 +167,19 @@ async def test_what_a_tool_asks_for_comes_back_and_is_answered(opened: Opened) -
         assert answer.value == {"result": "This is Ada"}
 
 
+def _judged(answer: Answer) -> None:
+    """As the use case does. Raises ToolFailure."""
+    if answer.requests is not None:
+        asking.check(answer.requests.inputs, answer.requests.state, None, "e__introduce")
+
+
 @every
 async def test_a_tool_that_has_to_ask_fails_where_nobody_can_be_asked(opened: Opened) -> None:
     async with opened() as here:
         with pytest.raises(ToolFailure) as caught:
-            await here.call("e__introduce")
+            _judged(await here.call("e__introduce"))
 
-        assert caught.value.reason in {"MCP_INPUT_NEEDED", "MCP_TOOL_ERROR"}
+        assert caught.value.reason in {"INPUT_NOT_OFFERED", "MCP_TOOL_ERROR"}
         assert not caught.value.is_targets
 
 

@@ -107,6 +107,11 @@ async def redirect(writer: asyncio.StreamWriter, request: Any) -> None:
     writer.write(b"content-length: 0\r\n\r\n")
 
 
+async def claim_to_be_cut(writer: asyncio.StreamWriter, request: Any) -> None:
+    said = {"code": -32603, "message": "the answer has more than 8,388,608 bytes"}
+    text(writer, json.dumps({"jsonrpc": "2.0", "id": request, "error": said}).encode())
+
+
 async def accept_only(writer: asyncio.StreamWriter, request: Any) -> None:
     text(writer, b"", status=202)
 
@@ -126,6 +131,7 @@ async def accept_only(writer: asyncio.StreamWriter, request: Any) -> None:
         (says({"content": [{"type": "smell"}]}), "MCP_ANSWER_INVALID"),
         (says({"resultType": "task", "content": []}), "MCP_ANSWER_INVALID"),
         (hang_up, "MCP_ERROR"),
+        (claim_to_be_cut, "MCP_ERROR"),
     ],
     ids=lambda each: getattr(each, "__name__", each),
 )
@@ -455,7 +461,7 @@ async def test_items_that_are_none_are_left_out_of_the_lists() -> None:
 
     async with liar(resources__list=result(resources=resources)) as server, world() as here:
         shown = await here.register("x", server.url)
-        listed, _ = await here.resources.resources("default", after="", size=10)
+        listed = await here.resources.resources("default", after="", size=10)
 
         assert [each["uri"] for each in listed] == ["x://good"]
         assert len(shown.seen.skipped) == 4

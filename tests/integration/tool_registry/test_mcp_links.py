@@ -12,15 +12,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.chassis.errors import ServiceError, Unavailable
+from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog import sqlite
 from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.mcp import link, lists
+from services.tool_registry.adapters.serverstore import EventStoreServers
+from services.tool_registry.app import utc_now
 from services.tool_registry.domain import server as sv
 from services.tool_registry.domain.addresses import Allowed
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.server import Command, Server, State
 from services.tool_registry.ports import Invocation
-from services.tool_registry.usecases.caller import Caller
+from services.tool_registry.usecases.servers import Rules, Servers
 from tests.integration.tool_registry.liar import TOOL, liar, result, text
 from tests.integration.tool_registry.mcp_server import everything, over_http
 from tests.integration.tool_registry.world import ME, Shelf, World, eventually, world
@@ -48,11 +51,16 @@ async def refused(here: World, server: Server) -> ServiceError:
 NAME = "weather-key"
 
 
-def killed() -> None:
-    """End the server's program, which is a child of this process."""
+def child_of_this() -> psutil.Process:
+    """The server's program, which is a child of this process."""
     (script,) = PROGRAM.arguments
     (child,) = (each for each in psutil.Process().children() if script in each.cmdline())
-    os.kill(child.pid, signal.SIGKILL)
+    return child
+
+
+def killed() -> None:
+    """End the server's program."""
+    os.kill(child_of_this().pid, signal.SIGKILL)
 
 
 async def test_a_program_that_dies_is_started_again() -> None:
@@ -170,7 +178,7 @@ async def test_a_refresh_of_a_server_that_is_gone_fails() -> None:
 async def test_a_deleted_server_is_hung_up_and_its_tools_are_taken_away() -> None:
     async with world() as here:
         await here.register("e", PROGRAM)
-        (child,) = psutil.Process().children()
+        child = child_of_this()
         await here.servers.delete(ME, "e")
 
         async def is_gone() -> bool:
@@ -271,6 +279,20 @@ async def test_addresses_that_are_not_called_are_refused() -> None:
     assert error.metadata["field"] == "server.url"
 
 
+async def test_an_address_that_cannot_be_checked_is_not_taken() -> None:
+    async def check_url(url: str) -> None:
+        raise ResourceExhausted("TOOLS_OVERLOADED", "not now")
+
+    async with world() as here:
+        store = EventStoreServers(here.store)
+        rules = Rules(has_commands=True, check_url=check_url)
+        servers = Servers(store, here.links, here.shelf, rules, utc_now)
+        with pytest.raises(ResourceExhausted):
+            await servers.register(Server("e", "http://127.0.0.1:9/mcp"), ME)
+
+        assert await store.page(ME.tenant, after="", limit=10) == []
+
+
 async def test_a_namespace_is_taken_once() -> None:
     async with liar() as server, world() as here:
         await here.register("x", server.url)
@@ -313,3 +335,18 @@ async def test_a_tenant_has_so_many_servers_at_most(monkeypatch: pytest.MonkeyPa
         error = await refused(here, Server("b", server.url))
 
     assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_SERVERS")
+
+
+async def test_no_more_servers_are_registered_at_once_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sv, "MAX_SERVERS", 3)
+    async with liar() as server, two_processes() as (_, here, there):
+        both = (("a", here), ("b", there))
+        asked = [one.register(f"{key}{n}", server.url) for n in range(5) for key, one in both]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        kept = await here.servers.page(tenant="default", after="", limit=20)
+
+    refusals = [each for each in outcomes if isinstance(each, ServiceError)]
+    assert {each.reason for each in refusals} == {"TOO_MANY_SERVERS"}
+    assert len(kept) == len(outcomes) - len(refusals) <= 3

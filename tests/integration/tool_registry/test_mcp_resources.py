@@ -1,15 +1,19 @@
 """Resources and prompts of MCP servers, served on."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import pytest_asyncio
 
 from services.chassis.errors import ServiceError
-from services.tool_registry.domain.server import Asking, Reference
+from services.tool_registry.adapters.serverstore import EventStoreServers
+from services.tool_registry.app import utc_now
+from services.tool_registry.domain.server import Asking, Command, Reference, Server, State
 from tests.integration.tool_registry.liar import liar, result
 from tests.integration.tool_registry.mcp_server import everything, over_http
-from tests.integration.tool_registry.world import World, world
+from tests.integration.tool_registry.world import ME, World, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,22 +40,21 @@ async def refused(asking: object) -> ServiceError:
 
 
 async def test_resources_are_listed_once_with_their_server(here: World) -> None:
-    first, has_more = await here.resources.resources(T, after="", size=1)
-    rest, is_all = await here.resources.resources(T, after="notes://first", size=9)
+    first = await here.resources.resources(T, after="", size=1)
+    rest = await here.resources.resources(T, after="notes://first", size=9)
 
     assert [each["uri"] for each in (*first, *rest)] == ["notes://first", "notes://large"]
     assert first[0]["_meta"] == {"dev.runplane/server": "a"}
-    assert (has_more, is_all) == (True, False)
 
 
 async def test_templates_are_listed(here: World) -> None:
-    found, _ = await here.resources.templates(T, after="", size=9)
+    found = await here.resources.templates(T, after="", size=9)
 
     assert [each["uriTemplate"] for each in found] == ["notes://{number}/text"]
 
 
 async def test_prompts_have_the_names_that_they_are_asked_for_by(here: World) -> None:
-    found, _ = await here.resources.prompts(T, after="", size=9)
+    found = await here.resources.prompts(T, after="", size=9)
 
     assert [each["name"] for each in found] == ["a__summary", "summary"]
 
@@ -160,3 +163,35 @@ async def test_a_server_that_is_gone_is_told_as_such() -> None:
         error = await refused(opened.resources.read(T, "x://y", "", Asking()))
 
     assert (error.code, error.reason) == ("UNAVAILABLE", "MCP_SERVER_UNAVAILABLE")
+
+
+async def test_a_server_that_says_nothing_holds_up_no_list() -> None:
+    silent = Server("silent", command=Command("/bin/sleep", ("1000",)), create_time=utc_now())
+    listed = result(resources=[{"uri": "x://y", "name": "y"}])
+
+    async with world() as opened, liar(resources__list=listed) as server:
+        await EventStoreServers(opened.store).add(T, silent)
+        await opened.register("x", server.url)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        first = await opened.resources.resources(T, after="", size=9)
+        took = clock() - began
+
+    assert [each["uri"] for each in first] == ["x://y"]
+    assert took < 2  # It is tried for half a minute.
+
+
+async def test_a_resource_is_read_where_there_is_somebody_to_read_it() -> None:
+    listed = result(resources=[{"uri": "x://y", "name": "y"}])
+    held = result(contents=[{"uri": "x://y", "text": "here"}])
+
+    async with world() as opened, liar(resources__list=listed, resources__read=held) as up:
+        async with liar(resources__list=listed) as down:
+            await opened.register("a", down.url)
+        await opened.register("b", up.url)
+        with suppress(ServiceError):
+            await opened.servers.refresh(ME, "a")
+        await opened.until_state("a", State.UNAVAILABLE)
+        reply = await opened.resources.read(T, "x://y", "", Asking())
+
+    assert reply.result["contents"] == [{"uri": "x://y", "text": "here"}]

@@ -9,11 +9,11 @@ import pytest
 
 from services.chassis.errors import Aborted, InvalidArgument
 from services.tool_registry.adapters.http_tool import HttpTools
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.openapi.tools import Wanted
 from services.tool_registry.domain.targets import HttpAuth
 from services.tool_registry.domain.tool import Entry, ToolFailure
 from services.tool_registry.ports import Invocation
-from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.documents import Documents, Imported
 from tests.integration.tool_registry.hosts import listening, said
 from tests.integration.tool_registry.http_targets import (

@@ -8,8 +8,9 @@ import pytest
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 
 from services.chassis import structs
+from services.chassis.telling import Logged, Progress
 from services.tool_registry.domain.tool import ToolFailure
-from services.tool_registry.ports import Invocation, Logged, Progress
+from services.tool_registry.ports import Invocation
 from tests.integration.tool_registry.conftest import Registry, fault_of, request, started
 from tests.unit.tool_registry.fakes import FakeTool, Waiting
 

@@ -19,12 +19,12 @@ from services.tool_registry.adapters.mcp.tools import McpTools
 from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.domain.addresses import Allowed
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.server import Command, Server, State
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation, Tool
-from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.resources import Resources
-from services.tool_registry.usecases.servers import Imported, Rules, Servers, Shown
+from services.tool_registry.usecases.servers import Importer, Rules, Servers, Shown
 
 ME = Caller("default", "local")
 LOOPBACK = Egress(Allowed.parsed("127.0.0.0/8,::1"))
@@ -57,7 +57,7 @@ class Shelf:
     """What the next ones meet."""
 
     async def bring(self, caller: Caller, source: str, wanted: Sequence[Entry]) -> Brought:
-        """See `Brings`."""
+        """See `Registry`."""
         self.brought += 1
         if self.error is not None:
             raise self.error
@@ -79,7 +79,7 @@ class Shelf:
         return Brought(outcomes, dict.fromkeys(outcomes, "1.0.0"), skipped)
 
     async def take_away(self, caller: Caller, source: str) -> None:
-        """See `Brings`."""
+        """See `Registry`."""
         await self.bring(caller, source, [])
 
     def names(self, tenant: str = "default") -> list[str]:
@@ -148,7 +148,7 @@ async def world(
 
     rules = Rules(has_commands, outside.check_url)
     servers = Servers(registrations, links, kept, rules, _now)
-    async with links.open(Imported(registrations, kept)):
+    async with links.open(Importer(registrations, kept)):
         yield World(held, kept, links, servers, Resources(links))
 
 

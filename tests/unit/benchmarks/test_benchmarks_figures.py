@@ -3,7 +3,7 @@ import json
 import pytest
 
 from benchmarks.bench import Run, cpu_each, errors, together
-from benchmarks.figure import Bar, Figure
+from benchmarks.figure import Bar, Figure, judged
 from benchmarks.load.figures import quantile, summary_ms
 from benchmarks.table import rendered
 
@@ -42,6 +42,16 @@ def test_a_figure_is_the_median_of_its_runs() -> None:
 
 def test_a_figure_without_a_bar_is_neither_met_nor_missed() -> None:
     assert Figure("invoke", "p50", "ms", [1.0]).is_met is None
+
+
+def test_no_bar_is_met_in_a_row_that_has_errors() -> None:
+    figures = [
+        Figure("tool-kinds http", "p50", "ms", [0.0], Bar(2)),
+        Figure("tool-kinds http", "CPU", "ms", [0.0], errors={"503": 7}),
+        Figure("tool-kinds grpc", "p50", "ms", [1.0], Bar(2)),
+    ]
+
+    assert [each.is_met for each in judged(figures)] == [False, None, True]
 
 
 def test_cpu_is_for_each_request_by_process() -> None:

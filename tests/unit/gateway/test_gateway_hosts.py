@@ -1,5 +1,7 @@
 """Which names the edge answers to."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -8,6 +10,8 @@ from gateway.settings import Settings
 from services.chassis.errors import PermissionDenied
 
 LOCAL = "127.0.0.1:8080"
+
+KEY: Any = "11" * 32
 
 
 @pytest.mark.parametrize("listen", [LOCAL, "localhost:80", "[::1]:8080", "127.0.0.2:8080"])
@@ -47,7 +51,7 @@ def test_a_setting_says_to_which_names_it_answers(
     monkeypatch: pytest.MonkeyPatch, listen: str
 ) -> None:
     monkeypatch.setenv("GATEWAY_ALLOWED_HOSTS", "App.example, other.example:8443, [fe80::1]")
-    allowed = hosts(listen, Settings().allowed_hosts)
+    allowed = hosts(listen, Settings(page_token_key=KEY).allowed_hosts)
 
     for host in (b"app.example", b"app.example:1", b"other.example:8443", b"[fe80::1]:80"):
         allowed.check(host)
@@ -58,7 +62,7 @@ def test_a_setting_says_to_which_names_it_answers(
 
 def test_a_star_lets_all_names_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ALLOWED_HOSTS", "*")
-    allowed = hosts(LOCAL, Settings().allowed_hosts)
+    allowed = hosts(LOCAL, Settings(page_token_key=KEY).allowed_hosts)
 
     allowed.check(b"evil.example")
 
@@ -68,4 +72,4 @@ def test_what_is_no_host_is_no_setting(monkeypatch: pytest.MonkeyPatch, said: st
     monkeypatch.setenv("GATEWAY_ALLOWED_HOSTS", said)
 
     with pytest.raises(ValidationError, match="is no host"):
-        Settings()
+        Settings(page_token_key=KEY)

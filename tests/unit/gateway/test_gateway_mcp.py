@@ -1,5 +1,6 @@
 """What of MCP at the edge is decided without a service."""
 
+import contextvars
 import subprocess
 import sys
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from gateway.mcp import cursors, offers, refusals, requests, results
+from gateway.mcp import details, offers, refusals, requests, results
+from gateway.mcp.cursors import Cursors
+from services.chassis.context import current, resumed
 
 Wire = dict[str, Any]
+KEY = b"k" * 32
 
 
 def test_an_edge_that_nobody_asks_for_mcp_does_not_load_it() -> None:
@@ -27,19 +31,36 @@ def test_faults_of_what_was_asked_are_invalid_parameters(http: int, code: int) -
     assert refusals.code_of(http) == code
 
 
-@pytest.mark.parametrize("place", ["name", ["tasks", "token"], 7])
-def test_a_cursor_is_where_it_was_made(place: Any) -> None:
-    assert cursors.opened(cursors.sealed(place), type(place)) == place
+def place(cursor: str | None, of: str = "default") -> str:
+    """Where a tenant's list of tools goes on."""
+    return tenant(of).run(Cursors(KEY, "tools/list").opened, cursor)
 
 
-@pytest.mark.parametrize("cursor", ["", "!", "e30", "a" * 5_000, "ü"])
-def test_what_is_no_cursor_is_refused(cursor: str) -> None:
+def sealed(what: str = "tools/list") -> str:
+    """A cursor of the default tenant's."""
+    return tenant("default").run(Cursors(KEY, what).sealed, "weather")
+
+
+def tenant(name: str) -> contextvars.Context:
+    """Who asks."""
+    who = contextvars.copy_context()
+    who.run(current.set, resumed(name, "somebody", ""))
+    return who
+
+
+def test_a_cursor_is_where_it_was_made() -> None:
+    assert (place(sealed()), place(None)) == ("weather", "")
+
+
+@pytest.mark.parametrize("cursor", ["!", "e30", "a" * 5_000, sealed("resources/list")])
+def test_what_is_no_cursor_of_a_list_is_refused(cursor: str) -> None:
     with pytest.raises(MCPError):
-        cursors.opened(cursor, str)
+        place(cursor)
 
 
-def test_no_cursor_is_the_beginning() -> None:
-    assert cursors.opened(None, str) is None
+def test_a_cursor_is_its_tenant_s() -> None:
+    with pytest.raises(MCPError):
+        place(sealed(), of="other")
 
 
 def test_a_schema_of_input_is_one_of_an_object_whatever_it_says() -> None:
@@ -102,35 +123,46 @@ def test_what_only_looks_like_content_blocks_is_a_value(value: Any) -> None:
     assert results.blocks_of(value) == []
 
 
-def event(kind: str, call: str = "call_1", sequence: int = 1, **fields: Any) -> Wire:
-    return {"type": kind, "task_id": "task_1", "tool_call_id": call, "sequence": sequence, **fields}
+WANTED = {"who": {"method": "elicitation/create", "params": {}}}
 
 
-def test_what_was_asked_and_not_answered_is_outstanding() -> None:
-    wanted = {"who": {"method": "elicitation/create", "params": {}}}
-    log = [
-        event("input_required", "call_1", 3, input_requests=wanted),
-        event("input_given", "call_1", 4),
-        event("input_required", "call_1", 5, input_requests=wanted),
-        event("approval_required", "call_2", 6, tool_name="weather"),
-        event("approval_required", "call_3", 7, tool_name="weather"),
-        event("approval_decided", "call_3", 8),
-        event("input_required", "call_4", 9),
+def task(*pending: Wire) -> Wire:
+    """A task whose calls wait for these."""
+    requests = [
+        {"tool_call_id": f"call_{number}", "tool_name": "weather", "wants": "input", **each}
+        for number, each in enumerate(pending, 1)
     ]
+    return {"task_id": "task_1", "status": "waiting", "pending_requests": requests}
 
-    found = requests.outstanding(log)
+
+def test_a_client_is_asked_for_answers_and_leave_and_not_for_results_of_tools() -> None:
+    found = requests.outstanding(
+        task(
+            {"input_requests": WANTED, "round": 2},
+            {"wants": "approval", "input": {"city": "Oslo"}},
+            {"input": {"at": 7}},
+        )
+    )
 
     keys = [key for request in found for key in request.wire]
-    assert keys == ["call_1.5.who", "call_2.6.approval"]
+    assert keys == ["call_1.2.who", "call_2.0.approval"]
+    assert '{"city": "Oslo"}' in found[1].wire["call_2.0.approval"]["params"]["message"]
 
 
 def test_no_two_questions_of_a_task_have_the_same_key() -> None:
-    wanted = {"who": {"method": "elicitation/create", "params": {}}}
-    rounds = [event("input_required", sequence=n, input_requests=wanted) for n in (3, 5)]
+    rounds = [task({"input_requests": WANTED, "round": number}) for number in (1, 2)]
 
-    keys = {key for one in rounds for key in requests.outstanding([one])[0].wire}
+    keys = {key for one in rounds for key in requests.outstanding(one)[0].wire}
 
     assert len(keys) == 2
+
+
+def test_a_task_that_waits_for_somebody_else_is_working() -> None:
+    waiting = [task({"input_requests": WANTED, "round": 1}), task({"input": {}}), task()]
+
+    statuses = [details.status_of(each) for each in waiting]
+
+    assert statuses == ["input_required", "working", "working"]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +179,6 @@ def test_no_two_questions_of_a_task_have_the_same_key() -> None:
 def test_only_a_plain_yes_is_leave_to_call_a_tool(
     response: Wire, decision: tuple[bool, str]
 ) -> None:
-    (request,) = requests.outstanding([event("approval_required", tool_name="weather")])
+    (request,) = requests.outstanding(task({"wants": "approval"}))
 
     assert request.decision({"approval": response}) == decision

@@ -18,6 +18,9 @@ from services.chassis.errors import InvalidArgument
         ("APPLICATION/X-NDJSON;q=0.5", NDJSON),
         ("text/event-stream;q=0.1, application/x-ndjson;q=0.9", NDJSON),
         ("application/x-ndjson;q=0, */*", SSE),
+        ("application/json", NDJSON),
+        ("application/json, text/html", NDJSON),
+        ("application/json, text/event-stream;q=0.1", SSE),
     ],
 )
 def test_accept_chooses_the_framing(accept: str, expected: Framing) -> None:
@@ -25,7 +28,7 @@ def test_accept_chooses_the_framing(accept: str, expected: Framing) -> None:
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/json", "text/html", "*/*;q=0", "é", ";", "*/*;q=x"]
+    "accept", ["application/json;q=0", "text/html", "*/*;q=0", "é", ";", "*/*;q=x"]
 )
 def test_what_fits_nothing_is_not_acceptable(accept: str) -> None:
     with pytest.raises(InvalidArgument) as caught:

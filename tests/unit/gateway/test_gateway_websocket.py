@@ -26,6 +26,8 @@ GOOD = {
     b"sec-websocket-version": b"13",
 }
 
+KEY: Any = "11" * 32
+
 
 def converse() -> Method:
     return next(each for each in codec.methods() if each.is_bidi)
@@ -112,7 +114,7 @@ def test_settings_let_other_origins_in(
 ) -> None:
     monkeypatch.setenv("GATEWAY_ALLOWED_ORIGINS", allowed)
 
-    check_origin(origin, "edge:8080", Settings().allowed_origins)
+    check_origin(origin, "edge:8080", Settings(page_token_key=KEY).allowed_origins)
 
 
 @pytest.mark.parametrize("said", ["app.example", "https://app.example/", "https://*.example"])
@@ -120,7 +122,7 @@ def test_what_is_no_origin_is_no_setting(monkeypatch: pytest.MonkeyPatch, said: 
     monkeypatch.setenv("GATEWAY_ALLOWED_ORIGINS", said)
 
     with pytest.raises(ValidationError, match="is no origin"):
-        Settings()
+        Settings(page_token_key=KEY)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_an_rpc_that_only_its_requests_stream_of_is_not_served() -> None:
     ],
 )
 async def test_a_conversation_at_anything_but_a_plain_get_is_not_served(rule: Rule) -> None:
-    edge: Any = Edge(Settings(), SimpleNamespace())  # type: ignore[arg-type]
+    edge: Any = Edge(Settings(page_token_key=KEY), SimpleNamespace())  # type: ignore[arg-type]
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         with pytest.raises(ValueError, match="a get of a plain path"):
             Conversation(edge, converse(), rule, parse(rule.template), channel)

@@ -15,6 +15,7 @@ from services.chassis.eventlog.port import Claim, Key
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.objectstore.memory import MemoryObjectStore
 from services.chassis.sealing import Seal
+from services.chassis.telling import Logged, Progress
 from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import EventStoreDesk, at_desk
 from services.orchestrator.adapters.schemas import CompiledSchemas
@@ -30,16 +31,9 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
-from services.orchestrator.ports import (
-    Generation,
-    Invocation,
-    Logged,
-    Model,
-    Piece,
-    Progress,
-    Returned,
-)
+from services.orchestrator.ports import Generation, Model, Piece
 from services.orchestrator.run import Run
+from services.orchestrator.toolports import Invocation, Returned
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
 from services.orchestrator.worker import Sizes, Worker, working

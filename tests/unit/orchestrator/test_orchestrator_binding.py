@@ -1,14 +1,19 @@
 """Tools of all sizes, and the schema that binds a step which may call any of them."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.domain.binding import unbound
+from services.orchestrator.domain.events import Started
 from services.orchestrator.domain.step import Plan
+from services.orchestrator.domain.task import replay
 from services.orchestrator.domain.tool import Tool
-from tests.unit.orchestrator.fakes import tool
+from services.orchestrator.equipment import Equipment
+from services.orchestrator.planning import Planner
+from tests.unit.orchestrator.fakes import MODEL, NOW, SPEC, FakeModels, tool
 
 SCHEMAS = CompiledSchemas()
 ANSWER = {"type": "object", "properties": {"day": {"type": "integer"}}}
@@ -65,3 +70,24 @@ def test_more_tools_than_a_schema_can_hold_are_offered_all_the_same() -> None:
     assert schema is not None
     assert SCHEMAS.fits(schema)
     assert 0 < len(found) < len(tools)
+
+
+async def test_what_a_step_cannot_bind_is_found_out_once_a_task() -> None:
+    class Counting(CompiledSchemas):
+        asked = 0
+
+        def fits(self, schema: Mapping[str, object]) -> bool:
+            self.asked += 1
+            return super().fits(schema)
+
+    schemas = Counting()
+    tools = {each.name: each for each in (sized("large", 60), sized("larger", 62))}
+    planner = Planner(FakeModels(), schemas, Equipment(MODEL, tools))
+    task = replay([Started(NOW, replace(SPEC, response_schema=ANSWER))])
+
+    first = await planner.plan(task, is_last=False)
+    asked = schemas.asked
+    second = await planner.plan(task, is_last=False)
+
+    assert first.unbound == second.unbound == {"larger"}
+    assert 0 < asked == schemas.asked

@@ -9,11 +9,11 @@ import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
 from services.chassis.errors import NotFound, Unavailable
+from services.chassis.telling import Progress
 from services.orchestrator.domain.agent import Agent, Limits
 from services.orchestrator.domain.events import CallSpec, Pinned, Sampling, ToolReturned
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import State
-from services.orchestrator.ports import Progress
 from services.orchestrator.run import Run
 from tests.unit.orchestrator.fakes import (
     NOW,

@@ -13,8 +13,8 @@ from services.chassis.errors import (
 from services.orchestrator.calls import Caller
 from services.orchestrator.domain.task import Call
 from services.orchestrator.domain.tool import Tool
-from services.orchestrator.ports import Returned
 from services.orchestrator.retries import ATTEMPTS
+from services.orchestrator.toolports import Returned
 from tests.unit.orchestrator.fakes import FakeTools, tool
 
 GONE = Unavailable("PEER_UNAVAILABLE", "gone")

@@ -8,7 +8,7 @@ import pytest
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import State, Task
 from services.orchestrator.equipment import Equipment
-from services.orchestrator.ports import Returned
+from services.orchestrator.toolports import Returned
 from tests.unit.orchestrator.fakes import (
     MODEL,
     SPEC,

@@ -25,16 +25,16 @@ class Source:
         self.tools = list(tools)
         self.asked: Counter[str] = Counter()
 
-    async def list_all(self) -> Sequence[pb.Tool]:
+    async def list_offered(self) -> Sequence[pb.Tool]:
         """The newest of each."""
         self.asked["list"] += 1
         return [pb.Tool.FromString(each.SerializeToString()) for each in self.tools[-1:]]
 
     async def get(self, name: str, version: str) -> pb.Tool:
-        """One of them; a range allows the newest."""
+        """One of them; no version and a range allow the newest."""
         self.asked[version] += 1
         for tool in reversed(self.tools):
-            if tool.name == name and version in (tool.version, "*"):
+            if tool.name == name and version in (tool.version, "", "*"):
                 return pb.Tool.FromString(tool.SerializeToString())
         raise NotFound("TOOL_NOT_FOUND", name)
 
@@ -44,29 +44,39 @@ def look(version: str, **fields: object) -> pb.Tool:
 
 
 def known(source: Source) -> KnownTools:
-    return KnownTools(source.list_all, source.get, TTL)
+    return KnownTools(source.list_offered, source.get, TTL)
 
 
 async def test_the_same_tool_is_the_same_object_however_often_it_is_fetched() -> None:
     source = Source(look("1.0.0"))
     tools = known(source)
-    first = (await tools.catalogue("default")).known["look"]
+    first = (await tools.catalogue("default")).offered["look"]
     source.tools[0].unavailable = "it hung up"
     await pass_time(6)
-    later = (await tools.catalogue("default")).known["look"]
-    others = (await tools.catalogue("hers")).known["look"]
+    later = (await tools.catalogue("default")).offered["look"]
+    others = (await tools.catalogue("hers")).offered["look"]
 
     assert first is later is others
     assert source.asked["list"] == 3
 
 
-async def test_the_newest_version_is_not_asked_for_again() -> None:
+async def test_naming_a_tool_asks_for_that_one_alone() -> None:
     source = Source(look("1.0.0"), look("2.0.0"))
     tools = known(source)
 
-    found = [await tools.find("default", "look", version) for version in ("", "2.0.0")]
+    found = [await tools.find("default", "look", version) for version in ("", "2.0.0", "")]
 
-    assert [each.version for each in found] == ["2.0.0", "2.0.0"]
+    assert [each.version for each in found] == ["2.0.0"] * 3
+    assert source.asked == {"": 1}
+
+
+async def test_versions_that_are_offered_are_not_asked_for_again() -> None:
+    source = Source(look("1.0.0"), look("2.0.0"))
+    tools = known(source)
+    offered = (await tools.catalogue("default")).offered["look"]
+    await pass_time(30)
+
+    assert await tools.find("default", "look", "2.0.0") is offered
     assert source.asked == {"list": 1}
 
 

@@ -91,10 +91,10 @@ def some(count: int) -> list[Tool]:
     return [tool(f"tool_{number}") for number in range(count)]
 
 
-def test_deprecated_tools_are_known_and_not_offered() -> None:
+def test_deprecated_tools_are_not_offered() -> None:
     found = catalogue([tool("look"), replace(tool("old"), is_deprecated=True)])
 
-    assert set(found.known) == {"look", "old"}
+    assert found.names == ["look"]
     assert set(found.offered) == {"look"}
     assert found.pinned == Pinned((("look", "1.0.0"),))
 

@@ -19,8 +19,8 @@ from services.orchestrator.domain.prompt import EXCERPT_CHARACTERS
 from services.orchestrator.domain.references import readable
 from services.orchestrator.domain.task import Task
 from services.orchestrator.equipment import Equipment
-from services.orchestrator.ports import Invocation, Returned
 from services.orchestrator.reading import MOST_BYTES, NAME, Reading, equipped
+from services.orchestrator.toolports import Invocation, Returned
 from tests.unit.orchestrator.fakes import MODEL, NOW, SPEC, TURN, FakeTools, tool
 
 TEXTS = ["first " + "é\n" * 5000, 'second "' * 2000]

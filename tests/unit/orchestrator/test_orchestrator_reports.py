@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from services.chassis.errors import Unavailable
+from services.chassis.telling import Logged, Progress
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Call
 from services.orchestrator.journal import Journal
-from services.orchestrator.ports import Logged, Progress
 from services.orchestrator.reports import APART_SECONDS, MOST_LOGS, Reports
 from tests.unit.orchestrator.fakes import NOW, SPEC, SlowLog, pass_time
 

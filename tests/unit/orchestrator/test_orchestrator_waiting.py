@@ -10,7 +10,7 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import Decide, GoOn, Pause, Say, Word
 from services.orchestrator.domain.task import State, Task
 from services.orchestrator.post import Post
-from services.orchestrator.run import LINGER, Run
+from services.orchestrator.run import Run
 from tests.unit.orchestrator.fakes import (
     REQUEST,
     SPEC,
@@ -24,6 +24,7 @@ from tests.unit.orchestrator.fakes import (
     tool,
 )
 
+LINGER_SECONDS = 2.0  # How long a task that waits is kept at hand.
 CALL = '{"thought": "t", "tool_calls": [{"tool": "look", "input": {}}]}'
 ANSWER = '{"thought": "t", "answer": "Seen."}'
 GUARDED = replace(
@@ -63,7 +64,7 @@ async def test_a_task_that_waits_is_kept_at_hand_for_a_while() -> None:
 async def test_a_task_that_waits_longer_is_taken_up_again_when_it_is_told() -> None:
     async with bench((CALL,), (ANSWER,), tools=FakeTools([tool()])) as it:
         run = await it.submit(GUARDED)
-        await pass_time(LINGER.total_seconds() + 1)
+        await pass_time(LINGER_SECONDS + 1)
         parked = it.worker.find("default", "task_1")
         await told(it, approval(run))
         task = await ended(it)
@@ -141,7 +142,7 @@ async def test_a_letter_is_dealt_with_once_and_then_gone() -> None:
     assert left == []
 
 
-@pytest.mark.parametrize("seconds", [1, LINGER.total_seconds() + 1])
+@pytest.mark.parametrize("seconds", [1, LINGER_SECONDS + 1])
 async def test_a_caller_that_leaves_a_task_that_waits_cancels_it(seconds: float) -> None:
     async with bench((CALL,), tools=FakeTools([tool()])) as it:
         asked = replace(REQUEST, approval_tools=("look",), source=GUARDED.request)
@@ -161,7 +162,7 @@ async def test_something_said_to_a_paused_text_ends_the_pause_and_that_text() ->
         run = await it.submit(has_tools=False)
         await it.models.said.wait()
         await told(it, Pause())
-        await pass_time(LINGER.total_seconds() + 1)
+        await pass_time(LINGER_SECONDS + 1)
         await told(it, Say("No, bye", "her"))
         task = await ended(it)
 
@@ -172,7 +173,7 @@ async def test_something_said_to_a_paused_text_ends_the_pause_and_that_text() ->
 async def test_a_cancel_that_comes_while_a_task_begins_to_wait_is_kept() -> None:
     async with bench((CALL,), tools=FakeTools([tool()])) as it:
         run = await it.submit(GUARDED)
-        await pass_time(LINGER.total_seconds() - 0.001)
+        await pass_time(LINGER_SECONDS - 0.001)
         it.log.holds_parking = True
         await it.log.holding.wait()
         it.worker.cancel(run, "enough")
@@ -190,7 +191,7 @@ async def test_a_task_whose_pause_no_model_can_go_on_from_is_not_a_lost_worker()
             await it.models.said.wait()
             it.models.said.clear()
             await told(it, Pause())
-            await pass_time(LINGER.total_seconds() + 1)
+            await pass_time(LINGER_SECONDS + 1)
             await told(it, GoOn())
         task = await ended(it)
 

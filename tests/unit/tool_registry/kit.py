@@ -8,12 +8,12 @@ from services.chassis.errors import ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.tool_registry.adapters.client_tool import ClientTools
 from services.tool_registry.adapters.toolstore import EventStoreTools
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.line import Line
 from services.tool_registry.domain.targets import Client, Http, Mcp, Target
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.mapping import tools as mapping
 from services.tool_registry.ports import Answer, Invocation, Maker, Tool
-from services.tool_registry.usecases.caller import Caller
 from services.tool_registry.usecases.census import Census
 from services.tool_registry.usecases.registry import Registry
 from services.tool_registry.usecases.shelves import Builtins, Keeping, ToolShelf
@@ -40,7 +40,7 @@ class Echo:
 class Echoes:
     """Makes such tools, and remembers what it was asked."""
 
-    unavailable: str = ""
+    trouble: str = ""
     refusal: ServiceError | None = None
     made_of: list[Entry] = field(default_factory=list)
     completing: Callable[[Entry], Entry] = lambda entry: entry
@@ -54,7 +54,11 @@ class Echoes:
     def made(self, entry: Entry, tenant: str) -> Tool:
         """See `Maker`."""
         self.made_of.append(entry)
-        return Echo(entry, self.unavailable)
+        return Echo(entry, self.trouble)
+
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """See `Maker`."""
+        return self.trouble
 
 
 class CountedTools(EventStoreTools):

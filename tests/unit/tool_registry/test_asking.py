@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis.asking import CAPABILITIES, MAX_REQUESTS
 from services.chassis.errors import InvalidArgument
-from services.tool_registry.domain.asking import KINDS
 from services.tool_registry.domain.call import Outcome, checked_key
 from services.tool_registry.ports import Answer, Requests
 from tests.unit.tool_registry.fakes import FakeTool, asked, calls_of, returning
@@ -41,7 +41,7 @@ async def test_a_caller_that_cannot_be_asked_is_told_what_to_offer(capabilities:
     assert '"elicitation"' in failure.suggested_fix
 
 
-@pytest.mark.parametrize(("method", "kind"), KINDS.items())
+@pytest.mark.parametrize(("method", "kind"), CAPABILITIES.items())
 async def test_each_kind_of_request_needs_its_capability(method: str, kind: str) -> None:
     assert await reason({"x": {"method": method}}, {kind: {}}) == ""
 
@@ -57,6 +57,7 @@ async def test_each_kind_of_request_needs_its_capability(method: str, kind: str)
         ({"x": {"method": 3}}, ""),
         ({"x": {"method": "tools/call"}}, ""),
         ({"x": {"method": "elicitation/create", "params": {1}}}, ""),
+        (dict.fromkeys(map(str, range(MAX_REQUESTS + 1)), ASKS["name"]), ""),
         (ASKS, None),
         (ASKS, b"x"),
     ],

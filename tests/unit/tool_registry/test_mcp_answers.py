@@ -75,16 +75,13 @@ def test_an_error_is_a_failure_of_bounded_length() -> None:
     assert len(caught.value.message) < 2100
 
 
-def test_a_tool_that_asks_too_much_is_at_fault() -> None:
-    question = {"method": "elicitation/create", "params": {"message": "?", "requestedSchema": {}}}
+def test_what_a_tool_asks_is_for_others_to_judge() -> None:
+    question = {"method": "elicitation/create", "params": {"mode": "form", "message": "?"}}
     question["params"]["requestedSchema"] = {"type": "object", "properties": {}}  # type: ignore[index]
     many = {f"q{number}": question for number in range(17)}
     asked = InputRequiredResult.model_validate({"inputRequests": many}, by_name=False)
 
-    with pytest.raises(ToolFailure) as caught:
-        requests(asked, name="t")
-
-    assert caught.value.is_targets
+    assert requests(asked).inputs == many
 
 
 def test_a_tool_is_kept_with_what_its_server_was_registered_with() -> None:

@@ -18,10 +18,10 @@ from services.chassis.errors import (
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import Append, Claim
 from services.chassis.schema import Schema
+from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.changes import is_same
 from services.tool_registry.domain.targets import Http
 from services.tool_registry.domain.tool import Default, Entry, Example
-from services.tool_registry.usecases.caller import Caller
 from tests.unit.tool_registry.fakes import ANY, entry
 from tests.unit.tool_registry.kit import LOCAL, NOW, Kit, kit
 

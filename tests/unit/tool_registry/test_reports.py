@@ -8,17 +8,11 @@ from datetime import timedelta
 import pytest
 
 from services.chassis.errors import NotFound
+from services.chassis.telling import LEVELS, Logged, Progress, Told, cut
 from services.tool_registry.domain.call import Outcome
 from services.tool_registry.domain.tool import ToolFailure
-from services.tool_registry.ports import Invocation, Logged, Progress
-from services.tool_registry.usecases.reports import (
-    LEVELS,
-    MAX_LOG_BYTES,
-    MAX_LOGS,
-    Merged,
-    Told,
-    cut,
-)
+from services.tool_registry.ports import Invocation
+from services.tool_registry.usecases.reports import MAX_LOG_BYTES, MAX_LOGS, Merged
 from tests.conftest import FakeClock
 from tests.unit.tool_registry.fakes import FAR, FakeTool, Stubborn, asked, calls_of
 

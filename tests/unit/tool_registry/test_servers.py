@@ -11,7 +11,7 @@ from services.chassis.eventlog.port import Query, Record
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.adapters.toolstore import NAME
 from services.tool_registry.domain.server import Lists, Seen, Server
-from services.tool_registry.usecases.servers import Imported, Rules, Servers
+from services.tool_registry.usecases.servers import Importer, Rules, Servers
 from tests.unit.tool_registry.kit import LOCAL, NOW, Kit, kit
 from tests.unit.tool_registry.test_imports import SOURCE, tool
 
@@ -55,11 +55,11 @@ async def any_url(url: str) -> None:
     """Every URL may be called."""
 
 
-async def a_server(events: MemoryEventStore) -> tuple[Servers, Imported, Kit]:
+async def a_server(events: MemoryEventStore) -> tuple[Servers, Importer, Kit]:
     """A server that is registered, and whose tool is there."""
     here, store = kit(events), EventStoreServers(events)
     servers = Servers(store, NoLinks(), here.registry, Rules(True, any_url), lambda: NOW)  # type: ignore[arg-type]
-    imported = Imported(store, here.registry)
+    imported = Importer(store, here.registry)
     shown = await servers.register(SERVER, LOCAL)
     await imported.take("default", shown.server, [tool("city__a")])
     assert await here.store.names("default", limit=9, source=SOURCE) == ["city__a"]

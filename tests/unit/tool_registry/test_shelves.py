@@ -6,7 +6,7 @@ import pytest
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.chassis.eventlog.memory import MemoryEventStore
-from services.tool_registry.domain.targets import Http
+from services.tool_registry.domain.targets import Client, Http
 from services.tool_registry.ports import Invocation
 from tests.unit.tool_registry.fakes import PLACE, entry
 from tests.unit.tool_registry.kit import LOCAL, Kit, kit
@@ -186,7 +186,7 @@ async def test_a_tool_that_runs_at_the_client_is_found_and_not_called() -> None:
 async def test_lists_say_what_is_unavailable_without_reading_schemas() -> None:
     here = kit()
     await registered(here, input_schema=PLACE)
-    here.http.unavailable = "its server is gone"
+    here.http.trouble = "its server is gone"
 
-    assert here.registry.unavailable(LOCAL, entry(target=HTTP)) == "its server is gone"
-    assert here.registry.unavailable(LOCAL, entry()) == ""
+    assert here.registry.unavailable(LOCAL, HTTP) == "its server is gone"
+    assert here.registry.unavailable(LOCAL, Client()) == ""

@@ -7,12 +7,11 @@ from typing import Final
 from mcp_types import CallToolResult, InputRequiredResult, TextContent
 from pydantic import BaseModel
 
-from services.tool_registry.adapters.mcp.bounds import STATE_CHARACTERS, cut
+from services.tool_registry.adapters.mcp.bounds import cut
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Answer, Requests
 
 _SHOWN: Final = 2000
-_MAX_REQUESTS: Final = 16
 
 
 def answer(result: CallToolResult, *, name: str, has_output: bool) -> Answer:
@@ -32,18 +31,10 @@ def answer(result: CallToolResult, *, name: str, has_output: bool) -> Answer:
     return Answer({"content": blocks})
 
 
-def requests(result: InputRequiredResult, *, name: str) -> Requests:
-    """What the tool asks first.
-
-    Raises:
-        ToolFailure: `MCP_ANSWER_INVALID`; it asks too much.
-    """
+def requests(result: InputRequiredResult) -> Requests:
+    """What the tool asks first. Whether it may is for others to say."""
     asked = {key: _json(each) for key, each in (result.input_requests or {}).items()}
-    state = result.request_state or ""
-    if len(asked) > _MAX_REQUESTS or len(state) > STATE_CHARACTERS:
-        message = f"{name} asks for more than {_MAX_REQUESTS} things, or keeps too large a state"
-        raise ToolFailure("MCP_ANSWER_INVALID", message, is_targets=True)
-    return Requests(asked, state)
+    return Requests(asked, result.request_state or "")
 
 
 def _json(model: BaseModel) -> dict[str, object]:

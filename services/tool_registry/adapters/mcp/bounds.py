@@ -1,18 +1,33 @@
 """What a server may take of this process."""
 
+import secrets
 from typing import Final
 
 MESSAGE_BYTES: Final = 8 * 1024 * 1024
-"""Of one message, such as a list's page; what a tool answers is bounded again by its caller."""
+"""Of a list's page, and of all that comes in answer to one request."""
+ANSWER_BYTES: Final = 4 * 1024 * 1024 + 64 * 1024
+"""Of any other message. What tools answer is bounded again by its caller, and servers say it twice:
+structured and as a text."""
+MAX_VALUES: Final = 200_000
+"""Of a message. Of a byte or two each, they would take fifty times that."""
+MAX_LINES: Final = 20_000
+"""Of an event."""
+MAX_PIECES: Final = 20_000
+"""Of an answer. So many of a byte each keep the processor for a second."""
+LARGE_AT_ONCE: Final = 8
+"""Answers that this process reads beyond their first 64 KiB at a time."""
+LARGE_OF_ONE: Final = 2
+"""And of those of one server."""
 MAX_ITEMS: Final = 1000
 """Of a list."""
+MAX_FAULTS: Final = 50
+"""Items of a list's page that are none, before the rest is not looked at."""
 MAX_PAGES: Final = 100
 ITEM_BYTES: Final = 16 * 1024
 """Of a resource, a template or a prompt in a list."""
 NOTES: Final = 20
 TEXT: Final = 1000
 """Characters of a text by a server that errors, progress and logs show."""
-STATE_CHARACTERS: Final = 64 * 1024
 
 CONNECT_SECONDS: Final = 30.0
 DISCOVER_SECONDS: Final = 5.0
@@ -34,8 +49,9 @@ LOOK_SECONDS: Final = 10.0
 MAX_LINKS: Final = 4096
 """Of one process."""
 
-TOO_LARGE: Final = "the answer has more than"
-"""Begins what is said of an answer that was not read to its end."""
+TOO_LARGE: Final = f"too large {secrets.token_hex(16)}"
+"""What is said to the SDK, which hands on texts only, of an answer that was not read to its end.
+No server can say it: `dispatch` makes `AnswerTooLarge` of it."""
 
 
 def cut(text: str, most: int = TEXT) -> str:

@@ -23,15 +23,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.chassis.context import TRACE_KEY, current
 from services.chassis.errors import Violation, invalid
+from services.chassis.telling import Progress, unheard
 from services.tool_registry.adapters.mcp.answers import answer, requests
-from services.tool_registry.adapters.mcp.bounds import MAX_PAGES, TEXT, TOO_LARGE, cut
-from services.tool_registry.adapters.mcp.dispatch import offered
+from services.tool_registry.adapters.mcp.bounds import MAX_PAGES, TEXT, cut
+from services.tool_registry.adapters.mcp.dispatch import AnswerTooLarge, offered
 from services.tool_registry.adapters.mcp.faults import is_lost
 from services.tool_registry.adapters.mcp.session import LEVEL, Session, hearing
+from services.tool_registry.domain.asking import not_offered
+from services.tool_registry.domain.refusals import too_large
 from services.tool_registry.domain.size import is_large
 from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.tool import Definition, ToolFailure
-from services.tool_registry.ports import Answer, Invocation, Progress, unheard
+from services.tool_registry.ports import Answer, Invocation
 
 IDEMPOTENCY_KEY: Final = "dev.runplane/idempotency-key"
 _RESULT: Final[TypeAdapter[CallToolResult | InputRequiredResult]] = TypeAdapter(
@@ -55,7 +58,7 @@ async def call(
         with _along(session, invocation):
             result = await _sent(session, request, invocation)
     except MCPError as error:
-        if is_lost(error) and TOO_LARGE not in error.message:
+        if is_lost(error) and not isinstance(error, AnswerTooLarge):
             raise
         raise _failure(error, definition.name) from None
     except ValidationError:
@@ -68,9 +71,7 @@ async def call(
         has_output = bool(definition.output_schema.document)
         read = partial(answer, result, name=definition.name, has_output=has_output)
         return await asyncio.to_thread(read) if _is_large(result) else read()
-    if invocation.capabilities is None:
-        raise _needs_input(definition.name)
-    return Answer(None, requests=requests(result, name=definition.name))
+    return Answer(None, requests=requests(result))
 
 
 def _is_large(result: CallToolResult) -> bool:
@@ -165,21 +166,11 @@ def _progress(session: Session, invocation: Invocation) -> ProgressFnT | None:
 
 def _failure(error: MCPError, name: str) -> ToolFailure:
     said = cut(error.message, TEXT)
-    if TOO_LARGE in error.message:
-        message = f"{name}: {said}"
-        return ToolFailure(
-            "TOOL_RESULT_TOO_LARGE", message, "ask for less at a time", is_targets=True
-        )
+    if isinstance(error, AnswerTooLarge):
+        return too_large(name, f"too much: {said}", is_targets=True)
     if error.code == MISSING_REQUIRED_CLIENT_CAPABILITY:
-        return _needs_input(name)
+        return not_offered(name)
     if error.code == INVALID_PARAMS:
         return ToolFailure("MCP_REFUSED", f"{name} refuses the call: {said}")
     message = f"{name} answered with an error: {error.code} {said}"
     return ToolFailure("MCP_ERROR", message, is_targets=True)
-
-
-def _needs_input(name: str) -> ToolFailure:
-    message = f"{name} has to ask something, and whoever calls it cannot be asked"
-    return ToolFailure(
-        "MCP_INPUT_NEEDED", message, 'send capabilities, such as {"elicitation": {}}'
-    )

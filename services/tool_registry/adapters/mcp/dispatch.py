@@ -23,7 +23,14 @@ from mcp_types import methods as wire
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from services.tool_registry.adapters.mcp.bounds import DISCOVER_SECONDS, MAX_ITEMS, NOTES, cut
+from services.tool_registry.adapters.mcp.bounds import (
+    DISCOVER_SECONDS,
+    MAX_FAULTS,
+    MAX_ITEMS,
+    NOTES,
+    TOO_LARGE,
+    cut,
+)
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.size import is_large
 
@@ -36,6 +43,14 @@ _ITEMS: Final = {
     "resources/templates/list": ("resourceTemplates", "template"),
     "prompts/list": ("prompts", "prompt"),
 }
+_BESIDE: Final = ("resultType", "ttlMs", "cacheScope", "nextCursor")
+"""What of a page is looked at beside its items."""
+_ALONE: Final = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+"""A page that is valid, to judge one item by: a page of its own may be large."""
+
+
+class AnswerTooLarge(MCPError):
+    """An answer was not read to its end."""
 
 
 class Dispatch(JSONRPCDispatcher):
@@ -70,10 +85,13 @@ class Dispatch(JSONRPCDispatcher):
                 method, sent, opts, _related_request_id=_related_request_id
             )
         except MCPError as error:
+            if TOO_LARGE in error.message:
+                rest = error.message.partition(TOO_LARGE)[2]
+                raise AnswerTooLarge(error.code, f"the answer has more than{rest}") from None
             # What else the error says (`data`) is for whoever agrees on a version.
             raise MCPError(error.code, self.scrub.text(error.message), error.data) from None
         answer = await self._scrubbed(raw)
-        return self._tidy(method, answer) if method in _ITEMS else answer
+        return await self._tidy(method, answer) if method in _ITEMS else answer
 
     async def _scrubbed(self, raw: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -85,29 +103,33 @@ class Dispatch(JSONRPCDispatcher):
             raise MCPError(PARSE_ERROR, "the answer is nested too deep") from None
         return scrubbed if isinstance(scrubbed, dict) else {}
 
-    def _tidy(self, method: str, page: dict[str, Any]) -> dict[str, Any]:
-        """A page of a list with the items that are what they have to be."""
+    async def _tidy(self, method: str, page: dict[str, Any]) -> dict[str, Any]:
+        """A page of a list with the items that are what they have to be, and nothing beside."""
         name, what = _ITEMS[method]
         items = page.get(name)
+        page = {each: page[each] for each in _BESIDE if each in page}
         if not isinstance(items, list):
             return page
         if len(items) > MAX_ITEMS:
             self._note(f"{len(items) - MAX_ITEMS} {what}s: a list has at most {MAX_ITEMS}")
-            items = items[:MAX_ITEMS]
-        if not self._is_valid(method, {**page, name: items}):
-            items = [each for each in items if self._is_kept(method, page, (name, what), each)]
-        if method == "tools/list" and self.version in MODERN_PROTOCOL_VERSIONS:
-            items = [each for each in items if self._has_headers(each)]
-        return {**page, name: items}
+        kept: list[Any] = []
+        faults = 0
+        for item in items[:MAX_ITEMS]:
+            await asyncio.sleep(0)  # Others get their turn in between.
+            if self._is_kept(method, item):
+                kept.append(item)
+            elif (faults := faults + 1) == MAX_FAULTS:
+                self._note(f"more {what}s: {MAX_FAULTS} before them are not what MCP has")
+                break
+        return {**page, name: kept}
 
-    def _is_kept(
-        self, method: str, page: dict[str, Any], names: tuple[str, str], item: object
-    ) -> bool:
-        name, what = names
-        if self._is_valid(method, {**page, name: [item]}):
-            return True
-        self._note(f"{what} {_called(item)}: it is not what MCP has")
-        return False
+    def _is_kept(self, method: str, item: object) -> bool:
+        name, what = _ITEMS[method]
+        if not self._is_valid(method, {**_ALONE, name: [item]}):
+            self._note(f"{what} {_called(item)}: it is not what MCP has")
+            return False
+        is_modern = self.version in MODERN_PROTOCOL_VERSIONS
+        return not (method == "tools/list" and is_modern) or self._has_headers(item)
 
     def _is_valid(self, method: str, page: dict[str, Any]) -> bool:
         try:
@@ -116,7 +138,7 @@ class Dispatch(JSONRPCDispatcher):
             return False
         return True
 
-    def _has_headers(self, item: dict[str, Any]) -> bool:
+    def _has_headers(self, item: Any) -> bool:
         if (reason := find_invalid_x_mcp_header(item.get("inputSchema", {}))) is None:
             return True
         self._note(f"tool {_called(item)}: x-mcp-header: {cut(reason, 200)}")

@@ -7,7 +7,7 @@ instead: a JSON-RPC error, or an end of the stream.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import httpx2
@@ -15,16 +15,21 @@ from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, METHOD_NOT_FOUND
 
 from services.chassis.errors import ServiceError
 from services.tool_registry.adapters.mcp.bounds import (
+    LARGE_OF_ONE,
     LISTEN_SECONDS,
+    MAX_PIECES,
     MESSAGE_BYTES,
     NOTE_SECONDS,
     TOO_LARGE,
 )
+from services.tool_registry.adapters.mcp.messages import Events, excess, most_bytes
+from services.tool_registry.domain.size import LARGE_BYTES
 
 _HUNG_UP: Final = "the server hung up in the middle of its answer"
 _LATE: Final = "the answer did not end in time"
 _MARGIN: Final = 10.0
 _CONNECT: Final = 5.0
+_PIECES_AT_ONCE: Final = 64
 _STREAM: Final = "text/event-stream"
 # Where a status says more than that the server failed. With some it is not reached at all: by whom
 # it does not know (the secret may be another one by now), or behind a proxy.
@@ -36,10 +41,13 @@ _CODES: Final = {404: METHOD_NOT_FOUND, 405: METHOD_NOT_FOUND} | dict.fromkeys(
 class Guarded(httpx2.AsyncBaseTransport):
     """A transport over another, for one server."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, seconds: float) -> None:
-        """`seconds`: how long a call may take."""
+    def __init__(
+        self, inner: httpx2.AsyncBaseTransport, seconds: float, turn: asyncio.Semaphore
+    ) -> None:
+        """`seconds`: how long a call may take. `turn` is for whoever reads much, of any server."""
         self._inner = inner
         self._seconds = seconds
+        self._turns = asyncio.Semaphore(LARGE_OF_ONE), turn
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -60,21 +68,59 @@ class Guarded(httpx2.AsyncBaseTransport):
                 response = await self._inner.handle_async_request(request)
         except (httpx2.RequestError, ServiceError, OSError, TimeoutError) as error:
             return _instead(502, CONNECTION_CLOSED, _said(error))
-        return await _checked(request, response, ends)
+        most = LARGE_BYTES if response.status_code >= 400 else most_bytes(request.content)
+        return await _checked(request, response, _Body(response, ends, most, self._turns))
 
 
 class _Body(httpx2.AsyncByteStream):
-    """An answer as it comes, within its bounds."""
+    """An answer within its bounds: in one piece, or event by event."""
 
-    def __init__(self, response: httpx2.Response, ends: float) -> None:
+    def __init__(
+        self, response: httpx2.Response, ends: float, most: int, turns: Sequence[asyncio.Semaphore]
+    ) -> None:
+        """`turns` are taken to read more than a little."""
+        self._taken: list[asyncio.Semaphore] = []
         self._response = response
         self._ends = ends
-        is_stream = response.headers.get("content-type", "").lower().startswith(_STREAM)
+        self._most = most
+        self._turns = turns
+        self._is_stream = response.headers.get("content-type", "").lower().startswith(_STREAM)
         # Which of these the SDK takes as the end of this one request.
-        self._fault = httpx2.SSEError if is_stream else httpx2.StreamError
+        self._fault = httpx2.SSEError if self._is_stream else httpx2.StreamError
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = MESSAGE_BYTES
+        if not self._is_stream:
+            yield await self.whole()
+            return
+        async for event in self._by_event():
+            yield event
+
+    async def whole(self) -> bytes:
+        """All of it."""
+        content = bytearray()
+        async for chunk in self._chunks(self._most):
+            content += chunk
+            if len(content) > LARGE_BYTES:
+                await self._take_turn()
+        whole = bytes(content)
+        self._check(excess(whole, self._most))
+        return whole
+
+    async def _by_event(self) -> AsyncIterator[bytes]:
+        events = Events(self._most)
+        async for chunk in self._chunks(MESSAGE_BYTES):
+            for event in events.ended(chunk):
+                self._check(events.excess(event))
+                yield event
+            self._check(events.growing)
+            if len(events.rest) > LARGE_BYTES:
+                await self._take_turn()
+            else:
+                self._end_turn()
+        yield bytes(events.rest)
+
+    async def _chunks(self, most: int) -> AsyncIterator[bytes]:
+        left, count = most, 0
         stream = self._response.stream
         if not isinstance(stream, httpx2.AsyncByteStream):
             return
@@ -90,19 +136,40 @@ class _Body(httpx2.AsyncByteStream):
             if chunk is None:
                 return
             left -= len(chunk)
-            if left < 0:
-                raise self._fault(f"{TOO_LARGE} {MESSAGE_BYTES:,} bytes")
+            count += 1
+            self._check(f"{TOO_LARGE} {most:,} bytes" if left < 0 else "")
+            self._check(f"{TOO_LARGE} {MAX_PIECES:,} pieces" if count > MAX_PIECES else "")
+            if count % _PIECES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # Pieces of a byte come without any waiting between them.
             yield chunk
 
+    async def _take_turn(self) -> None:
+        """Wait to be one of the few that read much."""
+        try:
+            async with asyncio.timeout_at(self._ends):
+                for turn in self._turns[len(self._taken) :]:
+                    await turn.acquire()
+                    self._taken.append(turn)
+        except TimeoutError:
+            raise self._fault(_LATE) from None
+
+    def _end_turn(self) -> None:
+        while self._taken:
+            self._taken.pop().release()
+
+    def _check(self, problem: str) -> None:
+        if problem:
+            raise self._fault(problem)
+
     async def aclose(self) -> None:
+        self._end_turn()
         await self._response.aclose()
 
 
 async def _checked(
-    request: httpx2.Request, response: httpx2.Response, ends: float
+    request: httpx2.Request, response: httpx2.Response, body: _Body
 ) -> httpx2.Response:
     """The answer, unless what the SDK would say of it says nothing."""
-    body = _Body(response, ends)
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         await response.aclose()
         return _instead(502, INTERNAL_ERROR, "the server compressed its answer without being asked")
@@ -116,19 +183,18 @@ async def _checked(
 
 async def _refusal(response: httpx2.Response, body: _Body) -> httpx2.Response:
     """What the server says of a request that it refuses: as JSON-RPC, or its status."""
-    content = bytearray()
+    content = b""
     try:
-        async for chunk in body:
-            content += chunk
+        content = await body.whole()
         said = json.loads(content)
         is_error = isinstance(said, dict) and isinstance(said.get("error"), dict)
     except (httpx2.StreamError, httpx2.SSEError, ValueError, RecursionError):
         is_error = False
     finally:
-        await response.aclose()
+        await body.aclose()
     if is_error:
         headers = {"content-type": "application/json"}
-        return httpx2.Response(response.status_code, headers=headers, content=bytes(content))
+        return httpx2.Response(response.status_code, headers=headers, content=content)
     # The SDK takes any of these for a server that knows no `server/discover`.
     code = _CODES.get(response.status_code, INTERNAL_ERROR)
     hint = "; is its secret the right one?" if response.status_code in {401, 403} else ""

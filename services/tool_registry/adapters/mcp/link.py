@@ -23,6 +23,7 @@ from services.tool_registry.adapters.mcp.bounds import (
     cut,
 )
 from services.tool_registry.adapters.mcp.outside import Outside
+from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.server import (
     MAX_SKIPPED,
     Lists,
@@ -32,7 +33,7 @@ from services.tool_registry.domain.server import (
     unavailable,
 )
 from services.tool_registry.domain.texts import plain
-from services.tool_registry.links import Brought, Imports
+from services.tool_registry.ports import Imports
 
 if TYPE_CHECKING:
     from services.tool_registry.adapters.mcp.lists import Taken
@@ -44,7 +45,10 @@ T = TypeVar("T")
 _STEADY_SECONDS: Final = 10.0
 """A link that lasted so long begins to count its failures anew."""
 _DOUBTS_SECONDS: Final = 1.0
-_FORGOTTEN: Final = "it is registered no more"
+
+
+class _Forgotten(Exception):
+    """The server is registered no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Link:
         self.server = server
         self.seen = Seen()
         self.lists = Lists()
+        self.since = _clock()
+        """When it was begun, on the loop's clock."""
         self._kit = kit
         self._session: Session | None = None
         self._settled = asyncio.Event()
@@ -94,6 +100,11 @@ class Link:
             delay = min(BACKOFF_LEAST * 2**failures, BACKOFF_MOST)
             await self._woken(_clock() + delay * (0.5 + self._kit.chance() / 2))
 
+    @property
+    def is_first_try(self) -> bool:
+        """Whether the server has neither been reached yet nor failed to be."""
+        return self.seen.state is State.CONNECTING
+
     async def settled(self) -> None:
         """Wait until the server was reached, or could not be."""
         await self._settled.wait()
@@ -115,7 +126,7 @@ class Link:
         Raises:
             Unavailable: with this reason; it cannot be reached, or the connection broke.
         """
-        if self.seen.state is State.CONNECTING:
+        if self.is_first_try:
             await self.settled()
         if (session := self._session) is None:
             raise unavailable(self.server.namespace, self.seen.problem, reason=reason)
@@ -176,9 +187,10 @@ class Link:
             self._answered = len(self._asked)
             taken = await sdk.taken(self.server, session)
             self._session = session
-            brought, problem = await self._import(taken)
-            if problem == _FORGOTTEN:
-                self._down(_FORGOTTEN)
+            try:
+                brought, problem = await self._import(taken)
+            except _Forgotten:
+                self._down("it is registered no more")
                 self._is_closed = True
                 return
             self._up(session, taken, brought, problem)
@@ -198,7 +210,9 @@ class Link:
                 extra={"namespace": self.server.namespace, "reason": error.reason},
             )
             return None, f"tools: they could not be registered: {cut(error.message, 300)}"
-        return brought, "" if brought is not None else _FORGOTTEN
+        if brought is None:
+            raise _Forgotten
+        return brought, ""
 
     async def _watch(self, session: "Session") -> None:
         if session.program is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ from services.tool_registry.domain.server import (
     Suggestions,
     unavailable,
 )
-from services.tool_registry.links import Imports, ServerStore
+from services.tool_registry.ports import Imports, ServerStore
 
 if TYPE_CHECKING:
     from services.tool_registry.adapters.mcp.session import Session
@@ -36,7 +37,9 @@ _AT_START: Final = "default"
 """The tenant whose servers are linked before anybody asks."""
 _REASON: Final = "MCP_SERVER_UNAVAILABLE"
 _FIRST_SECONDS: Final = 3.0
-"""How long a list waits for servers that are tried for the first time."""
+"""How old a link is, at most, for a list to wait for its first answer."""
+_OTHERS_SECONDS: Final = 0.3
+"""How long a list waits for some servers where others have answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +132,18 @@ class McpLinks:
         """See `Links`."""
         await self._reconcile(tenant)
         links = [self._held[key].link for key in sorted(self._held) if key[0] == tenant]
-        await _settled(links, _FIRST_SECONDS)
+        await _begun(links)
         return {link.server.namespace: (link.server, link.lists) for link in links}
 
     def matching(self, tenant: str, uri: str) -> str | None:
         """See `Links`."""
-        for key in sorted(self._held):
-            link = self._held[key].link
-            if key[0] == tenant and link.lists.templates:
+        links = [self._held[key].link for key in sorted(self._held) if key[0] == tenant]
+        for link in sorted(links, key=lambda link: link.seen.state is not State.CONNECTED):
+            if link.lists.templates:
                 from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
 
                 if any(sdk.fits(template, uri) for template in link.lists.templates):
-                    return key[1]
+                    return link.server.namespace
         return None
 
     async def ask(
@@ -238,6 +241,16 @@ class McpLinks:
                 self.drop(tenant, namespace)
         if not names and tenant != _AT_START:
             self._tenants.discard(tenant)
+
+
+async def _begun(links: list[Link]) -> None:
+    """Wait for those that were just begun; not for one that has had its time and says nothing."""
+    now = asyncio.get_running_loop().time()
+    fresh = {link: link.since + _FIRST_SECONDS - now for link in links if link.is_first_try}
+    has_others = any(not link.is_first_try for link in links)
+    seconds = min(max(fresh.values(), default=0.0), _OTHERS_SECONDS if has_others else math.inf)
+    if seconds > 0:
+        await _settled([link for link, left in fresh.items() if left > 0], seconds)
 
 
 async def _settled(links: list[Link], seconds: float) -> None:

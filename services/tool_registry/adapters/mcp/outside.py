@@ -1,10 +1,12 @@
 """How servers are reached."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from services.tool_registry.adapters.egress import Egress
+from services.tool_registry.adapters.mcp.bounds import LARGE_AT_ONCE
 from services.tool_registry.ports import Secrets
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -16,6 +18,8 @@ class Outside:
 
     egress: Egress
     secrets: Secrets
+    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+    """For whoever reads a large answer."""
 
     async def check_url(self, url: str) -> None:
         """Refuse what is not called from here. Raises `TARGET_REFUSED`."""

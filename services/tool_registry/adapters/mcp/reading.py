@@ -31,12 +31,14 @@ from services.chassis.errors import (
     Violation,
     invalid,
 )
-from services.tool_registry.adapters.mcp.bounds import TEXT, TOO_LARGE, cut
+from services.tool_registry.adapters.mcp.bounds import TEXT, cut
 from services.tool_registry.adapters.mcp.calls import trace
-from services.tool_registry.adapters.mcp.dispatch import offered
+from services.tool_registry.adapters.mcp.dispatch import AnswerTooLarge, offered
 from services.tool_registry.adapters.mcp.faults import is_lost, problem
 from services.tool_registry.adapters.mcp.session import Session
+from services.tool_registry.domain.asking import NOT_OFFERED, check, not_offered
 from services.tool_registry.domain.server import Asking, Reply, Suggestions, unavailable
+from services.tool_registry.domain.tool import ToolFailure
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 """Of what is read: a message has at most 4 MiB, and as JSON it is shorter."""
@@ -132,10 +134,12 @@ async def _asked(
         offered.reset(token)
     said = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     if isinstance(result, InputRequiredResult):
-        if asking.capabilities is None:
-            raise _needs_input(namespace)
-        state = result.request_state or ""
-        return Reply(questions=_portable(namespace, said.get("inputRequests", {})), state=state)
+        questions, state = said.get("inputRequests", {}), result.request_state or ""
+        try:
+            check(questions, state, asking.capabilities, namespace)
+        except ToolFailure as failure:
+            raise _refusal(failure, namespace) from None
+        return Reply(questions=questions, state=state)
     return Reply(_portable(namespace, said))
 
 
@@ -168,12 +172,12 @@ def _portable(namespace: str, said: dict[str, Any]) -> dict[str, Any]:
 
 def _refused(error: MCPError, namespace: str, what: str) -> Exception:
     """What becomes of an error that says nothing of its own about a request."""
-    if TOO_LARGE in error.message:
+    if isinstance(error, AnswerTooLarge):
         return _too_large(namespace)
     if is_lost(error):
         return error
     if error.code == MISSING_REQUIRED_CLIENT_CAPABILITY:
-        return _needs_input(namespace)
+        return _refusal(not_offered(namespace), namespace)
     return _broken(namespace, f"of {what}: {problem(error)}")
 
 
@@ -181,13 +185,16 @@ def _broken(namespace: str, said: str) -> ServiceError:
     return unavailable(namespace, said, reason="MCP_SERVER_UNAVAILABLE")
 
 
-def _needs_input(namespace: str) -> FailedPrecondition:
+def _refusal(failure: ToolFailure, namespace: str) -> ServiceError:
+    """What it is to whoever calls no tool."""
+    if failure.reason != NOT_OFFERED:
+        return _broken(namespace, failure.message)
     return FailedPrecondition(
-        "MCP_INPUT_NEEDED",
-        f"{namespace} has to ask something first, and whoever calls cannot be asked",
+        failure.reason,
+        failure.message,
         namespace=namespace,
         field="capabilities",
-        suggested_fix='send capabilities, such as {"elicitation": {}}',
+        suggested_fix=failure.suggested_fix,
     )
 
 

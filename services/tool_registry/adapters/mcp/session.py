@@ -27,6 +27,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from services.chassis.telling import Logged, Report
 from services.tool_registry.adapters.mcp.bounds import REQUEST_SECONDS, TEXT
 from services.tool_registry.adapters.mcp.dispatch import Dispatch
 from services.tool_registry.adapters.mcp.http import Guarded
@@ -34,7 +35,7 @@ from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.stdio import Program, program
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.server import Command, Server
-from services.tool_registry.ports import Logged, Report, Secrets
+from services.tool_registry.ports import Secrets
 
 OLDEST: Final = "2025-03-26"
 """Of the protocols that are spoken: the first with streamable HTTP."""
@@ -192,7 +193,8 @@ async def _over_http(
     if server.secret:
         secrets = [await outside.secrets.get(tenant, server.secret)]
         headers["authorization"] = f"Bearer {secrets[0]}"
-    transport = Guarded(outside.egress.transport(), server.timeout.total_seconds())
+    seconds = server.timeout.total_seconds()
+    transport = Guarded(outside.egress.transport(), seconds, outside.turn)
     http = await stack.enter_async_context(
         httpx2.AsyncClient(transport=transport, headers=headers, trust_env=False)
     )

@@ -20,7 +20,8 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 
-from services.tool_registry.adapters.mcp.bounds import MESSAGE_BYTES, TOO_LARGE, cut
+from services.tool_registry.adapters.mcp.bounds import MESSAGE_BYTES, cut
+from services.tool_registry.adapters.mcp.messages import excess
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 
 log = logging.getLogger(__name__)
@@ -124,8 +125,8 @@ class Program:
 
     def _message(self, line: bytes) -> SessionMessage | None:
         """A message, or the error of an answer that is too large; None for anything else."""
-        if len(line) > MESSAGE_BYTES:
-            return _oversized(line)
+        if problem := excess(line):
+            return _oversized(line, problem)
         try:
             return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
         except ValueError:
@@ -228,12 +229,12 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
         kept += rest[: MESSAGE_BYTES + 1 - len(kept)]
 
 
-def _oversized(line: bytes) -> SessionMessage | None:
+def _oversized(line: bytes, problem: str) -> SessionMessage | None:
     """Which request an answer was for stands at its beginning, as all SDKs write it."""
     if (found := _ID.search(line[:_HEAD])) is None:
         return None
     request = found[1].decode()
-    error = ErrorData(code=INTERNAL_ERROR, message=f"{TOO_LARGE} {MESSAGE_BYTES:,} bytes")
+    error = ErrorData(code=INTERNAL_ERROR, message=problem)
     request_id = int(request) if request.isdecimal() else request.strip('"')
     return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
 

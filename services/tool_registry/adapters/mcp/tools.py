@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 from services.chassis.errors import Violation, invalid
 from services.tool_registry.adapters.mcp.links import McpLinks
 from services.tool_registry.domain.server import State
-from services.tool_registry.domain.targets import Mcp
+from services.tool_registry.domain.targets import Mcp, Target
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation, Tool
 from services.tool_registry.usecases.servers import source
@@ -36,6 +36,10 @@ class McpTools:
         self._links.meet(tenant)
         return McpTool(entry, entry.target, tenant, self._links)
 
+    def unavailable(self, target: Target, tenant: str) -> str:
+        """See `Maker`."""
+        return _unavailable(self._links, tenant, target.server) if isinstance(target, Mcp) else ""
+
 
 class McpTool:
     """A tool of a server, called over the process's link to it."""
@@ -54,16 +58,13 @@ class McpTool:
     @property
     def unavailable(self) -> str:
         """See `Tool`."""
-        seen = self._links.seen(self._tenant, self._target.server)
-        if seen.state is not State.UNAVAILABLE:
-            return ""
-        return f"the MCP server {self._target.server} cannot be reached: {seen.problem}"
+        return _unavailable(self._links, self._tenant, self._target.server)
 
     async def call(self, invocation: Invocation) -> Answer:
         """See `Tool`.
 
         Raises:
-            ToolFailure: `MCP_TOOL_ERROR` is the tool's; `MCP_REFUSED`, `MCP_INPUT_NEEDED`,
+            ToolFailure: `MCP_TOOL_ERROR` is the tool's; `MCP_REFUSED`, `INPUT_NOT_OFFERED`,
                 `MCP_ERROR`, `MCP_ANSWER_INVALID` and `TOOL_RESULT_TOO_LARGE` are the server's.
             Unavailable: `TOOL_UNAVAILABLE`; the server cannot be reached, or hung up.
         """
@@ -74,3 +75,10 @@ class McpTool:
             return await sdk.call(session, self._target, self._entry.definition, invocation)
 
         return await self._links.ask(self._tenant, self._target.server, question, reason=_REASON)
+
+
+def _unavailable(links: McpLinks, tenant: str, server: str) -> str:
+    seen = links.seen(tenant, server)
+    if seen.state is not State.UNAVAILABLE:
+        return ""
+    return f"the MCP server {server} cannot be reached: {seen.problem}"

@@ -840,8 +840,8 @@ class TaskTools(Message[_TaskToolsFields]):
             repeated runplane.orchestrator.v1.TaskTool tools = 1;
             ```
         left_out:
-            How many more the registry has, which are not offered: the task names none, and there are too
-            many.
+            How many more the registry has at least, which are not offered: the task names none, and there
+            are too many.
 
             ```proto
             int32 left_out = 2;

@@ -39,7 +39,8 @@ class Tool(Message[_ToolFields]):
     Attributes:
         name:
             Matches `[A-Za-z0-9_-]{1,64}`; not `read_result`, and not beginning with `agent__`: the
-            orchestrator has such tools itself. Tools that a server brought are `namespace__tool`.
+            orchestrator has such tools itself. Tools that a server brought are `namespace__tool`,
+            unless it keeps its names.
 
             ```proto
             string name = 1;

@@ -826,8 +826,8 @@ class TaskTools(_message.Message):
     TOOLS_FIELD_NUMBER: _builtins.int
     LEFT_OUT_FIELD_NUMBER: _builtins.int
     left_out: _builtins.int
-    """How many more the registry has, which are not offered: the task names none, and there are too
-    many.
+    """How many more the registry has at least, which are not offered: the task names none, and there
+    are too many.
     """
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskTool]:

@@ -101,7 +101,9 @@ class ResourceServiceServicer:
         """Reads a resource.
 
         A URI that several servers have is the first one's, by namespace, unless `server` names
-        another. Fails with `NOT_FOUND` (`RESOURCE_NOT_FOUND`), `UNAVAILABLE`
+        another. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`), `NOT_FOUND` (`RESOURCE_NOT_FOUND`;
+        `MCP_SERVER_NOT_FOUND` for a `server` that there is not), `FAILED_PRECONDITION`
+        (`INPUT_NOT_OFFERED`: it asks, and the caller offers no such input), `UNAVAILABLE`
         (`MCP_SERVER_UNAVAILABLE`) and `RESOURCE_EXHAUSTED` (`RESOURCE_TOO_LARGE`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -120,8 +122,9 @@ class ResourceServiceServicer:
     def GetPrompt(self, request, context):
         """Returns a prompt with its arguments filled in.
 
-        Fails with `NOT_FOUND` (`PROMPT_NOT_FOUND`), `INVALID_ARGUMENT` (`PROMPT_ARGUMENTS_INVALID`)
-        and `UNAVAILABLE` (`MCP_SERVER_UNAVAILABLE`).
+        Fails with `NOT_FOUND` (`PROMPT_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+        `PROMPT_ARGUMENTS_INVALID`), `FAILED_PRECONDITION` (`INPUT_NOT_OFFERED`, as `ReadResource`),
+        `UNAVAILABLE` (`MCP_SERVER_UNAVAILABLE`) and `RESOURCE_EXHAUSTED` (`RESOURCE_TOO_LARGE`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

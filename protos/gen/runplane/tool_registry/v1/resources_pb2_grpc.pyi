@@ -52,7 +52,9 @@ class ResourceServiceStub:
     """Reads a resource.
 
     A URI that several servers have is the first one's, by namespace, unless `server` names
-    another. Fails with `NOT_FOUND` (`RESOURCE_NOT_FOUND`), `UNAVAILABLE`
+    another. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`), `NOT_FOUND` (`RESOURCE_NOT_FOUND`;
+    `MCP_SERVER_NOT_FOUND` for a `server` that there is not), `FAILED_PRECONDITION`
+    (`INPUT_NOT_OFFERED`: it asks, and the caller offers no such input), `UNAVAILABLE`
     (`MCP_SERVER_UNAVAILABLE`) and `RESOURCE_EXHAUSTED` (`RESOURCE_TOO_LARGE`).
     """
     ListPrompts: _grpc.UnaryUnaryMultiCallable[_resources_pb2.ListPromptsRequest, _resources_pb2.ListPromptsResponse]
@@ -63,8 +65,9 @@ class ResourceServiceStub:
     GetPrompt: _grpc.UnaryUnaryMultiCallable[_resources_pb2.GetPromptRequest, _resources_pb2.GetPromptResponse]
     """Returns a prompt with its arguments filled in.
 
-    Fails with `NOT_FOUND` (`PROMPT_NOT_FOUND`), `INVALID_ARGUMENT` (`PROMPT_ARGUMENTS_INVALID`)
-    and `UNAVAILABLE` (`MCP_SERVER_UNAVAILABLE`).
+    Fails with `NOT_FOUND` (`PROMPT_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+    `PROMPT_ARGUMENTS_INVALID`), `FAILED_PRECONDITION` (`INPUT_NOT_OFFERED`, as `ReadResource`),
+    `UNAVAILABLE` (`MCP_SERVER_UNAVAILABLE`) and `RESOURCE_EXHAUSTED` (`RESOURCE_TOO_LARGE`).
     """
     Complete: _grpc.UnaryUnaryMultiCallable[_resources_pb2.CompleteRequest, _resources_pb2.CompleteResponse]
     """Suggests values for an argument of a prompt or a variable of a resource template.
@@ -97,7 +100,9 @@ class ResourceServiceAsyncStub(ResourceServiceStub):
     """Reads a resource.
 
     A URI that several servers have is the first one's, by namespace, unless `server` names
-    another. Fails with `NOT_FOUND` (`RESOURCE_NOT_FOUND`), `UNAVAILABLE`
+    another. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`), `NOT_FOUND` (`RESOURCE_NOT_FOUND`;
+    `MCP_SERVER_NOT_FOUND` for a `server` that there is not), `FAILED_PRECONDITION`
+    (`INPUT_NOT_OFFERED`: it asks, and the caller offers no such input), `UNAVAILABLE`
     (`MCP_SERVER_UNAVAILABLE`) and `RESOURCE_EXHAUSTED` (`RESOURCE_TOO_LARGE`).
     """
     ListPrompts: _aio.UnaryUnaryMultiCallable[_resources_pb2.ListPromptsRequest, _resources_pb2.ListPromptsResponse]  # type: ignore[assignment]
@@ -108,8 +113,9 @@ class ResourceServiceAsyncStub(ResourceServiceStub):
     GetPrompt: _aio.UnaryUnaryMultiCallable[_resources_pb2.GetPromptRequest, _resources_pb2.GetPromptResponse]  # type: ignore[assignment]
     """Returns a prompt with its arguments filled in.
 
-    Fails with `NOT_FOUND` (`PROMPT_NOT_FOUND`), `INVALID_ARGUMENT` (`PROMPT_ARGUMENTS_INVALID`)
-    and `UNAVAILABLE` (`MCP_SERVER_UNAVAILABLE`).
+    Fails with `NOT_FOUND` (`PROMPT_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+    `PROMPT_ARGUMENTS_INVALID`), `FAILED_PRECONDITION` (`INPUT_NOT_OFFERED`, as `ReadResource`),
+    `UNAVAILABLE` (`MCP_SERVER_UNAVAILABLE`) and `RESOURCE_EXHAUSTED` (`RESOURCE_TOO_LARGE`).
     """
     Complete: _aio.UnaryUnaryMultiCallable[_resources_pb2.CompleteRequest, _resources_pb2.CompleteResponse]  # type: ignore[assignment]
     """Suggests values for an argument of a prompt or a variable of a resource template.
@@ -157,7 +163,9 @@ class ResourceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reads a resource.
 
         A URI that several servers have is the first one's, by namespace, unless `server` names
-        another. Fails with `NOT_FOUND` (`RESOURCE_NOT_FOUND`), `UNAVAILABLE`
+        another. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`), `NOT_FOUND` (`RESOURCE_NOT_FOUND`;
+        `MCP_SERVER_NOT_FOUND` for a `server` that there is not), `FAILED_PRECONDITION`
+        (`INPUT_NOT_OFFERED`: it asks, and the caller offers no such input), `UNAVAILABLE`
         (`MCP_SERVER_UNAVAILABLE`) and `RESOURCE_EXHAUSTED` (`RESOURCE_TOO_LARGE`).
         """
 
@@ -180,8 +188,9 @@ class ResourceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_resources_pb2.GetPromptResponse, _abc.Awaitable[_resources_pb2.GetPromptResponse]]:
         """Returns a prompt with its arguments filled in.
 
-        Fails with `NOT_FOUND` (`PROMPT_NOT_FOUND`), `INVALID_ARGUMENT` (`PROMPT_ARGUMENTS_INVALID`)
-        and `UNAVAILABLE` (`MCP_SERVER_UNAVAILABLE`).
+        Fails with `NOT_FOUND` (`PROMPT_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+        `PROMPT_ARGUMENTS_INVALID`), `FAILED_PRECONDITION` (`INPUT_NOT_OFFERED`, as `ReadResource`),
+        `UNAVAILABLE` (`MCP_SERVER_UNAVAILABLE`) and `RESOURCE_EXHAUSTED` (`RESOURCE_TOO_LARGE`).
         """
 
     @_abc_1.abstractmethod

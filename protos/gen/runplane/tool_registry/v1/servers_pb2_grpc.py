@@ -118,7 +118,8 @@ class McpServerServiceServicer:
     def DeleteMcpServer(self, request, context):
         """Deletes a server with the tools that it brought, and hangs up.
 
-        Fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`).
+        Fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`). A deletion that failed in between is finished by
+        another, whether or not the server is found.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -66,7 +66,8 @@ class McpServerServiceStub:
     DeleteMcpServer: _grpc.UnaryUnaryMultiCallable[_servers_pb2.DeleteMcpServerRequest, _empty_pb2.Empty]
     """Deletes a server with the tools that it brought, and hangs up.
 
-    Fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`).
+    Fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`). A deletion that failed in between is finished by
+    another, whether or not the server is found.
     """
 
 @_typing.type_check_only
@@ -106,7 +107,8 @@ class McpServerServiceAsyncStub(McpServerServiceStub):
     DeleteMcpServer: _aio.UnaryUnaryMultiCallable[_servers_pb2.DeleteMcpServerRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a server with the tools that it brought, and hangs up.
 
-    Fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`).
+    Fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`). A deletion that failed in between is finished by
+    another, whether or not the server is found.
     """
 
 class McpServerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -173,7 +175,8 @@ class McpServerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a server with the tools that it brought, and hangs up.
 
-        Fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`).
+        Fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`). A deletion that failed in between is finished by
+        another, whether or not the server is found.
         """
 
 def add_McpServerServiceServicer_to_server(servicer: McpServerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -145,7 +145,8 @@ class Tool(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Matches `[A-Za-z0-9_-]{1,64}`; not `read_result`, and not beginning with `agent__`: the
-    orchestrator has such tools itself. Tools that a server brought are `namespace__tool`.
+    orchestrator has such tools itself. Tools that a server brought are `namespace__tool`,
+    unless it keeps its names.
     """
     version: _builtins.str
     """SemVer of the tool's contract."""

@@ -118,9 +118,10 @@ class ToolRegistryServiceServicer:
         out are made from the method's messages. A deleted tool's name can be taken again, by a higher
         version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`,
         `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
-        (`TOOL_VERSION_NOT_NEWER`), `RESOURCE_EXHAUSTED` (`TOO_MANY_TOOLS`) and `UNAVAILABLE`
-        (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same request returns the same tool, and
-        another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+        (`TOOL_VERSION_NOT_NEWER`; `SECRET_NOT_FOUND` where reflection needs one), `RESOURCE_EXHAUSTED`
+        (`TOO_MANY_TOOLS`) and `UNAVAILABLE` (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same
+        request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) once that is
+        deleted; another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,8 +146,9 @@ class ToolRegistryServiceServicer:
         """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
         It can still be called, and says so by a warning. It is offered to no agent that does not name
-        it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
-        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+        it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`,
+        `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION`
+        (`TOOL_IS_BUILTIN`), and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,8 +169,9 @@ class ToolRegistryServiceServicer:
 
         Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. A tool of an OpenAPI
         document can be deleted; the next import of a document that has it brings it back. One of an MCP
-        server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and
-        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`).
+        server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`),
+        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`), and `ABORTED`
+        (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -224,8 +227,8 @@ class ToolRegistryServiceServicer:
 
         A tool that ran and could not do what was asked answers with status `error`
         and an `error`, not with an RPC error. The RPC fails with `NOT_FOUND`
-        (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`TOOL_INPUT_INVALID`, with
-        field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
+        (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`; `TOOL_INPUT_INVALID`,
+        with field, schema path and a suggested fix), `DEADLINE_EXCEEDED` (`TOOL_TIMEOUT`),
         `UNAVAILABLE` (`TOOL_UNAVAILABLE`, `TOOL_CIRCUIT_OPEN`, with RetryInfo),
         `FAILED_PRECONDITION` (`TOOL_RUNS_AT_CLIENT`, `SECRET_NOT_FOUND`, `TARGET_REFUSED`) and
         `RESOURCE_EXHAUSTED` (`TOOLS_OVERLOADED`, or `TOOL_RATE_LIMITED` by where it runs, with

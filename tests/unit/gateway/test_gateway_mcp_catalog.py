@@ -1,0 +1,119 @@
+"""How often the services are asked for what they have."""
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any, cast
+
+from gateway.mcp.catalog import Catalog
+from gateway.mcp.looks import Digests, PromptsListChanged
+from gateway.mcp.rpc import Caller, Services
+from gateway.settings import McpSettings
+from gateway.traffic import Traffic
+
+Wire = dict[str, Any]
+
+
+class Who:
+    """A caller of the default tenant."""
+
+    tenant = "default"
+
+
+class Listing:
+    """An RPC that lists, two on a page; or gets."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+        self.items: list[Wire] = []
+        self.calls = 0
+
+    async def raw(self, caller: Caller, request: Wire, *, seconds: float) -> bytes:
+        self.calls += 1
+        start = int(request.get("page_token") or 0)
+        token = str(start + 2) if start + 2 < len(self.items) else ""
+        page = {self.field: self.items[start : start + 2], "next_page_token": token}
+        return json.dumps(page).encode()
+
+    def parsed(self, raw: bytes) -> Wire:
+        found: Wire = json.loads(raw)
+        return found
+
+    async def __call__(self, caller: Caller, request: Wire, *, seconds: float) -> Wire:
+        self.calls += 1
+        return {"name": request["name"], "timeout_ms": 90_000}
+
+
+class Place:
+    """Services with lists, and who asks them."""
+
+    def __init__(self) -> None:
+        self.lists = {
+            name: Listing(field)
+            for name, field in (
+                ("ToolRegistryService/ListTools", "tools"),
+                ("ToolRegistryService/GetTool", ""),
+                ("AgentService/ListAgents", "agents"),
+                ("ResourceService/ListPrompts", "prompts"),
+                ("ResourceService/ListResources", "resources"),
+            )
+        }
+        self.tools, self.tool, _, self.prompts, _ = self.lists.values()
+        self.caller = cast("Caller", Who())
+        self.services = cast("Services", self.lists)
+
+    def catalog(self, **ttl: timedelta) -> Catalog:
+        traffic = Traffic(cast("asyncio.TaskGroup", None), max_requests=1)
+        return Catalog(self.services, traffic, McpSettings(**ttl))
+
+
+async def test_calls_of_tools_that_are_known_have_nothing_listed() -> None:
+    place = Place()
+    place.tools.items.append({"name": "weather"})
+    catalog = place.catalog()
+
+    for _ in range(3):
+        await catalog.look(place.caller)
+        offer = await catalog.offer(place.caller, "weather")
+
+    assert offer is not None
+    assert (place.tools.calls, place.tool.calls) == (1, 0)
+
+
+async def test_a_tool_that_is_in_no_list_yet_is_asked_for_by_its_name() -> None:
+    place = Place()
+    catalog = place.catalog()
+    await catalog.look(place.caller)
+
+    offer = await catalog.offer(place.caller, "new")
+
+    assert offer is not None
+    assert offer.seconds == 90
+    assert (place.tools.calls, place.tool.calls) == (1, 1)
+
+
+async def test_what_is_not_shown_of_a_tool_has_nothing_made_anew() -> None:
+    place = Place()
+    place.tools.items.append({"name": "weather", "circuit": "CLOSED"})
+    catalog = place.catalog(list_ttl=timedelta(0))
+    made: list[str] = []
+    kept = [(await catalog.fresh(place.caller)).kept("wire", lambda: made.append("first"))]
+
+    for change in ({"circuit": "OPEN"}, {"unavailable": "its server is away"}):
+        place.tools.items[0].update(change)
+        snapshot = await catalog.fresh(place.caller)
+        kept.append(snapshot.kept("wire", lambda: made.append("again")))
+
+    assert made == ["first", "again"]
+
+
+async def test_a_change_on_a_page_that_is_not_the_first_is_seen() -> None:
+    place = Place()
+    place.prompts.items += [{"name": str(number)} for number in range(5)]
+    digests = [Digests(place.services, place.catalog()) for _ in range(2)]
+    before = await digests[0].of(place.caller, PromptsListChanged)
+
+    place.prompts.items[4] = {"name": "other"}
+    after = await digests[1].of(place.caller, PromptsListChanged)
+
+    assert before != after
