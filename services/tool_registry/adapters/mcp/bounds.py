@@ -32,7 +32,7 @@ TEXT: Final = 1000
 """Characters of a text by a server that errors, progress and logs show."""
 
 CONNECT_SECONDS: Final = 30.0
-DISCOVER_SECONDS: Final = 5.0
+DISCOVER_SECONDS: Final = 10.0
 REQUEST_SECONDS: Final = 20.0
 """For a page of a list, and whatever says nothing else."""
 LISTS_SECONDS: Final = 120.0
