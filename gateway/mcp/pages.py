@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 MAX_ITEMS: Final = 20_000
 MAX_BYTES: Final = 32 * 1024 * 1024
 _PAGE: Final = 1_000
+_PAGE_BYTES: Final = 512 * 1024
 _SECONDS: Final = 10.0
 _LARGE: Final = 64 * 1024
 
@@ -46,6 +47,7 @@ async def listed(
         if not page.token:
             return tuple(pages)
         request["page_token"] = page.token
+        request["page_size"] = _next_size(page)
         count, size = count + max(page.count, 1), size + len(raw)
     if not is_cut(before):
         said = {"list": name, "tenant": caller.tenant, "items": count, "bytes": size}
@@ -61,6 +63,12 @@ def is_cut(pages: Sequence[Page]) -> bool:
 def items(rpc: Rpc, pages: Sequence[Page], name: str) -> Iterator[dict[str, Any]]:
     """What the pages list, under this name."""
     return (item for page in pages for item in rpc.parsed(page.raw)[name])
+
+
+def _next_size(page: Page) -> int:
+    """How many to ask for after this page: while a reply is parsed, threads stand still."""
+    fitting = page.count * _PAGE_BYTES // max(1, len(page.raw))
+    return min(_PAGE, max(1, fitting)) if page.count else _PAGE
 
 
 async def _page(rpc: Rpc, name: str, raw: bytes) -> Page:

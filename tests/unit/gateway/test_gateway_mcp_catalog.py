@@ -35,9 +35,11 @@ class Listing:
         self.field = field
         self.items: list[Wire] = []
         self.calls = 0
+        self.sizes: list[int] = []
 
     async def raw(self, caller: Caller, request: Wire, *, seconds: float) -> bytes:
         self.calls += 1
+        self.sizes.append(request["page_size"])
         kind = request.get("filter", "").removeprefix("kind = ")
         found = [each for each in self.items if not kind or each["kind"] == kind]
         start = int(request.get("page_token") or 0)
@@ -143,6 +145,16 @@ async def test_a_list_that_is_too_large_has_built_in_tools_at_any_rate(
     assert [list(each.offers) for each in snapshots] == [["a", "b", "z"]] * 2
     assert left_out is not None
     assert len([each for each in caplog.records if each.levelname == "WARNING"]) == 1
+
+
+async def test_after_a_page_of_large_tools_fewer_are_asked_for() -> None:
+    place = Place()
+    place.tools.items += [{"name": name, "description": "x" * 200_000} for name in "abcdef"]
+
+    snapshot = await place.catalog().fresh(place.caller)
+
+    assert list(snapshot.offers) == list("abcdef")
+    assert place.tools.sizes == [1_000, 2, 2]
 
 
 async def test_pages_of_large_tools_end_by_their_bytes() -> None:
