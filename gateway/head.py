@@ -43,6 +43,7 @@ _READ: Final = frozenset(
         b"transfer-encoding",
     }
 )
+_ONCE: Final = (b"host", b"origin")
 _PRINTABLE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s)?")
 _JSON_TYPES: Final = frozenset({b"", b"application/json", b"application/json; charset=utf-8"})
@@ -77,10 +78,14 @@ def read(headers: Headers) -> Head:
     """Read the head.
 
     Raises:
-        InvalidArgument: `INVALID_REQUEST`; an id has characters that ids do not have.
+        InvalidArgument: `INVALID_REQUEST`; an id has characters that ids do not have, or a header
+            that decides who may ask is there twice.
         FailedPrecondition: `PROTOCOL_VERSION_UNSUPPORTED`.
     """
-    fields = {name: value for name, value in headers if name in _READ}
+    said = [each for each in headers if each[0] in _READ]
+    fields = dict(said)
+    if len(fields) < len(said):
+        _check_once([name for name, _ in said])
     passed = [
         (key, fields[name].decode("latin-1")) for name, key in _PASSED.items() if name in fields
     ]
@@ -90,6 +95,13 @@ def read(headers: Headers) -> Head:
         if name in fields:
             metadata = (*metadata, (_PASSED[name], _plain(name, fields[name])))
     return Head(context, metadata, fields)
+
+
+def _check_once(names: list[bytes]) -> None:
+    """Refuse a head that says twice what others may have looked at once (RFC 9112, 3.2)."""
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise invalid(Violation(name.decode(), "is there more than once", "send it once"))
 
 
 def _plain(name: bytes, value: bytes) -> str:

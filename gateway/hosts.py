@@ -1,6 +1,7 @@
 """Which names this edge answers to. A page that has its own name resolve to this machine has no
 other way in (DNS rebinding): its browser takes the edge for the page's own server."""
 
+import re
 from collections.abc import Collection
 from ipaddress import ip_address
 from typing import Final
@@ -9,6 +10,7 @@ from services.chassis.errors import PermissionDenied
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 ALL: Final = "*"
+_AUTHORITY_END: Final = re.compile(rb"[/?#]")
 
 
 class Hosts:
@@ -58,3 +60,12 @@ def without_port(host: bytes) -> bytes:
     """A `Host` header's name; an IPv6 address keeps its brackets."""
     name, colon, port = host.rpartition(b":")
     return name if colon and port.isdigit() and (b":" not in name or name[-1:] == b"]") else host
+
+
+def name_target(url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Put the host of a target that has one, `http://host/path`, in place of the `Host` header:
+    that is the one that counts (RFC 9112, 3.2.2)."""
+    scheme, is_absolute, rest = url.partition(b"://")
+    if is_absolute and scheme.isalnum():
+        host = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+        headers[:] = [(name, host if name == b"host" else value) for name, value in headers]

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from gateway.errors import from_error
 from gateway.handshake import MAX_HEADERS, MAX_LINE_BYTES, is_handshake
+from gateway.hosts import name_target
 from gateway.settings import Settings
 from gateway.sweeping import Swept
 from services.chassis.context import local_context
@@ -66,6 +67,7 @@ class _Protocol(Swept, HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self.head_since = None
         self.head_bytes = 0
+        name_target(self.url, self.headers)
         super().on_headers_complete()
         if self.parser.should_upgrade() and self._should_upgrade():
             return

@@ -30,5 +30,7 @@ def check_origin(origin: str, host: str, allowed: Collection[str]) -> None:
 
 def _is_same(origin: str, host: str) -> bool:
     scheme, _, place = origin.partition("://")
-    port = _PORTS.get(scheme, "")
-    return bool(place) and place.removesuffix(port) == host.removesuffix(port)
+    port = _PORTS.get(scheme)
+    if not port or not place:
+        return False
+    return place.removesuffix(port) == host.removesuffix(port)

@@ -3,20 +3,24 @@
 Lists are as new as `list_ttl` says. A call only needs to know what kind of tool it calls: for that
 an older list does; from `call_ttl` on the next one is fetched meanwhile, and waited for when that
 took too long. A tool that is not in the list is asked for by its name.
+
+Of a list that is too long to be read, built-in tools are shown at any rate. What is made of lists
+is made in threads, as it may be large.
 """
 
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from itertools import chain
 from typing import Any, Final
 
 from gateway.mcp.offers import Offer, agent_of, of_agents, of_tools
-from gateway.mcp.pages import Page, items, listed
+from gateway.mcp.pages import Page, is_cut, items, listed
 from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller, Services
 from gateway.settings import McpSettings
@@ -25,6 +29,7 @@ from gateway.traffic import Traffic
 MAX_TENANTS: Final = 64
 _KEPT: Final = 64
 _SECONDS: Final = 10.0
+_BUILTIN: Final = "kind = builtin"
 _TOO_OLD: Final = 12
 """How many times `call_ttl`."""
 
@@ -33,29 +38,28 @@ _TOO_OLD: Final = 12
 class Snapshot:
     """What there was at a time."""
 
-    lists: tuple[Sequence[Page], Sequence[Page]]
-    """What the services answered: of tools, and of agents."""
+    lists: tuple[Sequence[Page], ...]
+    """What the services answered: of tools, of built-in ones if those were too many, of agents."""
     offers: dict[str, Offer]
     """By name, in order."""
     _kept: dict[Hashable, Any] = field(default_factory=dict)
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def kept(self, key: Hashable, made: Callable[[], Any]) -> Any:
+    async def kept(self, key: Hashable, made: Callable[[], Any]) -> Any:
         """What is made of the list, made once. What nobody should ask for is not kept."""
         if key not in self._kept:
-            value = made()
-            if len(self._kept) > _KEPT:
-                return value
-            self._kept[key] = value
+            async with self._making:  # Who asks for the same meanwhile waits for it.
+                if key not in self._kept:
+                    value = await asyncio.to_thread(made)
+                    if len(self._kept) > _KEPT:
+                        return value
+                    self._kept[key] = value
         return self._kept[key]
 
-    @property
-    def digest(self) -> str:
+    async def digest(self) -> str:
         """The same for the same list."""
-        return str(self.kept("digest", self._digest))
-
-    def _digest(self) -> str:
-        wires = [each.wire for each in self.offers.values()]
-        return sha256(json.dumps(wires, sort_keys=True).encode()).hexdigest()
+        made = partial(digest, (each.wire for each in self.offers.values()))
+        return str(await self.kept("digest", made))
 
 
 @dataclass(slots=True)
@@ -136,18 +140,32 @@ class Catalog:
 
     async def _loaded(self, caller: Caller, before: Snapshot | None) -> Snapshot:
         """The list as it is; what was made of the one before is kept where they show the same."""
-        known = before.lists if before is not None else ((), ())
-        lists = (
-            await listed(self._tools, caller, known[0]),
-            await listed(self._agents, caller, known[1]),
-        )
+        known = before.lists if before is not None else ((), (), ())
+        tools = await listed(self._tools, "tools", caller, known[0])
+        builtin: Sequence[Page] = ()
+        if is_cut(tools):
+            builtin = await listed(self._tools, "tools", caller, known[1], _BUILTIN)
+        agents = await listed(self._agents, "agents", caller, known[2])
+        lists = (tools, builtin, agents)
         if before is not None and lists == known:
             return before
+        return await asyncio.to_thread(self._made, lists, before)
+
+    def _made(self, lists: tuple[Sequence[Page], ...], before: Snapshot | None) -> Snapshot:
+        tools, builtin, agents = lists
         found = chain(
-            of_tools(items(self._tools, lists[0], "tools")),
-            of_agents(items(self._agents, lists[1], "agents")),
+            of_tools(items(self._tools, (*tools, *builtin), "tools")),
+            of_agents(items(self._agents, agents, "agents")),
         )
         offers = {each.name: each for each in sorted(found, key=lambda each: each.name)}
         if before is not None and offers == before.offers:  # What is not shown has changed.
             return replace(before, lists=lists)
         return Snapshot(lists, offers)
+
+
+def digest(values: Iterable[Any]) -> str:
+    """The same for the same JSON. One value after the other: meanwhile others can go on."""
+    found = sha256()
+    for each in values:
+        found.update(json.dumps(each, sort_keys=True).encode() + b"\n")
+    return found.hexdigest()

@@ -152,7 +152,7 @@ class Direct:
         """A page of the list, which is put into bytes once."""
         cursor = plain.params.get("cursor")
         snapshot = await self._catalog.fresh(plain.request.scope[asking.CALLER])
-        raw: bytes = snapshot.kept(
+        raw: bytes = await snapshot.kept(
             ("bytes", cursor), lambda: self._stamped(self._tools.page(snapshot, VERSION, cursor))
         )
         return raw

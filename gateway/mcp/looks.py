@@ -5,11 +5,9 @@ for once for all who look at the same time.
 """
 
 import asyncio
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Final, Literal
 
 from mcp.shared.subscriptions import (
@@ -23,7 +21,7 @@ from mcp.shared.subscriptions import (
 from mcp_types import Notification, NotificationParams
 from pydantic import ConfigDict
 
-from gateway.mcp.catalog import Catalog
+from gateway.mcp.catalog import Catalog, digest
 from gateway.mcp.pages import Page, items, listed
 from gateway.mcp.requests import outstanding
 from gateway.mcp.rpc import Caller, Rpc, Services
@@ -138,20 +136,17 @@ class Digests:
     async def of(self, caller: Caller, kind: type[object]) -> str:
         """The same for the same list."""
         if kind is ToolsListChanged:
-            return (await self._catalog.fresh(caller, EVERY / 2)).digest
+            return await (await self._catalog.fresh(caller, EVERY / 2)).digest()
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         known = self._known.setdefault((caller.tenant, kind), _Known())
         async with known.lock:
             if (now := asyncio.get_running_loop().time()) - known.time > EVERY / 2:
                 rpc, name = self._lists[kind]
-                pages = await listed(rpc, caller, known.pages)
+                pages = await listed(rpc, name, caller, known.pages)
                 if pages != known.pages:
-                    known.pages, known.digest = pages, digest(items(rpc, pages, name))
+                    found = items(rpc, pages, name)
+                    known.digest = await asyncio.to_thread(digest, found)
+                    known.pages = pages
                 known.time = now
             return known.digest
-
-
-def digest(value: Any) -> str:
-    """The same for the same JSON."""
-    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

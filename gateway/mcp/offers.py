@@ -58,6 +58,8 @@ class Offer:
     """Whether calls say how far they are."""
     has_headers: bool = False
     """Whether some of its arguments stand in headers, too."""
+    size_bytes: int = 0
+    """About what it takes in a list."""
 
     @property
     def agent_id(self) -> str:
@@ -120,6 +122,7 @@ def _of_tool(tool: Mapping[str, Any]) -> Offer:
         is_long=bool(tool.get("is_long_running")),
         tells=bool(tool.get("reports_progress")),
         has_headers=_HEADER in schema,
+        size_bytes=len(schema) + len(json.dumps({**wire, "inputSchema": None})),
     )
 
 
@@ -142,4 +145,5 @@ def _of_agent(agent: Mapping[str, Any]) -> Offer:
         "annotations": {"idempotentHint": False},
         "_meta": {VERSION: str(agent.get("version", ""))},
     }
-    return Offer(name, wire, seconds=_AGENT_SECONDS, is_long=True, tells=True)
+    size = len(json.dumps(wire))
+    return Offer(name, wire, seconds=_AGENT_SECONDS, is_long=True, tells=True, size_bytes=size)

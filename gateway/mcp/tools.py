@@ -4,6 +4,8 @@ import logging
 from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import aclosing
+from functools import partial
+from itertools import accumulate
 from typing import Any, Final, Protocol
 
 from mcp.shared.exceptions import MCPError
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 Wire = dict[str, Any]
 
 PAGE: Final = 1_000
+PAGE_BYTES: Final = 1024 * 1024
 TTL_MS: Final = 5_000
 LIST: Final = "tools/list"
 _UNKNOWN: Final = Offer("", {})
@@ -65,7 +68,10 @@ class Tools:
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page of tools, by name."""
         snapshot = await self._catalog.fresh(asking.caller_of(ctx))
-        return self.page(snapshot, ctx.protocol_version, params.cursor if params else None)
+        version, cursor = ctx.protocol_version, params.cursor if params else None
+        made = partial(self.page, snapshot, version, cursor)
+        page: Wire = await snapshot.kept((version, cursor), made)
+        return page
 
     async def call(self, ctx: Context, params: Call) -> Wire:
         """Call a tool or an agent; or begin a task, for a client that can wait for one."""
@@ -90,22 +96,20 @@ class Tools:
         return results.of_call(response, is_modern=is_modern, has_schema=offer.has_schema)
 
     def page(self, snapshot: Snapshot, version: str, cursor: str | None) -> Wire:
-        """A page of the list as a version shows it. It is made, and judged by the SDK, once.
+        """A page of the list as a version shows it, judged by the SDK. That takes a while: ask in
+        a thread.
 
         Raises:
             MCPError: that is no cursor of this list.
         """
-        after = self._cursors.opened(cursor)
-        wire: Wire = snapshot.kept((version, after), lambda: self._page(snapshot, version, after))
-        return wire
-
-    def _page(self, snapshot: Snapshot, version: str, after: str) -> Wire:
         names = list(snapshot.offers)
-        start = bisect_right(names, after)
+        start = bisect_right(names, self._cursors.opened(cursor))
         offers = [snapshot.offers[name] for name in names[start : start + PAGE]]
+        sizes = accumulate(each.size_bytes for each in offers)
+        offers = offers[: max(1, bisect_right(list(sizes), PAGE_BYTES))]
         is_modern = version in MODERN_PROTOCOL_VERSIONS
         wire = _fitting([each.shown(is_modern=is_modern) for each in offers], version)
-        if start + PAGE < len(names):
+        if start + len(offers) < len(names):
             wire["nextCursor"] = self._cursors.sealed(offers[-1].name)
         return wire
 

@@ -1,5 +1,7 @@
 """Who may speak with the edge at all: by the name it is called, and by the page that calls."""
 
+import asyncio
+
 import pytest
 from httpx2 import AsyncClient
 
@@ -70,3 +72,45 @@ async def test_a_page_from_elsewhere_may_read_if_its_browser_lets_it(http: Async
     answer = await http.get("/healthz", headers={"Origin": "https://elsewhere.example"})
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Host", ["localhost", "rebound.example"]),
+        ("Host", ["rebound.example", "localhost"]),
+        ("Origin", ["http://elsewhere.example", "http://localhost"]),
+    ],
+)
+async def test_a_head_that_says_twice_who_asks_is_refused(
+    edge: Suite, name: str, values: list[str]
+) -> None:
+    said = "".join(f"{name}: {value}\r\n" for value in values)
+    others = "" if name == "Host" else "Host: localhost\r\n"
+    async with asyncio.timeout(5), wire(edge.port) as client:
+        await client.send(f"POST /v1/agent/invoke HTTP/1.1\r\n{others}{said}\r\n".encode())
+        status, _, error = await client.answer()
+
+    assert (status, error["error_code"]) == (400, "INVALID_REQUEST")
+    assert name.lower() in str(error)
+    assert not edge.script.requests
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://rebound.example/v1/models", "localhost", 403),
+        ("HTTP://rebound.example:80/@localhost", "localhost", 403),
+        ("http://localhost@rebound.example/v1/models", "localhost", 403),
+        ("http://localhost:8080/v1/models", "rebound.example", 200),
+    ],
+)
+async def test_a_target_that_names_a_host_is_addressed_to_that_one(
+    edge: Suite, target: str, host: str, status: int
+) -> None:
+    async with asyncio.timeout(5), wire(edge.port) as client:
+        await client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        answered, _, answer = await client.answer()
+
+    assert answered == status
+    assert status == 200 or answer["error_code"] == "HOST_NOT_ALLOWED"

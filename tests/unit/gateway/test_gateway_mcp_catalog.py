@@ -5,11 +5,19 @@ import json
 from datetime import timedelta
 from typing import Any, cast
 
+import pytest
+
+from gateway.mcp import pages
+from gateway.mcp.agents import Agents
 from gateway.mcp.catalog import Catalog
+from gateway.mcp.cursors import Cursors
 from gateway.mcp.looks import Digests, PromptsListChanged
 from gateway.mcp.rpc import Caller, Services
+from gateway.mcp.tasks import Tasks
+from gateway.mcp.tools import LIST, PAGE_BYTES, Tools
 from gateway.settings import McpSettings
 from gateway.traffic import Traffic
+from services.chassis.context import current, local_context
 
 Wire = dict[str, Any]
 
@@ -27,12 +35,16 @@ class Listing:
         self.field = field
         self.items: list[Wire] = []
         self.calls = 0
+        self.sizes: list[int] = []
 
     async def raw(self, caller: Caller, request: Wire, *, seconds: float) -> bytes:
         self.calls += 1
+        self.sizes.append(request["page_size"])
+        kind = request.get("filter", "").removeprefix("kind = ")
+        found = [each for each in self.items if not kind or each["kind"] == kind]
         start = int(request.get("page_token") or 0)
-        token = str(start + 2) if start + 2 < len(self.items) else ""
-        page = {self.field: self.items[start : start + 2], "next_page_token": token}
+        token = str(start + 2) if start + 2 < len(found) else ""
+        page = {self.field: found[start : start + 2], "next_page_token": token}
         return json.dumps(page).encode()
 
     def parsed(self, raw: bytes) -> Wire:
@@ -56,9 +68,11 @@ class Place:
                 ("AgentService/ListAgents", "agents"),
                 ("ResourceService/ListPrompts", "prompts"),
                 ("ResourceService/ListResources", "resources"),
+                ("ToolRegistryService/CallTool", ""),
+                ("ToolRegistryService/StreamCallTool", ""),
             )
         }
-        self.tools, self.tool, _, self.prompts, _ = self.lists.values()
+        self.tools, self.tool, _, self.prompts, *_ = self.lists.values()
         self.caller = cast("Caller", Who())
         self.services = cast("Services", self.lists)
 
@@ -97,14 +111,70 @@ async def test_what_is_not_shown_of_a_tool_has_nothing_made_anew() -> None:
     place.tools.items.append({"name": "weather", "circuit": "CLOSED"})
     catalog = place.catalog(list_ttl=timedelta(0))
     made: list[str] = []
-    kept = [(await catalog.fresh(place.caller)).kept("wire", lambda: made.append("first"))]
+    kept = [await (await catalog.fresh(place.caller)).kept("wire", lambda: made.append("first"))]
 
     for change in ({"circuit": "OPEN"}, {"unavailable": "its server is away"}):
         place.tools.items[0].update(change)
         snapshot = await catalog.fresh(place.caller)
-        kept.append(snapshot.kept("wire", lambda: made.append("again")))
+        kept.append(await snapshot.kept("wire", lambda: made.append("again")))
 
     assert made == ["first", "again"]
+
+
+async def test_a_list_is_read_on_however_few_its_pages_show() -> None:
+    place = Place()
+    place.tools.items += [{"name": f"tool_{number:03}"} for number in range(101)]
+
+    snapshot = await place.catalog().fresh(place.caller)
+
+    assert len(snapshot.offers) == 101
+
+
+async def test_a_list_that_is_too_large_has_built_in_tools_at_any_rate(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pages, "MAX_BYTES", 1)
+    place = Place()
+    place.tools.items += [{"name": name, "kind": "http"} for name in "abcd"]
+    place.tools.items += [{"name": "z", "kind": "builtin"}]
+    catalog = place.catalog(list_ttl=timedelta(0))
+
+    snapshots = [await catalog.fresh(place.caller) for _ in range(2)]
+    left_out = await catalog.offer(place.caller, "d")
+
+    assert [list(each.offers) for each in snapshots] == [["a", "b", "z"]] * 2
+    assert left_out is not None
+    assert len([each for each in caplog.records if each.levelname == "WARNING"]) == 1
+
+
+async def test_after_a_page_of_large_tools_fewer_are_asked_for() -> None:
+    place = Place()
+    place.tools.items += [{"name": name, "description": "x" * 200_000} for name in "abcdef"]
+
+    snapshot = await place.catalog().fresh(place.caller)
+
+    assert list(snapshot.offers) == list("abcdef")
+    assert place.tools.sizes == [1_000, 2, 2]
+
+
+async def test_pages_of_large_tools_end_by_their_bytes() -> None:
+    place = Place()
+    large = "x" * (PAGE_BYTES // 2)
+    place.tools.items += [{"name": name, "description": large} for name in "abc"]
+    snapshot = await place.catalog().fresh(place.caller)
+    current.set(local_context())
+    cursors = Cursors(bytes(32), LIST)
+    tools = Tools(
+        place.services, place.catalog(), cursors, cast("Agents", None), cast("Tasks", None)
+    )
+
+    shown, cursor = [], None
+    for _ in range(3):
+        page = tools.page(snapshot, "2026-07-28", cursor)
+        shown.append([each["name"] for each in page["tools"]])
+        cursor = page.get("nextCursor")
+
+    assert (shown, cursor) == ([["a"], ["b"], ["c"]], None)
 
 
 async def test_a_change_on_a_page_that_is_not_the_first_is_seen() -> None:

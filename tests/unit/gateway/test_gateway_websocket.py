@@ -91,6 +91,8 @@ def test_the_edge_s_own_pages_and_no_pages_are_let_in(origin: str, host: str) ->
         ("edge:8080", "edge:8080"),
         ("http://", ""),
         ("file://", ""),
+        ("x://edge:8080", "edge:8080"),
+        ("ws://edge:8080", "edge:8080"),
     ],
 )
 def test_a_page_from_elsewhere_is_refused(origin: str, host: str) -> None:
