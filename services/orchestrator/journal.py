@@ -75,12 +75,18 @@ class Journal:
         if self._fault is not None:
             return  # What came before may be missing: nothing may come after it.
         try:
-            self.task = await self._log.append(self.task, events, self._held(), answered=answered)
+            await self._log.append(
+                self.task, events, self._held(), answered=answered, stored=self._stored
+            )
         except ServiceError as error:
             self._fault = error.reason
         except Exception:
             log.exception("task cannot be written", extra={"task_id": self.task.spec.task_id})
             self._fault = _INTERNAL
+
+    def _stored(self, task: Task) -> None:
+        """Before watchers are told: who has heard of an end finds it."""
+        self.task = task
 
     def _held(self) -> Claim:
         if self.claim is None:

@@ -1,6 +1,6 @@
 """What the use cases and the worker need of the world."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -136,10 +136,16 @@ class TaskLog(Protocol):
         """Tasks, the newest first: the id of each, and the resource as it goes over the wire."""
 
     async def append(
-        self, task: Task, events: Sequence[Event], claim: Claim, *, answered: Sequence[int] = ()
+        self,
+        task: Task,
+        events: Sequence[Event],
+        claim: Claim,
+        *,
+        answered: Sequence[int] = (),
+        stored: Callable[[Task], None] | None = None,
     ) -> Task:
         """Add events to a task's log, with what stands for values too large for it, dealing with
-        these letters; the task as it stands then.
+        these letters; the task as it stands then. `stored` is told of it before any watcher is.
 
         Raises:
             Aborted: `CLAIM_LOST`; somebody else has it now.

@@ -94,7 +94,13 @@ class EventStoreTaskLog:
         return [(record.id, record.body) for record in found]
 
     async def append(
-        self, task: Task, events: Sequence[ev.Event], claim: Claim, *, answered: Sequence[int] = ()
+        self,
+        task: Task,
+        events: Sequence[ev.Event],
+        claim: Claim,
+        *,
+        answered: Sequence[int] = (),
+        stored: Callable[[Task], None] | None = None,
     ) -> Task:
         """See `TaskLog`."""
         events = await self._values.kept(task.spec.tenant, events)
@@ -116,6 +122,8 @@ class EventStoreTaskLog:
                 snapshot=await self._snapshot(task, new),
             )
         )
+        if stored is not None:
+            stored(task)
         if new:
             await self._publish(task, new)
         return task

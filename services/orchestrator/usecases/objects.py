@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_BYTES: Final = 64 * 1024
 MOST_BYTES: Final = 1024 * 1024  # Of a message's 4 MiB: JSON may take three times as much.
+_WHOLE_JSON_BYTES: Final = 256 * 1024  # As text and as values, which take up to six times as much.
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -48,9 +49,11 @@ class Objects:
 
     async def whole(self, task: Task) -> Task:
         """The task with all of its answer. While that cannot be had, as it is: its warnings say
-        that it is cut.
+        that it is cut. So is a tool's result, and what is too long for a message beside the rest.
         """
-        if not isinstance(large := task.output, Large):
+        if not isinstance(large := task.output, Large) or task.spec.call is not None:
+            return task
+        if large.size_bytes > (_WHOLE_JSON_BYTES if large.media_type == JSON else MOST_BYTES):
             return task
         try:
             body = await self._log.value(task.spec.tenant, large, offset=0, length=large.size_bytes)

@@ -83,13 +83,15 @@ def is_same(one: Entry, other: Entry) -> bool:
 
 
 def broken(old: Definition, new: Definition) -> list[Broken]:
-    """What of the schemas may break callers of the old version."""
+    """What of the schemas may break callers of the old version, by path: in one order wherever a
+    schema's parts come in another, as those of a message's map do."""
     given = breaks_of_input(as_sent(old.input_schema.document), new.input_schema.document)
     returned = breaks_of_output(old.output_schema.document, new.output_schema.document)
-    return [
+    found = [
         *(Broken("tool.input_schema", each) for each in given),
         *(Broken("tool.output_schema", each) for each in returned),
     ]
+    return sorted(found, key=lambda each: (each.field, each.where.path, each.where.what))
 
 
 def version_after(old: Entry, new: Entry) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from services.chassis.errors import Aborted, FailedPrecondition, Violation, invalid
+from services.chassis.errors import Aborted, FailedPrecondition, NotFound, Violation, invalid
 from services.chassis.eventlog.matching import matches
 from services.chassis.eventlog.port import Condition, Key, Record
 from services.chassis.starts import check_length, once, owned
@@ -62,7 +62,7 @@ class Registry:
         return await once(
             owns,
             lambda: self._store.kept(caller.tenant, owns),
-            lambda name: self._version(caller, name, entry.definition.version),
+            lambda name: self._registered(caller, name, entry.definition.version),
             lambda: self._register(entry, caller, owns),
         )
 
@@ -192,6 +192,13 @@ class Registry:
                 raise changes.breaking(changed, bound.version, breaks)
         return replace(changed, create_time=self._writer.now(), is_deprecated=False, deprecation="")
 
+    async def _registered(self, caller: Caller, name: str, version: str) -> Entry:
+        """What an idempotency key stands for."""
+        try:
+            return await self._version(caller, name, version)
+        except NotFound:
+            raise _deleted(name, version) from None
+
     async def _version(self, caller: Caller, name: str, version: str) -> Entry:
         return (await self._shelf.find(caller.tenant, name, version)).entry
 
@@ -222,6 +229,17 @@ def _imported(line: Line) -> FailedPrecondition:
         source=line.source,
         field="name",
         suggested_fix=f"change or remove it at {line.source}",
+    )
+
+
+def _deleted(name: str, version: str) -> NotFound:
+    return NotFound(
+        "TOOL_NOT_FOUND",
+        f"the idempotency key stands for {name} {version}, which was deleted",
+        tool=name,
+        version=version,
+        field="idempotency_key",
+        suggested_fix="send another key to register it anew",
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 import pytest_asyncio
+from google.protobuf.struct_pb2 import Struct
 from google.rpc.error_details_pb2 import ErrorInfo
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1.sessions_pb2 import ListMessagesRequest
@@ -20,6 +21,7 @@ from tests.unit.tool_registry.fakes import FakeTool
 
 ROWS = [f"row {number}: é, 漢字, 🙂" for number in range(10_000)]
 WHOLE = json.dumps({"rows": ROWS}, ensure_ascii=False)
+EXPORT = {"numbers": list(range(99_000)), "text": "é" * 650_000}  # 1.9 MB
 SCRIPT = 'tool:lookup {}\nthought:on\ntool:read_result {"offset": 200000, "length": 60}\nDone.'
 
 
@@ -39,6 +41,10 @@ async def lookup(arguments: Mapping[str, object]) -> object:
     return {"rows": ROWS}
 
 
+async def export(arguments: Mapping[str, object]) -> object:
+    return EXPORT
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("objects")
@@ -47,9 +53,8 @@ async def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def suite(folder: Path) -> AsyncIterator[Suite]:
     shared = SHARED.model_copy(update={"object_store": folder.as_uri()})
-    async with started(
-        TaskSettings(), shared=shared, more=[FakeTool(lookup, name="lookup")]
-    ) as running:
+    more = [FakeTool(lookup, name="lookup"), FakeTool(export, name="export")]
+    async with started(TaskSettings(), shared=shared, more=more) as running:
         yield running
 
 
@@ -111,6 +116,27 @@ async def test_an_answer_over_64_kib_comes_whole_and_is_listed_in_part(suite: Su
     assert listed.result == text[:4000]
     assert [warning.code for warning in listed.warnings] == ["RESULT_CUT"]
     assert not [*answer.warnings, *task.warnings]
+
+
+async def test_a_large_result_of_a_call_is_shown_in_part_wherever_it_is_read(suite: Suite) -> None:
+    request = pb.InvokeRequest(call=pb.ToolCallSpec(tool="export", input=Struct()))
+    answer = await suite.stub.Invoke(request, timeout=20)
+    wanted = pb.GetTaskRequest(task_id=answer.task_id)
+    task, again = [await suite.stub.GetTask(wanted, timeout=5) for _ in range(2)]
+    watching = pb.WatchTaskRequest(task_id=answer.task_id)
+    events = [event async for event in suite.stub.WatchTask(watching, timeout=5)]
+
+    returned = next(event for event in events if event.type == "tool_result")
+    text, _ = await whole(suite, answer.task_id, task.result_reference.sha256, 1024 * 1024)
+    assert json.loads(text) == EXPORT
+    assert task == again
+    for shown in (answer, task):
+        assert shown.result == text[:4000]
+        assert not shown.HasField("output")
+        assert shown.result_reference.sha256 == returned.reference.sha256
+        assert [warning.code for warning in shown.warnings] == ["RESULT_CUT"]
+    assert max(each.ByteSize() for each in (answer, task, *events)) < 32 * 1024
+    assert (task.status, task.last_sequence) == ("completed", events[-1].sequence)
 
 
 async def test_a_long_answer_among_the_messages_of_its_session_says_where_it_is(

@@ -1,7 +1,7 @@
 """Tasks that are one call of a tool."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from runplane.orchestrator.v1 import sessions_pb2
 from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 from runplane.type.v1 import content_pb2, usage_pb2
 
+from services.chassis.hotstore.memory import MemoryHotStore
+from services.chassis.hotstore.port import Entry as Published
 from services.chassis.schema import Schema
 from services.chassis.telling import Progress
 from services.tool_registry.domain.tool import Definition, Entry
@@ -63,6 +65,31 @@ async def test_a_call_is_a_task_that_ends_with_the_tools_result(suite: Suite) ->
     ]
     assert response.metrics.tokens_used == 0
     assert response.metadata.model == ""
+
+
+async def test_who_is_told_of_an_event_finds_a_task_that_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish = MemoryHotStore.publish
+
+    async def slowly(self: MemoryHotStore, topic: str, entries: Sequence[Published]) -> None:
+        """As a hot store elsewhere, whose watchers hear of an event before its writer goes on."""
+        await publish(self, topic, entries)
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(MemoryHotStore, "publish", slowly)
+    seen: list[tuple[str, int, Any]] = []
+    async with started() as suite:
+        async for event in suite.stub.StreamInvoke(pb.InvokeRequest(call=call()), timeout=5):
+            wanted = pb.GetTaskRequest(task_id=event.task_id)
+            task = await suite.stub.GetTask(wanted, timeout=5)
+            again = await suite.stub.GetTask(wanted, timeout=5)
+            seen += [(event.type, event.sequence, each) for each in (task, again)]
+
+    assert all(task.last_sequence >= sequence for _, sequence, task in seen)
+    ends = [(sequence, task) for kind, sequence, task in seen if kind == "task_complete"]
+    assert [(task.status, task.last_sequence) for _, task in ends] == [("completed", 5)] * 2
+    assert {task.last_sequence for *_, task in seen if task.status == "completed"} == {5}
 
 
 async def test_a_call_needs_no_model() -> None:

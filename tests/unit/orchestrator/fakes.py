@@ -1,7 +1,7 @@
 """What a run acts on, as far as its tests need it: everything a test decides, and no sockets."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -221,11 +221,17 @@ class SlowLog(EventStoreTaskLog):
         return begun
 
     async def append(
-        self, task: Task, events: Sequence[ev.Event], claim: Claim, *, answered: Sequence[int] = ()
+        self,
+        task: Task,
+        events: Sequence[ev.Event],
+        claim: Claim,
+        *,
+        answered: Sequence[int] = (),
+        stored: Callable[[Task], None] | None = None,
     ) -> Task:
         """See `TaskLog`."""
         await self._hesitate(events)
-        appended = await super().append(task, events, claim, answered=answered)
+        appended = await super().append(task, events, claim, answered=answered, stored=stored)
         self.events.extend(events)
         if appended.is_closed:
             self.ended.append(appended.spec.task_id)

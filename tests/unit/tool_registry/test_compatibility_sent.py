@@ -5,6 +5,7 @@ import pytest
 from services.chassis.schema import Schema
 from services.tool_registry.domain.changes import broken
 from services.tool_registry.domain.compatibility.sent import as_sent
+from services.tool_registry.domain.tool import Definition
 from tests.unit.tool_registry.fakes import entry
 
 TEXT = {"type": "string"}
@@ -70,3 +71,21 @@ def test_the_schema_itself_is_not_changed() -> None:
     as_sent(before)
 
     assert before == {"type": "object", "properties": {"a": OPEN}}
+
+
+def test_what_breaks_is_told_in_one_order_whatever_the_order_of_the_schemas_parts() -> None:
+    def definition(names: str, kind: str) -> Definition:
+        parts = {"type": "object", "properties": {name: {"type": kind} for name in names}}
+        return entry(
+            input_schema=Schema(parts, field="input"), output_schema=Schema(parts, field="output")
+        ).definition
+
+    orders = ["abcd", "dcba", "cadb"]
+    told = [broken(definition(names, "string"), definition(names, "integer")) for names in orders]
+
+    paths = [f"/properties/{name}/type" for name in "abcd"]
+    assert told[0] == told[1] == told[2]
+    assert [each.where.path for each in told[0]] == paths * 2
+    assert [each.field for each in told[0]] == ["tool.input_schema"] * 4 + [
+        "tool.output_schema"
+    ] * 4

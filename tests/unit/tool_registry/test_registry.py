@@ -129,6 +129,26 @@ async def test_the_same_key_is_the_same_tool_and_never_another() -> None:
     )
 
 
+@pytest.mark.parametrize("after", [None, "2.0.0"])
+async def test_a_key_whose_tool_was_deleted_says_so_and_that_another_key_helps(
+    after: str | None,
+) -> None:
+    here = kit()
+    await here.registry.register(entry(), LOCAL, key="k", fingerprint="one")
+    await here.registry.delete(LOCAL, "weather")
+    if after is not None:
+        await here.registry.register(entry(version=after), LOCAL)
+
+    with pytest.raises(NotFound) as caught:
+        await here.registry.register(entry(), LOCAL, key="k", fingerprint="one")
+    assert caught.value.reason == "TOOL_NOT_FOUND"
+    assert caught.value.message == (
+        "the idempotency key stands for weather 1.0.0, which was deleted"
+    )
+    assert caught.value.metadata["field"] == "idempotency_key"
+    assert "another key" in caught.value.metadata["suggested_fix"]
+
+
 async def test_the_same_key_sent_twice_at_once_is_one_tool() -> None:
     here = kit(SlowStore())
 

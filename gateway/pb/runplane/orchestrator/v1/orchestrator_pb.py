@@ -82,13 +82,14 @@ class Task(Message[_TaskFields]):
             string owner = 7;
             ```
         result:
-            The answer, once there is one.
+            The answer, once there is one. Of a large one it is the beginning: see `result_reference`.
 
             ```proto
             string result = 8;
             ```
         output:
-            The answer as JSON, when a `response_schema` was given.
+            The answer as JSON, when a `response_schema` was given or the task is one call of a tool; absent
+            where there is a `result_reference`.
 
             ```proto
             optional google.protobuf.Value output = 9;
@@ -166,7 +167,8 @@ class Task(Message[_TaskFields]):
             int32 agent_version = 21;
             ```
         result_reference:
-            Where the whole answer is, when `result` is only its beginning: in a list, and while the object
+            Where the whole answer is, when `result` is only its beginning: of a tool's result that is in the
+            object store, of an answer of more than 1 MiB (256 KiB of JSON), in a list, and while the object
             store cannot be reached.
 
             ```proto
@@ -1794,13 +1796,13 @@ class InvokeResponse(Message[_InvokeResponseFields]):
             string status = 2;
             ```
         result:
-            The answer.
+            The answer. Of a large one it is the beginning: see `result_reference`.
 
             ```proto
             string result = 3;
             ```
         output:
-            The answer as JSON, when a `response_schema` was given.
+            The answer as JSON, as `Task.output`.
 
             ```proto
             optional google.protobuf.Value output = 4;
@@ -1842,8 +1844,7 @@ class InvokeResponse(Message[_InvokeResponseFields]):
             optional double retry_after = 10;
             ```
         result_reference:
-            Where the whole answer is, when `result` is only its beginning: while the object store cannot be
-            reached.
+            Where the whole answer is, when `result` is only its beginning, as `Task.result_reference`.
 
             ```proto
             optional runplane.orchestrator.v1.ValueReference result_reference = 40;

@@ -129,7 +129,7 @@ class Task(_message.Message):
     owner: _builtins.str
     """Who owns it: the subject of the caller that started it."""
     result: _builtins.str
-    """The answer, once there is one."""
+    """The answer, once there is one. Of a large one it is the beginning: see `result_reference`."""
     last_sequence: _builtins.int
     """The sequence of its latest event."""
     parent_task_id: _builtins.str
@@ -138,7 +138,9 @@ class Task(_message.Message):
     """The version of that agent which runs it; 0 for the default agent."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """The answer as JSON, when a `response_schema` was given."""
+        """The answer as JSON, when a `response_schema` was given or the task is one call of a tool; absent
+        where there is a `result_reference`.
+        """
 
     @_builtins.property
     def error(self) -> Global___TaskError:
@@ -181,7 +183,8 @@ class Task(_message.Message):
 
     @_builtins.property
     def result_reference(self) -> Global___ValueReference:
-        """Where the whole answer is, when `result` is only its beginning: in a list, and while the object
+        """Where the whole answer is, when `result` is only its beginning: of a tool's result that is in the
+        object store, of an answer of more than 1 MiB (256 KiB of JSON), in a list, and while the object
         store cannot be reached.
         """
 
@@ -1563,7 +1566,7 @@ class InvokeResponse(_message.Message):
     `partial` when the caller's time was over first.
     """
     result: _builtins.str
-    """The answer."""
+    """The answer. Of a large one it is the beginning: see `result_reference`."""
     partial_result: _builtins.str
     """On `partial`: what it has said so far."""
     continue_mark: _builtins.str
@@ -1572,7 +1575,7 @@ class InvokeResponse(_message.Message):
     """On `partial`: when asking again makes sense, in milliseconds."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """The answer as JSON, when a `response_schema` was given."""
+        """The answer as JSON, as `Task.output`."""
 
     @_builtins.property
     def metrics(self) -> Global___TaskMetrics:
@@ -1588,9 +1591,7 @@ class InvokeResponse(_message.Message):
 
     @_builtins.property
     def result_reference(self) -> Global___ValueReference:
-        """Where the whole answer is, when `result` is only its beginning: while the object store cannot be
-        reached.
-        """
+        """Where the whole answer is, when `result` is only its beginning, as `Task.result_reference`."""
 
     def __init__(
         self,

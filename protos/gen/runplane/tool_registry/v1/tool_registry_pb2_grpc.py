@@ -120,8 +120,9 @@ class ToolRegistryServiceServicer:
         `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
         (`TOOL_VERSION_NOT_NEWER`; `SECRET_NOT_FOUND` where reflection needs one), `RESOURCE_EXHAUSTED`
         (`TOO_MANY_TOOLS`) and `UNAVAILABLE` (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same
-        request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) once that is
-        deleted; another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+        request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, whose field is
+        `idempotency_key`) once that is deleted: registering it anew takes another key. Another request
+        fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

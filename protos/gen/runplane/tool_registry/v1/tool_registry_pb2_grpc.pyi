@@ -51,8 +51,9 @@ class ToolRegistryServiceStub:
     `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
     (`TOOL_VERSION_NOT_NEWER`; `SECRET_NOT_FOUND` where reflection needs one), `RESOURCE_EXHAUSTED`
     (`TOO_MANY_TOOLS`) and `UNAVAILABLE` (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same
-    request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) once that is
-    deleted; another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, whose field is
+    `idempotency_key`) once that is deleted: registering it anew takes another key. Another request
+    fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     UpdateTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.UpdateToolRequest, _tool_registry_pb2.Tool]
     """Registers the next version of a tool, made of the newest one with some fields replaced.
@@ -160,8 +161,9 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
     (`TOOL_VERSION_NOT_NEWER`; `SECRET_NOT_FOUND` where reflection needs one), `RESOURCE_EXHAUSTED`
     (`TOO_MANY_TOOLS`) and `UNAVAILABLE` (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same
-    request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) once that is
-    deleted; another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, whose field is
+    `idempotency_key`) once that is deleted: registering it anew takes another key. Another request
+    fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     UpdateTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.UpdateToolRequest, _tool_registry_pb2.Tool]  # type: ignore[assignment]
     """Registers the next version of a tool, made of the newest one with some fields replaced.
@@ -272,8 +274,9 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         `TARGET_REFUSED`), `ALREADY_EXISTS` (`TOOL_ALREADY_EXISTS`), `FAILED_PRECONDITION`
         (`TOOL_VERSION_NOT_NEWER`; `SECRET_NOT_FOUND` where reflection needs one), `RESOURCE_EXHAUSTED`
         (`TOO_MANY_TOOLS`) and `UNAVAILABLE` (`TARGET_UNAVAILABLE`). With an `idempotency_key` the same
-        request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) once that is
-        deleted; another one fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+        request returns the same tool, or fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, whose field is
+        `idempotency_key`) once that is deleted: registering it anew takes another key. Another request
+        fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
 
     @_abc_1.abstractmethod
