@@ -9,7 +9,7 @@ from typing import Any, Final
 from services.chassis.errors import FailedPrecondition, InvalidArgument, Violation, invalid
 from services.orchestrator.domain import asking
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.task import Call, State, Task, evolve
+from services.orchestrator.domain.task import CHILD, Call, State, Task, evolve
 
 STEERED: Final = ev.Failure("ABORTED", "STEERED", "the user said something more meanwhile")
 MAX_TEXT_BYTES: Final = 16 * 1024
@@ -62,6 +62,13 @@ class Respond:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The task of an agent's call waits no more."""
+
+    child_task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Wait until told to go on."""
 
@@ -71,7 +78,7 @@ class GoOn:
     """Go on after a pause."""
 
 
-Word = Cancel | Say | Decide | Return | Respond | Pause | GoOn
+Word = Cancel | Say | Decide | Return | Respond | Moved | Pause | GoOn
 
 # Names are kept as long as letters are: a letter outlives the release that wrote it.
 KINDS: Final[Mapping[str, type[Word]]] = {
@@ -80,6 +87,7 @@ KINDS: Final[Mapping[str, type[Word]]] = {
     "decide": Decide,
     "return": Return,
     "respond": Respond,
+    "child_moved": Moved,
     "pause": Pause,
     "go_on": GoOn,
 }
@@ -270,6 +278,14 @@ def _effects(task: Task, word: Word, at: Moment) -> Sequence[ev.Event]:
             return [*resumed, *(lost if task.is_speaking else ()), ev.Steered(at.now, text, author)]
         case Decide() | Return() | Respond():
             return [*resumed, *_of_call(task, word, at.now)]
+        case Moved(child_task_id):
+            calls = [call for call in task.unreturned if call.child_task_id == child_task_id]
+            moved = [
+                ev.ChildChanged(at.now, *task.at, call.call_id, call.tool, child_task_id, "")
+                for call in calls
+                if call.wants == CHILD
+            ]
+            return [*resumed, *moved] if moved else ()
         case Pause() if task.state is State.RUNNING:
             return [ev.Waited(at.now, "continue", at.now + at.max_wait)]
         case GoOn() if task.wants == "continue":

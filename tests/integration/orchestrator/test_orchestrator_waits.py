@@ -125,20 +125,55 @@ async def test_a_child_waits_for_an_approval_and_its_parent_for_the_child() -> N
         await created(suite, "guarded", approval_tools=["*"])
         await created(suite, "asker", tools=["agent__guarded"])
         query = f"tool:agent__guarded {json.dumps({'query': CALCULATE})}\nIt says so."
-        async with talk(suite, **start(query, agent_id="asker")) as it:
-            child = (await it.until("child_task")).child_task_id
-            await state_of(suite, child, "waiting")
-            await asyncio.sleep(0.2)  # Longer than a task that waits is kept at hand.
+        async with talk(suite, **start(query, agent_id="asker", timeout_ms=1500)) as it:
+            told = await it.until("child_status_changed")
+            waits = await it.until("status_changed")
+            parent = await suite.stub.GetTask(pb.GetTaskRequest(task_id=told.task_id), timeout=5)
+            (pending,) = parent.pending_requests
+            child = pending.child_task_id
             call_id = await call_in(suite, child, "approval_required")
-            await suite.stub.ApproveToolCall(
-                pb.ApproveToolCallRequest(task_id=child, tool_call_id=call_id), timeout=5
-            )
+            await asyncio.sleep(1.6)  # Longer than both may take, if waiting counted.
+            yes = pb.ApproveToolCallRequest(task_id=child, tool_call_id=call_id)
+            await suite.stub.ApproveToolCall(yes, timeout=5)
+            goes_on = await it.until("child_status_changed")
             await it.rest()
 
+        assert (told.status, told.wants, told.child_task_id) == ("waiting", "approval", child)
+        assert (waits.status, waits.wants) == ("waiting", "child")
+        assert (pending.wants, pending.tool_name) == ("child", "agent__guarded")
+        assert (goes_on.status, goes_on.child_task_id) == ("running", child)
         result = next(event for event in it.events if event.type == "tool_result")
         assert (result.status, it.events[-1].status) == ("success", "completed")
-        waits = [event.wants for event in await log_of(suite, child) if event.status == "waiting"]
-        assert waits == ["approval"]
+
+
+async def test_a_child_that_nobody_answers_is_a_failed_call_of_its_parent() -> None:
+    soon = TaskSettings(max_wait=timedelta(seconds=1), look=timedelta(milliseconds=50))
+    async with started(soon) as suite:
+        await created(suite, "guarded", approval_tools=["*"])
+        await created(suite, "asker", tools=["agent__guarded"])
+        query = f"tool:agent__guarded {json.dumps({'query': CALCULATE})}\nSo be it."
+        async with talk(suite, **start(query, agent_id="asker")) as it:
+            await it.rest()
+
+    result = next(event for event in it.events if event.type == "tool_result")
+    assert result.error.error_code == "TASK_WAIT_EXPIRED"
+    assert it.events[-1].status == "completed"
+
+
+async def test_a_cancel_of_a_task_that_waits_for_its_child_ends_both() -> None:
+    async with started(BRIEFLY) as suite:
+        await created(suite, "guarded", approval_tools=["*"])
+        await created(suite, "asker", tools=["agent__guarded"])
+        query = f"tool:agent__guarded {json.dumps({'query': CALCULATE})}\nIt says so."
+        asked = pb.InvokeRequest(query=query, agent_id="asker")
+        task = await suite.stub.CreateTask(asked, timeout=5)
+        waits = await state_of(suite, task.task_id, "waiting")
+        cancel = pb.CancelTaskRequest(task_id=task.task_id)
+        ended = await suite.stub.CancelTask(cancel, timeout=5)
+        child_id = waits.pending_requests[0].child_task_id
+        child = await suite.stub.GetTask(pb.GetTaskRequest(task_id=child_id), timeout=5)
+
+    assert (ended.status, child.status) == ("canceled", "canceled")
 
 
 async def test_a_task_that_waits_holds_no_place_and_no_claim(suite: Suite) -> None:

@@ -258,18 +258,22 @@ class PendingRequest(_message.Message):
     INPUT_FIELD_NUMBER: _builtins.int
     INPUT_REQUESTS_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
+    CHILD_TASK_ID_FIELD_NUMBER: _builtins.int
     tool_call_id: _builtins.str
     """The call, as `ApproveToolCall`, `DenyToolCall` and `SubmitToolResult` name it."""
     tool_name: _builtins.str
     """The tool that is called."""
     wants: _builtins.str
     """`approval` (somebody is to say whether it may run), or `input`: with `input_requests` answers to
-    them, else the result of a tool that the client runs.
+    them, else the result of a tool that the client runs. `child`: the task of an agent's call waits,
+    and is answered itself.
     """
     round: _builtins.int
     """With `input_requests`: how often the tool has asked in this call, this time included. A tool may
     ask by the same name again.
     """
+    child_task_id: _builtins.str
+    """With `child`: the task that waits; its own `pending_requests` say for what."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """Without `input_requests`: what the tool is called with."""
@@ -287,10 +291,11 @@ class PendingRequest(_message.Message):
         input: _struct_pb2.Struct | None = ...,
         input_requests: _struct_pb2.Struct | None = ...,
         round: _builtins.int = ...,
+        child_task_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_requests", b"input_requests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_requests", b"input_requests", "round", b"round", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "wants", b"wants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_task_id", b"child_task_id", "input", b"input", "input_requests", b"input_requests", "round", b"round", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "wants", b"wants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -360,7 +365,7 @@ class TaskEvent(_message.Message):
     CONTENT_REFERENCE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
-    `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
+    `child_status_changed`, `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
     `input_required`, `input_given`, `user_message`, `message_delta`, `final_answer`,
     `step_abandoned`, `warning` or `task_complete`.
     """
@@ -415,7 +420,9 @@ class TaskEvent(_message.Message):
     author: _builtins.str
     """On `approval_decided`, `input_given` and `user_message`: the subject whose word it is."""
     wants: _builtins.str
-    """On `status_changed` to `waiting`: what it waits for, `approval`, `input` or `continue`."""
+    """On `status_changed` and `child_status_changed` to `waiting`: what the task, or the child, waits
+    for: `approval`, `input`, `continue`, or `child` (the task of an agent that it calls).
+    """
     cost_usd: _builtins.float
     """With `usage`: what the turn costs, in US dollars. On the `tool_result` of an agent: what its task
     cost, with those of the tasks below it.
@@ -436,7 +443,8 @@ class TaskEvent(_message.Message):
     """On `task_start`: how many tasks stand above it, at most 4."""
     child_task_id: _builtins.str
     """On `child_task`: the task that an agent's call has become. It has a log of its own, and ends
-    with this task at the latest.
+    with this task at the latest. On `child_status_changed`: the one that is `waiting` for what it
+    `wants`, or `running` again; it is answered itself, and its `pending_requests` say for what.
     """
     tokens_used: _builtins.int
     """On the `tool_result` of an agent: tokens that its task used, with those of the tasks below it."""
@@ -1367,8 +1375,8 @@ class InvokeRequest(_message.Message):
     def approval_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of tools whose calls need an approval, at most 128, `*` for all; `Converse`,
         `ApproveToolCall` and `DenyToolCall` decide. They hold for the agents that the task calls, too:
-        `approval_required` is then in the log of that call's own task, which `child_task` names, and it
-        is decided there, within the time that the caller's task has left.
+        `approval_required` is then in the log of that call's own task, and it is decided there; the
+        caller's log has `child_status_changed`, and that task waits, too.
         """
 
     @_builtins.property
