@@ -67,7 +67,9 @@ def questions(task: Json) -> Iterator[Json]:
 def lines(event: Json) -> Iterator[str]:
     """What is asked."""
     if event.get("type") == "approval_required":
-        yield f"? may {event.get('tool_name')} be called?"
+        given = event.get("input")
+        shown = f" with {json.dumps(given, ensure_ascii=False)}" if given else ""
+        yield f"? may {event.get('tool_name')} be called{shown}?"
     elif requests := _requests(event):
         for request in requests.values():
             yield f"? {event.get('tool_name')} asks: {_message(request)}"

@@ -212,6 +212,8 @@ def _decided(message: pb.TaskEvent, event: ev.ApprovalDecided, task: Task) -> No
 def _steered(message: pb.TaskEvent, event: ev.Steered, task: Task) -> None:
     message.text = event.text
     message.author = event.author
+    if event.key:
+        message.idempotency_key = event.key
 
 
 def _waited(message: pb.TaskEvent, event: ev.Waited, task: Task) -> None:
@@ -408,7 +410,7 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     ),
     "task.input_asked.v1": lambda m, s: toolcalls.read_asked(m, s.time, _step(m)),
     "task.input_given.v1": lambda m, s: toolcalls.read_given(m, s.time, _step(m)),
-    "task.steered.v1": lambda m, s: ev.Steered(s.time, m.text, m.author),
+    "task.steered.v1": lambda m, s: ev.Steered(s.time, m.text, m.author, m.idempotency_key),
     "task.waited.v1": lambda m, s: ev.Waited(s.time, m.wants, m.deadline.ToDatetime(UTC)),
     "task.resumed.v1": lambda m, s: ev.Resumed(s.time),
     "task.answered.v1": _read_answered,

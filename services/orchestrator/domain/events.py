@@ -338,6 +338,8 @@ class Steered(Event):
 
     text: str
     author: str
+    key: str = ""
+    """The author's own, by which it is known when it is said again; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import enum
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -143,6 +143,8 @@ class Task:
     """Whether the answer is whole; only the end is missing then."""
     said: tuple[tuple[int, str], ...] = ()
     """What was said to it on the way, and after how many steps."""
+    said_once: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """What of it has a key: by author and key."""
     wants: str = ""
     """In `WAITING`: what it waits for, `approval`, `input`, `child` or `continue`."""
     waits_since: datetime | None = None
@@ -346,7 +348,11 @@ def _decided(task: Task, event: ev.ApprovalDecided) -> Changes:
 
 
 def _steered(task: Task, event: ev.Steered) -> Changes:
-    return {"said": (*task.said, (len(task.steps), event.text))}
+    once = {(event.author, event.key): event.text} if event.key else {}
+    return {
+        "said": (*task.said, (len(task.steps), event.text)),
+        "said_once": {**task.said_once, **once},
+    }
 
 
 def _waited(task: Task, event: ev.Waited) -> Changes:
