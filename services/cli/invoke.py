@@ -35,7 +35,11 @@ def _seconds(context: click.Context, option: click.Parameter, value: float) -> f
 @at_edge
 @click.option("--model", help="The model to ask. Default: the suite's.")
 @click.option(
-    "--tool", "tools", multiple=True, help="A tool it may call, repeatable. Default: all."
+    "--tool",
+    "tools",
+    multiple=True,
+    metavar="NAME[@RANGE]",
+    help="A tool it may call, or an agent as agent__NAME; repeatable. Default: all tools.",
 )
 @click.option(
     "--timeout",

@@ -55,7 +55,7 @@ def listed(chosen: str | None, url: str | None, state: Path | None) -> None:
         click.echo(plain("  ".join([*aligned, about])).rstrip())
 
 
-@tools.command()
+@tools.command(short_help="Show a tool as JSON.")
 @click.argument("name", metavar="NAME[@RANGE]")
 @at_edge
 def show(name: str, url: str | None, state: Path | None) -> None:
@@ -66,7 +66,7 @@ def show(name: str, url: str | None, state: Path | None) -> None:
     click.echo(json.dumps(said, indent=2, ensure_ascii=False))
 
 
-@tools.command()
+@tools.command(short_help="Call a tool, and print its result as JSON.")
 @click.argument("name", metavar="NAME[@RANGE]")
 @click.argument("given", metavar="[JSON]", default="{}")
 @at_edge
@@ -83,7 +83,7 @@ def call(name: str, given: str, url: str | None, state: Path | None) -> None:
     click.echo(json.dumps(shown, ensure_ascii=False))
 
 
-@tools.command("import")
+@tools.command("import", short_help="Make tools of the operations of an OpenAPI document.")
 @click.argument("file", type=click.File("rb"))
 @click.option("--namespace", required=True, help="Begins the name of each tool, before __.")
 @click.option("--base-url", metavar="URL", help="Default: the document's first server.")
