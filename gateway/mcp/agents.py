@@ -21,6 +21,7 @@ _TOLD: Final = {
     "agent_thought": "{step_id}: {reasoning}",
     "tool_call": "{step_id}: calls {tool_name}",
     "child_task": "{step_id}: {tool_name} is {child_task_id}",
+    "child_status_changed": "{tool_name}: {child_task_id} is {status}",
     "tool_progress": "{tool_name}: {message}",
     "tool_result": "{step_id}: {tool_name} answered {status}",
     "approval_required": "{tool_name} waits for an approval of {tool_call_id}",
