@@ -6,7 +6,6 @@ Built-in tools run in their callers' tasks.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from services.chassis.errors import DeadlineExceeded, ServiceError
@@ -39,12 +38,7 @@ class Runs:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Stop what goes on, and wait for it for a while."""
         for task in self._tasks:
             task.cancel()

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Protocol, TypeAlias
 
 import grpc
@@ -68,12 +67,7 @@ class Channels:
     async def __aenter__(self) -> "Channels":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         for line in (*self._lines.values(), *self._retired):
             await line.channel.close()
 

@@ -26,7 +26,7 @@ from services.tool_registry.domain.openapi.document import (
 from services.tool_registry.domain.openapi.parameters import Parameter, parameters
 from services.tool_registry.domain.openapi.schemas import Schemas
 from services.tool_registry.domain.targets import Http, HttpAuth
-from services.tool_registry.domain.texts import plain
+from services.tool_registry.domain.texts import cut, plain
 from services.tool_registry.domain.tool import Definition, Entry
 from services.tool_registry.domain.version import FIRST
 
@@ -174,13 +174,13 @@ class _Reading:
         return Definition(
             name=name,
             version=FIRST,
-            description=_cut(told or f"{operation.method} {operation.path}", MAX_DESCRIPTION),
+            description=cut(told or f"{operation.method} {operation.path}", MAX_DESCRIPTION),
             input_schema=schema,
             output_schema=output,
             examples=(),
             timeout=TIMEOUT,
             is_idempotent=operation.method in http_fields.REPEATABLE,
-            title=_cut(plain(summary), MAX_TITLE),
+            title=cut(plain(summary), MAX_TITLE),
             tags=names.tags(self._wanted.tags, sequence(part.get("tags"))),
         )
 
@@ -224,13 +224,9 @@ def _described(parameter: Parameter) -> Mapping[str, object]:
     """The schema of a parameter, with what the parameter itself says."""
     said: dict[str, object] = {}
     if parameter.description:
-        said["description"] = _cut(parameter.description, MAX_DESCRIPTION)
+        said["description"] = cut(parameter.description, MAX_DESCRIPTION)
     if parameter.is_deprecated:
         said["deprecated"] = True
     if "$ref" in parameter.schema and said:
         return {"allOf": [parameter.schema], **said}
     return {**said, **parameter.schema}
-
-
-def _cut(said: str, most: int) -> str:
-    return said if len(said) <= most else f"{said[: most - 1]}…"
