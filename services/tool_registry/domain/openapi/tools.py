@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,10 +26,9 @@ from services.tool_registry.domain.openapi.parameters import Parameter, paramete
 from services.tool_registry.domain.openapi.schemas import Schemas
 from services.tool_registry.domain.targets import Http, HttpAuth
 from services.tool_registry.domain.texts import cut, plain
-from services.tool_registry.domain.tool import Definition, Entry
+from services.tool_registry.domain.tool import TIMEOUT, Definition, Entry
 from services.tool_registry.domain.version import FIRST
 
-TIMEOUT: Final = timedelta(seconds=30)
 MAX_DESCRIPTION: Final = 1024
 MAX_TITLE: Final = 128
 MAX_SCHEMAS_BYTES: Final = 8 * 1024 * 1024
