@@ -106,11 +106,9 @@ class Channels:
 
     async def _clear(self) -> None:
         """Close what is lent no more and used by no call."""
-        if self._retired:
-            idle = [line for line in self._retired if not line.calls]
-            self._retired = [line for line in self._retired if line.calls]
-            for line in idle:
-                await line.channel.close()
+        while idle := next((line for line in self._retired if not line.calls), None):
+            self._retired.remove(idle)  # By itself: being cancelled leaves the others for later.
+            await idle.channel.close()
 
     def _opened(self, target: Grpc, addresses: Sequence[str]) -> grpc.aio.Channel:
         host, port = host_and_port(target.address)
