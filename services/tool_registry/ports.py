@@ -11,7 +11,7 @@ from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.line import Event, Line, Release
 from services.tool_registry.domain.server import Asking, Lists, Reply, Seen, Server, Suggestions
 from services.tool_registry.domain.targets import Target
-from services.tool_registry.domain.tool import Entry
+from services.tool_registry.domain.tool import TIMEOUT, Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Invocation:
     tenant: str = "default"
     idempotency_key: str = ""
     """The same for a call that is repeated."""
-    timeout: timedelta = timedelta(seconds=30)
+    timeout: timedelta = TIMEOUT
     """How long the call may take; it is cancelled then."""
     report: Report = unheard
     responses: Mapping[str, object] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from services.chassis.errors import Aborted, FailedPrecondition, NotFound, Viola
 from services.chassis.eventlog.matching import matches
 from services.chassis.eventlog.port import Condition, Key, Record
 from services.chassis.starts import check_length, once, owned
-from services.chassis.versions import Wanted, wanted
+from services.chassis.versions import wanted
 from services.tool_registry.domain import changes, checks
 from services.tool_registry.domain import version as ver
 from services.tool_registry.domain.brought import Brought
@@ -29,8 +29,6 @@ from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Tool
 from services.tool_registry.usecases import imports
 from services.tool_registry.usecases.writing import Writer
-
-_ANY = Wanted()
 
 Follows = Callable[[str, str], Awaitable[bool]]
 """Whether a tenant's source brings its tools by itself: an MCP server that is registered."""
