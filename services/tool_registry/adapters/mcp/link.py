@@ -98,7 +98,7 @@ class Link:
                 outside, kind = self._kit.outside, sdk.Conversation
                 opening = sdk.session(self.tenant, self.server, outside, self._changed, kind)
                 await self._connect(opening)
-            except Exception as error:  # noqa: BLE001 - whatever a server does, others go on
+            except Exception as error:  # noqa: BLE001 - `problem` tells and logs what is ours
                 self._down(sdk.problem(error))
             failures = 0 if _clock() - began > _STEADY_SECONDS else failures + 1
             delay = min(BACKOFF_LEAST * 2**failures, BACKOFF_MOST)
@@ -168,9 +168,6 @@ class Link:
             hearing = group.create_task(self._hear(session))
             try:
                 await self._keep(session)
-            except Exception:
-                await session.blame()  # Of a program that ended, that says more.
-                raise
             finally:
                 self._session = None
                 watching.cancel()

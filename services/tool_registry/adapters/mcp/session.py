@@ -33,7 +33,7 @@ from services.tool_registry.adapters.mcp.bounds import REQUEST_SECONDS, TEXT
 from services.tool_registry.adapters.mcp.dispatch import Dispatch
 from services.tool_registry.adapters.mcp.http import Guarded
 from services.tool_registry.adapters.mcp.outside import Outside
-from services.tool_registry.adapters.mcp.stdio import Program, program
+from services.tool_registry.adapters.mcp.stdio import Program, ProgramFailed, program
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.server import Command, Server
 from services.tool_registry.ports import Secrets
@@ -52,12 +52,8 @@ hearing: ContextVar[Report | None] = ContextVar("mcp_hearing", default=None)
 """Who hears what a server logs during a request."""
 
 
-class ProtocolTooOld(Exception):
-    """The server speaks no version that is spoken here."""
-
-
-class ProgramFailed(Exception):
-    """A server that is a program does not do as one does. The message says what."""
+class NotSpoken(Exception):
+    """The server speaks no version that is spoken here. The message says which it does."""
 
 
 @dataclass
@@ -177,7 +173,7 @@ async def session(
         found = kind(client, dispatch, ear, running)
         try:
             await _agree(found)
-        except (MCPError, ValidationError, RuntimeError):
+        except (MCPError, ValidationError, NotSpoken):
             if running is not None:
                 await running.settled()
                 check(running, scrub)
@@ -225,19 +221,26 @@ async def _agree(found: Session) -> None:
     except MCPError as error:
         if error.code == UNSUPPORTED_PROTOCOL_VERSION and _is_newer(error.data):
             raise
-        await client.initialize()
-    except (ValidationError, RuntimeError):
-        await client.initialize()
+        await _initialize(client)
+    except (ValidationError, RuntimeError):  # As the SDK says that no version fits.
+        await _initialize(client)
     found.dispatch.version = client.protocol_version or ""
     if found.version < OLDEST:
-        message = f"it speaks MCP {found.version}; {OLDEST} or newer is needed"
-        raise ProtocolTooOld(message)
+        raise NotSpoken(f"it speaks MCP {found.version}; {OLDEST} or newer is needed")
     if not found.is_modern and found.capabilities.logging is not None:
         level = SetLevelRequest(params=SetLevelRequestParams(level=LEVEL))
         try:
             await client.send_request(level, EmptyResult)
         except (MCPError, ValidationError):
             return  # Then it logs what it likes.
+
+
+async def _initialize(client: ClientSession) -> None:
+    """Agree as versions before 2026-07-28 do."""
+    try:
+        await client.initialize()
+    except RuntimeError as error:  # Of the SDK's own kinds none says it.
+        raise NotSpoken(str(error)) from None
 
 
 def _is_newer(data: object) -> bool:

@@ -38,6 +38,10 @@ _LEAVE_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
 
 
+class ProgramFailed(Exception):
+    """A program does not do as servers do, or cannot be started. The message says what."""
+
+
 class Program:
     """A program that runs, as its session sees it."""
 
@@ -187,17 +191,9 @@ async def program(
     writes that is no message is shown without secrets.
 
     Raises:
-        OSError: it cannot be started.
+        ProgramFailed: it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *line,
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
-        env={**get_default_environment(), **environment},
-        start_new_session=True,
-        limit=_CHUNK,
-    )
+    process = await _started(line, environment)
     # No awaits until its end is sure.
     running = Program(process, scrub)
     into, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
@@ -217,6 +213,24 @@ async def program(
         for stream in (into, incoming, outgoing, sent):
             stream.close()
         _close(process)
+
+
+async def _started(line: Sequence[str], environment: Mapping[str, str]) -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *line,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env={**get_default_environment(), **environment},
+            start_new_session=True,
+            limit=_CHUNK,
+        )
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ProgramFailed(f"it cannot be started: {why}") from None
+    except ValueError:  # A secret may hold what no variable can.
+        raise ProgramFailed("it cannot be started: its command is not one") from None
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
