@@ -178,8 +178,18 @@ class ServerStore(Protocol):
     async def page(self, tenant: str, *, after: str, limit: int) -> Sequence[Server]:
         """Some, by namespace."""
 
-    async def add(self, tenant: str, server: Server) -> None:
-        """Keep one. Raises AlreadyExists `MCP_SERVER_ALREADY_EXISTS`."""
+    async def add(self, tenant: str, server: Server, *, key: Key | None = None) -> None:
+        """Keep one.
+
+        Raises:
+            AlreadyExists: `MCP_SERVER_ALREADY_EXISTS`; `IDEMPOTENCY_KEY_TAKEN`, see `kept`.
+        """
+
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """What an idempotency key stands for: `stream_id` is the server's namespace."""
+
+    async def change(self, tenant: str, old: Server, new: Server, time: datetime) -> None:
+        """Keep one in the place of what it was. Raises Aborted `MCP_SERVER_CONFLICT`."""
 
     async def remove(self, tenant: str, namespace: str, time: datetime) -> None:
         """Forget one. Raises NotFound `MCP_SERVER_NOT_FOUND`."""

@@ -20,7 +20,7 @@ from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.caller import Caller
-from services.tool_registry.domain.server import Command, Server, State
+from services.tool_registry.domain.server import MAX_SERVERS, Command, Server, State
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation, Tool
 from services.tool_registry.usecases.resources import Resources
@@ -139,6 +139,7 @@ async def world(
     secrets: Mapping[str, str] | None = None,
     has_commands: bool = True,
     egress: Egress = LOOPBACK,
+    most_servers: int = MAX_SERVERS,
 ) -> AsyncIterator[World]:
     """A process with links."""
     held = store or MemoryEventStore(now=_now)
@@ -146,7 +147,7 @@ async def world(
     outside = Outside(egress, StoredSecrets(None, secrets or {}))
     links = McpLinks(registrations, outside, _now)
 
-    rules = Rules(has_commands, outside.check_url)
+    rules = Rules(has_commands, outside.check_url, most_servers)
     servers = Servers(registrations, links, kept, rules, _now)
     async with links.open(Importer(registrations, kept)):
         yield World(held, kept, links, servers, Resources(links))

@@ -49,7 +49,7 @@ _DOUBTS_SECONDS: Final = 1.0
 
 
 class _Forgotten(Exception):
-    """The server is registered no more."""
+    """The server is registered no more, or is another one now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ class Kit:
     now: Callable[[], datetime]
     chance: Callable[[], float]
     """Between 0 and 1."""
+    look: Callable[[], None]
+    """Called when a registration is not what it was: the links are to be others."""
 
 
 class Link:
@@ -113,12 +115,18 @@ class Link:
         """Wait until the server was reached, or could not be."""
         await self._settled.wait()
 
+    def holds(self, server: Server) -> bool:
+        """Whether it is a link to this server, as it is registered, that goes on."""
+        return self.server == server and not self._is_closed
+
     async def refresh(self) -> None:
         """Take the lists now.
 
         Raises:
             Unavailable: `MCP_SERVER_UNAVAILABLE`.
         """
+        if self._is_closed:
+            raise self._unavailable(self.seen.problem)
         asked = asyncio.get_running_loop().create_future()
         self._asked.append(asked)
         self._urge()
@@ -183,8 +191,9 @@ class Link:
             try:
                 brought, problem = await self._import(taken)
             except _Forgotten:
-                self._down("it is registered no more")
                 self._is_closed = True
+                self._down("its registration was changed, or is no more")
+                self._kit.look()
                 return
             self._up(session, taken, brought, problem)
             restless = restless + 1 if brought and _has_changes(brought) else 0
@@ -270,11 +279,13 @@ class Link:
         self._session = None
         self.seen = replace(self.seen, state=State.UNAVAILABLE, problem=problem)
         self._settled.set()
-        error = unavailable(self.server.namespace, problem, reason="MCP_SERVER_UNAVAILABLE")
         for asked in self._asked:
             if not asked.done():
-                asked.set_exception(error)
+                asked.set_exception(self._unavailable(problem))
         self._asked.clear()
+
+    def _unavailable(self, problem: str) -> ServiceError:
+        return unavailable(self.server.namespace, problem, reason="MCP_SERVER_UNAVAILABLE")
 
 
 @asynccontextmanager

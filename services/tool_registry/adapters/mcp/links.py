@@ -72,7 +72,7 @@ class McpLinks:
     @asynccontextmanager
     async def open(self, imports: Imports) -> AsyncIterator[None]:
         """Hold links until the context is left. `imports` is where their tools go."""
-        self._kit = Kit(self._outside, imports, self._now, self._chance)
+        self._kit = Kit(self._outside, imports, self._now, self._chance, self._news.set)
         async with asyncio.TaskGroup() as group:
             self._group = group
             looking = group.create_task(self._look())
@@ -88,7 +88,7 @@ class McpLinks:
         """See `Links`."""
         key = tenant, server.namespace
         held = self._held.get(key)
-        if self._group is None or self._kit is None or (held and held.link.server == server):
+        if self._group is None or self._kit is None or (held and held.link.holds(server)):
             return
         if held is None and len(self._held) >= MAX_LINKS:
             log.error("too many mcp links", extra={"tenant": tenant})
