@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from services.chassis.errors import ServiceError, Unavailable
-from services.tool_registry.adapters.mcp import dispatch, session
+from services.tool_registry.adapters.mcp.bounds import Bounds
 from services.tool_registry.domain.server import Asking, Command, State
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation
@@ -374,14 +374,11 @@ async def test_a_list_that_changes_each_time_is_taken_less_and_less_often() -> N
     ],
     ids=["missing", "dies", "complains", "greets", "garbage", "floods-stderr", "one-long-line"],
 )
-async def test_a_program_that_is_no_server_is_told_as_such(
-    command: Command, problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "DISCOVER_SECONDS", 0.3)
-    monkeypatch.setattr(session, "REQUEST_SECONDS", 0.5)
+async def test_a_program_that_is_no_server_is_told_as_such(command: Command, problem: str) -> None:
+    bounds = Bounds(discover_seconds=0.3, request_seconds=0.5)
     before = set(psutil.Process().children(recursive=True))
 
-    async with asyncio.timeout(30), world() as here:
+    async with asyncio.timeout(30), world(bounds=bounds) as here:
         shown = await here.register("x", command)
 
         assert shown.seen.state is State.UNAVAILABLE

@@ -15,7 +15,7 @@ import pytest
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog import sqlite
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.mcp import link, lists
+from services.tool_registry.adapters.mcp.bounds import Bounds
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.app import utc_now
 from services.tool_registry.domain.addresses import Allowed
@@ -130,12 +130,10 @@ async def test_a_server_that_is_not_there_is_registered_and_reached_later() -> N
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
-async def test_a_list_that_changes_is_taken_again(
-    is_old: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link, "TTL_LEAST", 0.2)
+async def test_a_list_that_changes_is_taken_again(is_old: bool) -> None:
+    bounds = Bounds(ttl_least=0.2)
 
-    async with over_http(everything(), is_old=is_old) as url, world() as here:
+    async with over_http(everything(), is_old=is_old) as url, world(bounds=bounds) as here:
         await here.register("e", url)
         await here.call("e__learn")
         await here.until("e", lambda shown: "e__learned" in here.shelf.names())
@@ -143,11 +141,10 @@ async def test_a_list_that_changes_is_taken_again(
         assert (await here.call("e__learned")).value == {"result": "learned"}
 
 
-async def test_a_list_is_taken_again_when_it_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "TTL_LEAST", 0.1)
-    monkeypatch.setattr(lists, "TTL_LEAST", 0.1)
+async def test_a_list_is_taken_again_when_it_is_too_old() -> None:
+    brief, bounds = result(tools=[TOOL], ttlMs=100), Bounds(ttl_least=0.1)
 
-    async with liar(tools__list=result(tools=[TOOL], ttlMs=100)) as server, world() as here:
+    async with liar(tools__list=brief) as server, world(bounds=bounds) as here:
         await here.register("x", server.url)
         server.answers["tools/list"] = result(tools=[{**TOOL, "name": "other"}], ttlMs=100)
 

@@ -13,6 +13,7 @@ from services.chassis.errors import ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import EventStore
 from services.tool_registry.adapters.egress import Egress
+from services.tool_registry.adapters.mcp.bounds import Bounds
 from services.tool_registry.adapters.mcp.links import McpLinks
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.tools import McpTools
@@ -27,6 +28,7 @@ from services.tool_registry.usecases.resources import Resources
 from services.tool_registry.usecases.servers import Importer, Rules, Servers, Shown
 
 ME = Caller("default", "local")
+USUAL = Bounds()
 LOOPBACK = Egress(Allowed.parsed("127.0.0.0/8,::1"))
 
 
@@ -140,11 +142,12 @@ async def world(
     has_commands: bool = True,
     egress: Egress = LOOPBACK,
     most_servers: int = MAX_SERVERS,
+    bounds: Bounds = USUAL,
 ) -> AsyncIterator[World]:
     """A process with links."""
     held = store or MemoryEventStore(now=_now)
     registrations, kept = EventStoreServers(held), shelf or Shelf()
-    outside = Outside(egress, StoredSecrets(None, secrets or {}))
+    outside = Outside(egress, StoredSecrets(None, secrets or {}), bounds=bounds)
     links = McpLinks(registrations, outside, _now)
 
     rules = Rules(has_commands, outside.check_url, most_servers)

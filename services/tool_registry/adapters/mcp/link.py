@@ -19,7 +19,6 @@ from services.tool_registry.adapters.mcp.bounds import (
     BACKOFF_MOST,
     CONNECT_SECONDS,
     RESTLESS_MOST,
-    TTL_LEAST,
     cut,
 )
 from services.tool_registry.adapters.mcp.lost import Lost
@@ -197,8 +196,9 @@ class Link:
                 return
             self._up(session, taken, brought, problem)
             restless = restless + 1 if brought and _has_changes(brought) else 0
-            rest = max(min(TTL_LEAST * 2 ** min(restless, 10), RESTLESS_MOST), TTL_LEAST)
-            ttl = TTL_LEAST if problem else taken.ttl_seconds
+            least = self._kit.outside.bounds.ttl_least
+            rest = max(min(least * 2 ** min(restless, 10), RESTLESS_MOST), least)
+            ttl = least if problem else taken.ttl_seconds
             now = _clock()
             await self._woken(now + max(ttl, rest), soonest=now + rest)
             await session.blame()
@@ -229,7 +229,9 @@ class Link:
             if not await session.hear(self._changed):
                 return
             self._doubt()
-            await asyncio.sleep(max(TTL_LEAST - (_clock() - began), _DOUBTS_SECONDS))
+            await asyncio.sleep(
+                max(self._kit.outside.bounds.ttl_least - (_clock() - began), _DOUBTS_SECONDS)
+            )
 
     async def _woken(self, due: float, *, soonest: float | None = None) -> None:
         """Wait until it is time, or somebody asks; after a change, until `soonest`."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from services.chassis.errors import ServiceError
-from services.tool_registry.adapters.mcp.bounds import LOOK_SECONDS, MAX_LINKS
+from services.tool_registry.adapters.mcp.bounds import MAX_LINKS
 from services.tool_registry.adapters.mcp.link import Kit, Link
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.domain.server import (
@@ -216,7 +216,7 @@ class McpLinks:
                 except Exception:  # Whatever is stored there, other tenants have their links.
                     log.exception("mcp servers cannot be read", extra={"tenant": tenant})
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(self._outside.bounds.look_seconds):
                     await self._news.wait()
             except TimeoutError:
                 continue

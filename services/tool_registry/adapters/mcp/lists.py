@@ -17,7 +17,6 @@ from services.tool_registry.adapters.mcp.bounds import (
     LISTS_SECONDS,
     MAX_ITEMS,
     MAX_PAGES,
-    TTL_LEAST,
     TTL_MOST,
     TTL_UNSAID,
     cut,
@@ -140,7 +139,9 @@ class _Taking:
         """How long the lists are good. A server that tells of changes need not be asked all the
         time, though it may say so: SDKs say 0 unless they are told otherwise."""
         said = [ttl for ttl in self.ttls if ttl > 0 or not self.session.hears_changes]
-        return min(max(min(said, default=TTL_UNSAID), TTL_LEAST), TTL_MOST)
+        return min(
+            max(min(said, default=TTL_UNSAID), self.session.dispatch.bounds.ttl_least), TTL_MOST
+        )
 
 
 def _end(cursor: str | None, seen: Set[str], count: int) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.mcp.bounds import LARGE_AT_ONCE
+from services.tool_registry.adapters.mcp.bounds import LARGE_AT_ONCE, Bounds
 from services.tool_registry.ports import Secrets
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -29,6 +29,7 @@ class Outside:
     egress: Egress
     secrets: Secrets
     turns: Turns = field(default_factory=Turns)
+    bounds: Bounds = Bounds()  # noqa: RUF009 - it is frozen
 
     async def check_url(self, url: str) -> None:
         """Refuse what is not called from here. Raises `TARGET_REFUSED`."""

@@ -29,7 +29,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from services.chassis.telling import Logged, Report
-from services.tool_registry.adapters.mcp.bounds import REQUEST_SECONDS, TEXT
+from services.tool_registry.adapters.mcp.bounds import TEXT
 from services.tool_registry.adapters.mcp.dispatch import Dispatch
 from services.tool_registry.adapters.mcp.http import Guarded
 from services.tool_registry.adapters.mcp.outside import Outside
@@ -160,11 +160,11 @@ async def session(
             line = [server.command.program, *server.command.arguments]
             all_variables = {**server.command.environment, **environment}
             running, streams = await stack.enter_async_context(program(line, all_variables, scrub))
-        dispatch = Dispatch(*streams, scrub)
+        dispatch = Dispatch(*streams, scrub, outside.bounds)
         ear = Ear(dispatch, changed)
         client = ClientSession(
             dispatcher=dispatch,
-            read_timeout_seconds=REQUEST_SECONDS,
+            read_timeout_seconds=outside.bounds.request_seconds,
             logging_callback=ear.heard,
             message_handler=ear.told,
             client_info=Implementation(name="runplane", version=version("runplane")),
