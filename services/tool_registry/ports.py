@@ -1,6 +1,6 @@
 """What the use cases need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -157,6 +157,10 @@ class ToolStore(Protocol):
     async def names(self, tenant: str, *, limit: int, source: str | None = None) -> Sequence[str]:
         """Names of tools, in order; of those that a source brought, if one is given."""
 
+    async def sources(self, tenant: str, *, besides: Collection[str], limit: int) -> Sequence[str]:
+        """What brought the tools that there are, beside these sources, in order. So many tools are
+        looked at."""
+
 
 class Secrets(Protocol):
     """What requests prove themselves with. It is asked at each call, and kept nowhere."""
@@ -199,7 +203,10 @@ class Imports(Protocol):
     """Where the tools of servers go."""
 
     async def take(self, tenant: str, server: Server, wanted: Sequence[Entry]) -> Brought | None:
-        """Let a server have these tools; None if it is registered no more."""
+        """Let a server have these tools; None if it is registered no more, or is another now."""
+
+    async def sweep(self, tenant: str) -> None:
+        """Take away the tools of servers that are registered no more."""
 
 
 class Links(Protocol):

@@ -1,6 +1,7 @@
 """What callers can do with MCP servers."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,6 +26,8 @@ from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Links, ServerStore
 from services.tool_registry.usecases.registry import Registry
 from services.tool_registry.usecases.resources import shadowed
+
+log = logging.getLogger(__name__)
 
 WAIT: Final = timedelta(seconds=10)
 """How long a registration waits for its server at most."""
@@ -242,6 +245,17 @@ class Importer:
         if found is None:
             await self._registry.take_away(caller, source(server.namespace))
         return None
+
+    async def sweep(self, tenant: str) -> None:
+        """See `Imports`. Whoever deletes a server takes its tools away; this is for those who died
+        in between. Twice does no harm: of a tool that is gone nothing is taken away."""
+        servers = await self._store.page(tenant, after="", limit=2 * sv.MAX_SERVERS)
+        besides = [source(each.namespace) for each in servers]
+        for stray in await self._registry.sources(tenant, besides):
+            # It may have been registered since.
+            if stray.startswith(_SOURCE) and not await follows(self._store, tenant, stray):
+                log.info("tools of no mcp server are taken away", extra={"source": stray})
+                await self._registry.take_away(Caller(tenant, ""), stray)
 
 
 _SOURCE: Final = "mcp:"

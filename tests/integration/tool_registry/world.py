@@ -4,7 +4,7 @@ Where the tools go is kept in memory here, as far as these tests need it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -79,6 +79,11 @@ class Shelf:
                 del self.tools[key]
                 outcomes[key[1]] = "removed"
         return Brought(outcomes, dict.fromkeys(outcomes, "1.0.0"), skipped)
+
+    async def sources(self, tenant: str, besides: Collection[str]) -> Sequence[str]:
+        """See `Registry`."""
+        has = {entry.source for (owner, _), entry in self.tools.items() if owner == tenant}
+        return sorted(has - {*besides})
 
     async def take_away(self, caller: Caller, source: str) -> None:
         """See `Registry`."""

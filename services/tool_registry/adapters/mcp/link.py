@@ -229,9 +229,8 @@ class Link:
             if not await session.hear(self._changed):
                 return
             self._doubt()
-            await asyncio.sleep(
-                max(self._kit.outside.bounds.ttl_least - (_clock() - began), _DOUBTS_SECONDS)
-            )
+            least = self._kit.outside.bounds.ttl_least
+            await asyncio.sleep(max(least - (_clock() - began), _DOUBTS_SECONDS))
 
     async def _woken(self, due: float, *, soonest: float | None = None) -> None:
         """Wait until it is time, or somebody asks; after a change, until `soonest`."""

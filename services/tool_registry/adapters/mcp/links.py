@@ -64,6 +64,7 @@ class McpLinks:
         self._chance = chance
         self._held: dict[tuple[str, str], _Held] = {}
         self._tenants = {_AT_START}
+        self._swept: dict[str, float] = {}
         self._news = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._kit: Kit | None = None
@@ -75,7 +76,7 @@ class McpLinks:
         self._kit = Kit(self._outside, imports, self._now, self._chance, self._news.set)
         async with asyncio.TaskGroup() as group:
             self._group = group
-            looking = group.create_task(self._look())
+            looking = group.create_task(self._look(imports))
             try:
                 yield
             finally:
@@ -204,13 +205,14 @@ class McpLinks:
             raise unavailable(namespace, "it is registered no more", reason=reason)
         return held.link
 
-    async def _look(self) -> None:
-        """See what other processes registered and deleted."""
+    async def _look(self, imports: Imports) -> None:
+        """See what other processes registered and deleted, and now and then what they left."""
         while True:
             self._news.clear()
             for tenant in sorted(self._tenants):
                 try:
                     await self._reconcile(tenant)
+                    await self._sweep(tenant, imports)
                 except ServiceError as error:
                     log.warning("mcp servers are not known", extra={"reason": error.reason})
                 except Exception:  # Whatever is stored there, other tenants have their links.
@@ -220,6 +222,16 @@ class McpLinks:
                     await self._news.wait()
             except TimeoutError:
                 continue
+
+    async def _sweep(self, tenant: str, imports: Imports) -> None:
+        """Have the tools of deleted servers taken away, if it is time."""
+        now = asyncio.get_running_loop().time()
+        if now < self._swept.get(tenant, -math.inf) + self._outside.bounds.sweep_seconds:
+            return
+        await imports.sweep(tenant)
+        self._swept[tenant] = now
+        if tenant not in self._tenants:
+            del self._swept[tenant]  # It has no servers, and is met anew when it uses any.
 
     async def _reconcile(self, tenant: str) -> None:
         while True:

@@ -139,9 +139,8 @@ class _Taking:
         """How long the lists are good. A server that tells of changes need not be asked all the
         time, though it may say so: SDKs say 0 unless they are told otherwise."""
         said = [ttl for ttl in self.ttls if ttl > 0 or not self.session.hears_changes]
-        return min(
-            max(min(said, default=TTL_UNSAID), self.session.dispatch.bounds.ttl_least), TTL_MOST
-        )
+        least = self.session.dispatch.bounds.ttl_least
+        return min(max(min(said, default=TTL_UNSAID), least), TTL_MOST)
 
 
 def _end(cursor: str | None, seen: Set[str], count: int) -> str:
