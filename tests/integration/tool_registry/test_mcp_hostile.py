@@ -330,6 +330,38 @@ async def test_a_protocol_of_the_future_is_told() -> None:
         assert shown.seen.problem
 
 
+async def test_a_server_that_is_this_suite_itself_is_not_linked() -> None:
+    about = discovered()
+    about["capabilities"] = {"tools": {}, "extensions": {"dev.runplane/suite": {"id": "me"}}}
+
+    async with liar(server__discover=about) as server, world(suite="me") as here:
+        mine = (await here.register("x", server.url)).seen
+    async with liar(server__discover=about) as server, world(suite="other") as here:
+        others = (await here.register("x", server.url)).seen
+
+    assert (mine.state, others.state) == (State.UNAVAILABLE, State.CONNECTED)
+    assert "own /mcp" in mine.problem
+
+
+async def test_what_another_suite_serves_on_is_left_out() -> None:
+    meta = {"_meta": {"dev.runplane/server": "its"}}
+    own, its = {"uri": "x://own", "name": "own"}, {"uri": "x://its", "name": "its", **meta}
+
+    async with (
+        liar(
+            tools__list=result(tools=[TOOL, tool("its", **meta)]),
+            resources__list=result(resources=[own, its]),
+        ) as server,
+        world() as here,
+    ):
+        shown = await here.register("x", server.url)
+        listed = await here.resources.resources("default", after="", size=9)
+
+        assert here.shelf.names() == ["x__lie"]
+        assert [each["uri"] for each in listed] == ["x://own"]
+        assert len(shown.seen.skipped) == 2
+
+
 async def test_a_server_that_refuses_the_secret_says_so() -> None:
     async def refuse_all(writer: asyncio.StreamWriter, request: Any) -> None:
         text(writer, b"who are you?", kind="text/plain", status=401)

@@ -148,11 +148,12 @@ async def world(
     egress: Egress = LOOPBACK,
     most_servers: int = MAX_SERVERS,
     bounds: Bounds = USUAL,
+    suite: str = "",
 ) -> AsyncIterator[World]:
     """A process with links."""
     held = store or MemoryEventStore(now=_now)
     registrations, kept = EventStoreServers(held), shelf or Shelf()
-    outside = Outside(egress, StoredSecrets(None, secrets or {}), bounds=bounds)
+    outside = Outside(egress, StoredSecrets(None, secrets or {}), suite=suite, bounds=bounds)
     links = McpLinks(registrations, outside, _now)
 
     rules = Rules(has_commands, outside.check_url, most_servers)

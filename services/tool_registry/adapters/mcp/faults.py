@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from services.chassis.errors import ServiceError
 from services.tool_registry.adapters.mcp.bounds import cut
-from services.tool_registry.adapters.mcp.session import NotSpoken
+from services.tool_registry.adapters.mcp.session import NotSpoken, OwnSuite
 from services.tool_registry.adapters.mcp.stdio import ProgramFailed
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ def _of_invalid(error: BaseException) -> str:
 _SAYS: Final[Mapping[type[BaseException], Callable[[BaseException], str]]] = {
     ProgramFailed: str,
     NotSpoken: str,
+    OwnSuite: str,
     ServiceError: str,
     ValidationError: _of_invalid,
     MCPError: _of_mcp,

@@ -21,7 +21,7 @@ from services.tool_registry.adapters.mcp.bounds import (
     TTL_UNSAID,
     cut,
 )
-from services.tool_registry.adapters.mcp.entries import Refused, entry
+from services.tool_registry.adapters.mcp.entries import Refused, entry, served_on
 from services.tool_registry.adapters.mcp.session import Session
 from services.tool_registry.domain.server import Item, Lists, Server
 from services.tool_registry.domain.tool import Entry
@@ -127,7 +127,7 @@ class _Taking:
         found: dict[str, Item] = {}
         for name, model in named:
             item = model.model_dump(mode="json", by_alias=True, exclude_none=True)
-            if problem := _problem(name, item, most):
+            if problem := served_on(item.get("_meta")) or _problem(name, item, most):
                 self.skipped.append(f"{what} {cut(name, 80)}: {problem}")
             elif name in found:
                 self.skipped.append(f"{what} {cut(name, 80)}: the server has two of it")

@@ -29,6 +29,8 @@ class Outside:
     egress: Egress
     secrets: Secrets
     turns: Turns = field(default_factory=Turns)
+    suite: str = ""
+    """This suite's id: a server that says it has the same is this suite's own edge."""
     bounds: Bounds = Bounds()  # noqa: RUF009 - it is frozen
 
     async def check_url(self, url: str) -> None:

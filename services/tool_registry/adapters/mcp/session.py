@@ -28,6 +28,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from services.chassis.suite import SUITE
 from services.chassis.telling import Logged, Report
 from services.tool_registry.adapters.mcp.bounds import TEXT
 from services.tool_registry.adapters.mcp.dispatch import Dispatch
@@ -50,6 +51,10 @@ _CHANGES: Final = (
 
 hearing: ContextVar[Report | None] = ContextVar("mcp_hearing", default=None)
 """Who hears what a server logs during a request."""
+
+
+class OwnSuite(Exception):
+    """The server is the edge of this suite. The message says what to do."""
 
 
 class NotSpoken(Exception):
@@ -178,6 +183,7 @@ async def session(
                 await running.settled()
                 check(running, scrub)
             raise
+        _check_other(found, outside.suite)
         yield found
 
 
@@ -211,6 +217,13 @@ async def _environment(tenant: str, command: Command, secrets: Secrets) -> Mappi
         variable: await secrets.get(tenant, name)
         for variable, name in command.secret_environment.items()
     }
+
+
+def _check_other(found: Session, suite: str) -> None:
+    """Refuse this suite's own edge: calls of its tools would come back here, and go out again."""
+    said = (found.capabilities.extensions or {}).get(SUITE, {}).get("id")
+    if suite and said == suite:
+        raise OwnSuite("it is this suite's own /mcp, whose tools are here already: delete it")
 
 
 async def _agree(found: Session) -> None:
