@@ -16,6 +16,7 @@ from services.tool_registry.domain.names import NAME
 from services.tool_registry.ports import Invocation, Tool
 from tests.contract.tool_registry.grpc_places import grpc_tool
 from tests.contract.tool_registry.http_cities import http_tool
+from tests.contract.tool_registry.mcp_weather import mcp_http_tool, mcp_program_tool
 from tests.unit.tool_registry.fakes import FakeTool
 
 TOOLS: dict[str, Callable[[], Tool]] = {
@@ -28,6 +29,8 @@ TOOLS: dict[str, Callable[[], Tool]] = {
 REMOTE: dict[str, Callable[[], AbstractAsyncContextManager[Tool]]] = {
     "http": http_tool,
     "grpc": grpc_tool,
+    "mcp_http": mcp_http_tool,
+    "mcp_program": mcp_program_tool,
 }
 BUILTIN = [name for name in TOOLS if name != "fake"]
 BOUNDS = {
