@@ -89,6 +89,17 @@ async def test_an_answer_that_takes_too_much_keeps_nobody_waiting(answer: Any, r
         assert max(seen) < 0.5
 
 
+async def test_a_resource_of_many_values_in_a_list_keeps_nobody_waiting() -> None:
+    notes = {"uri": "x://y", "name": "y", "_meta": {"a": [[]] * 45_000}}
+    lists = result(resources=[notes, {"uri": "x://z", "name": "z"}])
+
+    async with liar(resources__list=lists) as server, world() as here, delays() as seen:
+        shown = await here.register("x", server.url)
+
+        assert any("more than 16,384 bytes" in each for each in shown.seen.skipped)
+        assert max(seen) < 0.5
+
+
 async def test_a_text_with_many_commas_is_taken() -> None:
     commas = "," * 400_000
 
@@ -100,7 +111,7 @@ async def test_a_text_with_many_commas_is_taken() -> None:
 
 
 async def test_a_page_of_nonsense_with_much_beside_it_keeps_nobody_waiting() -> None:
-    beside = {f"k{number}": 1 for number in range(150_000)}
+    beside = {f"k{number}": 1 for number in range(90_000)}
     lists = result(tools=[{"name": 5}] * 1000, _meta=beside)
 
     async with liar(tools__list=lists) as server, world() as here, delays() as seen:

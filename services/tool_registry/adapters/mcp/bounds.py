@@ -9,8 +9,9 @@ MESSAGE_BYTES: Final = 8 * 1024 * 1024
 ANSWER_BYTES: Final = 4 * 1024 * 1024 + 64 * 1024
 """Of any other message. What tools answer is bounded again by its caller, and servers say it twice:
 structured and as a text."""
-MAX_VALUES: Final = 200_000
-"""Of a message. Of a byte or two each, they would take fifty times that."""
+MAX_VALUES: Final = 100_000
+"""Of a message. Of a byte or two each, they would take fifty times that, and a tenth of a second of
+the loop, which the SDK parses in."""
 MAX_LINES: Final = 20_000
 """Of an event."""
 MAX_PIECES: Final = 20_000
