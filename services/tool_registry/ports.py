@@ -266,6 +266,6 @@ class Links(Protocol):
     ) -> Suggestions:
         """Ask for values. Raises Unavailable `MCP_SERVER_UNAVAILABLE`."""
 
-    def matching(self, tenant: str, uri: str) -> str | None:
+    async def matching(self, tenant: str, uri: str) -> str | None:
         """The first server, by namespace, with a template that this URI fits; one that is connected
         before one that is not."""

@@ -136,10 +136,11 @@ class McpLinks:
         await _begun(links)
         return {link.server.namespace: (link.server, link.lists) for link in links}
 
-    def matching(self, tenant: str, uri: str) -> str | None:
+    async def matching(self, tenant: str, uri: str) -> str | None:
         """See `Links`."""
         links = [self._held[key].link for key in sorted(self._held) if key[0] == tenant]
         for link in sorted(links, key=lambda link: link.seen.state is not State.CONNECTED):
+            await asyncio.sleep(0)  # A thousand templates take some 20 ms.
             if link.lists.templates:
                 from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
 

@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.mcp.bounds import LARGE_AT_ONCE, Bounds
+from services.tool_registry.domain.size import LARGE_BYTES
 from services.tool_registry.ports import Secrets
 
+_PAUSE_SECONDS: Final = 0.02
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -20,6 +22,12 @@ class Turns:
     """To be read."""
     pause: asyncio.Lock = field(default_factory=asyncio.Lock)
     """To be parsed."""
+
+    async def rest(self, message: bytes) -> None:
+        """Before a large message is parsed, which nothing interrupts, others get their turn."""
+        if len(message) > LARGE_BYTES:
+            async with self.pause:
+                await asyncio.sleep(_PAUSE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

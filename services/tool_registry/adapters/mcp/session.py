@@ -164,7 +164,8 @@ async def session(
             scrub = Scrub(environment.values())
             line = [server.command.program, *server.command.arguments]
             all_variables = {**server.command.environment, **environment}
-            running, streams = await stack.enter_async_context(program(line, all_variables, scrub))
+            started = program(line, all_variables, scrub, outside.turns)
+            running, streams = await stack.enter_async_context(started)
         dispatch = Dispatch(*streams, scrub, outside.bounds)
         ear = Ear(dispatch, changed)
         client = ClientSession(
