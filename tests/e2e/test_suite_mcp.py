@@ -74,6 +74,21 @@ def another_way_to(port: int) -> Iterator[int]:
             each.close()
 
 
+def test_a_server_is_changed_over_the_edge_and_its_tools_follow(edge: httpx2.Client) -> None:
+    command = {"program": sys.executable, "arguments": [str(WEATHER)]}
+    key = {"Idempotency-Key": "one-weather"}
+    body = {"namespace": "plain", "command": command}
+    first = edge.post("/v1/mcp-servers", json=body, headers=key).json()
+    again = edge.post("/v1/mcp-servers", json=body, headers=key)
+    changed = edge.patch("/v1/mcp-servers/plain", json={"tags": ["sky"], "timeout_ms": 5000}).json()
+    tool = edge.get("/v1/tools/plain__weather_query").json()
+    edge.delete("/v1/mcp-servers/plain")
+
+    assert (again.status_code, again.json()) == (200, first)
+    assert (changed["state"], changed["tags"]) == ("MCP_SERVER_STATE_CONNECTED", ["sky"])
+    assert (tool["tags"], tool["timeout_ms"]) == (["sky"], 5000)
+
+
 def test_a_suites_own_edge_is_not_linked(running: Suite, edge: httpx2.Client) -> None:
     own = int(running.url.rpartition(":")[2])
     with another_way_to(own) as port:
