@@ -40,6 +40,7 @@ from gateway.mcp.tasks import CANCEL, GET, UPDATE, TaskParams, Tasks, UpdatePara
 from gateway.mcp.tools import LIST, TTL_MS, Tools
 from gateway.traffic import ClientGone
 from services.chassis.context import current
+from services.chassis.suite import SUITE, suite_id
 
 NAME: Final = "runplane"
 LISTEN: Final = "subscriptions/listen"
@@ -61,10 +62,13 @@ class Served:
         services = Services(edge, channels)
         self._catalog = Catalog(services, edge.traffic, edge.settings.mcp)
         tasks = Tasks(services)
-        key = bytes.fromhex(edge.settings.page_token_key.get_secret_value())
+        settings = edge.settings
+        key = bytes.fromhex(settings.page_token_key.get_secret_value())
         tools = Tools(services, self._catalog, Cursors(key, LIST), Agents(services), tasks)
         resources = Resources(services, Cursors(key, "resources/list"))
         server = _server(services, tools, tasks, resources, self._catalog)
+        # Or a registry would register its own suite, and a call might go round for ever.
+        server.extensions = {**server.extensions, SUITE: {"id": suite_id(settings.page_token_key)}}
         listeners = Listeners(services, self._catalog, tasks, edge)
         server.add_request_handler(LISTEN, SubscriptionsListenRequestParams, listeners.listen)
         self._direct = Direct(server, tools, self._catalog)

@@ -1,7 +1,7 @@
 """What callers can do with tools, beside calling them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -157,6 +157,11 @@ class Registry:
         """
         async with self._turns.setdefault((caller.tenant, source), asyncio.Lock()):
             return await imports.bring(self._writer, caller, source, wanted)
+
+    async def sources(self, tenant: str, besides: Collection[str]) -> Sequence[str]:
+        """What brought the tenant's tools, beside these sources."""
+        most = self._writer.census.most
+        return await self._store.sources(tenant, besides=besides, limit=most)
 
     async def take_away(self, caller: Caller, source: str) -> None:
         """Delete the tools that a source brought."""

@@ -20,6 +20,7 @@ from services.tool_registry.domain.targets import Client
 from services.tool_registry.ports import Invocation, Tool
 from tests.contract.tool_registry.grpc_places import grpc_tool
 from tests.contract.tool_registry.http_cities import http_tool
+from tests.contract.tool_registry.mcp_weather import mcp_http_tool, mcp_program_tool
 from tests.unit.tool_registry.fakes import FakeTool
 
 
@@ -49,6 +50,8 @@ TOOLS: dict[str, Callable[[], Tool]] = {
 REMOTE: dict[str, Callable[[], AbstractAsyncContextManager[Tool]]] = {
     "http": http_tool,
     "grpc": grpc_tool,
+    "mcp_http": mcp_http_tool,
+    "mcp_program": mcp_program_tool,
 }
 CALLED = {Promise.CONTRACT, Promise.ARGUMENTS, Promise.ANSWERS}
 PROMISES = {

@@ -2,15 +2,11 @@
 
 import time
 
-import pytest
-
-from services.tool_registry.adapters.mcp import pace
 from services.tool_registry.adapters.mcp.pace import Pace
 
 
-async def test_what_comes_too_fast_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "MESSAGES_A_SECOND", 10)
-    paced = Pace()
+async def test_what_comes_too_fast_waits() -> None:
+    paced = Pace(10)
     began = time.monotonic()
 
     for _ in range(10):
