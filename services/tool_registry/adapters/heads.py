@@ -1,23 +1,18 @@
 """An answer's head comes soon: what may come before it (1xx, RFC 9110, 15.2) is bounded.
-And a request goes out in one piece.
 
-httpcore2 reads one interim answer after the other for as long as there are any, and sends a
-request's head and its body by themselves: two packets, and a server that wakes up twice.
+httpcore2 reads one interim answer after the other for as long as there are any.
 """
 
 import re
 import select
 import socket
 import ssl
-from contextlib import suppress
 from typing import Any, Final
 
 import httpcore2
 
 MAX_BYTES: Final = 64 * 1024
 """Of interim answers before one that counts."""
-MOST_HELD: Final = 64 * 1024
-"""Bytes of a request that wait for its end."""
 _AT_ONCE: Final = 8 * 1024
 _BEGINS: Final = re.compile(rb"HTTP/\d\.\d 1")
 _SHORTEST: Final = len(b"HTTP/1.1 1")
@@ -25,8 +20,7 @@ _ENDS: Final = re.compile(rb"\n\r?\n")
 
 
 class Heads(httpcore2.AsyncNetworkStream):
-    """A connection over another that ends when no answer comes, only interim ones. What is written
-    is sent when an answer is to be read, or when it is much."""
+    """A connection over another that ends when no answer comes, only interim ones."""
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
@@ -34,14 +28,9 @@ class Heads(httpcore2.AsyncNetworkStream):
         self._head = b""
         self._left = MAX_BYTES
         self._waits = True
-        self._held = bytearray()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """What comes. Raises RemoteProtocolError when too much comes before the answer."""
-        if self._held:
-            # A server that hangs up on a request may have answered it.
-            with suppress(httpcore2.WriteError):
-                await self._send(timeout)
         if not self._waits:
             return await self._inner.read(max_bytes, timeout)
         # Few at a time: the loop reads all that there are without letting others run.
@@ -56,14 +45,7 @@ class Heads(httpcore2.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send something; an answer to it begins anew."""
         self._head, self._left, self._waits = b"", MAX_BYTES, True
-        self._held += buffer
-        if len(self._held) > MOST_HELD:
-            await self._send(timeout)
-
-    async def _send(self, timeout: float | None) -> None:
-        content = bytes(self._held)
-        self._held.clear()
-        await self._inner.write(content, timeout)
+        await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:
         """Hang up."""
