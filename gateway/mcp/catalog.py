@@ -98,7 +98,7 @@ class Catalog:
                 shelf.time = begun
             return shelf.snapshot
 
-    async def look(self, caller: Caller) -> None:
+    async def prepare(self, caller: Caller) -> None:
         """Have the list at hand as far as it is known; it is asked for when nothing is."""
         shelf = self._shelf(caller.tenant)
         age = self._loop.time() - shelf.time
@@ -110,7 +110,7 @@ class Catalog:
             self._traffic.tasks.create_task(self._refresh(replace(caller, receive=None), shelf))
 
     def at_hand(self, tenant: str, name: str) -> Offer | None:
-        """What is known of a tool without asking."""
+        """What is known of a tool without client."""
         shelf = self._shelves.get(tenant)
         return shelf.snapshot.offers.get(name) if shelf and shelf.snapshot else None
 

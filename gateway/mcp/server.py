@@ -25,17 +25,17 @@ from mcp_types import (
 
 from gateway.endpoints import Edge
 from gateway.exchange import Exchange
-from gateway.mcp import asking, refusals
+from gateway.mcp import client, refusals
 from gateway.mcp.agents import Agents
-from gateway.mcp.asking import Context
 from gateway.mcp.catalog import Catalog
+from gateway.mcp.client import Context
 from gateway.mcp.cursors import Cursors
-from gateway.mcp.direct import Direct
 from gateway.mcp.listening import Listeners
 from gateway.mcp.prompts import Prompts
 from gateway.mcp.refusals import Refused
 from gateway.mcp.resources import Resources
 from gateway.mcp.rpc import Caller, Services
+from gateway.mcp.shortcut import Shortcut
 from gateway.mcp.tasks import CANCEL, GET, UPDATE, TaskParams, Tasks, UpdateParams
 from gateway.mcp.tools import LIST, TTL_MS, Tools
 from gateway.traffic import ClientGone
@@ -67,7 +67,7 @@ class Served:
         server = _server(services, tools, tasks, resources, self._catalog)
         listeners = Listeners(services, self._catalog, tasks, edge)
         server.add_request_handler(LISTEN, SubscriptionsListenRequestParams, listeners.listen)
-        self._direct = Direct(server, tools, self._catalog)
+        self._shortcut = Shortcut(server, tools, self._catalog)
         limit = edge.settings.limits.max_body_bytes
         self._whole, self._streaming = (
             StreamableHTTPSessionManager(
@@ -91,12 +91,12 @@ class Served:
         watched = None if is_streamed else exchange.receive
         caller = Caller(exchange.head, exchange.context, watched)
         if b"tools/call" in body:
-            await self._catalog.look(caller)  # Whether its headers are right depends on it.
-        if not is_streamed and await self._direct.answered(exchange, body, caller):
+            await self._catalog.prepare(caller)  # Whether its headers are right depends on it.
+        if not is_streamed and await self._shortcut.answered(exchange, body, caller):
             return
         manager = self._streaming if is_streamed else self._whole
         headers = [(name, value.strip()) for name, value in exchange.scope["headers"]]
-        scope = {**exchange.scope, "headers": headers, asking.CALLER: caller}
+        scope = {**exchange.scope, "headers": headers, client.CALLER: caller}
         receive, send = exchange.replaying(body), exchange.relay
         await manager.handle_request(scope, cast("Any", receive), cast("Any", send))
 
@@ -122,7 +122,7 @@ def _server(
         get_tool_input_schema=_schemas(catalog),
     )
     server.middleware = [_translated]
-    server.extensions = {asking.TASKS: {}}
+    server.extensions = {client.TASKS: {}}
     handlers: list[tuple[str, type[Any], Any]] = [
         (LIST, PaginatedRequestParams, tools.list),
         ("tools/call", CallToolRequestParams, tools.call),

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from gateway.mcp import endpoint
-from gateway.mcp.direct import Direct
+from gateway.mcp.shortcut import Shortcut
 from services.chassis.errors import Unavailable
 from tests.integration.gateway.places import Place, placed
 from tests.integration.gateway.rpc import (
@@ -323,7 +323,7 @@ async def test_the_short_way_answers_as_the_sdk_does(
 
     own = {"X-Request-Id": "req_1", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
     short = await send(place, sent, own)
-    monkeypatch.setattr(Direct, "answered", never)
+    monkeypatch.setattr(Shortcut, "answered", never)
     whole = await send(place, sent, own)
 
     assert (short.status_code, short.json()) == (whole.status_code, whole.json())
@@ -331,13 +331,13 @@ async def test_the_short_way_answers_as_the_sdk_does(
 
 async def test_most_calls_take_the_short_way(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[bool] = []
-    answered = Direct.answered
+    answered = Shortcut.answered
 
     async def watched(*given: Any) -> bool:
         taken.append(await answered(*given))
         return taken[-1]
 
-    monkeypatch.setattr(Direct, "answered", watched)
+    monkeypatch.setattr(Shortcut, "answered", watched)
     place.tools.add("weather")
     await send(place, message("tools/call", {"name": "weather", "arguments": {}}))
     await send(place, message("tools/list"))

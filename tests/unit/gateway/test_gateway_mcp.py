@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from gateway.mcp import details, offers, refusals, requests, results
+from gateway.mcp import details, offers, questions, refusals, results
 from gateway.mcp.cursors import Cursors
 from services.chassis.context import current, resumed
 
@@ -136,7 +136,7 @@ def task(*pending: Wire) -> Wire:
 
 
 def test_a_client_is_asked_for_answers_and_leave_and_not_for_results_of_tools() -> None:
-    found = requests.outstanding(
+    found = questions.outstanding(
         task(
             {"input_requests": WANTED, "round": 2},
             {"wants": "approval", "input": {"city": "Oslo"}},
@@ -152,7 +152,7 @@ def test_a_client_is_asked_for_answers_and_leave_and_not_for_results_of_tools() 
 def test_no_two_questions_of_a_task_have_the_same_key() -> None:
     rounds = [task({"input_requests": WANTED, "round": number}) for number in (1, 2)]
 
-    keys = {key for one in rounds for key in requests.outstanding(one)[0].wire}
+    keys = {key for one in rounds for key in questions.outstanding(one)[0].wire}
 
     assert len(keys) == 2
 
@@ -179,6 +179,6 @@ def test_a_task_that_waits_for_somebody_else_is_working() -> None:
 def test_only_a_plain_yes_is_leave_to_call_a_tool(
     response: Wire, decision: tuple[bool, str]
 ) -> None:
-    (request,) = requests.outstanding(task({"wants": "approval"}))
+    (request,) = questions.outstanding(task({"wants": "approval"}))
 
     assert request.decision({"approval": response}) == decision

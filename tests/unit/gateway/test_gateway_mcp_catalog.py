@@ -11,10 +11,10 @@ from gateway.mcp import pages
 from gateway.mcp.agents import Agents
 from gateway.mcp.catalog import Catalog
 from gateway.mcp.cursors import Cursors
-from gateway.mcp.looks import Digests, PromptsListChanged
 from gateway.mcp.rpc import Caller, Services
 from gateway.mcp.tasks import Tasks
 from gateway.mcp.tools import LIST, PAGE_BYTES, Tools
+from gateway.mcp.watched import Digests, PromptsListChanged
 from gateway.settings import McpSettings
 from gateway.traffic import Traffic
 from services.chassis.context import current, local_context
@@ -87,7 +87,7 @@ async def test_calls_of_tools_that_are_known_have_nothing_listed() -> None:
     catalog = place.catalog()
 
     for _ in range(3):
-        await catalog.look(place.caller)
+        await catalog.prepare(place.caller)
         offer = await catalog.offer(place.caller, "weather")
 
     assert offer is not None
@@ -97,7 +97,7 @@ async def test_calls_of_tools_that_are_known_have_nothing_listed() -> None:
 async def test_a_tool_that_is_in_no_list_yet_is_asked_for_by_its_name() -> None:
     place = Place()
     catalog = place.catalog()
-    await catalog.look(place.caller)
+    await catalog.prepare(place.caller)
 
     offer = await catalog.offer(place.caller, "new")
 

@@ -1,7 +1,7 @@
-"""What listeners look at: lists of tools, prompts and resources, and single tasks.
+"""What listeners watch: lists of tools, prompts and resources, and single tasks.
 
 Services do not tell the edge of changes, so whoever listens looks again and again. Lists are asked
-for once for all who look at the same time.
+for once for all who look at them at the same time.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from pydantic import ConfigDict
 
 from gateway.mcp.catalog import Catalog, digest
 from gateway.mcp.pages import Page, items, listed
-from gateway.mcp.requests import outstanding
+from gateway.mcp.questions import outstanding
 from gateway.mcp.rpc import Caller, Rpc, Services
 from gateway.mcp.tasks import Tasks
 
@@ -48,8 +48,8 @@ class TaskNotification(
     method: Literal["notifications/tasks"] = "notifications/tasks"
 
 
-class Look(ABC):
-    """One thing to look at."""
+class Watched(ABC):
+    """One of them, as listeners see it."""
 
     @abstractmethod
     async def state(self, caller: Caller) -> object:
@@ -61,7 +61,7 @@ class Look(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed(Look):
+class WatchedList(Watched):
     """A list."""
 
     digests: "Digests"
@@ -77,7 +77,7 @@ class Listed(Look):
 
 
 @dataclass(frozen=True, slots=True)
-class Logged(Look):
+class WatchedLog(Watched):
     """A task's log, as a resource."""
 
     rpc: Rpc
@@ -95,7 +95,7 @@ class Logged(Look):
 
 
 @dataclass(frozen=True, slots=True)
-class Status(Look):
+class WatchedTask(Watched):
     """A task of a client that waits for it."""
 
     tasks: Tasks

@@ -31,7 +31,7 @@ from mcp_types.methods import serialize_server_result, validate_client_request
 from pydantic import ValidationError
 
 from gateway.exchange import Exchange
-from gateway.mcp import asking
+from gateway.mcp import client
 from gateway.mcp.catalog import Catalog
 from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller
@@ -81,7 +81,7 @@ class Plain:
         return self.params.get("arguments")
 
 
-class Direct:
+class Shortcut:
     """Answers such requests."""
 
     def __init__(self, server: Server[Any], tools: Tools, catalog: Catalog) -> None:
@@ -127,7 +127,7 @@ class Direct:
             validate_client_request(method, VERSION, params)
         except (ValueError, RecursionError):  # As `ValidationError` is one.
             return None
-        scope = {asking.CALLER: caller}
+        scope = {client.CALLER: caller}
         plain = Plain(params, method, message["id"], _Request(scope, headers))
         return plain if self._has_right_headers(plain, caller) else None
 
@@ -151,7 +151,7 @@ class Direct:
     async def _listed(self, plain: Plain) -> bytes:
         """A page of the list, which is put into bytes once."""
         cursor = plain.params.get("cursor")
-        snapshot = await self._catalog.fresh(plain.request.scope[asking.CALLER])
+        snapshot = await self._catalog.fresh(plain.request.scope[client.CALLER])
         raw: bytes = await snapshot.kept(
             ("bytes", cursor), lambda: self._stamped(self._tools.page(snapshot, VERSION, cursor))
         )
