@@ -18,12 +18,12 @@ from services.tool_registry.adapters.mcp.bounds import (
     BACKOFF_LEAST,
     BACKOFF_MOST,
     CONNECT_SECONDS,
-    RESTLESS_MOST,
     TTL_LEAST,
     cut,
 )
 from services.tool_registry.adapters.mcp.lost import Lost
 from services.tool_registry.adapters.mcp.outside import Outside
+from services.tool_registry.adapters.mcp.rests import Rests
 from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.server import (
     MAX_SKIPPED,
@@ -178,7 +178,7 @@ class Link:
 
     async def _keep(self, session: "Conversation") -> None:
         """Take the lists, and again when it is time. Returns when the link is let go of."""
-        restless = -1
+        rests = Rests(TTL_LEAST)
         while not self._is_closed:
             self._answered = len(self._asked)
             taken = await session.taken(self.server)
@@ -190,10 +190,9 @@ class Link:
                 self._is_closed = True
                 return
             self._up(session, taken, brought, problem)
-            restless = restless + 1 if brought and _has_changes(brought) else 0
-            rest = max(min(TTL_LEAST * 2 ** min(restless, 10), RESTLESS_MOST), TTL_LEAST)
             ttl = TTL_LEAST if problem else taken.ttl_seconds
             now = _clock()
+            rest = rests.after(now, has_changes=brought is not None and _has_changes(brought))
             await self._woken(now + max(ttl, rest), soonest=now + rest)
             await session.blame()
 
