@@ -38,6 +38,7 @@ from gateway.mcp.rpc import Caller, Services
 from gateway.mcp.shortcut import Shortcut
 from gateway.mcp.tasks import CANCEL, GET, UPDATE, TaskParams, Tasks, UpdateParams
 from gateway.mcp.tools import LIST, TTL_MS, Tools
+from gateway.shapes import JSON
 from gateway.traffic import ClientGone
 from services.chassis.context import current
 
@@ -85,14 +86,14 @@ class Served:
         async with self._whole.run(), self._streaming.run():
             yield
 
-    async def answer(self, exchange: Exchange, body: bytes) -> None:
-        """Answer a request whose body was read."""
+    async def answer(self, exchange: Exchange, body: bytes, message: JSON) -> None:
+        """Answer a request whose body was read, and says this."""
         is_streamed = any(each in body for each in _STREAMED) or self._is_handshaken(exchange)
         watched = None if is_streamed else exchange.receive
         caller = Caller(exchange.head, exchange.context, watched)
         if b"tools/call" in body:
             await self._catalog.prepare(caller)  # Whether its headers are right depends on it.
-        if not is_streamed and await self._shortcut.answered(exchange, body, caller):
+        if not is_streamed and await self._shortcut.answered(exchange, message, caller):
             return
         manager = self._streaming if is_streamed else self._whole
         headers = [(name, value.strip()) for name, value in exchange.scope["headers"]]

@@ -177,6 +177,18 @@ async def test_what_is_no_request_is_refused(
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
+async def test_a_name_that_is_there_twice_is_refused(place: Place) -> None:
+    content = json.dumps(message("tools/call", {"name": "weather"})).replace(
+        '"weather"', '"weather", "name": "other"'
+    )
+
+    response = await post(place, content.encode(), **{"MCP-Protocol-Version": VERSION})
+
+    said = response.json()["error"]
+    assert (response.status_code, said["code"]) == (400, -32600)
+    assert said["data"]["details"][0]["metadata"]["field"] == "params.name"
+
+
 @pytest.mark.parametrize("accept", ["text/html", "text/event-stream"])
 async def test_a_client_that_takes_no_json_is_refused(place: Place, accept: str) -> None:
     response = await send(place, message("tools/list"), {"Accept": accept})
