@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import (
@@ -27,11 +27,13 @@ from gateway.mcp import client
 from gateway.mcp.catalog import Catalog
 from gateway.mcp.client import Context
 from gateway.mcp.refusals import Refused
-from gateway.mcp.rpc import Caller, Services
+from gateway.mcp.rpc import Services
 from gateway.mcp.tasks import Tasks
 from gateway.mcp.watched import EVERY, Digests, Watched, WatchedList, WatchedLog, WatchedTask
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 TOO_MANY: Final = -32010
 """Of those JSON-RPC leaves to servers, outside of what MCP took for itself."""
@@ -102,7 +104,7 @@ class Listeners:
     ) -> None:
         caller = client.caller_of(ctx)
         watched = list(self._watched(honored))
-        states = [await _state(each, caller) for each in watched]
+        states = [await _if_known(each.state(caller)) for each in watched]
         params = SubscriptionsAcknowledgedNotificationParams(notifications=honored, _meta=meta)
         await _send(ctx, SubscriptionsAcknowledgedNotification(params=params))
         stop = Stop()
@@ -110,10 +112,12 @@ class Listeners:
             watch.is_resumable = True  # By listening again, elsewhere.
             while not await stop.within(EVERY):
                 for number, each in enumerate(watched):
-                    state = await _state(each, caller)
-                    if state is not None and state != states[number]:
+                    state = await _if_known(each.state(caller))
+                    if state is None or state == states[number]:
+                        continue
+                    if (told := await _if_known(each.told(caller, meta))) is not None:
                         states[number] = state
-                        await _send(ctx, await each.told(caller, meta))
+                        await _send(ctx, told)
 
     def _watched(self, honored: SubscriptionFilter) -> Iterable[Watched]:
         if honored.tools_list_changed:
@@ -155,12 +159,12 @@ def _honored(ctx: Context, wanted: SubscriptionFilter) -> SubscriptionFilter:
     )
 
 
-async def _state(watched: Watched, caller: Caller) -> object:
-    """What something is like; None when nobody can say just now."""
+async def _if_known(asked: Awaitable[T]) -> T | None:
+    """What is asked; None when nobody can say just now, as when a service starts anew."""
     try:
-        return await watched.state(caller)
+        return await asked
     except Refused as refused:
-        log.debug("a listener is not told", extra={"reason": refused.reason})
+        log.debug("a listener hears nothing", extra={"reason": refused.reason})
         return None
 
 
