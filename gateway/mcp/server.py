@@ -35,7 +35,7 @@ from gateway.mcp.prompts import Prompts
 from gateway.mcp.refusals import Refused
 from gateway.mcp.resources import Resources
 from gateway.mcp.rpc import Caller, Services
-from gateway.mcp.shortcut import Shortcut
+from gateway.mcp.shortcut import CALL, Shortcut
 from gateway.mcp.tasks import CANCEL, GET, UPDATE, TaskParams, Tasks, UpdateParams
 from gateway.mcp.tools import LIST, TTL_MS, Tools
 from gateway.shapes import JSON
@@ -91,8 +91,8 @@ class Served:
         is_streamed = any(each in body for each in _STREAMED) or self._is_handshaken(exchange)
         watched = None if is_streamed else exchange.receive
         caller = Caller(exchange.head, exchange.context, watched)
-        if b"tools/call" in body:
-            await self._catalog.prepare(caller)  # Whether its headers are right depends on it.
+        if (name := _called(message)) is not None:
+            await self._catalog.prepare(caller, name)  # Whether its headers are right needs it.
         if not is_streamed and await self._shortcut.answered(exchange, message, caller):
             return
         manager = self._streaming if is_streamed else self._whole
@@ -126,7 +126,7 @@ def _server(
     server.extensions = {client.TASKS: {}}
     handlers: list[tuple[str, type[Any], Any]] = [
         (LIST, PaginatedRequestParams, tools.list),
-        ("tools/call", CallToolRequestParams, tools.call),
+        (CALL, CallToolRequestParams, tools.call),
         ("resources/list", PaginatedRequestParams, resources.list),
         ("resources/templates/list", PaginatedRequestParams, resources.templates),
         ("resources/read", ReadResourceRequestParams, resources.read),
@@ -141,6 +141,15 @@ def _server(
     for method, params, handler in handlers:
         server.add_request_handler(method, params, handler)
     return server
+
+
+def _called(message: JSON) -> str | None:
+    """The tool that a request is to call, if it is one to call a tool."""
+    if not isinstance(message, dict) or message.get("method") != CALL:
+        return None
+    params = message.get("params")
+    name = params.get("name") if isinstance(params, dict) else None
+    return name if isinstance(name, str) else None
 
 
 async def _translated(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

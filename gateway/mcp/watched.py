@@ -26,6 +26,7 @@ from gateway.mcp.pages import Page, items, listed
 from gateway.mcp.questions import outstanding
 from gateway.mcp.rpc import Caller, Rpc, Services
 from gateway.mcp.tasks import Tasks
+from services.chassis.lately import Lately
 
 Meta = dict[str, Any]
 
@@ -131,15 +132,14 @@ class Digests:
             PromptsListChanged: (services["ResourceService/ListPrompts"], "prompts"),
             ResourcesListChanged: (services["ResourceService/ListResources"], "resources"),
         }
-        self._known: dict[tuple[str, type[object]], _Known] = {}
+        self._known: Lately[tuple[str, type[object]], _Known] = Lately(_MAX_KNOWN)
 
     async def of(self, caller: Caller, kind: type[object]) -> str:
         """The same for the same list."""
         if kind is ToolsListChanged:
             return await (await self._catalog.fresh(caller, EVERY / 2)).digest()
-        if len(self._known) >= _MAX_KNOWN:
-            self._known.clear()
-        known = self._known.setdefault((caller.tenant, kind), _Known())
+        key = caller.tenant, kind
+        known = self._known.get(key) or self._known.put(key, _Known())
         async with known.lock:
             if (now := asyncio.get_running_loop().time()) - known.time > EVERY / 2:
                 rpc, name = self._lists[kind]
