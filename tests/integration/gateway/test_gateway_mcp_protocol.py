@@ -295,6 +295,8 @@ CALLS: list[Any] = [
     message("tools/call", {"name": "broken", "arguments": {}}),
     message("tools/call", {"name": "refusing", "arguments": {}}),
     message("tools/call", {"name": "text", "arguments": {}}),
+    message("tools/call", {"name": "said", "arguments": {}}),
+    message("tools/call", {"name": "blurred", "arguments": {}}),
     message("tools/call", {"name": "nothing", "arguments": {}}),
     message("tools/call", {"name": "weather", "arguments": [1]}),
     message("tools/call", {"name": 7, "arguments": {}}),
@@ -319,6 +321,8 @@ async def test_the_short_way_answers_as_the_sdk_does(
         "failing": failed("TOO_HARD", "it is too hard"),
         "refusing": failed("MCP_REFUSED", "no"),
         "text": success("hello"),
+        "said": success({"content": [{"type": "text", "text": "hello"}]}),
+        "blurred": success({"content": [{"type": "image", "data": "aGk="}]}),
     }
 
     async def answer(request: Any, tell: Any) -> Any:

@@ -123,6 +123,20 @@ def test_what_only_looks_like_content_blocks_is_a_value(value: Any) -> None:
     assert results.blocks_of(value) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "is_plain"),
+    [
+        (results.text({"a": 1}), True),
+        ([{"type": "text", "text": 1}], False),
+        ([{"type": "text", "text": "a", "annotations": 1}], False),
+        ([{"type": "image", "data": "aGk="}], False),
+        ([*results.text("a"), *results.text("b")], False),
+    ],
+)
+def test_what_a_tool_brought_is_not_plain(content: list[Wire], is_plain: bool) -> None:
+    assert results.is_plain(results.complete(content=content)) is is_plain
+
+
 WANTED = {"who": {"method": "elicitation/create", "params": {}}}
 
 
