@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, cast
 
@@ -13,6 +14,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    LOG_LEVEL_META_KEY,
     CallToolRequestParams,
     CompleteRequestParams,
     EmptyResult,
@@ -31,6 +33,7 @@ from gateway.mcp.catalog import Catalog
 from gateway.mcp.client import Context
 from gateway.mcp.cursors import Cursors
 from gateway.mcp.listening import Listeners
+from gateway.mcp.offers import agent_of
 from gateway.mcp.prompts import Prompts
 from gateway.mcp.refusals import Refused
 from gateway.mcp.resources import Resources
@@ -49,8 +52,6 @@ _INSTRUCTIONS: Final = (
     "Tools named agent__NAME are agents: they take a query and answer it, which may take minutes. "
     "Tasks and their logs are resources under runplane://tasks/."
 )
-# What in a request says that its client wants to hear something before the result.
-_STREAMED: Final = (b'"progressToken"', b"/logLevel", LISTEN.encode(), b"agent__")
 _MODERN: Final = b"2026-07-28"
 _VERSION: Final = b"mcp-protocol-version"
 
@@ -88,11 +89,13 @@ class Served:
 
     async def answer(self, exchange: Exchange, body: bytes, message: JSON) -> None:
         """Answer a request whose body was read, and says this."""
-        is_streamed = any(each in body for each in _STREAMED) or self._is_handshaken(exchange)
+        asked = _asked(message)
+        is_streamed = asked.hears or self._is_handshaken(exchange)
         watched = None if is_streamed else exchange.receive
         caller = Caller(exchange.head, exchange.context, watched)
-        if (name := _called(message)) is not None:
-            await self._catalog.prepare(caller, name)  # Whether its headers are right needs it.
+        if asked.method == CALL:
+            # Whether its headers are right depends on it.
+            await self._catalog.prepare(caller, asked.name)
         if not is_streamed and await self._shortcut.answered(exchange, message, caller):
             return
         manager = self._streaming if is_streamed else self._whole
@@ -143,13 +146,32 @@ def _server(
     return server
 
 
-def _called(message: JSON) -> str | None:
-    """The tool that a request is to call, if it is one to call a tool."""
-    if not isinstance(message, dict) or message.get("method") != CALL:
-        return None
-    params = message.get("params")
-    name = params.get("name") if isinstance(params, dict) else None
-    return name if isinstance(name, str) else None
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a message asks for, as far as it is a request."""
+
+    method: object
+    name: str
+    """The tool, if it is one that is to be called."""
+    meta: Mapping[str, JSON]
+
+    @property
+    def hears(self) -> bool:
+        """Whether its client wants to hear something before the result."""
+        is_told = "progressToken" in self.meta or LOG_LEVEL_META_KEY in self.meta
+        return is_told or self.method == LISTEN or bool(agent_of(self.name))
+
+
+def _asked(message: JSON) -> _Asked:
+    said = _object(message)
+    params = _object(said.get("params"))
+    name = params.get("name")
+    meta = _object(params.get("_meta"))
+    return _Asked(said.get("method"), name if isinstance(name, str) else "", meta)
+
+
+def _object(value: JSON) -> Mapping[str, JSON]:
+    return value if isinstance(value, dict) else {}
 
 
 async def _translated(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 
 from gateway.mcp import endpoint
 from gateway.mcp.shortcut import Shortcut
@@ -26,6 +27,7 @@ from tests.servers.registry import failed, success
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+Wire = dict[str, Any]
 LEGACY = "2025-11-25"
 
 
@@ -187,6 +189,41 @@ async def test_a_name_that_is_there_twice_is_refused(place: Place) -> None:
     said = response.json()["error"]
     assert (response.status_code, said["code"]) == (400, -32600)
     assert said["data"]["details"][0]["metadata"]["field"] == "params.name"
+
+
+async def spelt(place: Place, sent: Wire, plain: str, escaped: str) -> Wire:
+    """The last that comes of a request in which something is written by escapes."""
+    content = json.dumps(sent).replace(plain, escaped).encode()
+    async with httpx2.AsyncClient(timeout=5) as http:
+        response = await http.post(place.mcp, content=content, headers=headers(sent))
+    *_, last = (line for line in response.text.splitlines() if line)
+    found: Wire = json.loads(last.removeprefix("data: "))
+    return found
+
+
+async def test_an_agent_may_be_called_by_a_name_with_escapes(place: Place) -> None:
+    await place.agent("escaped")
+    sent = message("tools/call", {"name": "agent__escaped", "arguments": {"query": "Hi"}})
+
+    last = await spelt(place, sent, "agent__", "agent\\u005f_")
+
+    assert last["result"]["structuredContent"]["answer"] == "Hi"
+
+
+async def test_progress_may_be_asked_for_with_escapes(place: Place) -> None:
+    async def answer(request: Any, tell: Any) -> Any:
+        await tell(pb.ToolCallEvent(type="progress", progress=pb.ToolProgress(progress=1)))
+        return success({"done": True})
+
+    place.tools.add("cook", reports_progress=True)
+    place.tools.answers["cook"] = answer
+    await result(place, "tools/list")
+    sent = message("tools/call", {"name": "cook", "arguments": {}})
+    sent["params"]["_meta"]["progressToken"] = 1
+
+    last = await spelt(place, sent, "progressToken", "progress\\u0054oken")
+
+    assert last["result"]["structuredContent"] == {"done": True}
 
 
 @pytest.mark.parametrize("accept", ["text/html", "text/event-stream"])
