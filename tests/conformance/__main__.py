@@ -32,7 +32,7 @@ SUITES: Final = {
 }
 SECONDS: Final = 110
 FIXTURE_SECONDS: Final = 60
-"""Until the fixture listens: where nothing is cached yet, loading the SDK takes a while."""
+"""Until the fixture listens, and until its tools are there. Loading the SDK takes long at first."""
 
 
 def node() -> str:
@@ -77,7 +77,7 @@ def bring(running: Suite, url: str) -> None:
             listed = http.get("/v1/tools", params={"page_size": 1000}).json()
             return wanted <= {tool["name"] for tool in listed["tools"]}
 
-        until(has_all)
+        until(has_all, seconds=FIXTURE_SECONDS)
 
 
 def judged(version: str, url: str, folder: Path) -> Verdict:
