@@ -129,6 +129,24 @@ async def test_a_server_that_is_not_there_is_registered_and_reached_later() -> N
         assert later.seen.tool_count > 0
 
 
+async def test_a_server_that_is_just_starting_is_not_taken_for_an_old_one() -> None:
+    async def hang_up(writer: asyncio.StreamWriter, request: object) -> None:
+        server.answers.pop("server/discover")
+        writer.close()
+
+    old = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "old", "version": "1"},
+    }
+    async with liar(initialize=old) as server, world() as here:
+        server.answers["server/discover"] = lambda params: hang_up
+        await here.register("x", server.url)
+        shown = await here.until_state("x", State.CONNECTED)
+
+        assert shown.seen.protocol_version == "2026-07-28"
+
+
 @pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
 async def test_a_list_that_changes_is_taken_again(is_old: bool) -> None:
     bounds = Bounds(ttl_least=0.2)

@@ -18,11 +18,11 @@ from services.tool_registry.adapters.mcp.bounds import (
     BACKOFF_LEAST,
     BACKOFF_MOST,
     CONNECT_SECONDS,
-    RESTLESS_MOST,
     cut,
 )
 from services.tool_registry.adapters.mcp.lost import Lost
 from services.tool_registry.adapters.mcp.outside import Outside
+from services.tool_registry.adapters.mcp.rests import Rests
 from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.server import (
     MAX_SKIPPED,
@@ -182,7 +182,8 @@ class Link:
 
     async def _keep(self, session: "Conversation") -> None:
         """Take the lists, and again when it is time. Returns when the link is let go of."""
-        restless = -1
+        least = self._kit.outside.bounds.ttl_least
+        rests = Rests(least)
         while not self._is_closed:
             self._answered = len(self._asked)
             taken = await session.taken(self.server)
@@ -195,11 +196,9 @@ class Link:
                 self._kit.look()
                 return
             self._up(session, taken, brought, problem)
-            restless = restless + 1 if brought and _has_changes(brought) else 0
-            least = self._kit.outside.bounds.ttl_least
-            rest = max(min(least * 2 ** min(restless, 10), RESTLESS_MOST), least)
             ttl = least if problem else taken.ttl_seconds
             now = _clock()
+            rest = rests.after(now, has_changes=brought is not None and _has_changes(brought))
             await self._woken(now + max(ttl, rest), soonest=now + rest)
             await session.blame()
 

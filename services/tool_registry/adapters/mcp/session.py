@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import SubscriptionLost, listen
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    CONNECTION_CLOSED,
     UNSUPPORTED_PROTOCOL_VERSION,
     EmptyResult,
     Implementation,
@@ -233,6 +234,8 @@ async def _agree(found: Session) -> None:
     try:
         await client.discover()
     except MCPError as error:
+        if error.code == CONNECTION_CLOSED:  # It said nothing: the next try may find it there.
+            raise
         if error.code == UNSUPPORTED_PROTOCOL_VERSION and _is_newer(error.data):
             raise
         await _initialize(client)
