@@ -38,6 +38,7 @@ BATCH: Final = 512
 BLOCK_MS: Final = 1_000
 SECONDS: Final = 2.0  # For a command; then Redis counts as away.
 PAUSE: Final = 1.0  # Before it is tried again.
+AGAIN: Final = 0.05  # After which a reader that was told to end is told once more.
 # A cluster's client closes connections that others are just opening: an AttributeError of its own.
 _FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError)
 
@@ -212,10 +213,18 @@ async def opened(url: str, *, now: Callable[[], datetime]) -> AsyncIterator[Redi
             try:
                 yield store
             finally:
-                for task in tasks:
-                    task.cancel()
+                await _ended(tasks)
     finally:
         await client.aclose()
+
+
+async def _ended(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel until all have ended: a cancellation that comes while the client connects is lost in
+    it, and what it goes on with lasts."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=AGAIN)
 
 
 def _shard(topic: str) -> int:
