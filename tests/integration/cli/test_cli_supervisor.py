@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.ports import free
 from services.cli.supervisor import Backoff, Child, Listener, Program, StartFailed, supervised
 from tests.e2e.running import is_alive
+from tests.servers.ports import free
 
 SCRIPT = str(Path(__file__).with_name("child_under_test.py"))
 QUICK = Backoff(first=timedelta(milliseconds=10), longest=timedelta(milliseconds=40))
@@ -60,7 +60,7 @@ async def heard() -> Heard:
 
 def child(heard: Heard, name: str, behaviour: str = "good", backoff: Backoff = QUICK) -> Child:
     """A child that behaves so."""
-    port = free("127.0.0.1", taken=set())
+    port = free()
     command = [sys.executable, SCRIPT, str(port), behaviour]
     return Child(Program(name, command, {}, ("127.0.0.1", port)), heard.listener, backoff)
 
