@@ -38,7 +38,7 @@ BATCH: Final = 512
 BLOCK_MS: Final = 1_000
 SECONDS: Final = 2.0  # For a command; then Redis counts as away.
 PAUSE: Final = 1.0  # Before it is tried again.
-AGAIN: Final = 0.05  # After which a reader that was told to end is told once more.
+ENDING: Final = 0.05  # For readers that were told to end; then their connections are closed.
 # A cluster's client closes connections that others are just opening: an AttributeError of its own.
 _FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError)
 
@@ -213,18 +213,20 @@ async def opened(url: str, *, now: Callable[[], datetime]) -> AsyncIterator[Redi
             try:
                 yield store
             finally:
-                await _ended(tasks)
+                await _ended(tasks, client)
     finally:
         await client.aclose()
 
 
-async def _ended(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """Cancel until all have ended: a cancellation that comes while the client connects is lost in
-    it, and what it goes on with lasts."""
-    while running := [task for task in tasks if not task.done()]:
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=AGAIN)
+async def _ended(tasks: Sequence["asyncio.Task[None]"], client: "Redis | RedisCluster") -> None:
+    """Cancel them. A cancellation that comes while the client connects is lost in it; what then
+    waits for news has none coming once its connection is closed. To cancel again would leak it."""
+    for task in tasks:
+        task.cancel()
+    _, running = await asyncio.wait(tasks, timeout=ENDING)
+    while running:
+        await client.aclose()
+        _, running = await asyncio.wait(running, timeout=ENDING)
 
 
 def _shard(topic: str) -> int:
