@@ -155,6 +155,7 @@ async def test_a_start_that_cannot_be_is_one_line(
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}",
         "RUNPLANE_PAGE_TOKEN_KEY": "ab" * 32,
+        "INFERENCE_SERVER__LISTEN": "127.0.0.1:0",
         **settings,
     }
 
