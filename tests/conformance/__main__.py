@@ -17,10 +17,10 @@ from typing import Final
 
 import httpx2
 
-from services.cli.ports import free
 from tests.conformance import fixture
 from tests.conformance.judge import Verdict, verdict
 from tests.e2e.running import Suite, suite, until
+from tests.servers.ports import free
 
 ROOT: Final = Path(__file__).parents[2]
 TOOLS: Final = ROOT / ".venv/conformance"
@@ -47,7 +47,7 @@ def node() -> str:
 @contextmanager
 def serving() -> Iterator[str]:
     """The fixture server; yields its URL."""
-    port = free("127.0.0.1", taken=set())
+    port = free()
     process = subprocess.Popen([sys.executable, "-m", "tests.conformance.fixture", str(port)])
     try:
         until(lambda: _listens(process, port), seconds=FIXTURE_SECONDS)

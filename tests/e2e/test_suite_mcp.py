@@ -16,8 +16,8 @@ import httpx2
 import psutil
 import pytest
 
-from services.cli.ports import free
 from tests.e2e.running import Suite, is_alive, suite, until
+from tests.servers.ports import free
 
 WEATHER = Path(__file__).parents[2] / "examples" / "weather" / "server.py"
 QUERY = 'tool:weather__weather_query {"location": "Paris", "unit": "celsius"}\nIt is sunny.'
@@ -148,7 +148,7 @@ def program_of(registry: int) -> psutil.Process:
 def test_an_agent_calls_a_server_that_dies_and_comes_back(
     running: Suite, edge: httpx2.Client
 ) -> None:
-    port = free("127.0.0.1", taken=set())
+    port = free()
     read = state(edge, "weather")
 
     with weather(port) as process:

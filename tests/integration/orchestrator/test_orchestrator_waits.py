@@ -234,8 +234,8 @@ async def test_a_task_may_pause_when_its_callers_time_is_over(suite: Suite) -> N
 
 async def test_a_text_that_was_paused_goes_on_where_it_stopped() -> None:
     text = " ".join(f"word{number}" for number in range(60))
-    async with started(echo=EchoSettings(delay=timedelta(milliseconds=10))) as suite:
-        asked = pb.InvokeRequest(query=text, timeout_ms=250, on_deadline="pause")
+    async with started(echo=EchoSettings(delay=timedelta(milliseconds=40))) as suite:
+        asked = pb.InvokeRequest(query=text, timeout_ms=1_200, on_deadline="pause")
         answer = await suite.stub.Invoke(asked, timeout=5)
         await state_of(suite, answer.task_id, "waiting")
         mark = pb.ContinueTaskRequest(continue_mark=answer.continue_mark)

@@ -26,6 +26,7 @@ from services.tool_registry.usecases.servers import Rules, Servers
 from tests.integration.tool_registry.liar import TOOL, liar, result, text
 from tests.integration.tool_registry.mcp_server import everything, over_http
 from tests.integration.tool_registry.world import ME, Shelf, World, eventually, world
+from tests.servers.ports import free
 
 PROGRAM = Command(sys.executable, (str(Path(__file__).with_name("mcp_server.py")),))
 
@@ -101,13 +102,14 @@ async def test_a_program_that_dies_fails_the_calls_under_way() -> None:
 @pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
 async def test_a_server_over_http_that_dies_is_reached_again(is_old: bool) -> None:
     async with world() as here:
-        async with over_http(everything(), is_old=is_old) as url:
+        port = free()
+        async with over_http(everything(), port=port, is_old=is_old) as url:
             await here.register("e", url)
         with pytest.raises(Unavailable):
             await here.call("e__add", a=1, b=2)
         down = await here.until_state("e", State.UNAVAILABLE)
         unavailable = here.tool("e__add").unavailable
-        async with over_http(everything(), port=int(url.split(":")[2][:-4]), is_old=is_old):
+        async with over_http(everything(), port=port, is_old=is_old):
             await here.until_state("e", State.CONNECTED)
             answer = await here.call("e__add", a=1, b=2)
 
@@ -118,11 +120,10 @@ async def test_a_server_over_http_that_dies_is_reached_again(is_old: bool) -> No
 
 
 async def test_a_server_that_is_not_there_is_registered_and_reached_later() -> None:
-    async with over_http(everything()) as url:
-        pass
+    port = free()
     async with world() as here:
-        shown = await here.register("e", url)
-        async with over_http(everything(), port=int(url.split(":")[2][:-4])):
+        shown = await here.register("e", f"http://127.0.0.1:{port}/mcp")
+        async with over_http(everything(), port=port):
             later = await here.until_state("e", State.CONNECTED)
 
         assert shown.seen.state is State.UNAVAILABLE

@@ -52,7 +52,9 @@ def test_a_cursor_is_where_it_was_made() -> None:
     assert (place(sealed()), place(None)) == ("weather", "")
 
 
-@pytest.mark.parametrize("cursor", ["!", "e30", "a" * 5_000, sealed("resources/list")])
+@pytest.mark.parametrize(
+    "cursor", ["!", "e30", "a" * 5_000, pytest.param(sealed("resources/list"), id="other list")]
+)
 def test_what_is_no_cursor_of_a_list_is_refused(cursor: str) -> None:
     with pytest.raises(MCPError):
         place(cursor)
