@@ -105,6 +105,7 @@ def test_a_tool_that_breaks_its_word_is_an_error_and_an_event_and_no_harm(
     called = http.post(f"/v1/tools/{name}:call", json={"input": {}})
     (event,) = results(http, f"tool:{name} {{}}\nIt failed.", name)
     (after,) = results(http, 'tool:calculator {"expression": "12*7"}\nDone.', "calculator")
+    http.delete(f"/v1/tools/{name}")
 
     assert (called.status_code, called.json()["status"]) == (status, "error")
     assert reason_in(called.json()) == reason
