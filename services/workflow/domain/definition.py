@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from services.chassis.schema import Schema
+
 
 class Kind(enum.Enum):
     """What an action does; the value is the word that definitions use for it."""
@@ -155,8 +157,8 @@ class Definition:
     """`event_source`; None: nothing is published."""
     events: Mapping[str, str] = field(default_factory=dict)
     """The event type of entering a state, where it is not `{name}_{state}`."""
-    schema: Mapping[str, object] | None = None
-    """JSON Schema of an instance's data."""
+    schema: Schema | None = None
+    """Of an instance's data."""
     description: str = ""
     document: Mapping[str, object] = field(default_factory=dict)
     """What it was made of, as JSON."""

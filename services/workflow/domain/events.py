@@ -50,6 +50,7 @@ class Signal:
     event: str = ""
     payload: Object = field(default_factory=dict)
     by: str = ""
+    comment: str = ""
 
     @property
     def name(self) -> str:
@@ -101,6 +102,8 @@ class ValidationRejected:
 
     time: datetime
     target: str
+    cause: str
+    """Of what was asked for, as in `Moved`."""
     failure: Failure
     validation_ms: float = 0.0
 
@@ -144,7 +147,8 @@ class ChildStarted(ActionEvent):
 class ActionCompleted(ActionEvent):
     """It is done."""
 
-    output: Object
+    output: object
+    """JSON: see `Kind`."""
     duration_ms: float = 0.0
 
 
@@ -201,7 +205,7 @@ class UndoEvent:
 class ActionCompensated(UndoEvent):
     """An action is undone."""
 
-    output: Object
+    output: object
     duration_ms: float = 0.0
 
 

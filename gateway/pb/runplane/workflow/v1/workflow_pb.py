@@ -137,7 +137,7 @@ class Workflow(Message[_WorkflowFields]):
             optional runplane.workflow.v1.WorkflowError error = 16;
             ```
         completed_actions:
-            The actions that were done and not undone, in their order.
+            The actions that were done, or may have been, and would be undone now, in their order.
 
             ```proto
             repeated runplane.workflow.v1.WorkflowActionEvent completed_actions = 17;

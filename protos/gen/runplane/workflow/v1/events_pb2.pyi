@@ -54,12 +54,13 @@ class WorkflowEvent(_message.Message):
     PREVIOUS_HASH_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    CHILD_WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What kind of thing happened: `workflow_started`, `transition`, `action_completed`,
-    `action_attempt_failed`, `action_failed`, `validation_requested`, `validation_rejected`,
-    `signal_deferred`, `signal_dropped`, `cancel_requested`, `compensation_started`,
-    `action_compensated`, `compensation_attempt_failed`, `compensation_failed`,
-    `compensation_resumed`, `projection_repaired` or `workflow_ended`.
+    `action_attempt_failed`, `action_failed`, `child_started`, `validation_requested`,
+    `validation_rejected`, `signal_deferred`, `signal_dropped`, `cancel_requested`,
+    `compensation_started`, `action_compensated`, `compensation_attempt_failed`,
+    `compensation_failed`, `compensation_resumed`, `projection_repaired` or `workflow_ended`.
     """
     event_type: _builtins.str
     """On `workflow_started` and `transition` the type of entering the state, `{definition}_{state}`
@@ -104,10 +105,12 @@ class WorkflowEvent(_message.Message):
     """
     trace_id: _builtins.str
     """The trace that it belongs to: 32 hexadecimal digits (W3C Trace Context)."""
+    child_workflow_id: _builtins.str
+    """On `child_started`: the workflow that the action is."""
     @_builtins.property
     def payload(self) -> _struct_pb2.Struct:
-        """What came with it: on `workflow_started` the data, on `transition` the signal's payload, on
-        `action_completed` and `action_compensated` the output.
+        """What came with it: on `workflow_started` the data, on `transition` and events of signals the
+        signal's payload, on `action_completed` and `action_compensated` an object whose `output` it is.
         """
 
     @_builtins.property
@@ -165,15 +168,18 @@ class WorkflowEvent(_message.Message):
         previous_hash: _builtins.str = ...,
         problems: _abc.Iterable[_builtins.str] | None = ...,
         trace_id: _builtins.str = ...,
+        child_workflow_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "_cause", b"_cause", "_comment", b"_comment", "_due", b"_due", "_error", b"_error", "_next_state", b"_next_state", "_payload", b"_payload", "_previous_state", b"_previous_state", "_signal", b"_signal", "_start", b"_start", "_target", b"_target", "action", b"action", "cause", b"cause", "comment", b"comment", "due", b"due", "error", b"error", "metrics", b"metrics", "next_state", b"next_state", "payload", b"payload", "previous_state", b"previous_state", "signal", b"signal", "start", b"start", "target", b"target", "timestamp", b"timestamp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "_cause", b"_cause", "_child_workflow_id", b"_child_workflow_id", "_comment", b"_comment", "_due", b"_due", "_error", b"_error", "_next_state", b"_next_state", "_payload", b"_payload", "_previous_state", b"_previous_state", "_signal", b"_signal", "_start", b"_start", "_target", b"_target", "action", b"action", "cause", b"cause", "child_workflow_id", b"child_workflow_id", "comment", b"comment", "due", b"due", "error", b"error", "metrics", b"metrics", "next_state", b"next_state", "payload", b"payload", "previous_state", b"previous_state", "signal", b"signal", "start", b"start", "target", b"target", "timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "_cause", b"_cause", "_comment", b"_comment", "_due", b"_due", "_error", b"_error", "_next_state", b"_next_state", "_payload", b"_payload", "_previous_state", b"_previous_state", "_signal", b"_signal", "_start", b"_start", "_target", b"_target", "action", b"action", "cause", b"cause", "comment", b"comment", "correlation_id", b"correlation_id", "due", b"due", "error", b"error", "event_type", b"event_type", "metrics", b"metrics", "next_state", b"next_state", "orchestrator", b"orchestrator", "payload", b"payload", "previous_hash", b"previous_hash", "previous_state", b"previous_state", "problems", b"problems", "sequence", b"sequence", "signal", b"signal", "start", b"start", "status", b"status", "target", b"target", "tenant", b"tenant", "timestamp", b"timestamp", "trace_id", b"trace_id", "type", b"type", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "_cause", b"_cause", "_child_workflow_id", b"_child_workflow_id", "_comment", b"_comment", "_due", b"_due", "_error", b"_error", "_next_state", b"_next_state", "_payload", b"_payload", "_previous_state", b"_previous_state", "_signal", b"_signal", "_start", b"_start", "_target", b"_target", "action", b"action", "cause", b"cause", "child_workflow_id", b"child_workflow_id", "comment", b"comment", "correlation_id", b"correlation_id", "due", b"due", "error", b"error", "event_type", b"event_type", "metrics", b"metrics", "next_state", b"next_state", "orchestrator", b"orchestrator", "payload", b"payload", "previous_hash", b"previous_hash", "previous_state", b"previous_state", "problems", b"problems", "sequence", b"sequence", "signal", b"signal", "start", b"start", "status", b"status", "target", b"target", "tenant", b"tenant", "timestamp", b"timestamp", "trace_id", b"trace_id", "type", b"type", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__action: _TypeAlias = _typing.Literal["action"]  # noqa: Y015
     _WhichOneofArgType__action: _TypeAlias = _typing.Literal["_action", b"_action"]  # noqa: Y015
     _WhichOneofReturnType__cause: _TypeAlias = _typing.Literal["cause"]  # noqa: Y015
     _WhichOneofArgType__cause: _TypeAlias = _typing.Literal["_cause", b"_cause"]  # noqa: Y015
+    _WhichOneofReturnType__child_workflow_id: _TypeAlias = _typing.Literal["child_workflow_id"]  # noqa: Y015
+    _WhichOneofArgType__child_workflow_id: _TypeAlias = _typing.Literal["_child_workflow_id", b"_child_workflow_id"]  # noqa: Y015
     _WhichOneofReturnType__comment: _TypeAlias = _typing.Literal["comment"]  # noqa: Y015
     _WhichOneofArgType__comment: _TypeAlias = _typing.Literal["_comment", b"_comment"]  # noqa: Y015
     _WhichOneofReturnType__due: _TypeAlias = _typing.Literal["due"]  # noqa: Y015
@@ -196,6 +202,8 @@ class WorkflowEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__action) -> _WhichOneofReturnType__action | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cause) -> _WhichOneofReturnType__cause | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__child_workflow_id) -> _WhichOneofReturnType__child_workflow_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__comment) -> _WhichOneofReturnType__comment | None: ...
     @_typing.overload

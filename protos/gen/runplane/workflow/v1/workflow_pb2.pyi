@@ -170,7 +170,7 @@ class Workflow(_message.Message):
 
     @_builtins.property
     def completed_actions(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.WorkflowActionEvent]:
-        """The actions that were done and not undone, in their order."""
+        """The actions that were done, or may have been, and would be undone now, in their order."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -89,7 +89,7 @@ class WorkflowServiceStub:
     """Cancels a workflow: stops what it is doing, and compensates what was done.
 
     Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-    `compensating`. Canceling one that is canceled, or that compensates because it was, returns it
+    `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
     again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
     (`WORKFLOW_ALREADY_ENDED`).
     """
@@ -192,7 +192,7 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Cancels a workflow: stops what it is doing, and compensates what was done.
 
     Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-    `compensating`. Canceling one that is canceled, or that compensates because it was, returns it
+    `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
     again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
     (`WORKFLOW_ALREADY_ENDED`).
     """
@@ -334,7 +334,7 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         """Cancels a workflow: stops what it is doing, and compensates what was done.
 
         Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-        `compensating`. Canceling one that is canceled, or that compensates because it was, returns it
+        `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
         again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
         (`WORKFLOW_ALREADY_ENDED`).
         """

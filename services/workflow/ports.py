@@ -1,0 +1,174 @@
+"""What the use cases and the worker need of the world."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from services.chassis.eventlog.port import Claim, Condition, Kept, Key
+from services.workflow.domain.advance import Decided
+from services.workflow.domain.definition import Action, Definition
+from services.workflow.domain.instance import Instance
+from services.workflow.domain.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A workflow as its log has it."""
+
+    definition: Definition
+    instance: Instance
+    head: str
+    """The SHA-256, in hexadecimal, of its last event as it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A workflow after an append."""
+
+    loaded: Loaded
+    claim: Claim | None
+    """Who works on it now: this process's worker, or another's, whose owner the claim names; None
+    where nobody does."""
+
+
+class DefinitionStore(Protocol):
+    """Definitions and their versions. A version never changes, so readers may keep it."""
+
+    async def add(self, tenant: str, owner: str, definition: Definition) -> Definition:
+        """Store the next version, and return it; the newest, where that is the same document.
+
+        Raises:
+            ResourceExhausted: `TOO_MANY_DEFINITIONS`, `TOO_MANY_DEFINITION_VERSIONS`.
+            Aborted: `DEFINITION_CONFLICT`.
+        """
+
+    async def get(self, tenant: str, name: str, version: int = 0) -> Definition:
+        """One version; 0 for the newest.
+
+        Raises:
+            NotFound: `DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`.
+        """
+
+    async def shown(self, tenant: str, name: str, version: int = 0) -> bytes:
+        """The same as it goes over the wire."""
+
+    async def page(
+        self, tenant: str, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """The newest versions by name, as they go over the wire."""
+
+
+class WorkflowLog(Protocol):
+    """The histories of workflows, with what is kept beside: snapshot, projection, outbox, work.
+
+    What an append says of work follows from `next_step`: a workflow with something to do goes to
+    this process's worker where `takes` says that it has room, else left to any; one that rests
+    is left until its time comes; one that is over wants nobody.
+    """
+
+    async def begin(
+        self, definition: Definition, decided: Decided, *, takes: bool, key: Key | None = None
+    ) -> Appended:
+        """Start a log.
+
+        Raises:
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`; see `kept`.
+            ResourceExhausted: `OUTBOX_FULL`.
+        """
+
+    async def load(self, tenant: str, workflow_id: str) -> Loaded:
+        """A workflow as it stands; from memory where that is known to be recent enough for an
+        append to be tried.
+
+        Raises:
+            NotFound: `WORKFLOW_NOT_FOUND`.
+        """
+
+    async def append(
+        self,
+        loaded: Loaded,
+        decided: Decided,
+        *,
+        takes: bool = False,
+        claim: Claim | None = None,
+        key: Key | None = None,
+    ) -> Appended:
+        """Add what was decided. With a claim: for the worker that has it, which keeps it as long as
+        there is something to do. Without: for anybody; a worker that has it keeps it.
+
+        Raises:
+            Aborted: `SEQUENCE_CONFLICT`; it has moved on: load it again. `CLAIM_LOST`.
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
+            ResourceExhausted: `OUTBOX_FULL`; not with a claim.
+        """
+
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """What an idempotency key stands for."""
+
+    async def shown(self, tenant: str, workflow_id: str) -> bytes:
+        """A workflow as lists show it and as it goes over the wire.
+
+        Raises:
+            NotFound: `WORKFLOW_NOT_FOUND`.
+        """
+
+    async def page(
+        self, tenant: str, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """Workflows as they go over the wire, the newest first."""
+
+    async def events(
+        self, tenant: str, workflow_id: str, *, after: int, limit: int
+    ) -> Sequence[bytes]:
+        """Events as they are stored and go over the wire. Raises as `load`."""
+
+    def watch(self, tenant: str, workflow_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
+        """The same, and those to come, until the workflow ends. Raises as `load`."""
+
+
+class Desk(Protocol):
+    """Claims of workflows, for this process's worker."""
+
+    async def find(self, limit: int) -> Sequence[Claim]:
+        """Take up workflows that are due and that nobody works on."""
+
+    async def renew(self) -> Sequence[Claim]:
+        """Keep what this worker has, and say what that is."""
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Give workflows back."""
+
+    async def wake(self, claim: Claim) -> None:
+        """Tell the worker that has a workflow to look at it again."""
+
+    async def woken(self) -> Sequence[tuple[str, str]]:
+        """Wait until there may be something to look at; the tenant and id of those named."""
+
+    async def due_in(self) -> timedelta | None:
+        """When the next workflow that nobody works on is due."""
+
+
+class Actions(Protocol):
+    """Whoever does actions of one kind, out there."""
+
+    async def run(
+        self, action: Action, given: Mapping[str, object], *, key: str, instance: Instance
+    ) -> Outcome:
+        """Do it once, within its timeout. `given` is its input, filled in. Cancelling this cancels
+        it out there; it never raises but for that."""
+
+
+class Children(Protocol):
+    """Workflows that actions of others are."""
+
+    async def start(
+        self, action: Action, data: Mapping[str, object], *, key: str, parent: Instance
+    ) -> "str | Outcome":
+        """Start it, or find it started with this key: its id; or why it cannot be."""
+
+    async def ended(self, tenant: str, workflow_id: str) -> Outcome | None:
+        """What came of it; None while it goes on."""
+
+    async def cancel(self, tenant: str, workflow_id: str, reason: str) -> None:
+        """End it."""
