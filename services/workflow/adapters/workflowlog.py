@@ -1,0 +1,274 @@
+"""Workflows on an event store: a stream for each, named by its id, and a record beside it."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from services.chassis.errors import Aborted, NotFound
+from services.chassis.eventbus.port import Message
+from services.chassis.eventlog.port import (
+    Append,
+    Claim,
+    Condition,
+    EventStore,
+    Kept,
+    Key,
+    Query,
+    StoredEvent,
+    Work,
+)
+from services.chassis.hotstore.port import Entry, HotStore
+from services.chassis.lately import Lately
+from services.chassis.paging import PAGE_BYTES
+from services.chassis.watching import PAGE, Log, watched
+from services.workflow.adapters import codec, snapshots
+from services.workflow.adapters.codec import Encoded
+from services.workflow.domain import events as ev
+from services.workflow.domain.advance import Decided
+from services.workflow.domain.definition import Definition
+from services.workflow.domain.instance import Instance, Standing, evolve
+from services.workflow.domain.steps import CHILD_LOOK, Look, Over, Rest, next_step
+from services.workflow.mapping.workflows import RECORD, record
+from services.workflow.ports import Appended, DefinitionStore, Loaded
+
+KIND: Final = "workflow"
+PREFIX: Final = "wf_"
+KNOWN: Final = 4096
+"""Workflows that are kept in memory: those that were used last."""
+LINGER: Final = timedelta(seconds=1)
+"""A worker keeps a workflow that rests no longer than this."""
+FAR: Final = timedelta(days=36_500)
+"""When a workflow is due that waits for no time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How something is appended."""
+
+    takes: bool
+    claim: Claim | None
+    key: Key | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where events go beside the store."""
+
+    hot: HotStore
+    messages: Callable[[Definition, Encoded], Sequence[Message]]
+    """What the event bus is to be told of them."""
+
+
+class EventStoreWorkflows:
+    """See `WorkflowLog`."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        outlets: Outlets,
+        definitions: DefinitionStore,
+        *,
+        work: Work,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`work` has the owner of this process's claims, and how long it has them."""
+        self._store = store
+        self._outlets = outlets
+        self._definitions = definitions
+        self._work = work
+        self._now = now
+        self._known: Lately[tuple[str, str], Loaded] = Lately(KNOWN, owner=lambda name: name[0])
+
+    async def begin(
+        self, definition: Definition, decided: Decided, *, takes: bool, key: Key | None = None
+    ) -> Appended:
+        """See `WorkflowLog`."""
+        return await self._append(definition, None, decided, _Way(takes, None, key))
+
+    async def load(self, tenant: str, workflow_id: str) -> Loaded:
+        """See `WorkflowLog`."""
+        if (known := self._known.get((tenant, workflow_id))) is not None:
+            return known
+        loaded = await self._replayed(tenant, workflow_id)
+        return self._known.put((tenant, workflow_id), loaded)
+
+    async def append(
+        self,
+        loaded: Loaded,
+        decided: Decided,
+        *,
+        takes: bool = False,
+        claim: Claim | None = None,
+        key: Key | None = None,
+    ) -> Appended:
+        """See `WorkflowLog`."""
+        way = _Way(takes, claim, key)
+        return await self._append(loaded.definition, loaded, decided, way)
+
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """See `WorkflowLog`."""
+        return await self._store.kept(tenant, key.scope, key.key)
+
+    async def shown(self, tenant: str, workflow_id: str) -> bytes:
+        """See `WorkflowLog`."""
+        if (found := await self._store.record(tenant, RECORD, workflow_id)) is None:
+            raise missing(workflow_id)
+        return found.body
+
+    async def page(
+        self, tenant: str, where: Condition | None, *, after: str, limit: int
+    ) -> Sequence[tuple[str, bytes]]:
+        """See `WorkflowLog`."""
+        query = Query(tenant, RECORD, where, after, limit, max_bytes=PAGE_BYTES)
+        return [(found.id, found.body) for found in await self._store.records(query)]
+
+    async def events(
+        self, tenant: str, workflow_id: str, *, after: int, limit: int
+    ) -> Sequence[bytes]:
+        """See `WorkflowLog`."""
+        page = await self._read(tenant, workflow_id, after, limit)
+        return [event.body for event in page]
+
+    def watch(self, tenant: str, workflow_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
+        """See `WorkflowLog`."""
+        log = Log(
+            _topic(tenant, workflow_id),
+            read=partial(self._read, tenant, workflow_id),
+            last=partial(self._last, tenant, workflow_id),
+            closes=codec.closes,
+        )
+        return watched(self._outlets.hot, log, after=after)
+
+    async def _append(
+        self, definition: Definition, loaded: Loaded | None, decided: Decided, way: _Way
+    ) -> Appended:
+        instance, events = decided
+        before, head = (loaded.instance, loaded.head) if loaded else (None, "")
+        new = codec.encoded(definition, before, events, head)
+        at = Standing(definition, instance, self._now())
+        name = (instance.spec.tenant, instance.spec.workflow_id)
+        try:
+            claim = await self._store.append(self._batch(at, before, new, way))
+        except Aborted:
+            self._known.drop(name)
+            raise
+        after = Loaded(definition, instance, new.head)
+        self._remember(name, after)
+        await self._tell(instance, new)
+        return Appended(after, way.claim if _is_held(at, way) else claim)
+
+    def _batch(self, at: Standing, before: Instance | None, new: Encoded, way: _Way) -> Append:
+        instance = at.instance
+        step = next_step(at)
+        is_snapshot_due = before is not None and snapshots.is_due(before, instance)
+        return Append(
+            instance.spec.tenant,
+            instance.spec.workflow_id,
+            before.sequence if before else 0,
+            new.stored,
+            snapshot=snapshots.written(instance, new.head) if is_snapshot_due else None,
+            claim=way.claim,
+            work=None if _is_held(at, way) else self._wanted(at, way),
+            is_done=isinstance(step, Over),
+            records=[record(at)] if new.stored else (),
+            outbox=self._outlets.messages(at.definition, new),
+            key=way.key,
+        )
+
+    def _wanted(self, at: Standing, way: _Way) -> Work | None:
+        """That somebody is to work on it, and from when on."""
+        step = next_step(at)
+        if isinstance(step, Over):
+            return None
+        is_shared = way.claim is None
+        if isinstance(step, Rest):
+            delay = max(step.until - at.now, timedelta(0)) if step.until else FAR
+            return Work(KIND, delay=delay, is_shared=is_shared)
+        if isinstance(step, Look):
+            return Work(KIND, delay=CHILD_LOOK, is_shared=is_shared)
+        if way.takes:
+            return replace(self._work, is_shared=is_shared)
+        return Work(KIND, is_shared=is_shared)
+
+    def _remember(self, name: tuple[str, str], loaded: Loaded) -> None:
+        """What is over is hardly asked for again."""
+        if loaded.instance.is_closed:
+            self._known.drop(name)
+        else:
+            self._known.put(name, loaded)
+
+    async def _tell(self, instance: Instance, new: Encoded) -> None:
+        first = instance.sequence - len(new.stored) + 1
+        entries = [Entry(number, event.body) for number, event in enumerate(new.stored, first)]
+        topic = _topic(instance.spec.tenant, instance.spec.workflow_id)
+        if entries:
+            await self._outlets.hot.publish(topic, entries)
+
+    async def _replayed(self, tenant: str, workflow_id: str) -> Loaded:
+        instance, head, after = None, "", 0
+        if (kept := await self._store.snapshot(tenant, workflow_id)) is not None:
+            found = snapshots.read(kept.body)
+            instance, head, after = found.instance, found.head, kept.sequence
+        page = await self._read(tenant, workflow_id, after, PAGE)
+        definition = await self._definition(tenant, instance, page)
+        while page:
+            for stored in page:
+                instance = evolve(definition, instance, codec.decoded(stored))
+            head = codec.hash_of(page[-1].body)
+            page = await self._read(tenant, workflow_id, page[-1].sequence, PAGE)
+        if instance is None:
+            raise missing(workflow_id)
+        return Loaded(definition, instance, head)
+
+    async def _definition(
+        self, tenant: str, instance: Instance | None, page: Sequence[StoredEvent]
+    ) -> Definition:
+        if instance is None:
+            first = codec.decoded(page[0])
+            if not isinstance(first, ev.Started):
+                raise KeyError(page[0].type)
+            spec = first.spec
+        else:
+            spec = instance.spec
+        return await self._definitions.get(tenant, spec.definition, spec.version)
+
+    async def _read(
+        self, tenant: str, workflow_id: str, after: int, limit: int
+    ) -> Sequence[StoredEvent]:
+        if not workflow_id.startswith(PREFIX):  # The store has streams of other kinds, too.
+            raise missing(workflow_id)
+        page = await self._store.read(tenant, workflow_id, after=after, limit=limit)
+        if not page and not await self._store.read(tenant, workflow_id, limit=1):
+            raise missing(workflow_id)
+        return page
+
+    async def _last(self, tenant: str, workflow_id: str) -> tuple[int, bool]:
+        instance = (await self._replayed(tenant, workflow_id)).instance
+        return instance.sequence, instance.is_closed
+
+
+def _is_held(at: Standing, way: _Way) -> bool:
+    """Whether the worker that appends this keeps the workflow."""
+    if way.claim is None:
+        return False
+    step = next_step(at)
+    if isinstance(step, Rest):
+        return step.until is not None and step.until - at.now <= LINGER
+    return not isinstance(step, Over | Look)
+
+
+def missing(workflow_id: str) -> NotFound:
+    """The error for a workflow that is not there."""
+    return NotFound(
+        "WORKFLOW_NOT_FOUND",
+        f"there is no workflow {workflow_id[:64]}",
+        field="workflow_id",
+        workflow_id=workflow_id[:64],
+        suggested_fix="use a workflow_id of GET /v1/workflows",
+    )
+
+
+def _topic(tenant: str, workflow_id: str) -> str:
+    return f"{tenant}/{workflow_id}"
