@@ -11,7 +11,7 @@ from typing import Final
 from services.chassis.errors import ResourceExhausted
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
-from services.chassis.eventlog.bells import Bells
+from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import matches, within
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
@@ -111,6 +111,7 @@ class MemoryEventStore:
         if batch.is_done:
             self._work.done(key)
         claim = self._work.put(key, batch.work) if batch.work and not batch.is_done else None
+        self._bells.ring(keeper(batch, claim))
         self._trim()
         return claim
 

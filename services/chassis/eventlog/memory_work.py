@@ -48,6 +48,9 @@ class MemoryWork:
         job = self._jobs.get(stream)
         if job is None:
             job = self._jobs[stream] = _Job(stream, work.kind, "", 0, now, now)
+        if work.is_shared and job.lease_until > now:
+            job.due = min(job.due, now)
+            return job.claim
         job.owner = work.owner
         job.epoch += bool(work.owner)
         job.lease_until = now + work.lease if work.owner else now

@@ -56,6 +56,11 @@ class Work:
     """How long that one has it without renewing."""
     delay: timedelta = timedelta(0)
     """How long nobody is to take it up; a letter ends the wait."""
+    is_shared: bool = False
+    """That whoever has the stream now, and whose lease has not run out, keeps its claim and lease;
+    the stream is then due at once, for when that one is through. For those who write without a
+    claim: events make whoever has it read again, for its next append expects too little. Where
+    there are none to tell it (`events` is empty), send a letter instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +216,8 @@ class EventStore(Protocol):
     """
 
     async def append(self, batch: Append) -> Claim | None:
-        """Do all of it, or none. The claim, where the work starts with an owner.
+        """Do all of it, or none. With work: the claim that holds afterwards, if anybody has one:
+        that of the work's owner or, of shared work, that of whoever keeps it, for whom it rings.
 
         Raises:
             Aborted: `SEQUENCE_CONFLICT`; the stream does not end with `expected`.
@@ -277,7 +283,8 @@ class EventStore(Protocol):
         came; those whose numbers are `known` are left out."""
 
     async def rung(self, owner: str) -> None:
-        """Wait until there may be letters for an owner, wherever they were sent.
+        """Wait until there may be letters for an owner, or work that others share with it, wherever
+        they come from.
 
         It may miss some, and then waits on: look now and then all the same.
         """

@@ -335,16 +335,14 @@ def _record(row: Any) -> Record:
 
 
 def _outcome(append: Append, row: Any) -> Claim | ServiceError | None:
-    verdict, epoch = row
+    verdict, holder, epoch = row
     if verdict == "CLAIM_LOST" and append.claim is not None:
         return refusals.claim_lost(append.claim)
     if verdict == "IDEMPOTENCY_KEY_TAKEN" and append.key is not None:
         return refusals.key_taken(append.key)
     if verdict is not None:
         return refusals.sequence_conflict(append)
-    if epoch is None or append.work is None:
-        return None
-    return Claim(append.tenant, append.stream_id, append.work.owner, epoch)
+    return Claim(append.tenant, append.stream_id, holder, epoch) if holder else None
 
 
 def _settle(future: "asyncio.Future[Claim | None]", outcome: Claim | ServiceError | None) -> None:

@@ -27,7 +27,7 @@ from services.chassis.errors import (
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog import sqlite_work as work
-from services.chassis.eventlog.bells import Bells
+from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import within
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
@@ -91,7 +91,9 @@ class SqliteEventStore:
     async def append(self, batch: Append) -> Claim | None:
         """See `EventStore`."""
         now = micros(self._now())
-        return await self._write(lambda db: append(db, batch, now))
+        claim = await self._write(lambda db: append(db, batch, now))
+        self._bells.ring(keeper(batch, claim))
+        return claim
 
     async def read(
         self, tenant: str, stream_id: str, *, after: int = 0, limit: int = 1000

@@ -2,10 +2,22 @@
 
 import json
 import sqlite3
+from typing import Final
 
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.port import Append, Claim, Key, Work
 from services.chassis.eventlog.times import micros, span
+
+_PUT: Final = (
+    "insert into work values (?, ?, ?, ?, ?, ?, ?)"
+    " on conflict do update set owner = excluded.owner, epoch = epoch + (excluded.owner <> ''),"
+    " lease_until = excluded.lease_until, due = excluded.due"
+    " where not (? and lease_until > ?) returning owner, epoch"
+)
+# Where somebody keeps it.
+_SHARED: Final = (
+    "update work set due = min(due, ?) where tenant = ? and stream_id = ? returning owner, epoch"
+)
 
 
 def append(db: sqlite3.Connection, batch: Append, now: int) -> Claim | None:
@@ -84,10 +96,9 @@ def _put_work(db: sqlite3.Connection, batch: Append, work: Work, now: int) -> Cl
     written = "select 1 from letters where tenant = ? and stream_id = ?"
     due = now if db.execute(written, stream).fetchone() else now + span(work.delay)
     until = now + span(work.lease) if work.owner else 0
-    found = db.execute(
-        "insert into work values (?, ?, ?, ?, ?, ?, ?)"
-        " on conflict do update set owner = excluded.owner, epoch = epoch + (excluded.owner <> ''),"
-        " lease_until = excluded.lease_until, due = excluded.due returning epoch",
-        (*stream, work.kind, work.owner, 1 if work.owner else 0, until, due),
-    ).fetchone()
-    return Claim(*stream, work.owner, found[0]) if work.owner else None
+    row = (*stream, work.kind, work.owner, 1 if work.owner else 0, until, due)
+    found = db.execute(_PUT, (*row, work.is_shared, now)).fetchone()
+    if found is None:
+        found = db.execute(_SHARED, (now, *stream)).fetchone()
+    owner, epoch = found
+    return Claim(*stream, owner, epoch) if owner else None

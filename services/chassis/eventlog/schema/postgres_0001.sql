@@ -88,7 +88,7 @@ $$;
 create function append_all(
   at bigint, tenants text[], streams text[], expecteds bigint[], owners text[], epochs bigint[],
   counts int[], types text[], times bigint[], bodies bytea[], beside jsonb[], blobs bytea[]
-) returns table (verdict text, epoch bigint) language plpgsql as $$
+) returns table (verdict text, holder text, epoch bigint) language plpgsql as $$
 declare
   now_ bigint := time_of(at);
   next_ bigint := pg_current_xact_id()::text::bigint << 20;
@@ -97,6 +97,7 @@ declare
 begin
   for i in 1 .. cardinality(tenants) loop
     extra := beside[i];
+    holder := null;
     epoch := null;
     verdict := refusal(now_, tenants[i], streams[i], expecteds[i], owners[i], epochs[i], extra);
     if verdict is null then
@@ -112,7 +113,7 @@ begin
           delete from work w where w.tenant = tenants[i] and w.stream_id = streams[i];
           delete from letters l where l.tenant = tenants[i] and l.stream_id = streams[i];
         elsif extra ? 'work' then
-          epoch := put_work(now_, tenants[i], streams[i], extra -> 'work');
+          select * into holder, epoch from put_work(now_, tenants[i], streams[i], extra -> 'work');
         end if;
       end if;
     end if;
@@ -200,14 +201,15 @@ begin
 end
 $$;
 
--- That a stream wants a worker, or has one; its epoch then. A stream that has letters is wanted at
--- once, whatever its delay.
-create function put_work(now_ bigint, tenant_ text, stream text, given jsonb)
-returns bigint language plpgsql as $$
+-- That a stream wants a worker, or has one; who has it then. A stream that has letters is wanted at
+-- once, whatever its delay. Of shared work, whoever has it keeps it and hears of it: a row that
+-- `where` leaves as it is, is locked all the same, so it is still that one's below.
+create function put_work(
+  now_ bigint, tenant_ text, stream text, given jsonb, out holder text, out epoch_ bigint
+) language plpgsql as $$
 declare
   owner_ text := given ->> 'owner';
   due_ bigint := now_ + (given ->> 'delay')::bigint;
-  epoch_ bigint;
 begin
   if exists (select from letters where tenant = tenant_ and stream_id = stream) then
     due_ := now_;
@@ -218,7 +220,14 @@ begin
   ) on conflict (tenant, stream_id) do update
     set owner = excluded.owner, lease_until = excluded.lease_until, due = excluded.due,
         epoch = work.epoch + excluded.epoch
-  returning epoch into epoch_;
-  return case when owner_ = '' then null else epoch_ end;
+    where not (given ? 'shared' and work.lease_until > now_)
+  returning owner, epoch into holder, epoch_;
+  if not found then
+    update work set due = least(due, now_) where tenant = tenant_ and stream_id = stream
+      returning owner, epoch into holder, epoch_;
+    if holder <> owner_ then
+      perform pg_notify(current_schema() || '_letters', holder);
+    end if;
+  end if;
 end
 $$;
