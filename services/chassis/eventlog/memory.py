@@ -204,14 +204,14 @@ class MemoryEventStore:
             self._outbox.pop(number, None)
 
     def _check(self, batch: Append, stream: _Stream) -> None:
-        if batch.claim is not None and not self._work.is_held(batch.claim):
-            raise refusals.claim_lost(batch.claim)
-        if len(stream.events) != batch.expected:
-            raise refusals.sequence_conflict(batch)
         if (key := batch.key) is not None:
             found = self._keys.get((batch.tenant, key.scope, key.key))
             if found and found[1] > self._now():
                 raise refusals.key_taken(key)
+        if batch.claim is not None and not self._work.is_held(batch.claim):
+            raise refusals.claim_lost(batch.claim)
+        if len(stream.events) != batch.expected:
+            raise refusals.sequence_conflict(batch)
 
     def _add(self, stream: _Stream, batch: Append) -> None:
         for sequence, new in enumerate(batch.events, batch.expected + 1):

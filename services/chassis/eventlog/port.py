@@ -105,10 +105,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An idempotency key: that the same start was asked for before."""
+    """An idempotency key: that the same start, or the same change, was asked for before."""
 
     scope: str
-    """What is started, such as `task`."""
+    """What is started, such as `task`, or changed, such as a workflow by its id."""
     key: str
     fingerprint: str
     """Of the request; the same key with another one is another request."""
@@ -219,10 +219,11 @@ class EventStore(Protocol):
         """Do all of it, or none. With work: the claim that holds afterwards, if anybody has one:
         that of the work's owner or, of shared work, that of whoever keeps it, for whom it rings.
 
-        Raises:
-            Aborted: `SEQUENCE_CONFLICT`; the stream does not end with `expected`.
+        Raises, the first that holds:
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`; see `kept`. So what is asked for again is known
+                again, though its stream has moved on.
             Aborted: `CLAIM_LOST`; somebody else has the stream now.
-            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`; see `kept`.
+            Aborted: `SEQUENCE_CONFLICT`; the stream does not end with `expected`.
             Unavailable: `EVENT_STORE_UNAVAILABLE`; nothing is known of the outcome.
         """
 

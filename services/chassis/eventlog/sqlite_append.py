@@ -19,6 +19,11 @@ _SHARED: Final = (
     "update work set due = min(due, ?) where tenant = ? and stream_id = ? returning owner, epoch"
 )
 
+EXPIRED: Final = (
+    "delete from keys where (tenant, scope, key) in"
+    " (select tenant, scope, key from keys where expires <= ? order by expires limit 4)"
+)
+
 
 def append(db: sqlite3.Connection, batch: Append, now: int) -> Claim | None:
     """Write all of it. Raises as `EventStore.append`, with nothing written."""
@@ -42,6 +47,10 @@ def append(db: sqlite3.Connection, batch: Append, now: int) -> Claim | None:
 
 
 def _check(db: sqlite3.Connection, batch: Append, now: int) -> None:
+    if (key := batch.key) is not None:
+        taken = "select 1 from keys where tenant = ? and scope = ? and key = ? and expires > ?"
+        if db.execute(taken, (batch.tenant, key.scope, key.key, now)).fetchone():
+            raise refusals.key_taken(key)
     stream = (batch.tenant, batch.stream_id)
     if (claim := batch.claim) is not None:
         held = "select owner, epoch from work where tenant = ? and stream_id = ?"
@@ -54,10 +63,6 @@ def _check(db: sqlite3.Connection, batch: Append, now: int) -> None:
     found = db.execute(last, stream).fetchone()
     if (found[0] if found else 0) != batch.expected:
         raise refusals.sequence_conflict(batch)
-    if (key := batch.key) is not None:
-        taken = "select 1 from keys where tenant = ? and scope = ? and key = ? and expires > ?"
-        if db.execute(taken, (batch.tenant, key.scope, key.key, now)).fetchone():
-            raise refusals.key_taken(key)
 
 
 def _write_beside(db: sqlite3.Connection, batch: Append, now: int) -> None:
@@ -81,11 +86,7 @@ def _write_beside(db: sqlite3.Connection, batch: Append, now: int) -> None:
 
 def _put_key(db: sqlite3.Connection, batch: Append, key: Key, now: int) -> None:
     """Each new key takes some expired ones along, so that they do not gather."""
-    db.execute(
-        "delete from keys where (tenant, scope, key) in"
-        " (select tenant, scope, key from keys where expires <= ? limit 4)",
-        (now,),
-    )
+    db.execute(EXPIRED, (now,))
     row = (batch.tenant, key.scope, key.key, batch.stream_id, key.fingerprint)
     db.execute("replace into keys values (?, ?, ?, ?, ?, ?)", (*row, now + span(key.lasts)))
 

@@ -84,7 +84,8 @@ $$;
 
 -- Does many appends in one transaction; what each came to, in their order. An append that is
 -- refused changes nothing. `beside` has what few appends have; its numbers point into `blobs`.
--- Callers sort appends by stream, so that no two transactions wait for each other.
+-- No two transactions wait for each other: each locks the keys of all its appends first, in one
+-- order, and then streams as callers sort them, by name.
 create function append_all(
   at bigint, tenants text[], streams text[], expecteds bigint[], owners text[], epochs bigint[],
   counts int[], types text[], times bigint[], bodies bytea[], beside jsonb[], blobs bytea[]
@@ -94,6 +95,7 @@ declare
   next_ bigint := pg_current_xact_id()::text::bigint << 20;
   done int := 0;
   extra jsonb;
+  keyed int := lock_keys(tenants, beside);
 begin
   for i in 1 .. cardinality(tenants) loop
     extra := beside[i];
@@ -120,7 +122,34 @@ begin
     done := done + counts[i];
     return next;
   end loop;
+  if keyed > 0 then
+    perform drop_keys(now_, 4 * keyed);
+  end if;
 end
+$$;
+
+-- Locks the keys of these appends until the end of the transaction; how many there are.
+create function lock_keys(tenants text[], beside jsonb[]) returns int language plpgsql as $$
+declare
+  found_ int;
+begin
+  perform pg_advisory_xact_lock(name) from (
+    select distinct hashtextextended(
+      tenant || ' ' || (extra -> 'key' ->> 'scope') || ' ' || (extra -> 'key' ->> 'key'), 1) as name
+    from unnest(tenants, beside) as given (tenant, extra)
+    where extra ? 'key' order by name
+  ) names;
+  get diagnostics found_ = row_count;
+  return found_;
+end
+$$;
+
+-- Forgets some keys that have expired, so that they do not gather. It is the last thing that a
+-- transaction does: whoever waits for one of these rows does not wait for long.
+create function drop_keys(now_ bigint, most int) returns void language sql as $$
+  delete from keys where ctid = any (array(
+    select ctid from keys where expires <= now_ order by expires limit most for update skip locked
+  ))
 $$;
 
 -- Why an append cannot be; null if it can, and then its key is kept. Until the end of the transaction
@@ -132,6 +161,12 @@ declare
   last bigint;
 begin
   perform pg_advisory_xact_lock(hashtextextended(tenant_ || ' ' || stream, 0));
+  if extra ? 'key' and exists (
+    select from keys where tenant = tenant_ and scope = extra -> 'key' ->> 'scope'
+      and key = extra -> 'key' ->> 'key' and expires > now_
+  ) then
+    return 'IDEMPOTENCY_KEY_TAKEN';
+  end if;
   if owner_ is not null then
     perform from work
       where tenant = tenant_ and stream_id = stream and owner = owner_ and epoch = epoch_ for share;
@@ -145,29 +180,20 @@ begin
     return 'SEQUENCE_CONFLICT';
   end if;
   if extra ? 'key' then
-    if not put_key(now_, tenant_, stream, extra -> 'key') then
-      return 'IDEMPOTENCY_KEY_TAKEN';
-    end if;
+    perform put_key(now_, tenant_, stream, extra -> 'key');
   end if;
   return null;
 end
 $$;
 
--- Keeps a key unless it stands for something already; whether it was kept. Each new key takes some
--- expired ones along, so that they do not gather.
+-- Keeps a key, in place of one that has expired.
 create function put_key(now_ bigint, tenant_ text, stream text, given jsonb)
-returns boolean language plpgsql as $$
-begin
-  delete from keys where ctid in
-    (select ctid from keys where expires <= now_ order by expires limit 4 for update skip locked);
+returns void language sql as $$
   insert into keys values (
     tenant_, given ->> 'scope', given ->> 'key', stream, given ->> 'fingerprint',
     now_ + (given ->> 'lasts')::bigint
   ) on conflict (tenant, scope, key) do update
     set stream_id = excluded.stream_id, fingerprint = excluded.fingerprint, expires = excluded.expires
-    where keys.expires <= now_;
-  return found;
-end
 $$;
 
 -- Snapshot, answered letters, records and messages of an append.
