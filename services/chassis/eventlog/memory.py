@@ -1,5 +1,6 @@
 """An event store in this process's memory, for a laptop and for tests. Nothing survives its end."""
 
+import heapq
 import itertools
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
@@ -160,6 +161,10 @@ class MemoryEventStore:
         """See `EventStore`."""
         return self._work.waiting(kind)
 
+    async def due_in(self, kind: str) -> timedelta | None:
+        """See `EventStore`."""
+        return self._work.due_in(kind)
+
     async def send(
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
@@ -193,6 +198,17 @@ class MemoryEventStore:
         ]
         found.sort(key=lambda record: record.id, reverse=query.is_descending)
         return list(within(found[: query.limit], query.max_bytes))
+
+    async def every(
+        self, kind: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
+    ) -> Sequence[tuple[str, Record]]:
+        """See `EventStore`."""
+        found = (
+            (tenant, record)
+            for (tenant, of_kind, record_id), record in self._records.items()
+            if of_kind == kind and (tenant, record_id) > after
+        )
+        return heapq.nsmallest(limit, found, key=lambda each: (each[0], each[1].id))
 
     async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""

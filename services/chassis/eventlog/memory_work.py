@@ -95,6 +95,13 @@ class MemoryWork:
         """See `EventStore`."""
         return sum(1 for _ in self._free(kind))
 
+    def due_in(self, kind: str) -> timedelta | None:
+        """See `EventStore`."""
+        now = self._now()
+        of_kind = (job for job in self._jobs.values() if job.kind == kind)
+        due = min((job.due for job in of_kind if job.lease_until <= now), default=None)
+        return None if due is None else max(due - now, timedelta(0))
+
     def send(self, stream: Stream, kind: str, body: bytes, most: int) -> str | None:
         """See `EventStore`."""
         if (job := self._jobs.get(stream)) is None:

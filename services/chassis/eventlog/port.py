@@ -143,7 +143,7 @@ class Append:
     answered: Sequence[int] = ()
     """The letters that these events deal with."""
     records: Sequence[Record] = ()
-    """To be kept in place of those with the same kind and id."""
+    """To be kept in place of those with the same kind and id, which are this stream's alone."""
     outbox: Sequence[Message] = ()
     """What the event bus is to be told."""
     key: Key | None = None
@@ -266,6 +266,10 @@ class EventStore(Protocol):
     async def waiting(self, kind: str) -> int:
         """How many streams want a worker and have none."""
 
+    async def due_in(self, kind: str) -> timedelta | None:
+        """How long until the next stream that nobody works on is due; nothing if one is already,
+        None if none waits. A lease that runs out and what others append can come before."""
+
     async def send(
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
@@ -295,6 +299,12 @@ class EventStore(Protocol):
 
     async def records(self, query: Query) -> Sequence[Record]:
         """A page of records."""
+
+    async def every(
+        self, kind: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
+    ) -> Sequence[tuple[str, Record]]:
+        """Records of all tenants, each with its tenant, in the order of tenants and ids: those
+        after this tenant and id. One that is added while they are walked may be passed over."""
 
     async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
         """The oldest messages that are still to be told, in the order of commits."""

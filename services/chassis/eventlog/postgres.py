@@ -36,11 +36,15 @@ from services.chassis.eventlog.port import (
 )
 from services.chassis.eventlog.postgres_bells import listen_all
 from services.chassis.eventlog.postgres_where import Where
-from services.chassis.eventlog.times import from_micros, micros, span
+from services.chassis.eventlog.times import from_micros, length, micros, span
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 128
 WRITERS: Final = 2
+EVERY: Final = (
+    "select tenant, kind, id, attributes, body from records"
+    " where kind = $1 and (tenant, id) > ($2, $3) order by tenant, id limit $4"
+)
 _SCHEMA: Final = Path(__file__).parent / "schema"
 _MIGRATING: Final = 0x72_75_6E_70_6C_61_6E_65  # The advisory lock's name: "runplane".
 _FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
@@ -161,6 +165,11 @@ class PostgresEventStore:
         rows = await self._fetch(work.WAITING, kind, self._now())
         return int(rows[0][0])
 
+    async def due_in(self, kind: str) -> timedelta | None:
+        """See `EventStore`."""
+        rows = await self._fetch(work.NEXT_DUE, kind, self._now())
+        return length(rows[0][0]) if rows else None
+
     async def send(
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
@@ -214,6 +223,13 @@ class PostgresEventStore:
             *where.values,
         )
         return list(map(_record, rows))
+
+    async def every(
+        self, kind: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
+    ) -> Sequence[tuple[str, Record]]:
+        """See `EventStore`."""
+        rows = await self._fetch(EVERY, kind, *after, limit)
+        return [(tenant, _record(row)) for tenant, *row in rows]
 
     async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""

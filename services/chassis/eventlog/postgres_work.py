@@ -39,6 +39,10 @@ WAITING: Final = (
     "select count(*) from work"
     " where kind = $1 and due <= time_of($2) and lease_until <= time_of($2)"
 )
+NEXT_DUE: Final = (
+    "select greatest(due - time_of($2), 0) from work"
+    " where kind = $1 and lease_until <= time_of($2) order by due limit 1"
+)
 SEND: Final = (
     "with woken as (update work set due = least(due, time_of($5))"
     " where tenant = $1 and stream_id = $2 returning owner, lease_until),"

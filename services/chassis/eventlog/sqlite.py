@@ -43,7 +43,7 @@ from services.chassis.eventlog.port import (
 )
 from services.chassis.eventlog.sqlite_append import append
 from services.chassis.eventlog.sqlite_where import where
-from services.chassis.eventlog.times import from_micros, micros, span, utc_now
+from services.chassis.eventlog.times import from_micros, length, micros, span, utc_now
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Any]
@@ -57,6 +57,10 @@ INLINE_BATCH: Final = 2
 FORGOTTEN: Final = 0.9  # Of the slowest commit, with each one after it.
 CHECKPOINT_PAGES: Final = 4000
 PAGE_BYTES: Final = 4096
+EVERY: Final = (
+    "select tenant, kind, id, attributes, body from records"
+    " where kind = ? and (tenant, id) > (?, ?) order by tenant, id limit ?"
+)
 _SCHEMA: Final = Path(__file__).parent / "schema"
 _PRAGMAS: Final = (
     "pragma journal_mode = wal",
@@ -157,6 +161,12 @@ class SqliteEventStore:
         now = micros(self._now())
         return int(self._one(work.COUNTED, (kind, now, now))[0])
 
+    async def due_in(self, kind: str) -> timedelta | None:
+        """See `EventStore`."""
+        now = micros(self._now())
+        found = self._one(work.NEXT_DUE, (kind, now))
+        return length(max(found[0] - now, 0)) if found else None
+
     async def send(
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
@@ -200,6 +210,14 @@ class SqliteEventStore:
         return await asyncio.to_thread(
             _found, self._finder, statement, given, max_bytes=query.max_bytes
         )
+
+    async def every(
+        self, kind: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
+    ) -> Sequence[tuple[str, Record]]:
+        """See `EventStore`."""
+        given = (kind, *after, limit)  # Not on the loop: it may be many bytes.
+        rows = await asyncio.to_thread(_fetched, self._finder, EVERY, given)
+        return [(tenant, _record(row)) for tenant, *row in rows]
 
     async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""
@@ -419,7 +437,7 @@ def _found(
         raise refusals.unavailable(str(error)) from None
 
 
-def _record(row: tuple[str, str, str, bytes]) -> Record:
+def _record(row: Sequence[Any]) -> Record:
     kind, record_id, attributes, body = row
     return Record(kind, record_id, json.loads(attributes), body)
 

@@ -46,14 +46,15 @@ create table letters (
 );
 create index letters_by_stream on letters (tenant, stream_id);
 
--- What lists show, and can be filtered by. Ids sort by their bytes.
+-- What lists show, and can be filtered by. Ids and tenants sort by their bytes. The kind comes first
+-- in the key, so that those of all tenants can be walked.
 create table records (
-  tenant     text  not null,
+  tenant     text  collate "C" not null,
   kind       text  not null,
   id         text  collate "C" not null,
   attributes jsonb not null,
   body       bytea not null,
-  primary key (tenant, kind, id)
+  primary key (kind, tenant, id)
 );
 
 -- Starts that can be found by the key that their caller gave.
@@ -77,9 +78,10 @@ create table outbox (
   headers jsonb  not null
 );
 
--- The time to go by: the caller's, else the server's.
-create function time_of(given bigint) returns bigint language sql as $$
-  select coalesce(given, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+-- The time to go by: the caller's, else the server's. It stands still for a statement, or no index
+-- could be looked up by it.
+create function time_of(given bigint) returns bigint language sql stable as $$
+  select coalesce(given, (extract(epoch from statement_timestamp()) * 1000000)::bigint)
 $$;
 
 -- Does many appends in one transaction; what each came to, in their order. An append that is
@@ -146,7 +148,8 @@ $$;
 
 -- Forgets some keys that have expired, so that they do not gather. It is the last thing that a
 -- transaction does: whoever waits for one of these rows does not wait for long.
-create function drop_keys(now_ bigint, most int) returns void language sql as $$
+create function drop_keys(now_ bigint, most int) returns void language sql
+set enable_seqscan = off as $$  -- A plan made when there were few must not be kept for many.
   delete from keys where ctid = any (array(
     select ctid from keys where expires <= now_ order by expires limit most for update skip locked
   ))

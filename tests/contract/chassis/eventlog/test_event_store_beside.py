@@ -103,6 +103,42 @@ async def test_ids_sort_by_their_bytes(store: EventStore) -> None:
     assert await listed(store) == ["B", "a", "b"]
 
 
+async def test_every_tenants_records_of_a_kind_are_walked_in_order(store: EventStore) -> None:
+    tenants = ["beta", "Acme", "acme", "acme-2", "ümlaut"]
+    for tenant in tenants:
+        for record_id in ("b", "B", "a"):
+            record = Record("run", record_id, {"n": 1}, tenant.encode())
+            other = Record("other", record_id, {}, b"")
+            await store.append(Append(tenant, record_id, 0, EVENT, records=[record, other]))
+
+    met: list[tuple[str, Record]] = []
+    after = ("", "")
+    while page := await store.every("run", after=after, limit=4):
+        assert len(page) <= 4
+        met += page
+        after = (page[-1][0], page[-1][1].id)
+
+    assert met == [
+        (tenant, Record("run", record_id, {"n": 1}, tenant.encode()))
+        for tenant in sorted(tenants)
+        for record_id in ("B", "a", "b")
+    ]
+    assert list(await store.every("none")) == []
+
+
+async def test_a_walk_goes_on_after_a_record_that_is_not_there(store: EventStore) -> None:
+    for n in (1, 3):
+        await store.append(keep(n, {}))
+    await store.append(keep(2, {}, tenant="other"))
+
+    found = await store.every("task", after=("acme", "task_2"))
+
+    assert [(tenant, record.id) for tenant, record in found] == [
+        ("acme", "task_3"),
+        ("other", "task_2"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("where", "found"),
     [
