@@ -79,7 +79,8 @@ def _starts_and_ends(append: Append) -> dict[str, Any]:
 
 def _work(work: Work) -> dict[str, Any]:
     times = {"lease": span(work.lease), "delay": span(work.delay)}
-    return {"kind": work.kind, "owner": work.owner, **times}
+    shared = {"shared": True} if work.is_shared else {}
+    return {"kind": work.kind, "owner": work.owner, **times, **shared}
 
 
 def _json(beside: dict[str, Any]) -> str | None:

@@ -1,5 +1,6 @@
 """An event store in this process's memory, for a laptop and for tests. Nothing survives its end."""
 
+import heapq
 import itertools
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
@@ -11,7 +12,7 @@ from typing import Final
 from services.chassis.errors import ResourceExhausted
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
-from services.chassis.eventlog.bells import Bells
+from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import matches, within
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
@@ -111,6 +112,7 @@ class MemoryEventStore:
         if batch.is_done:
             self._work.done(key)
         claim = self._work.put(key, batch.work) if batch.work and not batch.is_done else None
+        self._bells.ring(keeper(batch, claim))
         self._trim()
         return claim
 
@@ -159,6 +161,10 @@ class MemoryEventStore:
         """See `EventStore`."""
         return self._work.waiting(kind)
 
+    async def due_in(self, kind: str) -> timedelta | None:
+        """See `EventStore`."""
+        return self._work.due_in(kind)
+
     async def send(
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
@@ -193,6 +199,17 @@ class MemoryEventStore:
         found.sort(key=lambda record: record.id, reverse=query.is_descending)
         return list(within(found[: query.limit], query.max_bytes))
 
+    async def every(
+        self, kind: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
+    ) -> Sequence[tuple[str, Record]]:
+        """See `EventStore`."""
+        found = (
+            (tenant, record)
+            for (tenant, of_kind, record_id), record in self._records.items()
+            if of_kind == kind and (tenant, record_id) > after
+        )
+        return heapq.nsmallest(limit, found, key=lambda each: (each[0], each[1].id))
+
     async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""
         return [Outgoing(*each) for each in itertools.islice(self._outbox.items(), limit)]
@@ -203,14 +220,14 @@ class MemoryEventStore:
             self._outbox.pop(number, None)
 
     def _check(self, batch: Append, stream: _Stream) -> None:
-        if batch.claim is not None and not self._work.is_held(batch.claim):
-            raise refusals.claim_lost(batch.claim)
-        if len(stream.events) != batch.expected:
-            raise refusals.sequence_conflict(batch)
         if (key := batch.key) is not None:
             found = self._keys.get((batch.tenant, key.scope, key.key))
             if found and found[1] > self._now():
                 raise refusals.key_taken(key)
+        if batch.claim is not None and not self._work.is_held(batch.claim):
+            raise refusals.claim_lost(batch.claim)
+        if len(stream.events) != batch.expected:
+            raise refusals.sequence_conflict(batch)
 
     def _add(self, stream: _Stream, batch: Append) -> None:
         for sequence, new in enumerate(batch.events, batch.expected + 1):
