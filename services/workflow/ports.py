@@ -77,9 +77,9 @@ class WorkflowLog(Protocol):
             ResourceExhausted: `OUTBOX_FULL`.
         """
 
-    async def load(self, tenant: str, workflow_id: str) -> Loaded:
-        """A workflow as it stands; from memory where that is known to be recent enough for an
-        append to be tried.
+    async def load(self, tenant: str, workflow_id: str, *, is_fresh: bool = False) -> Loaded:
+        """A workflow as it stood lately, which is good enough for an append to be tried; with
+        `is_fresh`, as it stands.
 
         Raises:
             NotFound: `WORKFLOW_NOT_FOUND`.
@@ -129,6 +129,10 @@ class WorkflowLog(Protocol):
 
 class Desk(Protocol):
     """Claims of workflows, for this process's worker."""
+
+    @property
+    def owner(self) -> str:
+        """The worker."""
 
     async def find(self, limit: int) -> Sequence[Claim]:
         """Take up workflows that are due and that nobody works on."""

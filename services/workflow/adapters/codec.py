@@ -26,7 +26,7 @@ def encoded(
     definition: Definition, before: Instance | None, events: Sequence[ev.Event], head: str
 ) -> Encoded:
     """Events that follow an instance, whose last event has the hash `head`."""
-    at = Standing(definition, before, events[0].time) if before else None
+    at = Standing(definition, before, before.update_time) if before else None
     stored, messages = [], []
     for event in events:
         instance = evolve(definition, at.instance if at else None, event)

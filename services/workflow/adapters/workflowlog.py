@@ -87,9 +87,10 @@ class EventStoreWorkflows:
         """See `WorkflowLog`."""
         return await self._append(definition, None, decided, _Way(takes, None, key))
 
-    async def load(self, tenant: str, workflow_id: str) -> Loaded:
+    async def load(self, tenant: str, workflow_id: str, *, is_fresh: bool = False) -> Loaded:
         """See `WorkflowLog`."""
-        if (known := self._known.get((tenant, workflow_id))) is not None:
+        known = self._known.get((tenant, workflow_id))
+        if known is not None and not is_fresh:
             return known
         loaded = await self._replayed(tenant, workflow_id)
         return self._known.put((tenant, workflow_id), loaded)

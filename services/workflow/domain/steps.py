@@ -127,3 +127,18 @@ def is_running(at: Standing) -> bool:
     """Whether it does something, for whoever asks for its status; else it waits."""
     is_busy = at.is_acting and not at.instance.child
     return is_busy or at.instance.asked is not None
+
+
+def is_current(at: Standing, step: Step) -> bool:
+    """Whether what comes of a step still concerns the workflow, which may have moved on since."""
+    instance = at.instance
+    if isinstance(step, Ask):
+        return instance.asked == step.request
+    if isinstance(step, Undo):
+        return instance.phase is Phase.COMPENSATING and instance.done[-1:] == (step.done,)
+    if isinstance(step, Run):
+        key = key_of(instance, instance.entry, instance.next_action)
+        return at.is_acting and key == step.key
+    if isinstance(step, Look | Stop):
+        return at.is_acting and instance.next_action == step.index
+    return True

@@ -1,0 +1,136 @@
+"""What a worker does out there for one step, and what is decided of what came of it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+from services.chassis.errors import ServiceError
+from services.workflow.domain import events as ev
+from services.workflow.domain import outcomes
+from services.workflow.domain.advance import Decided, failure_of
+from services.workflow.domain.definition import Action, Guard, Kind, Validator
+from services.workflow.domain.expressions import filled
+from services.workflow.domain.instance import Standing
+from services.workflow.domain.outcomes import Failed, Outcome, Succeeded, backoff
+from services.workflow.domain.passing import variables
+from services.workflow.domain.steps import Ask, Look, Run, Step, Stop, Undo
+from services.workflow.ports import Actions, Children
+
+Decide = Callable[[Standing], Decided]
+"""What is decided of a workflow as it stands when that is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Does steps."""
+
+    actions: Mapping[Kind, Actions]
+    children: Children
+    chance: Callable[[], float]
+    """From 0 to below 1: spreads the attempts of many workflows."""
+
+    async def done(self, at: Standing, step: Step) -> Decide:
+        """Do what a step says, once; what is to be decided then. Cancelling this cancels it out
+        there, as far as it can be."""
+        if isinstance(step, Run) and step.action.kind is Kind.WORKFLOW:
+            return await self._child(at, step)
+        if isinstance(step, Run):
+            outcome = await self._run(at, step.action, step.key, variables(at.instance))
+            return lambda now: outcomes.acted(now, step, outcome, chance=self.chance())
+        if isinstance(step, Undo):
+            known = variables(at.instance) | {"output": step.done.output}
+            undone = await self._run(at, step.action, step.key, known)
+            return lambda now: outcomes.undone(now, step, undone, chance=self.chance())
+        if isinstance(step, Look):
+            return await self._look(at, step)
+        if isinstance(step, Stop):
+            return await self._stop(at, step)
+        if isinstance(step, Ask):
+            return await self._ask(at, step)
+        raise KeyError(type(step))
+
+    async def _run(
+        self, at: Standing, action: Action, key: str, known: Mapping[str, object]
+    ) -> Outcome:
+        began = perf_counter()
+        try:
+            given = filled(action.input, known)
+        except ServiceError as error:
+            return Failed(failure_of(error))
+        if action.kind is Kind.EVENT:  # It is published with the log's own event.
+            return Succeeded(given, _since(began))
+        return await self.actions[action.kind].run(action, given, key=key, instance=at.instance)
+
+    async def _child(self, at: Standing, step: Run) -> Decide:
+        try:
+            data = filled(step.action.input, variables(at.instance))
+        except ServiceError as error:
+            refused = Failed(failure_of(error))
+            return lambda now: outcomes.acted(now, step, refused, chance=0.0)
+        started = await self.children.start(step.action, data, key=step.key, parent=at.instance)
+        if isinstance(started, str):
+            return lambda now: outcomes.child_started(now, step, started)
+        return lambda now: outcomes.acted(now, step, started, chance=self.chance())
+
+    async def _look(self, at: Standing, step: Look) -> Decide:
+        outcome = await self.children.ended(at.instance.spec.tenant, step.child)
+        if outcome is None:
+            return lambda now: (now.instance, [])
+        return lambda now: outcomes.acted(now, step, outcome, chance=self.chance())
+
+    async def _stop(self, at: Standing, step: Stop) -> Decide:
+        """Whatever was under way here has been cancelled by now."""
+        if at.instance.child:
+            reason = f"{at.instance.spec.workflow_id} wants it no more"
+            await self.children.cancel(at.instance.spec.tenant, at.instance.child, reason)
+        return lambda now: outcomes.stopped(now, step)
+
+    async def _ask(self, at: Standing, step: Ask) -> Decide:
+        began = perf_counter()
+        refusal = await self._refusal(at, step)
+        took = _since(began)
+        return lambda now: outcomes.validated(now, step, refusal, took)
+
+    async def _refusal(self, at: Standing, step: Ask) -> ev.Failure | None:
+        """Why the validator says no; None if it says yes. It only looks, so it is asked again when
+        it cannot be reached."""
+        action, signal = asked(step.guard), step.request.signal
+        known = variables(at.instance, payload=signal.payload, target=signal.target)
+        for attempt in range(1, action.retry.attempts + 1):
+            outcome = await self._run(at, action, step.key, known)
+            if isinstance(outcome, Succeeded):
+                return verdict(step.guard, outcome.output)
+            if not outcome.is_retryable or attempt == action.retry.attempts:
+                return outcome.failure
+            pause = backoff(action.retry, attempt, self.chance())
+            await asyncio.sleep(max(pause, outcome.retry_after).total_seconds())
+        raise KeyError(action.name)
+
+
+def asked(guard: Guard) -> Action:
+    """How the validator is called. Raises `KeyError` where it is not called."""
+    if guard.action is None:
+        raise KeyError(guard.validator)
+    return guard.action
+
+
+def verdict(guard: Guard, output: object) -> ev.Failure | None:
+    """Why a validator's answer is a no; None if it is a yes."""
+    name = asked(guard).target
+    if guard.validator is Validator.AGENT and isinstance(output, Mapping):
+        output = output.get("output")
+    said = output if isinstance(output, Mapping) else {}
+    if said.get("valid") is True:
+        return None
+    if said.get("valid") is not False:
+        message = f"{name} did not say whether it is valid"
+        fix = 'let it answer {"valid": true} or {"valid": false, "reason": "…"}'
+        return ev.Failure("FAILED_PRECONDITION", "VALIDATOR_ANSWER_INVALID", message, fix)
+    reason = said.get("reason")
+    message = reason[:1000] if isinstance(reason, str) else f"{name} says that it is not valid"
+    return ev.Failure("FAILED_PRECONDITION", "TRANSITION_REJECTED", message)
+
+
+def _since(began: float) -> float:
+    return (perf_counter() - began) * 1000
