@@ -1,0 +1,56 @@
+"""Actions that are tools, by the tool registry."""
+
+from collections.abc import Mapping
+from time import perf_counter
+
+import grpc
+from runplane.tool_registry.v1 import tool_registry_pb2 as pb
+from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
+
+from services.chassis import structs
+from services.chassis.client import unary
+from services.chassis.errors import ServiceError
+from services.workflow.adapters.outcomes import failed
+from services.workflow.domain import events as ev
+from services.workflow.domain.definition import Action
+from services.workflow.domain.instance import Instance
+from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
+
+
+class GrpcTools:
+    """Calls tools. A tool that answers with an error has said so for good; one that asks for
+    something is a failure, for there is nobody to answer."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: pb_grpc.ToolRegistryServiceAsyncStub = pb_grpc.ToolRegistryServiceStub(channel)
+
+    async def run(
+        self, action: Action, given: Mapping[str, object], *, key: str, instance: Instance
+    ) -> Outcome:
+        """See `Actions`."""
+        request = pb.CallToolRequest(
+            name=action.target, version=action.version, idempotency_key=key
+        )
+        began = perf_counter()
+        try:
+            structs.from_dict(given, request.input, field="input")
+            timeout = action.timeout.total_seconds()
+            response = await unary(self._stub.CallTool, request, timeout=timeout)
+        except ServiceError as error:
+            return failed(error)
+        return _outcome(response, (perf_counter() - began) * 1000)
+
+
+def _outcome(response: pb.CallToolResponse, duration_ms: float) -> Outcome:
+    if response.status == "success":
+        has_result = response.HasField("result")
+        output = structs.to_value(response.result, field="result") if has_result else None
+        return Succeeded(output, duration_ms)
+    error = response.error
+    failure = ev.Failure(
+        "FAILED_PRECONDITION",
+        error.reason or "TOOL_ASKS",
+        error.message or f"{response.tool_name} asks for something, and nobody can answer it",
+        error.suggested_fix,
+    )
+    return Failed(failure, duration_ms=duration_ms)

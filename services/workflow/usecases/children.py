@@ -1,0 +1,68 @@
+"""Workflows that actions of other workflows are."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from services.chassis.errors import ServiceError
+from services.workflow.domain import events as ev
+from services.workflow.domain.advance import failure_of
+from services.workflow.domain.definition import Action
+from services.workflow.domain.instance import Instance, Phase
+from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
+from services.workflow.usecases.workflows import MAX_DEPTH, Caller, Once, Start, Workflows
+
+_DEEP: Final = ev.Failure(
+    "FAILED_PRECONDITION",
+    "WORKFLOWS_TOO_DEEP",
+    f"{MAX_DEPTH} workflows stand above it already",
+    "let it signal another workflow instead of starting one",
+)
+
+
+class ChildWorkflows:
+    """See `Children`. They are started for the owner of the workflow above them."""
+
+    def __init__(self, workflows: Workflows) -> None:
+        self._workflows = workflows
+
+    async def start(
+        self, action: Action, data: Mapping[str, object], *, key: str, parent: Instance
+    ) -> str | Outcome:
+        """See `Children`."""
+        spec = parent.spec
+        if spec.depth + 1 >= MAX_DEPTH:
+            return Failed(_DEEP)
+        start = Start(
+            definition=action.target,
+            version=int(action.version or 0),
+            data=data,
+            correlation_id=spec.correlation_id,
+            labels=spec.labels,
+            parent_workflow_id=spec.workflow_id,
+            depth=spec.depth + 1,
+        )
+        caller = Caller(spec.tenant, spec.owner, spec.trace_id)
+        try:
+            at = await self._workflows.start(start, caller, Once(key, action.target))
+        except ServiceError as error:
+            return Failed(failure_of(error), is_retryable=error.code == "UNAVAILABLE")
+        return at.instance.spec.workflow_id
+
+    async def ended(self, tenant: str, workflow_id: str) -> Outcome | None:
+        """See `Children`."""
+        at = await self._workflows.get(Caller(tenant, ev.WORKFLOW, ""), workflow_id)
+        instance = at.instance
+        if instance.phase is Phase.COMPLETED:
+            said = {"workflow_id": workflow_id, "status": "completed", "data": instance.data}
+            return Succeeded(said)
+        if not instance.is_closed and instance.phase is not Phase.COMPENSATION_FAILED:
+            return None
+        message = f"{workflow_id} is {instance.phase.value}"
+        return Failed(ev.Failure("FAILED_PRECONDITION", "WORKFLOW_NOT_COMPLETED", message))
+
+    async def cancel(self, tenant: str, workflow_id: str, reason: str) -> None:
+        """See `Children`."""
+        try:
+            await self._workflows.cancel(Caller(tenant, ev.WORKFLOW, ""), workflow_id, reason)
+        except ServiceError:
+            return  # It has ended.
