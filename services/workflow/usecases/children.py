@@ -1,6 +1,6 @@
 """Workflows that actions of other workflows are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from services.chassis.errors import ServiceError
@@ -22,7 +22,8 @@ _DEEP: Final = ev.Failure(
 class ChildWorkflows:
     """See `Children`. They are started for the owner of the workflow above them."""
 
-    def __init__(self, workflows: Workflows) -> None:
+    def __init__(self, workflows: Callable[[], Workflows]) -> None:
+        """`workflows` is asked for when it is needed: it is made after those who need this."""
         self._workflows = workflows
 
     async def start(
@@ -43,14 +44,14 @@ class ChildWorkflows:
         )
         caller = Caller(spec.tenant, spec.owner, spec.trace_id)
         try:
-            at = await self._workflows.start(start, caller, Once(key, action.target))
+            at = await self._workflows().start(start, caller, Once(key, action.target))
         except ServiceError as error:
             return Failed(failure_of(error), is_retryable=error.code == "UNAVAILABLE")
         return at.instance.spec.workflow_id
 
     async def ended(self, tenant: str, workflow_id: str) -> Outcome | None:
         """See `Children`."""
-        at = await self._workflows.get(Caller(tenant, ev.WORKFLOW, ""), workflow_id)
+        at = await self._workflows().get(Caller(tenant, ev.WORKFLOW, ""), workflow_id)
         instance = at.instance
         if instance.phase is Phase.COMPLETED:
             said = {"workflow_id": workflow_id, "status": "completed", "data": instance.data}
@@ -63,6 +64,6 @@ class ChildWorkflows:
     async def cancel(self, tenant: str, workflow_id: str, reason: str) -> None:
         """See `Children`."""
         try:
-            await self._workflows.cancel(Caller(tenant, ev.WORKFLOW, ""), workflow_id, reason)
+            await self._workflows().cancel(Caller(tenant, ev.WORKFLOW, ""), workflow_id, reason)
         except ServiceError:
             return  # It has ended.

@@ -1,0 +1,140 @@
+"""`runplane.workflow.v1.WorkflowService`."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from typing import TypeAlias
+
+import grpc
+from runplane.workflow.v1 import events_pb2
+from runplane.workflow.v1 import workflow_pb2 as pb
+from runplane.workflow.v1 import workflow_pb2_grpc as pb_grpc
+
+from services.chassis import filtering, structs
+from services.chassis.paging import Pager
+from services.workflow.mapping import workflows as mapping
+from services.workflow.rpc.caller import caller, once
+from services.workflow.usecases.workflows import Start, Workflows
+
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+
+
+class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
+    """`Workflows` over gRPC."""
+
+    def __init__(self, workflows: Workflows, pagers: tuple[Pager, Pager]) -> None:
+        """`pagers` are for workflows and for events."""
+        self._workflows = workflows
+        self._pager, self._events = pagers
+
+    async def StartWorkflow(
+        self, request: pb.StartWorkflowRequest, context: Context
+    ) -> pb.Workflow:
+        """See the contract."""
+        start = Start(
+            definition=request.definition,
+            version=request.version,
+            data=structs.to_dict(request.data, field="data"),
+            correlation_id=request.correlation_id,
+            labels=dict(request.labels),
+        )
+        same = once(request.idempotency_key, request)
+        return mapping.packed(await self._workflows.start(start, caller(), same))
+
+    async def GetWorkflow(self, request: pb.GetWorkflowRequest, context: Context) -> pb.Workflow:
+        """See the contract."""
+        shown = await self._workflows.shown(caller(), request.workflow_id)
+        return pb.Workflow.FromString(shown)
+
+    async def ListWorkflows(
+        self, request: pb.ListWorkflowsRequest, context: Context
+    ) -> pb.ListWorkflowsResponse:
+        """See the contract."""
+        size = self._pager.size(request.page_size)
+        after = self._pager.after(request.page_token, filter=request.filter)
+        where = filtering.condition(request.filter, mapping.FILTERED)
+        read = partial(self._workflows.page, caller(), where)
+        shown, token = await self._pager.page(read, after, size, filter=request.filter)
+        return pb.ListWorkflowsResponse(
+            workflows=map(pb.Workflow.FromString, shown), next_page_token=token
+        )
+
+    async def SignalWorkflow(
+        self, request: pb.SignalWorkflowRequest, context: Context
+    ) -> pb.Workflow:
+        """See the contract."""
+        who = caller()
+        signal = mapping.signal(request, who.subject)
+        same = once(request.idempotency_key, request)
+        at = await self._workflows.signal(
+            who, request.workflow_id, signal, request.expected_state, same
+        )
+        return mapping.packed(at)
+
+    async def ApproveTransition(
+        self, request: pb.ApproveTransitionRequest, context: Context
+    ) -> pb.Workflow:
+        """See the contract."""
+        who = caller()
+        signal = mapping.signal(request, who.subject)
+        same = once(request.idempotency_key, request)
+        at = await self._workflows.approve(
+            who, request.workflow_id, signal, request.expected_state, same
+        )
+        return mapping.packed(at)
+
+    async def RejectTransition(
+        self, request: pb.RejectTransitionRequest, context: Context
+    ) -> pb.Workflow:
+        """See the contract."""
+        who = caller()
+        signal = mapping.signal(request, who.subject)
+        same = once(request.idempotency_key, request)
+        at = await self._workflows.reject(
+            who, request.workflow_id, signal, request.expected_state, same
+        )
+        return mapping.packed(at)
+
+    async def CancelWorkflow(
+        self, request: pb.CancelWorkflowRequest, context: Context
+    ) -> pb.Workflow:
+        """See the contract."""
+        at = await self._workflows.cancel(caller(), request.workflow_id, request.reason)
+        return mapping.packed(at)
+
+    async def CompensateWorkflow(
+        self, request: pb.CompensateWorkflowRequest, context: Context
+    ) -> pb.Workflow:
+        """See the contract."""
+        at = await self._workflows.compensate(caller(), request.workflow_id, request.reason)
+        return mapping.packed(at)
+
+    async def ListWorkflowEvents(
+        self, request: pb.ListWorkflowEventsRequest, context: Context
+    ) -> pb.ListWorkflowEventsResponse:
+        """See the contract."""
+        size = self._events.size(request.page_size)
+        bound = {"workflow_id": request.workflow_id, "after": str(request.after_sequence)}
+        token = self._events.after(request.page_token, **bound)
+        who, first = caller(), max(request.after_sequence, 0)
+
+        async def read(*, after: str, limit: int) -> list[tuple[str, bytes]]:
+            since = int(after or first)
+            page = await self._workflows.events(who, request.workflow_id, after=since, limit=limit)
+            return [(str(since + number), body) for number, body in enumerate(page, 1)]
+
+        shown, next_token = await self._events.page(read, token, size, **bound)
+        return pb.ListWorkflowEventsResponse(
+            events=map(events_pb2.WorkflowEvent.FromString, shown), next_page_token=next_token
+        )
+
+    async def WatchWorkflow(
+        self, request: pb.WatchWorkflowRequest, context: Context
+    ) -> AsyncIterator[events_pb2.WorkflowEvent]:
+        """See the contract."""
+        watching = self._workflows.watch(
+            caller(), request.workflow_id, after=request.after_sequence
+        )
+        async with aclosing(watching) as bodies:
+            async for body in bodies:
+                yield events_pb2.WorkflowEvent.FromString(body)
