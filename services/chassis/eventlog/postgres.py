@@ -287,7 +287,7 @@ class PostgresEventStore:
 
 _APPEND: Final = (
     "select * from append_all($1, $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[],"
-    " $7::int[], $8::text[], $9::bigint[], $10::bytea[], $11::jsonb[], $12::bytea[])"
+    " $7::int[], $8::text[], $9::bigint[], $10::bytea[], $11::jsonb[], $12::bytea[], $13)"
 )
 
 

@@ -85,20 +85,24 @@ create function time_of(given bigint) returns bigint language sql stable as $$
 $$;
 
 -- Does many appends in one transaction; what each came to, in their order. An append that is
--- refused changes nothing. `beside` has what few appends have; its numbers point into `blobs`.
+-- refused changes nothing. `beside` has what few appends have; its numbers point into `blobs`, and
+-- `keyed` of them have a key.
 -- No two transactions wait for each other: each locks the keys of all its appends first, in one
 -- order, and then streams as callers sort them, by name.
 create function append_all(
   at bigint, tenants text[], streams text[], expecteds bigint[], owners text[], epochs bigint[],
-  counts int[], types text[], times bigint[], bodies bytea[], beside jsonb[], blobs bytea[]
+  counts int[], types text[], times bigint[], bodies bytea[], beside jsonb[], blobs bytea[],
+  keyed int
 ) returns table (verdict text, holder text, epoch bigint) language plpgsql as $$
 declare
   now_ bigint := time_of(at);
   next_ bigint := pg_current_xact_id()::text::bigint << 20;
   done int := 0;
   extra jsonb;
-  keyed int := lock_keys(tenants, beside);
 begin
+  if keyed > 0 then
+    perform lock_keys(tenants, beside);
+  end if;
   for i in 1 .. cardinality(tenants) loop
     extra := beside[i];
     holder := null;
@@ -130,10 +134,8 @@ begin
 end
 $$;
 
--- Locks the keys of these appends until the end of the transaction; how many there are.
-create function lock_keys(tenants text[], beside jsonb[]) returns int language plpgsql as $$
-declare
-  found_ int;
+-- Locks the keys of these appends until the end of the transaction.
+create function lock_keys(tenants text[], beside jsonb[]) returns void language plpgsql as $$
 begin
   perform pg_advisory_xact_lock(name) from (
     select distinct hashtextextended(
@@ -141,8 +143,6 @@ begin
     from unnest(tenants, beside) as given (tenant, extra)
     where extra ? 'key' order by name
   ) names;
-  get diagnostics found_ = row_count;
-  return found_;
 end
 $$;
 
@@ -164,11 +164,12 @@ declare
   last bigint;
 begin
   perform pg_advisory_xact_lock(hashtextextended(tenant_ || ' ' || stream, 0));
-  if extra ? 'key' and exists (
-    select from keys where tenant = tenant_ and scope = extra -> 'key' ->> 'scope'
-      and key = extra -> 'key' ->> 'key' and expires > now_
-  ) then
-    return 'IDEMPOTENCY_KEY_TAKEN';
+  if extra ? 'key' then  -- By itself, so that those without a key ask no table.
+    perform from keys where tenant = tenant_ and scope = extra -> 'key' ->> 'scope'
+      and key = extra -> 'key' ->> 'key' and expires > now_;
+    if found then
+      return 'IDEMPOTENCY_KEY_TAKEN';
+    end if;
   end if;
   if owner_ is not null then
     perform from work
