@@ -30,6 +30,7 @@ from services.workflow.adapters.workflowlog import KIND, LINGER, EventStoreWorkf
 from services.workflow.domain.definition import Kind
 from services.workflow.effects import Effects
 from services.workflow.execution import World
+from services.workflow.ports import Actions
 from services.workflow.rpc.definitions import DefinitionServicer
 from services.workflow.rpc.workflows import WorkflowServicer
 from services.workflow.settings import Settings
@@ -97,7 +98,7 @@ async def _at_work(
             now=now,
         )
         agents = GrpcAgents(orchestrator, timeout=settings.orchestrator.timeout)
-        actions = {Kind.TOOL: GrpcTools(registry), Kind.AGENT: agents}
+        actions: dict[Kind, Actions] = {Kind.TOOL: GrpcTools(registry), Kind.AGENT: agents}
         effects = Effects(actions, ChildWorkflows(lambda: workflows), random.random)
         desk = await enter(at_desk(store, hot, owner=owner, lease=lease))
         sizes = Sizes(settings.worker.max_running, lease / 4, settings.worker.look)

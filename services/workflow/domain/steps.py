@@ -124,9 +124,13 @@ def _undo(at: Standing) -> Step:
 
 
 def is_running(at: Standing) -> bool:
-    """Whether it does something, for whoever asks for its status; else it waits."""
-    is_busy = at.is_acting and not at.instance.child
-    return is_busy or at.instance.asked is not None
+    """Whether it does something, or is about to, for whoever asks for its status; else it waits."""
+    instance, state = at.instance, at.state
+    if at.is_acting:
+        return not instance.child
+    is_going_on = bool(state.on_success) and not instance.is_held
+    is_ending = state.terminal is not None or instance.failed is not None
+    return is_ending or is_going_on or instance.asked is not None or bool(instance.deferred)
 
 
 def is_current(at: Standing, step: Step) -> bool:

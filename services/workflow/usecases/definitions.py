@@ -38,11 +38,12 @@ class Definitions:
             fix = "send the document as definition, or its text as yaml"
             raise invalid(Violation("definition", "or yaml is needed, and not both", fix))
         field = "yaml" if text else "definition"
-        outcome = language.made(text or document or {}, field=field)
+        outcome = language.outcome(text or document or {})
+        if (definition := outcome.definition) is None:
+            raise language.refusal(outcome.errors, field)
         if is_kept:
-            kept = await self._store.add(caller.tenant, caller.subject, outcome.definition)
-            return Created(kept, outcome.warnings)
-        return Created(outcome.definition, outcome.warnings)
+            definition = await self._store.add(caller.tenant, caller.subject, definition)
+        return Created(definition, outcome.problems)
 
     async def shown(self, caller: Caller, name: str, version: int) -> bytes:
         """One version as it goes over the wire; 0 for the newest."""
