@@ -1,4 +1,4 @@
-"""What a suite on one machine consists of: four programs, their addresses and settings."""
+"""What a suite on one machine consists of: five programs, their addresses and settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from typing import Final
 from services.cli.ports import free, joined
 from services.cli.supervisor import Program, python
 
-SERVICES: Final = ("inference", "tool_registry", "orchestrator")
+SERVICES: Final = ("inference", "tool_registry", "orchestrator", "workflow")
 MODULES: Final = {name: f"services.{name}" for name in SERVICES} | {"gateway": "gateway"}
-OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3}
+OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3, "workflow": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         },
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
         | {"ORCHESTRATOR_MARK_KEY": options.mark_key},
+        "workflow": _targets(plan, "workflow", ("tool_registry", "orchestrator")),
         "gateway": _targets(plan, "gateway", SERVICES)
         | {"GATEWAY_LISTEN": joined(plan.host, plan.edge)},
     }
