@@ -135,10 +135,9 @@ def _declared(definition: Definition) -> Iterator[Problem]:
                 fix = f"declare it, such as {target}: {{terminal: failure}}"
                 yield Problem(f"{_at(name)}.{word}", f"names no state: {target}", fix)
         for target in state.transitions:
-            close = get_close_matches(target, known, 1, cutoff=0.8)
-            if target not in known and close:
+            if target not in known and (meant := _misspelt(target, known)):
                 said = f"leads to {target}, which is not declared and ends the workflow"
-                fix = f"did you mean {close[0]}?"
+                fix = f"did you mean {meant}?"
                 yield Problem(_at(name), said, fix, is_warning=True)
 
 
@@ -198,6 +197,15 @@ CHECKS: Final[tuple[Callable[[Definition], Iterable[Problem]], ...]] = (
 )
 
 
+def _misspelt(target: str, known: list[str]) -> str:
+    """The state that is meant, if the name looks like a slip: not `s99` for `s9`, which count,
+    nor `approved` for `approve`."""
+    close = next(iter(get_close_matches(target, known, 1, cutoff=0.8)), "")
+    is_counted = target.rstrip("0123456789") == close.rstrip("0123456789")
+    is_form = target.startswith(close) or close.startswith(target)
+    return "" if is_counted or is_form else close
+
+
 def _declared_in(definition: Definition) -> list[str]:
     declared = definition.document.get(_STATES)
     return list(declared) if isinstance(declared, Mapping) else list(definition.states)
@@ -221,13 +229,12 @@ def _edges(definition: Definition) -> dict[str, list[str]]:
 
 def _from(starts: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
     """All that is reached from these, themselves included."""
+    pending = set(starts)
     reached: set[str] = set()
-    pending = list(starts)
     while pending:
         name = pending.pop()
-        if name not in reached:
-            reached.add(name)
-            pending.extend(edges[name])
+        reached.add(name)
+        pending |= set(edges[name]) - reached
     return reached
 
 

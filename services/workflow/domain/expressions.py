@@ -109,6 +109,7 @@ def _explained(error: RuntimeError) -> ExpressionError:
     if (found := _SAID.search(said)) is None:
         return ExpressionError(_first_line(error))
     message = found[3].partition(" expecting ")[0].partition(" (in container")[0]
+    message = message.replace("mismatched input '<EOF>'", "it ends too early")
     return ExpressionError(message, max(int(found[1]), 1), max(int(found[2]), 1))
 
 

@@ -114,6 +114,13 @@ def test_a_target_that_is_almost_a_state_is_a_warning() -> None:
     assert found(states, warnings=True) == ["a"]
 
 
+@pytest.mark.parametrize("leaf", ["state_2", "approved", "publish"])
+def test_a_target_that_is_counted_or_another_form_is_no_slip(leaf: str) -> None:
+    states = "state_1: {transitions: [approve]}\napprove: {transitions: [state_1, %s]}"
+
+    assert found(states % leaf, warnings=True) == []
+
+
 @pytest.mark.parametrize(
     "states",
     [

@@ -1,0 +1,76 @@
+"""`runplane workflow`: definitions of workflows, from the terminal."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import IO, Any, Final
+
+import click
+
+from services.cli.plain import plain
+from services.workflow.domain.definition import Problem
+from services.workflow.domain.language import Outcome, outcome
+
+INVALID: Final = 1
+_MOST: Final = 1024 * 1024
+"""Bytes that are read of a file; the language refuses a quarter of it."""
+
+
+@click.group()
+def workflow() -> None:
+    """Check definitions of workflows.
+
+    \b
+    runplane workflow validate examples/workflows/order_saga.yaml
+    """
+
+
+@workflow.command(epilog="Exit codes: 0 valid (there may be warnings), 1 not valid, 2 wrong usage.")
+@click.argument("files", metavar="FILE...", type=click.File("rb"), nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print what is found as JSON.")
+def validate(files: Sequence[IO[bytes]], as_json: bool) -> None:
+    """Check definitions in FILEs, YAML or JSON (- for standard input), without a running suite. All
+    that is wrong is said at once, as FILE:LINE:COLUMN: PROBLEM (FIX)."""
+    found = [(_name(file), outcome(file.read(_MOST))) for file in files]
+    if as_json:
+        report = [_report(name, each) for name, each in found]
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        for name, each in found:
+            for line in _lines(name, each):
+                click.echo(plain(line))
+    if any(each.errors for _, each in found):
+        sys.exit(INVALID)
+
+
+def _name(file: IO[bytes]) -> str:
+    name = getattr(file, "name", "-")
+    return "<stdin>" if name in {"-", 0} else str(name)
+
+
+def _lines(name: str, found: Outcome) -> Iterator[str]:
+    for problem in found.problems:
+        place = f"{name}:{problem.line}:{problem.column}" if problem.line else name
+        kind = "warning: " if problem.is_warning else ""
+        fix = f" ({problem.suggested_fix})" if problem.suggested_fix else ""
+        said = f"{problem.field} {problem.message}".strip()
+        yield f"{place}: {kind}{said}{fix}".replace("\n", " ")
+    if found.definition is not None:
+        made = found.definition
+        yield f"{name}: {made.name} is valid: {len(made.states)} states, from {made.initial}"
+
+
+def _report(name: str, found: Outcome) -> dict[str, Any]:
+    return {
+        "file": name,
+        "valid": not found.errors,
+        "name": found.definition.name if found.definition else None,
+        "problems": [_problem(each) for each in found.problems],
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    fields = asdict(problem)
+    is_warning = fields.pop("is_warning")
+    return {"severity": "warning" if is_warning else "error", **fields}
