@@ -66,15 +66,20 @@ def acted(at: Standing, step: Run | Look, what: Outcome, *, chance: float) -> De
 
 
 def _completed(at: Standing, step: Run | Look, what: Succeeded) -> Decided:
-    """One whose output cannot be kept has failed, and is undone: it was done. But an event is
-    published by being kept."""
+    """One whose output cannot be kept has failed, and is undone: it was done."""
     attempt = at.instance.attempts + 1
     if (refused := _unkept(at, step.action, what.output)) is None:
         done = ev.ActionCompleted(at.now, step.index, attempt, what.output, what.duration_ms)
         return advanced(at, done)
-    is_uncertain = step.action.kind is not Kind.EVENT
+    is_uncertain = _leaves_traces(step.action)
     failed = ev.ActionFailed(at.now, step.index, attempt, refused, is_uncertain, what.duration_ms)
     return advanced(at, failed)
+
+
+def _leaves_traces(action: Action) -> bool:
+    """Whether it may have been done although that is not recorded. An event is published by being
+    recorded."""
+    return action.kind is not Kind.EVENT
 
 
 def _unkept(at: Standing, action: Action, output: object) -> ev.Failure | None:
@@ -96,7 +101,7 @@ def stopped(at: Standing, step: Run | Stop) -> Decided:
     """An action that was under way, or may have been when its worker was lost, goes on no more."""
     instance = at.instance
     is_begun = instance.retry_at is None or instance.retry_at <= at.now
-    is_uncertain = is_begun or instance.is_uncertain
+    is_uncertain = _leaves_traces(step.action) and (is_begun or instance.is_uncertain)
     attempt = instance.attempts + 1
     failed = ev.ActionFailed(at.now, step.index, attempt, STOPPED, is_uncertain=is_uncertain)
     return advanced(at, failed)

@@ -197,3 +197,11 @@ def test_no_timeout_ends_a_compensation() -> None:
     assert flow.instance.phase is Phase.COMPENSATING
     assert undone(flow) == ["u"]
     assert flow.path() == ["a"]
+
+
+def test_an_event_that_is_stopped_was_not_published() -> None:
+    flow = Flow("a: {on_enter: [{event: e, compensation: {event: f}}], transitions: [b]}")
+    flow.cancel()
+    flow.do()
+
+    assert flow.status == "canceled"
