@@ -29,7 +29,7 @@ from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Definition
 from services.workflow.domain.instance import Instance, Standing, evolve
-from services.workflow.domain.steps import CHILD_LOOK, Look, Over, Rest, next_step
+from services.workflow.domain.steps import Look, Over, Rest, next_step
 from services.workflow.mapping.workflows import RECORD, record
 from services.workflow.ports import Appended, DefinitionStore, Loaded
 
@@ -184,11 +184,9 @@ class EventStoreWorkflows:
         if isinstance(step, Over):
             return None
         is_shared = way.claim is None
-        if isinstance(step, Rest):
+        if isinstance(step, Rest | Look):
             delay = max(step.until - at.now, timedelta(0)) if step.until else FAR
             return Work(KIND, delay=delay, is_shared=is_shared)
-        if isinstance(step, Look):
-            return Work(KIND, delay=CHILD_LOOK, is_shared=is_shared)
         if way.takes:
             return replace(self._work, is_shared=is_shared)
         return Work(KIND, is_shared=is_shared)

@@ -13,7 +13,7 @@ from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Action, Definition
 from services.workflow.domain.instance import Instance, Standing
 from services.workflow.domain.outcomes import Outcome, Succeeded
-from services.workflow.domain.steps import CHILD_LOOK, Look, Over, Rest, next_step
+from services.workflow.domain.steps import Look, Over, Rest, next_step
 from services.workflow.ports import Appended, Loaded
 from tests.unit.workflow.flow import NOW, replayed
 
@@ -64,6 +64,10 @@ class FakeStore:
         """What the next appends fail with, without a trace."""
         self.after: list[ServiceError] = []
         """What the next appends fail with, though they are stored."""
+        self.slow: list[float] = []
+        """Seconds that the next appends of workers take longer."""
+        self.late: list[float] = []
+        """Seconds that their answers take, once they are stored."""
         self.appends = 0
         self.finds = 0
         self._changed = asyncio.Event()
@@ -136,7 +140,7 @@ class FakeLogs:
         key: Key | None = None,
     ) -> Appended:
         """See `WorkflowLog`."""
-        await asyncio.sleep(COMMIT)
+        await asyncio.sleep(COMMIT + self._next(self._store.slow, claim))
         if self._store.before:
             raise self._store.before.pop(0)
         spec = loaded.instance.spec
@@ -154,11 +158,16 @@ class FakeLogs:
         appended = self._appended(name, takes=takes, claim=claim)
         if self._store.after:
             raise self._store.after.pop(0)
+        await asyncio.sleep(self._next(self._store.late, claim))
         return appended
 
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """See `WorkflowLog`."""
         return self._store.keys.get((tenant, key.scope, key.key))
+
+    @staticmethod
+    def _next(seconds: list[float], claim: Claim | None) -> float:
+        return seconds.pop(0) if seconds and claim is not None else 0.0
 
     def _keep_key(self, decided: Decided, key: Key | None) -> None:
         if key is None:
@@ -174,10 +183,9 @@ class FakeLogs:
         stream, store = self._store.streams[name], self._store
         store.say()
         step = next_step(Standing(stream.loaded.definition, stream.instance, now()))
-        if isinstance(step, Rest):
+        delay = timedelta(0)
+        if isinstance(step, Rest | Look):
             delay = max(step.until - now(), timedelta(0)) if step.until else FAR
-        else:
-            delay = CHILD_LOOK if isinstance(step, Look) else timedelta(0)
         is_kept = delay <= LINGER and not isinstance(step, Over | Look)
         if claim is not None and is_kept:
             return Appended(stream.loaded, claim)
@@ -260,6 +268,8 @@ class FakePeers:
     given: list[Mapping[str, object]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     """Names of those that were cancelled."""
+    lingers: float = 0.0
+    """Seconds that it takes them to stop."""
     at_work: int = 0
     most_at_work: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -284,6 +294,7 @@ class FakePeers:
             return await self._answer(action.target)
         except asyncio.CancelledError:
             self.stopped.append(action.target)
+            await asyncio.sleep(self.lingers)
             raise
         finally:
             self.at_work -= 1

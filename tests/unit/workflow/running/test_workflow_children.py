@@ -32,6 +32,29 @@ async def test_a_workflow_goes_on_as_soon_as_the_one_that_it_started_has_ended(b
     assert it.store["wf_2"].instance.spec.parent_workflow_id == "wf_1"
 
 
+async def test_what_has_ended_before_it_is_known_to_be_started_is_seen_at_once() -> None:
+    it = bench(ABOVE, "a: {terminal: success}")
+    it.store.slow = [0.5]
+    async with it.process() as process:
+        await it.store.end(await process.start(n=1))
+
+        assert now() - NOW < timedelta(seconds=1)
+
+
+async def test_a_timeout_ends_the_workflow_that_was_started_too() -> None:
+    it = bench(
+        """a: {on_enter: [{workflow: e}], transitions: [b], timeout: {after: 5s, target: b}}
+        b: {terminal: success}""",
+        "a: {transitions: [b]}",
+    )
+    async with it.process() as process:
+        stream = await it.store.end(await process.start())
+
+        assert timedelta(seconds=5) <= now() - NOW < timedelta(seconds=6)
+    assert stream.kinds() == ["Started", "ChildStarted", "ActionFailed", "Moved", "Ended"]
+    assert it.store["wf_2"].instance.phase.value == "canceled"
+
+
 async def test_a_workflow_goes_on_when_a_signal_ends_the_one_that_it_started() -> None:
     it = bench(ABOVE, "a: {transitions: [b]}")
     async with it.process("w1") as one, it.process("w2") as two:

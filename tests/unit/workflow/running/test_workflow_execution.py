@@ -7,9 +7,11 @@ import pytest
 
 from services.chassis.errors import InvalidArgument, Unavailable
 from services.workflow.domain import events as ev
+from services.workflow.domain.advance import Decided
+from services.workflow.domain.instance import Standing
 from services.workflow.domain.outcomes import Failed, Succeeded
 from tests.unit.workflow.flow import DEFINITE, LOST, NOW, ONE, RETRYABLE, SAGA
-from tests.unit.workflow.running.bench import HEARTBEAT, bench
+from tests.unit.workflow.running.bench import ANN, HEARTBEAT, bench
 from tests.unit.workflow.running.fakes import now
 
 TIMED = """a: {on_enter: [{tool: t, compensation: {tool: u}}], transitions: [b],
@@ -17,6 +19,12 @@ TIMED = """a: {on_enter: [{tool: t, compensation: {tool: u}}], transitions: [b],
     late: {transitions: [b]}"""
 ASKING = "a: {transitions: [b], validator: {tool: v}}"
 AWAY = Unavailable("EVENT_STORE_UNAVAILABLE", "it is away")
+
+
+def repaired(at: Standing) -> Decided:
+    """The verifier has found something."""
+    event = ev.ProjectionRepaired(at.now, ("status differs",))
+    return at.after(event).instance, [event]
 
 
 async def test_a_workflow_is_run_to_its_end() -> None:
@@ -77,9 +85,8 @@ async def test_a_timeout_stops_the_action_that_is_under_way() -> None:
 
 
 async def test_a_timeout_leads_on_though_a_clock_says_that_it_is_not_quite_over() -> None:
-    late = timedelta(milliseconds=3)
     it = bench(TIMED, t=asyncio.Event())
-    async with it.process(clock=lambda: now() - late) as process:
+    async with it.process(clock=lambda: NOW + (now() - NOW) * 0.9999) as process:
         workflow = await process.start()
         stream = await it.store.until(workflow, lambda each: each.instance.state != "a")
 
@@ -97,6 +104,52 @@ async def test_a_second_cancel_while_an_action_stops_is_no_trouble() -> None:
 
     assert stream.kinds().count("CancelRequested") == 1
     assert it.peers.names() == ["t", "u"]
+
+
+async def test_whatever_is_recorded_while_an_action_stops_is_no_trouble() -> None:
+    it = bench(ONE, t=asyncio.Event())
+    it.peers.lingers = 1.0
+    async with it.process() as process:
+        workflow = await process.start()
+        await it.peers.until(1)
+        await process.cancel(workflow)
+        for _ in range(3):
+            await process.workflows.change(ANN, workflow, repaired)
+        stream = await it.store.end(workflow)
+
+    assert stream.kinds().count("ProjectionRepaired") == 3
+    assert it.peers.names() == ["t", "u"]
+
+
+async def test_a_cancel_that_comes_while_an_outcome_is_recorded_begins_no_other_action() -> None:
+    go = asyncio.Event()
+    it = bench("a: {on_enter: [{tool: t}, {tool: v}], transitions: [b]}", t=go)
+    async with it.process() as process:
+        workflow = await process.start()
+        await it.peers.until(1)
+        it.store.late = [0.1]
+        go.set()
+        await it.store.until(workflow, lambda each: each.instance.next_action == 1)
+        await process.cancel(workflow)
+        await it.store.end(workflow)
+
+    assert it.peers.names() == ["t"]
+
+
+async def test_a_signal_that_comes_while_a_workflow_is_given_back_is_followed_at_once() -> None:
+    go = asyncio.Event()
+    it = bench("a: {on_enter: [{tool: t}], transitions: [a, b]}", t=go)
+    async with it.process() as process:
+        workflow = await process.start()
+        await it.peers.until(1)
+        it.store.late = [0.1]
+        go.set()
+        await it.store.until(workflow, lambda each: each.claim is None)
+        await process.signal(workflow, "a")
+        await it.store.until(workflow, lambda _: len(it.peers.calls) == 2)
+        await it.store.until(workflow, lambda each: each.claim is None)
+
+        assert now() - NOW < HEARTBEAT
 
 
 async def test_a_signal_that_comes_while_an_action_runs_is_obeyed_after_it() -> None:
@@ -131,13 +184,14 @@ async def test_a_store_that_is_away_loses_no_outcome_and_records_none_twice(when
     it = bench(ONE, t=[RETRYABLE, go])
     async with it.process() as process:
         workflow = await process.start()
-        getattr(it.store, when).extend([AWAY] * 3)
+        getattr(it.store, when).extend([AWAY] * 2)
         stream = await it.store.until(workflow, lambda each: each.instance.attempts > 0)
         await it.peers.until(1)
-        getattr(it.store, when).extend([AWAY] * 3)
+        getattr(it.store, when).extend([AWAY] * 2)
         go.set()
         await it.store.until(workflow, lambda each: each.instance.next_action == 1)
 
+        assert now() - NOW < HEARTBEAT
     assert stream.kinds() == ["Started", "ActionAttemptFailed", "ActionCompleted"]
     assert it.peers.names() == ["t", "t"]
 
