@@ -25,6 +25,7 @@ from services.chassis.settings import SharedSettings
 from services.workflow.adapters.agents_grpc import GrpcAgents
 from services.workflow.adapters.definitionstore import EventStoreDefinitions
 from services.workflow.adapters.desk import at_desk
+from services.workflow.adapters.histories import EventStoreHistories
 from services.workflow.adapters.tools_grpc import GrpcTools
 from services.workflow.adapters.workflowlog import KIND, LINGER, EventStoreWorkflows, Outlets
 from services.workflow.domain.definition import Kind
@@ -36,6 +37,7 @@ from services.workflow.rpc.workflows import WorkflowServicer
 from services.workflow.settings import Settings
 from services.workflow.usecases.children import ChildWorkflows
 from services.workflow.usecases.definitions import Definitions
+from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Workflows
 from services.workflow.worker import Sizes, working
 
@@ -57,9 +59,10 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Run the workflow service until the context is left."""
     pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
-    async with _at_work(settings, shared, now) as (definitions, workflows):
+    async with _at_work(settings, shared, now) as (definitions, workflows, verifications):
         of_definitions = DefinitionServicer(Definitions(definitions), pager("definitions"))
-        of_workflows = WorkflowServicer(workflows, (pager("workflows"), pager("workflow_events")))
+        pagers = (pager("workflows"), pager("workflow_events"))
+        of_workflows = WorkflowServicer(workflows, verifications, pagers)
         async with serving(
             settings.server,
             domain=DOMAIN,
@@ -77,7 +80,7 @@ async def running(
 @asynccontextmanager
 async def _at_work(
     settings: Settings, shared: SharedSettings, now: Callable[[], datetime]
-) -> AsyncIterator[tuple[EventStoreDefinitions, Workflows]]:
+) -> AsyncIterator[tuple[EventStoreDefinitions, Workflows, Verifications]]:
     """Stores, peers and the worker, which takes up workflows from here on."""
     owner, lease = ids.new("worker"), settings.worker.lease
     async with AsyncExitStack() as stack:
@@ -104,4 +107,6 @@ async def _at_work(
         sizes = Sizes(settings.worker.max_running, lease / 4, settings.worker.look)
         worker = await enter(working(desk, World(logs, effects, now, LINGER), sizes))
         workflows = Workflows(logs, definitions, worker, now=now, new_id=partial(ids.new, "wf"))
-        yield definitions, workflows
+        histories = EventStoreHistories(store)
+        verifications = Verifications(histories, logs, definitions, worker, now=now)
+        yield definitions, workflows, verifications

@@ -12,8 +12,10 @@ from runplane.workflow.v1 import workflow_pb2_grpc as pb_grpc
 
 from services.chassis import filtering, structs
 from services.chassis.paging import Pager
+from services.workflow.mapping import events as events_mapping
 from services.workflow.mapping import workflows as mapping
 from services.workflow.rpc.caller import caller, once
+from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Start, Workflows
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -22,9 +24,12 @@ Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     """`Workflows` over gRPC."""
 
-    def __init__(self, workflows: Workflows, pagers: tuple[Pager, Pager]) -> None:
+    def __init__(
+        self, workflows: Workflows, verifications: Verifications, pagers: tuple[Pager, Pager]
+    ) -> None:
         """`pagers` are for workflows and for events."""
         self._workflows = workflows
+        self._verifications = verifications
         self._pager, self._events = pagers
 
     async def StartWorkflow(
@@ -109,6 +114,13 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         at = await self._workflows.compensate(caller(), request.workflow_id, request.reason)
         return mapping.packed(at)
 
+    async def VerifyWorkflow(
+        self, request: pb.VerifyWorkflowRequest, context: Context
+    ) -> pb.Verification:
+        """See the contract."""
+        found = await self._verifications.asked(caller(), request.workflow_id)
+        return mapping.verification(found)
+
     async def ListWorkflowEvents(
         self, request: pb.ListWorkflowEventsRequest, context: Context
     ) -> pb.ListWorkflowEventsResponse:
@@ -124,9 +136,12 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
             return [(str(since + number), body) for number, body in enumerate(page, 1)]
 
         shown, next_token = await self._events.page(read, token, size, **bound)
-        return pb.ListWorkflowEventsResponse(
-            events=map(events_pb2.WorkflowEvent.FromString, shown), next_page_token=next_token
-        )
+        since = int(token or first)
+        events = [
+            events_mapping.shown(body, request.workflow_id, since + number)
+            for number, body in enumerate(shown, 1)
+        ]
+        return pb.ListWorkflowEventsResponse(events=events, next_page_token=next_token)
 
     async def WatchWorkflow(
         self, request: pb.WatchWorkflowRequest, context: Context
@@ -135,6 +150,8 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         watching = self._workflows.watch(
             caller(), request.workflow_id, after=request.after_sequence
         )
+        last = request.after_sequence
         async with aclosing(watching) as bodies:
             async for body in bodies:
-                yield events_pb2.WorkflowEvent.FromString(body)
+                last += 1
+                yield events_mapping.shown(body, request.workflow_id, last)
