@@ -14,6 +14,7 @@ from services.chassis import filtering, structs
 from services.chassis.paging import Pager
 from services.workflow.mapping import workflows as mapping
 from services.workflow.rpc.caller import caller, once
+from services.workflow.usecases.happenings import Happening, Happenings
 from services.workflow.usecases.workflows import Start, Workflows
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -22,9 +23,12 @@ Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     """`Workflows` over gRPC."""
 
-    def __init__(self, workflows: Workflows, pagers: tuple[Pager, Pager]) -> None:
+    def __init__(
+        self, workflows: Workflows, happenings: Happenings, pagers: tuple[Pager, Pager]
+    ) -> None:
         """`pagers` are for workflows and for events."""
         self._workflows = workflows
+        self._happenings = happenings
         self._pager, self._events = pagers
 
     async def StartWorkflow(
@@ -138,3 +142,18 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         async with aclosing(watching) as bodies:
             async for body in bodies:
                 yield events_pb2.WorkflowEvent.FromString(body)
+
+    async def PublishEvent(
+        self, request: pb.PublishEventRequest, context: Context
+    ) -> pb.PublishEventResponse:
+        """See the contract."""
+        happening = Happening(
+            id="",
+            type=request.event_type,
+            payload=structs.to_dict(request.payload, field="payload"),
+            correlation_id=request.correlation_id,
+            workflow_id=request.workflow_id,
+        )
+        same = once(request.idempotency_key, request)
+        event_id = await self._happenings.publish(caller(), happening, same)
+        return pb.PublishEventResponse(event_id=event_id)
