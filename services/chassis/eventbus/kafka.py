@@ -11,7 +11,7 @@ import re
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -39,9 +39,9 @@ JOINING_MS: Final = 15_000  # An answer to a member may have to wait for the oth
 FETCH_BYTES: Final = 1024 * 1024
 JOIN_SECONDS: Final = 30.0
 _LOGGERS: Final = (
+    "",
     "cluster",
     "conn",
-    "client",
     "consumer.consumer",
     "consumer.fetcher",
     "consumer.group_coordinator",
@@ -253,21 +253,27 @@ def _options(cluster: Cluster) -> dict[str, Any]:
 
 
 async def _stopped(client: Any) -> None:
-    """Close it, within bounds: a producer waits for what it has under way."""
-    with suppress(*FAILURES):
-        async with asyncio.timeout(SECONDS):
-            await client.stop()
-            return
+    """Close it, within bounds: a producer waits for what it has under way.
+
+    In a task of its own, for a consumer that is stopped while it waits to fetch again raises the
+    cancellation of its own task, and leaves its connections open.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    try:
+        await asyncio.wait([stopping], timeout=SECONDS)
+    finally:
+        if not stopping.done():
+            stopping.cancel()
+    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
+        return
     sender = getattr(client, "_sender", None)
-    with suppress(*FAILURES):
-        async with asyncio.timeout(SECONDS):
-            if sender is not None:
-                await sender.close()
-            await client.client.close()
+    connections = getattr(client, "client", None) or getattr(client, "_client", None)
+    closing = [each.close() for each in (sender, connections) if each is not None]
+    await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=SECONDS)
 
 
 def _log_seldom() -> None:
     for name in _LOGGERS:
-        logger = logging.getLogger(f"aiokafka.{name}")
+        logger = logging.getLogger(f"aiokafka.{name}".rstrip("."))
         if not any(isinstance(each, Seldom) for each in logger.filters):
             logger.addFilter(Seldom())
