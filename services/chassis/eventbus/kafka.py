@@ -37,6 +37,7 @@ HEARTBEAT_MS: Final = 500
 REBALANCE_MS: Final = 8_000  # For members to finish what they have; then it goes on without them.
 JOINING_MS: Final = 15_000  # An answer to a member may have to wait for the others.
 FETCH_BYTES: Final = 1024 * 1024
+FETCH_WAIT_MS: Final = 100  # Some brokers answer a fetch when its time is over, not at once.
 JOIN_SECONDS: Final = 30.0
 _LOGGERS: Final = (
     "",
@@ -85,6 +86,7 @@ class KafkaEventBus:
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             rebalance_timeout_ms=REBALANCE_MS,
             **self._options | {"request_timeout_ms": JOINING_MS},
         )
