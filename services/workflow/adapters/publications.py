@@ -1,6 +1,7 @@
 """What the event bus is told of workflows: a CloudEvent for each event of the log."""
 
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Final, Literal
 
 from google.protobuf import json_format
@@ -62,7 +63,7 @@ class Publications:
                 data=body,
                 content_type=_TYPES[self._value],
                 subject=event.workflow_id,
-                time=event.timestamp.ToDatetime(),
+                time=event.timestamp.ToDatetime(tzinfo=UTC),
                 key=event.workflow_id,
                 traceparent=f"00-{event.trace_id}-{new_span_id()}-01" if event.trace_id else "",
                 extensions={"tenant": event.tenant, "correlationid": event.correlation_id},
