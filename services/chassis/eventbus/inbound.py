@@ -56,6 +56,8 @@ class Inbound:
         self._consumer: Consumer | None = None
         self._said = -SAY_SECONDS
         self._is_stopping = asyncio.Event()
+        self.joined = asyncio.Event()
+        """Set once it has joined its group: what is sent from then on reaches it."""
         self.dead_letters = 0
         """How many were set aside."""
 
@@ -75,6 +77,7 @@ class Inbound:
             try:
                 async with self._bus.consume(self._topic, group=self._group) as consumer:
                     self._consumer, pause = consumer, FIRST_PAUSE
+                    self.joined.set()
                     await self._consume(consumer)
             except ServiceError as error:
                 self._say("topic cannot be read", error.reason, error.message)
