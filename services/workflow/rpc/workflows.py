@@ -157,3 +157,9 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         same = once(request.idempotency_key, request)
         event_id = await self._happenings.publish(caller(), happening, same)
         return pb.PublishEventResponse(event_id=event_id)
+
+    async def VerifyWorkflow(
+        self, request: pb.VerifyWorkflowRequest, context: Context
+    ) -> pb.Verification:
+        """Not yet: comes with branch w-verify."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "comes with w-verify")
