@@ -3,8 +3,8 @@
 import heapq
 import itertools
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,6 +17,7 @@ from services.chassis.eventlog.matching import matches, within
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
+    OUTBOX,
     Append,
     Claim,
     Kept,
@@ -114,6 +115,7 @@ class MemoryEventStore:
         claim = self._work.put(key, batch.work) if batch.work and not batch.is_done else None
         self._bells.ring(keeper(batch, claim))
         self._trim()
+        self._bells.ring(OUTBOX if batch.outbox else None)
         return claim
 
     async def read(
@@ -210,9 +212,14 @@ class MemoryEventStore:
         )
         return heapq.nsmallest(limit, found, key=lambda each: (each[0], each[1].id))
 
-    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+    async def outgoing(self, *, after: int = 0, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""
-        return [Outgoing(*each) for each in itertools.islice(self._outbox.items(), limit)]
+        found = (Outgoing(*each) for each in self._outbox.items() if each[0] > after)
+        return list(itertools.islice(found, limit))
+
+    async def backlog(self) -> Mapping[str, int]:
+        """See `EventStore`."""
+        return Counter(message.topic for message in self._outbox.values())
 
     async def told(self, numbers: Sequence[int]) -> None:
         """See `EventStore`."""

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Final
 
 from services.chassis.errors import Aborted
-from services.chassis.eventbus.port import Message
 from services.chassis.eventlog.port import (
     Append,
     Claim,
@@ -26,6 +25,7 @@ from services.chassis.watching import Log, watched
 from services.workflow.adapters import codec, snapshots
 from services.workflow.adapters.codec import Encoded
 from services.workflow.adapters.histories import stored
+from services.workflow.adapters.publications import Publications
 from services.workflow.adapters.replay import PREFIX, replayed
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Definition
@@ -56,11 +56,10 @@ class _Way:
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """Where events go beside the store."""
+    """Where events go beside the store: to watchers, and to the event bus."""
 
     hot: HotStore
-    messages: Callable[[Definition, Encoded], Sequence[Message]]
-    """What the event bus is to be told of them."""
+    publications: Publications
 
 
 class EventStoreWorkflows:
@@ -169,6 +168,8 @@ class EventStoreWorkflows:
     ) -> Appended:
         instance, events = decided
         before, head = (loaded.instance, loaded.head) if loaded else (None, "")
+        if way.claim is None:  # What was begun is not held up by a bus that is away.
+            self._outlets.publications.admit(definition, len(events))
         new = codec.encoded(definition, before, events, head)
         at = Standing(definition, instance, self._now())
         name = (instance.spec.tenant, instance.spec.workflow_id)
@@ -197,7 +198,7 @@ class EventStoreWorkflows:
             work=None if _is_held(at, way) else self._wanted(at, way),
             is_done=isinstance(step, Over),
             records=[record(at, new.head)] if new.stored else (),
-            outbox=self._outlets.messages(at.definition, new),
+            outbox=self._outlets.publications.messages(at.definition, new),
             key=way.key,
         )
 

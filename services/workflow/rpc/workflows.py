@@ -15,6 +15,7 @@ from services.chassis.paging import Pager
 from services.workflow.mapping import events as events_mapping
 from services.workflow.mapping import workflows as mapping
 from services.workflow.rpc.caller import caller, once
+from services.workflow.usecases.happenings import Happening, Happenings
 from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Start, Workflows
 
@@ -25,10 +26,15 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     """`Workflows` over gRPC."""
 
     def __init__(
-        self, workflows: Workflows, verifications: Verifications, pagers: tuple[Pager, Pager]
+        self,
+        workflows: Workflows,
+        happenings: Happenings,
+        verifications: Verifications,
+        pagers: tuple[Pager, Pager],
     ) -> None:
         """`pagers` are for workflows and for events."""
         self._workflows = workflows
+        self._happenings = happenings
         self._verifications = verifications
         self._pager, self._events = pagers
 
@@ -155,3 +161,18 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
             async for body in bodies:
                 last += 1
                 yield events_mapping.shown(body, request.workflow_id, last)
+
+    async def PublishEvent(
+        self, request: pb.PublishEventRequest, context: Context
+    ) -> pb.PublishEventResponse:
+        """See the contract."""
+        happening = Happening(
+            id="",
+            type=request.event_type,
+            payload=structs.to_dict(request.payload, field="payload"),
+            correlation_id=request.correlation_id,
+            workflow_id=request.workflow_id,
+        )
+        same = once(request.idempotency_key, request)
+        event_id = await self._happenings.publish(caller(), happening, same)
+        return pb.PublishEventResponse(event_id=event_id)

@@ -9,12 +9,14 @@ from uuid import uuid4
 
 import pytest
 
+from services.chassis.eventlog.backlog import Backlog
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore, Key, Work
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.workflow.adapters.definitionstore import EventStoreDefinitions
 from services.workflow.adapters.histories import EventStoreHistories
+from services.workflow.adapters.publications import Publications
 from services.workflow.adapters.workflowlog import KIND, EventStoreWorkflows, Outlets
 from services.workflow.domain import decide, outcomes
 from services.workflow.domain import events as ev
@@ -69,7 +71,7 @@ class Place:
         self.definitions = EventStoreDefinitions(self.store, self.clock, most=3, most_versions=3)
         self.logs = EventStoreWorkflows(
             self.store,
-            Outlets(self.hot, lambda definition, new: ()),
+            Outlets(self.hot, Publications(Backlog(1000), "json")),
             self.definitions,
             work=Work(KIND, self.owner, LEASE),
             now=self.clock,
