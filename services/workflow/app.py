@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -22,7 +22,7 @@ from services.chassis.eventbus.aliases import AliasedEventBus, aliased_event_bus
 from services.chassis.eventbus.inbound import Inbound
 from services.chassis.eventlog.backlog import Backlog
 from services.chassis.eventlog.open import event_store
-from services.chassis.eventlog.port import Work
+from services.chassis.eventlog.port import EventStore, Work
 from services.chassis.eventlog.relay import relaying
 from services.chassis.hotstore.open import hot_store
 from services.chassis.paging import Pager
@@ -35,6 +35,7 @@ from services.workflow.adapters.happenings import EventStoreHappenings, handler
 from services.workflow.adapters.histories import EventStoreHistories
 from services.workflow.adapters.publications import Publications, topic_of
 from services.workflow.adapters.tools_grpc import GrpcTools
+from services.workflow.adapters.turns import EventStoreTurn
 from services.workflow.adapters.workflowlog import KIND, LINGER, EventStoreWorkflows, Outlets
 from services.workflow.domain.definition import Kind, Source
 from services.workflow.effects import Effects
@@ -42,12 +43,13 @@ from services.workflow.execution import World
 from services.workflow.ports import Actions
 from services.workflow.rpc.definitions import DefinitionServicer
 from services.workflow.rpc.workflows import WorkflowServicer
-from services.workflow.settings import Settings
+from services.workflow.settings import Settings, VerifySettings
 from services.workflow.usecases.children import ChildWorkflows
 from services.workflow.usecases.definitions import Definitions
 from services.workflow.usecases.happenings import Happenings
 from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Workflows
+from services.workflow.verifier import Pace, Verifier, verifying
 from services.workflow.worker import Sizes, working
 
 DOMAIN: Final = "workflow.runplane.dev"
@@ -60,6 +62,9 @@ SERVICES: Final = [
 GROUP: Final = "runplane-workflow"
 """Of consumers of what comes in: each event reaches one replica."""
 JOIN_SECONDS: Final = 1.0
+VERIFY: Final = "verify"
+SPARE: Final = timedelta(seconds=10)
+"""For a verifier that is late."""
 
 
 def utc_now() -> datetime:
@@ -136,7 +141,23 @@ async def _at_work(
         check_source = _checks(bus)
         histories = EventStoreHistories(store)
         verifications = Verifications(histories, logs, definitions, worker, now=now)
+        await enter(_verifying(settings.verify, store, verifications))
         yield _Parts(Definitions(definitions, check_source), workflows, happenings, verifications)
+
+
+@asynccontextmanager
+async def _verifying(
+    settings: VerifySettings, store: EventStore, verifications: Verifications
+) -> AsyncIterator[None]:
+    """Hold workflows against their events, until the context is left."""
+    if not settings.interval:
+        yield
+        return
+    pace = Pace(**dict(settings))
+    lease = 3 * pace.interval + SPARE
+    turn = EventStoreTurn(store, VERIFY, owner=ids.new("verifier"), lease=lease)
+    async with verifying(Verifier(turn, EventStoreHistories(store), verifications, pace)):
+        yield
 
 
 @asynccontextmanager

@@ -156,6 +156,16 @@ class Histories(Protocol):
         changes, in this process, with what is shown of it."""
 
 
+class Turn(Protocol):
+    """What one process at a time does."""
+
+    async def is_ours(self) -> bool:
+        """Whether this is the process, for a while from now on."""
+
+    async def give_back(self) -> None:
+        """Let another be it at once."""
+
+
 class Desk(Protocol):
     """Claims of workflows, for this process's worker."""
 

@@ -126,7 +126,6 @@ class Following:
         self.count = 0
         self.findings: list[Finding] = []
         self._beside = beside
-        self._is_linked = True
         self._is_possible = True
         self._is_broken = False
         self._at: dict[int, tuple[str, Sequence[str] | None]] = {}
@@ -139,7 +138,6 @@ class Following:
             self._find(Fault.EVENT_CHANGED, f"is not stored with its own {what}", recorded.sequence)
         self.count += 1
         self.sequence, self.head = recorded.sequence, recorded.digest
-        self._is_linked = recorded.event is not None
         self._fold(recorded)
         for each in (self._beside.shown, self._beside.summary):
             if each is not None and each.sequence == recorded.sequence:
@@ -164,7 +162,7 @@ class Following:
             last = f" to {recorded.sequence - 1}" if recorded.sequence > before + 2 else ""
             self._find(Fault.EVENT_CHANGED, f"is missing{last}", before + 1)
             self._is_possible, self.instance = False, None
-        elif recorded.event is not None and self._is_linked and recorded.previous != self.head:
+        elif recorded.event is not None and recorded.previous != self.head:
             said = "is not the one that the next event names" if before else "names one before it"
             self._find(Fault.EVENT_CHANGED, said, max(before, 1))
 
