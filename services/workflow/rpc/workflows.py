@@ -132,7 +132,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     ) -> pb.ListWorkflowEventsResponse:
         """See the contract."""
         size = self._events.size(request.page_size)
-        bound = {"workflow_id": request.workflow_id, "after_sequence": str(request.after_sequence)}
+        bound = {"workflow_id": request.workflow_id, "since": str(request.after_sequence)}
         token = self._events.after(request.page_token, **bound)
         who, first = caller(), max(request.after_sequence, 0)
 
