@@ -155,6 +155,12 @@ class Histories(Protocol):
         """Workflows of all tenants by tenant and id, those after this one: each with a number that
         changes, in this process, with what is shown of it."""
 
+    async def unshown(
+        self, *, after: int = 0, limit: int
+    ) -> tuple[Sequence[tuple[str, str]], int | None]:
+        """Workflows that lists do not show, of those that the next `limit` events after a position
+        of the store began; and the position to go on from, None at the end."""
+
 
 class Turn(Protocol):
     """What one process at a time does."""

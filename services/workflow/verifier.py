@@ -3,7 +3,8 @@
 A walk goes over what lists show, of all tenants, in the order of tenants and ids; each look goes on
 where the one before stopped. A workflow is read whole where what is shown of it is not as it was
 when it was found consistent, so neither a change of it nor one of its projection is passed over.
-After a start, and each `full`, a walk reads all of them: their events alone may have changed.
+After a start, and each `full`, a walk reads all of them, whose events alone may have changed, and
+looks then through all events for workflows that are not shown at all.
 """
 
 import asyncio
@@ -85,6 +86,9 @@ class Verifier:
         self._current: set[int] = set()
         self._broken: set[Name] = set()
         self._full_at = now() + pace.full.total_seconds()
+        self._is_full = True
+        self._sought: int | None = None
+        """Up to where in the store was looked for workflows that are not shown; None: no need."""
 
     async def run(self) -> None:
         """Look, and rest, until cancelled."""
@@ -99,24 +103,14 @@ class Verifier:
 
     async def look(self) -> None:
         """Verify some more, if it is this process's turn. Raises Unavailable."""
-        left, pages = self._pace.most, max(1, self._pace.most * LOOKED // PAGE)
-        for _ in range(pages):
+        left = self._pace.most
+        for _ in range(max(1, left * LOOKED // PAGE)):
             if left <= 0 or not await self._turn.is_ours():
                 return
-            page = await self._histories.every(after=self._after, limit=PAGE)
-            for name, number in page:
-                if left <= 0:
-                    return
-                self._after = name
-                if number in self._before:
-                    self._know(number)
-                else:
-                    left -= 1
-                    await self._verify(name, number)
-            if len(page) < PAGE:
-                self._turn_around()
-                return
-            await asyncio.sleep(0)
+            if self._sought is None:
+                left = await self._go_over(left)
+            else:
+                await self._seek(self._sought)
 
     async def stop(self) -> None:
         """Let another process go on."""
@@ -124,6 +118,32 @@ class Verifier:
             await self._turn.give_back()
         except ServiceError as error:
             log.warning("turn not given back", extra={"error_code": error.reason})
+
+    async def _go_over(self, left: int) -> int:
+        """A page of what is shown; how many more may be read whole, none at the end."""
+        page = await self._histories.every(after=self._after, limit=PAGE)
+        for name, number in page:
+            if left <= 0:
+                return 0
+            self._after = name
+            if number in self._before:
+                self._know(number)
+            else:
+                left -= 1
+                await self._verify(name, number)
+        if len(page) < PAGE:
+            self._turn_around()
+            return 0
+        await asyncio.sleep(0)
+        return left
+
+    async def _seek(self, after: int) -> None:
+        """A page of all events: what began and is not shown."""
+        began = self._now()
+        found, self._sought = await self._histories.unshown(after=after, limit=PAGE)
+        await asyncio.sleep(REST * (self._now() - began))
+        for name in found:
+            await self._verify(name, 0)
 
     async def _verify(self, name: Name, number: int) -> None:
         began = self._now()
@@ -167,9 +187,12 @@ class Verifier:
     def _turn_around(self) -> None:
         """All were gone over; begin anew."""
         self.counts.walks += 1
+        if self._is_full:
+            self._sought = 0
+        self._is_full = self._now() >= self._full_at
         self._after = ("", "")
         self._before, self._current = self._current, set()
-        if self._now() >= self._full_at:
+        if self._is_full:
             self._full_at = self._now() + self._pace.full.total_seconds()
             self._before = set()
 

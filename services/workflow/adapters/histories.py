@@ -6,12 +6,15 @@ from typing import Final
 
 from services.chassis.eventlog.port import EventStore, Record, Snapshot, StoredEvent
 from services.workflow.adapters import codec, snapshots
+from services.workflow.domain import events as ev
 from services.workflow.domain.verification import Beside, Recorded, Shown, Summary
+from services.workflow.mapping.events import NAMES
 from services.workflow.mapping.workflows import HEAD, RECORD, differences, sequence_of
 
 PAGE: Final = 64
 PAGE_BYTES: Final = 256 * 1024
 """About: a page has fewer events where they are large."""
+STARTED: Final = NAMES[ev.Started][0]
 
 
 class EventStoreHistories:
@@ -41,6 +44,19 @@ class EventStoreHistories:
         """See `Histories`."""
         found = await self._store.every(RECORD, after=after, limit=limit)
         return [((tenant, record.id), _number(tenant, record)) for tenant, record in found]
+
+    async def unshown(
+        self, *, after: int = 0, limit: int
+    ) -> tuple[Sequence[tuple[str, str]], int | None]:
+        """See `Histories`."""
+        page = await self._store.read_all(after=after, limit=limit)
+        begun = [(each.tenant, each.stream_id) for each in page if each.type == STARTED]
+        found = [
+            (tenant, workflow_id)
+            for tenant, workflow_id in begun
+            if await self._store.record(tenant, RECORD, workflow_id) is None
+        ]
+        return found, page[-1].position if len(page) == limit else None
 
 
 async def stored(

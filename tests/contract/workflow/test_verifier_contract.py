@@ -93,6 +93,18 @@ async def test_an_event_that_is_changed_later_is_found_by_a_full_walk(place: Pla
     assert (verifying.counts.broken, verifying.counts.verified) == (1, 6)
 
 
+async def test_a_workflow_that_is_not_shown_at_all_is_found_by_a_full_walk(place: Place) -> None:
+    names = await three(place)
+    await place.tampering.lose_record(names[1], RECORD)
+    verifying = verifier(place)
+
+    await verifying.look()
+    await verifying.look()
+
+    assert verifying.counts.repaired == {Fault.PROJECTION_MISSING: 1}
+    assert await place.logs.shown(*names[1])
+
+
 async def test_each_look_goes_on_where_the_one_before_stopped(place: Place) -> None:
     await three(place)
     verifying = verifier(place, most=1)
