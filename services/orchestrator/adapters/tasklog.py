@@ -1,7 +1,7 @@
 """Tasks' logs on an event store, with live fan-out through a hot store."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -28,7 +28,7 @@ from services.orchestrator.adapters.values import Values, unkept
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large, LargeTexts
 from services.orchestrator.domain.request import Request
-from services.orchestrator.domain.task import Task, evolve, replay
+from services.orchestrator.domain.task import CLOSED, STILL, State, Task, evolve, replay
 
 _PAGE: Final = 256
 PREFIX: Final = "task_"
@@ -161,14 +161,22 @@ class EventStoreTaskLog:
         return await self._values.get(tenant, large, offset=offset, length=length)
 
     async def until_end(self, tenant: str, task_id: str) -> None:
-        """See `TaskLog`. Its record is looked at only while nothing is published."""
+        """See `TaskLog`."""
+        await self._until(tenant, task_id, CLOSED)
+
+    async def until_still(self, tenant: str, task_id: str) -> None:
+        """See `TaskLog`."""
+        await self._until(tenant, task_id, STILL)
+
+    async def _until(self, tenant: str, task_id: str, states: Collection[State]) -> None:
+        """Its record is looked at only while nothing is published."""
         async with self._hot.subscribe(_topic(tenant, task_id)) as subscription:
             ear = _Ear(subscription)
             while (found := await self._store.record(tenant, codec.RECORD, task_id)) is not None:
-                if codec.is_over(found):
+                if codec.state(found) in states:
                     return
                 while heard := await ear.next():
-                    if codec.closes(heard[-1].body):
+                    if codec.state_after(heard[-1].body) in states:
                         return
 
     async def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
