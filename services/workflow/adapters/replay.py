@@ -63,7 +63,7 @@ async def replayed(
 async def _summed(
     store: EventStore, definitions: DefinitionStore, tenant: str, workflow_id: str
 ) -> tuple[_Replay | None, int]:
-    """What the snapshot holds. One that cannot be read is passed over: the events have it all."""
+    """What the snapshot holds. One that makes no sense is passed over: the events have it all."""
     if (kept := await store.snapshot(tenant, workflow_id)) is None:
         return None, 0
     try:
@@ -73,7 +73,11 @@ async def _summed(
     if found.instance.sequence != kept.sequence:
         return None, 0
     spec = found.instance.spec
+    if (spec.tenant, spec.workflow_id) != (tenant, workflow_id):
+        return None, 0
     definition = await definitions.get(tenant, spec.definition, spec.version)
+    if found.instance.state not in definition.states:
+        return None, 0
     return _Replay(definition, found.instance, found.head), kept.sequence
 
 

@@ -43,6 +43,11 @@ class Finding:
     is_repaired: bool = False
 
 
+LAST: Final = "last_sequence"
+BEHIND: Final = Finding(Fault.PROJECTION_DIFFERS, LAST)
+"""What is shown is right, of an event before the last one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
     """What was found of a workflow."""
@@ -210,11 +215,11 @@ class Following:
     def _wrong(self, kept: Shown | Summary, *, is_newest: bool) -> Sequence[str]:
         """What differs between what is kept and where its events led."""
         if kept.sequence == 0 or kept.sequence > self.sequence:
-            return ["last_sequence"]
+            return [LAST]
         digest, differences = self._at.get(id(kept), ("", ()))
         wrong = list(differences or ())
         if is_newest and kept.sequence < self.sequence:
-            wrong.append("last_sequence")
+            wrong.append(LAST)
         if kept.head != digest and (kept.sequence < self.sequence or not self._is_broken):
             wrong.append("head")
         return wrong

@@ -13,6 +13,7 @@ from services.workflow.domain.definition import Definition
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.refusals import missing
 from services.workflow.domain.verification import (
+    BEHIND,
     Beside,
     Fault,
     Finding,
@@ -67,7 +68,9 @@ class Verifications:
             if found.is_broken or not found.findings:
                 return found
             if (await self._histories.beside(tenant, workflow_id)).mark != beside.mark:
-                continue  # Somebody moved it meanwhile, and what differed is written anew.
+                if found.findings == [BEHIND]:  # It was right, and was moved while it was read.
+                    return replace(found, findings=())
+                continue  # What differed is written anew.
             try:
                 return await self._repaired(following, found)
             except Aborted:

@@ -134,6 +134,21 @@ async def test_a_workflow_whose_events_are_restored_goes_on_once_it_is_verified(
     assert events[1].next_state == "late"
 
 
+async def test_a_projection_that_cannot_be_read_hides_no_other_workflow(tmp_path: Path) -> None:
+    async with serving(tmp_path) as client:
+        whole, broken = await client.start(), await client.start()
+        tampering = OfSqlite(str(tmp_path / "workflow.db"))
+        await tampering.record(("default", broken), "workflow", b"\xff")
+
+        listed = await client.workflows.ListWorkflows(pb.ListWorkflowsRequest(), timeout=5)
+        shown = await client.workflows.GetWorkflow(GET(workflow_id=broken), timeout=5)
+
+    assert [each.workflow_id for each in listed.workflows] == ["", whole]
+    assert shown.workflow_id == broken
+    for each in (shown, listed.workflows[0]):
+        assert [warning.code for warning in each.warnings] == ["WORKFLOW_UNREADABLE"]
+
+
 async def test_the_verifier_of_the_service_mends_a_projection(tmp_path: Path) -> None:
     async with serving(tmp_path) as client:
         workflow_id = await client.start()
