@@ -121,12 +121,14 @@ class Verifier:
 
     async def _go_over(self, left: int) -> int:
         """A page of what is shown; how many more may be read whole, none at the end."""
+        if self._after == ("", ""):
+            self._broken.update(await self._histories.abandoned())
         page = await self._histories.every(after=self._after, limit=PAGE)
         for name, number in page:
             if left <= 0:
                 return 0
             self._after = name
-            if number in self._before:
+            if number in self._before and name not in self._broken:
                 self._know(number)
             else:
                 left -= 1
@@ -154,6 +156,10 @@ class Verifier:
             self.counts.failed += 1
             extra = {"tenant": name[0], "workflow_id": name[1], "error_code": error.reason}
             log.warning("workflow not verified", extra=extra)
+        except Exception:
+            self.counts.failed += 1
+            extra = {"tenant": name[0], "workflow_id": name[1]}
+            log.exception("workflow not verified", extra=extra)
         else:
             self.counts.verified += 1
             if not found.findings:

@@ -2,20 +2,16 @@
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
 
 from services.chassis.eventlog.port import EventStore, StoredEvent
 from services.workflow.adapters import codec, snapshots
 from services.workflow.adapters.codec import Unreadable
-from services.workflow.adapters.histories import stored
+from services.workflow.adapters.histories import PREFIX, stored
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
 from services.workflow.domain.instance import Instance, evolve
 from services.workflow.domain.refusals import corrupt, missing
 from services.workflow.ports import DefinitionStore, Loaded
-
-PREFIX: Final = "wf_"
-"""Of the streams that are workflows; the store has others, too."""
 
 
 @dataclass(slots=True)

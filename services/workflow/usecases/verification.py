@@ -88,11 +88,9 @@ class Verifications:
 
     async def resume(self, tenant: str, workflow_id: str) -> None:
         """Have a workflow that was given up, and is whole again, taken up."""
-        loaded = await self._logs.load(tenant, workflow_id, is_fresh=True)
-        if loaded.instance.is_closed:
-            return
         with suppress(Aborted):  # Somebody moves it already.
-            self._hands.take(await self._logs.append(loaded, (loaded.instance, [])))
+            if (appended := await self._logs.resume(tenant, workflow_id)) is not None:
+                self._hands.take(appended)
 
     async def _followed(self, tenant: str, workflow_id: str, beside: Beside) -> Following:
         following: Following | None = None

@@ -172,12 +172,31 @@ async def test_a_workflow_that_was_given_up_goes_on_when_its_events_are_restored
     (claim,) = await place.store.claim("workflow", "worker_1", limit=9, lease=LEASE)
     await place.tampering.event(name, 1, body=b"\xff")
     await place.logs.abandon(claim)
-    verifying = verifier(place)
-    await verifying.look()
+    await verifier(place).look()
     assert not await place.store.claim("workflow", "worker_1", limit=9, lease=LEASE)
     await place.tampering.event(name, 1, body=good)
+    verifying = verifier(place)  # As after a restart, with nothing in memory.
 
     await verifying.look()
 
     assert verifying.counts.broken == 0
     assert len(await place.store.claim("workflow", "worker_1", limit=9, lease=LEASE)) == 1
+
+
+async def test_one_that_seems_unchanged_goes_on_too_when_its_events_are_restored(
+    place: Place,
+) -> None:
+    name = ("acme", "wf_1")
+    await place.begun()
+    verifying = verifier(place)
+    await verifying.look()
+    good = (await place.store.read(*name))[0].body
+    (claim,) = await place.store.claim("workflow", "worker_1", limit=9, lease=LEASE)
+    await place.tampering.event(name, 1, body=b"\xff")
+    await place.logs.abandon(claim)
+    await place.tampering.event(name, 1, body=good)
+
+    await verifying.look()
+
+    assert len(await place.store.claim("workflow", "worker_1", limit=9, lease=LEASE)) == 1
+    assert await place.histories.abandoned() == []

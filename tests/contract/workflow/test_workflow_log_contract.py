@@ -13,6 +13,7 @@ from services.workflow.adapters import codec
 from services.workflow.domain import decide, outcomes
 from services.workflow.domain import events as ev
 from services.workflow.domain.instance import Phase
+from services.workflow.domain.steps import Run, next_step
 from services.workflow.ports import Loaded
 from tests.contract.workflow.conftest import LEASE, Place
 
@@ -206,6 +207,30 @@ async def test_one_whose_next_attempt_is_far_is_given_back(place: Place) -> None
 
     assert again.claim is None
     assert await due(place) == timedelta(minutes=5)
+
+
+async def test_one_that_waits_for_another_workflow_is_given_back_to_look_later(
+    place: Place,
+) -> None:
+    text = """
+name: parent
+initial: asking
+state_machine: {asking: {on_enter: [{workflow: order}], on_success: asked}}
+"""
+    definition = await place.defined(text=text)
+    spec = ev.Spec("wf_1", "acme", "ann", "parent", 1, "o1", "ab" * 16)
+    started = decide.started(definition, spec, {}, place.clock())
+    begun = await place.logs.begin(definition, started, takes=True)
+    at = place.at(begun.loaded)
+    step = next_step(at)
+    assert isinstance(step, Run)
+
+    looks = await place.logs.append(
+        begun.loaded, outcomes.child_started(at, step, "wf_2"), claim=begun.claim
+    )
+
+    assert looks.claim is None
+    assert await due(place) == timedelta(seconds=30)
 
 
 async def test_one_that_is_over_wants_nobody(place: Place) -> None:
@@ -440,6 +465,7 @@ async def test_what_is_no_workflow_is_not_found(place: Place, workflow_id: str) 
         place.logs.load("acme", workflow_id),
         place.logs.shown("acme", workflow_id),
         place.logs.events("acme", workflow_id, after=0, limit=9),
+        place.verifications.verify("acme", workflow_id),
     ):
         with pytest.raises(NotFound):
             await look
