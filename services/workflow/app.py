@@ -1,9 +1,11 @@
 """The composition root."""
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -16,8 +18,12 @@ from runplane.workflow.v1 import (
 
 from services.chassis import ids
 from services.chassis.client import channel
+from services.chassis.eventbus.aliases import AliasedEventBus, aliased_event_bus
+from services.chassis.eventbus.inbound import Inbound
+from services.chassis.eventlog.backlog import Backlog
 from services.chassis.eventlog.open import event_store
-from services.chassis.eventlog.port import Work
+from services.chassis.eventlog.port import EventStore, Work
+from services.chassis.eventlog.relay import relaying
 from services.chassis.hotstore.open import hot_store
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
@@ -25,18 +31,25 @@ from services.chassis.settings import SharedSettings
 from services.workflow.adapters.agents_grpc import GrpcAgents
 from services.workflow.adapters.definitionstore import EventStoreDefinitions
 from services.workflow.adapters.desk import at_desk
+from services.workflow.adapters.happenings import EventStoreHappenings, handler
+from services.workflow.adapters.histories import EventStoreHistories
+from services.workflow.adapters.publications import Publications, topic_of
 from services.workflow.adapters.tools_grpc import GrpcTools
+from services.workflow.adapters.turns import EventStoreTurn
 from services.workflow.adapters.workflowlog import KIND, LINGER, EventStoreWorkflows, Outlets
-from services.workflow.domain.definition import Kind
+from services.workflow.domain.definition import Kind, Source
 from services.workflow.effects import Effects
 from services.workflow.execution import World
 from services.workflow.ports import Actions
 from services.workflow.rpc.definitions import DefinitionServicer
 from services.workflow.rpc.workflows import WorkflowServicer
-from services.workflow.settings import Settings
+from services.workflow.settings import Settings, VerifySettings
 from services.workflow.usecases.children import ChildWorkflows
 from services.workflow.usecases.definitions import Definitions
+from services.workflow.usecases.happenings import Happenings
+from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Workflows
+from services.workflow.verifier import Pace, Verifier, verifying
 from services.workflow.worker import Sizes, working
 
 DOMAIN: Final = "workflow.runplane.dev"
@@ -46,9 +59,27 @@ SERVICES: Final = [
 ]
 
 
+GROUP: Final = "runplane-workflow"
+"""Of consumers of what comes in: each event reaches one replica."""
+JOIN_SECONDS: Final = 1.0
+VERIFY: Final = "verify"
+SPARE: Final = timedelta(seconds=10)
+"""For a verifier that is late."""
+
+
 def utc_now() -> datetime:
     """The time."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the servicers are made of."""
+
+    definitions: Definitions
+    workflows: Workflows
+    happenings: Happenings
+    verifications: Verifications
 
 
 @asynccontextmanager
@@ -57,9 +88,12 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Run the workflow service until the context is left."""
     pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
-    async with _at_work(settings, shared, now) as (definitions, workflows):
-        of_definitions = DefinitionServicer(Definitions(definitions), pager("definitions"))
-        of_workflows = WorkflowServicer(workflows, (pager("workflows"), pager("workflow_events")))
+    async with _at_work(settings, shared, now) as parts:
+        of_definitions = DefinitionServicer(parts.definitions, pager("definitions"))
+        pagers = (pager("workflows"), pager("workflow_events"))
+        of_workflows = WorkflowServicer(
+            parts.workflows, parts.happenings, parts.verifications, pagers
+        )
         async with serving(
             settings.server,
             domain=DOMAIN,
@@ -77,31 +111,97 @@ async def running(
 @asynccontextmanager
 async def _at_work(
     settings: Settings, shared: SharedSettings, now: Callable[[], datetime]
-) -> AsyncIterator[tuple[EventStoreDefinitions, Workflows]]:
-    """Stores, peers and the worker, which takes up workflows from here on."""
-    owner, lease = ids.new("worker"), settings.worker.lease
+) -> AsyncIterator[_Parts]:
+    """Stores, peers, the worker, which takes up workflows from here on, and the event bus."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="workflow"))
         hot = await enter(hot_store(shared.hot_store))
-        registry = await enter(channel(settings.tool_registry))
-        orchestrator = await enter(channel(settings.orchestrator))
+        owner, lease = ids.new("worker"), settings.worker.lease
+        backlog = Backlog(settings.events.most_per_partition)
         limits = settings.definitions
         definitions = EventStoreDefinitions(
             store, now, most=limits.most, most_versions=limits.versions
         )
-        logs = EventStoreWorkflows(
-            store,
-            Outlets(hot, lambda definition, new: ()),
-            definitions,
-            work=Work(KIND, owner, lease),
-            now=now,
-        )
-        agents = GrpcAgents(orchestrator, timeout=settings.orchestrator.timeout)
-        actions: dict[Kind, Actions] = {Kind.TOOL: GrpcTools(registry), Kind.AGENT: agents}
+        outlets = Outlets(hot, Publications(backlog, settings.events.format))
+        work = Work(KIND, owner, lease)
+        logs = EventStoreWorkflows(store, outlets, definitions, work=work, now=now)
+        actions = await enter(_actions(settings))
         effects = Effects(actions, ChildWorkflows(lambda: workflows), random.random)
         desk = await enter(at_desk(store, hot, owner=owner, lease=lease))
         sizes = Sizes(settings.worker.max_running, lease / 4, settings.worker.look)
         worker = await enter(working(desk, World(logs, effects, now, LINGER), sizes))
-        workflows = Workflows(logs, definitions, worker, now=now, new_id=partial(ids.new, "wf"))
-        yield definitions, workflows
+        new_id = partial(ids.new, "wf")
+        workflows = Workflows(logs, definitions, worker, now=now, new_id=new_id)
+        kept = EventStoreHappenings(store, backlog, settings.events.inbound, now)
+        happenings = Happenings(kept, workflows, logs, partial(ids.new, "evt"))
+        bus = await enter(_event_bus(shared))
+        await enter(_listening(bus, settings.events.inbound, happenings))
+        await enter(relaying(store, bus, backlog, owner=ids.new("relay")))
+        check_source = _checks(bus)
+        histories = EventStoreHistories(store)
+        verifications = Verifications(histories, logs, definitions, worker, now=now)
+        await enter(_verifying(settings.verify, store, verifications))
+        yield _Parts(Definitions(definitions, check_source), workflows, happenings, verifications)
+
+
+@asynccontextmanager
+async def _verifying(
+    settings: VerifySettings, store: EventStore, verifications: Verifications
+) -> AsyncIterator[None]:
+    """Hold workflows against their events, until the context is left."""
+    if not settings.interval:
+        yield
+        return
+    pace = Pace(**dict(settings))
+    lease = 3 * pace.interval + SPARE
+    turn = EventStoreTurn(store, VERIFY, owner=ids.new("verifier"), lease=lease)
+    async with verifying(Verifier(turn, EventStoreHistories(store), verifications, pace)):
+        yield
+
+
+@asynccontextmanager
+async def _actions(settings: Settings) -> AsyncIterator[Mapping[Kind, Actions]]:
+    """Who does actions of each kind out there."""
+    async with (
+        channel(settings.tool_registry) as registry,
+        channel(settings.orchestrator) as orchestrator,
+    ):
+        agents = GrpcAgents(orchestrator, timeout=settings.orchestrator.timeout)
+        yield {Kind.TOOL: GrpcTools(registry), Kind.AGENT: agents}
+
+
+@asynccontextmanager
+async def _event_bus(shared: SharedSettings) -> AsyncIterator[AliasedEventBus]:
+    kafka = shared.kafka
+    async with aliased_event_bus(
+        shared.event_bus,
+        shared.event_buses,
+        username=kafka.username,
+        password=kafka.password.get_secret_value(),
+    ) as bus:
+        yield bus
+
+
+def _checks(bus: AliasedEventBus) -> Callable[[Source], None]:
+    return lambda source: bus.check(topic_of(source))
+
+
+@asynccontextmanager
+async def _listening(
+    bus: AliasedEventBus, topic: str, happenings: Happenings
+) -> AsyncIterator[None]:
+    """Hand on what comes in, until the context is left. What is told to the bus in this process
+    waits until this has joined, as long as that is quick."""
+    inbound = Inbound(bus, topic, GROUP, handler(happenings))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(inbound.run())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(JOIN_SECONDS):
+                await inbound.joined.wait()
+        try:
+            yield
+        finally:
+            inbound.stop()
+            await asyncio.wait([running], timeout=JOIN_SECONDS)
+            running.cancel()

@@ -1,6 +1,7 @@
 """`WORKFLOW_…`."""
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +24,24 @@ class DefinitionSettings(BaseModel, frozen=True):
     versions: int = Field(1000, ge=1)  # Of one definition.
 
 
+class EventSettings(BaseModel, frozen=True):
+    """What the event bus is told, and what comes in from it."""
+
+    format: Literal["json", "protobuf"] = "json"  # Of what is published.
+    most_per_partition: int = Field(1000, ge=1)  # That the bus has not been told yet; then shed.
+    inbound: str = Field(  # ALIAS/TOPIC of events that are signalled to workflows.
+        "events/workflow-signals", pattern=r"^[A-Za-z0-9_-]{1,64}/[A-Za-z0-9._-]{1,200}$"
+    )
+
+
+class VerifySettings(BaseModel, frozen=True):
+    """How workflows are held against their events."""
+
+    interval: Duration = Field(timedelta(seconds=30), ge=timedelta(0))  # 0: not at all.
+    most: int = Field(500, ge=1)  # Read whole in each interval.
+    full: Duration = Field(timedelta(hours=24), gt=timedelta(0))  # Those too that seem unchanged.
+
+
 class Settings(BaseSettings):
     """The workflow service's settings."""
 
@@ -38,3 +57,5 @@ class Settings(BaseSettings):
     orchestrator: ClientSettings = ClientSettings(target="127.0.0.1:8081")
     worker: WorkerSettings = WorkerSettings()
     definitions: DefinitionSettings = DefinitionSettings()
+    verify: VerifySettings = VerifySettings()
+    events: EventSettings = EventSettings()

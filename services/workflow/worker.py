@@ -17,6 +17,7 @@ from typing import Final
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.port import Claim
 from services.workflow.domain.instance import Standing
+from services.workflow.domain.refusals import is_corrupt
 from services.workflow.execution import Execution, World
 from services.workflow.ports import Appended, Desk, Loaded
 
@@ -131,6 +132,10 @@ class Worker:
         except ServiceError as error:
             extra = {"workflow_id": claim.stream_id, "error_code": error.reason}
             log.warning("workflow given up", extra=extra)
+            if is_corrupt(error, claim.stream_id):  # Nobody can go on: it must not come back.
+                is_through = await self._safely(
+                    lambda: self._world.logs.abandon(claim), "workflow not abandoned"
+                )
         except Exception:
             log.exception("workflow given up", extra={"workflow_id": claim.stream_id})
         finally:

@@ -3,8 +3,8 @@
 import heapq
 import itertools
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,6 +17,7 @@ from services.chassis.eventlog.matching import matches, within
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
+    OUTBOX,
     Append,
     Claim,
     Kept,
@@ -38,6 +39,7 @@ class _Stream:
     events: list[StoredEvent] = field(default_factory=list)
     snapshot: Snapshot | None = None
     size_bytes: int = 0
+    records: set[tuple[str, str]] = field(default_factory=set)
 
 
 class _Log:
@@ -114,6 +116,7 @@ class MemoryEventStore:
         claim = self._work.put(key, batch.work) if batch.work and not batch.is_done else None
         self._bells.ring(keeper(batch, claim))
         self._trim()
+        self._bells.ring(OUTBOX if batch.outbox else None)
         return claim
 
     async def read(
@@ -210,9 +213,14 @@ class MemoryEventStore:
         )
         return heapq.nsmallest(limit, found, key=lambda each: (each[0], each[1].id))
 
-    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+    async def outgoing(self, *, after: int = 0, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""
-        return [Outgoing(*each) for each in itertools.islice(self._outbox.items(), limit)]
+        found = (Outgoing(*each) for each in self._outbox.items() if each[0] > after)
+        return list(itertools.islice(found, limit))
+
+    async def backlog(self) -> Mapping[str, int]:
+        """See `EventStore`."""
+        return Counter(message.topic for message in self._outbox.values())
 
     async def told(self, numbers: Sequence[int]) -> None:
         """See `EventStore`."""
@@ -242,8 +250,11 @@ class MemoryEventStore:
 
     def _write_beside(self, batch: Append) -> None:
         self._work.answered((batch.tenant, batch.stream_id), batch.answered)
+        stream = self._streams.get((batch.tenant, batch.stream_id))
         for record in batch.records:
             self._records[batch.tenant, record.kind, record.id] = record
+            if stream is not None:
+                stream.records.add((record.kind, record.id))
         for message in batch.outbox:
             self._outbox[next(self._numbers)] = message
         if (key := batch.key) is not None:
@@ -276,6 +287,8 @@ class MemoryEventStore:
             dropped = self._streams.pop(key)
             self._size_bytes -= dropped.size_bytes
             self._log.drop(dropped.events)
+            for record in dropped.records:
+                self._records.pop((key[0], *record), None)
 
 
 def _is_beyond(record_id: str, query: Query) -> bool:

@@ -89,6 +89,9 @@ class Letter:
 MOST_LETTERS: Final = 256
 """How many letters may lie in an inbox, unless the sender says otherwise."""
 
+OUTBOX: Final = "outbox"
+"""The owner that `rung` wakes for an append of this process that has messages to tell."""
+
 Attribute = str | float | bool
 
 
@@ -306,8 +309,12 @@ class EventStore(Protocol):
         """Records of all tenants, each with its tenant, in the order of tenants and ids: those
         after this tenant and id. One that is added while they are walked may be passed over."""
 
-    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
-        """The oldest messages that are still to be told, in the order of commits."""
+    async def outgoing(self, *, after: int = 0, limit: int = 100) -> Sequence[Outgoing]:
+        """The oldest messages that are still to be told, in the order of commits; those with a
+        number above `after`. One that is committed later never gets a number below one read."""
+
+    async def backlog(self) -> Mapping[str, int]:
+        """How many messages are still to be told, by topic; no topic has none."""
 
     async def told(self, numbers: Sequence[int]) -> None:
         """Forget messages that the event bus has taken."""

@@ -7,7 +7,7 @@ and one wait for the disk for all of them.
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,6 +24,7 @@ from services.chassis.eventlog.batches import arguments
 from services.chassis.eventlog.bells import Bells
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
+    OUTBOX,
     Append,
     Claim,
     Kept,
@@ -84,7 +85,9 @@ class PostgresEventStore:
         future: asyncio.Future[Claim | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((batch, future))
         self._has_work.release()
-        return await future
+        claim = await future
+        self._bells.ring(OUTBOX if batch.outbox else None)
+        return claim
 
     async def read(
         self, tenant: str, stream_id: str, *, after: int = 0, limit: int = 1000
@@ -231,17 +234,23 @@ class PostgresEventStore:
         rows = await self._fetch(EVERY, kind, *after, limit)
         return [(tenant, _record(row)) for tenant, *row in rows]
 
-    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+    async def outgoing(self, *, after: int = 0, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""
         rows = await self._fetch(
             "select number, topic, key, value, headers from outbox"
-            f" where number < {_SETTLED} order by number limit $1",
+            f" where number > $1 and number < {_SETTLED} order by number limit $2",
+            after,
             limit,
         )
         return [
             Outgoing(number, Message(topic, key, value, json.loads(headers)))
             for number, topic, key, value, headers in rows
         ]
+
+    async def backlog(self) -> Mapping[str, int]:
+        """See `EventStore`."""
+        rows = await self._fetch("select topic, count(*) from outbox group by topic")
+        return dict(rows)
 
     async def told(self, numbers: Sequence[int]) -> None:
         """See `EventStore`."""

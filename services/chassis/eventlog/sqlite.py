@@ -11,7 +11,7 @@ import json
 import math
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from datetime import datetime, timedelta
@@ -24,13 +24,13 @@ from services.chassis.errors import (
     ResourceExhausted,
     ServiceError,
 )
-from services.chassis.eventbus.port import Message
-from services.chassis.eventlog import refusals
+from services.chassis.eventlog import refusals, sqlite_outbox
 from services.chassis.eventlog import sqlite_work as work
 from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import within
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
+    OUTBOX,
     Append,
     Claim,
     Kept,
@@ -97,6 +97,7 @@ class SqliteEventStore:
         now = micros(self._now())
         claim = await self._write(lambda db: append(db, batch, now))
         self._bells.ring(keeper(batch, claim))
+        self._bells.ring(OUTBOX if batch.outbox else None)
         return claim
 
     async def read(
@@ -219,21 +220,18 @@ class SqliteEventStore:
         rows = await asyncio.to_thread(_fetched, self._finder, EVERY, given)
         return [(tenant, _record(row)) for tenant, *row in rows]
 
-    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+    async def outgoing(self, *, after: int = 0, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""
-        found = self._all(
-            "select number, topic, key, value, headers from outbox order by number limit ?",
-            (limit,),
-        )
-        return [
-            Outgoing(number, Message(topic, key, value, json.loads(headers)))
-            for number, topic, key, value, headers in found
-        ]
+        return list(map(sqlite_outbox.outgoing, self._all(sqlite_outbox.OUTGOING, (after, limit))))
+
+    async def backlog(self) -> Mapping[str, int]:
+        """See `EventStore`."""
+        return dict(self._all(sqlite_outbox.BACKLOG, ()))
 
     async def told(self, numbers: Sequence[int]) -> None:
         """See `EventStore`."""
         rows = [(number,) for number in numbers]
-        await self._write(lambda db: db.executemany("delete from outbox where number = ?", rows))
+        await self._write(lambda db: db.executemany(sqlite_outbox.TOLD, rows))
 
     async def commit_all(self) -> None:
         """Do what was asked for, batch by batch, until `close`."""

@@ -1,5 +1,5 @@
 """CEL over an instance's data, compiled once and bounded: nothing a definition says can hold a
-process for long or fill its memory. Decision 21 says how the bounds were found.
+process for long or fill its memory. Decision 22 says how the bounds were found.
 """
 
 import json

@@ -12,8 +12,11 @@ from runplane.workflow.v1 import workflow_pb2_grpc as pb_grpc
 
 from services.chassis import filtering, structs
 from services.chassis.paging import Pager
+from services.workflow.mapping import events as events_mapping
 from services.workflow.mapping import workflows as mapping
 from services.workflow.rpc.caller import caller, once
+from services.workflow.usecases.happenings import Happening, Happenings
+from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Start, Workflows
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -22,9 +25,17 @@ Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     """`Workflows` over gRPC."""
 
-    def __init__(self, workflows: Workflows, pagers: tuple[Pager, Pager]) -> None:
+    def __init__(
+        self,
+        workflows: Workflows,
+        happenings: Happenings,
+        verifications: Verifications,
+        pagers: tuple[Pager, Pager],
+    ) -> None:
         """`pagers` are for workflows and for events."""
         self._workflows = workflows
+        self._happenings = happenings
+        self._verifications = verifications
         self._pager, self._events = pagers
 
     async def StartWorkflow(
@@ -44,7 +55,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     async def GetWorkflow(self, request: pb.GetWorkflowRequest, context: Context) -> pb.Workflow:
         """See the contract."""
         shown = await self._workflows.shown(caller(), request.workflow_id)
-        return pb.Workflow.FromString(shown)
+        return mapping.shown(shown, request.workflow_id)
 
     async def ListWorkflows(
         self, request: pb.ListWorkflowsRequest, context: Context
@@ -55,9 +66,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         where = filtering.condition(request.filter, mapping.FILTERED)
         read = partial(self._workflows.page, caller(), where)
         shown, token = await self._pager.page(read, after, size, filter=request.filter)
-        return pb.ListWorkflowsResponse(
-            workflows=map(pb.Workflow.FromString, shown), next_page_token=token
-        )
+        return pb.ListWorkflowsResponse(workflows=map(mapping.shown, shown), next_page_token=token)
 
     async def SignalWorkflow(
         self, request: pb.SignalWorkflowRequest, context: Context
@@ -109,12 +118,19 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         at = await self._workflows.compensate(caller(), request.workflow_id, request.reason)
         return mapping.packed(at)
 
+    async def VerifyWorkflow(
+        self, request: pb.VerifyWorkflowRequest, context: Context
+    ) -> pb.Verification:
+        """See the contract."""
+        found = await self._verifications.asked(caller(), request.workflow_id)
+        return mapping.verification(found)
+
     async def ListWorkflowEvents(
         self, request: pb.ListWorkflowEventsRequest, context: Context
     ) -> pb.ListWorkflowEventsResponse:
         """See the contract."""
         size = self._events.size(request.page_size)
-        bound = {"workflow_id": request.workflow_id, "after": str(request.after_sequence)}
+        bound = {"workflow_id": request.workflow_id, "since": str(request.after_sequence)}
         token = self._events.after(request.page_token, **bound)
         who, first = caller(), max(request.after_sequence, 0)
 
@@ -124,9 +140,12 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
             return [(str(since + number), body) for number, body in enumerate(page, 1)]
 
         shown, next_token = await self._events.page(read, token, size, **bound)
-        return pb.ListWorkflowEventsResponse(
-            events=map(events_pb2.WorkflowEvent.FromString, shown), next_page_token=next_token
-        )
+        since = int(token or first)
+        events = [
+            events_mapping.shown(body, request.workflow_id, since + number)
+            for number, body in enumerate(shown, 1)
+        ]
+        return pb.ListWorkflowEventsResponse(events=events, next_page_token=next_token)
 
     async def WatchWorkflow(
         self, request: pb.WatchWorkflowRequest, context: Context
@@ -135,6 +154,23 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         watching = self._workflows.watch(
             caller(), request.workflow_id, after=request.after_sequence
         )
+        last = request.after_sequence
         async with aclosing(watching) as bodies:
             async for body in bodies:
-                yield events_pb2.WorkflowEvent.FromString(body)
+                last += 1
+                yield events_mapping.shown(body, request.workflow_id, last)
+
+    async def PublishEvent(
+        self, request: pb.PublishEventRequest, context: Context
+    ) -> pb.PublishEventResponse:
+        """See the contract."""
+        happening = Happening(
+            id="",
+            type=request.event_type,
+            payload=structs.to_dict(request.payload, field="payload"),
+            correlation_id=request.correlation_id,
+            workflow_id=request.workflow_id,
+        )
+        same = once(request.idempotency_key, request)
+        event_id = await self._happenings.publish(caller(), happening, same)
+        return pb.PublishEventResponse(event_id=event_id)

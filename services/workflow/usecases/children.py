@@ -10,6 +10,7 @@ from services.workflow.domain.advance import failure_of
 from services.workflow.domain.definition import Action
 from services.workflow.domain.instance import Instance, Phase
 from services.workflow.domain.outcomes import Failed, Outcome, Succeeded, child_ended
+from services.workflow.domain.refusals import is_corrupt
 from services.workflow.usecases.workflows import MAX_DEPTH, Caller, Once, Start, Workflows
 
 _DEEP: Final = ev.Failure(
@@ -69,7 +70,12 @@ class ChildWorkflows:
 
     async def ended(self, tenant: str, workflow_id: str) -> Outcome | None:
         """See `Children`."""
-        at = await self._workflows().get(Caller(tenant, ev.WORKFLOW, ""), workflow_id)
+        try:
+            at = await self._workflows().get(Caller(tenant, ev.WORKFLOW, ""), workflow_id)
+        except ServiceError as error:
+            if is_corrupt(error, workflow_id):
+                return None  # Its events can be restored.
+            raise
         return _came_of(at.instance)
 
     async def cancel(self, tenant: str, workflow_id: str, reason: str) -> None:
@@ -78,6 +84,9 @@ class ChildWorkflows:
             await self._workflows().cancel(Caller(tenant, ev.WORKFLOW, ""), workflow_id, reason)
         except (FailedPrecondition, NotFound):
             return  # It has ended.
+        except ServiceError as error:
+            if not is_corrupt(error, workflow_id):  # That goes on no more either.
+                raise
 
 
 def _came_of(child: Instance) -> Outcome | None:

@@ -1,12 +1,12 @@
 """What callers can do with definitions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.chassis.errors import Violation, invalid
 from services.chassis.eventlog.port import Condition
 from services.workflow.domain import language
-from services.workflow.domain.definition import Definition, Problem
+from services.workflow.domain.definition import Definition, Problem, Source
 from services.workflow.ports import DefinitionStore
 from services.workflow.usecases.workflows import Caller
 
@@ -22,8 +22,10 @@ class Created:
 class Definitions:
     """Checks, keeps and shows definitions."""
 
-    def __init__(self, store: DefinitionStore) -> None:
+    def __init__(self, store: DefinitionStore, check_source: Callable[[Source], None]) -> None:
+        """`check_source` refuses an event source that settings do not know."""
         self._store = store
+        self._check_source = check_source
 
     async def create(
         self, caller: Caller, document: Mapping[str, object] | None, text: str, *, is_kept: bool
@@ -31,7 +33,8 @@ class Definitions:
         """Store the next version of what a document or a text says, unless it is only checked.
 
         Raises:
-            InvalidArgument: `INVALID_REQUEST`, `DEFINITION_INVALID` with all that is wrong.
+            InvalidArgument: `INVALID_REQUEST`, `DEFINITION_INVALID` with all that is wrong,
+                `EVENT_BUS_UNKNOWN`.
             ResourceExhausted, Aborted: as `DefinitionStore.add`.
         """
         if (document is None) == (not text):
@@ -41,6 +44,8 @@ class Definitions:
         outcome = language.outcome(text or document or {})
         if (definition := outcome.definition) is None:
             raise language.refusal(outcome.errors, field)
+        if definition.source is not None:
+            self._check_source(definition.source)
         if is_kept:
             definition = await self._store.add(caller.tenant, caller.subject, definition)
         return Created(definition, outcome.problems)

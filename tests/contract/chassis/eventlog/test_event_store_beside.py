@@ -11,6 +11,7 @@ import pytest
 from services.chassis.errors import Aborted, AlreadyExists
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog.port import (
+    OUTBOX,
     Append,
     Attribute,
     Compare,
@@ -284,6 +285,35 @@ async def test_messages_go_out_in_the_order_of_commits_until_they_are_told(
 
     assert [each.message for each in found] == [*first, Message("other", "k", b"3")]
     assert [each.message.value for each in await store.outgoing(limit=1)] == [b"2"]
+
+
+async def test_messages_after_a_number_are_those_that_follow_it(store: EventStore) -> None:
+    messages = [Message("events", "k", b"%d" % n) for n in range(3)]
+    await store.append(Append("acme", "s_1", 0, EVENT, outbox=messages))
+    first, *_ = await store.outgoing(limit=1)
+
+    assert [each.message.value for each in await store.outgoing(after=first.number)] == [b"1", b"2"]
+
+
+async def test_the_backlog_counts_what_is_to_be_told_by_topic(store: EventStore) -> None:
+    messages = [Message(topic, "k", b"") for topic in ("a", "b", "a")]
+    await store.append(Append("acme", "s_1", 0, EVENT, outbox=messages))
+    before = await store.backlog()
+    await store.told([each.number for each in await store.outgoing() if each.message.topic == "b"])
+
+    assert dict(before) == {"a": 2, "b": 1}
+    assert dict(await store.backlog()) == {"a": 2}
+
+
+async def test_who_waits_for_the_outbox_hears_of_an_append_that_fills_it(store: EventStore) -> None:
+    waiting = asyncio.ensure_future(store.rung(OUTBOX))
+    await asyncio.sleep(0)
+    await store.append(Append("acme", "s_1", 0, EVENT))
+    assert not waiting.done()
+    await store.append(Append("acme", "s_1", 1, EVENT, outbox=[Message("events", "k", b"1")]))
+
+    async with asyncio.timeout(5):
+        await waiting
 
 
 @pytest.mark.parametrize(
