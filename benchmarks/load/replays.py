@@ -18,7 +18,8 @@ from services.workflow.adapters.workflowlog import KIND, EventStoreWorkflows, Ou
 from services.workflow.domain import decide, outcomes
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import Standing, evolve
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import Standing
 from services.workflow.domain.language import outcome
 from services.workflow.domain.steps import Run, next_step
 from services.workflow.ports import Appended

@@ -9,7 +9,8 @@ from services.workflow.adapters.codec import Unreadable
 from services.workflow.adapters.histories import PREFIX, stored
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import Instance, evolve
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import Instance
 from services.workflow.domain.refusals import corrupt, missing
 from services.workflow.ports import DefinitionStore, Loaded
 

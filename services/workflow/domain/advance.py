@@ -5,6 +5,7 @@ from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.workflow.domain import events as ev
+from services.workflow.domain.evolution import after
 from services.workflow.domain.instance import (
     REJECTION,
     SIGNAL,
@@ -30,14 +31,14 @@ def advanced(at: Standing, *events: ev.Event) -> Decided:
     """The instance after these events and what follows from them, and all of the events."""
     result: list[ev.Event] = []
     for event in events:
-        at = at.after(event)
+        at = after(at, event)
         result.append(event)
     while len(result) < MOST:
         is_done = bool(result) and isinstance(result[-1], ev.ActionCompleted)
         if (follows := _rule(at, is_between=is_done)) is None:
             break
         following = _in_turn(at, follows(at))
-        at = at.after(following)
+        at = after(at, following)
         result.append(following)
     return at.instance, result
 

@@ -11,7 +11,8 @@ from typing import Final
 
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import Instance, Standing, evolve
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import Instance, Standing
 
 MOST: Final = 100
 """Findings of one workflow; what is wrong beyond them is not told."""

@@ -10,6 +10,7 @@ from typing import Final
 from services.chassis.errors import Aborted, Internal, NotFound, ResourceExhausted
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
+from services.workflow.domain.evolution import after
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.refusals import missing
 from services.workflow.domain.verification import (
@@ -122,7 +123,7 @@ class Verifications:
         at = Standing(loaded.definition, loaded.instance, self._now())
         event = ev.ProjectionRepaired(at.now, problems)
         try:
-            decided = (at.after(event).instance, [event])
+            decided = (after(at, event).instance, [event])
             appended = await self._logs.repair(loaded, decided)
         except ResourceExhausted:
             return found  # The next time there may be room.

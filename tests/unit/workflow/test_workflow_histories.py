@@ -17,7 +17,8 @@ from runplane.workflow.v1 import workflow_pb2 as pb
 from services.chassis.eventlog.port import Record, StoredEvent
 from services.workflow.adapters import codec, snapshots
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import Instance, Standing, evolve
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import Instance, Standing
 from services.workflow.domain.language import outcome
 from services.workflow.domain.verification import Beside, Fault, Following, Shown
 from services.workflow.mapping import workflows as mapping

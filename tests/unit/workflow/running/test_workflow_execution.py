@@ -8,6 +8,7 @@ import pytest
 from services.chassis.errors import InvalidArgument, Unavailable
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
+from services.workflow.domain.evolution import after
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.outcomes import Failed, Succeeded
 from tests.unit.workflow.flow import DEFINITE, LOST, NOW, ONE, RETRYABLE, SAGA
@@ -24,7 +25,7 @@ AWAY = Unavailable("EVENT_STORE_UNAVAILABLE", "it is away")
 def repaired(at: Standing) -> Decided:
     """The verifier has found something."""
     event = ev.ProjectionRepaired(at.now, ("status differs",))
-    return at.after(event).instance, [event]
+    return after(at, event).instance, [event]
 
 
 async def test_a_workflow_is_run_to_its_end() -> None:

@@ -71,10 +71,11 @@ class WorkflowServiceStub:
     The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
     a tool or an agent answers behind, and the log says what. While the state's actions run, the
     signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
+    validator is an expression that has no value), `FAILED_PRECONDITION`
     (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
     `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-    `WORKFLOW_ALREADY_ENDED`; `EXPRESSION_FAILED`), and `RESOURCE_EXHAUSTED`
+    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
     (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
     """
     ApproveTransition: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.ApproveTransitionRequest, _workflow_pb2.Workflow]
@@ -93,8 +94,8 @@ class WorkflowServiceStub:
     """Cancels a workflow: stops what it is doing, and compensates what was done.
 
     Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-    `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
-    again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
+    `compensating`; one whose action is under way is `running` until that has stopped. Canceling
+    one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
     (`WORKFLOW_ALREADY_ENDED`).
     """
     CompensateWorkflow: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.CompensateWorkflowRequest, _workflow_pb2.Workflow]
@@ -180,10 +181,11 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
     a tool or an agent answers behind, and the log says what. While the state's actions run, the
     signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
+    validator is an expression that has no value), `FAILED_PRECONDITION`
     (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
     `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-    `WORKFLOW_ALREADY_ENDED`; `EXPRESSION_FAILED`), and `RESOURCE_EXHAUSTED`
+    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
     (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
     """
     ApproveTransition: _aio.UnaryUnaryMultiCallable[_workflow_pb2.ApproveTransitionRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
@@ -202,8 +204,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Cancels a workflow: stops what it is doing, and compensates what was done.
 
     Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-    `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
-    again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
+    `compensating`; one whose action is under way is `running` until that has stopped. Canceling
+    one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
     (`WORKFLOW_ALREADY_ENDED`).
     """
     CompensateWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_pb2.CompensateWorkflowRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
@@ -310,10 +312,11 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
         a tool or an agent answers behind, and the log says what. While the state's actions run, the
         signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
+        validator is an expression that has no value), `FAILED_PRECONDITION`
         (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
         `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-        `WORKFLOW_ALREADY_ENDED`; `EXPRESSION_FAILED`), and `RESOURCE_EXHAUSTED`
+        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
         (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
         """
 
@@ -350,8 +353,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         """Cancels a workflow: stops what it is doing, and compensates what was done.
 
         Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-        `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
-        again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
+        `compensating`; one whose action is under way is `running` until that has stopped. Canceling
+        one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
         (`WORKFLOW_ALREADY_ENDED`).
         """
 
