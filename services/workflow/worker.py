@@ -43,7 +43,7 @@ class Worker:
         self._sizes = sizes
         self._executions: dict[tuple[str, str], Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._given_up: list[Claim] = []
+        self._idle: frozenset[Claim] = frozenset()
         self._has_gap = asyncio.Event()
         self._is_stopping = False
 
@@ -87,7 +87,7 @@ class Worker:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._safely(lambda: self._desk.release([*held, *self._given_up]), "not handed over")
+        await self._safely(lambda: self._desk.release([*held, *self._idle]), "not handed over")
 
     @property
     def _room(self) -> int:
@@ -101,27 +101,25 @@ class Worker:
         self._spawn(self._execute(execution))
 
     async def _execute(self, execution: Execution) -> None:
-        claim, is_through = execution.claim, False
+        claim = execution.claim
         try:
             await execution.run()
-            is_through = True
         except ServiceError as error:
             extra = {"workflow_id": claim.stream_id, "error_code": error.reason}
             log.warning("workflow given up", extra=extra)
         except Exception:
             log.exception("workflow given up", extra={"workflow_id": claim.stream_id})
         finally:
-            self._end(execution, is_through=is_through)
+            self._end(execution)
 
-    def _end(self, execution: Execution, *, is_through: bool) -> None:
+    def _end(self, execution: Execution) -> None:
+        """What it has not given back, a heartbeat gives back: not at once, or it would spin."""
         claim = execution.claim
         del self._executions[claim.tenant, claim.stream_id]
         if self._is_stopping:
             return
         if execution.next is not None:
             self.take(execution.next)
-        elif not is_through:  # Given back by the next heartbeat: not at once, or it would spin.
-            self._given_up.append(claim)
         self._has_gap.set()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -152,14 +150,21 @@ class Worker:
                 self._begin(claim)
 
     async def _keep_claims(self) -> None:
-        given_up, self._given_up = self._given_up, []
-        if given_up:
-            await self._desk.release(given_up)
         executions = list(self._executions.values())
         held = frozenset(await self._desk.renew())
+        await self._give_back(held)
         for execution in executions:
             if execution.claim in held:
                 await execution.look()
+
+    async def _give_back(self, held: frozenset[Claim]) -> None:
+        """What this worker has and does nothing for: what was given up, and what it does not know
+        of, for the store was lost before it could say so. A heartbeat later, as it may be about to
+        say so."""
+        idle = held - {each.claim for each in self._executions.values()}
+        idle_before, self._idle = self._idle, idle
+        if left := idle & idle_before:
+            await self._desk.release(list(left))
 
     @staticmethod
     async def _safely(do: Callable[[], Awaitable[object]], otherwise: str) -> None:
