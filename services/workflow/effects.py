@@ -14,7 +14,7 @@ from services.workflow.domain.expressions import filled
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.outcomes import Failed, Outcome, Succeeded, backoff
 from services.workflow.domain.passing import variables
-from services.workflow.domain.steps import Ask, Look, Run, Step, Stop, Undo
+from services.workflow.domain.steps import Ask, Look, Run, Step, Stop, Undo, next_step
 from services.workflow.ports import Actions, Children
 
 Decide = Callable[[Standing], Decided]
@@ -50,6 +50,15 @@ class Effects:
             return await self._ask(at, step)
         raise KeyError(type(step))
 
+    async def told(self, at: Standing) -> None:
+        """A workflow rests or is over: see to it that the one that waits for it knows. One that has
+        just started another may wait for what has ended already."""
+        spec, step = at.instance.spec, next_step(at)
+        if isinstance(step, Look):
+            await self.children.tell(spec.tenant, step.child)
+        elif spec.parent_workflow_id and at.instance.is_at_end:
+            await self.children.tell(spec.tenant, spec.workflow_id)
+
     async def _run(
         self, at: Standing, action: Action, key: str, known: Mapping[str, object]
     ) -> Outcome:
@@ -60,7 +69,11 @@ class Effects:
             return Failed(failure_of(error))
         if action.kind is Kind.EVENT:  # It is published with the log's own event.
             return Succeeded(given, _since(began))
-        return await self.actions[action.kind].run(action, given, key=key, instance=at.instance)
+        do = self.actions[action.kind]
+        try:
+            return await do.run(action, given, key=key, instance=at.instance)
+        except ServiceError as error:  # It was answered what cannot be read.
+            return Failed(failure_of(error), is_uncertain=True, duration_ms=_since(began))
 
     async def _child(self, at: Standing, step: Run) -> Decide:
         try:
@@ -80,10 +93,14 @@ class Effects:
         return lambda now: outcomes.acted(now, step, outcome, chance=self.chance())
 
     async def _stop(self, at: Standing, step: Stop) -> Decide:
-        """Whatever was under way here has been cancelled by now."""
-        if at.instance.child:
-            reason = f"{at.instance.spec.workflow_id} wants it no more"
-            await self.children.cancel(at.instance.spec.tenant, at.instance.child, reason)
+        """Whatever was under way here has been cancelled by now; a workflow that was started goes
+        on, even one that was started just before its worker was lost."""
+        child, parent = step.child, at.instance
+        if step.action.kind is Kind.WORKFLOW and not child:
+            child = await self.children.find(step.action, key=step.key, parent=parent)
+        if child:
+            reason = f"{parent.spec.workflow_id} wants it no more"
+            await self.children.cancel(parent.spec.tenant, child, reason)
         return lambda now: outcomes.stopped(now, step)
 
     async def _ask(self, at: Standing, step: Ask) -> Decide:

@@ -200,8 +200,14 @@ class Children(Protocol):
     ) -> "str | Outcome":
         """Start it, or find it started with this key: its id; or why it cannot be."""
 
+    async def find(self, action: Action, *, key: str, parent: Instance) -> str:
+        """The id of the one that was started with this key; empty if none was."""
+
     async def ended(self, tenant: str, workflow_id: str) -> Outcome | None:
         """What came of it; None while it goes on."""
 
+    async def tell(self, tenant: str, workflow_id: str) -> None:
+        """Tell the workflow that started this one, if this one has ended."""
+
     async def cancel(self, tenant: str, workflow_id: str, reason: str) -> None:
-        """End it."""
+        """End it; nothing, if it has ended. Raises `ServiceError` where that cannot be said."""

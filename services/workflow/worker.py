@@ -7,14 +7,16 @@ keep it stops, for another worker goes on.
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.port import Claim
+from services.workflow.domain.instance import Standing
 from services.workflow.domain.refusals import is_corrupt
 from services.workflow.execution import Execution, World
 from services.workflow.ports import Appended, Desk, Loaded
@@ -43,8 +45,9 @@ class Worker:
         self._world = world
         self._sizes = sizes
         self._executions: dict[tuple[str, str], Execution] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._idle: frozenset[Claim] = frozenset()
+        self._tasks: dict[asyncio.Task[object], Execution | None] = {}
+        """With what each executes, if it does."""
+        self._given_up: list[Claim] = []
         self._has_gap = asyncio.Event()
         self._is_stopping = False
 
@@ -55,17 +58,15 @@ class Worker:
 
     def take(self, appended: Appended) -> None:
         """Go on with what somebody has just moved, or tell the worker that has it."""
-        claim = appended.claim
+        loaded, claim = appended.loaded, appended.claim
+        if loaded.instance.is_at_end and loaded.instance.spec.parent_workflow_id:
+            self._spawn(self._tell(loaded))
         if claim is None:
             return
-        if claim.owner != self._desk.owner:
-            self._spawn(self._wake(claim))
-        elif (there := self._executions.get((claim.tenant, claim.stream_id))) is None:
-            self._begin(claim, appended.loaded)
-        elif there.claim == claim:
-            there.move(appended.loaded)
+        if claim.owner == self._desk.owner:
+            self._begin(claim, loaded)
         else:
-            there.next = appended
+            self._spawn(self._safely(partial(self._desk.wake, claim), "worker not woken"))
 
     async def keep_claims(self) -> None:
         """Renew what is held, and look after what takes long, until cancelled."""
@@ -76,19 +77,24 @@ class Worker:
     async def look_around(self) -> None:
         """Take up what is due and nobody works on, until cancelled."""
         while True:
-            await self._safely(self._wait, "not woken")
             await self._safely(self._find, "no work found")
+            await self._wait()
+
+    async def listen(self) -> None:
+        """Look at what other workers have moved, until cancelled."""
+        while True:
+            if not await self._safely(self._heed, "not woken"):
+                await asyncio.sleep(self._sizes.look.total_seconds())
 
     async def stop(self) -> None:
-        """Take no more, stop what runs where it is, and hand it over."""
+        """Take no more, stop what runs where it is, and hand over all that this worker has."""
         self._is_stopping = True
-        held = [each.claim for each in self._executions.values()]
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._safely(lambda: self._desk.release([*held, *self._idle]), "not handed over")
+        await self._safely(self._hand_over, "not handed over")
 
     @property
     def _room(self) -> int:
@@ -97,14 +103,29 @@ class Worker:
         return max(0, self._sizes.max_running - len(self._executions))
 
     def _begin(self, claim: Claim, loaded: Loaded | None = None) -> None:
-        execution = Execution(self._world, claim, loaded)
+        """Execute under this claim: now, or when whoever had an earlier one has ended."""
+        if self._is_stopping:
+            return
+        last = self._executions.get((claim.tenant, claim.stream_id))
+        while last is not None and last.claim != claim and last.next is not None:
+            last = last.next
+        if last is None:
+            self._start(Execution(self._world, claim, loaded))
+        elif last.claim != claim:
+            last.next = Execution(self._world, claim, loaded)
+        elif loaded is not None:
+            last.move(loaded)
+
+    def _start(self, execution: Execution) -> None:
+        claim = execution.claim
         self._executions[claim.tenant, claim.stream_id] = execution
-        self._spawn(self._execute(execution))
+        self._spawn(self._execute(execution), execution)
 
     async def _execute(self, execution: Execution) -> None:
-        claim = execution.claim
+        claim, is_through = execution.claim, False
         try:
             await execution.run()
+            is_through = True
         except ServiceError as error:
             extra = {"workflow_id": claim.stream_id, "error_code": error.reason}
             log.warning("workflow given up", extra=extra)
@@ -115,65 +136,84 @@ class Worker:
         except Exception:
             log.exception("workflow given up", extra={"workflow_id": claim.stream_id})
         finally:
-            self._end(execution)
+            self._end(execution, is_through=is_through)
 
-    def _end(self, execution: Execution) -> None:
-        """What it has not given back, a heartbeat gives back: not at once, or it would spin."""
+    def _end(self, execution: Execution, *, is_through: bool) -> None:
         claim = execution.claim
+        if not self.has_room:
+            self._has_gap.set()
         del self._executions[claim.tenant, claim.stream_id]
         if self._is_stopping:
             return
         if execution.next is not None:
-            self.take(execution.next)
-        self._has_gap.set()
+            self._start(execution.next)
+        elif not is_through:  # Given back by the next heartbeat: not at once, or it would spin.
+            self._given_up.append(claim)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, object], of: Execution | None = None) -> None:
         task = self._group.create_task(work, context=contextvars.Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = of
+        task.add_done_callback(self._tasks.pop)
 
-    async def _wake(self, claim: Claim) -> None:
-        await self._safely(lambda: self._desk.wake(claim), "worker not woken")
+    async def _tell(self, loaded: Loaded) -> None:
+        at = Standing(loaded.definition, loaded.instance, self._world.now())
+        await self._safely(partial(self._world.effects.told, at), "workflow above not told")
+
+    async def _heed(self) -> None:
+        for name in await self._desk.woken():
+            if (execution := self._executions.get(name)) is not None:
+                await self._safely(execution.look, "not looked at")
 
     async def _wait(self) -> None:
-        """Until something is due, or somebody says so, or it is time to look anyway."""
-        due = await self._desk.due_in() if self.has_room else None
-        patience = min(due or self._sizes.look, self._sizes.look).total_seconds()
+        """Until something is due, or there is room again, or it is time to look anyway."""
+        due: timedelta | None = None
+        if self.has_room:
+            with suppress(ServiceError):
+                due = await self._desk.due_in()
+        patience = self._sizes.look if due is None else min(due, self._sizes.look)
         try:
-            async with asyncio.timeout(max(patience, SOONEST)):
-                for name in await self._desk.woken():
-                    if (execution := self._executions.get(name)) is not None:
-                        await self._safely(execution.look, "workflow not looked at")
+            async with asyncio.timeout(max(patience.total_seconds(), SOONEST)):
+                await self._has_gap.wait()
         except TimeoutError:
             pass
+        self._has_gap.clear()
 
     async def _find(self) -> None:
         if not self.has_room:
             return
         for claim in await self._desk.find(self._room):
-            if (claim.tenant, claim.stream_id) not in self._executions:
-                self._begin(claim)
+            self._begin(claim)
 
     async def _keep_claims(self) -> None:
-        executions = list(self._executions.values())
+        given_up, self._given_up = self._given_up, []
+        if given_up:
+            await self._desk.release(given_up)
+        before = dict(self._tasks)
+        known = {*self._claims()}
         held = frozenset(await self._desk.renew())
-        await self._give_back(held)
-        for execution in executions:
+        for claim in held - known - {*self._claims(), *given_up, *self._given_up}:
+            self._begin(claim)  # Whoever appended was cut off before it said so.
+        for task, execution in before.items():
+            if execution is None or task.done():
+                continue
             if execution.claim in held:
-                await self._safely(execution.look, "workflow not looked at")
+                await self._safely(execution.look, "not looked at")
+            else:
+                task.cancel()
 
-    async def _give_back(self, held: frozenset[Claim]) -> None:
-        """What this worker has and does nothing for: what was given up, and what it does not know
-        of, for the store was lost before it could say so. A heartbeat later, as it may be about to
-        say so."""
-        idle = held - {each.claim for each in self._executions.values()}
-        idle_before, self._idle = self._idle, idle
-        if left := idle & idle_before:
-            await self._desk.release(list(left))
+    def _claims(self) -> Iterator[Claim]:
+        for execution in self._executions.values():
+            each: Execution | None = execution
+            while each is not None:
+                yield each.claim
+                each = each.next
+
+    async def _hand_over(self) -> None:
+        await self._desk.release(await self._desk.renew())
 
     @staticmethod
     async def _safely(do: Callable[[], Awaitable[object]], otherwise: str) -> bool:
-        """One trouble must not end the loop, which is everybody's. Whether there was none."""
+        """Whether it went well: one trouble must not end the loop, which is everybody's."""
         try:
             await do()
         except ServiceError as error:
@@ -191,12 +231,13 @@ async def working(desk: Desk, world: World, sizes: Sizes) -> AsyncIterator[Worke
     async with asyncio.TaskGroup() as group:
         worker = Worker(group, desk, world, sizes)
         loops = [
-            group.create_task(worker.keep_claims()),
-            group.create_task(worker.look_around()),
+            group.create_task(each())
+            for each in (worker.keep_claims, worker.look_around, worker.listen)
         ]
         try:
             yield worker
         finally:
             for each in loops:
                 each.cancel()
+            await asyncio.wait(loops)
             await worker.stop()

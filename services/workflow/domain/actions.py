@@ -199,6 +199,9 @@ def _compensation(member: Member | None, default: Retry) -> Action | None:
     made = action(member, default, known=UNDOING)
     if made is None:
         return None
+    if made.kind is Kind.WORKFLOW:
+        fix = "use a tool, an agent or an event; a workflow that is started undoes itself"
+        member.at("workflow").wrong("cannot be a compensation", fix, of_key=True)
     for word in ("compensation", "save_as"):
         if word in member.value:
             member.at(word).wrong("cannot stand in a compensation", "leave it out", of_key=True)

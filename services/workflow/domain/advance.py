@@ -16,37 +16,56 @@ from services.workflow.domain.instance import (
 )
 from services.workflow.domain.passing import passed, resolved
 
-MOST: Final = 1000
-"""Events that follow from one: definitions that go round without a rest are refused, and what is
-kept of signals is bounded, so it is never reached."""
+MOST: Final = 256
+"""Events that are recorded at once. What else follows is recorded next: there may be a hundred
+signals kept, each of which leads through a hundred states."""
 
 Decided = tuple[Instance, Sequence[ev.Event]]
 """A workflow after its new events, and those."""
 
+Follows = Callable[[Standing], ev.Event]
+
 
 def advanced(at: Standing, *events: ev.Event) -> Decided:
-    """The instance after these events and all that follows from them, and all of the events."""
+    """The instance after these events and what follows from them, and all of the events."""
     result: list[ev.Event] = []
     for event in events:
         at = at.after(event)
         result.append(event)
-    while (following := _next(at)) is not None:
+    while len(result) < MOST:
+        is_done = bool(result) and isinstance(result[-1], ev.ActionCompleted)
+        if (follows := _rule(at, is_between=is_done)) is None:
+            break
+        following = _in_turn(at, follows(at))
         at = at.after(following)
         result.append(following)
-        if len(result) > MOST:
-            raise RuntimeError(f"{at.definition.name} goes round in circles")
     return at.instance, result
 
 
-def _next(at: Standing) -> ev.Event | None:
-    if at.instance.phase is Phase.COMPENSATING:
-        return None if at.instance.done else ev.Ended(at.now, "compensated")
-    if at.instance.phase is not Phase.ACTIVE or at.is_acting:
+def is_unsettled(at: Standing) -> bool:
+    """Whether something follows by itself that is not recorded: time has passed, or there was more
+    than is recorded at once."""
+    return _rule(at) is not None
+
+
+def _rule(at: Standing, *, is_between: bool = False) -> Follows | None:
+    """By which rule something follows. `is_between`: an action was done right now, and the next one
+    is not begun; it never is if the workflow is to stop."""
+    instance = at.instance
+    if instance.phase is Phase.COMPENSATING:
+        return None if instance.done else _compensated
+    if instance.phase is not Phase.ACTIVE:
         return None
-    for applies, follows in _FOLLOWS:
-        if applies(at):
-            return follows(at)
-    return None
+    if at.is_acting and not (is_between and at.is_to_stop):
+        return None
+    return next((follows for applies, follows in _RULES if applies(at)), None)
+
+
+def _in_turn(at: Standing, event: ev.Event) -> ev.Event:
+    """The event, or what comes before it: signals that are kept are not lost without a word."""
+    if isinstance(event, ev.Ended | ev.CompensationStarted) and at.instance.deferred:
+        return ev.SignalDropped(at.now, at.instance.deferred[0], _TOO_LATE)
+    return event
 
 
 def given_up(
@@ -56,6 +75,10 @@ def given_up(
     if at.instance.done:
         return ev.CompensationStarted(at.now, cause, by, failure)
     return ev.Ended(at.now, "canceled" if cause == "cancel" else "failed", failure)
+
+
+def _compensated(at: Standing) -> ev.Event:
+    return ev.Ended(at.now, Phase.COMPENSATED.value)
 
 
 def _canceled(at: Standing) -> ev.Event:
@@ -77,7 +100,7 @@ def _failed(at: Standing) -> ev.Event:
 
 def _ended(at: Standing) -> ev.Event:
     if not is_failure(at.definition, at.instance.state):
-        return ev.Ended(at.now, "completed")
+        return ev.Ended(at.now, Phase.COMPLETED.value)
     message = f"it reached {at.instance.state}, which is a failure"
     failure = ev.Failure("FAILED_PRECONDITION", "FAILURE_STATE_REACHED", message)
     return given_up(at, "rejection" if at.instance.via == REJECTION else "failure", failure=failure)
@@ -118,18 +141,17 @@ def failure_of(error: ServiceError) -> ev.Failure:
     return ev.Failure(error.code, error.reason, error.message, fix)
 
 
-def _waits(at: Standing) -> None:
-    """Nothing follows."""
+_TOO_LATE: Final = ev.Failure(
+    "FAILED_PRECONDITION", "WORKFLOW_ALREADY_ENDED", "the workflow ended before it was obeyed"
+)
 
-
-# What follows, of a workflow at work whose actions are done or given up: the first that applies.
-_FOLLOWS: Final[
-    Sequence[tuple[Callable[[Standing], bool], Callable[[Standing], ev.Event | None]]]
-] = (
+# What follows, of a workflow at work whose actions are done or given up: by the first rule that
+# applies. None: nothing does, until the validator has answered.
+_RULES: Final[Sequence[tuple[Callable[[Standing], bool], Follows | None]]] = (
     (lambda at: at.instance.cancel is not None, _canceled),
     (lambda at: at.is_timed_out, _timed_out),
     (lambda at: at.instance.failed is not None, _failed),
-    (lambda at: at.instance.asked is not None, _waits),
+    (lambda at: at.instance.asked is not None, None),
     (lambda at: at.state.terminal is not None, _ended),
     (_leads, _obeyed),
     (lambda at: bool(at.state.on_success) and not at.instance.is_held, _succeeded),

@@ -2,11 +2,30 @@
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import Final
 
 from services.workflow.domain.events import Object
 
 MAX_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 30
+MAX_VALUES: Final = 100_000
+"""These two, and the integers, are what goes over the wire: see `chassis.structs`."""
+MAX_WHOLE: Final = 2**53
+
+_LARGE: Final = f"is larger than {MAX_BYTES} bytes"
+_DEEP: Final = f"is nested more than {MAX_DEPTH} levels deep"
+_CROWDED: Final = f"has more than {MAX_VALUES:,} values"
+_NUMBER: Final = "has a number that is not finite, or an integer beyond 2^53"
+_TEXT: Final = "has a text that is not valid Unicode"
+FIXES: Final = {
+    _LARGE: "keep large values elsewhere, and a reference to them here",
+    _DEEP: "use flatter values",
+    _CROWDED: "keep large values elsewhere, and a reference to them here",
+    _NUMBER: "send such numbers as texts",
+    _TEXT: "send valid UTF-8",
+}
+"""What may be wrong with data, and what to do about it."""
 
 
 def merged(data: Object, patch: Object) -> Object:
@@ -23,6 +42,37 @@ def merged(data: Object, patch: Object) -> Object:
     return result
 
 
-def is_too_large(data: Object) -> bool:
-    """Whether it is larger than a workflow may keep."""
-    return len(json.dumps(data, ensure_ascii=False).encode()) > MAX_BYTES
+def fault(data: Object) -> str | None:
+    """Why this object cannot be kept, of `FIXES`; None if it can."""
+    level, values = [*data.values()], len(data)
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        is_deeper = False
+        for each in level:
+            if isinstance(each, Mapping | list | tuple):
+                inner += each.values() if isinstance(each, Mapping) else each
+                is_deeper = True
+            elif isinstance(each, float | int) and not _is_exact(each):
+                return _NUMBER
+        values += len(inner)
+        if values > MAX_VALUES:
+            return _CROWDED
+        if not is_deeper:
+            return _too_large(data)
+        level = inner
+    return _DEEP
+
+
+def _is_exact(number: float) -> bool:
+    """Whether it is the same for everybody who reads JSON."""
+    if isinstance(number, float) and not number.is_integer():
+        return isfinite(number)
+    return -MAX_WHOLE <= number <= MAX_WHOLE
+
+
+def _too_large(data: Object) -> str | None:
+    try:
+        size = len(json.dumps(data, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return _TEXT
+    return _LARGE if size > MAX_BYTES else None

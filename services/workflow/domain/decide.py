@@ -7,8 +7,7 @@ from typing import Final
 
 from services.chassis.errors import FailedPrecondition, ResourceExhausted, Violation, invalid
 from services.workflow.domain import events as ev
-from services.workflow.domain.advance import Decided, advanced
-from services.workflow.domain.data import merged
+from services.workflow.domain.advance import Decided, advanced, is_unsettled
 from services.workflow.domain.definition import Definition, Validator
 from services.workflow.domain.instance import (
     REJECTION,
@@ -19,7 +18,14 @@ from services.workflow.domain.instance import (
     evolve,
     is_failure,
 )
-from services.workflow.domain.passing import check_data, moved, not_allowed, passed, resolved
+from services.workflow.domain.passing import (
+    check_data,
+    check_payload,
+    moved,
+    not_allowed,
+    passed,
+    resolved,
+)
 
 MOST_DEFERRED: Final = 100
 APPROVED: Final = "approved"
@@ -51,7 +57,7 @@ def signalled(at: Standing, signal: ev.Signal, *, expected_state: str = "") -> D
     """
     _check_active(at.instance)
     _check_expected(at.instance, expected_state)
-    if at.is_acting or at.instance.asked is not None:
+    if at.is_acting or at.instance.asked is not None or is_unsettled(at):
         return _deferred(at, signal)
     return advanced(at, passed(at, resolved(at, signal), cause=SIGNAL))
 
@@ -62,7 +68,7 @@ def _deferred(at: Standing, signal: ev.Signal) -> Decided:
     if len(at.instance.deferred) >= MOST_DEFERRED:
         message = f"{MOST_DEFERRED} signals are kept already, until its actions are done"
         raise ResourceExhausted("TOO_MANY_SIGNALS", message, limit=str(MOST_DEFERRED))
-    check_data(at.definition, merged(at.instance.data, signal.payload), field="payload")
+    check_payload(at, signal.payload)
     return advanced(at, ev.SignalDeferred(at.now, signal))
 
 
@@ -105,7 +111,7 @@ def _decided(at: Standing, signal: ev.Signal, default: str, cause: str) -> Decid
         raise invalid(Violation("target", "is needed: there is more than one way", fix))
     if target not in ways:
         raise not_allowed(at, signal)
-    check_data(at.definition, merged(at.instance.data, signal.payload), field="payload")
+    check_payload(at, signal.payload)
     return advanced(at, moved(at, replace(signal, target=target), cause=cause))
 
 
@@ -152,12 +158,14 @@ def _check_pending(at: Standing, expected_state: str) -> None:
     _check_expected(at.instance, expected_state)
     guard = at.state.guard
     is_pending = guard is not None and guard.validator is Validator.APPROVER
-    if not is_pending or at.is_acting:
+    if not is_pending or at.is_acting or is_unsettled(at):
         raise FailedPrecondition(
             "APPROVAL_NOT_PENDING",
             f"no decision is waited for in {at.instance.state}",
             state=at.instance.state,
-            suggested_fix="wait until its actions are done" if is_pending else "use :signal",
+            suggested_fix="read it again when its actions are done"
+            if is_pending
+            else "use :signal",
         )
 
 

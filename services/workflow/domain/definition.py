@@ -26,7 +26,7 @@ class Kind(enum.Enum):
     """Starts another workflow and waits for its end. Its output is `{"workflow_id", "status",
     "data"}`; one that does not complete is a failure."""
     EVENT = "event"
-    """Publishes an event to the definition's event source. Its output is `{}`."""
+    """Publishes an event to the definition's event source. Its output is its payload."""
 
 
 class Terminal(enum.Enum):

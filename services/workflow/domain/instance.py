@@ -108,6 +108,8 @@ class Instance:
     """The workflow that the action started."""
     asked: ev.ValidationRequested | None = None
     """What the validator has not answered yet."""
+    question: int = 0
+    """The sequence of that event."""
     deferred: tuple[ev.Signal, ...] = ()
     done: tuple[Done, ...] = ()
     """What would be undone, the latest last."""
@@ -116,11 +118,18 @@ class Instance:
     """Why it is, or was, compensated."""
     failure: ev.Failure | None = None
     """Why it failed, or why its compensation did."""
+    earlier: ev.Failure | None = None
+    """Why it failed, while its compensation has failed, too."""
 
     @property
     def is_closed(self) -> bool:
         """Whether nothing goes on by itself any more."""
         return self.phase in CLOSED
+
+    @property
+    def is_at_end(self) -> bool:
+        """The same, or only if a person wants it."""
+        return self.is_closed or self.phase is Phase.COMPENSATION_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +164,11 @@ class Standing:
     def is_timed_out(self) -> bool:
         """Whether its state's time is over."""
         return self.until is not None and self.until <= self.now
+
+    @property
+    def is_to_stop(self) -> bool:
+        """Whether an action that is under way is not wanted any more."""
+        return self.is_acting and (self.instance.cancel is not None or self.is_timed_out)
 
     def after(self, event: ev.Event) -> "Standing":
         """As it stands after an event. Raises `KeyError` if that cannot happen now."""
@@ -306,11 +320,12 @@ def _undo_attempt_failed(
 def _compensation_failed(
     definition: Definition, instance: Instance, event: ev.CompensationFailed
 ) -> Changes:
-    return _FRESH | {"failure": event.failure}
+    return _FRESH | {"failure": event.failure, "earlier": instance.failure}
 
 
 def _asked(definition: Definition, instance: Instance, event: ev.ValidationRequested) -> Changes:
-    return {"asked": event, "deferred": _left(instance, event.cause)}
+    question = instance.sequence + 1
+    return {"asked": event, "question": question, "deferred": _left(instance, event.cause)}
 
 
 def _dropped(definition: Definition, instance: Instance, event: ev.SignalDropped) -> Changes:
@@ -352,7 +367,10 @@ _CHANGES: Final[Mapping[type[ev.Event], Callable[[Definition, Instance, Any], Ch
     ev.ActionCompensated: _compensated,
     ev.CompensationAttemptFailed: _undo_attempt_failed,
     ev.CompensationFailed: _compensation_failed,
-    ev.CompensationResumed: lambda _, __, ___: {"failure": None},
+    ev.CompensationResumed: lambda _, instance, __: {
+        "failure": instance.earlier,
+        "earlier": None,
+    },
     ev.Ended: lambda _, instance, event: {
         "failure": event.failure or instance.failure,
         "deferred": (),

@@ -7,12 +7,14 @@ from typing import Final
 from services.chassis.errors import ServiceError
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided, advanced, failure_of
-from services.workflow.domain.data import MAX_BYTES, is_too_large
-from services.workflow.domain.definition import Action, Retry
+from services.workflow.domain.data import FIXES, fault
+from services.workflow.domain.definition import Action, Kind, Retry
 from services.workflow.domain.instance import SUCCESS, Standing
 from services.workflow.domain.passing import check_data, moved
-from services.workflow.domain.steps import Ask, Look, Run, Stop, Undo
+from services.workflow.domain.steps import Ask, Look, Run, Stop, Undo, next_step
 
+LONGEST_PAUSE: Final = timedelta(hours=1)
+"""However long whoever failed asks to be left alone."""
 STOPPED: Final = ev.Failure("CANCELLED", "ACTION_STOPPED", "it was not wanted any more")
 
 
@@ -50,8 +52,8 @@ def acted(at: Standing, step: Run | Look, what: Outcome, *, chance: float) -> De
     if isinstance(what, Succeeded):
         return _completed(at, step, what)
     attempt, retry = at.instance.attempts + 1, step.action.retry
-    if what.is_retryable and attempt < retry.attempts:
-        due = at.now + max(backoff(retry, attempt, chance), what.retry_after)
+    if what.is_retryable and attempt < retry.attempts and not at.is_to_stop:
+        due = at.now + _pause(retry, attempt, what, chance)
         again = ev.ActionAttemptFailed(
             at.now, step.index, attempt, what.failure, due, is_uncertain=what.is_uncertain
         )
@@ -69,16 +71,24 @@ def _completed(at: Standing, step: Run | Look, what: Succeeded) -> Decided:
     if (refused := _unkept(at, step.action, what.output)) is None:
         done = ev.ActionCompleted(at.now, step.index, attempt, what.output, what.duration_ms)
         return advanced(at, done)
-    failed = ev.ActionFailed(
-        at.now, step.index, attempt, refused, is_uncertain=True, duration_ms=what.duration_ms
-    )
+    is_uncertain = _leaves_traces(step.action)
+    failed = ev.ActionFailed(at.now, step.index, attempt, refused, is_uncertain, what.duration_ms)
     return advanced(at, failed)
+
+
+def _leaves_traces(action: Action) -> bool:
+    """Whether it may have been done although that is not recorded. An event is published by being
+    recorded."""
+    return action.kind is not Kind.EVENT
 
 
 def _unkept(at: Standing, action: Action, output: object) -> ev.Failure | None:
     """Why an output cannot be kept, if it cannot."""
+    if (problem := fault({"output": output})) is not None:
+        said = f"its output {problem}"
+        return ev.Failure("RESOURCE_EXHAUSTED", "ACTION_OUTPUT_TOO_LARGE", said, FIXES[problem])
     if not action.save_as:
-        return _too_large() if is_too_large({"output": output}) else None
+        return None
     try:
         data = {**at.instance.data, action.save_as: output}
         check_data(at.definition, data, field=f"data.{action.save_as}")
@@ -87,16 +97,11 @@ def _unkept(at: Standing, action: Action, output: object) -> ev.Failure | None:
     return None
 
 
-def _too_large() -> ev.Failure:
-    message = f"its output is larger than {MAX_BYTES} bytes"
-    return ev.Failure("RESOURCE_EXHAUSTED", "ACTION_OUTPUT_TOO_LARGE", message)
-
-
-def stopped(at: Standing, step: Stop) -> Decided:
+def stopped(at: Standing, step: Run | Stop) -> Decided:
     """An action that was under way, or may have been when its worker was lost, goes on no more."""
     instance = at.instance
-    began = instance.retry_at is None or bool(instance.child)
-    is_uncertain = began or instance.is_uncertain
+    is_begun = instance.retry_at is None or instance.retry_at <= at.now
+    is_uncertain = _leaves_traces(step.action) and (is_begun or instance.is_uncertain)
     attempt = instance.attempts + 1
     failed = ev.ActionFailed(at.now, step.index, attempt, STOPPED, is_uncertain=is_uncertain)
     return advanced(at, failed)
@@ -105,6 +110,14 @@ def stopped(at: Standing, step: Stop) -> Decided:
 def child_started(at: Standing, step: Run, workflow_id: str) -> Decided:
     """An action has started the workflow that it is."""
     return advanced(at, ev.ChildStarted(at.now, step.index, step.attempt, workflow_id))
+
+
+def child_ended(at: Standing, workflow_id: str, what: Outcome) -> Decided:
+    """The workflow that an action started has ended; nothing, if it is not waited for."""
+    step = next_step(at)
+    if isinstance(step, Look) and step.child == workflow_id:
+        return acted(at, step, what, chance=0.0)
+    return at.instance, []
 
 
 def validated(at: Standing, step: Ask, refusal: ev.Failure | None, validation_ms: float) -> Decided:
@@ -121,18 +134,23 @@ def undone(at: Standing, step: Undo, what: Outcome, *, chance: float) -> Decided
     """A compensation has ended. One that failed is tried again whatever the reason, within bounds;
     then a person has to look at it."""
     if isinstance(what, Succeeded):
-        kept = None if is_too_large({"output": what.output}) else what.output
+        kept = None if fault({"output": what.output}) else what.output
         compensated = ev.ActionCompensated(at.now, step.attempt, kept, what.duration_ms)
         return advanced(at, compensated)
     retry = step.action.retry
     if step.attempt < retry.attempts:
-        due = at.now + max(backoff(retry, step.attempt, chance), what.retry_after)
+        due = at.now + _pause(retry, step.attempt, what, chance)
         again = ev.CompensationAttemptFailed(at.now, step.attempt, what.failure, due)
         return advanced(at, again)
     return advanced(at, ev.CompensationFailed(at.now, step.attempt, what.failure))
 
 
+def _pause(retry: Retry, attempt: int, what: Failed, chance: float) -> timedelta:
+    return max(backoff(retry, attempt, chance), min(what.retry_after, LONGEST_PAUSE))
+
+
 def backoff(retry: Retry, attempt: int, chance: float) -> timedelta:
     """How long to wait after so many attempts: between half and all of the exponential time."""
-    whole = min(retry.initial * retry.factor ** (attempt - 1), retry.maximum)
-    return whole * (0.5 + chance / 2)
+    most = retry.maximum.total_seconds()
+    whole = min(retry.initial.total_seconds() * retry.factor ** (attempt - 1), most)
+    return timedelta(seconds=whole * (0.5 + chance / 2))

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from services.chassis.errors import FailedPrecondition, Violation, invalid
+from services.chassis.errors import FailedPrecondition, InvalidArgument, Violation, invalid
 from services.workflow.domain import events as ev
-from services.workflow.domain.data import MAX_BYTES, is_too_large, merged
+from services.workflow.domain.data import FIXES, fault, merged
 from services.workflow.domain.definition import Definition, Guard, Validator
 from services.workflow.domain.expressions import compiled
 from services.workflow.domain.instance import SIGNAL, Instance, Standing
@@ -52,9 +52,10 @@ def passed(at: Standing, signal: ev.Signal, *, cause: str) -> ev.Moved | ev.Vali
 
     Raises:
         InvalidArgument: `WORKFLOW_DATA_INVALID`; its data would not fit the definition's schema.
-        FailedPrecondition: `TRANSITION_REJECTED`, `EXPRESSION_FAILED`.
+            `EXPRESSION_FAILED`.
+        FailedPrecondition: `TRANSITION_REJECTED`.
     """
-    check_data(at.definition, merged(at.instance.data, signal.payload), field="payload")
+    check_payload(at, signal.payload)
     guard = at.state.guard
     if guard is not None and guard.validator in {Validator.TOOL, Validator.AGENT}:
         return ev.ValidationRequested(at.now, signal, cause)
@@ -78,18 +79,33 @@ def moved(at: Standing, signal: ev.Signal, *, cause: str, validation_ms: float =
     )
 
 
-def check_data(definition: Definition, data: ev.Object, *, field: str) -> None:
-    """Refuse data that the definition's schema forbids, or that is too large to keep.
+def check_payload(at: Standing, payload: ev.Object) -> None:
+    """Refuse a payload that cannot be kept, or that would make data of which that is true.
 
     Raises:
         InvalidArgument: `WORKFLOW_DATA_INVALID`.
     """
-    if is_too_large(data):
-        fix = "keep large values elsewhere, and a reference to them here"
-        large = Violation(field, f"makes the workflow's data larger than {MAX_BYTES} bytes", fix)
-        raise invalid(large, reason="WORKFLOW_DATA_INVALID")
+    if not payload:
+        return
+    if (problem := fault(payload)) is not None:
+        raise _unkept("payload", problem, problem)
+    check_data(at.definition, merged(at.instance.data, payload), field="payload")
+
+
+def check_data(definition: Definition, data: ev.Object, *, field: str) -> None:
+    """Refuse data that the definition's schema forbids, or that cannot be kept.
+
+    Raises:
+        InvalidArgument: `WORKFLOW_DATA_INVALID`.
+    """
+    if (problem := fault(data)) is not None:
+        raise _unkept(field, f"makes data that {problem}", problem)
     if definition.schema is not None and (wrong := definition.schema.violations(data)):
         raise invalid(*wrong, reason="WORKFLOW_DATA_INVALID")
+
+
+def _unkept(field: str, said: str, problem: str) -> InvalidArgument:
+    return invalid(Violation(field, said, FIXES[problem]), reason="WORKFLOW_DATA_INVALID")
 
 
 def variables(

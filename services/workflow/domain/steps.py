@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.workflow.domain import events as ev
+from services.workflow.domain.advance import is_unsettled
 from services.workflow.domain.definition import Action, Guard
-from services.workflow.domain.instance import Done, Phase, Standing, key_of, undoing
+from services.workflow.domain.instance import Done, Instance, Phase, Standing, key_of, undoing
 
 CHILD_LOOK: Final = timedelta(seconds=30)
 """How often a workflow looks whether the one that it started has ended, if nobody says so."""
@@ -28,6 +29,9 @@ class Stop:
 
     action: Action
     index: int
+    key: str
+    child: str = ""
+    """The workflow that it started, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Look:
 
     action: Action
     index: int
+    key: str
     child: str
 
 
@@ -73,19 +78,16 @@ class Over:
 Step = Run | Stop | Ask | Undo | Look | Rest | Over
 
 
-def is_to_stop(at: Standing) -> bool:
-    """Whether an action that is under way is not wanted any more."""
-    return at.is_acting and (at.instance.cancel is not None or at.is_timed_out)
-
-
 def next_step(at: Standing) -> Step:
-    """What is to be done now, once everything that follows by itself has been recorded."""
-    instance = at.instance
-    if instance.phase is Phase.ACTIVE:
+    """What is to be done now; what follows by itself is recorded before anything is done."""
+    if is_unsettled(at):
+        return Rest(at.now)
+    phase = at.instance.phase
+    if phase is Phase.ACTIVE:
         return _at_work(at)
-    if instance.phase is Phase.COMPENSATING and instance.done:
+    if phase is Phase.COMPENSATING:
         return _undo(at)
-    return Rest() if instance.phase is Phase.COMPENSATION_FAILED else Over()
+    return Rest() if phase is Phase.COMPENSATION_FAILED else Over()
 
 
 def _at_work(at: Standing) -> Step:
@@ -95,22 +97,25 @@ def _at_work(at: Standing) -> Step:
     if not at.is_acting:
         return Rest(at.until)
     index = instance.next_action
-    action = at.state.actions[index]
-    if is_to_stop(at):
-        return Stop(action, index)
+    action, key = at.state.actions[index], _key(instance)
+    if at.is_to_stop:
+        return Stop(action, index, key, instance.child)
     if instance.retry_at is not None and instance.retry_at > at.now:
         return Rest(min(instance.retry_at, at.until or instance.retry_at))
     if instance.child:
-        return Look(action, index, instance.child)
-    return Run(action, index, instance.attempts + 1, key_of(instance, instance.entry, index))
+        return Look(action, index, key, instance.child)
+    return Run(action, index, instance.attempts + 1, key)
+
+
+def _key(instance: Instance) -> str:
+    return key_of(instance, instance.entry, instance.next_action)
 
 
 def _ask(at: Standing, request: ev.ValidationRequested) -> Ask:
     guard = at.state.guard
     if guard is None:
         raise KeyError(at.instance.state)
-    asked_ms = int(request.time.timestamp() * 1000)
-    key = f"{at.instance.spec.workflow_id}/{at.instance.entry}/validation/{asked_ms}"
+    key = f"{at.instance.spec.workflow_id}/{at.instance.question}/validation"
     return Ask(guard, request, key)
 
 
@@ -123,26 +128,18 @@ def _undo(at: Standing) -> Step:
     return Undo(undoing(at.definition, done), done, instance.attempts + 1, key)
 
 
-def is_running(at: Standing) -> bool:
-    """Whether it does something, or is about to, for whoever asks for its status; else it waits."""
-    instance, state = at.instance, at.state
-    if at.is_acting:
-        return not instance.child
-    is_going_on = bool(state.on_success) and not instance.is_held
-    is_ending = state.terminal is not None or instance.failed is not None
-    return is_ending or is_going_on or instance.asked is not None or bool(instance.deferred)
-
-
 def is_current(at: Standing, step: Step) -> bool:
-    """Whether what comes of a step still concerns the workflow, which may have moved on since."""
+    """Whether what comes of a step still concerns the workflow, which may have moved on since, or
+    know already what came of it."""
     instance = at.instance
     if isinstance(step, Ask):
         return instance.asked == step.request
     if isinstance(step, Undo):
-        return instance.phase is Phase.COMPENSATING and instance.done[-1:] == (step.done,)
+        is_latest = instance.done[-1:] == (step.done,)
+        is_undoing = instance.phase is Phase.COMPENSATING and is_latest
+        return is_undoing and step.attempt == instance.attempts + 1
+    if isinstance(step, Run | Look | Stop) and not (at.is_acting and step.key == _key(instance)):
+        return False
     if isinstance(step, Run):
-        key = key_of(instance, instance.entry, instance.next_action)
-        return at.is_acting and key == step.key
-    if isinstance(step, Look | Stop):
-        return at.is_acting and instance.next_action == step.index
-    return True
+        return not instance.child and step.attempt == instance.attempts + 1
+    return not isinstance(step, Look) or step.child == instance.child

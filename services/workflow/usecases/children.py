@@ -1,14 +1,15 @@
 """Workflows that actions of other workflows are."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
-from services.chassis.errors import ServiceError
+from services.chassis.errors import FailedPrecondition, NotFound, ServiceError
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import failure_of
 from services.workflow.domain.definition import Action
 from services.workflow.domain.instance import Instance, Phase
-from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
+from services.workflow.domain.outcomes import Failed, Outcome, Succeeded, child_ended
 from services.workflow.domain.refusals import is_corrupt
 from services.workflow.usecases.workflows import MAX_DEPTH, Caller, Once, Start, Workflows
 
@@ -50,6 +51,23 @@ class ChildWorkflows:
             return Failed(failure_of(error), is_retryable=error.code == "UNAVAILABLE")
         return at.instance.spec.workflow_id
 
+    async def find(self, action: Action, *, key: str, parent: Instance) -> str:
+        """See `Children`."""
+        caller = Caller(parent.spec.tenant, parent.spec.owner, parent.spec.trace_id)
+        return await self._workflows().started(caller, Once(key, action.target))
+
+    async def tell(self, tenant: str, workflow_id: str) -> None:
+        """See `Children`."""
+        caller = Caller(tenant, ev.WORKFLOW, "")
+        child = (await self._workflows().get(caller, workflow_id)).instance
+        above = child.spec.parent_workflow_id
+        if not above or (what := _came_of(child)) is None:
+            return
+        with suppress(NotFound):
+            await self._workflows().change(
+                caller, above, lambda at: child_ended(at, workflow_id, what)
+            )
+
     async def ended(self, tenant: str, workflow_id: str) -> Outcome | None:
         """See `Children`."""
         try:
@@ -58,18 +76,22 @@ class ChildWorkflows:
             if is_corrupt(error, workflow_id):
                 return None  # Its events can be restored.
             raise
-        instance = at.instance
-        if instance.phase is Phase.COMPLETED:
-            said = {"workflow_id": workflow_id, "status": "completed", "data": instance.data}
-            return Succeeded(said)
-        if not instance.is_closed and instance.phase is not Phase.COMPENSATION_FAILED:
-            return None
-        message = f"{workflow_id} is {instance.phase.value}"
-        return Failed(ev.Failure("FAILED_PRECONDITION", "WORKFLOW_NOT_COMPLETED", message))
+        return _came_of(at.instance)
 
     async def cancel(self, tenant: str, workflow_id: str, reason: str) -> None:
         """See `Children`."""
         try:
             await self._workflows().cancel(Caller(tenant, ev.WORKFLOW, ""), workflow_id, reason)
-        except ServiceError:
+        except (FailedPrecondition, NotFound):
             return  # It has ended.
+
+
+def _came_of(child: Instance) -> Outcome | None:
+    workflow_id = child.spec.workflow_id
+    if child.phase is Phase.COMPLETED:
+        said = {"workflow_id": workflow_id, "status": child.phase.value, "data": child.data}
+        return Succeeded(said)
+    if not child.is_at_end:
+        return None
+    message = f"{workflow_id} is {child.phase.value}"
+    return Failed(ev.Failure("FAILED_PRECONDITION", "WORKFLOW_NOT_COMPLETED", message))

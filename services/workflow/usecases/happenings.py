@@ -9,7 +9,7 @@ from services.chassis.errors import FailedPrecondition, NotFound, Violation, inv
 from services.chassis.eventlog.port import Compare, Every, Kept, Key, Some
 from services.chassis.starts import check_length, once, owned
 from services.workflow.domain import events as ev
-from services.workflow.domain.data import MAX_BYTES, is_too_large
+from services.workflow.domain.data import FIXES, fault
 from services.workflow.ports import WorkflowLog
 from services.workflow.usecases.workflows import Caller, Once, Workflows
 
@@ -140,9 +140,8 @@ def _check(happening: Happening) -> None:
     if max(len(happening.correlation_id), len(happening.workflow_id)) > MAX_NAME:
         fix = f"send at most {MAX_NAME} characters"
         wrong.append(Violation("correlation_id", "is too long", fix))
-    if is_too_large(happening.payload):
-        fix = f"send at most {MAX_BYTES} bytes, and a reference to what is larger"
-        wrong.append(Violation("payload", "is too large", fix))
+    if (problem := fault(happening.payload)) is not None:
+        wrong.append(Violation("payload", problem, FIXES[problem]))
     if wrong:
         raise invalid(*wrong)
 

@@ -103,6 +103,12 @@ class Workflows:
             lambda: self._start(start, caller, key),
         )
 
+    async def started(self, caller: Caller, same: Once) -> str:
+        """The id of the workflow that was started with this key; empty if none was."""
+        key = owned("workflow", caller.subject, same.key, same.fingerprint)
+        kept = await self._logs.kept(caller.tenant, key)
+        return kept.stream_id if kept is not None else ""
+
     async def change(
         self, caller: Caller, workflow_id: str, decided: Decide, same: Once | None = None
     ) -> Standing:

@@ -181,6 +181,12 @@ def test_time_spans(written: str, seconds: float) -> None:
     assert found.after == timedelta(seconds=seconds)
 
 
+def test_a_workflow_is_no_compensation() -> None:
+    problem = problem_of("{transitions: [b], on_enter: [{tool: t, compensation: {workflow: w}}]}")
+
+    assert problem.field == "state_machine.a.on_enter[0].compensation.workflow"
+
+
 @pytest.mark.parametrize(
     ("state", "field"),
     [
