@@ -172,7 +172,7 @@ class Standing:
 
     def after(self, event: ev.Event) -> "Standing":
         """As it stands after an event. Raises `KeyError` if that cannot happen now."""
-        return replace(self, instance=evolve(self.definition, self.instance, event))
+        return Standing(self.definition, evolve(self.definition, self.instance, event), self.now)
 
 
 def undoing(definition: Definition, done: Done) -> Action:
