@@ -22,6 +22,7 @@ from benchmarks.rows import (
     stores,
     stream,
     tools,
+    workflow,
 )
 
 Row: TypeAlias = Callable[[Bench], Iterator[Figure]]
@@ -57,5 +58,9 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "cancel-elsewhere": (replicas.cancel, "cancel at a replica that does not have the task"),
     "take-over": (replicas.take_over, "a replica ends, and another goes on with its tasks"),
     "overload": (overload.overload, "what 64 callers get from a suite with small queues"),
+    "workflow": (workflow.workflow, "workflows of three steps, 32 at once"),
+    "workflow-signal": (workflow.signal, "signals, 1 and 32 callers, on SQLite and PostgreSQL"),
+    "workflow-undo": (workflow.undo, "a workflow whose one action is undone"),
+    "workflow-waiting": (workflow.waiting, "what 10,000 workflows cost that wait"),
     "start-up": (start_up.start_up, "each process, and the whole suite"),
 }

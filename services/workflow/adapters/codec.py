@@ -13,6 +13,7 @@ from runplane.workflow.v1 import events_pb2 as pb
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.port import NewEvent, StoredEvent
 from services.workflow.domain import events as ev
+from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Definition
 from services.workflow.domain.evolution import evolve
 from services.workflow.domain.instance import CLOSED, Instance, Standing
@@ -43,13 +44,14 @@ class Encoded:
 
 
 def encoded(
-    definition: Definition, before: Instance | None, events: Sequence[ev.Event], head: str
+    definition: Definition, before: Instance | None, decided: Decided, head: str
 ) -> Encoded:
-    """Events that follow an instance, whose last event has the hash `head`."""
+    """What was decided of an instance, whose last event has the hash `head`."""
+    last, events = decided
     at = Standing(definition, before, before.update_time) if before else None
     stored, messages = [], []
-    for event in events:
-        instance = evolve(definition, at.instance if at else None, event)
+    for left, event in enumerate(events, 1 - len(events)):
+        instance = evolve(definition, at.instance if at else None, event) if left else last
         after = Standing(definition, instance, event.time)
         message = packed(at, event, after)
         message.previous_hash = head

@@ -85,6 +85,8 @@ class EventStoreDefinitions:
         if known is not None:
             return known
         message = await self._message(tenant, name, version)
+        if (known := self._known.get((tenant, name, message.version))) is not None:
+            return known
         made = _made(message)
         if made is None:
             raise _corrupt(name)

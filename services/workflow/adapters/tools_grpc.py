@@ -18,8 +18,8 @@ from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
 
 
 class GrpcTools:
-    """Calls tools. A tool that answers with an error has said so for good; one that asks for
-    something is a failure, for there is nobody to answer."""
+    """Calls tools. A tool that answers with an error has said so for good, and whether it may have
+    done it all the same; one that asks for something is a failure, for nobody can answer."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: pb_grpc.ToolRegistryServiceAsyncStub = pb_grpc.ToolRegistryServiceStub(channel)
@@ -53,4 +53,4 @@ def _outcome(response: pb.CallToolResponse, duration_ms: float) -> Outcome:
         error.message or f"{response.tool_name} asks for something, and nobody can answer it",
         error.suggested_fix,
     )
-    return Failed(failure, duration_ms=duration_ms)
+    return Failed(failure, is_uncertain=error.is_uncertain, duration_ms=duration_ms)

@@ -33,7 +33,7 @@ from services.workflow.domain.definition import Definition
 from services.workflow.domain.instance import Instance, Standing
 from services.workflow.domain.refusals import missing
 from services.workflow.domain.steps import Look, Over, Rest, next_step
-from services.workflow.mapping.workflows import RECORD, record
+from services.workflow.mapping.workflows import RECORD, is_closed, record, sequence_of
 from services.workflow.ports import Appended, DefinitionStore, Loaded
 
 KIND: Final = "workflow"
@@ -189,7 +189,7 @@ class EventStoreWorkflows:
         before, head = (loaded.instance, loaded.head) if loaded else (None, "")
         if way.claim is None:  # What was begun is not held up by a bus that is away.
             self._outlets.publications.admit(definition, len(events))
-        new = codec.encoded(definition, before, events, head)
+        new = codec.encoded(definition, before, decided, head)
         at = Standing(definition, instance, self._now())
         name = (instance.spec.tenant, instance.spec.workflow_id)
         try:
@@ -262,6 +262,9 @@ class EventStoreWorkflows:
         return page
 
     async def _last(self, tenant: str, workflow_id: str) -> tuple[int, bool]:
+        found = await self._store.record(tenant, RECORD, workflow_id)
+        if found is not None and (sequence := sequence_of(found)):
+            return sequence, is_closed(found)
         instance = (await self._replayed(tenant, workflow_id)).instance
         return instance.sequence, instance.is_closed
 

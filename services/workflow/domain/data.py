@@ -26,6 +26,7 @@ FIXES: Final = {
     _TEXT: "send valid UTF-8",
 }
 """What may be wrong with data, and what to do about it."""
+_text: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def merged(data: Object, patch: Object) -> Object:
@@ -72,7 +73,7 @@ def _is_exact(number: float) -> bool:
 
 def _too_large(data: Object) -> str | None:
     try:
-        size = len(json.dumps(data, ensure_ascii=False).encode())
+        size = len(_text(data).encode())
     except UnicodeEncodeError:
         return _TEXT
     return _LARGE if size > MAX_BYTES else None

@@ -86,7 +86,7 @@ def evolve(definition: Definition, instance: Instance | None, event: ev.Event) -
 
 def after(at: Standing, event: ev.Event) -> Standing:
     """As it stands after an event. Raises `KeyError` if that cannot happen now."""
-    return replace(at, instance=evolve(at.definition, at.instance, event))
+    return Standing(at.definition, evolve(at.definition, at.instance, event), at.now)
 
 
 def _moved(definition: Definition, instance: Instance, event: ev.Moved) -> Changes:

@@ -13,7 +13,7 @@ from services.chassis import structs
 from services.chassis.eventlog.port import Attribute, Record
 from services.chassis.filtering import Fields, written
 from services.workflow.domain import events as ev
-from services.workflow.domain.instance import Done, Phase, Standing, key_of
+from services.workflow.domain.instance import CLOSED, Done, Phase, Standing, key_of
 from services.workflow.domain.status import status, waits_for
 from services.workflow.domain.verification import Verified
 from services.workflow.mapping.events import error
@@ -30,6 +30,7 @@ STATES: Final = {
     "compensated": pb.WORKFLOW_STATE_COMPENSATED,
     "compensation_failed": pb.WORKFLOW_STATE_COMPENSATION_FAILED,
 }
+_CLOSED: Final = frozenset(each.value for each in CLOSED)
 FILTERED: Final = Fields(
     {
         "definition",
@@ -121,6 +122,11 @@ def sequence_of(found: Record) -> int:
         return 0
 
 
+def is_closed(found: Record) -> bool:
+    """Whether nothing goes on by itself any more in the workflow that this shows."""
+    return found.attributes.get("status") in _CLOSED
+
+
 def differences(found: Record, at: Standing) -> Sequence[str]:
     """What a record shows otherwise than the workflow stands: names of fields and attributes."""
     try:
@@ -157,7 +163,7 @@ def verification(found: Verified) -> pb.Verification:
 
 def text_of(time: datetime) -> str:
     """A time as lists compare it: of one width, so that times compare as texts."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{time.astimezone(UTC).isoformat(timespec='microseconds').removesuffix('+00:00')}Z"
 
 
 def signal(
