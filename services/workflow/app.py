@@ -76,11 +76,19 @@ class _Parts:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, shared: SharedSettings, *, now: Callable[[], datetime] = utc_now
+    settings: Settings,
+    shared: SharedSettings,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    bus: AliasedEventBus | None = None,
 ) -> AsyncIterator[Running]:
-    """Run the workflow service until the context is left."""
+    """Run the workflow service until the context is left, on the event bus that settings name, or
+    on another."""
     pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
-    async with _at_work(settings, shared, now) as parts:
+    async with (
+        _event_bus(shared, bus) as events,
+        _at_work(settings, shared, events, now) as parts,
+    ):
         of_definitions = DefinitionServicer(parts.definitions, pager("definitions"))
         pagers = (pager("workflows"), pager("workflow_events"))
         of_workflows = WorkflowServicer(parts.workflows, parts.happenings, pagers)
@@ -100,9 +108,9 @@ async def running(
 
 @asynccontextmanager
 async def _at_work(
-    settings: Settings, shared: SharedSettings, now: Callable[[], datetime]
+    settings: Settings, shared: SharedSettings, bus: AliasedEventBus, now: Callable[[], datetime]
 ) -> AsyncIterator[_Parts]:
-    """Stores, peers, the worker, which takes up workflows from here on, and the event bus."""
+    """Stores, peers, the worker, which takes up workflows from here on, and the bus's two ends."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="workflow"))
@@ -125,7 +133,6 @@ async def _at_work(
         workflows = Workflows(logs, definitions, worker, now=now, new_id=new_id)
         kept = EventStoreHappenings(store, backlog, settings.events.inbound, now)
         happenings = Happenings(kept, workflows, logs, partial(ids.new, "evt"))
-        bus = await enter(_event_bus(shared))
         await enter(_listening(bus, settings.events.inbound, happenings))
         await enter(relaying(store, bus, backlog, owner=ids.new("relay")))
         check_source = _checks(bus)
@@ -144,7 +151,12 @@ async def _actions(settings: Settings) -> AsyncIterator[Mapping[Kind, Actions]]:
 
 
 @asynccontextmanager
-async def _event_bus(shared: SharedSettings) -> AsyncIterator[AliasedEventBus]:
+async def _event_bus(
+    shared: SharedSettings, given: AliasedEventBus | None
+) -> AsyncIterator[AliasedEventBus]:
+    if given is not None:
+        yield given
+        return
     kafka = shared.kafka
     async with aliased_event_bus(
         shared.event_bus,

@@ -14,6 +14,7 @@ from services.workflow.domain.advance import Decided
 from services.workflow.domain.decide import reminded
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.steps import (
+    Ask,
     Over,
     Rest,
     Run,
@@ -23,6 +24,7 @@ from services.workflow.domain.steps import (
     is_to_stop,
     next_step,
 )
+from services.workflow.domain.timing import timed
 from services.workflow.effects import Decide, Effects
 from services.workflow.ports import Appended, Loaded, WorkflowLog
 
@@ -121,10 +123,12 @@ class Execution:
 
     async def _record(self, loaded: Loaded, step: Step, decide: Decide) -> Appended:
         """Record what is decided, of the workflow as it stands by now."""
+        since = step.request.time if isinstance(step, Ask) else self._world.now()
         patience = PATIENCE
         while True:
             try:
-                decided = self._decided(loaded, step, decide)
+                instance, events = self._decided(loaded, step, decide)
+                decided = (instance, timed(events, since))
                 return await self._world.logs.append(loaded, decided, claim=self.claim)
             except Aborted as error:
                 if error.reason == "CLAIM_LOST":

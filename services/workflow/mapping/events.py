@@ -41,6 +41,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
 }
 TYPES: Final = {stored: kind for kind, (stored, _) in NAMES.items()}
 END: Final = "workflow_ended"
+METRICS: Final = ("transition_time_ms", "validation_time_ms", "compensation_time_ms")
 _DECISIONS: Final = {"approval": "approved", REJECTION: "rejected"}
 
 
@@ -60,7 +61,8 @@ def packed(before: Standing | None, event: ev.Event, after: Standing) -> pb.Work
         trace_id=spec.trace_id,
     )
     structs.set_time(message.timestamp, event.time)
-    message.metrics.SetInParent()
+    for name in METRICS:  # Always there, whatever they say.
+        setattr(message.metrics, name, 0.0)
     if isinstance(event, ev.ActionEvent) and before is not None:
         _action(message, event, before)
     elif isinstance(event, ev.UndoEvent) and before is not None:
@@ -105,6 +107,7 @@ def _started(message: pb.WorkflowEvent, event: ev.Started, after: Standing) -> N
     message.event_type = after.definition.event_type(event.state)
     message.next_state = event.state
     message.orchestrator = spec.owner
+    message.metrics.transition_time_ms = event.transition_ms
     structs.from_dict(event.data, message.payload, field="data")
     message.payload.SetInParent()
     start = message.start
@@ -366,7 +369,11 @@ def _read_compensated(message: pb.WorkflowEvent, time: datetime) -> ev.ActionCom
 
 _READ: Final[Mapping[type[ev.Event], Callable[[pb.WorkflowEvent, datetime], ev.Event]]] = {
     ev.Started: lambda m, time: ev.Started(
-        time, _spec(m), m.next_state, structs.to_dict(m.payload)
+        time,
+        _spec(m),
+        m.next_state,
+        structs.to_dict(m.payload),
+        m.metrics.transition_time_ms,
     ),
     ev.Moved: _read_moved,
     ev.ValidationRequested: lambda m, time: ev.ValidationRequested(time, _to_signal(m), m.cause),

@@ -12,6 +12,7 @@ from services.workflow.domain import decide
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.instance import Standing
+from services.workflow.domain.timing import timed
 from services.workflow.ports import Appended, DefinitionStore, Loaded, WorkflowLog
 
 ATTEMPTS: Final = 20
@@ -199,16 +200,16 @@ class Workflows:
         self, caller: Caller, workflow_id: str, *, after: int, limit: int
     ) -> Sequence[bytes]:
         """Events as they go over the wire."""
+        _check_after(after)
         return await self._logs.events(caller.tenant, workflow_id, after=after, limit=limit)
 
     def watch(self, caller: Caller, workflow_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """The same, and those to come."""
-        if after < 0:
-            fix = "send the sequence of the last event you have, or 0"
-            raise invalid(Violation("after_sequence", "is negative", fix))
+        _check_after(after)
         return self._logs.watch(caller.tenant, workflow_id, after=after)
 
     async def _start(self, start: Start, caller: Caller, key: Key | None) -> Standing:
+        arrived = self._now()
         definition = await self._definitions.get(caller.tenant, start.definition, start.version)
         workflow_id = self._new_id()
         spec = ev.Spec(
@@ -223,7 +224,8 @@ class Workflows:
             depth=start.depth,
             labels=start.labels,
         )
-        decided = decide.started(definition, spec, start.data, self._now())
+        instance, events = decide.started(definition, spec, start.data, self._now())
+        decided = (instance, timed(events, arrived))
         takes = self._hands.has_room
         appended = await self._logs.begin(definition, decided, takes=takes, key=key)
         self._hands.take(appended)
@@ -232,18 +234,15 @@ class Workflows:
     async def _change(
         self, caller: Caller, workflow_id: str, decided: Decide, key: Key | None
     ) -> Standing:
-        is_fresh = False
+        arrived, is_fresh = self._now(), False
         for attempt in range(ATTEMPTS):
             loaded = await self._logs.load(caller.tenant, workflow_id, is_fresh=is_fresh)
             try:
-                change = decided(self._at(loaded))
-                if not change[1] and is_fresh:
+                instance, events = decided(self._at(loaded))
+                if not events and is_fresh:
                     return self._at(loaded)
-                if change[1]:
-                    takes = self._hands.has_room
-                    return self._moved(
-                        await self._logs.append(loaded, change, takes=takes, key=key)
-                    )
+                if events:
+                    return await self._record(loaded, (instance, timed(events, arrived)), key)
             except Aborted:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -253,7 +252,9 @@ class Workflows:
             is_fresh = True  # What it was decided from may have been of yesterday.
         raise KeyError(workflow_id)
 
-    def _moved(self, appended: Appended) -> Standing:
+    async def _record(self, loaded: Loaded, decided: Decided, key: Key | None) -> Standing:
+        takes = self._hands.has_room
+        appended = await self._logs.append(loaded, decided, takes=takes, key=key)
         self._hands.take(appended)
         return self._at(appended.loaded)
 
@@ -276,6 +277,12 @@ def _check_start(start: Start) -> None:
     if wrong:
         raise invalid(*wrong)
     _check_text("correlation_id", start.correlation_id, MAX_NAME)
+
+
+def _check_after(sequence: int) -> None:
+    if sequence < 0:
+        fix = "send the sequence of the last event you have, or 0"
+        raise invalid(Violation("after_sequence", "is negative", fix))
 
 
 def _check_text(where: str, text: str, most: int) -> None:
