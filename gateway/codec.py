@@ -160,7 +160,7 @@ class ReplyCodec:
     def loaded(self, raw: bytes) -> dict[str, Any]:
         """What `whole` says, for those who look into it."""
         text = self._parse(raw).to_json(use_proto_field_name=True, always_emit_implicit=True)
-        found: dict[str, Any] = json.loads(text, parse_float=_number)
+        found: dict[str, Any] = _loaded(text)
         return found
 
     def piece(self, raw: bytes) -> tuple[str, int | None, str]:
@@ -178,6 +178,9 @@ class ReplyCodec:
 def _number(digits: str) -> int | float:
     """A number with a fraction, which the codec gives to integers, too."""
     return int(digits[:-2]) if digits.endswith(".0") else float(digits)
+
+
+_loaded: Final = json.JSONDecoder(parse_float=_number).decode
 
 
 def _integral(text: str) -> str:
@@ -253,9 +256,9 @@ def _rule(rule: HttpRule, rpc: DescMethod) -> Rule:
 def _shape_of(message: DescMessage) -> Shape:
     seen: dict[str, Shape] = {}
     shape = _shape(message, seen)
-    shape.holds_free = any(
-        each.kind in FREE for known in seen.values() for each in known.fields.values()
-    )
+    spelt = [each for known in seen.values() for each in known.fields.items()]
+    shape.holds_free = any(field.kind in FREE for _, field in spelt)
+    shape.spellings = frozenset(name for name, field in spelt if name != field.name)
     return shape
 
 

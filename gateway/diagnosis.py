@@ -89,9 +89,14 @@ def _message(shape: Shape, value: JSON, place: Place) -> Iterator[Violation]:
     if not isinstance(value, dict):
         yield place.fault(f"expects an object, not {_name(value)}", "send a JSON object")
         return
+    spelt: dict[str, str] = {}
     for key, member in value.items():
         if (field := shape.fields.get(key)) is None:
             yield _unknown(shape, key, place)
+        elif (other := spelt.setdefault(field.name, key)) != key:
+            yield place.member(key).fault(
+                f"is given twice, as {other} too", "give it once", "oneOf"
+            )
         elif member is not None or field.kind is Kind.FREE:
             yield from _field(field, member, place.member(key))
     for names in shape.choices:

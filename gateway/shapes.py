@@ -62,6 +62,8 @@ class Shape:
     """Proto names of fields of which a message has at most one."""
     holds_free: bool = False
     """Whether free JSON may stand somewhere in it."""
+    spellings: frozenset[str] = frozenset()
+    """JSON names of fields somewhere in it that are called otherwise in the contract."""
 
     def names(self) -> list[str]:
         """The proto names, in the order of the contract."""

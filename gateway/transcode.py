@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway import nesting
+from gateway import members, nesting
 from gateway.codec import ContentRefused, Method, NestingRefused, Rule, SyntaxRefused
 from gateway.diagnosis import explain
 from gateway.parameters import Parameters, value_of
@@ -51,6 +51,7 @@ class Transcoder:
         taken = captured | ({rule.body} if rule.body else frozenset())
         self._parameters = Parameters(self._shape, taken=taken, has_query=rule.body != ALL)
         self._choices = [self._keys(names) for names in self._shape.choices]
+        self._other_spelling = _any_of(self._shape.spellings)
         # Where the path has said what is meant, as in `:cancel`, there may be nothing to add.
         self._may_be_empty = bool(captured)
         self._check(captured, rule)
@@ -78,6 +79,7 @@ class Transcoder:
             self._refuse_unread(body)
             text = body if self._body == ALL else self._as_member(body)
             self._guarded(lambda: self._codec.merge(message, text), text)
+            self._refuse_repeated(body)
         parameters = b""
         if captures or query or last_event_id:
             document = self._parameters.document(captures, query)
@@ -134,6 +136,13 @@ class Transcoder:
         fields = self._shape.fields.items()
         return [f'"{spelt}"'.encode() for spelt, field in fields if field.name in names]
 
+    def _refuse_repeated(self, body: bytes) -> None:
+        """Refuse a name that is there twice, be it in both of its spellings: the codec takes the
+        last."""
+        members.loaded(body)
+        if self._other_spelling.search(body):
+            self._refuse_misfits(body)
+
     def _refuse_several(self, body: bytes) -> None:
         """Refuse a message that is two things at once: the codec takes the last."""
         for keys in self._choices:
@@ -164,9 +173,16 @@ class Transcoder:
             raise ValueError(f"{rule}: {self._shape.name} has no field {rule.body}")
 
 
+def _any_of(names: Collection[str]) -> re.Pattern[bytes]:
+    """Finds one of these as a name in a text, or a name that is written by escapes."""
+    listed = "|".join(map(re.escape, sorted(names)))
+    plain = f'"(?:{listed})"|'.encode() if names else b""
+    return re.compile(plain + rb'\\u[0-9A-Fa-f]{4}[^"\\]*"[ \t\r\n]*:')
+
+
 def _loaded(body: bytes) -> JSON:
     try:
-        value: JSON = json.loads(body, parse_int=_integer, parse_constant=_refuse_constant)
+        value: JSON = json.loads(body, parse_int=members.integer, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         refused = SyntaxRefused(
             error.msg, line=error.lineno, column=error.colno, position=error.pos
@@ -187,11 +203,6 @@ def _loaded(body: bytes) -> JSON:
             suggested_fix="send both halves, or the character itself in UTF-8",
         )
     return value
-
-
-def _integer(digits: str) -> int:
-    # Python refuses to read thousands of digits; anything this long is out of range anyway.
-    return int(digits) if len(digits) < 40 else 10**40
 
 
 def _refuse_constant(literal: str) -> JSON:

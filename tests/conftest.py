@@ -7,12 +7,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 for folder in (ROOT, ROOT / "protos" / "gen"):  # As the editable install has it.
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
+
+# An example's time says how busy the machine is; what must end soon says so beside its test.
+settings.register_profile("runplane", deadline=None)
+settings.load_profile("runplane")
 
 # A shell starts what runs in its background with Ctrl-C ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-from gateway.mcp import asking, refusals, results
-from gateway.mcp.asking import Context
+from gateway.mcp import client, refusals, results
+from gateway.mcp.client import Context
 from gateway.mcp.rpc import Caller, Reply, Services
 from services.chassis.errors import Violation, invalid
 
@@ -21,6 +21,7 @@ _TOLD: Final = {
     "agent_thought": "{step_id}: {reasoning}",
     "tool_call": "{step_id}: calls {tool_name}",
     "child_task": "{step_id}: {tool_name} is {child_task_id}",
+    "child_status_changed": "{tool_name}: {child_task_id} is {status}",
     "tool_progress": "{tool_name}: {message}",
     "tool_result": "{step_id}: {tool_name} answered {status}",
     "approval_required": "{tool_name} waits for an approval of {tool_call_id}",
@@ -52,8 +53,8 @@ class Agents:
                 ended.add(event)
                 if (said := _TOLD.get(event.get("type", ""))) is not None:
                     message = said.format_map(_Fields(event))[:_SHOWN]
-                    await asking.tell_progress(ctx, event.get("sequence", 0), None, message)
-        return ended.result(is_modern=asking.is_modern(ctx))
+                    await client.tell_progress(ctx, event.get("sequence", 0), None, message)
+        return ended.result(is_modern=client.is_modern(ctx))
 
 
 class Ended:

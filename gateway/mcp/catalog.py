@@ -1,8 +1,9 @@
 """The tools of each tenant as MCP shows them, for a moment.
 
-Lists are as new as `list_ttl` says. A call only needs to know what kind of tool it calls: for that
-an older list does; from `call_ttl` on the next one is fetched meanwhile, and waited for when that
-took too long. A tool that is not in the list is asked for by its name.
+Lists are as new as `list_ttl` says, at each edge by itself: nobody tells edges of changes. A call
+only needs to know what kind of tool it calls: for that an older list does; from `call_ttl` on the
+next one is fetched meanwhile, and waited for when it is twelve times as old. A tool that is not in
+the list is asked for by its name.
 
 Of a list that is too long to be read, built-in tools are shown at any rate. What is made of lists
 is made in threads, as it may be large.
@@ -10,7 +11,6 @@ is made in threads, as it may be large.
 
 import asyncio
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,7 @@ from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller, Services
 from gateway.settings import McpSettings
 from gateway.traffic import Traffic
+from services.chassis.lately import Lately
 
 MAX_TENANTS: Final = 64
 _KEPT: Final = 64
@@ -81,7 +82,7 @@ class Catalog:
         self._agents = services["AgentService/ListAgents"]
         self._traffic = traffic
         self._loop = asyncio.get_running_loop()
-        self._shelves: OrderedDict[str, _Shelf] = OrderedDict()
+        self._shelves: Lately[str, _Shelf] = Lately(MAX_TENANTS)
 
     async def fresh(self, caller: Caller, within: float | None = None) -> Snapshot:
         """The list as it is, or was so many seconds ago; `list_ttl` unless it is said.
@@ -98,11 +99,14 @@ class Catalog:
                 shelf.time = begun
             return shelf.snapshot
 
-    async def look(self, caller: Caller) -> None:
-        """Have the list at hand as far as it is known; it is asked for when nothing is."""
+    async def prepare(self, caller: Caller, name: str) -> None:
+        """Have at hand what a call of this tool needs. Its headers are compared with the list as it
+        is: at another edge the caller may have seen a newer one than was called by here."""
         shelf = self._shelf(caller.tenant)
         age = self._loop.time() - shelf.time
-        if shelf.snapshot is None or age > self._call_ttl * _TOO_OLD:
+        offer = self.at_hand(caller.tenant, name)
+        has_headers = offer is not None and offer.has_headers
+        if shelf.snapshot is None or age > self._call_ttl * _TOO_OLD or has_headers:
             with suppress(Refused):  # Calls need no list: the registry knows what it has.
                 await self.fresh(caller)
         elif age > self._call_ttl and not shelf.is_refreshing:
@@ -110,7 +114,7 @@ class Catalog:
             self._traffic.tasks.create_task(self._refresh(replace(caller, receive=None), shelf))
 
     def at_hand(self, tenant: str, name: str) -> Offer | None:
-        """What is known of a tool without asking."""
+        """What is known of a tool without client."""
         shelf = self._shelves.get(tenant)
         return shelf.snapshot.offers.get(name) if shelf and shelf.snapshot else None
 
@@ -131,12 +135,7 @@ class Catalog:
             shelf.is_refreshing = False
 
     def _shelf(self, tenant: str) -> _Shelf:
-        if (shelf := self._shelves.get(tenant)) is None:
-            shelf = self._shelves[tenant] = _Shelf()
-            if len(self._shelves) > MAX_TENANTS:
-                self._shelves.popitem(last=False)
-        self._shelves.move_to_end(tenant)
-        return shelf
+        return self._shelves.get(tenant) or self._shelves.put(tenant, _Shelf())
 
     async def _loaded(self, caller: Caller, before: Snapshot | None) -> Snapshot:
         """The list as it is; what was made of the one before is kept where they show the same."""

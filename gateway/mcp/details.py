@@ -6,7 +6,7 @@ from typing import Any, Final
 from gateway.mcp import refusals, results
 from gateway.mcp.agents import answered
 from gateway.mcp.logs import Logs, too_large
-from gateway.mcp.requests import outstanding
+from gateway.mcp.questions import outstanding
 from gateway.mcp.rpc import Caller, Reply, Services
 
 Wire = dict[str, Any]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from gateway import errors, nesting
+from gateway import errors, members, nesting
 from gateway.endpoints import Edge
 from gateway.exchange import Exchange
 from gateway.head import check_json
 from gateway.mcp import refusals
 from gateway.mcp.refusals import Refused
+from gateway.shapes import JSON
 from services.chassis.errors import InvalidArgument, ServiceError
 
 if TYPE_CHECKING:
@@ -48,13 +49,14 @@ class Mcp:
         try:
             self._traffic.admit()
             body = await self._body(exchange)
+            message = _message(body)
         except ServiceError as error:
             await _refuse(exchange, refusals.from_error(error, exchange.context))
             return
         if (server := await self._loaded()) is None:
             await _refuse(exchange, Refused(errors.internal(exchange.context)))
             return
-        await server.answer(exchange, body)
+        await server.answer(exchange, body, message)
 
     async def _body(self, exchange: Exchange) -> bytes:
         check_json(exchange.head)
@@ -92,6 +94,14 @@ class Mcp:
             self._server = None
             if not ready.done():
                 ready.set_result(None)
+
+
+def _message(body: bytes) -> JSON:
+    """What a body says; None if it is no JSON, as the SDK will say."""
+    try:
+        return members.loaded(body)
+    except ValueError:
+        return None
 
 
 async def _refuse(exchange: Exchange, refused: Refused) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import (
@@ -23,15 +23,17 @@ from mcp_types import (
 )
 
 from gateway.endpoints import Edge
-from gateway.mcp import asking
-from gateway.mcp.asking import Context
+from gateway.mcp import client
 from gateway.mcp.catalog import Catalog
-from gateway.mcp.looks import EVERY, Digests, Listed, Logged, Look, Status
+from gateway.mcp.client import Context
 from gateway.mcp.refusals import Refused
-from gateway.mcp.rpc import Caller, Services
+from gateway.mcp.rpc import Services
 from gateway.mcp.tasks import Tasks
+from gateway.mcp.watched import EVERY, Digests, Watched, WatchedList, WatchedLog, WatchedTask
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 TOO_MANY: Final = -32010
 """Of those JSON-RPC leaves to servers, outside of what MCP took for itself."""
@@ -81,7 +83,7 @@ class Listeners:
         """Tell of changes until the client goes away, or the edge stops."""
         honored = _honored(ctx, params.notifications)
         meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
-        with self._counted(asking.caller_of(ctx).tenant):
+        with self._counted(client.caller_of(ctx).tenant):
             await self._follow(ctx, honored, meta)
         return SubscriptionsListenResult(_meta=meta)
 
@@ -100,32 +102,34 @@ class Listeners:
     async def _follow(
         self, ctx: Context, honored: SubscriptionFilter, meta: dict[str, Any]
     ) -> None:
-        caller = asking.caller_of(ctx)
-        looks = list(self._looks(honored))
-        states = [await _state(look, caller) for look in looks]
+        caller = client.caller_of(ctx)
+        watched = list(self._watched(honored))
+        states = [await _if_known(each.state(caller)) for each in watched]
         params = SubscriptionsAcknowledgedNotificationParams(notifications=honored, _meta=meta)
         await _send(ctx, SubscriptionsAcknowledgedNotification(params=params))
         stop = Stop()
         with self._traffic.watch(stop, None) as watch:
             watch.is_resumable = True  # By listening again, elsewhere.
             while not await stop.within(EVERY):
-                for number, look in enumerate(looks):
-                    state = await _state(look, caller)
-                    if state is not None and state != states[number]:
+                for number, each in enumerate(watched):
+                    state = await _if_known(each.state(caller))
+                    if state is None or state == states[number]:
+                        continue
+                    if (told := await _if_known(each.told(caller, meta))) is not None:
                         states[number] = state
-                        await _send(ctx, await look.told(caller, meta))
+                        await _send(ctx, told)
 
-    def _looks(self, honored: SubscriptionFilter) -> Iterable[Look]:
+    def _watched(self, honored: SubscriptionFilter) -> Iterable[Watched]:
         if honored.tools_list_changed:
-            yield Listed(self._digests, ToolsListChanged())
+            yield WatchedList(self._digests, ToolsListChanged())
         if honored.prompts_list_changed:
-            yield Listed(self._digests, PromptsListChanged())
+            yield WatchedList(self._digests, PromptsListChanged())
         if honored.resources_list_changed:
-            yield Listed(self._digests, ResourcesListChanged())
+            yield WatchedList(self._digests, ResourcesListChanged())
         for uri in honored.resource_subscriptions or ():
-            yield Logged(self._task, uri, uri.removeprefix(_TASK_URI).removesuffix("/events"))
+            yield WatchedLog(self._task, uri, uri.removeprefix(_TASK_URI).removesuffix("/events"))
         for task_id in (honored.model_extra or {}).get(_TASK_IDS, ()):
-            yield Status(self._tasks, task_id)
+            yield WatchedTask(self._tasks, task_id)
 
 
 def _check(count: int, most: int, whose: str) -> None:
@@ -143,7 +147,7 @@ def _honored(ctx: Context, wanted: SubscriptionFilter) -> SubscriptionFilter:
     """
     task_ids = (wanted.model_extra or {}).get(_TASK_IDS)
     if task_ids:
-        asking.require_tasks(ctx)
+        client.require_tasks(ctx)
     uris = [uri for uri in wanted.resource_subscriptions or () if uri.startswith(_TASK_URI)]
     named = [each for each in task_ids or () if isinstance(each, str)] if task_ids else []
     return SubscriptionFilter(
@@ -155,12 +159,12 @@ def _honored(ctx: Context, wanted: SubscriptionFilter) -> SubscriptionFilter:
     )
 
 
-async def _state(look: Look, caller: Caller) -> object:
-    """What something is like; None when nobody can say just now."""
+async def _if_known(asked: Awaitable[T]) -> T | None:
+    """What is asked; None when nobody can say just now, as when a service starts anew."""
     try:
-        return await look.state(caller)
+        return await asked
     except Refused as refused:
-        log.debug("a listener cannot look", extra={"reason": refused.reason})
+        log.debug("a listener hears nothing", extra={"reason": refused.reason})
         return None
 
 

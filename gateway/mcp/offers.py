@@ -12,6 +12,7 @@ AGENT: Final = "agent__"
 VERSION: Final = "dev.runplane/version"
 TAGS: Final = "dev.runplane/tags"
 UNAVAILABLE: Final = "dev.runplane/unavailable"
+SERVER: Final = "dev.runplane/server"
 
 _NOT_OFFERED: Final = frozenset({"TOOL_STATE_DEPRECATED"})
 _NOT_CALLED: Final = frozenset({"TOOL_KIND_CLIENT"})
@@ -131,6 +132,7 @@ def _meta(tool: Mapping[str, Any]) -> Wire:
         VERSION: tool.get("version"),
         TAGS: tool.get("tags"),
         UNAVAILABLE: tool.get("unavailable"),
+        SERVER: (tool.get("mcp") or {}).get("server"),
     }
     return {key: value for key, value in said.items() if value}
 

@@ -9,8 +9,8 @@ from mcp_types import (
     PromptReference,
 )
 
-from gateway.mcp import asking, results
-from gateway.mcp.asking import Context
+from gateway.mcp import client, results
+from gateway.mcp.client import Context
 from gateway.mcp.resources import EVENTS, TASK, cursor_of, going_on, page
 from gateway.mcp.rpc import Caller, Services
 
@@ -32,7 +32,7 @@ class Prompts:
 
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page of prompts."""
-        found = await page(self._list, asking.caller_of(ctx), cursor_of(params))
+        found = await page(self._list, client.caller_of(ctx), cursor_of(params))
         return results.complete(prompts=found.get("prompts", []), **going_on(found))
 
     async def get(self, ctx: Context, params: GetPromptRequestParams) -> Wire:
@@ -40,16 +40,16 @@ class Prompts:
         request = {
             "name": params.name,
             "arguments": dict(params.arguments or {}),
-            **asking.answers_of(ctx),
+            **client.answers_of(ctx),
         }
-        found = await self._get(asking.caller_of(ctx), request, seconds=_GET_SECONDS)
+        found = await self._get(client.caller_of(ctx), request, seconds=_GET_SECONDS)
         if found.get("input_requests") or found.get("request_state"):
             return results.asked(found)
         return results.complete(description=found["description"], messages=found["messages"])
 
     async def complete(self, ctx: Context, params: CompleteRequestParams) -> Wire:
         """Values for an argument of a prompt, or a variable of a template."""
-        caller = asking.caller_of(ctx)
+        caller = client.caller_of(ctx)
         argument = params.argument
         request: dict[str, Any] = {"argument": argument.name, "value": argument.value}
         if isinstance(params.ref, PromptReference):

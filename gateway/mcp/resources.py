@@ -8,8 +8,8 @@ from typing import Any, Final
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, PaginatedRequestParams, ReadResourceRequestParams
 
-from gateway.mcp import asking, results
-from gateway.mcp.asking import Context
+from gateway.mcp import client, results
+from gateway.mcp.client import Context
 from gateway.mcp.cursors import Cursors
 from gateway.mcp.logs import Logs
 from gateway.mcp.refusals import Refused
@@ -69,7 +69,7 @@ class Resources:
 
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page: first what servers brought, by URI, then tasks, the newest first."""
-        caller = asking.caller_of(ctx)
+        caller = client.caller_of(ctx)
         place = self._cursors.opened(params.cursor if params else None)
         kind, _, token = (place or _IMPORTED).partition(" ")
         shown: list[Wire] = []
@@ -90,17 +90,17 @@ class Resources:
     async def templates(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page of templates: ours, then what servers brought."""
         token = cursor_of(params)
-        found = await page(self._templates, asking.caller_of(ctx), token)
+        found = await page(self._templates, client.caller_of(ctx), token)
         shown = [*(() if token else _TEMPLATES), *found.get("resource_templates", [])]
         return results.complete(resourceTemplates=shown, **going_on(found))
 
     async def read(self, ctx: Context, params: ReadResourceRequestParams) -> Wire:
         """A resource's contents; or what its server asks for first."""
-        caller = asking.caller_of(ctx)
+        caller = client.caller_of(ctx)
         try:
             if params.uri.startswith(SCHEME):
                 return results.complete(contents=[await self._ours(ctx, params.uri)])
-            request: Wire = {"uri": params.uri, **asking.answers_of(ctx)}
+            request: Wire = {"uri": params.uri, **client.answers_of(ctx)}
             found = await self._read(caller, request, seconds=_READ_SECONDS)
         except Refused as refused:
             if refused.said.get("grpc_status") != "NOT_FOUND":
@@ -113,7 +113,7 @@ class Resources:
     async def _ours(self, ctx: Context, uri: str) -> Wire:
         if (named := _OURS.fullmatch(uri)) is None:
             raise _missing(ctx, uri, f"there is no such resource: {uri[:200]}")
-        caller = asking.caller_of(ctx)
+        caller = client.caller_of(ctx)
         task = await self._task(caller, {"task_id": named["task_id"]}, seconds=_SECONDS)
         if not named["events"]:
             return {"uri": uri, "mimeType": _JSON, "text": _shown(task)}
@@ -145,7 +145,7 @@ async def page(rpc: Rpc, caller: Caller, token: str) -> Reply:
 
 
 def _missing(ctx: Context, uri: str, message: str) -> MCPError:
-    code = INVALID_PARAMS if asking.is_modern(ctx) else NOT_FOUND
+    code = INVALID_PARAMS if client.is_modern(ctx) else NOT_FOUND
     return MCPError(code, message, {"uri": uri})
 
 

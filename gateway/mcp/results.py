@@ -20,6 +20,8 @@ PROTOCOL_ERRORS: Final = {
     "MCP_ANSWER_INVALID": refusals.INTERNAL_ERROR,
 }
 """What servers say by an error and not by a result, as JSON-RPC numbers it."""
+_TEXT: Final = frozenset({"type", "text"})
+_readable: Final = json.JSONEncoder(ensure_ascii=False).encode
 _BLOCKS: Final = frozenset({"text", "image", "audio", "resource", "resource_link"})
 
 
@@ -84,6 +86,15 @@ def blocks_of(value: Any) -> list[Wire]:
     return blocks if kinds <= _BLOCKS else []
 
 
+def is_plain(result: Wire) -> bool:
+    """Whether a result is a text, its JSON, and what we say of it: then it is one in any version
+    that has structured content of any kind, and nobody has to look."""
+    content = result.get("content", ())
+    if len(content) != 1 or content[0].keys() != _TEXT:
+        return False
+    return content[0]["type"] == "text" and isinstance(content[0]["text"], str)
+
+
 def asked(response: Mapping[str, Any]) -> Wire:
     """What has to be answered first."""
     result: Wire = {"resultType": INPUT_REQUIRED}
@@ -96,8 +107,7 @@ def asked(response: Mapping[str, Any]) -> Wire:
 
 def text(value: Any) -> list[Wire]:
     """A value as a block of text: a string as it is, anything else as JSON."""
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return [{"type": "text", "text": shown}]
+    return [{"type": "text", "text": value if isinstance(value, str) else _readable(value)}]
 
 
 def _meta(response: Mapping[str, Any]) -> Wire:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, cast
 
@@ -13,6 +14,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    LOG_LEVEL_META_KEY,
     CallToolRequestParams,
     CompleteRequestParams,
     EmptyResult,
@@ -25,21 +27,24 @@ from mcp_types import (
 
 from gateway.endpoints import Edge
 from gateway.exchange import Exchange
-from gateway.mcp import asking, refusals
+from gateway.mcp import client, refusals
 from gateway.mcp.agents import Agents
-from gateway.mcp.asking import Context
 from gateway.mcp.catalog import Catalog
+from gateway.mcp.client import Context
 from gateway.mcp.cursors import Cursors
-from gateway.mcp.direct import Direct
 from gateway.mcp.listening import Listeners
+from gateway.mcp.offers import agent_of
 from gateway.mcp.prompts import Prompts
 from gateway.mcp.refusals import Refused
 from gateway.mcp.resources import Resources
 from gateway.mcp.rpc import Caller, Services
+from gateway.mcp.shortcut import CALL, Shortcut
 from gateway.mcp.tasks import CANCEL, GET, UPDATE, TaskParams, Tasks, UpdateParams
 from gateway.mcp.tools import LIST, TTL_MS, Tools
+from gateway.shapes import JSON
 from gateway.traffic import ClientGone
 from services.chassis.context import current
+from services.chassis.suite import SUITE, suite_id
 
 NAME: Final = "runplane"
 LISTEN: Final = "subscriptions/listen"
@@ -48,8 +53,6 @@ _INSTRUCTIONS: Final = (
     "Tools named agent__NAME are agents: they take a query and answer it, which may take minutes. "
     "Tasks and their logs are resources under runplane://tasks/."
 )
-# What in a request says that its client wants to hear something before the result.
-_STREAMED: Final = (b'"progressToken"', b"/logLevel", LISTEN.encode(), b"agent__")
 _MODERN: Final = b"2026-07-28"
 _VERSION: Final = b"mcp-protocol-version"
 
@@ -61,13 +64,16 @@ class Served:
         services = Services(edge, channels)
         self._catalog = Catalog(services, edge.traffic, edge.settings.mcp)
         tasks = Tasks(services)
-        key = bytes.fromhex(edge.settings.page_token_key.get_secret_value())
+        settings = edge.settings
+        key = bytes.fromhex(settings.page_token_key.get_secret_value())
         tools = Tools(services, self._catalog, Cursors(key, LIST), Agents(services), tasks)
         resources = Resources(services, Cursors(key, "resources/list"))
         server = _server(services, tools, tasks, resources, self._catalog)
+        # Or a registry would register its own suite, and a call might go round for ever.
+        server.extensions = {**server.extensions, SUITE: {"id": suite_id(settings.page_token_key)}}
         listeners = Listeners(services, self._catalog, tasks, edge)
         server.add_request_handler(LISTEN, SubscriptionsListenRequestParams, listeners.listen)
-        self._direct = Direct(server, tools, self._catalog)
+        self._shortcut = Shortcut(server, tools, self._catalog)
         limit = edge.settings.limits.max_body_bytes
         self._whole, self._streaming = (
             StreamableHTTPSessionManager(
@@ -85,18 +91,20 @@ class Served:
         async with self._whole.run(), self._streaming.run():
             yield
 
-    async def answer(self, exchange: Exchange, body: bytes) -> None:
-        """Answer a request whose body was read."""
-        is_streamed = any(each in body for each in _STREAMED) or self._is_handshaken(exchange)
+    async def answer(self, exchange: Exchange, body: bytes, message: JSON) -> None:
+        """Answer a request whose body was read, and says this."""
+        asked = _asked(message)
+        is_streamed = asked.hears or self._is_handshaken(exchange)
         watched = None if is_streamed else exchange.receive
         caller = Caller(exchange.head, exchange.context, watched)
-        if b"tools/call" in body:
-            await self._catalog.look(caller)  # Whether its headers are right depends on it.
-        if not is_streamed and await self._direct.answered(exchange, body, caller):
+        if asked.method == CALL:
+            # Whether its headers are right depends on it.
+            await self._catalog.prepare(caller, asked.name)
+        if not is_streamed and await self._shortcut.answered(exchange, message, caller):
             return
         manager = self._streaming if is_streamed else self._whole
         headers = [(name, value.strip()) for name, value in exchange.scope["headers"]]
-        scope = {**exchange.scope, "headers": headers, asking.CALLER: caller}
+        scope = {**exchange.scope, "headers": headers, client.CALLER: caller}
         receive, send = exchange.replaying(body), exchange.relay
         await manager.handle_request(scope, cast("Any", receive), cast("Any", send))
 
@@ -122,10 +130,10 @@ def _server(
         get_tool_input_schema=_schemas(catalog),
     )
     server.middleware = [_translated]
-    server.extensions = {asking.TASKS: {}}
+    server.extensions = {client.TASKS: {}}
     handlers: list[tuple[str, type[Any], Any]] = [
         (LIST, PaginatedRequestParams, tools.list),
-        ("tools/call", CallToolRequestParams, tools.call),
+        (CALL, CallToolRequestParams, tools.call),
         ("resources/list", PaginatedRequestParams, resources.list),
         ("resources/templates/list", PaginatedRequestParams, resources.templates),
         ("resources/read", ReadResourceRequestParams, resources.read),
@@ -140,6 +148,34 @@ def _server(
     for method, params, handler in handlers:
         server.add_request_handler(method, params, handler)
     return server
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a message asks for, as far as it is a request."""
+
+    method: object
+    name: str
+    """The tool, if it is one that is to be called."""
+    meta: Mapping[str, JSON]
+
+    @property
+    def hears(self) -> bool:
+        """Whether its client wants to hear something before the result."""
+        is_told = "progressToken" in self.meta or LOG_LEVEL_META_KEY in self.meta
+        return is_told or self.method == LISTEN or bool(agent_of(self.name))
+
+
+def _asked(message: JSON) -> _Asked:
+    said = _object(message)
+    params = _object(said.get("params"))
+    name = params.get("name")
+    meta = _object(params.get("_meta"))
+    return _Asked(said.get("method"), name if isinstance(name, str) else "", meta)
+
+
+def _object(value: JSON) -> Mapping[str, JSON]:
+    return value if isinstance(value, dict) else {}
 
 
 async def _translated(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

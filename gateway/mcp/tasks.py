@@ -10,13 +10,13 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import decode_header_value
 from mcp_types import HEADER_MISMATCH, METHOD_NOT_FOUND, RequestParams
 
-from gateway.mcp import asking, results
+from gateway.mcp import client, results
 from gateway.mcp.agents import request_of
-from gateway.mcp.asking import Context
+from gateway.mcp.client import Context
 from gateway.mcp.details import Details, status_of
 from gateway.mcp.offers import agent_of
+from gateway.mcp.questions import Question, outstanding
 from gateway.mcp.refusals import Refused
-from gateway.mcp.requests import Request, outstanding
 from gateway.mcp.rpc import Caller, Reply, Services
 
 Wire = dict[str, Any]
@@ -62,7 +62,7 @@ class Tasks:
         if agent_id := agent_of(name):
             request = request_of(caller, agent_id, arguments)
         else:
-            can = asking.askable(ctx)
+            can = client.askable(ctx)
             request = {"call": {"tool": name, "input": arguments, "capabilities": can}}
         request["labels"] = {LABEL: name}
         task = await self._create(caller, request, seconds=_SECONDS)
@@ -86,9 +86,9 @@ class Tasks:
         """Answer what a task asks for. What it does not ask for (any more) is passed over."""
         caller = _admitted(ctx, params)
         task = await self.found(caller, params.task_id)
-        for request in outstanding(task):
-            if given := request.answered(params.input_responses):
-                await self._answer(caller, request, given)
+        for question in outstanding(task):
+            if given := question.answered(params.input_responses):
+                await self._answer(caller, question, given)
         return dict(_ACK)
 
     async def cancel(self, ctx: Context, params: TaskParams) -> Wire:
@@ -102,26 +102,26 @@ class Tasks:
                 raise
         return dict(_ACK)
 
-    async def _answer(self, caller: Caller, request: Request, given: Mapping[str, Wire]) -> None:
-        call = {"task_id": request.task_id, "tool_call_id": request.tool_call_id}
-        if not request.is_approval:
+    async def _answer(self, caller: Caller, question: Question, given: Mapping[str, Wire]) -> None:
+        call = {"task_id": question.task_id, "tool_call_id": question.tool_call_id}
+        if not question.is_approval:
             await self._submit(caller, {**call, "input_responses": dict(given)}, seconds=_SECONDS)
             return
-        is_allowed, comment = request.decision(given)
+        is_allowed, comment = question.decision(given)
         decide = self._approve if is_allowed else self._deny
         await decide(caller, {**call, "comment": comment}, seconds=_SECONDS)
 
 
 def _admitted(ctx: Context, params: TaskParams) -> Caller:
     """Refuse whoever does not know tasks, or names two in one request. Raises `MCPError`."""
-    if not asking.is_modern(ctx):
+    if not client.is_modern(ctx):
         raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
-    asking.require_tasks(ctx)
+    client.require_tasks(ctx)
     if decode_header_value(ctx.request.headers.get("mcp-name")) != params.task_id:
         raise MCPError(
             HEADER_MISMATCH, "mcp-name header does not match the request body's 'taskId' parameter"
         )
-    return asking.caller_of(ctx)
+    return client.caller_of(ctx)
 
 
 def _envelope(task: Reply) -> Wire:

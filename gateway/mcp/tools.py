@@ -14,10 +14,10 @@ from mcp_types.methods import serialize_server_result
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from gateway.mcp import asking, results
+from gateway.mcp import client, results
 from gateway.mcp.agents import Agents
-from gateway.mcp.asking import Context
 from gateway.mcp.catalog import Catalog, Snapshot
+from gateway.mcp.client import Context
 from gateway.mcp.cursors import Cursors
 from gateway.mcp.offers import Offer, agent_of
 from gateway.mcp.refusals import Refused
@@ -67,7 +67,7 @@ class Tools:
 
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page of tools, by name."""
-        snapshot = await self._catalog.fresh(asking.caller_of(ctx))
+        snapshot = await self._catalog.fresh(client.caller_of(ctx))
         version, cursor = ctx.protocol_version, params.cursor if params else None
         made = partial(self.page, snapshot, version, cursor)
         page: Wire = await snapshot.kept((version, cursor), made)
@@ -75,15 +75,15 @@ class Tools:
 
     async def call(self, ctx: Context, params: Call) -> Wire:
         """Call a tool or an agent; or begin a task, for a client that can wait for one."""
-        caller = asking.caller_of(ctx)
+        caller = client.caller_of(ctx)
         offer = await self._catalog.offer(caller, params.name) or _UNKNOWN
         agent_id, arguments = agent_of(params.name), dict(params.arguments or {})
         try:
-            if (offer.is_long or agent_id) and asking.takes_tasks(ctx):
+            if (offer.is_long or agent_id) and client.takes_tasks(ctx):
                 return await self._tasks.begin(ctx, caller, params.name, arguments)
             if agent_id:
                 return await self._agents.ask(ctx, caller, agent_id, arguments)
-            request = {"name": params.name, "input": arguments, **asking.answers_of(ctx)}
+            request = {"name": params.name, "input": arguments, **client.answers_of(ctx)}
             response = await self._response(ctx, caller, offer, request)
         except Refused as refused:
             if refused.reason not in _TOLD and (
@@ -91,7 +91,7 @@ class Tools:
             ):
                 raise
             return results.failure({**refused.said, "reason": refused.reason})
-        is_modern = asking.is_modern(ctx)
+        is_modern = client.is_modern(ctx)
         raise_protocol_error(ctx, response.get("error") or {})
         return results.of_call(response, is_modern=is_modern, has_schema=offer.has_schema)
 
@@ -116,7 +116,7 @@ class Tools:
     async def _response(
         self, ctx: Context, caller: Caller, offer: Offer, request: Mapping[str, Any]
     ) -> Reply:
-        if offer.tells and asking.listens(ctx):
+        if offer.tells and client.listens(ctx):
             try:
                 return await self._told(ctx, caller, offer, request)
             except Refused as refused:
@@ -133,7 +133,7 @@ class Tools:
         async with aclosing(events):
             async for event in events:
                 if progress := event.get("progress"):
-                    await asking.tell_progress(
+                    await client.tell_progress(
                         ctx,
                         progress.get("progress", 0.0),
                         progress.get("total"),
@@ -141,7 +141,7 @@ class Tools:
                     )
                 elif said := event.get("log"):
                     message = said.get("message", "")
-                    await asking.tell_log(ctx, said.get("level"), message, offer.name)
+                    await client.tell_log(ctx, said.get("level"), message, offer.name)
                 else:
                     response = event.get("response", {})
         return response
@@ -150,9 +150,9 @@ class Tools:
 def raise_protocol_error(ctx: Context, error: Mapping[str, Any]) -> None:
     """What an MCP server answered with an error is an error here, too. Raises `MCPError`."""
     reason, message = error.get("reason", ""), error.get("message", "")
-    if reason == _INPUT_NEEDED and asking.is_modern(ctx):
-        can = asking.askable(ctx)
-        raise asking.missing({name: {} for name in asking.ASKABLE if name not in can})
+    if reason == _INPUT_NEEDED and client.is_modern(ctx):
+        can = client.askable(ctx)
+        raise client.missing({name: {} for name in client.ASKABLE if name not in can})
     if (code := results.PROTOCOL_ERRORS.get(reason)) is not None:
         raise MCPError(code, message, dict(error))
 

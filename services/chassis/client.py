@@ -29,7 +29,7 @@ async def channel(settings: ClientSettings) -> AsyncIterator[grpc.aio.Channel]:
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 1_000),  # How long it may take to connect.
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.http2.bdp_probe", 0),  # Else a stream that nobody reads is given megabytes.
         ("grpc.max_receive_message_length", settings.max_message_bytes),

@@ -1,7 +1,8 @@
-"""What a task waits for, as a person reads it, and the requests that tell the task."""
+"""What a task or a tool asks for, as a person reads it, and the requests that answer it."""
 
 import json
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,8 @@ from services.cli.plain import plain
 Json = Mapping[str, Any]
 
 ASKING: Final = frozenset({"approval_required", "input_required"})
+CHILD: Final = "child_status_changed"
+_KINDS: Final[Mapping[str, str]] = {"approval": "approval_required", "child": CHILD}
 _TEXT: Final = "…"
 _SAMPLES: Final[Json] = {
     "string": _TEXT,
@@ -48,10 +51,25 @@ class Answer:
         return f"{url}/v1/tasks/{task_id}:{self.verb}"
 
 
+def at_terminal() -> bool:
+    """Whether somebody can be asked: questions go to standard error, so that results do not."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def questions(task: Json) -> Iterator[Json]:
+    """What a task waits for, each as the event that says so."""
+    for pending in task.get("pending_requests") or ():
+        kind = _KINDS.get(str(pending.get("wants")), "input_required")
+        facts = {"type": kind, "task_id": task.get("task_id"), "status": "waiting", "wants": ""}
+        yield {**pending, **facts}
+
+
 def lines(event: Json) -> Iterator[str]:
     """What is asked."""
     if event.get("type") == "approval_required":
-        yield f"? may {event.get('tool_name')} be called?"
+        given = event.get("input")
+        shown = f" with {json.dumps(given, ensure_ascii=False)}" if given else ""
+        yield f"? may {event.get('tool_name')} be called{shown}?"
     elif requests := _requests(event):
         for request in requests.values():
             yield f"? {event.get('tool_name')} asks: {_message(request)}"
@@ -88,17 +106,30 @@ def prompted(event: Json) -> Answer:
         Abort: Ctrl-C, or the end of the input.
     """
     yes, no = answers(event)
-    requests = _requests(event)
-    question, default = ("  answer it?", True) if requests else ("  allow it?", None)
-    if not click.confirm(question, default=default):
+    if not _requests(event):
+        return yes if click.confirm("  allow it?", err=True) else no
+    if (given := responses(event)) is None:
         return no
-    if not requests:
-        return yes
-    given = {
-        name: {"action": "accept", "content": _content(request)}
-        for name, request in requests.items()
-    }
     return Answer(yes.means, yes.verb, {**yes.body, "input_responses": given})
+
+
+def responses(event: Json) -> Json | None:
+    """What a person answers a tool that asks, by the names of its requests; None for nothing.
+
+    Raises:
+        Abort: as `prompted`.
+    """
+    if not click.confirm("  answer it?", default=True, err=True):
+        return None
+    return {
+        name: {"action": "accept", "content": _content(request)}
+        for name, request in _requests(event).items()
+    }
+
+
+def declined(event: Json) -> Json:
+    """A no to each of a tool's requests."""
+    return {name: {"action": "decline"} for name in _requests(event)}
 
 
 def _content(request: Json) -> Json:
@@ -127,6 +158,7 @@ def _prompted(name: str, schema: Json, *, is_required: bool) -> object:
         default="" if is_optional else default,
         show_default=not is_optional,
         value_proc=read,
+        err=True,
     )
 
 

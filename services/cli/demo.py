@@ -29,10 +29,17 @@ WEATHER_QUERIES: Final = {
 
 @click.command()
 @click.option(
-    "--engine", type=click.Choice(["llamacpp", "echo"]), default="llamacpp", show_default=True
+    "--engine",
+    type=click.Choice(["llamacpp", "echo"]),
+    default="llamacpp",
+    show_default=True,
+    help="What answers: an embedded model, or `echo`, which needs none.",
 )
 def demo(engine: str) -> None:
-    """Start a suite on a free port, ask it a few things, stop it."""
+    """Start a suite on a free port, ask it a few things, stop it.
+
+    The last question is for a tool of an MCP server, which is registered first. Nothing is kept.
+    """
     with tempfile.TemporaryDirectory(prefix="runplane-demo-") as path:
         folder = StateFolder(Path(path))
         with folder.held():

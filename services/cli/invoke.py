@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NoReturn, TextIO
+from typing import Final, NoReturn, TextIO
 
 import click
 
@@ -35,7 +35,11 @@ def _seconds(context: click.Context, option: click.Parameter, value: float) -> f
 @at_edge
 @click.option("--model", help="The model to ask. Default: the suite's.")
 @click.option(
-    "--tool", "tools", multiple=True, help="A tool it may call, repeatable. Default: all."
+    "--tool",
+    "tools",
+    multiple=True,
+    metavar="NAME[@RANGE]",
+    help="A tool it may call, or an agent as agent__NAME; repeatable. Default: all tools.",
 )
 @click.option(
     "--timeout",
@@ -84,7 +88,7 @@ class _Shown:
     """What was shown of a task so far."""
 
     def __init__(self, url: str, *, as_json: bool) -> None:
-        self._can_ask = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+        self._can_ask = asking.at_terminal() and sys.stdout.isatty() and not as_json
         self.renderer = Renderer(url, prompts=self._can_ask)
         self.task_id = ""
         self._url = url
@@ -97,18 +101,25 @@ class _Shown:
         if self._as_json:
             click.echo(data)
         elif "type" in event:
-            self.renderer.show(event)
-            self._ask(event)
+            self._show(event)
         if event.get("type") == "task_complete":
             self.renderer.status = str(event.get("status", ""))
         if event.get("status") == "error" and "error_code" in event:
             self.broke(str(event.get("message")))
 
-    def _ask(self, event: dict[str, Any]) -> None:
-        """Let whoever sits at the terminal answer what the task waits for."""
+    def _show(self, event: asking.Json) -> None:
+        """An event; of a child that waits also what is asked there."""
+        self.renderer.show(event)
+        self._ask(event)
+        if event.get("type") == asking.CHILD and event.get("status") == "waiting":
+            for question in asking.questions(task(self._url, str(event.get("child_task_id")))):
+                self._show(question)
+
+    def _ask(self, event: asking.Json) -> None:
+        """Let whoever sits at the terminal answer what a task waits for."""
         if self._can_ask and event["type"] in asking.ASKING and asking.can_prompt(event):
             answer = asking.prompted(event)
-            if error := told(answer.path(self._url, self.task_id), answer.body):
+            if error := told(answer.path(self._url, str(event["task_id"])), answer.body):
                 click.echo(f"not taken: {error}", err=True)
 
     def broke(self, why: str) -> NoReturn:
@@ -117,6 +128,17 @@ class _Shown:
         after = f"; what became of the task: {where}" if self.task_id else ""
         click.echo(f"the stream broke off: {plain(why)}{after}", err=True)
         sys.exit(NOT_CONNECTED)
+
+
+def task(url: str, task_id: str) -> asking.Json:
+    """A task as it stands; nothing where the edge does not say."""
+    import httpx2  # noqa: PLC0415 - takes 0.1 s, which `runplane up` need not pay
+
+    try:
+        reply = httpx2.get(f"{url}/v1/tasks/{task_id}", timeout=10)
+    except httpx2.TransportError:
+        return {}
+    return read(reply.content) if reply.status_code == 200 else {}
 
 
 def told(url: str, body: asking.Json) -> str:

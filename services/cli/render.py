@@ -43,6 +43,7 @@ class Renderer:
             "agent_thought": self._thought,
             "tool_call": self._call,
             "child_task": self._child,
+            asking.CHILD: self._child_changed,
             "tool_progress": self._progress,
             "tool_log": self._log,
             "approval_required": self._asked,
@@ -71,6 +72,11 @@ class Renderer:
 
     def _child(self, event: Event) -> None:
         self._line(click.style(plain(f"  as {event.get('child_task_id')}"), dim=True))
+
+    def _child_changed(self, event: Event) -> None:
+        wants = f" for {event['wants']}" if event.get("wants") else ""
+        said = f"  {_name(event)} as {event.get('child_task_id')} is {event.get('status')}{wants}"
+        self._line(click.style(plain(said), dim=True))
 
     def _progress(self, event: Event) -> None:
         text = f"  {_name(event)} {_how_far(event)}"

@@ -13,6 +13,7 @@ from services.cli.supervisor import Program, python
 SERVICES: Final = ("inference", "tool_registry", "orchestrator", "workflow")
 MODULES: Final = {name: f"services.{name}" for name in SERVICES} | {"gateway": "gateway"}
 OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3, "workflow": 4}
+ADMIN: Final = {"gateway": 5, "orchestrator": 6, "inference": 7, "tool_registry": 8, "workflow": 9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,17 @@ def planned(host: str, port: int, replicas: Mapping[str, int] | None = None) -> 
     """Ports next to the edge's where they are free, else any. Only the edge leaves the machine."""
     taken = {port}
     wanted = replicas or {}
+
+    def near(name: str, offsets: Mapping[str, int]) -> int:
+        preferred = port + offsets[name] if name in offsets else 0
+        return free("127.0.0.1", preferred=preferred, taken=taken)
+
     grpc = {}
-    for service, offset in OFFSETS.items():
+    for service in OFFSETS:
         for number in range(1, wanted.get(service, 1) + 1):
             name = service if number == 1 else f"{service}-{number}"
-            preferred = port + offset if number == 1 else 0
-            grpc[name] = free("127.0.0.1", preferred=preferred, taken=taken)
-    admin = {name: free("127.0.0.1", taken=taken) for name in (*grpc, "gateway")}
+            grpc[name] = near(name, OFFSETS)
+    admin = {name: near(name, ADMIN) for name in (*grpc, "gateway")}
     return Plan(host, port, grpc, admin)
 
 

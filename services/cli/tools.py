@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import click
 
+from services.cli import asking
 from services.cli.document import document
 from services.cli.edge import REFUSED, Json, answered, at_edge, found, reason
 from services.cli.plain import plain
@@ -54,7 +55,7 @@ def listed(chosen: str | None, url: str | None, state: Path | None) -> None:
         click.echo(plain("  ".join([*aligned, about])).rstrip())
 
 
-@tools.command()
+@tools.command(short_help="Show a tool as JSON.")
 @click.argument("name", metavar="NAME[@RANGE]")
 @at_edge
 def show(name: str, url: str | None, state: Path | None) -> None:
@@ -65,18 +66,16 @@ def show(name: str, url: str | None, state: Path | None) -> None:
     click.echo(json.dumps(said, indent=2, ensure_ascii=False))
 
 
-@tools.command()
+@tools.command(short_help="Call a tool, and print its result as JSON.")
 @click.argument("name", metavar="NAME[@RANGE]")
 @click.argument("given", metavar="[JSON]", default="{}")
 @at_edge
 def call(name: str, given: str, url: str | None, state: Path | None) -> None:
     """Call a tool with JSON as its input, and print its result as JSON. `-` reads the input from
-    standard input."""
+    standard input. A tool that asks for something first asks in the terminal."""
     tool, _, version = name.partition("@")
     body = {"input": _input(given), **({"version": version} if version else {})}
-    said = answered(found(url, state), "POST", f"{_path(tool)}:call", body=body)
-    for warning in said.get("warnings") or ():
-        click.echo(plain(f"! {warning.get('message')}"), err=True)
+    said = _called(found(url, state), tool, body)
     if said.get("status") != "success":
         _failed(said.get("error") or {"message": f"it answers {said.get('status')}"})
     result = said.get("result")
@@ -84,7 +83,7 @@ def call(name: str, given: str, url: str | None, state: Path | None) -> None:
     click.echo(json.dumps(shown, ensure_ascii=False))
 
 
-@tools.command("import")
+@tools.command("import", short_help="Make tools of the operations of an OpenAPI document.")
 @click.argument("file", type=click.File("rb"))
 @click.option("--namespace", required=True, help="Begins the name of each tool, before __.")
 @click.option("--base-url", metavar="URL", help="Default: the document's first server.")
@@ -102,6 +101,31 @@ def imported(
         name = "  ".join(filter(None, (each["tool_name"], each["tool_version"])))
         line = "  ".join(filter(None, (f"{each['outcome']:<10}", each["operation"], name)))
         click.echo(plain(line + (f": {each['reason']}" if each["reason"] else "")))
+
+
+def _called(url: str, tool: str, body: Json) -> Json:
+    """What comes of a call, once the tool has been answered all that it asks for."""
+    if asking.at_terminal():
+        body = {**body, "capabilities": {"elicitation": {}}}
+    while True:
+        said = answered(url, "POST", f"{_path(tool)}:call", body=body)
+        for warning in said.get("warnings") or ():
+            click.echo(plain(f"! {warning.get('message')}"), err=True)
+        if said.get("status") != "input_required":
+            return said
+        given = {"input_responses": _answers({**said, "tool_name": tool})}
+        body = {**body, **given, "request_state": said.get("request_state") or ""}
+
+
+def _answers(question: Json) -> Json:
+    """What a person says to a tool that asks."""
+    for line in asking.lines(question):
+        click.secho(plain(line), fg="yellow", err=True)
+    if not asking.can_prompt(question):
+        fix = "call it over HTTP, with input_responses of that shape"
+        _failed({"message": "a terminal cannot answer that", "suggested_fix": fix})
+    given = asking.responses(question)
+    return asking.declined(question) if given is None else given
 
 
 def _pages(url: str, chosen: str | None) -> Iterator[Json]:

@@ -1,21 +1,31 @@
 """Calls of agents, on behalf of a run: each is a task of its own, and its answer the result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from time import perf_counter
+from datetime import datetime, timedelta
 from typing import Final
 
-from services.chassis.errors import FailedPrecondition, Violation, invalid
+from services.chassis.errors import (
+    FailedPrecondition,
+    NotFound,
+    ServiceError,
+    Violation,
+    invalid,
+)
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.agent import agent_of
 from services.orchestrator.domain.large import Large
+from services.orchestrator.domain.letters import Moved
 from services.orchestrator.domain.task import Call, State, Task
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.journal import Journal
 from services.orchestrator.ports import Children, Errand
 from services.orchestrator.toolports import Returned
 
+LOOK_SECONDS: Final = 60.0
+"""How long a task that waits for its children trusts that it is told when they go on."""
+GRACE: Final = timedelta(minutes=1)
+"""How much longer it waits than they do: it is told that nobody answered them."""
 MAX_DEPTH: Final = 4
 """So many tasks may stand above one."""
 MAX_ANSWER_CHARACTERS: Final = 16_000
@@ -41,18 +51,19 @@ class Delegate:
         self._agents = {tool.name: tool.agent_id for tool in given.values() if tool.agent_id}
 
     async def call(self, called: Call) -> Returned:
-        """Have an agent do it. A call whose task has begun already waits for that one.
+        """Have an agent do it, as far as its task comes before it waits for somebody. A call whose
+        task has begun already waits for that one.
 
         Raises:
             ServiceError: it was refused.
         """
-        began, spec = perf_counter(), self._task.spec
+        spec = self._task.spec
         task_id = called.child_task_id or await self._children.begin(self._errand(called))
         if not called.child_task_id:
             started = ev.ChildStarted(self._now(), *self._task.at, called.call_id, task_id)
             await self._journal.append(started)
-        child = await self._children.end(spec.tenant, task_id)
-        return _returned(child, (perf_counter() - began) * 1000)
+        child = await self._children.still(spec.tenant, task_id)
+        return _returned(child)
 
     def _errand(self, called: Call) -> Errand:
         spec = self._task.spec
@@ -115,9 +126,12 @@ def _query(given: Mapping[str, object]) -> str:
     raise invalid(Violation("query", "is not a text, or empty", fix))
 
 
-def _returned(child: Task, latency_ms: float) -> Returned:
-    """What a child came to, as a tool's result."""
+def _returned(child: Task) -> Returned:
+    """What a child came to, as a tool's result; what it waited does not count."""
     task_id = child.spec.task_id
+    if child.state is State.WAITING:
+        return Returned(None, None, 0.0, child_wants=child.wants)
+    latency_ms = (child.update_time - child.create_time - child.waited).total_seconds() * 1000
     if child.state is State.COMPLETED:
         answer = {**_answer(child), "task_id": task_id}
         return Returned(answer, None, latency_ms, child.tokens, child.cost_usd)
@@ -133,6 +147,23 @@ def _answer(child: Task) -> Mapping[str, object]:
     if isinstance(child.output, Large) or len(child.text) > MAX_ANSWER_CHARACTERS:
         return {"answer": child.text[:MAX_ANSWER_CHARACTERS], "is_cut": True}
     return {"answer": child.text if child.output is None else child.output}
+
+
+async def gone_on(task: Task, children: Children) -> Sequence[Moved]:
+    """What a task that waits for its children should have been told of them: whoever was to tell it
+    may have been lost."""
+    waits = [each for each in task.waiting_children if await _waits(task, each, children)]
+    return [Moved(each) for each in task.waiting_children if each not in waits]
+
+
+async def _waits(task: Task, child_task_id: str, children: Children) -> bool:
+    """Whether a child waits still, as far as can be seen."""
+    try:
+        return (await children.look(task.spec.tenant, child_task_id)).state is State.WAITING
+    except NotFound:
+        return False
+    except ServiceError:
+        return True
 
 
 async def after_children(

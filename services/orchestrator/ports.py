@@ -178,6 +178,9 @@ class TaskLog(Protocol):
     async def until_end(self, tenant: str, task_id: str) -> None:
         """Wait until a task has ended; one that is not there has."""
 
+    async def until_still(self, tenant: str, task_id: str) -> None:
+        """Wait until a task has ended, or waits for somebody; one that is not there has ended."""
+
     async def advance(self, task: Task) -> Task:
         """A task that was loaded before, with what has happened since."""
 
@@ -263,8 +266,18 @@ class Children(Protocol):
             ServiceError: as for any task that is refused.
         """
 
-    async def end(self, tenant: str, task_id: str) -> Task:
-        """The task once it has ended, here or elsewhere."""
+    async def still(self, tenant: str, task_id: str) -> Task:
+        """The task once it has ended or waits for somebody, here or elsewhere."""
+
+    async def look(self, tenant: str, task_id: str) -> Task:
+        """The task as it stands.
+
+        Raises:
+            NotFound: `TASK_NOT_FOUND`.
+        """
+
+    async def tell_parent(self, child: Spec) -> None:
+        """Have whoever works on the task that called this one look at it. It may fail unseen."""
 
     async def cancel(self, parent: Spec, call_ids: Sequence[str], reason: str) -> None:
         """End the tasks of these calls that run, here or elsewhere. Those that cannot be reached

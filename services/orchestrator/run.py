@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -10,11 +10,11 @@ from typing import Final
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.port import Claim, Letter
 from services.orchestrator import single
-from services.orchestrator.delegation import after_children
+from services.orchestrator.delegation import GRACE, LOOK_SECONDS, after_children, gone_on
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.catalogue import not_offered
 from services.orchestrator.domain.failures import failure
-from services.orchestrator.domain.letters import Cancel, Moment, heard
+from services.orchestrator.domain.letters import Cancel, Moment, Word, heard
 from services.orchestrator.domain.task import State, Task, repeats_a_failure
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.inbox import expire
@@ -48,6 +48,8 @@ class Run:
         self.done = asyncio.Event()
         self.is_lost = False
         """Whether it is done here though the task is not: another worker goes on with it."""
+        self.still = asyncio.Event()
+        """Set while the task waits for somebody, and once it is done here."""
         self.world = self._world = world
         self._kit = Kit(world, task, claim, equipment)
         self._journal = self._kit.journal
@@ -131,6 +133,7 @@ class Run:
             log.exception("task cannot be written", extra=self._named())
         finally:
             self._speaking.close()
+            self.still.set()
             self.done.set()
 
     async def _outcome(self) -> ev.Event | None:
@@ -169,7 +172,9 @@ class Run:
 
     async def _wait(self) -> None:
         """Until there is something for the task; not for long in this process."""
+        self.still.set()
         try:
+            await self._heed(await gone_on(self.task, self._world.children))
             async with asyncio.timeout(self._world.linger.total_seconds()):
                 while self.task.state is State.WAITING:
                     await self._kit.inbox.wait()
@@ -177,8 +182,19 @@ class Run:
         except TimeoutError:
             if self.task.state is not State.WAITING:
                 return
-            await self._journal.park(timedelta(seconds=self._kit.left()))
+            await self._park()
             raise Parked from None
+        finally:
+            if self.task.state is not State.WAITING:
+                self.still.clear()
+
+    async def _park(self) -> None:
+        """Be nobody's until there is something for the task, or it is time to look at its
+        children."""
+        left = self._kit.left()
+        if self.task.waiting_children:
+            left = min(left, LOOK_SECONDS)
+        await self._journal.park(timedelta(seconds=left))
 
     async def _work(self) -> bool:
         """All steps; whether the task is over, and not waiting."""
@@ -228,6 +244,8 @@ class Run:
         if isinstance(outcome, ev.Failed):
             log.info("task failed", extra=self._named() | {"error_code": outcome.failure.reason})
         await self._journal.append(*await self._speaking.rest(), outcome)
+        if self.task.waits:
+            self._tell_parent()
 
     def _stopped(self) -> ev.Event:
         """The scope ended: the claim is lost, someone cancelled, or the deadline passed."""
@@ -274,7 +292,10 @@ class Run:
             if self._kit.inbox.is_empty:
                 wants = min(call.wants for call in self.task.unreturned)
                 now = self._world.now()
-                await self._journal.append(ev.Waited(now, wants, now + self._world.max_wait))
+                until = now + self._world.max_wait
+                if self.task.waiting_children:
+                    until += GRACE
+                await self._journal.append(ev.Waited(now, wants, until))
                 return False
         return False
 
@@ -282,10 +303,22 @@ class Run:
         """Deal with what the task was told; whether it is to pause."""
         if not (taken := self._kit.inbox.take()):
             return False
-        moment = Moment(self._world.now(), self._world.max_wait, self._speaking.took())
-        events = heard(self.task, [word for _, word in taken], moment)
-        await self._journal.append(*events, answered=[number for number, _ in taken])
+        numbers = [number for number, _ in taken]
+        await self._heed([word for _, word in taken], answered=numbers)
         return self.task.state is State.WAITING
+
+    async def _heed(self, words: Sequence[Word], *, answered: Sequence[int] = ()) -> None:
+        """Have the task told this."""
+        was_waiting = self.task.state is State.WAITING
+        moment = Moment(self._world.now(), self._world.max_wait, self._speaking.took())
+        await self._journal.append(*heard(self.task, words, moment), answered=answered)
+        if was_waiting and self.task.state is not State.WAITING:
+            self._tell_parent()
+
+    def _tell_parent(self) -> None:
+        """It waits no more: who called it need not, either."""
+        if self.spec.parent_task_id:
+            self._world.spawn(self._world.children.tell_parent(self.spec))
 
     async def _has_to_answer(self, number: int, limit: int) -> bool:
         """Whether the agent gets no tools any more; the log says why."""

@@ -134,7 +134,12 @@ class Settling:
             return Returned(None, failure(error), (perf_counter() - began) * 1000)
 
     def _outcome(self, call: Call, at: At, returned: Returned) -> ev.Event:
-        """A result; or what the tool asks for first, if somebody can be asked for it."""
+        """A result; or what the tool asks for first, if somebody can be asked for it; or that the
+        task of an agent does."""
+        if returned.child_wants:
+            known = self.journal.task.call(call.call_id) or call
+            child, wants = known.child_task_id, returned.child_wants
+            return ev.ChildChanged(self.now(), *at, call.call_id, call.tool, child, wants)
         if (asked := returned.requests) is None:
             return self._returned(call, at, returned)
         able = self.caller.capabilities

@@ -56,6 +56,8 @@ class Returned:
     """Codes, and what there is to say."""
     requests: Requests | None = None
     """Set instead of all that, when the tool asks for something first."""
+    child_wants: str = ""
+    """Set instead of all that: what the task of an agent waits for."""
 
 
 class Calling(Protocol):

@@ -26,6 +26,7 @@ from services.chassis.eventlog.port import EventStore
 from services.chassis.paging import MAXIMUM, Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.chassis.suite import suite_id
 from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
@@ -109,7 +110,8 @@ async def running(
         chosen = settings.egress
         egress = await enter(Egress(Allowed.parsed(chosen.allow), Denied.parsed(chosen.deny)))
         secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
-        outside, registrations = Outside(egress, secrets), EventStoreServers(store)
+        outside = Outside(egress, secrets, suite=suite_id(shared.page_token_key))
+        registrations = EventStoreServers(store)
         links = McpLinks(registrations, outside, now)
         most = settings.limits.result_bytes
         makers = {**await enter(_makers(egress, secrets, most, now)), Mcp: McpTools(links)}
@@ -118,16 +120,12 @@ async def running(
         rules = Rules(settings.mcp.stdio, outside.check_url)
         servers = Servers(registrations, links, parts.registry, rules, now)
         of_tools = _servicer(settings, shared, parts, await enter(Runs()))
+        register: list[Callable[[grpc.aio.Server], object]] = [
+            partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, of_tools),
+            *_of_servers(shared, servers, links),
+        ]
         server = await enter(
-            serving(
-                settings.server,
-                domain=DOMAIN,
-                register=[
-                    partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, of_tools),
-                    *_of_servers(shared, servers, links),
-                ],
-                services=SERVICES,
-            )
+            serving(settings.server, domain=DOMAIN, register=register, services=SERVICES)
         )
         background = await enter(asyncio.TaskGroup())
         warming = [background.create_task(tool.warm()) for tool in (clock, units)]

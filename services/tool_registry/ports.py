@@ -1,6 +1,6 @@
 """What the use cases need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -11,7 +11,7 @@ from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.line import Event, Line, Release
 from services.tool_registry.domain.server import Asking, Lists, Reply, Seen, Server, Suggestions
 from services.tool_registry.domain.targets import Target
-from services.tool_registry.domain.tool import Entry
+from services.tool_registry.domain.tool import TIMEOUT, Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Invocation:
     tenant: str = "default"
     idempotency_key: str = ""
     """The same for a call that is repeated."""
-    timeout: timedelta = timedelta(seconds=30)
+    timeout: timedelta = TIMEOUT
     """How long the call may take; it is cancelled then."""
     report: Report = unheard
     responses: Mapping[str, object] = field(default_factory=dict)
@@ -157,6 +157,10 @@ class ToolStore(Protocol):
     async def names(self, tenant: str, *, limit: int, source: str | None = None) -> Sequence[str]:
         """Names of tools, in order; of those that a source brought, if one is given."""
 
+    async def sources(self, tenant: str, *, besides: Collection[str], limit: int) -> Sequence[str]:
+        """What brought the tools that there are, beside these sources, in order. So many tools are
+        looked at."""
+
 
 class Secrets(Protocol):
     """What requests prove themselves with. It is asked at each call, and kept nowhere."""
@@ -178,8 +182,18 @@ class ServerStore(Protocol):
     async def page(self, tenant: str, *, after: str, limit: int) -> Sequence[Server]:
         """Some, by namespace."""
 
-    async def add(self, tenant: str, server: Server) -> None:
-        """Keep one. Raises AlreadyExists `MCP_SERVER_ALREADY_EXISTS`."""
+    async def add(self, tenant: str, server: Server, *, key: Key | None = None) -> None:
+        """Keep one.
+
+        Raises:
+            AlreadyExists: `MCP_SERVER_ALREADY_EXISTS`; `IDEMPOTENCY_KEY_TAKEN`, see `kept`.
+        """
+
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """What an idempotency key stands for: `stream_id` is the server's namespace."""
+
+    async def change(self, tenant: str, old: Server, new: Server, time: datetime) -> None:
+        """Keep one in the place of what it was. Raises Aborted `MCP_SERVER_CONFLICT`."""
 
     async def remove(self, tenant: str, namespace: str, time: datetime) -> None:
         """Forget one. Raises NotFound `MCP_SERVER_NOT_FOUND`."""
@@ -189,7 +203,10 @@ class Imports(Protocol):
     """Where the tools of servers go."""
 
     async def take(self, tenant: str, server: Server, wanted: Sequence[Entry]) -> Brought | None:
-        """Let a server have these tools; None if it is registered no more."""
+        """Let a server have these tools; None if it is registered no more, or is another now."""
+
+    async def sweep(self, tenant: str) -> None:
+        """Take away the tools of servers that are registered no more."""
 
 
 class Links(Protocol):
@@ -249,6 +266,6 @@ class Links(Protocol):
     ) -> Suggestions:
         """Ask for values. Raises Unavailable `MCP_SERVER_UNAVAILABLE`."""
 
-    def matching(self, tenant: str, uri: str) -> str | None:
+    async def matching(self, tenant: str, uri: str) -> str | None:
         """The first server, by namespace, with a template that this URI fits; one that is connected
         before one that is not."""

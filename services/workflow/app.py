@@ -32,6 +32,7 @@ from services.workflow.adapters.agents_grpc import GrpcAgents
 from services.workflow.adapters.definitionstore import EventStoreDefinitions
 from services.workflow.adapters.desk import at_desk
 from services.workflow.adapters.happenings import EventStoreHappenings, handler
+from services.workflow.adapters.histories import EventStoreHistories
 from services.workflow.adapters.publications import Publications, topic_of
 from services.workflow.adapters.tools_grpc import GrpcTools
 from services.workflow.adapters.workflowlog import KIND, LINGER, EventStoreWorkflows, Outlets
@@ -45,6 +46,7 @@ from services.workflow.settings import Settings
 from services.workflow.usecases.children import ChildWorkflows
 from services.workflow.usecases.definitions import Definitions
 from services.workflow.usecases.happenings import Happenings
+from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Workflows
 from services.workflow.worker import Sizes, working
 
@@ -72,6 +74,7 @@ class _Parts:
     definitions: Definitions
     workflows: Workflows
     happenings: Happenings
+    verifications: Verifications
 
 
 @asynccontextmanager
@@ -91,7 +94,9 @@ async def running(
     ):
         of_definitions = DefinitionServicer(parts.definitions, pager("definitions"))
         pagers = (pager("workflows"), pager("workflow_events"))
-        of_workflows = WorkflowServicer(parts.workflows, parts.happenings, pagers)
+        of_workflows = WorkflowServicer(
+            parts.workflows, parts.happenings, parts.verifications, pagers
+        )
         async with serving(
             settings.server,
             domain=DOMAIN,
@@ -136,7 +141,9 @@ async def _at_work(
         await enter(_listening(bus, settings.events.inbound, happenings))
         await enter(relaying(store, bus, backlog, owner=ids.new("relay")))
         check_source = _checks(bus)
-        yield _Parts(Definitions(definitions, check_source), workflows, happenings)
+        histories = EventStoreHistories(store)
+        verifications = Verifications(histories, logs, definitions, worker, now=now)
+        yield _Parts(Definitions(definitions, check_source), workflows, happenings, verifications)
 
 
 @asynccontextmanager

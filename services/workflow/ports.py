@@ -10,6 +10,7 @@ from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Action, Definition
 from services.workflow.domain.instance import Instance
 from services.workflow.domain.outcomes import Outcome
+from services.workflow.domain.verification import Beside, Recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class WorkflowLog(Protocol):
 
         Raises:
             NotFound: `WORKFLOW_NOT_FOUND`.
+            Internal: `WORKFLOW_CORRUPT`; its events cannot be read, or cannot have happened.
         """
 
     async def append(
@@ -101,6 +103,17 @@ class WorkflowLog(Protocol):
             Aborted: `SEQUENCE_CONFLICT`; it has moved on: load it again. `CLAIM_LOST`.
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
             ResourceExhausted: `OUTBOX_FULL`; not with a claim.
+        """
+
+    async def repair(self, loaded: Loaded, decided: Decided) -> Appended:
+        """The same without a claim, and with a snapshot, whether one is due or not."""
+
+    async def abandon(self, claim: Claim) -> None:
+        """Give back a workflow that cannot be read, for nobody to take up until somebody has
+        recorded something again or the verifier has found it whole.
+
+        Raises:
+            Aborted: `CLAIM_LOST`.
         """
 
     async def kept(self, tenant: str, key: Key) -> Kept | None:
@@ -125,6 +138,22 @@ class WorkflowLog(Protocol):
 
     def watch(self, tenant: str, workflow_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """The same, and those to come, until the workflow ends. Raises as `load`."""
+
+
+class Histories(Protocol):
+    """The same for whoever verifies them: what is stored, and not what it ought to mean."""
+
+    async def beside(self, tenant: str, workflow_id: str) -> Beside:
+        """What is kept beside the events."""
+
+    def pages(self, tenant: str, workflow_id: str) -> AsyncGenerator[Sequence[Recorded], None]:
+        """All events in their order, some at a time; none where there is no such workflow."""
+
+    async def every(
+        self, *, after: tuple[str, str] = ("", ""), limit: int
+    ) -> Sequence[tuple[tuple[str, str], int]]:
+        """Workflows of all tenants by tenant and id, those after this one: each with a number that
+        changes, in this process, with what is shown of it."""
 
 
 class Desk(Protocol):

@@ -15,6 +15,7 @@ from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.port import Claim
+from services.workflow.domain.refusals import is_corrupt
 from services.workflow.execution import Execution, World
 from services.workflow.ports import Appended, Desk, Loaded
 
@@ -108,6 +109,10 @@ class Worker:
         except ServiceError as error:
             extra = {"workflow_id": claim.stream_id, "error_code": error.reason}
             log.warning("workflow given up", extra=extra)
+            if is_corrupt(error, claim.stream_id):  # Nobody can go on: it must not come back.
+                is_through = await self._safely(
+                    lambda: self._world.logs.abandon(claim), "workflow not abandoned"
+                )
         except Exception:
             log.exception("workflow given up", extra={"workflow_id": claim.stream_id})
         finally:
@@ -140,7 +145,7 @@ class Worker:
             async with asyncio.timeout(max(patience, SOONEST)):
                 for name in await self._desk.woken():
                     if (execution := self._executions.get(name)) is not None:
-                        await execution.look()
+                        await self._safely(execution.look, "workflow not looked at")
         except TimeoutError:
             pass
 
@@ -159,17 +164,20 @@ class Worker:
         held = frozenset(await self._desk.renew())
         for execution in executions:
             if execution.claim in held:
-                await execution.look()
+                await self._safely(execution.look, "workflow not looked at")
 
     @staticmethod
-    async def _safely(do: Callable[[], Awaitable[object]], otherwise: str) -> None:
-        """One trouble must not end the loop, which is everybody's."""
+    async def _safely(do: Callable[[], Awaitable[object]], otherwise: str) -> bool:
+        """One trouble must not end the loop, which is everybody's. Whether there was none."""
         try:
             await do()
         except ServiceError as error:
             log.warning(otherwise, extra={"error_code": error.reason})
         except Exception:
             log.exception(otherwise)
+        else:
+            return True
+        return False
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ ask goes through edge and registry. Both suites, and all that is waited for, are
 """
 
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,10 @@ from typing import Final
 
 import httpx2
 
-from services.cli.ports import free
 from tests.conformance import fixture
 from tests.conformance.judge import Verdict, verdict
 from tests.e2e.running import Suite, suite, until
+from tests.servers.ports import free
 
 ROOT: Final = Path(__file__).parents[2]
 TOOLS: Final = ROOT / ".venv/conformance"
@@ -30,6 +31,8 @@ SUITES: Final = {
     "2026-07-28": ("next", ["--requirements", "2026-07-28"]),
 }
 SECONDS: Final = 110
+FIXTURE_SECONDS: Final = 60
+"""Until the fixture listens, and until its tools are there. Loading the SDK takes long at first."""
 
 
 def node() -> str:
@@ -44,13 +47,21 @@ def node() -> str:
 @contextmanager
 def serving() -> Iterator[str]:
     """The fixture server; yields its URL."""
-    port = free("127.0.0.1", taken=set())
+    port = free()
     process = subprocess.Popen([sys.executable, "-m", "tests.conformance.fixture", str(port)])
     try:
+        until(lambda: _listens(process, port), seconds=FIXTURE_SECONDS)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         process.kill()
         process.wait(timeout=10)
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    if process.poll() is not None:
+        raise SystemExit("the fixture server does not start")
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def bring(running: Suite, url: str) -> None:
@@ -66,7 +77,7 @@ def bring(running: Suite, url: str) -> None:
             listed = http.get("/v1/tools", params={"page_size": 1000}).json()
             return wanted <= {tool["name"] for tool in listed["tools"]}
 
-        until(has_all)
+        until(has_all, seconds=FIXTURE_SECONDS)
 
 
 def judged(version: str, url: str, folder: Path) -> Verdict:

@@ -30,7 +30,7 @@ from mcp_types import (
     SubscriptionsListenRequestParams,
 )
 
-from tests.conformance import asking, lasting, plain
+from tests.conformance import lasting, plain, questions
 
 Context = ServerRequestContext[Any, Any]
 Result = dict[str, Any]
@@ -83,19 +83,19 @@ PLAIN: Final[dict[str, tuple[Tool, Result]]] = {
     "test_streaming_elicitation": (plain.streaming, _ANY),
     "test_custom_header": (plain.header_echo, _REGION),
     "greet": (plain.greet, _fields(name="string")),
-    "test_elicitation": (asking.elicitation, _fields(message="string")),
-    "test_elicitation_sep1034_defaults": (asking.elicitation, _ANY),
-    "test_elicitation_sep1330_enums": (asking.elicitation, _ANY),
-    "test_sampling": (asking.sampling, _fields(prompt="string")),
-    "test_missing_capability": (asking.missing_capability, _ANY),
-    "test_input_required_result_elicitation": (asking.elicitation, _ANY),
-    "test_input_required_result_sampling": (asking.sampling, _ANY),
-    "test_input_required_result_list_roots": (asking.list_roots, _ANY),
-    "test_input_required_result_request_state": (asking.request_state, _ANY),
-    "test_input_required_result_multiple_inputs": (asking.multiple_inputs, _ANY),
-    "test_input_required_result_multi_round": (asking.multi_round, _ANY),
-    "test_input_required_result_tampered_state": (asking.tampered_state, _ANY),
-    "test_input_required_result_capabilities": (asking.capabilities, _ANY),
+    "test_elicitation": (questions.elicitation, _fields(message="string")),
+    "test_elicitation_sep1034_defaults": (questions.elicitation, _ANY),
+    "test_elicitation_sep1330_enums": (questions.elicitation, _ANY),
+    "test_sampling": (questions.sampling, _fields(prompt="string")),
+    "test_missing_capability": (questions.missing_capability, _ANY),
+    "test_input_required_result_elicitation": (questions.elicitation, _ANY),
+    "test_input_required_result_sampling": (questions.sampling, _ANY),
+    "test_input_required_result_list_roots": (questions.list_roots, _ANY),
+    "test_input_required_result_request_state": (questions.request_state, _ANY),
+    "test_input_required_result_multiple_inputs": (questions.multiple_inputs, _ANY),
+    "test_input_required_result_multi_round": (questions.multi_round, _ANY),
+    "test_input_required_result_tampered_state": (questions.tampered_state, _ANY),
+    "test_input_required_result_capabilities": (questions.capabilities, _ANY),
 }
 LASTING: Final[dict[str, tuple[Tool, Result]]] = {
     "slow_compute": (lasting.slow_compute, _fields(seconds="number", label="string")),
@@ -171,7 +171,7 @@ class Fixture:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name}")
         given = params.arguments or {}
         if params.name == "test_input_required_result_prompt":
-            return await asking.prompt(ctx, dict(given))
+            return await questions.prompt(ctx, dict(given))
         return {"messages": [_message(block) for block in _blocks(params.name, given)]}
 
     async def _change_tools(self, ctx: Context, arguments: Result) -> Result:

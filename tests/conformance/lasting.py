@@ -7,8 +7,8 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
-from tests.conformance.asking import asked, given, question, responses
 from tests.conformance.plain import text
+from tests.conformance.questions import asked, given, question, responses
 
 Context = ServerRequestContext[Any, Any]
 Result = dict[str, Any]

@@ -18,8 +18,8 @@ from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
 from services.chassis.client import channel
 from services.chassis.settings import ClientSettings
-from services.cli.ports import free
 from tests.e2e.running import PLAIN, until
+from tests.servers.ports import free
 
 ROOT = Path(__file__).parents[2]
 KEY = "ab" * 32
@@ -101,10 +101,9 @@ def cluster(
 ) -> Iterator[Cluster]:
     """A cluster that serves. Each service takes what is its own of the environment."""
     folder.mkdir(exist_ok=True)
-    taken: set[int] = set()
 
     def process(name: str, number: int = 1, **settings: str) -> Process:
-        port, admin = (free("127.0.0.1", taken=taken) for _ in range(2))
+        port, admin = (free() for _ in range(2))
         return Process(name, settings, port, admin, folder / f"{name}_{number}.log")
 
     inference, registry = process("inference", **(PACE | environment)), process("tool_registry")
@@ -125,7 +124,7 @@ def cluster(
 def edge(folder: Path, running: Cluster, **environment: str) -> Iterator[Process]:
     """A gateway before a cluster."""
     inference, registry = running.others
-    port, admin = (free("127.0.0.1", taken=set()) for _ in range(2))
+    port, admin = (free() for _ in range(2))
     settings = {
         "GATEWAY_INFERENCE__TARGET": inference.address,
         "GATEWAY_TOOL_REGISTRY__TARGET": registry.address,

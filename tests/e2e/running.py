@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from services.cli.ports import free
+from tests.servers.ports import SUITE, reserved
 
 RUNPLANE = str(Path(sys.executable).with_name("runplane"))
 PLAIN = {
@@ -91,18 +91,18 @@ def outcome(*arguments: str, given: str = "", **environment: str) -> tuple[int, 
 @contextmanager
 def suite(folder: Path, *arguments: str) -> Iterator[Suite]:
     """A suite with its state in `folder`, stopped in the end by Ctrl-C's signal."""
-    port = free("127.0.0.1", taken=set())
     state, output = folder / "state", folder / "output"
-    line = [RUNPLANE, "up", "--port", str(port), "--state", str(state), *arguments]
-    with output.open("wb") as file:
-        process = subprocess.Popen(line, env=PLAIN, stdout=file, stderr=file)
-    running = Suite(process, port, state, output)
-    try:
-        until(lambda: (state / "run.json").exists() or process.poll() is not None, seconds=60)
-        assert process.poll() is None, running.said
-        yield running
-    finally:
-        stop(running)
+    with reserved(SUITE) as port:
+        line = [RUNPLANE, "up", "--port", str(port), "--state", str(state), *arguments]
+        with output.open("wb") as file:
+            process = subprocess.Popen(line, env=PLAIN, stdout=file, stderr=file)
+        running = Suite(process, port, state, output)
+        try:
+            until(lambda: (state / "run.json").exists() or process.poll() is not None, seconds=60)
+            assert process.poll() is None, running.said
+            yield running
+        finally:
+            stop(running)
 
 
 def stop(running: Suite) -> None:

@@ -14,12 +14,12 @@ from grpc_status import rpc_status
 from runplane.inference.v1 import inference_pb2, inference_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 from runplane.type.v1.content_pb2 import Message
 
 from tests.e2e.replicas import Cluster, client, cluster, patiently, watched
-from tests.e2e.running import until
-from tests.e2e.tools import Tools, tools
 from tests.servers.postgres import Postgres, postgres
+from tests.servers.registry import Told, registry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,13 +34,32 @@ Stub: TypeAlias = "pb_grpc.OrchestratorServiceAsyncStub"
 
 
 @dataclass
+class Waits:
+    """A tool whose calls end when they are cancelled."""
+
+    began: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    """Has one for each call that began and was not asked for yet."""
+    cancelled: set[str] = field(default_factory=set)
+
+    async def __call__(
+        self, request: tools_pb.CallToolRequest, _: Told
+    ) -> tools_pb.CallToolResponse:
+        self.began.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.add(request.tool_call_id)
+        raise AssertionError(request.tool_call_id)
+
+
+@dataclass
 class Replicas:
     """Two orchestrators: the one that has the task, and another."""
 
     here: Stub
     there: Stub
     inference: "inference_pb2_grpc.InferenceServiceAsyncStub"
-    tools: Tools
+    waits: Waits
     others: list[str] = field(default_factory=list)
     """Tasks that only keep a place."""
 
@@ -75,8 +94,10 @@ def server() -> Iterator[Postgres]:
 async def it(tmp_path_factory: pytest.TempPathFactory, server: Postgres) -> AsyncIterator[Replicas]:
     """Two replicas that share no hot store."""
     folder = tmp_path_factory.mktemp("cancels")
-    async with tools() as registry:
-        settings = TIGHT | {"ORCHESTRATOR_TOOL_REGISTRY__TARGET": registry.address}
+    async with registry() as tools:
+        tools.add("wait")
+        waits = tools.answers["wait"] = Waits()
+        settings = TIGHT | {"ORCHESTRATOR_TOOL_REGISTRY__TARGET": tools.address}
         with cluster(folder, server.url, replicas=2, **settings) as running:
             first, second = (Cluster([each]) for each in running.orchestrators)
             target = running.others[0].address
@@ -86,7 +107,7 @@ async def it(tmp_path_factory: pytest.TempPathFactory, server: Postgres) -> Asyn
                 grpc.aio.insecure_channel(target) as channel,
             ):
                 inference = inference_pb2_grpc.InferenceServiceStub(channel)
-                yield Replicas(here, there, inference, registry)
+                yield Replicas(here, there, inference, waits)
 
 
 async def queued(it: Replicas) -> str:
@@ -108,7 +129,8 @@ async def speaking(it: Replicas) -> str:
 async def using_tools(it: Replicas) -> str:
     """A task whose tools run."""
     task_id = await it.begin("tool:wait {}\ntool:wait {}\nnever", "tool_call")
-    await asyncio.to_thread(until, lambda: len(it.tools.waiting) == 2)
+    for _ in range(2):
+        await it.waits.began.acquire()
     return task_id
 
 
@@ -148,7 +170,7 @@ async def test_a_cancel_ends_a_task_whatever_it_does_and_whoever_is_asked(
     assert again == [canceled, canceled]
     calls = {event.tool_call_id for event in logs[0] if event.type == "tool_call"}
     assert len(calls) == (2 if doing is using_tools else 0)
-    assert calls <= it.tools.cancelled
+    assert calls <= it.waits.cancelled
 
 
 @pytest.mark.parametrize("doing", [queued, speaking, using_tools])

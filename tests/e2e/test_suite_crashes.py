@@ -10,7 +10,8 @@ import pytest
 from tests.e2e.running import Suite, suite, until
 from tests.e2e.streams import Event, is_contiguous, read
 
-CALLS = 'sleep:1500\ntool:calculator {"expression": "12*7"}\n84'
+# A service that is killed is back before the model has spoken.
+CALLS = 'sleep:5000\ntool:calculator {"expression": "12*7"}\n84'
 
 
 @pytest.fixture(scope="module")

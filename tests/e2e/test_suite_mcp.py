@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,8 +16,8 @@ import httpx2
 import psutil
 import pytest
 
-from services.cli.ports import free
 from tests.e2e.running import Suite, is_alive, suite, until
+from tests.servers.ports import free
 
 WEATHER = Path(__file__).parents[2] / "examples" / "weather" / "server.py"
 QUERY = 'tool:weather__weather_query {"location": "Paris", "unit": "celsius"}\nIt is sunny.'
@@ -40,6 +42,63 @@ def weather(port: int) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def another_way_to(port: int) -> Iterator[int]:
+    """Another port that leads to this one, as a proxy in front of a suite has it."""
+
+    def forward(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                caller, _ = listening.accept()
+                called = socket.create_connection(("127.0.0.1", port))
+                for way in ((caller, called), (called, caller)):
+                    threading.Thread(target=forward, args=way, daemon=True).start()
+                open_ones.extend((caller, called))
+
+    open_ones: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        accepting.join()
+        for each in open_ones:
+            each.close()
+
+
+def test_a_server_is_changed_over_the_edge_and_its_tools_follow(edge: httpx2.Client) -> None:
+    command = {"program": sys.executable, "arguments": [str(WEATHER)]}
+    key = {"Idempotency-Key": "one-weather"}
+    body = {"namespace": "plain", "command": command}
+    first = edge.post("/v1/mcp-servers", json=body, headers=key).json()
+    again = edge.post("/v1/mcp-servers", json=body, headers=key)
+    changed = edge.patch("/v1/mcp-servers/plain", json={"tags": ["sky"], "timeout_ms": 5000}).json()
+    tool = edge.get("/v1/tools/plain__weather_query").json()
+    edge.delete("/v1/mcp-servers/plain")
+
+    assert (again.status_code, again.json()) == (200, first)
+    assert (changed["state"], changed["tags"]) == ("MCP_SERVER_STATE_CONNECTED", ["sky"])
+    assert (tool["tags"], tool["timeout_ms"]) == (["sky"], 5000)
+
+
+def test_a_suites_own_edge_is_not_linked(running: Suite, edge: httpx2.Client) -> None:
+    own = int(running.url.rpartition(":")[2])
+    with another_way_to(own) as port:
+        shown = registered(edge, namespace="me", url=f"http://127.0.0.1:{port}/mcp")
+        names = [tool["name"] for tool in edge.get("/v1/tools").json()["tools"]]
+    edge.delete("/v1/mcp-servers/me")
+
+    assert shown["state"] == "MCP_SERVER_STATE_UNAVAILABLE"
+    assert "this suite's own /mcp" in shown["problem"]
+    assert not [name for name in names if name.startswith("me__")]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +148,7 @@ def program_of(registry: int) -> psutil.Process:
 def test_an_agent_calls_a_server_that_dies_and_comes_back(
     running: Suite, edge: httpx2.Client
 ) -> None:
-    port = free("127.0.0.1", taken=set())
+    port = free()
     read = state(edge, "weather")
 
     with weather(port) as process:

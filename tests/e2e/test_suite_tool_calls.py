@@ -18,6 +18,7 @@ from tests.servers.registry import Registry, Told, asks, registry, success
 SOON = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
 ASKED = {"day": {"method": "elicitation/create", "params": {"message": "Which day?"}}}
 GIVEN = {"day": {"action": "accept", "content": {"day": 7}}}
+Metadata = tuple[tuple[str, str], ...]
 HERS = (("runplane-tenant", "hers"), ("runplane-subject", "ann"))
 
 
@@ -35,14 +36,15 @@ class Place:
         await asyncio.to_thread(victim.kill)
         victim.start()
 
-    async def status(self, task_id: str, wanted: str) -> None:
-        """Wait until a task is so."""
-        request = pb.GetTaskRequest(task_id=task_id)
-        while True:
-            task = await patiently(lambda: self.stub.GetTask(request, timeout=5))
-            if task.status == wanted:
-                return
-            await asyncio.sleep(0.05)
+    async def status(self, task_id: str, wanted: str, metadata: Metadata = ()) -> None:
+        """Wait until a task's log says that it is so."""
+        request = pb.WatchTaskRequest(task_id=task_id)
+
+        async def told() -> None:
+            events = self.stub.WatchTask(request, timeout=60, metadata=metadata)
+            await anext(event async for event in events if event.status == wanted)
+
+        await patiently(told)
 
 
 @asynccontextmanager
@@ -110,11 +112,9 @@ async def test_a_call_of_its_own_outlives_its_worker(tmp_path: Path) -> None:
         task = await it.stub.CreateTask(asked, timeout=5, metadata=HERS)
         await began.wait()
         await it.kill()
+        await it.status(task.task_id, "completed", HERS)
         get = pb.GetTaskRequest(task_id=task.task_id)
-        ended = task
-        while ended.status != "completed":
-            await asyncio.sleep(0.05)
-            ended = await patiently(lambda: it.stub.GetTask(get, timeout=5, metadata=HERS))
+        ended = await it.stub.GetTask(get, timeout=5, metadata=HERS)
 
     assert MessageToDict(ended.output) == {"moved": True}
     who = [each.who.principal for each in it.tools.called]

@@ -16,11 +16,12 @@ import pytest
 from google.protobuf.json_format import Parse
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 
 from tests.e2e.replicas import Process, client, cluster, edge, watched
-from tests.e2e.tools import tools
 from tests.servers.postgres import Postgres, postgres
 from tests.servers.redis import redis
+from tests.servers.registry import Told, registry, success
 
 WATCH = "/runplane.orchestrator.v1.OrchestratorService/WatchTask"
 WATCHERS = 24
@@ -147,8 +148,14 @@ async def test_watchers_that_do_not_read_cost_a_bounded_amount_and_then_see_all(
     tmp_path: Path,
 ) -> None:
     request = pb.InvokeRequest(query=LARGE * 30 + "end", limits=pb.TaskLimits(steps=32))
-    async with tools(RESULT) as registry:
-        settings = {"ORCHESTRATOR_TOOL_REGISTRY__TARGET": registry.address}
+
+    async def repeat(request: tools_pb.CallToolRequest, _: Told) -> tools_pb.CallToolResponse:
+        return success(RESULT)
+
+    async with registry() as tools:
+        tools.add("repeat")
+        tools.answers["repeat"] = repeat
+        settings = {"ORCHESTRATOR_TOOL_REGISTRY__TARGET": tools.address}
         with (
             cluster(tmp_path, f"sqlite:///{tmp_path / 'data'}", **settings) as running,
             edge(tmp_path, running) as gateway,

@@ -16,7 +16,8 @@ from obstore.store import S3Store
 from pydantic import SecretStr
 
 from services.chassis.settings import AwsSettings
-from services.cli.ports import free, is_free
+from services.cli.ports import is_free
+from tests.servers.ports import free
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
@@ -78,7 +79,7 @@ class Moto:
 def moto() -> Iterator[Moto]:
     """A server without buckets."""
     with tempfile.TemporaryDirectory(prefix="runplane-moto-") as path:
-        server = Moto(Path(path), free("127.0.0.1", taken=set()))
+        server = Moto(Path(path), free())
         server.start()
         try:
             yield server

@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
 
-from services.cli.ports import free, is_free
+from services.cli.ports import is_free
+from tests.servers.ports import free
 
 READY_SECONDS = 20
 NOBODY = "nobody"
@@ -76,7 +77,7 @@ def postgres(**settings: str) -> Iterator[Postgres]:
         how = ["-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"]
         whole = [*_as_nobody(), *command, *how]
         subprocess.run(whole, check=True, stdout=subprocess.DEVNULL)
-        server = Postgres(home, free("127.0.0.1", taken=set()), settings)
+        server = Postgres(home, free(), settings)
         server.start()
         try:
             yield server

@@ -12,7 +12,8 @@ from time import monotonic, sleep
 from redis import Redis as Client
 from redis.exceptions import RedisError
 
-from services.cli.ports import free, is_free
+from services.cli.ports import is_free
+from tests.servers.ports import free
 
 READY_SECONDS = 10
 MASTERS = 3
@@ -92,18 +93,17 @@ class RedisCluster:
 @contextmanager
 def redis() -> Iterator[Redis]:
     """An empty server."""
-    with _redis(free("127.0.0.1", taken=set())) as server:
+    with _redis(free()) as server:
         yield server
 
 
 @contextmanager
 def redis_cluster() -> Iterator[RedisCluster]:
     """An empty cluster of three masters, without replicas."""
-    taken: set[int] = set()
     with ExitStack() as stack:
         cluster = RedisCluster()
         for _ in range(MASTERS):
-            port, bus = (free("127.0.0.1", taken=taken) for _ in range(2))
+            port, bus = (free() for _ in range(2))
             options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
             timeout = ("--cluster-node-timeout", "1000")
             server = stack.enter_context(_redis(port, *options, *timeout))

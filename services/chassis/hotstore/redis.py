@@ -38,6 +38,7 @@ BATCH: Final = 512
 BLOCK_MS: Final = 1_000
 SECONDS: Final = 2.0  # For a command; then Redis counts as away.
 PAUSE: Final = 1.0  # Before it is tried again.
+ENDING: Final = 0.05  # For readers that were told to end; then their connections are closed.
 # A cluster's client closes connections that others are just opening: an AttributeError of its own.
 _FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError)
 
@@ -212,10 +213,20 @@ async def opened(url: str, *, now: Callable[[], datetime]) -> AsyncIterator[Redi
             try:
                 yield store
             finally:
-                for task in tasks:
-                    task.cancel()
+                await _ended(tasks, client)
     finally:
         await client.aclose()
+
+
+async def _ended(tasks: Sequence["asyncio.Task[None]"], client: "Redis | RedisCluster") -> None:
+    """Cancel them. A cancellation that comes while the client connects is lost in it; what then
+    waits for news has none coming once its connection is closed. To cancel again would leak it."""
+    for task in tasks:
+        task.cancel()
+    _, running = await asyncio.wait(tasks, timeout=ENDING)
+    while running:
+        await client.aclose()
+        _, running = await asyncio.wait(running, timeout=ENDING)
 
 
 def _shard(topic: str) -> int:

@@ -11,7 +11,10 @@ Value = TypeVar("Value")
 
 
 class Cached(Generic[Value]):
-    """Calls `fetch` when the value is older than `ttl`; who comes meanwhile waits for it."""
+    """Calls `fetch` when the value is older than `ttl`; who comes meanwhile waits for it.
+
+    A value is as old as its question: what changed while it was on its way may not be in it.
+    """
 
     def __init__(self, fetch: Callable[[], Awaitable[Value]], ttl: timedelta) -> None:
         self._fetch = fetch
@@ -29,19 +32,22 @@ class Cached(Generic[Value]):
         async with self._lock:
             if (value := self._fresh()) is not None:
                 return value
+            if self._held is not None and self._held[1] >= came_at:
+                return self._held[0]
             if self._failed is not None and self._failed[1] >= came_at:
                 raise self._failed[0]  # Asked for while this one waited: it need not ask again.
+            asked_at = now()
             try:
                 value = await self._fetch()
             except ServiceError as error:
                 self._failed = error, now()
                 raise
-            self._held = value, now()
+            self._held = value, asked_at
         return value
 
     def _fresh(self) -> Value | None:
         if self._held is None:
             return None
-        value, fetched_at = self._held
-        is_fresh = asyncio.get_running_loop().time() - fetched_at < self._ttl
+        value, asked_at = self._held
+        is_fresh = asyncio.get_running_loop().time() - asked_at < self._ttl
         return value if is_fresh else None

@@ -15,7 +15,7 @@ from services.chassis import structs
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
-from services.orchestrator.domain.task import CLOSED, State, Task
+from services.orchestrator.domain.task import State, Task
 from services.orchestrator.mapping import agents, sessions, toolcalls
 from services.orchestrator.mapping import large as mapping_large
 from services.orchestrator.mapping import tasks as mapping
@@ -28,6 +28,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.TextAdded: ("task.text_added.v1", "message_delta"),
     ev.ToolCalled: ("task.tool_called.v1", "tool_call"),
     ev.ChildStarted: ("task.child_started.v1", "child_task"),
+    ev.ChildChanged: ("task.child_changed.v1", "child_status_changed"),
     ev.ToolProgressed: ("task.tool_progressed.v1", "tool_progress"),
     ev.ToolLogged: ("task.tool_logged.v1", "tool_log"),
     ev.ToolReturned: ("task.tool_returned.v1", "tool_result"),
@@ -46,6 +47,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.Canceled: ("task.canceled.v1", "task_complete"),
 }
 END: Final = "task_complete"
+STATUS: Final = "status_changed"
 RECORD: Final = "task"
 FOLLOWS: Final = "follows"  # Of a record: the task it waits for, or waited for when it ended.
 
@@ -86,9 +88,9 @@ def _never_ran(task: Task) -> bool:
     return task.state is State.PENDING or (task.is_closed and task.sequence == 2)
 
 
-def is_over(found: Record) -> bool:
-    """Whether the task of a record has ended."""
-    return State(found.attributes["status"]) in CLOSED
+def state(found: Record) -> State:
+    """Where the task of a record stands."""
+    return State(found.attributes["status"])
 
 
 def text_of(time: datetime) -> str:
@@ -104,6 +106,12 @@ def decode(stored: NewEvent | StoredEvent, tenant: str) -> ev.Event:
 def closes(body: bytes) -> bool:
     """Whether this stored event is its task's last."""
     return pb.TaskEvent.FromString(body).type == END
+
+
+def state_after(body: bytes) -> State | None:
+    """Where a task stands after this stored event; None where it stands as before."""
+    message = pb.TaskEvent.FromString(body)
+    return State(message.status) if message.type in (END, STATUS) else None
 
 
 def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> None:
@@ -157,6 +165,15 @@ def _delegated(message: pb.TaskEvent, event: ev.ChildStarted, task: Task) -> Non
     message.child_task_id = event.child_task_id
 
 
+def _child_changed(message: pb.TaskEvent, event: ev.ChildChanged, task: Task) -> None:
+    message.tool_call_id = event.call_id
+    message.tool_name = event.tool
+    message.child_task_id = event.child_task_id
+    message.status = (State.WAITING if event.wants else State.RUNNING).value
+    if event.wants:
+        message.wants = event.wants
+
+
 def _returned(message: pb.TaskEvent, event: ev.ToolReturned, task: Task) -> None:
     message.tool_call_id = event.call_id
     message.tool_name = event.tool
@@ -195,6 +212,8 @@ def _decided(message: pb.TaskEvent, event: ev.ApprovalDecided, task: Task) -> No
 def _steered(message: pb.TaskEvent, event: ev.Steered, task: Task) -> None:
     message.text = event.text
     message.author = event.author
+    if event.key:
+        message.idempotency_key = event.key
 
 
 def _waited(message: pb.TaskEvent, event: ev.Waited, task: Task) -> None:
@@ -256,6 +275,7 @@ _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] =
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
     ev.ChildStarted: _delegated,
+    ev.ChildChanged: _child_changed,
     ev.ToolProgressed: toolcalls.progressed,
     ev.ToolLogged: toolcalls.logged,
     ev.ToolReturned: _returned,
@@ -374,6 +394,9 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     "task.text_added.v1": lambda m, s: ev.TextAdded(s.time, *_step(m), m.text),
     "task.tool_called.v1": _read_called,
     "task.child_started.v1": _read_delegated,
+    "task.child_changed.v1": lambda m, s: ev.ChildChanged(
+        s.time, *_step(m), m.tool_call_id, m.tool_name, m.child_task_id, m.wants
+    ),
     "task.tool_progressed.v1": lambda m, s: toolcalls.read_progressed(m, s.time, _step(m)),
     "task.tool_logged.v1": lambda m, s: ev.ToolLogged(
         s.time, *_step(m), m.tool_call_id, m.tool_name, m.level, m.message
@@ -387,7 +410,7 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     ),
     "task.input_asked.v1": lambda m, s: toolcalls.read_asked(m, s.time, _step(m)),
     "task.input_given.v1": lambda m, s: toolcalls.read_given(m, s.time, _step(m)),
-    "task.steered.v1": lambda m, s: ev.Steered(s.time, m.text, m.author),
+    "task.steered.v1": lambda m, s: ev.Steered(s.time, m.text, m.author, m.idempotency_key),
     "task.waited.v1": lambda m, s: ev.Waited(s.time, m.wants, m.deadline.ToDatetime(UTC)),
     "task.resumed.v1": lambda m, s: ev.Resumed(s.time),
     "task.answered.v1": _read_answered,

@@ -46,31 +46,32 @@ class KnownTools:
 
     async def find(self, tenant: str, name: str, version: str) -> Tool:
         """A version of a tool, or the newest that a range allows."""
-        now = asyncio.get_running_loop().time()
+        asked_at = asyncio.get_running_loop().time()
         key = (tenant, name, version)
-        if (kept := self._versions.get(key)) is not None and now < kept[1]:
+        if (kept := self._versions.get(key)) is not None and asked_at < kept[1]:
             self._versions.move_to_end(key)
             return kept[0]
         tool = self._known(await self._get(name, version))
-        self._keep(tenant, tool)
+        self._keep(tenant, tool, asked_at)
         if version != tool.version:
-            self._put(key, tool, self._ttl.total_seconds())
+            self._put(key, tool, asked_at + self._ttl.total_seconds())
         return tool
 
-    def _keep(self, tenant: str, tool: Tool) -> None:
-        self._put((tenant, tool.name, tool.version), tool, _LASTING_SECONDS)
+    def _keep(self, tenant: str, tool: Tool, asked_at: float) -> None:
+        self._put((tenant, tool.name, tool.version), tool, asked_at + _LASTING_SECONDS)
 
-    def _put(self, key: tuple[str, str, str], tool: Tool, seconds: float) -> None:
-        self._versions[key] = tool, asyncio.get_running_loop().time() + seconds
+    def _put(self, key: tuple[str, str, str], tool: Tool, until: float) -> None:
+        self._versions[key] = tool, until
         self._versions.move_to_end(key)
         if len(self._versions) > _VERSIONS:
             self._versions.popitem(last=False)
 
     async def _fetch(self, tenant: str) -> Catalogue:
         """The versions that are offered will be asked for when tasks go on."""
+        asked_at = asyncio.get_running_loop().time()
         made = catalogue(map(self._known, await self._list_offered()))
         for tool in made.offered.values():
-            self._keep(tenant, tool)
+            self._keep(tenant, tool, asked_at)
         return made
 
     def _known(self, message: pb.Tool) -> Tool:

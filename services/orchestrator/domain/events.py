@@ -221,6 +221,17 @@ class ChildStarted(StepEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildChanged(StepEvent):
+    """The task of an agent's call waits for somebody, or goes on after that."""
+
+    call_id: str
+    tool: str
+    child_task_id: str
+    wants: str
+    """What it waits for; empty when it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolReturned(StepEvent):
     """A tool answered, or failed when there is a `failure`."""
 
@@ -327,6 +338,8 @@ class Steered(Event):
 
     text: str
     author: str
+    key: str = ""
+    """The author's own, by which it is known when it is said again; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +347,7 @@ class Waited(Event):
     """It goes on only when it is told something."""
 
     wants: str
-    """`approval`, `input` or `continue`."""
+    """`approval`, `input`, `continue`, or `child`: what the task of an agent's call waits for."""
     until: datetime
     """When it has waited too long."""
 

@@ -6,10 +6,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from services.chassis.errors import FailedPrecondition, InvalidArgument, Violation, invalid
+from services.chassis.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    Violation,
+    invalid,
+)
 from services.orchestrator.domain import asking
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.task import Call, State, Task, evolve
+from services.orchestrator.domain.task import CHILD, Call, State, Task, evolve
 
 STEERED: Final = ev.Failure("ABORTED", "STEERED", "the user said something more meanwhile")
 MAX_TEXT_BYTES: Final = 16 * 1024
@@ -31,6 +37,8 @@ class Say:
 
     text: str
     author: str
+    key: str = ""
+    """The author's own, for what may be sent twice and is said once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,13 @@ class Respond:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The task of an agent's call waits no more."""
+
+    child_task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Wait until told to go on."""
 
@@ -71,7 +86,7 @@ class GoOn:
     """Go on after a pause."""
 
 
-Word = Cancel | Say | Decide | Return | Respond | Pause | GoOn
+Word = Cancel | Say | Decide | Return | Respond | Moved | Pause | GoOn
 
 # Names are kept as long as letters are: a letter outlives the release that wrote it.
 KINDS: Final[Mapping[str, type[Word]]] = {
@@ -80,6 +95,7 @@ KINDS: Final[Mapping[str, type[Word]]] = {
     "decide": Decide,
     "return": Return,
     "respond": Respond,
+    "child_moved": Moved,
     "pause": Pause,
     "go_on": GoOn,
 }
@@ -133,6 +149,7 @@ def is_news(task: Task, word: Word) -> bool:
     Raises:
         FailedPrecondition: it cannot be said to this task, or not now.
         InvalidArgument: it is not what the task was to be told.
+        AlreadyExists: `IDEMPOTENCY_KEY_REUSED`.
     """
     rule = _RULES.get(type(word), _asks)
     return rule(task, word)
@@ -152,6 +169,22 @@ def check_open(task: Task) -> None:
 def _asks(task: Task, word: Word) -> bool:
     check_open(task)
     return True
+
+
+def _says(task: Task, word: Say) -> bool:
+    said = task.said_once.get((word.author, word.key)) if word.key else None
+    if said is None:
+        check_open(task)
+        return True
+    if said != word.text:
+        raise AlreadyExists(
+            "IDEMPOTENCY_KEY_REUSED",
+            f"{task.spec.task_id} was told something else with this idempotency key",
+            task_id=task.spec.task_id,
+            field="idempotency_key",
+            suggested_fix="send the same text, or another key",
+        )
+    return False
 
 
 def check_said(task: Task, word: Word) -> None:
@@ -235,6 +268,7 @@ def _refused(reason: str, what: str, task: Task, call_id: str) -> FailedPrecondi
 
 
 _RULES: Final[Mapping[type[Word], Callable[[Task, Any], bool]]] = {
+    Say: _says,
     Decide: _decides,
     Return: _returns,
     Respond: _responds,
@@ -265,11 +299,23 @@ def heard(task: Task, words: Sequence[Word], at: Moment) -> Sequence[ev.Event]:
 def _effects(task: Task, word: Word, at: Moment) -> Sequence[ev.Event]:
     resumed = [ev.Resumed(at.now)] if task.state is State.WAITING else []
     match word:
-        case Say(text, author):
+        case Say(text, author, key):
             lost = [ev.StepAbandoned(at.now, *task.at, STEERED, at.turn)]
-            return [*resumed, *(lost if task.is_speaking else ()), ev.Steered(at.now, text, author)]
+            return [
+                *resumed,
+                *(lost if task.is_speaking else ()),
+                ev.Steered(at.now, text, author, key),
+            ]
         case Decide() | Return() | Respond():
             return [*resumed, *_of_call(task, word, at.now)]
+        case Moved(child_task_id):
+            calls = [call for call in task.unreturned if call.child_task_id == child_task_id]
+            moved = [
+                ev.ChildChanged(at.now, *task.at, call.call_id, call.tool, child_task_id, "")
+                for call in calls
+                if call.wants == CHILD
+            ]
+            return [*resumed, *moved] if moved else ()
         case Pause() if task.state is State.RUNNING:
             return [ev.Waited(at.now, "continue", at.now + at.max_wait)]
         case GoOn() if task.wants == "continue":
@@ -291,7 +337,7 @@ def _of_call(task: Task, word: Decide | Return | Respond, now: datetime) -> Sequ
 def _fits(task: Task, word: Word) -> bool:
     try:
         return is_news(task, word)
-    except (FailedPrecondition, InvalidArgument):
+    except (AlreadyExists, FailedPrecondition, InvalidArgument):
         return False
 
 

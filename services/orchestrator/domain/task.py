@@ -3,7 +3,7 @@
 import enum
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -24,7 +24,11 @@ class State(enum.Enum):
     CANCELED = "canceled"
 
 
+CHILD: Final = "child"
+"""What a call waits for whose own task waits for somebody."""
 CLOSED: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELED})
+STILL: Final = CLOSED | {State.WAITING}
+"""Where nothing happens in a task by itself."""
 
 # The whole state machine. A pair that is missing cannot happen.
 NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
@@ -37,6 +41,7 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.TextAdded): State.RUNNING,
     (State.RUNNING, ev.ToolCalled): State.RUNNING,
     (State.RUNNING, ev.ChildStarted): State.RUNNING,
+    (State.RUNNING, ev.ChildChanged): State.RUNNING,
     (State.RUNNING, ev.ToolProgressed): State.RUNNING,
     (State.RUNNING, ev.ToolLogged): State.RUNNING,
     (State.RUNNING, ev.ToolReturned): State.RUNNING,
@@ -71,7 +76,7 @@ class Call:
     latency_ms: float | None = None
     wants: str = ""
     """What it waits for before it can run: `approval`, or `input` of the task's client, or what its
-    tool asks for."""
+    tool asks for. `child`: what the task waits for that does it."""
     is_approved: bool | None = None
     """What was decided, once it was."""
     child_task_id: str = ""
@@ -138,8 +143,10 @@ class Task:
     """Whether the answer is whole; only the end is missing then."""
     said: tuple[tuple[int, str], ...] = ()
     """What was said to it on the way, and after how many steps."""
+    said_once: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """What of it has a key: by author and key."""
     wants: str = ""
-    """In `WAITING`: what it waits for, `approval`, `input` or `continue`."""
+    """In `WAITING`: what it waits for, `approval`, `input`, `child` or `continue`."""
     waits_since: datetime | None = None
     waits_until: datetime | None = None
     waited: timedelta = timedelta(0)
@@ -166,6 +173,11 @@ class Task:
     def pending(self) -> Sequence[Call]:
         """Calls that wait for somebody's word."""
         return () if self.is_closed else [call for call in self.unreturned if call.wants]
+
+    @property
+    def waiting_children(self) -> Sequence[str]:
+        """The tasks of its calls that wait for somebody, as far as it knows."""
+        return [call.child_task_id for call in self.unreturned if call.wants == CHILD]
 
     def call(self, call_id: str) -> Call | None:
         """A call of any step."""
@@ -205,6 +217,7 @@ _BESIDE: Final = (
     ev.ToolLogged,
     ev.ToolReturned,
     ev.ChildStarted,
+    ev.ChildChanged,
     ev.ApprovalAsked,
     ev.ApprovalDecided,
     ev.InputAsked,
@@ -284,6 +297,10 @@ def _delegated(task: Task, event: ev.ChildStarted) -> Changes:
     return {"steps": _with_call(task, event, child_task_id=event.child_task_id)}
 
 
+def _child_changed(task: Task, event: ev.ChildChanged) -> Changes:
+    return {"steps": _with_call(task, event, wants=CHILD if event.wants else "")}
+
+
 def _returned(task: Task, event: ev.ToolReturned) -> Changes:
     steps = _with_call(
         task,
@@ -331,7 +348,11 @@ def _decided(task: Task, event: ev.ApprovalDecided) -> Changes:
 
 
 def _steered(task: Task, event: ev.Steered) -> Changes:
-    return {"said": (*task.said, (len(task.steps), event.text))}
+    once = {(event.author, event.key): event.text} if event.key else {}
+    return {
+        "said": (*task.said, (len(task.steps), event.text)),
+        "said_once": {**task.said_once, **once},
+    }
 
 
 def _waited(task: Task, event: ev.Waited) -> Changes:
@@ -395,6 +416,7 @@ def _with_call(
     task: Task,
     event: ev.ToolReturned
     | ev.ChildStarted
+    | ev.ChildChanged
     | ev.ApprovalAsked
     | ev.ApprovalDecided
     | ev.InputAsked
@@ -426,6 +448,7 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.TextAdded: _text,
     ev.ToolCalled: _called,
     ev.ChildStarted: _delegated,
+    ev.ChildChanged: _child_changed,
     ev.ToolReturned: _returned,
     ev.ApprovalAsked: _approval_asked,
     ev.ApprovalDecided: _decided,

@@ -21,7 +21,7 @@ def said(message: pb.ConverseRequest, author: str, key: str) -> Said:
         case "join":
             return Join(message.join.task_id, message.join.after_sequence)
         case "user_message":
-            return Say(message.user_message.text, author)
+            return Say(message.user_message.text, author, message.user_message.idempotency_key)
         case "tool_result":
             return returned(message.tool_result, author)
         case "approval":

@@ -9,7 +9,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from services.chassis import structs
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
-from services.orchestrator.domain.task import Task
+from services.orchestrator.domain.task import CHILD, Task
 from services.orchestrator.mapping import large
 
 At = tuple[int, int]
@@ -47,6 +47,8 @@ def set_pending(message: pb.Task, found: Task) -> None:
         else:
             pending.input.SetInParent()
             structs.from_dict(call.input, pending.input, field="input")
+        if call.wants == CHILD:
+            pending.child_task_id = call.child_task_id
 
 
 def set_tools(message: pb.TaskEvent, pinned: ev.Pinned | None) -> None:

@@ -141,8 +141,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.SteerTaskRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.Task:
         """Tell a task something more."""
-        who = caller(context)
-        return await self._told(who, request.task_id, Say(request.text, who.subject))
+        who, key = caller(context), request.idempotency_key or idempotency_key(context)
+        return await self._told(who, request.task_id, Say(request.text, who.subject, key))
 
     async def ApproveToolCall(
         self, request: pb.ApproveToolCallRequest, context: "grpc.aio.ServicerContext[Any, Any]"

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -11,9 +10,11 @@ from services.chassis.errors import FailedPrecondition, NotFound, ServiceError
 from services.chassis.eventlog.port import Key
 from services.chassis.starts import KEYS_LAST
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.letters import Moved
 from services.orchestrator.domain.request import Request
-from services.orchestrator.domain.task import CLOSED, State, Task
+from services.orchestrator.domain.task import STILL, Task
 from services.orchestrator.ports import Desk, Errand
+from services.orchestrator.post import Post
 from services.orchestrator.retries import backoff, is_passing
 from services.orchestrator.run import Run
 from services.orchestrator.uncut import uncut
@@ -51,7 +52,7 @@ class ChildTasks:
         begun = tasks.start_child(_request(errand), _caller(parent), left, _key(errand.call_id))
         return (await uncut(self._worker.spawn, begun, waits=True)).task.spec.task_id
 
-    async def end(self, tenant: str, task_id: str) -> Task:
+    async def still(self, tenant: str, task_id: str) -> Task:
         """See `Children`. A store that is away is asked again: whoever waits has a deadline."""
         while True:
             try:
@@ -61,8 +62,21 @@ class ChildTasks:
                     raise
                 await backoff(1, error)
             else:
-                if task.is_closed:
+                if task.state in STILL:
                     return task
+
+    async def look(self, tenant: str, task_id: str) -> Task:
+        """See `Children`."""
+        if (run := self._worker.find(tenant, task_id)) is not None:
+            return run.task
+        world, _ = self._served()
+        return await world.log.load(tenant, task_id)
+
+    async def tell_parent(self, child: ev.Spec) -> None:
+        """See `Children`."""
+        world, _ = self._served()
+        post = Post(world, self._worker, self._desk)
+        await post.send_anyway(child.tenant, child.parent_task_id, Moved(child.task_id))
 
     async def cancel(self, parent: ev.Spec, call_ids: Sequence[str], reason: str) -> None:
         """See `Children`."""
@@ -82,21 +96,16 @@ class ChildTasks:
             log.warning("child not seen to end", extra=facts)
 
     async def _look(self, tenant: str, task_id: str) -> Task:
-        """The child once it has ended here, or after a while as it stands elsewhere."""
+        """The child once it has ended or waits here, or after a while as it stands elsewhere."""
         world, _ = self._served()
         run = self._worker.find(tenant, task_id) or await self._taken_up(tenant, task_id)
         if run is not None:
-            await run.done.wait()
-            if not run.is_lost:
+            await run.still.wait()
+            if run.task.state in STILL:
                 return run.task
-        task = await world.log.load(tenant, task_id)
         try:
-            async with (
-                asyncio.timeout(LOOK_SECONDS),
-                aclosing(world.log.watch(tenant, task_id, after=task.sequence)) as events,
-            ):
-                async for _ in events:
-                    pass
+            async with asyncio.timeout(LOOK_SECONDS):
+                await world.log.until_still(tenant, task_id)
         except TimeoutError:
             pass
         return await world.log.load(tenant, task_id)
@@ -104,7 +113,7 @@ class ChildTasks:
     async def _taken_up(self, tenant: str, task_id: str) -> Run | None:
         """The run of a child that lost its worker. One that waits for somebody has none to lose."""
         world, _ = self._served()
-        if (await world.log.load(tenant, task_id)).state in {*CLOSED, State.WAITING}:
+        if (await world.log.load(tenant, task_id)).state in STILL:
             return None
         if (claim := await self._desk.take(tenant, task_id)) is None:
             return None

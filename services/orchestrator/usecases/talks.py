@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.chassis.errors import Internal, InvalidArgument, ServiceError, Violation, invalid
+from services.chassis.starts import check_length
 from services.orchestrator.domain import asking, letters
 from services.orchestrator.domain import request as rq
 from services.orchestrator.domain.letters import Cancel, Decide, Respond, Say, Word
@@ -47,6 +48,7 @@ class Talks:
         Raises:
             NotFound: `TASK_NOT_FOUND`.
             FailedPrecondition: it cannot be said to this task, or not now.
+            AlreadyExists: `IDEMPOTENCY_KEY_REUSED`.
         """
         before, is_news = await self._say(caller, task_id, word)
         return await self._once_heard(caller, before, word) if is_news else before
@@ -54,9 +56,11 @@ class Talks:
     async def _say(self, caller: Caller, task_id: str, word: Word) -> tuple[Task, bool]:
         """The task before it heard, and whether it is told anything new."""
         letters.check(word)
+        if isinstance(word, Say):
+            check_length(word.key)
         task = await self._tasks.get(caller, task_id)
-        letters.check_said(task, word)
         if is_news := letters.is_news(task, word):
+            letters.check_said(task, word)
             self._check_forms(task, word)
             await self._post.send(caller.tenant, task_id, word)
         return task, is_news
@@ -143,7 +147,7 @@ def _has_heard(before: Task, task: Task, word: Word) -> bool:
         earlier, later = before.call(word.call_id), task.call(word.call_id)
         if earlier and later and later.answers > earlier.answers:
             return True  # Its tool may have asked for more since.
-    if isinstance(word, Say):
+    if isinstance(word, Say) and not word.key:
         return _count(task, word.text) > _count(before, word.text)
     return not letters.is_news(task, word)
 

@@ -4,6 +4,8 @@ httpcore2 reads one interim answer after the other for as long as there are any.
 """
 
 import re
+import select
+import socket
 import ssl
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ class Heads(httpcore2.AsyncNetworkStream):
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
+        self._socket: socket.socket | None = inner.get_extra_info("socket")
         self._head = b""
         self._left = MAX_BYTES
         self._waits = True
@@ -59,7 +62,18 @@ class Heads(httpcore2.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """What the connection knows of itself."""
+        if info == "is_readable":  # Each request asks it twice of each idle connection.
+            return _is_readable(self._socket)
         return self._inner.get_extra_info(info)
+
+
+def _is_readable(of: socket.socket | None) -> bool:
+    """Whether there is something to be read, if only that the other side hung up."""
+    if of is None or of.fileno() < 0:
+        return True
+    asking = select.poll()
+    asking.register(of, select.POLLIN)
+    return bool(asking.poll(0))
 
 
 def _after_interim(head: bytes) -> bytes:

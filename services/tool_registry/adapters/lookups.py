@@ -48,7 +48,11 @@ class _Share:
 
 
 class SystemLookup:
-    """Asks the system. Closed by `close`; a name that is asked for already is not asked twice."""
+    """Asks the system; a name that is asked for already is not asked twice.
+
+    It owns the tasks of its questions, which outlive those who ask: each is among its flights until
+    it lands, and `close` ends those that have not.
+    """
 
     def __init__(self, ask: Ask | None = None, places: Places | None = None) -> None:
         self._ask = ask or _addresses

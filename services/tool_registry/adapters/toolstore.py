@@ -4,7 +4,7 @@ Beside the stream are records, each for one read: the tool as lists show it, eac
 and its name alone, for what counts tools.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +19,7 @@ from services.chassis.eventlog.port import (
     Every,
     Kept,
     Key,
+    Not,
     Query,
     Record,
 )
@@ -105,6 +106,13 @@ class EventStoreTools:
             where = Every((_IS_THERE, Compare("source", "=", source)))
         query = Query(tenant, NAME, where, "", limit, is_descending=False)
         return [record.id for record in await self._store.records(query)]
+
+    async def sources(self, tenant: str, *, besides: Collection[str], limit: int) -> Sequence[str]:
+        """See `ToolStore`."""
+        others = (Not(Compare("source", "=", each)) for each in ("", *besides))
+        query = Query(tenant, NAME, Every((_IS_THERE, *others)), "", limit, is_descending=False)
+        found = await self._store.records(query)
+        return sorted({str(record.attributes["source"]) for record in found})
 
     async def _listed(self, tenant: str, line: Line, event: Event) -> Record:
         """The record of the version that who asks for none gets."""

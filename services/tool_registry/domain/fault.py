@@ -11,6 +11,7 @@ from services.chassis.errors import (
 )
 from services.tool_registry.domain.call import Warned
 from services.tool_registry.domain.circuit import Event
+from services.tool_registry.domain.texts import cut
 from services.tool_registry.domain.tool import Definition, ToolFailure
 
 LIMIT: Final = "limit"
@@ -43,7 +44,6 @@ def is_defaulted(error: Exception) -> bool:
 
 def warning(error: ToolFailure | ServiceError, definition: Definition) -> Warned:
     """That the default was answered, and why, in one line."""
-    why = " ".join(error.message.split())
-    shown = why if len(why) <= _SHOWN_CHARACTERS else f"{why[:_SHOWN_CHARACTERS]}…"
+    shown = cut(" ".join(error.message.split()), _SHOWN_CHARACTERS)
     message = f"{definition.name} answers its default ({error.reason}: {shown})"
     return Warned("TOOL_DEFAULTED", message)

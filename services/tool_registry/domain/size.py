@@ -9,9 +9,9 @@ _EACH: Final = 16
 """Bytes that a value counts beside its text."""
 
 
-def is_large(*values: object) -> bool:
-    """Whether values have about so many bytes. Looks at no more of them than that."""
-    left, waiting = LARGE_BYTES, list(values)
+def is_large(*values: object, most_bytes: int = LARGE_BYTES) -> bool:
+    """Whether values have more than about so many bytes. Looks at no more of them than that."""
+    left, waiting = most_bytes, list(values)
     while waiting:
         each = waiting.pop()
         if isinstance(each, str):

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from services.chassis.schema import Schema
 from services.tool_registry.domain.targets import Builtin, Target
+
+TIMEOUT: Final = timedelta(seconds=30)
+"""How long a call may take where nobody says."""
 
 
 @dataclass(frozen=True, slots=True)

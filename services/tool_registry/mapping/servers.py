@@ -1,5 +1,6 @@
 """MCP servers as protobuf, and back; pure."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +15,7 @@ from services.tool_registry.domain.server import (
     Server,
     State,
 )
+from services.tool_registry.domain.server_changes import MASKED, MAX_MASK
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MOST_MS: Final = 1e12
@@ -36,6 +38,13 @@ def server(message: pb.McpServer) -> Server:
         requires_approval=message.requires_approval,
         timeout=_timeout(message.timeout_ms),
     )
+
+
+def mask(request: pb.UpdateMcpServerRequest) -> Sequence[str]:
+    """Which fields an update replaces."""
+    if request.update_mask:
+        return list(request.update_mask[: MAX_MASK + 1])
+    return [field.name for field, _ in request.server.ListFields() if field.name in MASKED]
 
 
 def registration(kept: Server) -> pb.McpServer:

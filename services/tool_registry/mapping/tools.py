@@ -17,7 +17,7 @@ from services.chassis.schema import Schema
 from services.tool_registry.domain.changes import MASKED, MAX_MASK
 from services.tool_registry.domain.checks import MAX_EXAMPLES
 from services.tool_registry.domain.names import MAX_TAGS
-from services.tool_registry.domain.tool import Default, Definition, Entry, Example
+from services.tool_registry.domain.tool import TIMEOUT, Default, Definition, Entry, Example
 from services.tool_registry.domain.version import FIRST
 from services.tool_registry.mapping.targets import set_target, target
 
@@ -30,7 +30,6 @@ FILTERED: Final = Fields(
         "state": written("TOOL_STATE_", ("active", "deprecated")),
     },
 )
-DEFAULT_TIMEOUT: Final = timedelta(seconds=30)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _STATES: Final = {False: pb.TOOL_STATE_ACTIVE, True: pb.TOOL_STATE_DEPRECATED}
 
@@ -152,7 +151,7 @@ def _schema(message: Struct, field: str) -> Schema:
 
 def _timeout(milliseconds: float) -> timedelta:
     if not milliseconds:
-        return DEFAULT_TIMEOUT
+        return TIMEOUT
     if math.isnan(milliseconds) or not 0 < milliseconds < 1e9:
         fix = "send 1 to 3600000, or leave it out for 30000"
         raise invalid(Violation("tool.timeout_ms", "is not a time to wait", fix))

@@ -1,5 +1,6 @@
 """`runplane.tool_registry.v1.ResourceService`."""
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -70,7 +71,7 @@ class ResourceServicer(pb_grpc.ResourceServiceServicer):
     ) -> pb.ReadResourceResponse:
         """See the contract."""
         reply = await self._resources.read(_tenant(), request.uri, request.server, asking(request))
-        return mapping.contents(reply)
+        return await asyncio.to_thread(mapping.contents, reply)
 
     async def ListPrompts(
         self, request: pb.ListPromptsRequest, context: Context
@@ -86,7 +87,7 @@ class ResourceServicer(pb_grpc.ResourceServiceServicer):
         reply = await self._resources.prompt(
             _tenant(), request.name, dict(request.arguments), asking(request)
         )
-        return mapping.prompt(reply)
+        return await asyncio.to_thread(mapping.prompt, reply)
 
     async def Complete(self, request: pb.CompleteRequest, context: Context) -> pb.CompleteResponse:
         """See the contract."""

@@ -9,10 +9,11 @@ from runplane.tool_registry.v1 import servers_pb2 as pb
 from runplane.tool_registry.v1 import servers_pb2_grpc as pb_grpc
 
 from services.chassis.context import current
+from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.mapping import servers as mapping
-from services.tool_registry.usecases.servers import Servers, Shown
+from services.tool_registry.usecases.servers import Request, Servers, Shown
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -28,11 +29,24 @@ class McpServerServicer(pb_grpc.McpServerServiceServicer):
         self, request: pb.RegisterMcpServerRequest, context: Context
     ) -> pb.McpServer:
         """See the contract."""
-        left = context.time_remaining()
+        key = request.idempotency_key or current.get().idempotency_key
         shown = await self._servers.register(
             mapping.server(request.server),
             _caller(),
-            time_left=None if left is None else timedelta(seconds=left),
+            Request(_time_left(context), key, fingerprint(request.server) if key else ""),
+        )
+        return _message(shown)
+
+    async def UpdateMcpServer(
+        self, request: pb.UpdateMcpServerRequest, context: Context
+    ) -> pb.McpServer:
+        """See the contract."""
+        shown = await self._servers.update(
+            _caller(),
+            request.namespace,
+            mapping.server(request.server),
+            mapping.mask(request),
+            Request(_time_left(context)),
         )
         return _message(shown)
 
@@ -72,6 +86,11 @@ class McpServerServicer(pb_grpc.McpServerServiceServicer):
 def _caller() -> Caller:
     who = current.get().principal
     return Caller(who.tenant, who.subject)
+
+
+def _time_left(context: Context) -> timedelta | None:
+    left = context.time_remaining()
+    return None if left is None else timedelta(seconds=left)
 
 
 def _message(shown: Shown) -> pb.McpServer:

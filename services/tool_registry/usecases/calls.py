@@ -85,7 +85,7 @@ class Calls:
         """Call a tool; what it tells meanwhile, and then what came of it. Raises as `call` does.
         Closing the stream stops the tool."""
         reports = Reports()
-        task = asyncio.get_running_loop().create_task(self.call(call, reports.take))
+        task = self._runs.begin(self.call(call, reports.take))
         task.add_done_callback(reports.end)
         task.add_done_callback(_read)
         try:

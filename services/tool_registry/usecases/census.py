@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from services.chassis.errors import ResourceExhausted
 from services.chassis.lately import Lately
 from services.tool_registry.ports import ToolStore
 
-_TTL: Final = timedelta(seconds=10).total_seconds()
+_TTL_SECONDS: Final = 10.0
 _TENANTS: Final = 10_000
 
 
@@ -37,7 +36,7 @@ class Census:
         if more <= 0:
             return
         count = self._counts.get(tenant)
-        if count is None or self._clock() - count.counted_at >= _TTL:
+        if count is None or self._clock() - count.counted_at >= _TTL_SECONDS:
             tools = len(await self._store.names(tenant, limit=self.most + 1))
             count = self._counts.put(tenant, _Count(tools, self._clock()))
         if count.tools + more > self.most:

@@ -1,7 +1,7 @@
 """What callers can do with tools, beside calling them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -9,7 +9,7 @@ from services.chassis.errors import Aborted, FailedPrecondition, NotFound, Viola
 from services.chassis.eventlog.matching import matches
 from services.chassis.eventlog.port import Condition, Key, Record
 from services.chassis.starts import check_length, once, owned
-from services.chassis.versions import Wanted, wanted
+from services.chassis.versions import wanted
 from services.tool_registry.domain import changes, checks
 from services.tool_registry.domain import version as ver
 from services.tool_registry.domain.brought import Brought
@@ -29,8 +29,6 @@ from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Tool
 from services.tool_registry.usecases import imports
 from services.tool_registry.usecases.writing import Writer
-
-_ANY = Wanted()
 
 Follows = Callable[[str, str], Awaitable[bool]]
 """Whether a tenant's source brings its tools by itself: an MCP server that is registered."""
@@ -159,6 +157,11 @@ class Registry:
         """
         async with self._turns.setdefault((caller.tenant, source), asyncio.Lock()):
             return await imports.bring(self._writer, caller, source, wanted)
+
+    async def sources(self, tenant: str, besides: Collection[str]) -> Sequence[str]:
+        """What brought the tenant's tools, beside these sources."""
+        most = self._writer.census.most
+        return await self._store.sources(tenant, besides=besides, limit=most)
 
     async def take_away(self, caller: Caller, source: str) -> None:
         """Delete the tools that a source brought."""

@@ -87,7 +87,7 @@ class Resources:
                 raise missing(server)
             return server
         found = [name for name, (_, listed) in lists.items() if uri in listed.resources]
-        if (fitting := self._links.matching(tenant, uri)) is not None:
+        if (fitting := await self._links.matching(tenant, uri)) is not None:
             found.append(fitting)
         if not found:
             raise _not_found(uri)

@@ -5,9 +5,8 @@ Built-in tools run in their callers' tasks.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Self, TypeVar
 
 from services.chassis.errors import DeadlineExceeded, ServiceError
 from services.tool_registry.domain.refusals import timed_out
@@ -22,27 +21,36 @@ _END: Final = 0.005
 _PATIENCE: Final = 1.0
 """After how long it is worth a line in the log that one did not."""
 
+_Result = TypeVar("_Result")
+
 
 class Runs:
-    """Runs tools, and owns those that were stopped and go on all the same."""
+    """Runs tools, and owns the tasks of calls: whoever waits for one stops it when it leaves, and
+    what goes on all the same is stopped with this context.
+
+    No `TaskGroup`: it would end all calls with the first that fails, and wait for ever for a tool
+    that does not end.
+    """
 
     def __init__(self) -> None:
-        self._left: set[asyncio.Task[Answer]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Stop what goes on, and wait for it for a while."""
-        for task in self._left:
+        for task in self._tasks:
             task.cancel()
-        if self._left:
-            await asyncio.wait(self._left, timeout=_PATIENCE)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_PATIENCE)
+
+    def begin(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
+        """A task that is known here until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def run(self, tool: Tool, invocation: Invocation, ended: Callable[..., None]) -> Answer:
         """What the tool answers within its time. `ended` is called when it is at rest, which may be
@@ -68,7 +76,8 @@ class Runs:
     ) -> Answer:
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
-        task = loop.create_task(_work(tool, invocation, over))
+        task = self.begin(_work(tool, invocation, over))
+        task.add_done_callback(lambda _: _set(over))  # One that is stopped first never begins.
         timer = loop.call_later(invocation.timeout.total_seconds(), _set, over)
         try:
             await over
@@ -80,24 +89,12 @@ class Runs:
                 _look(task)
             else:
                 task.add_done_callback(ended)
-                await self._stop(task, tool.entry.definition.name)
+                await _stop(task, tool.entry.definition.name)
         if is_late:
             raise _timed_out(tool, invocation)
-        if task.cancelled():  # By itself: nobody has stopped it.
-            raise _broken(tool.entry.definition.name)
+        if task.cancelled():  # By itself, or with the service.
+            raise RuntimeError("the tool was cancelled, and not by its caller")
         return task.result()
-
-    async def _stop(self, task: asyncio.Task[Answer], name: str) -> None:
-        self._left.add(task)
-        task.add_done_callback(self._forget)
-        task.cancel()
-        asyncio.get_running_loop().call_later(_PATIENCE, _complain, task, name)
-        await asyncio.wait((task,), timeout=_END)
-
-    def _forget(self, task: asyncio.Task[Answer]) -> None:
-        self._left.discard(task)
-        if (error := _look(task)) is not None:
-            log.info("tool failed after it was stopped", exc_info=error)
 
 
 async def _at_once(tool: Tool, invocation: Invocation, ended: Callable[..., None]) -> Answer:
@@ -119,6 +116,18 @@ async def _work(tool: Tool, invocation: Invocation, over: asyncio.Future[None]) 
         return await tool.call(invocation)
     finally:
         _set(over)  # Two turns of the loop sooner than a task says itself that it is done.
+
+
+async def _stop(task: asyncio.Task[Answer], name: str) -> None:
+    task.add_done_callback(_tell)
+    task.cancel()
+    asyncio.get_running_loop().call_later(_PATIENCE, _complain, task, name)
+    await asyncio.wait((task,), timeout=_END)
+
+
+def _tell(task: asyncio.Task[Answer]) -> None:
+    if (error := _look(task)) is not None:
+        log.info("tool failed after it was stopped", exc_info=error)
 
 
 def _set(over: asyncio.Future[None]) -> None:

@@ -9,9 +9,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from google.protobuf.message import DecodeError
 from runplane.workflow.v1 import definitions_pb2 as pb
 
-from services.chassis.errors import Aborted, NotFound, ResourceExhausted
+from services.chassis.errors import (
+    Aborted,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 from services.chassis.eventlog.port import (
     Append,
     Condition,
@@ -78,9 +85,9 @@ class EventStoreDefinitions:
         if known is not None:
             return known
         message = await self._message(tenant, name, version)
-        made = language.made(mapping.document(message), field="definition").definition
+        made = _made(message)
         if made is None:
-            raise KeyError(name)
+            raise _corrupt(name)
         definition = replace(made, version=message.version)
         return self._known.put((tenant, name, message.version), definition)
 
@@ -108,8 +115,12 @@ class EventStoreDefinitions:
         return newest
 
     async def _found(self, tenant: str, kind: str, record_id: str) -> pb.Definition | None:
-        found = await self._store.record(tenant, kind, record_id)
-        return pb.Definition.FromString(found.body) if found is not None else None
+        if (found := await self._store.record(tenant, kind, record_id)) is None:
+            return None
+        try:
+            return pb.Definition.FromString(found.body)
+        except DecodeError:
+            raise _corrupt(kind.partition("/")[2] or record_id) from None
 
     async def _check_room(self, tenant: str, newest: pb.Definition | None) -> None:
         if newest is not None:
@@ -122,6 +133,23 @@ class EventStoreDefinitions:
         if len(await self._store.records(query)) >= self._most:
             message = f"there are {self._most} definitions, the most there can be"
             raise ResourceExhausted("TOO_MANY_DEFINITIONS", message, limit=str(self._most))
+
+
+def _made(message: pb.Definition) -> Definition | None:
+    """The definition, if its document still is one."""
+    try:
+        return language.made(mapping.document(message), field="definition").definition
+    except InvalidArgument:
+        return None
+
+
+def _corrupt(name: str) -> Internal:
+    return Internal(
+        "DEFINITION_CORRUPT",
+        f"what is stored of the definition {name[:64]} cannot be read",
+        definition=name[:64],
+        suggested_fix="restore it from a backup",
+    )
 
 
 def _versions(name: str) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from services.chassis.errors import Aborted, NotFound
+from services.chassis.errors import Aborted
 from services.chassis.eventlog.port import (
     Append,
     Claim,
@@ -21,20 +21,21 @@ from services.chassis.eventlog.port import (
 from services.chassis.hotstore.port import Entry, HotStore
 from services.chassis.lately import Lately
 from services.chassis.paging import PAGE_BYTES
-from services.chassis.watching import PAGE, Log, watched
+from services.chassis.watching import Log, watched
 from services.workflow.adapters import codec, snapshots
 from services.workflow.adapters.codec import Encoded
+from services.workflow.adapters.histories import stored
 from services.workflow.adapters.publications import Publications
-from services.workflow.domain import events as ev
+from services.workflow.adapters.replay import PREFIX, replayed
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import Instance, Standing, evolve
+from services.workflow.domain.instance import Instance, Standing
+from services.workflow.domain.refusals import missing
 from services.workflow.domain.steps import CHILD_LOOK, Look, Over, Rest, next_step
 from services.workflow.mapping.workflows import RECORD, record
 from services.workflow.ports import Appended, DefinitionStore, Loaded
 
 KIND: Final = "workflow"
-PREFIX: Final = "wf_"
 KNOWN: Final = 4096
 """Workflows that are kept in memory: those that were used last."""
 LINGER: Final = timedelta(seconds=1)
@@ -50,6 +51,7 @@ class _Way:
     takes: bool
     claim: Claim | None
     key: Key | None
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,26 @@ class EventStoreWorkflows:
         """See `WorkflowLog`."""
         way = _Way(takes, claim, key)
         return await self._append(loaded.definition, loaded, decided, way)
+
+    async def repair(self, loaded: Loaded, decided: Decided) -> Appended:
+        """See `WorkflowLog`."""
+        way = _Way(takes=False, claim=None, key=None, keeps=True)
+        return await self._append(loaded.definition, loaded, decided, way)
+
+    async def abandon(self, claim: Claim) -> None:
+        """See `WorkflowLog`."""
+        last, name = 0, (claim.tenant, claim.stream_id)
+        while True:
+            async for page in stored(self._store, *name, after=last):
+                last = page[-1].sequence
+            left = Append(*name, last, (), claim=claim, work=Work(KIND, delay=FAR))
+            try:
+                await self._store.append(left)
+            except Aborted as error:
+                if error.reason == "CLAIM_LOST":
+                    raise
+            else:
+                return
 
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """See `WorkflowLog`."""
@@ -165,16 +187,17 @@ class EventStoreWorkflows:
         instance = at.instance
         step = next_step(at)
         is_snapshot_due = before is not None and snapshots.is_due(before, instance)
+        keeps = way.keeps or is_snapshot_due
         return Append(
             instance.spec.tenant,
             instance.spec.workflow_id,
             before.sequence if before else 0,
             new.stored,
-            snapshot=snapshots.written(instance, new.head) if is_snapshot_due else None,
+            snapshot=snapshots.written(instance, new.head) if keeps else None,
             claim=way.claim,
             work=None if _is_held(at, way) else self._wanted(at, way),
             is_done=isinstance(step, Over),
-            records=[record(at)] if new.stored else (),
+            records=[record(at, new.head)] if new.stored else (),
             outbox=self._outlets.publications.messages(at.definition, new),
             key=way.key,
         )
@@ -209,37 +232,12 @@ class EventStoreWorkflows:
             await self._outlets.hot.publish(topic, entries)
 
     async def _replayed(self, tenant: str, workflow_id: str) -> Loaded:
-        instance, head, after = None, "", 0
-        if (kept := await self._store.snapshot(tenant, workflow_id)) is not None:
-            found = snapshots.read(kept.body)
-            instance, head, after = found.instance, found.head, kept.sequence
-        page = await self._read(tenant, workflow_id, after, PAGE)
-        definition = await self._definition(tenant, instance, page)
-        while page:
-            for stored in page:
-                instance = evolve(definition, instance, codec.decoded(stored))
-            head = codec.hash_of(page[-1].body)
-            page = await self._read(tenant, workflow_id, page[-1].sequence, PAGE)
-        if instance is None:
-            raise missing(workflow_id)
-        return Loaded(definition, instance, head)
-
-    async def _definition(
-        self, tenant: str, instance: Instance | None, page: Sequence[StoredEvent]
-    ) -> Definition:
-        if instance is None:
-            first = codec.decoded(page[0])
-            if not isinstance(first, ev.Started):
-                raise KeyError(page[0].type)
-            spec = first.spec
-        else:
-            spec = instance.spec
-        return await self._definitions.get(tenant, spec.definition, spec.version)
+        return await replayed(self._store, self._definitions, tenant, workflow_id)
 
     async def _read(
         self, tenant: str, workflow_id: str, after: int, limit: int
     ) -> Sequence[StoredEvent]:
-        if not workflow_id.startswith(PREFIX):  # The store has streams of other kinds, too.
+        if not workflow_id.startswith(PREFIX):
             raise missing(workflow_id)
         page = await self._store.read(tenant, workflow_id, after=after, limit=limit)
         if not page and not await self._store.read(tenant, workflow_id, limit=1):
@@ -259,17 +257,6 @@ def _is_held(at: Standing, way: _Way) -> bool:
     if isinstance(step, Rest):
         return step.until is not None and step.until - at.now <= LINGER
     return not isinstance(step, Over | Look)
-
-
-def missing(workflow_id: str) -> NotFound:
-    """The error for a workflow that is not there."""
-    return NotFound(
-        "WORKFLOW_NOT_FOUND",
-        f"there is no workflow {workflow_id[:64]}",
-        field="workflow_id",
-        workflow_id=workflow_id[:64],
-        suggested_fix="use a workflow_id of GET /v1/workflows",
-    )
 
 
 def _topic(tenant: str, workflow_id: str) -> str:

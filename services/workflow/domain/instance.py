@@ -189,6 +189,8 @@ def evolve(definition: Definition, instance: Instance | None, event: ev.Event) -
     if isinstance(event, ev.Ended):
         phase = _ENDS[event.status]
     if isinstance(event, ev.Started):
+        if event.state not in definition.states:
+            raise KeyError(event.state)
         return Instance(
             spec=event.spec,
             phase=Phase.ACTIVE,

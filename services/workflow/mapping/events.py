@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from runplane.workflow.v1 import events_pb2 as pb
 
@@ -14,6 +15,7 @@ from services.chassis import structs
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Action
 from services.workflow.domain.instance import REJECTION, Standing, key_of, undoing
+from services.workflow.domain.refusals import corrupt
 from services.workflow.domain.status import status
 
 NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
@@ -42,6 +44,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
 TYPES: Final = {stored: kind for kind, (stored, _) in NAMES.items()}
 END: Final = "workflow_ended"
 METRICS: Final = ("transition_time_ms", "validation_time_ms", "compensation_time_ms")
+REPAIRED: Final = "projection_repaired"
 _DECISIONS: Final = {"approval": "approved", REJECTION: "rejected"}
 
 
@@ -70,6 +73,18 @@ def packed(before: Standing | None, event: ev.Event, after: Standing) -> pb.Work
     if (write := _WRITE.get(type(event))) is not None:
         write(message, event, after)
     return message
+
+
+def shown(body: bytes, workflow_id: str, sequence: int) -> pb.WorkflowEvent:
+    """An event as it goes over the wire.
+
+    Raises:
+        Internal: `WORKFLOW_CORRUPT`.
+    """
+    try:
+        return pb.WorkflowEvent.FromString(body)
+    except DecodeError:
+        raise corrupt(workflow_id, sequence) from None
 
 
 def unpacked(message: pb.WorkflowEvent, stored_type: str, time: datetime) -> ev.Event:

@@ -1,9 +1,10 @@
 """Workflows and signals to protobuf and back. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from google.protobuf.message import DecodeError
 from runplane.workflow.v1 import events_pb2
 from runplane.workflow.v1 import workflow_pb2 as pb
 
@@ -13,9 +14,11 @@ from services.chassis.filtering import Fields, written
 from services.workflow.domain import events as ev
 from services.workflow.domain.instance import Done, Phase, Standing, key_of
 from services.workflow.domain.status import status, waits_for
+from services.workflow.domain.verification import Verified
 from services.workflow.mapping.events import error
 
 RECORD: Final = "workflow"
+HEAD: Final = "head"
 STATES: Final = {
     "running": pb.WORKFLOW_STATE_RUNNING,
     "waiting": pb.WORKFLOW_STATE_WAITING,
@@ -75,8 +78,9 @@ def packed(at: Standing) -> pb.Workflow:
     return message
 
 
-def record(at: Standing) -> Record:
-    """What lists show of a workflow, and what they can be filtered by."""
+def record(at: Standing, head: str) -> Record:
+    """What lists show of a workflow, and what they can be filtered by. `head` is the hash of its
+    last event: no other event names it."""
     message = packed(at)
     attributes: dict[str, Attribute] = {
         "definition": message.definition,
@@ -88,9 +92,59 @@ def record(at: Standing) -> Record:
         "parent_workflow_id": message.parent_workflow_id,
         "create_time": text_of(at.instance.create_time),
         "update_time": text_of(at.instance.update_time),
+        HEAD: head,
         **{f"labels.{name}": value for name, value in at.instance.spec.labels.items()},
     }
     return Record(RECORD, message.workflow_id, attributes, message.SerializeToString())
+
+
+def sequence_of(found: Record) -> int:
+    """The last event that a record shows; 0 where that cannot be read."""
+    try:
+        return pb.Workflow.FromString(found.body).last_sequence
+    except DecodeError:
+        return 0
+
+
+def differences(found: Record, at: Standing) -> Sequence[str]:
+    """What a record shows otherwise than the workflow stands: names of fields and attributes."""
+    right = record(at, "")
+    try:
+        shown = pb.Workflow.FromString(found.body)
+    except DecodeError:
+        return ["all: it cannot be read"]
+    message = pb.Workflow.FromString(right.body)
+    names = [each.name for each in message.DESCRIPTOR.fields]
+    wrong = [name for name in names if getattr(shown, name) != getattr(message, name)]
+    known = {**found.attributes, HEAD: ""}
+    attributes = sorted(known.keys() | right.attributes.keys())
+    return [
+        *wrong,
+        *(
+            f"filter {name[:64]}"
+            for name in attributes
+            if known.get(name) != right.attributes.get(name)
+        ),
+    ]
+
+
+def verification(found: Verified) -> pb.Verification:
+    """What a verification found."""
+    return pb.Verification(
+        workflow_id=found.workflow_id,
+        consistent=not found.findings,
+        events=found.count,
+        last_sequence=found.last_sequence,
+        problems=[
+            pb.VerificationProblem(
+                kind=each.fault.value,
+                sequence=each.sequence,
+                message=each.message,
+                is_repaired=each.is_repaired,
+            )
+            for each in found.findings
+        ],
+    )
 
 
 def text_of(time: datetime) -> str:

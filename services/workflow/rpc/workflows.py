@@ -12,9 +12,11 @@ from runplane.workflow.v1 import workflow_pb2_grpc as pb_grpc
 
 from services.chassis import filtering, structs
 from services.chassis.paging import Pager
+from services.workflow.mapping import events as events_mapping
 from services.workflow.mapping import workflows as mapping
 from services.workflow.rpc.caller import caller, once
 from services.workflow.usecases.happenings import Happening, Happenings
+from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Start, Workflows
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -24,11 +26,16 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     """`Workflows` over gRPC."""
 
     def __init__(
-        self, workflows: Workflows, happenings: Happenings, pagers: tuple[Pager, Pager]
+        self,
+        workflows: Workflows,
+        happenings: Happenings,
+        verifications: Verifications,
+        pagers: tuple[Pager, Pager],
     ) -> None:
         """`pagers` are for workflows and for events."""
         self._workflows = workflows
         self._happenings = happenings
+        self._verifications = verifications
         self._pager, self._events = pagers
 
     async def StartWorkflow(
@@ -113,6 +120,13 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         at = await self._workflows.compensate(caller(), request.workflow_id, request.reason)
         return mapping.packed(at)
 
+    async def VerifyWorkflow(
+        self, request: pb.VerifyWorkflowRequest, context: Context
+    ) -> pb.Verification:
+        """See the contract."""
+        found = await self._verifications.asked(caller(), request.workflow_id)
+        return mapping.verification(found)
+
     async def ListWorkflowEvents(
         self, request: pb.ListWorkflowEventsRequest, context: Context
     ) -> pb.ListWorkflowEventsResponse:
@@ -128,9 +142,12 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
             return [(str(since + number), body) for number, body in enumerate(page, 1)]
 
         shown, next_token = await self._events.page(read, token, size, **bound)
-        return pb.ListWorkflowEventsResponse(
-            events=map(events_pb2.WorkflowEvent.FromString, shown), next_page_token=next_token
-        )
+        since = int(token or first)
+        events = [
+            events_mapping.shown(body, request.workflow_id, since + number)
+            for number, body in enumerate(shown, 1)
+        ]
+        return pb.ListWorkflowEventsResponse(events=events, next_page_token=next_token)
 
     async def WatchWorkflow(
         self, request: pb.WatchWorkflowRequest, context: Context
@@ -139,9 +156,11 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         watching = self._workflows.watch(
             caller(), request.workflow_id, after=request.after_sequence
         )
+        last = request.after_sequence
         async with aclosing(watching) as bodies:
             async for body in bodies:
-                yield events_pb2.WorkflowEvent.FromString(body)
+                last += 1
+                yield events_mapping.shown(body, request.workflow_id, last)
 
     async def PublishEvent(
         self, request: pb.PublishEventRequest, context: Context
@@ -157,9 +176,3 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         same = once(request.idempotency_key, request)
         event_id = await self._happenings.publish(caller(), happening, same)
         return pb.PublishEventResponse(event_id=event_id)
-
-    async def VerifyWorkflow(
-        self, request: pb.VerifyWorkflowRequest, context: Context
-    ) -> pb.Verification:
-        """Not yet: comes with branch w-verify."""
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "comes with w-verify")

@@ -9,6 +9,7 @@ from services.workflow.domain.advance import failure_of
 from services.workflow.domain.definition import Action
 from services.workflow.domain.instance import Instance, Phase
 from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
+from services.workflow.domain.refusals import is_corrupt
 from services.workflow.usecases.workflows import MAX_DEPTH, Caller, Once, Start, Workflows
 
 _DEEP: Final = ev.Failure(
@@ -51,7 +52,12 @@ class ChildWorkflows:
 
     async def ended(self, tenant: str, workflow_id: str) -> Outcome | None:
         """See `Children`."""
-        at = await self._workflows().get(Caller(tenant, ev.WORKFLOW, ""), workflow_id)
+        try:
+            at = await self._workflows().get(Caller(tenant, ev.WORKFLOW, ""), workflow_id)
+        except ServiceError as error:
+            if is_corrupt(error, workflow_id):
+                return None  # Its events can be restored.
+            raise
         instance = at.instance
         if instance.phase is Phase.COMPLETED:
             said = {"workflow_id": workflow_id, "status": "completed", "data": instance.data}

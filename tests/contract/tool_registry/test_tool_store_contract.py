@@ -289,3 +289,16 @@ async def test_a_version_that_is_not_there_is_told(store: EventStoreTools) -> No
         await store.entry("default", "weather", Release("9.0.0", 9))
 
     assert caught.value.reason == "TOOL_VERSION_NOT_FOUND"
+
+
+async def test_what_brought_tools_is_known_beside_what_is_known_already(
+    store: EventStoreTools,
+) -> None:
+    for name, source in (("a", "mcp:x"), ("b", "mcp:x"), ("c", "mcp:y"), ("d", "openapi:z")):
+        await grown(store, Registered(entry(name=name, source=source)), name=name)
+    await grown(store, Registered(entry(name="e")), name="e")
+    gone = await grown(store, Registered(entry(name="f", source="mcp:gone")), name="f")
+    await store.append("default", gone, Deleted(NOW))
+
+    assert await store.sources("default", besides=["mcp:y"], limit=9) == ["mcp:x", "openapi:z"]
+    assert await store.sources("other", besides=[], limit=9) == []

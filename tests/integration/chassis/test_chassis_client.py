@@ -1,7 +1,6 @@
 """How a service calls another, over a real socket."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -15,9 +14,9 @@ from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 from services.chassis.client import channel, streaming, unary
 from services.chassis.context import Principal, RequestContext, current, local_context
 from services.chassis.errors import DeadlineExceeded, Internal, NotFound, Unavailable
-from services.chassis.http import address_of
 from services.chassis.settings import ClientSettings
 from tests.integration.chassis.fakes import DOMAIN, Engine, raising, serving_tools
+from tests.servers.ports import free
 
 REQUEST = pb.GetToolRequest(name="calculator")
 GENERATE = inference.GenerateRequest()
@@ -162,8 +161,7 @@ async def test_an_error_ends_a_stream(context: RequestContext) -> None:
 @pytest.fixture
 def absent() -> str:
     """An address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return address_of(free)
+    return f"127.0.0.1:{free()}"
 
 
 async def test_an_absent_peer_is_unavailable(context: RequestContext, absent: str) -> None:

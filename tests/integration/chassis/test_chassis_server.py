@@ -33,6 +33,7 @@ from tests.integration.chassis.fakes import (
     raising,
     serving_tools,
 )
+from tests.servers.ports import free
 
 REQUEST = pb.GetToolRequest(name="calculator")
 
@@ -214,8 +215,7 @@ async def test_health_goes_from_not_serving_to_serving_and_back() -> None:
     not_serving_seen, serving_seen = asyncio.Event(), asyncio.Event()
     stack = AsyncExitStack()
     seen: list[int] = []
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = address_of(free)
+    address = f"127.0.0.1:{free()}"
 
     async def watch(peer: grpc.aio.Channel) -> None:
         call = health_pb2_grpc.HealthStub(peer).Watch(

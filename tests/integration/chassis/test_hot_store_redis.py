@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.chassis.hotstore import redis as adapter
 from services.chassis.hotstore.port import Entry, HotStore
 from services.chassis.hotstore.redis import opened
 from tests.servers.redis import Redis, RedisCluster, redis_cluster
@@ -106,6 +107,19 @@ async def test_it_may_be_away_when_the_service_starts(server: Redis) -> None:
         after = await store.get("k")
 
     assert (before, after) == (None, b"v")
+
+
+async def test_a_store_closes_at_once_while_its_readers_wait(
+    cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "BLOCK_MS", 60_000)
+
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            async with opened(cluster.url, now=now) as store:
+                value = await store.get("k")
+
+    assert value is None
 
 
 async def test_a_cluster_without_one_of_its_masters_fails_nothing_and_heals(

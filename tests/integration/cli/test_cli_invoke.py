@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx2
 
-from services.cli.ports import free
 from tests.e2e.running import Suite, command, outcome, until
+from tests.servers.ports import free
 
 CALLS = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
 
@@ -94,7 +94,7 @@ def test_a_timeout_ends_it_with_exit_code_1(echo: Suite) -> None:
 
 
 def test_without_a_suite_it_says_how_to_start_one(tmp_path: Path) -> None:
-    port = free("127.0.0.1", taken=set())
+    port = free()
     code, out, err = outcome(
         "invoke", "Hello", RUNPLANE_URL=f"http://127.0.0.1:{port}", HOME=str(tmp_path)
     )

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from tests.e2e.running import outcome, suite, until
+from tests.servers.ports import SUITE, free
 from tests.servers.postgres import postgres
 from tests.servers.redis import redis
 
@@ -49,7 +50,8 @@ def test_replicas_share_their_tasks(tmp_path: Path) -> None:
 
 
 def test_a_bad_event_store_is_one_line(tmp_path: Path) -> None:
-    arguments = ("--engine", "echo", "--state", str(tmp_path), "--event-store")
+    port = str(free(SUITE))
+    arguments = ("--engine", "echo", "--port", port, "--state", str(tmp_path), "--event-store")
 
     code, _, err = outcome("up", *arguments, "postgresql://user:hunter2@127.0.0.1:1/x")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.cli.document import document
-from services.cli.ports import free
 from tests.e2e.running import Suite, outcome
+from tests.servers.ports import free
 
 DOCUMENT = """
 openapi: 3.1.0
@@ -125,7 +125,7 @@ def test_a_document_that_is_none_registers_nothing(echo: Suite, tmp_path: Path) 
 
 
 def test_without_a_suite_it_says_how_to_start_one() -> None:
-    port = free("127.0.0.1", taken=set())
+    port = free()
 
     code, _, err = outcome("tools", "list", "--url", f"http://127.0.0.1:{port}")
 

@@ -9,8 +9,8 @@ import httpx2
 import psutil
 import pytest
 
-from services.cli.ports import free
 from tests.e2e.running import Suite, command, is_alive, outcome, suite, until
+from tests.servers.ports import SUITE, free
 
 SERVICES = {"gateway", "orchestrator", "inference", "tool_registry"}
 
@@ -110,7 +110,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_grace_period(tmp_path: Path) -> N
 
 
 def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
-    port = str(free("127.0.0.1", taken=set()))
+    port = str(free(SUITE))
     process = command("up", "--engine", "echo", "--port", port, "--state", str(tmp_path))
     with process:
         up = psutil.Process(process.pid)
@@ -173,7 +173,7 @@ def test_a_taken_port_is_one_line_and_starts_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_in_use_is_one_line(echo: Suite) -> None:
-    port = str(free("127.0.0.1", taken=set()))
+    port = str(free(SUITE))
     result = outcome("up", "--engine", "echo", "--port", port, "--state", str(echo.state))
 
     check_one_line(result, str(echo.state), "--state")
@@ -182,7 +182,7 @@ def test_a_folder_that_is_in_use_is_one_line(echo: Suite) -> None:
 
 
 def test_a_missing_model_file_is_one_line(tmp_path: Path) -> None:
-    port = str(free("127.0.0.1", taken=set()))
+    port = str(free(SUITE))
     arguments = ["--port", port, "--state", str(tmp_path), "--model", "/nonexistent.gguf"]
 
     check_one_line(outcome("up", *arguments), "/nonexistent.gguf")
@@ -190,7 +190,7 @@ def test_a_missing_model_file_is_one_line(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.gguf").write_text("not a model")
-    port = str(free("127.0.0.1", taken=set()))
+    port = str(free(SUITE))
     model = str(tmp_path / "text.gguf")
     arguments = ["--port", port, "--state", str(tmp_path / "state"), "--model", model]
 
@@ -203,7 +203,7 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
 def test_a_missing_wheel_is_one_line(tmp_path: Path, module: str, wheel: str) -> None:
     # Python runs this at its start; the module is then as if it were not installed.
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
-    port = str(free("127.0.0.1", taken=set()))
+    port = str(free(SUITE))
     arguments = ["--port", port, "--state", str(tmp_path / "state")]
 
     check_one_line(outcome("up", *arguments, PYTHONPATH=str(tmp_path)), wheel, "make install")
@@ -219,7 +219,7 @@ def test_a_state_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_host_that_is_not_ours_is_one_line(tmp_path: Path) -> None:
-    port = str(free("127.0.0.1", taken=set()))
+    port = str(free(SUITE))
     arguments = ["--engine", "echo", "--port", port, "--state", str(tmp_path)]
 
     check_one_line(outcome("up", "--host", "203.0.113.1", *arguments), "203.0.113.1")

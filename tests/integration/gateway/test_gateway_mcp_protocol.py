@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 
 from gateway.mcp import endpoint
-from gateway.mcp.direct import Direct
+from gateway.mcp.shortcut import Shortcut
 from services.chassis.errors import Unavailable
 from tests.integration.gateway.places import Place, placed
 from tests.integration.gateway.rpc import (
@@ -26,6 +27,7 @@ from tests.servers.registry import failed, success
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+Wire = dict[str, Any]
 LEGACY = "2025-11-25"
 
 
@@ -177,6 +179,53 @@ async def test_what_is_no_request_is_refused(
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
+async def test_a_name_that_is_there_twice_is_refused(place: Place) -> None:
+    content = json.dumps(message("tools/call", {"name": "weather"})).replace(
+        '"weather"', '"weather", "name": "other"'
+    )
+
+    response = await post(place, content.encode(), **{"MCP-Protocol-Version": VERSION})
+
+    said = response.json()["error"]
+    assert (response.status_code, said["code"]) == (400, -32600)
+    assert said["data"]["details"][0]["metadata"]["field"] == "params.name"
+
+
+async def spelt(place: Place, sent: Wire, plain: str, escaped: str) -> Wire:
+    """The last that comes of a request in which something is written by escapes."""
+    content = json.dumps(sent).replace(plain, escaped).encode()
+    async with httpx2.AsyncClient(timeout=5) as http:
+        response = await http.post(place.mcp, content=content, headers=headers(sent))
+    *_, last = (line for line in response.text.splitlines() if line)
+    found: Wire = json.loads(last.removeprefix("data: "))
+    return found
+
+
+async def test_an_agent_may_be_called_by_a_name_with_escapes(place: Place) -> None:
+    await place.agent("escaped")
+    sent = message("tools/call", {"name": "agent__escaped", "arguments": {"query": "Hi"}})
+
+    last = await spelt(place, sent, "agent__", "agent\\u005f_")
+
+    assert last["result"]["structuredContent"]["answer"] == "Hi"
+
+
+async def test_progress_may_be_asked_for_with_escapes(place: Place) -> None:
+    async def answer(request: Any, tell: Any) -> Any:
+        await tell(pb.ToolCallEvent(type="progress", progress=pb.ToolProgress(progress=1)))
+        return success({"done": True})
+
+    place.tools.add("cook", reports_progress=True)
+    place.tools.answers["cook"] = answer
+    await result(place, "tools/list")
+    sent = message("tools/call", {"name": "cook", "arguments": {}})
+    sent["params"]["_meta"]["progressToken"] = 1
+
+    last = await spelt(place, sent, "progressToken", "progress\\u0054oken")
+
+    assert last["result"]["structuredContent"] == {"done": True}
+
+
 @pytest.mark.parametrize("accept", ["text/html", "text/event-stream"])
 async def test_a_client_that_takes_no_json_is_refused(place: Place, accept: str) -> None:
     response = await send(place, message("tools/list"), {"Accept": accept})
@@ -283,6 +332,8 @@ CALLS: list[Any] = [
     message("tools/call", {"name": "broken", "arguments": {}}),
     message("tools/call", {"name": "refusing", "arguments": {}}),
     message("tools/call", {"name": "text", "arguments": {}}),
+    message("tools/call", {"name": "said", "arguments": {}}),
+    message("tools/call", {"name": "blurred", "arguments": {}}),
     message("tools/call", {"name": "nothing", "arguments": {}}),
     message("tools/call", {"name": "weather", "arguments": [1]}),
     message("tools/call", {"name": 7, "arguments": {}}),
@@ -307,6 +358,8 @@ async def test_the_short_way_answers_as_the_sdk_does(
         "failing": failed("TOO_HARD", "it is too hard"),
         "refusing": failed("MCP_REFUSED", "no"),
         "text": success("hello"),
+        "said": success({"content": [{"type": "text", "text": "hello"}]}),
+        "blurred": success({"content": [{"type": "image", "data": "aGk="}]}),
     }
 
     async def answer(request: Any, tell: Any) -> Any:
@@ -323,7 +376,7 @@ async def test_the_short_way_answers_as_the_sdk_does(
 
     own = {"X-Request-Id": "req_1", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
     short = await send(place, sent, own)
-    monkeypatch.setattr(Direct, "answered", never)
+    monkeypatch.setattr(Shortcut, "answered", never)
     whole = await send(place, sent, own)
 
     assert (short.status_code, short.json()) == (whole.status_code, whole.json())
@@ -331,13 +384,13 @@ async def test_the_short_way_answers_as_the_sdk_does(
 
 async def test_most_calls_take_the_short_way(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[bool] = []
-    answered = Direct.answered
+    answered = Shortcut.answered
 
     async def watched(*given: Any) -> bool:
         taken.append(await answered(*given))
         return taken[-1]
 
-    monkeypatch.setattr(Direct, "answered", watched)
+    monkeypatch.setattr(Shortcut, "answered", watched)
     place.tools.add("weather")
     await send(place, message("tools/call", {"name": "weather", "arguments": {}}))
     await send(place, message("tools/list"))

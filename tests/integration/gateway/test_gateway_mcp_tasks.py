@@ -284,5 +284,5 @@ async def test_what_the_extension_does_not_have_is_not_there(place: Place, metho
 async def test_the_extension_is_advertised(place: Place) -> None:
     found = await result(place, "server/discover")
 
-    assert found["capabilities"]["extensions"] == {"io.modelcontextprotocol/tasks": {}}
+    assert found["capabilities"]["extensions"]["io.modelcontextprotocol/tasks"] == {}
     assert "tasks" not in found["capabilities"]

@@ -19,6 +19,7 @@ from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 from services.chassis.settings import SharedSettings
 from services.inference.app import running
 from services.inference.settings import LlamacppSettings, Settings
+from tests.integration.inference.conftest import LOOPBACK
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,8 +31,9 @@ ROOT = Path(__file__).parents[3]
 async def client() -> AsyncIterator[Client]:
     """A client of a service with one slot and no queue."""
     sizes = LlamacppSettings(slots=1, queue=0, context_tokens=1_024)
+    settings = Settings(server=LOOPBACK, llamacpp=sizes)
     async with (
-        running(Settings(llamacpp=sizes), SharedSettings(page_token_key="ab" * 32)) as server,
+        running(settings, SharedSettings(page_token_key="ab" * 32)) as server,
         grpc.aio.insecure_channel(server.address) as channel,
     ):
         yield Client(channel)
@@ -153,6 +155,7 @@ async def test_a_start_that_cannot_be_is_one_line(
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}",
         "RUNPLANE_PAGE_TOKEN_KEY": "ab" * 32,
+        "INFERENCE_SERVER__LISTEN": "127.0.0.1:0",
         **settings,
     }
 

@@ -15,6 +15,7 @@ from services.chassis.settings import SharedSettings
 from services.chassis.status import status_of
 from services.inference.app import running
 from services.inference.settings import EchoSettings, Settings
+from tests.integration.inference.conftest import LOOPBACK
 
 Client = pb_grpc.InferenceServiceStub
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -80,7 +81,7 @@ async def test_text_that_is_there_at_once_comes_in_one_message_with_the_end(clie
 
 
 async def test_tokens_at_a_distance_are_merged_and_none_is_lost() -> None:
-    settings = Settings(engine="echo", echo=EchoSettings(delay="PT0.0005S"))
+    settings = Settings(engine="echo", server=LOOPBACK, echo=EchoSettings(delay="PT0.0005S"))
     async with (
         asyncio.timeout(5),
         running(settings, SharedSettings(page_token_key="ab" * 32)) as server,
@@ -244,7 +245,7 @@ async def test_a_deadline_frees_the_slot(client: Client) -> None:
 
 
 async def test_32_streams_at_once_lose_nothing() -> None:
-    settings = Settings(engine="echo")
+    settings = Settings(engine="echo", server=LOOPBACK)
 
     async def tokens(stub: Client) -> int:
         call = stub.StreamGenerate(asking("tokens:5000"))

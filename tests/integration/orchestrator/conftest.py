@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import grpc
 import pytest_asyncio
@@ -51,6 +52,7 @@ async def started(
     more: Sequence[Tool] = (),
     price: PriceSettings | None = None,
     registry_target: str | None = None,
+    catalogue_ttl: timedelta = timedelta(seconds=5),
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process; the inference service or the tool registry may be
     another's."""
@@ -71,6 +73,7 @@ async def started(
             inference=ClientSettings(target=inference_target or inference.address),
             tool_registry=ClientSettings(target=registry_target or registry.address),
             tasks=tasks or TaskSettings(),
+            catalogue_ttl=catalogue_ttl,
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))

@@ -92,12 +92,13 @@ def reason_in(error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str]:
 
 async def state_of(suite: Suite, task_id: str, *states: str) -> pb.Task:
     """A task, once it is in one of these states."""
-    async with asyncio.timeout(10):
-        while True:
+    request = pb.WatchTaskRequest(task_id=task_id)
+    async for event in suite.stub.WatchTask(request, timeout=10):
+        if event.status in states:
             task = await suite.stub.GetTask(pb.GetTaskRequest(task_id=task_id), timeout=5)
             if task.status in states:
                 return task
-            await asyncio.sleep(0.01)
+    raise AssertionError(f"{task_id} ended and was in none of {states}")
 
 
 async def call_in(suite: Suite, task_id: str, kind: str) -> str:

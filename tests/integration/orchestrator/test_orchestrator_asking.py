@@ -1,6 +1,5 @@
 """Tools that ask for something while they run: the task waits for whoever answers."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +15,7 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 from services.chassis.asking import MAX_REQUEST_BYTES
 from services.orchestrator.domain.asking import MAX_ROUNDS
 from services.orchestrator.settings import TaskSettings
-from tests.integration.orchestrator.places import BRIEFLY, Place, placed
+from tests.integration.orchestrator.places import BRIEFLY, Place, parked, placed
 from tests.integration.orchestrator.talks import call_in, log_of, reason_of, start, state_of, talk
 from tests.servers.registry import Told, asks, success
 
@@ -98,9 +97,9 @@ async def test_what_a_tool_asks_for_is_given_to_it_in_band(place: Place) -> None
 
 
 async def test_an_answer_by_rpc_is_heard_also_when_nobody_had_the_task() -> None:
-    async with booking(BRIEFLY) as place:
+    async with booking(BRIEFLY) as place, parked() as nobodys:
         task_id, call_id = await waiting(place)
-        await asyncio.sleep(0.2)  # Longer than a task that waits is kept at hand.
+        await nobodys.of(task_id)
         submit = pb.SubmitToolResultRequest(
             task_id=task_id, tool_call_id=call_id, input_responses=responses(ACCEPTED)
         )

@@ -1,6 +1,9 @@
 """Tasks with tools that people register, and change while tasks run, at the real registry."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -65,6 +68,39 @@ async def test_a_task_has_the_version_that_its_range_allowed_when_it_began(
 
     assert (pinned(first), pinned(second)) == (["click@1.0.0"], ["click@1.1.0"])
     assert first.events[-1].status == "completed"
+
+
+async def test_new_tasks_of_every_replica_get_a_new_version_and_the_old_ones_keep_theirs() -> None:
+    soon = timedelta(milliseconds=50)
+    async with (
+        running(Settings(server=LOOPBACK), SHARED) as registry,
+        started(registry_target=registry.address, catalogue_ttl=soon) as here,
+        started(registry_target=registry.address, catalogue_ttl=soon) as there,
+        grpc.aio.insecure_channel(registry.address) as channel,
+        asyncio.timeout(20),
+    ):
+        tools = tools_grpc.ToolRegistryServiceStub(channel)
+        await tools.RegisterTool(tools_pb.RegisterToolRequest(tool=click("1.0.0")), timeout=5)
+        async with talk(here, **start(CLICK, tools=["click"])) as old:
+            asked = await old.until("input_required")
+            update = tools_pb.UpdateToolRequest(name="click", tool=click("1.1.0"))
+            await tools.UpdateTool(update, timeout=5)
+            for replica in (here, there):
+                while await begun_with(replica, tools=["click"]) != "click@1.1.0":
+                    pass
+                while "click@1.1.0" not in await begun_with(replica):
+                    pass
+            await old.say(tool_result=pb.ToolResult(tool_call_id=asked.tool_call_id))
+            await old.rest()
+
+    assert pinned(old) == ["click@1.0.0"]
+    assert {event.tool_version for event in old.events if event.type == "tool_result"} == {"1.0.0"}
+
+
+async def begun_with(suite: Suite, **fields: Any) -> str:
+    """The tools of a task that begins now."""
+    events = await suite.events("Hello", **fields)
+    return " ".join(f"{tool.name}@{tool.version}" for tool in events[0].tools.tools)
 
 
 async def test_a_deprecated_tool_of_the_client_is_told_once(

@@ -92,6 +92,26 @@ async def test_who_is_told_of_an_event_finds_a_task_that_has_it(
     assert {task.last_sequence for *_, task in seen if task.status == "completed"} == {5}
 
 
+async def test_whoever_asks_again_and_again_sees_no_end_without_its_whole_log(suite: Suite) -> None:
+    query = 'thought:think\ntool:calculator {"expression": "1+1"}\nsleep:20\none two three'
+    tasks = [await suite.stub.CreateTask(pb.InvokeRequest(query=query)) for _ in range(8)]
+    async with asyncio.timeout(10):
+        seen = await asyncio.gather(*(seen_of(suite, task.task_id) for task in tasks))
+    lengths = [len(await log_of(suite, task.task_id)) for task in tasks]
+
+    for each, length in zip(seen, lengths, strict=True):
+        assert [task.last_sequence for task in each if task.status == "completed"] == [length] * 2
+        assert all(task.last_sequence < length for task in each[:-2])
+
+
+async def seen_of(suite: Suite, task_id: str) -> list[pb.Task]:
+    """What a task looks like to somebody who asks again and again, and twice at its end."""
+    request, seen = pb.GetTaskRequest(task_id=task_id), list[pb.Task]()
+    while not seen or seen[-1].status != "completed":
+        seen.append(await suite.stub.GetTask(request))
+    return [*seen, await suite.stub.GetTask(request)]
+
+
 async def test_a_call_needs_no_model() -> None:
     async with started(inference_target="127.0.0.1:1") as alone:
         response = await alone.stub.Invoke(pb.InvokeRequest(call=call()), timeout=5)

@@ -1,5 +1,6 @@
 """Talking with a task while it runs: steering, tools of the client, cancels, and refusals."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -107,6 +108,25 @@ async def test_text_that_was_said_before_something_more_does_not_count() -> None
     assert it.events[-2].answer == "Stop"
 
 
+async def test_what_is_sent_again_with_its_key_is_said_once(suite: Suite) -> None:
+    task = await suite.stub.CreateTask(pb.InvokeRequest(query="sleep:5000\nHello"), timeout=5)
+    steer = pb.SteerTaskRequest(task_id=task.task_id, text="sleep:200\nBye", idempotency_key="k")
+    other = pb.SteerTaskRequest(task_id=task.task_id, text="Or not", idempotency_key="k")
+    by_header = pb.SteerTaskRequest(task_id=task.task_id, text=steer.text)
+
+    first, again = await asyncio.gather(*(suite.stub.SteerTask(steer, timeout=5) for _ in "12"))
+    reused = await reason_of(suite.stub.SteerTask(other, timeout=5))
+    await state_of(suite, task.task_id, "completed")
+    key = (("idempotency-key", "k"),)
+    late = await suite.stub.SteerTask(by_header, timeout=5, metadata=key)
+
+    assert reused == (grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED")
+    assert {first.task_id, again.task_id} == {task.task_id}
+    assert late.status == "completed"
+    said = [event for event in await log_of(suite, task.task_id) if event.type == "user_message"]
+    assert [(each.text, each.idempotency_key) for each in said] == [(steer.text, "k")]
+
+
 async def test_a_cancel_in_band_ends_the_task(suite: Suite) -> None:
     async with talk(suite, **start("sleep:5000\nHello")) as it:
         await it.until("task_start")
@@ -166,6 +186,10 @@ async def test_a_talk_begins_with_a_task(suite: Suite, first: dict[str, Any], re
 
 TOO_MUCH: list[Callable[[str], Any]] = [
     lambda task_id: ("SteerTask", pb.SteerTaskRequest(task_id=task_id)),
+    lambda task_id: (
+        "SteerTask",
+        pb.SteerTaskRequest(task_id=task_id, text="x", idempotency_key="k" * 300),
+    ),
     lambda task_id: ("SteerTask", pb.SteerTaskRequest(task_id=task_id, text="x" * 20_000)),
     lambda task_id: (
         "DenyToolCall",

@@ -1,6 +1,5 @@
 """Which tools a task has, and in which versions: its tenant's, looked up once."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
@@ -11,7 +10,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 
 from services.orchestrator.domain.catalogue import MOST_OFFERED
-from tests.integration.orchestrator.places import BRIEFLY, Place, placed
+from tests.integration.orchestrator.places import BRIEFLY, Place, parked, placed
 from tests.integration.orchestrator.talks import reason_of, start, talk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -139,7 +138,7 @@ async def test_each_tenant_has_its_own_tools(place: Place) -> None:
 
 
 async def test_a_task_that_is_taken_up_again_calls_for_its_own_tenant() -> None:
-    async with placed(BRIEFLY) as place:
+    async with placed(BRIEFLY) as place, parked() as nobodys:
         place.tools.add("secret", tenant="hers")
         asked = pb.InvokeRequest(query="tool:secret {}\nok", approval_tools=["secret"])
         task = await place.suite.stub.CreateTask(asked, timeout=5, metadata=HERS)
@@ -151,7 +150,7 @@ async def test_a_task_that_is_taken_up_again_calls_for_its_own_tenant() -> None:
             call_id = event.tool_call_id or call_id
             if event.status == "waiting":
                 break
-        await asyncio.sleep(0.2)  # Longer than a task that waits is kept at hand.
+        await nobodys.of(task.task_id)
         yes = pb.ApproveToolCallRequest(task_id=task.task_id, tool_call_id=call_id)
         await stub.ApproveToolCall(yes, timeout=5, metadata=(HERS[0], ("runplane-subject", "bob")))
         async for _ in events:

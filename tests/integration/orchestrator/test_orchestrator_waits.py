@@ -1,6 +1,5 @@
 """Tasks that wait: for an approval, or to be continued."""
 
-import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -12,12 +11,11 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from services.inference.settings import EchoSettings
 from services.orchestrator.settings import TaskSettings
 from tests.integration.orchestrator.conftest import Suite, started
-from tests.integration.orchestrator.places import BRIEFLY
+from tests.integration.orchestrator.places import BRIEFLY, parked
 from tests.integration.orchestrator.talks import (
     CALCULATE,
     call_in,
     log_of,
-    reason_in,
     start,
     state_of,
     talk,
@@ -76,10 +74,13 @@ async def test_a_stream_whose_time_is_over_leaves_a_task_that_waits(suite: Suite
     refused = await code_of(events)
 
     assert refused is grpc.StatusCode.DEADLINE_EXCEEDED
-    await asyncio.sleep(0.2)  # For a cancel to take effect, if there were one.
     task = await suite.stub.GetTask(pb.GetTaskRequest(task_id=task_id), timeout=5)
     assert task.status == "waiting"
     assert task.deadline.ToDatetime() - task.create_time.ToDatetime() > timedelta(hours=23)
+    call_id = await call_in(suite, task_id, "approval_required")
+    yes = pb.ApproveToolCallRequest(task_id=task_id, tool_call_id=call_id)
+    await suite.stub.ApproveToolCall(yes, timeout=5)
+    assert (await state_of(suite, task_id, "completed", "canceled")).status == "completed"
 
 
 async def code_of(events: Any) -> grpc.StatusCode:
@@ -125,29 +126,67 @@ async def test_a_child_waits_for_an_approval_and_its_parent_for_the_child() -> N
         await created(suite, "guarded", approval_tools=["*"])
         await created(suite, "asker", tools=["agent__guarded"])
         query = f"tool:agent__guarded {json.dumps({'query': CALCULATE})}\nIt says so."
-        async with talk(suite, **start(query, agent_id="asker")) as it:
-            child = (await it.until("child_task")).child_task_id
-            await state_of(suite, child, "waiting")
-            await asyncio.sleep(0.2)  # Longer than a task that waits is kept at hand.
+        asking = start(query, agent_id="asker", timeout_ms=5000)
+        async with parked() as nobodys, talk(suite, **asking) as it:
+            told = await it.until("child_status_changed")
+            waits = await it.until("status_changed")
+            parent = await suite.stub.GetTask(pb.GetTaskRequest(task_id=told.task_id), timeout=5)
+            (pending,) = parent.pending_requests
+            child = pending.child_task_id
             call_id = await call_in(suite, child, "approval_required")
-            await suite.stub.ApproveToolCall(
-                pb.ApproveToolCallRequest(task_id=child, tool_call_id=call_id), timeout=5
-            )
+            for task_id in (child, told.task_id):
+                await nobodys.of(task_id)
+            yes = pb.ApproveToolCallRequest(task_id=child, tool_call_id=call_id)
+            await suite.stub.ApproveToolCall(yes, timeout=5)
+            goes_on = await it.until("child_status_changed")
             await it.rest()
 
+        assert (told.status, told.wants, told.child_task_id) == ("waiting", "approval", child)
+        assert (waits.status, waits.wants) == ("waiting", "child")
+        assert (pending.wants, pending.tool_name) == ("child", "agent__guarded")
+        assert parent.deadline.ToDatetime() - parent.create_time.ToDatetime() > timedelta(hours=23)
+        assert (goes_on.status, goes_on.child_task_id) == ("running", child)
         result = next(event for event in it.events if event.type == "tool_result")
         assert (result.status, it.events[-1].status) == ("success", "completed")
-        waits = [event.wants for event in await log_of(suite, child) if event.status == "waiting"]
-        assert waits == ["approval"]
+
+
+async def test_a_child_that_nobody_answers_is_a_failed_call_of_its_parent() -> None:
+    soon = TaskSettings(max_wait=timedelta(seconds=1), look=timedelta(milliseconds=50))
+    async with started(soon) as suite:
+        await created(suite, "guarded", approval_tools=["*"])
+        await created(suite, "asker", tools=["agent__guarded"])
+        query = f"tool:agent__guarded {json.dumps({'query': CALCULATE})}\nSo be it."
+        async with talk(suite, **start(query, agent_id="asker")) as it:
+            await it.rest()
+
+    result = next(event for event in it.events if event.type == "tool_result")
+    assert result.error.error_code == "TASK_WAIT_EXPIRED"
+    assert it.events[-1].status == "completed"
+
+
+async def test_a_cancel_of_a_task_that_waits_for_its_child_ends_both() -> None:
+    async with started(BRIEFLY) as suite:
+        await created(suite, "guarded", approval_tools=["*"])
+        await created(suite, "asker", tools=["agent__guarded"])
+        query = f"tool:agent__guarded {json.dumps({'query': CALCULATE})}\nIt says so."
+        asked = pb.InvokeRequest(query=query, agent_id="asker")
+        task = await suite.stub.CreateTask(asked, timeout=5)
+        waits = await state_of(suite, task.task_id, "waiting")
+        cancel = pb.CancelTaskRequest(task_id=task.task_id)
+        ended = await suite.stub.CancelTask(cancel, timeout=5)
+        child_id = waits.pending_requests[0].child_task_id
+        child = await suite.stub.GetTask(pb.GetTaskRequest(task_id=child_id), timeout=5)
+
+    assert (ended.status, child.status) == ("canceled", "canceled")
 
 
 async def test_a_task_that_waits_holds_no_place_and_no_claim(suite: Suite) -> None:
-    one = TaskSettings(max_running=1, max_queued=0, look=timedelta(milliseconds=50))
-    async with started(one) as small:
+    one = BRIEFLY.model_copy(update={"max_running": 1, "max_queued": 0})
+    async with started(one) as small, parked() as nobodys:
         asked = pb.InvokeRequest(query=CALCULATE, approval_tools=["calculator"])
         task = await small.stub.CreateTask(asked, timeout=5)
-        await state_of(small, task.task_id, "waiting")
-        answer = await once_there_is_room(small)
+        await nobodys.of(task.task_id)
+        answer = await small.stub.Invoke(pb.InvokeRequest(query="Hello"), timeout=5)
         call_id = await call_in(small, task.task_id, "approval_required")
         deny = pb.DenyToolCallRequest(task_id=task.task_id, tool_call_id=call_id)
         await small.stub.DenyToolCall(deny, timeout=5)
@@ -157,33 +196,21 @@ async def test_a_task_that_waits_holds_no_place_and_no_claim(suite: Suite) -> No
     assert (answer.result, ended.status) == ("Hello", "completed")
 
 
-async def once_there_is_room(suite: Suite) -> pb.InvokeResponse:
-    """An answer, as soon as the suite takes another task."""
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return await suite.stub.Invoke(pb.InvokeRequest(query="Hello"), timeout=5)
-            except grpc.aio.AioRpcError as error:
-                if reason_in(error)[1] != "TOO_MANY_TASKS":
-                    raise
-            await asyncio.sleep(0.05)
-
-
-@pytest.mark.parametrize("seconds", [0, 2.5], ids=["at hand", "parked"])
-async def test_a_task_that_waits_can_be_cancelled_and_cancelled_again(
-    suite: Suite, seconds: float
-) -> None:
-    asked = pb.InvokeRequest(query=CALCULATE, approval_tools=["calculator"])
-    task = await suite.stub.CreateTask(asked, timeout=5)
-    await state_of(suite, task.task_id, "waiting")
-    await asyncio.sleep(seconds)  # How long it is kept at hand is a matter of time.
-    request = pb.CancelTaskRequest(task_id=task.task_id, reason="enough")
-
-    canceled = await suite.stub.CancelTask(request, timeout=5)
-    again = await suite.stub.CancelTask(request, timeout=5)
+@pytest.mark.parametrize("is_parked", [False, True])
+async def test_a_task_that_waits_can_be_cancelled_and_cancelled_again(is_parked: bool) -> None:
+    linger = BRIEFLY if is_parked else TaskSettings()
+    async with started(linger) as suite, parked() as nobodys:
+        asked = pb.InvokeRequest(query=CALCULATE, approval_tools=["calculator"])
+        task = await suite.stub.CreateTask(asked, timeout=5)
+        await state_of(suite, task.task_id, "waiting")
+        if is_parked:
+            await nobodys.of(task.task_id)
+        request = pb.CancelTaskRequest(task_id=task.task_id, reason="enough")
+        canceled = await suite.stub.CancelTask(request, timeout=5)
+        again = await suite.stub.CancelTask(request, timeout=5)
+        events = await log_of(suite, task.task_id)
 
     assert (canceled.status, again.status) == ("canceled", "canceled")
-    events = await log_of(suite, task.task_id)
     assert (events[-1].status, events[-1].comment) == ("canceled", "enough")
     assert "tool_result" not in [event.type for event in events]
 
@@ -207,8 +234,8 @@ async def test_a_task_may_pause_when_its_callers_time_is_over(suite: Suite) -> N
 
 async def test_a_text_that_was_paused_goes_on_where_it_stopped() -> None:
     text = " ".join(f"word{number}" for number in range(60))
-    async with started(echo=EchoSettings(delay=timedelta(milliseconds=10))) as suite:
-        asked = pb.InvokeRequest(query=text, timeout_ms=250, on_deadline="pause")
+    async with started(echo=EchoSettings(delay=timedelta(milliseconds=40))) as suite:
+        asked = pb.InvokeRequest(query=text, timeout_ms=1_200, on_deadline="pause")
         answer = await suite.stub.Invoke(asked, timeout=5)
         await state_of(suite, answer.task_id, "waiting")
         mark = pb.ContinueTaskRequest(continue_mark=answer.continue_mark)

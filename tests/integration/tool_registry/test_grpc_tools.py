@@ -31,6 +31,7 @@ from services.tool_registry.ports import Invocation
 from tests.integration.tool_registry.certificates import certified
 from tests.integration.tool_registry.grpc_tools import entry, making, registered
 from tests.servers.grpc_service import GOOD, SERVICE, Known, Loopback, compiled, serving, typed
+from tests.servers.ports import free
 
 SECRET = "places"  # noqa: S105 - its name
 ACT = f"{SERVICE}/Act"
@@ -335,12 +336,12 @@ async def test_what_a_server_says_is_cut_and_does_not_show_the_secret() -> None:
 
 async def test_a_tool_works_again_when_its_server_is_back() -> None:
     async with asyncio.timeout(20), making() as tools:
-        async with serving() as address:
+        port = free()
+        async with serving(port=port) as address:
             tool = await registered(tools, entry(address))
             await tool.call(Invocation({"name": "Lisbon"}))
         with pytest.raises(Unavailable):
             await tool.call(Invocation({"name": "Lisbon"}))
-        port = int(address.rpartition(":")[2])
         async with serving(port=port):
             answer = await until_available(lambda: tool.call(Invocation({"name": "Lisbon"})))
 

@@ -143,6 +143,24 @@ async def test_connections_are_used_again() -> None:
     assert len(server.heads) == 52
 
 
+async def test_a_connection_that_the_target_closed_is_not_used_again() -> None:
+    closed = asyncio.Event()
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await said(reader)
+        writer.write(answered("1", JSON))
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    async with tool(once) as made:
+        first = await made.call(Invocation({"city": "Paris"}))
+        await closed.wait()
+        second = await made.call(Invocation({"city": "Paris"}))
+
+    assert (first.value, second.value) == (1, 1)
+
+
 @pytest.mark.parametrize("location", ["http://169.254.169.254/latest/", "http://127.0.0.2/"])
 async def test_a_redirect_inside_is_refused(location: str) -> None:
     server = Target(answered("", f"Location: {location}", status="302 Found"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from services.tool_registry.adapters.mcp.outside import Turns
+from services.tool_registry.adapters.mcp.stdio import program
+from services.tool_registry.adapters.secrets import NO_SECRETS
 from services.tool_registry.domain.server import State
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation
@@ -19,14 +23,15 @@ from tests.integration.tool_registry.world import world
 
 @asynccontextmanager
 async def delays() -> AsyncIterator[list[float]]:
-    """How late others get their turn, again and again."""
+    """How long the loop computes before others get their turn, again and again. That the machine
+    has others to run does not count."""
     seen: list[float] = [0.0]
 
     async def look() -> None:
         while True:
-            began = time.monotonic()
+            began = time.thread_time()
             await asyncio.sleep(0.01)
-            seen.append(time.monotonic() - began - 0.01)
+            seen.append(time.thread_time() - began)
 
     looking = asyncio.create_task(look())
     try:
@@ -89,6 +94,39 @@ async def test_an_answer_that_takes_too_much_keeps_nobody_waiting(answer: Any, r
         assert max(seen) < 0.5
 
 
+async def test_a_resource_of_many_values_in_a_list_keeps_nobody_waiting() -> None:
+    notes = {"uri": "x://y", "name": "y", "_meta": {"a": [[]] * 45_000}}
+    lists = result(resources=[notes, {"uri": "x://z", "name": "z"}])
+
+    async with liar(resources__list=lists) as server, world() as here, delays() as seen:
+        shown = await here.register("x", server.url)
+
+        assert any("more than 16,384 bytes" in each for each in shown.seen.skipped)
+        assert max(seen) < 0.5
+
+
+async def test_large_messages_of_programs_wait_for_those_of_others_to_be_parsed() -> None:
+    source = (
+        "import json\n"
+        "for size in (1, 100_000):\n"
+        "    params = {'text': 'x' * size}\n"
+        "    print(json.dumps({'jsonrpc': '2.0', 'method': 'notifications/x', 'params': params}))"
+    )
+    turns = Turns()
+    pouring = program([sys.executable, "-uc", source], {}, NO_SECRETS, turns)
+
+    async with asyncio.timeout(20), pouring as (_, (incoming, _)):
+        async with turns.pause:
+            await incoming.receive()
+            large = asyncio.create_task(incoming.receive())
+            await asyncio.wait([large], timeout=0.5)
+            has_waited = not large.done()
+        message = (await large).message
+
+    assert has_waited
+    assert len(message.params["text"]) == 100_000
+
+
 async def test_a_text_with_many_commas_is_taken() -> None:
     commas = "," * 400_000
 
@@ -100,7 +138,7 @@ async def test_a_text_with_many_commas_is_taken() -> None:
 
 
 async def test_a_page_of_nonsense_with_much_beside_it_keeps_nobody_waiting() -> None:
-    beside = {f"k{number}": 1 for number in range(150_000)}
+    beside = {f"k{number}": 1 for number in range(90_000)}
     lists = result(tools=[{"name": 5}] * 1000, _meta=beside)
 
     async with liar(tools__list=lists) as server, world() as here, delays() as seen:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from services.chassis.errors import ServiceError, Unavailable
-from services.tool_registry.adapters.mcp import dispatch, session
+from services.tool_registry.adapters.mcp.bounds import Bounds
 from services.tool_registry.domain.server import Asking, Command, State
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation
@@ -330,6 +330,38 @@ async def test_a_protocol_of_the_future_is_told() -> None:
         assert shown.seen.problem
 
 
+async def test_a_server_that_is_this_suite_itself_is_not_linked() -> None:
+    about = discovered()
+    about["capabilities"] = {"tools": {}, "extensions": {"dev.runplane/suite": {"id": "me"}}}
+
+    async with liar(server__discover=about) as server, world(suite="me") as here:
+        mine = (await here.register("x", server.url)).seen
+    async with liar(server__discover=about) as server, world(suite="other") as here:
+        others = (await here.register("x", server.url)).seen
+
+    assert (mine.state, others.state) == (State.UNAVAILABLE, State.CONNECTED)
+    assert "own /mcp" in mine.problem
+
+
+async def test_what_another_suite_serves_on_is_left_out() -> None:
+    meta = {"_meta": {"dev.runplane/server": "its"}}
+    own, its = {"uri": "x://own", "name": "own"}, {"uri": "x://its", "name": "its", **meta}
+
+    async with (
+        liar(
+            tools__list=result(tools=[TOOL, tool("its", **meta)]),
+            resources__list=result(resources=[own, its]),
+        ) as server,
+        world() as here,
+    ):
+        shown = await here.register("x", server.url)
+        listed = await here.resources.resources("default", after="", size=9)
+
+        assert here.shelf.names() == ["x__lie"]
+        assert [each["uri"] for each in listed] == ["x://own"]
+        assert len(shown.seen.skipped) == 2
+
+
 async def test_a_server_that_refuses_the_secret_says_so() -> None:
     async def refuse_all(writer: asyncio.StreamWriter, request: Any) -> None:
         text(writer, b"who are you?", kind="text/plain", status=401)
@@ -374,14 +406,11 @@ async def test_a_list_that_changes_each_time_is_taken_less_and_less_often() -> N
     ],
     ids=["missing", "dies", "complains", "greets", "garbage", "floods-stderr", "one-long-line"],
 )
-async def test_a_program_that_is_no_server_is_told_as_such(
-    command: Command, problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "DISCOVER_SECONDS", 0.3)
-    monkeypatch.setattr(session, "REQUEST_SECONDS", 0.5)
+async def test_a_program_that_is_no_server_is_told_as_such(command: Command, problem: str) -> None:
+    bounds = Bounds(discover_seconds=0.3, request_seconds=0.5)
     before = set(psutil.Process().children(recursive=True))
 
-    async with asyncio.timeout(30), world() as here:
+    async with asyncio.timeout(30), world(bounds=bounds) as here:
         shown = await here.register("x", command)
 
         assert shown.seen.state is State.UNAVAILABLE

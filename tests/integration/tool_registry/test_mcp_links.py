@@ -15,10 +15,9 @@ import pytest
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog import sqlite
 from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.mcp import link, lists
+from services.tool_registry.adapters.mcp.bounds import Bounds
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.app import utc_now
-from services.tool_registry.domain import server as sv
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.server import Command, Server, State
@@ -27,6 +26,7 @@ from services.tool_registry.usecases.servers import Rules, Servers
 from tests.integration.tool_registry.liar import TOOL, liar, result, text
 from tests.integration.tool_registry.mcp_server import everything, over_http
 from tests.integration.tool_registry.world import ME, Shelf, World, eventually, world
+from tests.servers.ports import free
 
 PROGRAM = Command(sys.executable, (str(Path(__file__).with_name("mcp_server.py")),))
 
@@ -102,13 +102,14 @@ async def test_a_program_that_dies_fails_the_calls_under_way() -> None:
 @pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
 async def test_a_server_over_http_that_dies_is_reached_again(is_old: bool) -> None:
     async with world() as here:
-        async with over_http(everything(), is_old=is_old) as url:
+        port = free()
+        async with over_http(everything(), port=port, is_old=is_old) as url:
             await here.register("e", url)
         with pytest.raises(Unavailable):
             await here.call("e__add", a=1, b=2)
         down = await here.until_state("e", State.UNAVAILABLE)
         unavailable = here.tool("e__add").unavailable
-        async with over_http(everything(), port=int(url.split(":")[2][:-4]), is_old=is_old):
+        async with over_http(everything(), port=port, is_old=is_old):
             await here.until_state("e", State.CONNECTED)
             answer = await here.call("e__add", a=1, b=2)
 
@@ -119,24 +120,39 @@ async def test_a_server_over_http_that_dies_is_reached_again(is_old: bool) -> No
 
 
 async def test_a_server_that_is_not_there_is_registered_and_reached_later() -> None:
-    async with over_http(everything()) as url:
-        pass
+    port = free()
     async with world() as here:
-        shown = await here.register("e", url)
-        async with over_http(everything(), port=int(url.split(":")[2][:-4])):
+        shown = await here.register("e", f"http://127.0.0.1:{port}/mcp")
+        async with over_http(everything(), port=port):
             later = await here.until_state("e", State.CONNECTED)
 
         assert shown.seen.state is State.UNAVAILABLE
         assert later.seen.tool_count > 0
 
 
-@pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
-async def test_a_list_that_changes_is_taken_again(
-    is_old: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link, "TTL_LEAST", 0.2)
+async def test_a_server_that_is_just_starting_is_not_taken_for_an_old_one() -> None:
+    async def hang_up(writer: asyncio.StreamWriter, request: object) -> None:
+        server.answers.pop("server/discover")
+        writer.close()
 
-    async with over_http(everything(), is_old=is_old) as url, world() as here:
+    old = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "old", "version": "1"},
+    }
+    async with liar(initialize=old) as server, world() as here:
+        server.answers["server/discover"] = lambda params: hang_up
+        await here.register("x", server.url)
+        shown = await here.until_state("x", State.CONNECTED)
+
+        assert shown.seen.protocol_version == "2026-07-28"
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
+async def test_a_list_that_changes_is_taken_again(is_old: bool) -> None:
+    bounds = Bounds(ttl_least=0.2)
+
+    async with over_http(everything(), is_old=is_old) as url, world(bounds=bounds) as here:
         await here.register("e", url)
         await here.call("e__learn")
         await here.until("e", lambda shown: "e__learned" in here.shelf.names())
@@ -144,11 +160,10 @@ async def test_a_list_that_changes_is_taken_again(
         assert (await here.call("e__learned")).value == {"result": "learned"}
 
 
-async def test_a_list_is_taken_again_when_it_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "TTL_LEAST", 0.1)
-    monkeypatch.setattr(lists, "TTL_LEAST", 0.1)
+async def test_a_list_is_taken_again_when_it_is_too_old() -> None:
+    brief, bounds = result(tools=[TOOL], ttlMs=100), Bounds(ttl_least=0.1)
 
-    async with liar(tools__list=result(tools=[TOOL], ttlMs=100)) as server, world() as here:
+    async with liar(tools__list=brief) as server, world(bounds=bounds) as here:
         await here.register("x", server.url)
         server.answers["tools/list"] = result(tools=[{**TOOL, "name": "other"}], ttlMs=100)
 
@@ -293,6 +308,68 @@ async def test_an_address_that_cannot_be_checked_is_not_taken() -> None:
         assert await store.page(ME.tenant, after="", limit=10) == []
 
 
+async def test_a_server_that_is_changed_is_linked_anew_and_its_tools_follow() -> None:
+    other = result(tools=[{**TOOL, "name": "other"}])
+
+    async with liar() as one, liar(tools__list=other) as two, world() as here:
+        await here.register("x", one.url, tags=("first",))
+        shown = await here.servers.update(ME, "x", Server("", two.url), ["url"])
+
+        assert (shown.seen.state, shown.server.tags) == (State.CONNECTED, ("first",))
+        assert here.shelf.names() == ["x__other"]
+
+
+async def test_another_process_follows_a_changed_server_before_it_looks_again() -> None:
+    other = result(tools=[{**TOOL, "name": "other"}])
+
+    async with liar(tools__list=other) as two, two_processes() as (url, one, there):
+        await one.register("x", url)
+        await there.call("x__add", a=1, b=2)
+        await one.servers.update(ME, "x", Server("", two.url), ["url"])
+        with pytest.raises(Unavailable):
+            await there.links.refresh("default", "x")
+        await there.until("x", lambda shown: two.asked.count("tools/list") == 2)
+        shown = await there.until_state("x", State.CONNECTED)
+
+    assert shown.server.url == two.url
+    assert one.shelf.names() == ["x__other"]
+
+
+async def test_a_change_that_is_none_leaves_the_link_as_it_is() -> None:
+    async with liar() as server, world() as here:
+        await here.register("x", server.url)
+        asked = len(server.asked)
+        await here.servers.update(ME, "x", Server("x", server.url), ["url", "tags"])
+
+        assert len(server.asked) == asked
+
+
+async def test_nobody_waits_for_a_link_that_has_let_go() -> None:
+    async with two_processes() as (url, one, other):
+        await one.register("e", url)
+        await other.call("e__add", a=1, b=2)
+        await EventStoreServers(one.store).remove("default", "e", utc_now())
+        link = other.links._held["default", "e"].link
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                with pytest.raises(Unavailable):
+                    await link.refresh()
+
+
+async def test_a_server_that_is_changed_and_changed_back_is_linked_again() -> None:
+    async with liar() as server, two_processes() as (_, one, other):
+        await one.register("x", server.url)
+        await other.links.refresh("default", "x")
+        link = other.links._held["default", "x"].link
+        await one.servers.update(ME, "x", Server("", tags=("a",)), ["tags"])
+        with pytest.raises(Unavailable):
+            await link.refresh()
+        await one.servers.update(ME, "x", Server(""), ["tags"])
+        await other.until_state("x", State.CONNECTED)
+
+        assert other.links._held["default", "x"].link is not link
+
+
 async def test_a_namespace_is_taken_once() -> None:
     async with liar() as server, world() as here:
         await here.register("x", server.url)
@@ -328,20 +405,20 @@ async def test_a_missing_secret_is_told_by_its_name() -> None:
     assert "weather-key" in shown.seen.problem
 
 
-async def test_a_tenant_has_so_many_servers_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sv, "MAX_SERVERS", 1)
-    async with liar() as server, world() as here:
+async def test_a_tenant_has_so_many_servers_at_most() -> None:
+    async with liar() as server, world(most_servers=1) as here:
         await here.register("a", server.url)
         error = await refused(here, Server("b", server.url))
 
     assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_SERVERS")
 
 
-async def test_no_more_servers_are_registered_at_once_either(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sv, "MAX_SERVERS", 3)
-    async with liar() as server, two_processes() as (_, here, there):
+async def test_no_more_servers_are_registered_at_once_either() -> None:
+    async with (
+        liar() as server,
+        world(most_servers=3) as here,
+        world(store=here.store, most_servers=3) as there,
+    ):
         both = (("a", here), ("b", there))
         asked = [one.register(f"{key}{n}", server.url) for n in range(5) for key, one in both]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)

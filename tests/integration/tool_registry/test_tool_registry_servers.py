@@ -127,6 +127,79 @@ async def test_a_servers_tool_is_one_like_any_other() -> None:
     assert wrong.info.reason == "TOOL_INPUT_INVALID"
 
 
+async def test_a_registration_with_a_key_can_be_sent_again() -> None:
+    async with liar() as server, client() as registry:
+        asked = servers_pb2.RegisterMcpServerRequest(
+            server={"namespace": "x", "url": server.url}, idempotency_key="once"
+        )
+        first = await registry.servers.RegisterMcpServer(asked)
+        again = await registry.servers.RegisterMcpServer(asked)
+        asked.server.tags.append("other")
+        reused = await fault(registry.servers.RegisterMcpServer(asked))
+        await registry.servers.DeleteMcpServer(servers_pb2.DeleteMcpServerRequest(namespace="x"))
+        del asked.server.tags[:]
+        deleted = await fault(registry.servers.RegisterMcpServer(asked))
+
+    assert first == again
+    assert (reused.code, reused.info.reason) == (
+        grpc.StatusCode.ALREADY_EXISTS,
+        "IDEMPOTENCY_KEY_REUSED",
+    )
+    assert (deleted.code, deleted.info.reason) == (
+        grpc.StatusCode.NOT_FOUND,
+        "MCP_SERVER_NOT_FOUND",
+    )
+    assert deleted.info.metadata["field"] == "idempotency_key"
+
+
+async def test_fields_of_a_server_are_replaced() -> None:
+    async with liar() as one, liar() as two, client() as registry:
+        await registry.register("x", url=one.url, tags=["a"], timeout_ms=5000)
+        changed = await registry.servers.UpdateMcpServer(
+            servers_pb2.UpdateMcpServerRequest(
+                namespace="x",
+                server={"url": two.url, "timeout_ms": 7000, "tags": ["b"]},
+                update_mask=["url", "tags"],
+            )
+        )
+        unmasked = await registry.servers.UpdateMcpServer(
+            servers_pb2.UpdateMcpServerRequest(namespace="x", server={"requires_approval": True})
+        )
+        shown = await registry.servers.GetMcpServer(servers_pb2.GetMcpServerRequest(namespace="x"))
+
+    assert (changed.url, changed.timeout_ms, list(changed.tags)) == (two.url, 5000, ["b"])
+    assert changed.state == servers_pb2.MCP_SERVER_STATE_CONNECTED
+    assert (unmasked.url, unmasked.requires_approval) == (two.url, True)
+    assert shown.create_time == changed.create_time
+    assert shown == unmasked
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "field"),
+    [
+        ({"update_mask": ["state"]}, "INVALID_REQUEST", "update_mask[0]"),
+        ({"update_mask": ["tags"] * 33}, "INVALID_REQUEST", "update_mask"),
+        ({"update_mask": ["url"]}, "INVALID_REQUEST", "server.url"),
+        ({"update_mask": ["command"]}, "INVALID_REQUEST", "server.command"),
+        ({"server": {"namespace": "y"}}, "INVALID_REQUEST", "server.namespace"),
+        ({"server": {"tags": ["No Tag"]}}, "INVALID_REQUEST", "server.tags"),
+        ({"server": {"url": "http://169.254.169.254/"}}, "TARGET_REFUSED", "server.url"),
+        ({"namespace": "y"}, "MCP_SERVER_NOT_FOUND", "namespace"),
+    ],
+)
+async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
+    change: dict[str, Any], reason: str, field: str
+) -> None:
+    async with liar() as server, client() as registry:
+        before = await registry.register("x", url=server.url)
+        asked = servers_pb2.UpdateMcpServerRequest(**{"namespace": "x", **change})
+        error = await fault(registry.servers.UpdateMcpServer(asked))
+        after = await registry.servers.GetMcpServer(servers_pb2.GetMcpServerRequest(namespace="x"))
+
+    assert (error.info.reason, error.info.metadata["field"]) == (reason, field)
+    assert after == before
+
+
 async def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None:
     shared = SHARED.model_copy(update={"event_store": f"sqlite:///{tmp_path}"})
 

@@ -4,7 +4,7 @@ Where the tools go is kept in memory here, as far as these tests need it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from services.chassis.errors import ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import EventStore
 from services.tool_registry.adapters.egress import Egress
+from services.tool_registry.adapters.mcp.bounds import Bounds
 from services.tool_registry.adapters.mcp.links import McpLinks
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.tools import McpTools
@@ -20,13 +21,14 @@ from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.caller import Caller
-from services.tool_registry.domain.server import Command, Server, State
+from services.tool_registry.domain.server import MAX_SERVERS, Command, Server, State
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.ports import Answer, Invocation, Tool
 from services.tool_registry.usecases.resources import Resources
 from services.tool_registry.usecases.servers import Importer, Rules, Servers, Shown
 
 ME = Caller("default", "local")
+USUAL = Bounds()
 LOOPBACK = Egress(Allowed.parsed("127.0.0.0/8,::1"))
 
 
@@ -77,6 +79,11 @@ class Shelf:
                 del self.tools[key]
                 outcomes[key[1]] = "removed"
         return Brought(outcomes, dict.fromkeys(outcomes, "1.0.0"), skipped)
+
+    async def sources(self, tenant: str, besides: Collection[str]) -> Sequence[str]:
+        """See `Registry`."""
+        has = {entry.source for (owner, _), entry in self.tools.items() if owner == tenant}
+        return sorted(has - {*besides})
 
     async def take_away(self, caller: Caller, source: str) -> None:
         """See `Registry`."""
@@ -139,14 +146,17 @@ async def world(
     secrets: Mapping[str, str] | None = None,
     has_commands: bool = True,
     egress: Egress = LOOPBACK,
+    most_servers: int = MAX_SERVERS,
+    bounds: Bounds = USUAL,
+    suite: str = "",
 ) -> AsyncIterator[World]:
     """A process with links."""
     held = store or MemoryEventStore(now=_now)
     registrations, kept = EventStoreServers(held), shelf or Shelf()
-    outside = Outside(egress, StoredSecrets(None, secrets or {}))
+    outside = Outside(egress, StoredSecrets(None, secrets or {}), suite=suite, bounds=bounds)
     links = McpLinks(registrations, outside, _now)
 
-    rules = Rules(has_commands, outside.check_url)
+    rules = Rules(has_commands, outside.check_url, most_servers)
     servers = Servers(registrations, links, kept, rules, _now)
     async with links.open(Importer(registrations, kept)):
         yield World(held, kept, links, servers, Resources(links))

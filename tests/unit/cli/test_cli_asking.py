@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from services.cli import asking
 from services.cli.render import Event, Renderer
 
 URL = "http://edge"
@@ -186,3 +187,30 @@ def test_what_is_asked_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[s
     lines = shown(capsys, asks(message="\x1b[2Jhello"))
 
     assert lines[0] == "? mine__remove asks: [2Jhello"
+
+
+def test_a_child_that_waits_is_shown_with_what_it_waits_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    event = {"type": asking.CHILD, **IDS, "child_task_id": "task_2", "status": "waiting"}
+
+    assert shown(capsys, {**event, "wants": "approval"}, {**event, "status": "running"}) == [
+        "  mine__remove as task_2 is waiting for approval",
+        "  mine__remove as task_2 is running",
+    ]
+
+
+def test_what_a_task_waits_for_is_asked_as_its_events_ask_it() -> None:
+    call = {"tool_call_id": "call_1", "tool_name": "mine__remove"}
+    pending = [
+        {**call, "wants": "approval", "input": {}},
+        {**call, "wants": "input", "input_requests": {"go": {}}},
+        {**call, "wants": "child", "child_task_id": "task_2"},
+    ]
+
+    found = list(asking.questions({"task_id": "task_1", "pending_requests": pending}))
+
+    kinds = ["approval_required", "input_required", "child_status_changed"]
+    assert [each["type"] for each in found] == kinds
+    assert {each["task_id"] for each in found} == {"task_1"}
+    assert list(asking.questions({})) == []

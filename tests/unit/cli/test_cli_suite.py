@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.ports import free
 from services.cli.suite import Options, Plan, planned, programs
+from tests.servers.ports import SUITE, reserved
 
 PLAN = Plan(
     "127.0.0.1",
@@ -129,12 +129,11 @@ def test_the_graces_of_all_fit_into_that_of_the_suite() -> None:
 
 
 def test_services_listen_next_to_the_edge_where_they_can() -> None:
-    edge = free("127.0.0.1", taken=set())
-    plan = planned("127.0.0.1", edge)
+    with reserved(SUITE) as edge:
+        plan = planned("127.0.0.1", edge)
 
     ports = [plan.edge, *plan.grpc.values(), *plan.admin.values()]
-    assert len(set(ports)) == 8
-    assert all(0 < port < 65_536 for port in ports)
+    assert sorted(ports) == list(range(edge, edge + SUITE))
 
 
 def test_a_suite_at_the_last_port_has_room_too() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from gateway.mcp import details, offers, refusals, requests, results
+from gateway.mcp import details, offers, questions, refusals, results
 from gateway.mcp.cursors import Cursors
 from services.chassis.context import current, resumed
 
@@ -52,7 +52,9 @@ def test_a_cursor_is_where_it_was_made() -> None:
     assert (place(sealed()), place(None)) == ("weather", "")
 
 
-@pytest.mark.parametrize("cursor", ["!", "e30", "a" * 5_000, sealed("resources/list")])
+@pytest.mark.parametrize(
+    "cursor", ["!", "e30", "a" * 5_000, pytest.param(sealed("resources/list"), id="other list")]
+)
 def test_what_is_no_cursor_of_a_list_is_refused(cursor: str) -> None:
     with pytest.raises(MCPError):
         place(cursor)
@@ -123,6 +125,20 @@ def test_what_only_looks_like_content_blocks_is_a_value(value: Any) -> None:
     assert results.blocks_of(value) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "is_plain"),
+    [
+        (results.text({"a": 1}), True),
+        ([{"type": "text", "text": 1}], False),
+        ([{"type": "text", "text": "a", "annotations": 1}], False),
+        ([{"type": "image", "data": "aGk="}], False),
+        ([*results.text("a"), *results.text("b")], False),
+    ],
+)
+def test_what_a_tool_brought_is_not_plain(content: list[Wire], is_plain: bool) -> None:
+    assert results.is_plain(results.complete(content=content)) is is_plain
+
+
 WANTED = {"who": {"method": "elicitation/create", "params": {}}}
 
 
@@ -136,7 +152,7 @@ def task(*pending: Wire) -> Wire:
 
 
 def test_a_client_is_asked_for_answers_and_leave_and_not_for_results_of_tools() -> None:
-    found = requests.outstanding(
+    found = questions.outstanding(
         task(
             {"input_requests": WANTED, "round": 2},
             {"wants": "approval", "input": {"city": "Oslo"}},
@@ -152,7 +168,7 @@ def test_a_client_is_asked_for_answers_and_leave_and_not_for_results_of_tools() 
 def test_no_two_questions_of_a_task_have_the_same_key() -> None:
     rounds = [task({"input_requests": WANTED, "round": number}) for number in (1, 2)]
 
-    keys = {key for one in rounds for key in requests.outstanding(one)[0].wire}
+    keys = {key for one in rounds for key in questions.outstanding(one)[0].wire}
 
     assert len(keys) == 2
 
@@ -179,6 +195,6 @@ def test_a_task_that_waits_for_somebody_else_is_working() -> None:
 def test_only_a_plain_yes_is_leave_to_call_a_tool(
     response: Wire, decision: tuple[bool, str]
 ) -> None:
-    (request,) = requests.outstanding(task({"wants": "approval"}))
+    (request,) = questions.outstanding(task({"wants": "approval"}))
 
     assert request.decision({"approval": response}) == decision

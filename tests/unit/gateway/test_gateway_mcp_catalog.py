@@ -11,10 +11,10 @@ from gateway.mcp import pages
 from gateway.mcp.agents import Agents
 from gateway.mcp.catalog import Catalog
 from gateway.mcp.cursors import Cursors
-from gateway.mcp.looks import Digests, PromptsListChanged
 from gateway.mcp.rpc import Caller, Services
 from gateway.mcp.tasks import Tasks
 from gateway.mcp.tools import LIST, PAGE_BYTES, Tools
+from gateway.mcp.watched import Digests, PromptsListChanged
 from gateway.settings import McpSettings
 from gateway.traffic import Traffic
 from services.chassis.context import current, local_context
@@ -87,7 +87,7 @@ async def test_calls_of_tools_that_are_known_have_nothing_listed() -> None:
     catalog = place.catalog()
 
     for _ in range(3):
-        await catalog.look(place.caller)
+        await catalog.prepare(place.caller, "weather")
         offer = await catalog.offer(place.caller, "weather")
 
     assert offer is not None
@@ -97,13 +97,43 @@ async def test_calls_of_tools_that_are_known_have_nothing_listed() -> None:
 async def test_a_tool_that_is_in_no_list_yet_is_asked_for_by_its_name() -> None:
     place = Place()
     catalog = place.catalog()
-    await catalog.look(place.caller)
+    await catalog.prepare(place.caller, "new")
 
     offer = await catalog.offer(place.caller, "new")
 
     assert offer is not None
     assert offer.seconds == 90
     assert (place.tools.calls, place.tool.calls) == (1, 1)
+
+
+async def test_an_edge_sees_by_itself_what_was_changed_at_another() -> None:
+    place = Place()
+    edges = [place.catalog(list_ttl=timedelta(hours=1)) for _ in range(2)]
+    before = [await each.fresh(place.caller) for each in edges]
+
+    place.tools.items.append({"name": "weather"})
+    held = [await each.fresh(place.caller) for each in edges]
+    seen = await edges[0].fresh(place.caller, within=-1)
+    other = await edges[1].fresh(place.caller)
+
+    assert held == before
+    assert list(seen.offers) == ["weather"]
+    assert not other.offers
+
+
+async def test_headers_of_a_call_are_compared_with_the_list_as_it_is() -> None:
+    place = Place()
+    city: Wire = {"type": "string", "x-mcp-header": "City"}
+    place.tools.items.append({"name": "weather", "input_schema": {"properties": {"city": city}}})
+    catalog = place.catalog(list_ttl=timedelta(0), call_ttl=timedelta(hours=1))
+    await catalog.prepare(place.caller, "weather")
+
+    place.tools.items[0] = {"name": "weather"}
+    await catalog.prepare(place.caller, "weather")
+
+    offer = catalog.at_hand("default", "weather")
+    assert offer is not None
+    assert not offer.has_headers
 
 
 async def test_what_is_not_shown_of_a_tool_has_nothing_made_anew() -> None:

@@ -122,6 +122,36 @@ def test_what_is_no_json_is_refused_as_such(body: bytes) -> None:
     assert refused(body).reason == "JSON_INVALID"
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"query": "a", "query": "b"}', "query"),
+        (b'{"query": "a", "qu\\u0065ry": "b"}', "query"),
+        (b'{"query": "a", "limits": {"steps": 1, "steps": 2}}', "limits.steps"),
+        (
+            b'{"messages": [{}, {"content": "a", "role": "user", "content": "b"}]}',
+            "messages[1].content",
+        ),
+        (b'{"query": "a", "response_schema": {"b": [{"c": 1, "c": 1}]}}', "response_schema.b[0].c"),
+        (b'{"query": "a", "labels": {"b": "1", "b": "2"}}', "labels.b"),
+        (b'{"query": "a", "session_id": "b", "sessionId": "c"}', "sessionId"),
+        (b'{"query": "a", "session_id": "b", "session\\u0049d": "c"}', "sessionId"),
+        (b'{"query": "a", "sampling": {"topP": 1, "top_p": 1}}', "sampling.top_p"),
+    ],
+)
+def test_a_name_that_is_there_twice_is_named(body: bytes, field: str) -> None:
+    error = refused(body)
+
+    assert (error.reason, error.metadata["field"]) == ("INVALID_REQUEST", field)
+    assert error.metadata["suggested_fix"] == "give it once"
+
+
+def test_a_name_of_free_json_is_not_another_spelling() -> None:
+    request = invoke(b'{"query": "a", "response_schema": {"session_id": 1, "sessionId": 2}}')
+
+    assert dict(request.response_schema) == {"session_id": 1, "sessionId": 2}
+
+
 def test_a_syntax_error_says_where() -> None:
     assert refused(b'{\n "query": oops}').metadata["line"] == "2"
 
@@ -221,6 +251,16 @@ def test_a_body_may_be_one_field_with_the_rest_in_the_query() -> None:
 def test_a_body_that_is_one_field_cannot_set_others(body: bytes) -> None:
     with pytest.raises(InvalidArgument):
         transcoder("Generate", Rule("PUT", "/v1/x", "sampling")).encode({}, b"", body)
+
+
+def test_a_body_that_is_one_field_has_each_of_its_names_once() -> None:
+    def act() -> object:
+        return transcoder("RegisterTool").encode({}, b"", b'{"name": "a", "http": {}, "name": "b"}')
+
+    error = refusal(act)
+
+    assert error is not None
+    assert error.metadata["field"] == "name"
 
 
 def test_query_parameters_reach_nested_repeated_and_optional_fields() -> None:

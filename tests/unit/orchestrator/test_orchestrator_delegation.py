@@ -1,11 +1,13 @@
 """What a call of an agent takes from its parent, and what it brings back."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 import pytest
+from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
 from services.orchestrator.delegation import Delegate
 from services.orchestrator.domain import events as ev
@@ -35,6 +37,14 @@ HAND: Final = Agent("hand", 1, "local", NOW, NOW, ev.Sampling(), {}, tool_choice
 ARM: Final = Agent("arm", 1, "local", NOW, NOW, ev.Sampling(), {}, tools=("look",))
 ANSWER: Final = '{"thought": "t", "answer": "Done"}'
 LOOK: Final = '{"thought": "t", "tool_calls": [{"tool": "look", "input": {}}]}'
+
+DONE: Final = ev.Completed(NOW)
+CALLED: Final[Sequence[ev.Event]] = (
+    ev.ToolCalled(NOW, 1, 1, "call_1", "agent__hand", "1", {"query": "Hi"}, TURN),
+    ev.ChildStarted(NOW, 1, 1, "call_1", "task_2"),
+    ev.ChildChanged(NOW, 1, 1, "call_1", "agent__hand", "task_2", "approval"),
+    ev.Waited(NOW, "child", NOW + timedelta(hours=24)),
+)
 
 
 def call_of(agent: Agent) -> str:
@@ -90,12 +100,36 @@ async def test_a_call_that_needs_an_approval_needs_it_in_a_child_too() -> None:
         child = await it.log.load("default", call.child_task_id)
         called = len(it.tools.called)
         word = Decide(child.unreturned[0].call_id, is_approved=True, comment="", author="her")
+        waiting = await it.log.load("default", parent.spec.task_id)
         await Post(it.world, it.worker, it.desk).send("default", call.child_task_id, word)
-        task = await end_of(parent)
+        async with asyncio.timeout(5):
+            await it.log.until_end("default", parent.spec.task_id)
+        task = await it.log.load("default", parent.spec.task_id)
 
     assert (child.state, child.wants, called) == (State.WAITING, "approval", 0)
+    assert (waiting.state, waiting.wants) == (State.WAITING, "child")
     assert tuple(child.spec.approval_tools) == ("look",)
     assert (task.state, it.tools.called) == (State.COMPLETED, [("look", {})])
+
+
+async def test_a_parent_that_was_not_told_sees_for_itself_that_its_child_has_ended() -> None:
+    child = replace(SPEC, task_id="task_2", parent_task_id="task_1")
+    async with bench((ANSWER,)) as it:
+        await it.world.agents.create("default", HAND, None)
+        begun, claim = await it.log.begin(ev.Started(NOW, child), None)
+        await it.log.append(begun, [ev.Answered(NOW, 1, 1, "Hi", None, TURN), DONE], claim)
+        asked = pb.InvokeRequest(query="Hello", tools=["agent__hand"]).SerializeToString()
+        start = ev.Started(NOW, replace(SPEC, request=asked))
+        parent, claim = await it.log.begin(start, None)
+        parent = await it.log.append(parent, CALLED, claim)
+        await it.log.park(parent, claim, delay=timedelta(hours=1))
+        taken = await it.desk.take("default", "task_1")
+        assert taken is not None
+        task = await end_of(await it.worker.take_up(it.world, taken))
+
+    (returned,) = task.steps[0].calls
+    assert (task.state, returned.output) == (State.COMPLETED, {"answer": "Hi", "task_id": "task_2"})
+    assert it.log.kinds().count("ChildChanged") == 2
 
 
 class Waiting:
@@ -109,10 +143,18 @@ class Waiting:
         """See `Children`."""
         raise AssertionError(errand)
 
-    async def end(self, tenant: str, task_id: str) -> Task:
+    async def still(self, tenant: str, task_id: str) -> Task:
         """See `Children`."""
         self.awaited.append(task_id)
         return self.child
+
+    async def look(self, tenant: str, task_id: str) -> Task:
+        """See `Children`."""
+        return self.child
+
+    async def tell_parent(self, child: ev.Spec) -> None:
+        """See `Children`."""
+        raise AssertionError(child)
 
     async def cancel(self, parent: ev.Spec, call_ids: Sequence[str], reason: str) -> None:
         """See `Children`."""

@@ -13,7 +13,8 @@ import pytest
 
 from services.chassis.eventlog.port import NewEvent
 from services.orchestrator.adapters import codec
-from services.orchestrator.domain.task import Task, replay
+from services.orchestrator.domain.task import CLOSED, State, Task, replay
+from services.orchestrator.mapping import tasks as mapping
 
 FOLDER = Path(__file__).parents[2] / "histories"
 FILES = sorted(FOLDER.glob("task_*.json"))
@@ -45,6 +46,16 @@ def test_a_recorded_log_adds_up_to_what_it_did(path: Path) -> None:
     known, events = recorded(path)
 
     assert facts(replay([codec.decode(event, "default") for event in events])) == known
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda each: each.stem)
+def test_no_beginning_of_a_log_is_shown_as_ended(path: Path) -> None:
+    events = [codec.decode(event, "default") for event in recorded(path)[1]]
+
+    shown = [mapping.task(replay(events[:length])) for length in range(1, len(events) + 1)]
+
+    assert [task.last_sequence for task in shown] == list(range(1, len(events) + 1))
+    assert not [task for task in shown[:-1] if State(task.status) in CLOSED]
 
 
 def test_every_event_that_can_be_stored_is_in_some_recorded_log() -> None:

@@ -1,5 +1,6 @@
 """What is kept of what the tool registry said."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
@@ -24,18 +25,24 @@ class Source:
     def __init__(self, *tools: pb.Tool) -> None:
         self.tools = list(tools)
         self.asked: Counter[str] = Counter()
+        self.takes = 0.0
+        """Seconds that an answer is on its way."""
 
     async def list_offered(self) -> Sequence[pb.Tool]:
         """The newest of each."""
         self.asked["list"] += 1
-        return [pb.Tool.FromString(each.SerializeToString()) for each in self.tools[-1:]]
+        found = [pb.Tool.FromString(each.SerializeToString()) for each in self.tools[-1:]]
+        await pass_time(self.takes)
+        return found
 
     async def get(self, name: str, version: str) -> pb.Tool:
         """One of them; no version and a range allow the newest."""
         self.asked[version] += 1
         for tool in reversed(self.tools):
             if tool.name == name and version in (tool.version, "", "*"):
-                return pb.Tool.FromString(tool.SerializeToString())
+                found = pb.Tool.FromString(tool.SerializeToString())
+                await pass_time(self.takes)
+                return found
         raise NotFound("TOOL_NOT_FOUND", name)
 
 
@@ -90,6 +97,41 @@ async def test_an_older_version_is_kept_for_longer_than_a_range() -> None:
 
     assert source.asked["1.0.0"] == 1
     assert source.asked["*"] == 2
+
+
+async def seen(tools: KnownTools) -> list[str]:
+    """The versions that a task would get that begins now, however it asks."""
+    catalogue = await tools.catalogue("default")
+    named = [await tools.find("default", "look", version) for version in ("", "*")]
+    return [catalogue.offered["look"].version, *(each.version for each in named)]
+
+
+@pytest.mark.parametrize("takes", [0.0, 2.0])
+async def test_every_replica_sees_a_new_version_once_what_it_kept_is_old(takes: float) -> None:
+    source = Source(look("1.0.0"))
+    source.takes = takes
+    replicas = [known(source) for _ in range(2)]
+    before = [await seen(each) for each in replicas]
+    source.tools.append(look("1.1.0"))
+    await pass_time(TTL.total_seconds())
+
+    assert before == [["1.0.0"] * 3] * 2
+    assert [await seen(each) for each in replicas] == [["1.1.0"] * 3] * 2
+    assert (await replicas[0].find("default", "look", "1.0.0")).version == "1.0.0"
+
+
+async def test_a_value_is_as_old_as_the_question() -> None:
+    source = Source(look("1.0.0"))
+    source.takes = 4.0
+    tools = known(source)
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(seen(tools))
+        await pass_time(1)
+        source.tools.append(look("1.1.0"))
+    await pass_time(2)
+
+    assert asking.result()[0] == "1.0.0"
+    assert await seen(tools) == ["1.1.0"] * 3
 
 
 async def test_what_is_kept_of_versions_is_a_tenants_own() -> None:

@@ -13,6 +13,7 @@ from services.orchestrator.domain.letters import (
     Decide,
     GoOn,
     Moment,
+    Moved,
     Pause,
     Respond,
     Return,
@@ -36,7 +37,20 @@ SAY = Say("Stop", "her")
 RETURN = Return("call_2", {"sum": 4}, "")
 RESPOND = Respond("call_3", {"day": {"action": "accept", "content": {"day": 7}}}, "her")
 DECLINE = Decide("call_3", is_approved=False, comment="", author="her")
-WORDS: Sequence[Word] = [Cancel("enough"), SAY, APPROVE, DENY, RETURN, RESPOND, Pause(), GoOn()]
+ONCE = Say("Stop", "her", "key")
+MOVED = Moved("task_2")
+WORDS: Sequence[Word] = [
+    Cancel("enough"),
+    SAY,
+    ONCE,
+    APPROVE,
+    DENY,
+    RETURN,
+    RESPOND,
+    MOVED,
+    Pause(),
+    GoOn(),
+]
 
 ASKED = [
     ev.Started(NOW, SPEC),
@@ -70,7 +84,24 @@ def test_a_letter_says_what_was_written(word: Word) -> None:
     assert read(*written(word)) == word
 
 
+CHILD_WAITS = replay(
+    [
+        ev.Started(NOW, SPEC),
+        ev.ToolCalled(NOW, 1, 1, "call_4", "agent__hand", "1", {}, ev.Turn()),
+        ev.ChildStarted(NOW, 1, 1, "call_4", "task_2"),
+        ev.ChildChanged(NOW, 1, 1, "call_4", "agent__hand", "task_2", "approval"),
+        ev.Waited(NOW, "child", UNTIL),
+    ]
+)
+
 CASES: list[tuple[Task, Sequence[Word], list[str]]] = [
+    (CHILD_WAITS, [MOVED, MOVED], ["Resumed", "ChildChanged"]),
+    (CHILD_WAITS, [Moved("task_3")], []),
+    (WAITS, [MOVED], []),
+    (PAUSED, [ONCE, ONCE], ["Resumed", "Steered"]),
+    (PAUSED, [ONCE, Say("Go", "her", "key")], ["Resumed", "Steered"]),
+    (PAUSED, [ONCE, Say("Stop", "him", "key")], ["Resumed", "Steered", "Steered"]),
+    (PAUSED, [SAY, SAY], ["Resumed", "Steered", "Steered"]),
     (WAITS, [APPROVE], ["Resumed", "ApprovalDecided"]),
     (ASKS, [RESPOND], ["Resumed", "InputGiven"]),
     (ASKS, [DECLINE], ["Resumed", "InputGiven"]),

@@ -160,12 +160,16 @@ def raising(error: Exception) -> Work:
 
 
 def calls_of(
-    *tools: Tool, limits: Limits = LIMITS, policy: Policy = POLICY, clock: FakeClock | None = None
+    *tools: Tool,
+    limits: Limits = LIMITS,
+    policy: Policy = POLICY,
+    clock: FakeClock | None = None,
+    runs: Runs | None = None,
 ) -> Calls:
     """Calls of these tools, and of no others. Circuits go by the clock."""
     now = (clock or FakeClock()).monotonic
     circuits = Circuits(policy, now=now, chance=lambda: 0.0)
-    return Calls(Builtins(tools), limits, circuits, Runs(), lambda: "call_new")
+    return Calls(Builtins(tools), limits, circuits, runs or Runs(), lambda: "call_new")
 
 
 def asked(name: str = "fake", /, **fields: Any) -> Call:

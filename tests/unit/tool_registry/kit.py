@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.eventlog.port import EventStore
 from services.tool_registry.adapters.client_tool import ClientTools
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain.caller import Caller
@@ -93,7 +94,7 @@ class Kit:
 
 
 def kit(
-    events: MemoryEventStore | None = None, *, tools: int = 100, versions: int = 100, size: int = 10
+    events: EventStore | None = None, *, tools: int = 100, versions: int = 100, size: int = 10
 ) -> Kit:
     """A registry, with others on the same events if they are given."""
     http, seconds = Echoes(), [0.0]

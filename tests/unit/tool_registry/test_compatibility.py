@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.chassis.schema import Schema
 from services.tool_registry.domain.compatibility import breaks_of_input, breaks_of_output
 
 Document = dict[str, object]
@@ -235,3 +236,11 @@ def test_schemas_that_would_take_long_to_compare_are_breaking() -> None:
         return {"$ref": "#/$defs/n0", "$defs": parts}
 
     assert breaks_of_input(knot("string"), knot("number"))
+
+
+def test_a_reference_leads_where_the_validator_has_it_lead() -> None:
+    referring: Document = {"$ref": "#/$defs/a%2Fb", "$defs": {"a/b": TEXT, "a": {"b": WHOLE}}}
+
+    assert Schema(referring, field="input").is_valid(1)
+    assert breaks_of_input(referring, WHOLE) == []
+    assert breaks_of_input(referring, TEXT) != []

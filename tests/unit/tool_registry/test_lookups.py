@@ -120,6 +120,21 @@ async def test_closing_lets_nobody_wait() -> None:
             await lookup("quick.example", 443)
 
 
+async def test_closing_ends_a_question_that_nobody_waits_for_and_those_that_have_no_place() -> None:
+    resolver = Resolver()
+    async with lookups(resolver, Places(of_tenant=1)) as lookup:
+        askers = [asked(lookup, "one", f"slow{number}.example") for number in range(3)]
+        await asyncio.sleep(0)
+        for each in askers:
+            each.cancel()
+        await asyncio.wait(askers)
+        before = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+        await lookup.close()
+        after = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+
+    assert (len(before), after) == (3, set())
+
+
 async def test_what_is_no_name_has_no_address() -> None:
     async with asyncio.timeout(5):
         with pytest.raises(OSError, match="encod"):

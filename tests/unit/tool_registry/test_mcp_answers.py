@@ -6,7 +6,7 @@ import pytest
 from mcp_types import CallToolResult, InputRequiredResult, Tool
 
 from services.tool_registry.adapters.mcp.answers import answer, requests
-from services.tool_registry.adapters.mcp.entries import EXAMPLES, LASTS, VERSION, Refused, entry
+from services.tool_registry.adapters.mcp.entries import EXAMPLES, LASTS, Refused, entry
 from services.tool_registry.domain.server import Server
 from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.tool import ToolFailure
@@ -149,15 +149,15 @@ def test_a_server_says_which_of_its_tools_take_long(members: dict[str, Any], las
     assert entry(SERVER, tool(**members)).definition.is_long_running is lasts
 
 
-@pytest.mark.parametrize("name", ["w__t", "other__w__t"])
-def test_a_tool_of_this_suite_that_comes_round_again_is_left_out(name: str) -> None:
-    with pytest.raises(Refused, match="comes round"):
-        entry(SERVER, tool(name=name, _meta={VERSION: "1.0.0"}))
+def test_a_tool_that_another_suite_serves_on_is_left_out() -> None:
+    with pytest.raises(Refused, match="served on"):
+        entry(SERVER, tool(_meta={"dev.runplane/server": "its"}))
 
 
-@pytest.mark.parametrize(("name", "meta"), [("other__t", {VERSION: "1.0.0"}), ("w__t", {})])
-def test_other_tools_of_suites_are_taken(name: str, meta: dict[str, Any]) -> None:
-    assert entry(SERVER, tool(name=name, _meta=meta)).definition.name == f"w__{name}"
+def test_a_tool_of_another_suites_own_is_taken() -> None:
+    found = entry(SERVER, tool(name="other__t", _meta={"dev.runplane/version": "1.0.0"}))
+
+    assert found.definition.name == "w__other__t"
 
 
 def test_a_text_of_more_values_than_a_message_may_have_is_not_read() -> None:

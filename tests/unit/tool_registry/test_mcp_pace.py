@@ -1,23 +1,23 @@
 """How fast a server may talk."""
 
-import time
+import asyncio
 
-import pytest
-
-from services.tool_registry.adapters.mcp import pace
 from services.tool_registry.adapters.mcp.pace import Pace
+from tests.unit.orchestrator.leaping import LeapingLoop
 
 
-async def test_what_comes_too_fast_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "MESSAGES_A_SECOND", 10)
-    paced = Pace()
-    began = time.monotonic()
-
-    for _ in range(10):
+async def stepped(count: int, *, a_second: int) -> list[float]:
+    """When each of so many messages was let through."""
+    paced, clock = Pace(a_second), asyncio.get_running_loop().time
+    began, times = clock(), []
+    for _ in range(count):
         await paced.step()
-    before = time.monotonic() - began
-    await paced.step()
-    after = time.monotonic() - began
+        times.append(clock() - began)
+    return times
 
-    assert before < 0.9
-    assert after >= 0.9
+
+def test_what_comes_too_fast_waits() -> None:
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        times = runner.run(stepped(11, a_second=10))
+
+    assert times == [0.0] * 10 + [1.0]

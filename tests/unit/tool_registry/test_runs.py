@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,8 @@ from tests.unit.tool_registry.fakes import (
     Stubborn,
     Waiting,
     Work,
+    asked,
+    calls_of,
     raising,
     returning,
 )
@@ -159,7 +162,9 @@ async def test_what_a_tool_does_not_expect_is_a_failure_of_its_own(
     assert [each.exc_info[1] for each in caplog.records if each.exc_info] == [error]
 
 
-async def test_a_tool_that_cancels_itself_does_not_cancel_its_caller() -> None:
+async def test_a_tool_that_cancels_itself_does_not_cancel_its_caller(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def work(arguments: object) -> object:
         raise asyncio.CancelledError
 
@@ -167,3 +172,61 @@ async def test_a_tool_that_cancels_itself_does_not_cancel_its_caller() -> None:
         await ran(work, Place())
 
     assert caught.value.reason == "TOOL_FAILED"
+    assert [each.message for each in caplog.records] == ["tool failed"]
+
+
+async def test_a_call_whose_caller_is_cancelled_twice_ends_with_the_service() -> None:
+    work, place = Stubborn(), Place()
+
+    async with asyncio.timeout(5), Runs() as runs:
+        call = asyncio.ensure_future(runs.run(FakeTool(work, kept=FAR), LONG, place))
+        await work.started.wait()
+        for _ in range(2):  # Once for the tool to be stopped, and once more in the middle of that.
+            call.cancel()
+            await asyncio.sleep(0)
+        is_gone = call.done()
+        work.released.set()
+
+    assert is_gone
+    assert place.times == 1
+    assert not running()
+
+
+async def test_a_call_that_is_stopped_before_it_begins_waits_for_nothing() -> None:
+    place = Place()
+
+    async with asyncio.timeout(5):
+        async with Runs() as runs:
+            call = asyncio.ensure_future(runs.run(FakeTool(Waiting(), kept=FAR), LONG, place))
+            await asyncio.sleep(0)
+        await asyncio.wait((call,))
+
+    assert place.times == 1
+    assert not running()
+
+
+async def test_a_stream_that_is_cancelled_twice_leaves_no_task_behind() -> None:
+    work = Stubborn()
+    runs = Runs()
+    calls = calls_of(FakeTool(work, kept=FAR), runs=runs)
+
+    async def read() -> None:
+        async with aclosing(calls.stream(asked())) as events:
+            await anext(events)
+
+    async with asyncio.timeout(5), runs:
+        reader = asyncio.ensure_future(read())
+        await work.started.wait()
+        for _ in range(2):
+            reader.cancel()
+            await asyncio.sleep(0)
+        is_gone = reader.done()
+        work.released.set()
+
+    assert is_gone
+    assert not running()
+
+
+def running() -> set[asyncio.Task[object]]:
+    """What goes on beside this test."""
+    return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]

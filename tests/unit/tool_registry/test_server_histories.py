@@ -33,4 +33,4 @@ def test_a_recorded_event_holds_the_registration_that_it_did(path: Path) -> None
 def test_every_event_that_can_be_stored_is_in_some_recorded_log() -> None:
     stored = {each["type"] for path in FILES for each in recorded(path)["events"]}
 
-    assert stored == {store.REGISTERED, store.DELETED}
+    assert stored == {store.REGISTERED, store.CHANGED, store.DELETED}

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Protocol, TypeAlias
 
 import grpc
@@ -68,12 +67,7 @@ class Channels:
     async def __aenter__(self) -> "Channels":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         for line in (*self._lines.values(), *self._retired):
             await line.channel.close()
 
@@ -112,11 +106,9 @@ class Channels:
 
     async def _clear(self) -> None:
         """Close what is lent no more and used by no call."""
-        if self._retired:
-            idle = [line for line in self._retired if not line.calls]
-            self._retired = [line for line in self._retired if line.calls]
-            for line in idle:
-                await line.channel.close()
+        while idle := next((line for line in self._retired if not line.calls), None):
+            self._retired.remove(idle)  # By itself: being cancelled leaves the others for later.
+            await idle.channel.close()
 
     def _opened(self, target: Grpc, addresses: Sequence[str]) -> grpc.aio.Channel:
         host, port = host_and_port(target.address)

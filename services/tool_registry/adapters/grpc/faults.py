@@ -20,6 +20,7 @@ from services.chassis.errors import (
 from services.chassis.status import status_of
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain.refusals import SOON, timed_out, too_large, unavailable
+from services.tool_registry.domain.texts import line
 from services.tool_registry.domain.tool import ToolFailure
 
 _Code: Final = grpc.StatusCode
@@ -95,8 +96,8 @@ def _said(status: Status, scrub: Scrub) -> _Said:
     if _REASON.fullmatch(info.reason):
         parts.append(f"({info.reason})")
     return _Said(
-        text=_readable(scrub.text(" ".join(parts)), _MESSAGE),
-        fix=_readable(scrub.text(info.metadata.get("suggested_fix", "")), _FIX),
+        text=line(scrub.text(" ".join(parts)), _MESSAGE),
+        fix=line(scrub.text(info.metadata.get("suggested_fix", "")), _FIX),
         retry_after=_delay(retry.retry_delay) if retry.HasField("retry_delay") else None,
         is_servers=bool(status.details),
     )
@@ -110,8 +111,3 @@ def _fields(bad: BadRequest) -> Iterator[str]:
 def _delay(duration: Duration) -> timedelta:
     seconds = duration.seconds + duration.nanos / 1e9
     return timedelta(seconds=min(max(seconds, 0.0), _MAX_RETRY.total_seconds()))
-
-
-def _readable(text: str, most: int) -> str:
-    text = "".join(each if each.isprintable() else " " for each in text[: most + 1])
-    return text if len(text) <= most else f"{text[: most - 1]}…"

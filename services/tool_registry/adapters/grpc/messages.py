@@ -16,13 +16,14 @@ from services.tool_registry.adapters.grpc.schema import VALUE
 from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain.refusals import too_large
 from services.tool_registry.domain.result import MAX_VALUES
+from services.tool_registry.domain.size import is_large
+from services.tool_registry.domain.texts import cut
 from services.tool_registry.domain.tool import ToolFailure
 
 _REFUSED: Final = (json_format.Error, EncodeError, ValueError, TypeError, LookupError)
 _BROKEN: Final = (json_format.Error, ValueError, TypeError, LookupError, RecursionError)
 _NO_FORM: Final = "one that has no JSON form, such as an Any of a type that is not described"
 _SHOWN: Final = 300
-_LARGE_VALUES: Final = 1_000
 _LARGE_BYTES: Final = 16 * 1024
 
 
@@ -43,7 +44,7 @@ class Messages:
         Raises:
             InvalidArgument: `TOOL_INPUT_INVALID`; that is no such message.
         """
-        if _is_large(arguments):  # The loop is not to wait for it.
+        if is_large(arguments, most_bytes=_LARGE_BYTES):  # The loop is not to wait for it.
             return await asyncio.to_thread(self._encoded, arguments)
         return self._encoded(arguments)
 
@@ -100,24 +101,6 @@ class Messages:
         raise ToolFailure("TOOL_OUTPUT_INVALID", told, is_targets=True)
 
 
-def _is_large(value: object) -> bool:
-    """Whether there are so many values, or so much text, that it takes long."""
-    left, waiting = _LARGE_VALUES, [value]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, str):
-            left -= len(each) // _LARGE_VALUES
-        elif isinstance(each, Mapping):
-            left -= len(each)
-            waiting.extend(each.values())
-        elif isinstance(each, list | tuple):
-            left -= len(each)
-            waiting.extend(each)
-        if left < 0:
-            return True
-    return False
-
-
 def _is_countable(message: Message) -> bool:
     """Whether its JSON form has a bounded number of values. Two bytes can stand for hundreds."""
     left, waiting = MAX_VALUES, [message]
@@ -141,5 +124,4 @@ def _is_countable(message: Message) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    line = str(error).partition("\n")[0]
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
+    return cut(str(error).partition("\n")[0], _SHOWN)

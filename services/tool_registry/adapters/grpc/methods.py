@@ -29,6 +29,7 @@ from google.protobuf.message import DecodeError
 
 from services.chassis.errors import InvalidArgument, Violation, invalid
 from services.tool_registry.domain.grpc_target import METHOD, service_and_method
+from services.tool_registry.domain.texts import line
 
 MAX_FILES: Final = 200
 MAX_BYTES: Final = 2 * 1024 * 1024
@@ -202,5 +203,4 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _short(text: str) -> str:
-    text = "".join(each if each.isprintable() else "?" for each in text[: _NAME + 1])
-    return text if len(text) <= _NAME else f"{text[: _NAME - 1]}…"
+    return line(text, _NAME)

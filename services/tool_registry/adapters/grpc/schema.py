@@ -16,6 +16,7 @@ from google.protobuf.struct_pb2 import NULL_VALUE, NullValue
 from services.chassis.errors import Violation, invalid
 from services.chassis.schema import MAX_BYTES
 from services.tool_registry.adapters.grpc.forms import INPUT, OUTPUT, Form, Forms, Schema, is_object
+from services.tool_registry.domain.texts import cut
 
 VALUE: Final = "value"
 """The member of the input that is the whole message, where a message is no object in JSON."""
@@ -57,7 +58,7 @@ def comments_of(files: Iterable[FileDescriptorProto]) -> dict[str, str]:
             said = location.leading_comments or location.trailing_comments
             name = _named(file, tuple(location.path)) if said else None
             if name is not None:
-                found[name] = _cut(" ".join(said.split()))
+                found[name] = cut(" ".join(said.split()), _MAX_COMMENT)
     return found
 
 
@@ -78,10 +79,6 @@ def _named(file: FileDescriptorProto, path: tuple[int, ...]) -> str | None:
     except IndexError:  # Nobody checks what source info says.
         return None
     return name
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_COMMENT else f"{text[: _MAX_COMMENT - 1]}…"
 
 
 class _Writer:
@@ -143,7 +140,7 @@ class _Writer:
         schema = self._value(field, level)
         said = self._comments.get(field.full_name, "")
         if self._forms.is_input and len(others := _siblings(field)) > 1:
-            said = f"{said} Only one of {_cut(', '.join(others))}.".strip()
+            said = f"{said} Only one of {cut(', '.join(others), _MAX_COMMENT)}.".strip()
         return {**schema, "description": said} if said else schema
 
     def _value(self, field: FieldDescriptor, level: int) -> Schema:

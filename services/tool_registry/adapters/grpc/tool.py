@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
-from types import TracebackType
 from typing import Self, TypeAlias, cast
 
 import grpc
@@ -50,12 +49,7 @@ class GrpcTools:
         await self._stack.enter_async_context(self._channels)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
     async def checked(self, entry: Entry, tenant: str) -> Entry:

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import datetime
 from importlib.metadata import version
-from types import TracebackType
 from typing import Final, Self, cast
 
 import httpx2
@@ -49,12 +48,7 @@ class HttpTools:
         """Connections are made when there are calls."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Close them."""
         await self._transport.aclose()
 

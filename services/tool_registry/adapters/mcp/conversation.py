@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 
 from services.tool_registry.adapters.mcp import calls, lists, reading
 from services.tool_registry.adapters.mcp.faults import problem
@@ -52,8 +53,12 @@ class Conversation(Session):
         return await reading.complete(self, namespace, reference, argument, context)
 
     async def taken(self, server: Server) -> lists.Taken:
-        """Take all lists."""
-        return await lists.taken(server, self)
+        """Take all lists. Raises `ProgramFailed` where that says more of what is wrong."""
+        try:
+            return await lists.taken(server, self)
+        except (MCPError, ValidationError, TimeoutError):
+            await self.blame()
+            raise
 
     async def blame(self) -> None:
         """Raises `ProgramFailed` if the server is a program that has ended."""

@@ -24,11 +24,11 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from services.tool_registry.adapters.mcp.bounds import (
-    DISCOVER_SECONDS,
     MAX_FAULTS,
     MAX_ITEMS,
     NOTES,
     TOO_LARGE,
+    Bounds,
     cut,
 )
 from services.tool_registry.adapters.secrets import Scrub
@@ -56,9 +56,11 @@ class AnswerTooLarge(MCPError):
 class Dispatch(JSONRPCDispatcher):
     """The SDK's dispatcher for one server."""
 
-    def __init__(self, read: Any, write: Any, scrub: Scrub) -> None:  # Streams of the SDK's own.
+    def __init__(self, read: Any, write: Any, scrub: Scrub, bounds: Bounds) -> None:
+        """`read` and `write` are streams of the SDK's own."""
         super().__init__(read, write)
         self.scrub = scrub
+        self.bounds = bounds
         self._notes: list[str] = []
         self.version = ""
         """The protocol that was agreed on; empty before that."""
@@ -78,7 +80,7 @@ class Dispatch(JSONRPCDispatcher):
     ) -> dict[str, Any]:
         """See the SDK."""
         if method == "server/discover":
-            opts = {**(opts or {}), "timeout": DISCOVER_SECONDS}
+            opts = {**(opts or {}), "timeout": self.bounds.discover_seconds}
         sent = _with_capabilities(params)
         try:
             raw = await super().send_raw_request(

@@ -1,7 +1,7 @@
 """Tools of a server as the registry keeps them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mcp_types import Tool as McpTool
@@ -15,6 +15,7 @@ from services.tool_registry.domain.targets import Mcp
 from services.tool_registry.domain.texts import plain
 from services.tool_registry.domain.tool import Definition, Entry, Example
 from services.tool_registry.domain.version import FIRST
+from services.tool_registry.usecases.resources import SERVER
 
 _MAX_DESCRIPTION: Final = 4096
 _MAX_TITLE: Final = 128
@@ -22,8 +23,6 @@ _MAX_EXAMPLES: Final = 4
 _MAX_EXAMPLE: Final = 2048
 EXAMPLES: Final = "dev.runplane/examples"
 LASTS: Final = "dev.runplane/long-running"
-VERSION: Final = "dev.runplane/version"
-"""What suites like this one say of each tool that they offer."""
 _TASKS: Final = frozenset({"optional", "required"})
 
 
@@ -38,9 +37,8 @@ def entry(server: Server, tool: McpTool) -> Entry:
         Refused: it cannot be.
     """
     name = server.named(tool.name)
-    if VERSION in (tool.meta or {}) and server.namespace in tool.name.split("__"):
-        # A suite whose own /mcp is registered would bring its tools again under longer names.
-        raise Refused(f"it is one of {server.namespace} that comes round again")
+    if why := served_on(tool.meta):
+        raise Refused(why)
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
         raise Refused(f"{cut(name, 100)!r} is no name: 1 to 64 of A-Z a-z 0-9 _ -")
     hints = tool.annotations
@@ -65,6 +63,14 @@ def entry(server: Server, tool: McpTool) -> Entry:
         is_long_running=_lasts(tool),
     )
     return Entry(definition, Mcp(server.namespace, tool.name))
+
+
+def served_on(meta: Mapping[str, object] | None) -> str:
+    """Why an item is left out that another suite serves on for a server of its own; empty if it is
+    none. Of two suites that serve each other's on, each would send the other back what it asks."""
+    if SERVER not in (meta or {}):
+        return ""
+    return "it is served on for another MCP server: register that one"
 
 
 def _examples(tool: McpTool, given: Schema, answered: Schema) -> Iterator[Example]:

@@ -1,16 +1,18 @@
-"""What is said of a server that does not do as it should."""
+"""What is said of a server that does not do as it should, and what is no server's doing."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from anyio import BrokenResourceError, ClosedResourceError
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 from pydantic import ValidationError
 
 from services.chassis.errors import ServiceError
 from services.tool_registry.adapters.mcp.bounds import cut
-from services.tool_registry.adapters.mcp.session import ProgramFailed, ProtocolTooOld
+from services.tool_registry.adapters.mcp.session import NotSpoken, OwnSuite
+from services.tool_registry.adapters.mcp.stdio import ProgramFailed
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +20,17 @@ _SHOWN: Final = 500
 
 
 def problem(error: BaseException) -> str:
-    """Why a server cannot be reached, for whoever registered it."""
+    """Why a server cannot be reached, for whoever registered it.
+
+    What no server can bring about is a fault of ours: it is logged as one, and told as one even
+    where something of the server's went wrong beside it.
+    """
     leaves = list(_leaves(error))
-    for known, say in _SAYS.items():
-        for leaf in leaves:
-            if isinstance(leaf, known):
-                return cut(say(leaf), _SHOWN)
-    log.error("mcp link failed", exc_info=error)
-    return "the link failed on the inside; the registry's log has the cause"
+    if not all(isinstance(leaf, tuple(_SAYS)) for leaf in leaves):
+        log.error("mcp link failed", exc_info=error)
+        return "the link failed on the inside; the registry's log has the cause"
+    said = (say(leaf) for known, say in _SAYS.items() for leaf in leaves if isinstance(leaf, known))
+    return cut(next(said), _SHOWN)
 
 
 def is_lost(error: MCPError) -> bool:
@@ -59,19 +64,14 @@ def _of_invalid(error: BaseException) -> str:
     return f"it answers what is not MCP: see {where or 'the whole answer'}"
 
 
-def _of_system(error: BaseException) -> str:
-    return f"it cannot be started: {getattr(error, 'strerror', None) or type(error).__name__}"
-
-
-# The first that fits; what says most comes first.
+# All that servers bring about. The first that fits; what says most comes first.
 _SAYS: Final[Mapping[type[BaseException], Callable[[BaseException], str]]] = {
     ProgramFailed: str,
-    ProtocolTooOld: str,
+    NotSpoken: str,
+    OwnSuite: str,
     ServiceError: str,
     ValidationError: _of_invalid,
     MCPError: _of_mcp,
     TimeoutError: lambda _: "it does not answer in time",
-    OSError: _of_system,
-    ValueError: lambda _: "it cannot be started: its command is not one",
-    RuntimeError: str,
+    **dict.fromkeys((BrokenResourceError, ClosedResourceError), lambda _: "it hung up"),
 }

@@ -32,7 +32,6 @@ _LATE: Final = "the answer did not end in time"
 _MARGIN: Final = 10.0
 _CONNECT: Final = 5.0
 _PIECES_AT_ONCE: Final = 64
-_PAUSE_SECONDS: Final = 0.02
 _STREAM: Final = "text/event-stream"
 # Where a status says more than that the server failed. With some it is not reached at all: by whom
 # it does not know (the secret may be another one by now), or behind a proxy.
@@ -116,7 +115,7 @@ class _Body(httpx2.AsyncByteStream):
                 await self._take_turn()
         whole = bytes(content)
         self._check(excess(whole, self._most))
-        await self._pause(whole)
+        await self._turns.rest(whole)
         return whole
 
     async def _by_event(self) -> AsyncIterator[bytes]:
@@ -124,7 +123,7 @@ class _Body(httpx2.AsyncByteStream):
         async for chunk in self._chunks(MESSAGE_BYTES):
             for event in events.ended(chunk):
                 self._check(events.excess(event))
-                await self._pause(event)
+                await self._turns.rest(event)
                 await pace.step()
                 yield event
             self._check(events.growing)
@@ -167,12 +166,6 @@ class _Body(httpx2.AsyncByteStream):
                     self._taken.append(turn)
         except TimeoutError:
             raise self._fault(_LATE) from None
-
-    async def _pause(self, message: bytes) -> None:
-        """Before a large message is parsed, which nothing interrupts, others get their turn."""
-        if len(message) > LARGE_BYTES:
-            async with self._turns.pause:
-                await asyncio.sleep(_PAUSE_SECONDS)
 
     def _end_turn(self) -> None:
         while self._taken:

@@ -18,12 +18,11 @@ from services.tool_registry.adapters.mcp.bounds import (
     BACKOFF_LEAST,
     BACKOFF_MOST,
     CONNECT_SECONDS,
-    RESTLESS_MOST,
-    TTL_LEAST,
     cut,
 )
 from services.tool_registry.adapters.mcp.lost import Lost
 from services.tool_registry.adapters.mcp.outside import Outside
+from services.tool_registry.adapters.mcp.rests import Rests
 from services.tool_registry.domain.brought import Brought
 from services.tool_registry.domain.server import (
     MAX_SKIPPED,
@@ -49,7 +48,7 @@ _DOUBTS_SECONDS: Final = 1.0
 
 
 class _Forgotten(Exception):
-    """The server is registered no more."""
+    """The server is registered no more, or is another one now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,8 @@ class Kit:
     now: Callable[[], datetime]
     chance: Callable[[], float]
     """Between 0 and 1."""
+    look: Callable[[], None]
+    """Called when a registration is not what it was: the links are to be others."""
 
 
 class Link:
@@ -98,7 +99,7 @@ class Link:
                 outside, kind = self._kit.outside, sdk.Conversation
                 opening = sdk.session(self.tenant, self.server, outside, self._changed, kind)
                 await self._connect(opening)
-            except Exception as error:  # noqa: BLE001 - whatever a server does, others go on
+            except Exception as error:  # noqa: BLE001 - `problem` tells and logs what is ours
                 self._down(sdk.problem(error))
             failures = 0 if _clock() - began > _STEADY_SECONDS else failures + 1
             delay = min(BACKOFF_LEAST * 2**failures, BACKOFF_MOST)
@@ -113,12 +114,18 @@ class Link:
         """Wait until the server was reached, or could not be."""
         await self._settled.wait()
 
+    def holds(self, server: Server) -> bool:
+        """Whether it is a link to this server, as it is registered, that goes on."""
+        return self.server == server and not self._is_closed
+
     async def refresh(self) -> None:
         """Take the lists now.
 
         Raises:
             Unavailable: `MCP_SERVER_UNAVAILABLE`.
         """
+        if self._is_closed:
+            raise self._unavailable(self.seen.problem)
         asked = asyncio.get_running_loop().create_future()
         self._asked.append(asked)
         self._urge()
@@ -168,9 +175,6 @@ class Link:
             hearing = group.create_task(self._hear(session))
             try:
                 await self._keep(session)
-            except Exception:
-                await session.blame()  # Of a program that ended, that says more.
-                raise
             finally:
                 self._session = None
                 watching.cancel()
@@ -178,7 +182,8 @@ class Link:
 
     async def _keep(self, session: "Conversation") -> None:
         """Take the lists, and again when it is time. Returns when the link is let go of."""
-        restless = -1
+        least = self._kit.outside.bounds.ttl_least
+        rests = Rests(least)
         while not self._is_closed:
             self._answered = len(self._asked)
             taken = await session.taken(self.server)
@@ -186,14 +191,14 @@ class Link:
             try:
                 brought, problem = await self._import(taken)
             except _Forgotten:
-                self._down("it is registered no more")
                 self._is_closed = True
+                self._down("its registration was changed, or is no more")
+                self._kit.look()
                 return
             self._up(session, taken, brought, problem)
-            restless = restless + 1 if brought and _has_changes(brought) else 0
-            rest = max(min(TTL_LEAST * 2 ** min(restless, 10), RESTLESS_MOST), TTL_LEAST)
-            ttl = TTL_LEAST if problem else taken.ttl_seconds
+            ttl = least if problem else taken.ttl_seconds
             now = _clock()
+            rest = rests.after(now, has_changes=brought is not None and _has_changes(brought))
             await self._woken(now + max(ttl, rest), soonest=now + rest)
             await session.blame()
 
@@ -223,7 +228,8 @@ class Link:
             if not await session.hear(self._changed):
                 return
             self._doubt()
-            await asyncio.sleep(max(TTL_LEAST - (_clock() - began), _DOUBTS_SECONDS))
+            least = self._kit.outside.bounds.ttl_least
+            await asyncio.sleep(max(least - (_clock() - began), _DOUBTS_SECONDS))
 
     async def _woken(self, due: float, *, soonest: float | None = None) -> None:
         """Wait until it is time, or somebody asks; after a change, until `soonest`."""
@@ -273,11 +279,13 @@ class Link:
         self._session = None
         self.seen = replace(self.seen, state=State.UNAVAILABLE, problem=problem)
         self._settled.set()
-        error = unavailable(self.server.namespace, problem, reason="MCP_SERVER_UNAVAILABLE")
         for asked in self._asked:
             if not asked.done():
-                asked.set_exception(error)
+                asked.set_exception(self._unavailable(problem))
         self._asked.clear()
+
+    def _unavailable(self, problem: str) -> ServiceError:
+        return unavailable(self.server.namespace, problem, reason="MCP_SERVER_UNAVAILABLE")
 
 
 @asynccontextmanager

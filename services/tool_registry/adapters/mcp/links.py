@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from services.chassis.errors import ServiceError
-from services.tool_registry.adapters.mcp.bounds import LOOK_SECONDS, MAX_LINKS
+from services.tool_registry.adapters.mcp.bounds import MAX_LINKS
 from services.tool_registry.adapters.mcp.link import Kit, Link
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.domain.server import (
@@ -64,6 +64,7 @@ class McpLinks:
         self._chance = chance
         self._held: dict[tuple[str, str], _Held] = {}
         self._tenants = {_AT_START}
+        self._swept: dict[str, float] = {}
         self._news = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._kit: Kit | None = None
@@ -72,10 +73,10 @@ class McpLinks:
     @asynccontextmanager
     async def open(self, imports: Imports) -> AsyncIterator[None]:
         """Hold links until the context is left. `imports` is where their tools go."""
-        self._kit = Kit(self._outside, imports, self._now, self._chance)
+        self._kit = Kit(self._outside, imports, self._now, self._chance, self._news.set)
         async with asyncio.TaskGroup() as group:
             self._group = group
-            looking = group.create_task(self._look())
+            looking = group.create_task(self._look(imports))
             try:
                 yield
             finally:
@@ -88,7 +89,7 @@ class McpLinks:
         """See `Links`."""
         key = tenant, server.namespace
         held = self._held.get(key)
-        if self._group is None or self._kit is None or (held and held.link.server == server):
+        if self._group is None or self._kit is None or (held and held.link.holds(server)):
             return
         if held is None and len(self._held) >= MAX_LINKS:
             log.error("too many mcp links", extra={"tenant": tenant})
@@ -135,10 +136,11 @@ class McpLinks:
         await _begun(links)
         return {link.server.namespace: (link.server, link.lists) for link in links}
 
-    def matching(self, tenant: str, uri: str) -> str | None:
+    async def matching(self, tenant: str, uri: str) -> str | None:
         """See `Links`."""
         links = [self._held[key].link for key in sorted(self._held) if key[0] == tenant]
         for link in sorted(links, key=lambda link: link.seen.state is not State.CONNECTED):
+            await asyncio.sleep(0)  # A thousand templates take some 20 ms.
             if link.lists.templates:
                 from services.tool_registry.adapters.mcp import sdk  # noqa: PLC0415 - loaded
 
@@ -204,22 +206,33 @@ class McpLinks:
             raise unavailable(namespace, "it is registered no more", reason=reason)
         return held.link
 
-    async def _look(self) -> None:
-        """See what other processes registered and deleted."""
+    async def _look(self, imports: Imports) -> None:
+        """See what other processes registered and deleted, and now and then what they left."""
         while True:
             self._news.clear()
             for tenant in sorted(self._tenants):
                 try:
                     await self._reconcile(tenant)
+                    await self._sweep(tenant, imports)
                 except ServiceError as error:
                     log.warning("mcp servers are not known", extra={"reason": error.reason})
                 except Exception:  # Whatever is stored there, other tenants have their links.
                     log.exception("mcp servers cannot be read", extra={"tenant": tenant})
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(self._outside.bounds.look_seconds):
                     await self._news.wait()
             except TimeoutError:
                 continue
+
+    async def _sweep(self, tenant: str, imports: Imports) -> None:
+        """Have the tools of deleted servers taken away, if it is time."""
+        now = asyncio.get_running_loop().time()
+        if now < self._swept.get(tenant, -math.inf) + self._outside.bounds.sweep_seconds:
+            return
+        await imports.sweep(tenant)
+        self._swept[tenant] = now
+        if tenant not in self._tenants:
+            del self._swept[tenant]  # It has no servers, and is met anew when it uses any.
 
     async def _reconcile(self, tenant: str) -> None:
         while True:

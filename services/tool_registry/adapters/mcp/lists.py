@@ -17,14 +17,14 @@ from services.tool_registry.adapters.mcp.bounds import (
     LISTS_SECONDS,
     MAX_ITEMS,
     MAX_PAGES,
-    TTL_LEAST,
     TTL_MOST,
     TTL_UNSAID,
     cut,
 )
-from services.tool_registry.adapters.mcp.entries import Refused, entry
+from services.tool_registry.adapters.mcp.entries import Refused, entry, served_on
 from services.tool_registry.adapters.mcp.session import Session
 from services.tool_registry.domain.server import Item, Lists, Server
+from services.tool_registry.domain.size import is_large
 from services.tool_registry.domain.tool import Entry
 
 _LAST: Final = "it was the last page"
@@ -72,13 +72,13 @@ class _Taking:
         prompts: Mapping[str, Item] = {}
         if has.resources:
             found = await self._items(client.list_resources, "resources")
-            resources = self._kept("resource", ((each.uri, each) for each in found), _MAX_URI)
+            resources = await self._kept("resource", ((each.uri, each) for each in found), _MAX_URI)
             found = await self._items(client.list_resource_templates, "resource_templates")
             named = ((each.uri_template, each) for each in found)
-            templates = self._kept("template", named, _MAX_URI)
+            templates = await self._kept("template", named, _MAX_URI)
         if has.prompts:
             found = await self._items(client.list_prompts, "prompts")
-            prompts = self._kept("prompt", ((each.name, each) for each in found), _MAX_PROMPT)
+            prompts = await self._kept("prompt", ((each.name, each) for each in found), _MAX_PROMPT)
         return Taken(entries, Lists(resources, templates, prompts), self.skipped, self._ttl())
 
     async def _items(self, ask: _Ask, field_name: str) -> list[Any]:
@@ -122,13 +122,14 @@ class _Taking:
             found[made.definition.name] = made
         return list(found.values())
 
-    def _kept(
+    async def _kept(
         self, what: str, named: Iterable[tuple[str, BaseModel]], most: int
     ) -> Mapping[str, Item]:
         found: dict[str, Item] = {}
         for name, model in named:
+            await asyncio.sleep(0)  # As of tools.
             item = model.model_dump(mode="json", by_alias=True, exclude_none=True)
-            if problem := _problem(name, item, most):
+            if problem := served_on(item.get("_meta")) or _problem(name, item, most):
                 self.skipped.append(f"{what} {cut(name, 80)}: {problem}")
             elif name in found:
                 self.skipped.append(f"{what} {cut(name, 80)}: the server has two of it")
@@ -140,7 +141,8 @@ class _Taking:
         """How long the lists are good. A server that tells of changes need not be asked all the
         time, though it may say so: SDKs say 0 unless they are told otherwise."""
         said = [ttl for ttl in self.ttls if ttl > 0 or not self.session.hears_changes]
-        return min(max(min(said, default=TTL_UNSAID), TTL_LEAST), TTL_MOST)
+        least = self.session.dispatch.bounds.ttl_least
+        return min(max(min(said, default=TTL_UNSAID), least), TTL_MOST)
 
 
 def _end(cursor: str | None, seen: Set[str], count: int) -> str:
@@ -155,6 +157,8 @@ def _end(cursor: str | None, seen: Set[str], count: int) -> str:
 def _problem(name: str, item: Item, most: int) -> str:
     if not 0 < len(name) <= most or not name.isprintable():
         return f"its name is not one of 1 to {most} characters"
+    if is_large(item):  # Which takes a while to be found out by packing it.
+        return f"it has more than {ITEM_BYTES:,} bytes"
     packed = Struct()
     try:
         structs.from_dict(item, packed)

@@ -1,5 +1,6 @@
 """What is asked of a server beside calls of its tools."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from mcp_types import (
     ReadResourceResult,
     ResourceTemplateReference,
 )
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.chassis import structs
 from services.chassis.errors import (
@@ -132,7 +133,7 @@ async def _asked(
         raise _broken(namespace, problem(error)) from None
     finally:
         offered.reset(token)
-    said = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    said = await asyncio.to_thread(_portable, namespace, result)  # It may be large.
     if isinstance(result, InputRequiredResult):
         questions, state = said.get("inputRequests", {}), result.request_state or ""
         try:
@@ -140,7 +141,7 @@ async def _asked(
         except ToolFailure as failure:
             raise _refusal(failure, namespace) from None
         return Reply(questions=questions, state=state)
-    return Reply(_portable(namespace, said))
+    return Reply(said)
 
 
 def _with(params: dict[str, Any], session: Session, asking: Asking) -> dict[str, Any]:
@@ -158,8 +159,9 @@ def _valid(kind: Any, params: dict[str, Any]) -> Any:
         raise invalid(Violation("input_responses", "are not answers", fix)) from None
 
 
-def _portable(namespace: str, said: dict[str, Any]) -> dict[str, Any]:
-    """What can be sent on."""
+def _portable(namespace: str, result: BaseModel) -> dict[str, Any]:
+    """A result as it can be sent on."""
+    said: dict[str, Any] = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     packed = Struct()
     try:
         structs.from_dict(said, packed)

@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import SubscriptionLost, listen
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    CONNECTION_CLOSED,
     UNSUPPORTED_PROTOCOL_VERSION,
     EmptyResult,
     Implementation,
@@ -28,12 +29,13 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from services.chassis.suite import SUITE
 from services.chassis.telling import Logged, Report
-from services.tool_registry.adapters.mcp.bounds import REQUEST_SECONDS, TEXT
+from services.tool_registry.adapters.mcp.bounds import TEXT
 from services.tool_registry.adapters.mcp.dispatch import Dispatch
 from services.tool_registry.adapters.mcp.http import Guarded
 from services.tool_registry.adapters.mcp.outside import Outside
-from services.tool_registry.adapters.mcp.stdio import Program, program
+from services.tool_registry.adapters.mcp.stdio import Program, ProgramFailed, program
 from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.server import Command, Server
 from services.tool_registry.ports import Secrets
@@ -52,12 +54,12 @@ hearing: ContextVar[Report | None] = ContextVar("mcp_hearing", default=None)
 """Who hears what a server logs during a request."""
 
 
-class ProtocolTooOld(Exception):
-    """The server speaks no version that is spoken here."""
+class OwnSuite(Exception):
+    """The server is the edge of this suite. The message says what to do."""
 
 
-class ProgramFailed(Exception):
-    """A server that is a program does not do as one does. The message says what."""
+class NotSpoken(Exception):
+    """The server speaks no version that is spoken here. The message says which it does."""
 
 
 @dataclass
@@ -163,12 +165,13 @@ async def session(
             scrub = Scrub(environment.values())
             line = [server.command.program, *server.command.arguments]
             all_variables = {**server.command.environment, **environment}
-            running, streams = await stack.enter_async_context(program(line, all_variables, scrub))
-        dispatch = Dispatch(*streams, scrub)
+            started = program(line, all_variables, scrub, outside.turns)
+            running, streams = await stack.enter_async_context(started)
+        dispatch = Dispatch(*streams, scrub, outside.bounds)
         ear = Ear(dispatch, changed)
         client = ClientSession(
             dispatcher=dispatch,
-            read_timeout_seconds=REQUEST_SECONDS,
+            read_timeout_seconds=outside.bounds.request_seconds,
             logging_callback=ear.heard,
             message_handler=ear.told,
             client_info=Implementation(name="runplane", version=version("runplane")),
@@ -177,11 +180,12 @@ async def session(
         found = kind(client, dispatch, ear, running)
         try:
             await _agree(found)
-        except (MCPError, ValidationError, RuntimeError):
+        except (MCPError, ValidationError, NotSpoken):
             if running is not None:
                 await running.settled()
                 check(running, scrub)
             raise
+        _check_other(found, outside.suite)
         yield found
 
 
@@ -217,27 +221,43 @@ async def _environment(tenant: str, command: Command, secrets: Secrets) -> Mappi
     }
 
 
+def _check_other(found: Session, suite: str) -> None:
+    """Refuse this suite's own edge: calls of its tools would come back here, and go out again."""
+    said = (found.capabilities.extensions or {}).get(SUITE, {}).get("id")
+    if suite and said == suite:
+        raise OwnSuite("it is this suite's own /mcp, whose tools are here already: delete it")
+
+
 async def _agree(found: Session) -> None:
     """On 2026-07-28, or the newest version before that the server knows."""
     client = found.client
     try:
         await client.discover()
     except MCPError as error:
+        if error.code == CONNECTION_CLOSED:  # It said nothing: the next try may find it there.
+            raise
         if error.code == UNSUPPORTED_PROTOCOL_VERSION and _is_newer(error.data):
             raise
-        await client.initialize()
-    except (ValidationError, RuntimeError):
-        await client.initialize()
+        await _initialize(client)
+    except (ValidationError, RuntimeError):  # As the SDK says that no version fits.
+        await _initialize(client)
     found.dispatch.version = client.protocol_version or ""
     if found.version < OLDEST:
-        message = f"it speaks MCP {found.version}; {OLDEST} or newer is needed"
-        raise ProtocolTooOld(message)
+        raise NotSpoken(f"it speaks MCP {found.version}; {OLDEST} or newer is needed")
     if not found.is_modern and found.capabilities.logging is not None:
         level = SetLevelRequest(params=SetLevelRequestParams(level=LEVEL))
         try:
             await client.send_request(level, EmptyResult)
         except (MCPError, ValidationError):
             return  # Then it logs what it likes.
+
+
+async def _initialize(client: ClientSession) -> None:
+    """Agree as versions before 2026-07-28 do."""
+    try:
+        await client.initialize()
+    except RuntimeError as error:  # Of the SDK's own kinds none says it.
+        raise NotSpoken(str(error)) from None
 
 
 def _is_newer(data: object) -> bool:

@@ -22,8 +22,9 @@ from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_a
 
 from services.tool_registry.adapters.mcp.bounds import MESSAGE_BYTES, cut
 from services.tool_registry.adapters.mcp.messages import excess
+from services.tool_registry.adapters.mcp.outside import Turns
 from services.tool_registry.adapters.mcp.pace import Pace
-from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
+from services.tool_registry.adapters.secrets import Scrub
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,17 @@ _LEAVE_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
 
 
+class ProgramFailed(Exception):
+    """A program does not do as servers do, or cannot be started. The message says what."""
+
+
 class Program:
     """A program that runs, as its session sees it."""
 
-    def __init__(self, process: Process, scrub: Scrub) -> None:
+    def __init__(self, process: Process, scrub: Scrub, turns: Turns) -> None:
         self._process = process
         self._scrub = scrub
+        self._turns = turns
         self.pid = process.pid
         self.ended = asyncio.Event()
         """Set when it writes no more: it has ended, or is to be."""
@@ -72,6 +78,7 @@ class Program:
             async with into:
                 async for line in _lines(self._stdout):
                     await pace.step()
+                    await self._turns.rest(line)
                     if (message := self._message(line)) is not None:
                         await into.send(message)
                     elif self._garbage > _MAX_GARBAGE:
@@ -181,25 +188,17 @@ class Program:
 
 @asynccontextmanager
 async def program(
-    line: Sequence[str], environment: Mapping[str, str], scrub: Scrub = NO_SECRETS
+    line: Sequence[str], environment: Mapping[str, str], scrub: Scrub, turns: Turns
 ) -> AsyncIterator[tuple[Program, tuple[Any, Any]]]:
     """A program and the streams to and from it, until the context is left. What it
-    writes that is no message is shown without secrets.
+    writes that is no message is shown without secrets; `turns` are those of all servers.
 
     Raises:
-        OSError: it cannot be started.
+        ProgramFailed: it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *line,
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
-        env={**get_default_environment(), **environment},
-        start_new_session=True,
-        limit=_CHUNK,
-    )
+    process = await _started(line, environment)
     # No awaits until its end is sure.
-    running = Program(process, scrub)
+    running = Program(process, scrub, turns)
     into, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, sent = anyio.create_memory_object_stream[SessionMessage](0)
     try:
@@ -217,6 +216,24 @@ async def program(
         for stream in (into, incoming, outgoing, sent):
             stream.close()
         _close(process)
+
+
+async def _started(line: Sequence[str], environment: Mapping[str, str]) -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *line,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env={**get_default_environment(), **environment},
+            start_new_session=True,
+            limit=_CHUNK,
+        )
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ProgramFailed(f"it cannot be started: {why}") from None
+    except ValueError:  # A secret may hold what no variable can.
+        raise ProgramFailed("it cannot be started: its command is not one") from None
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
 
+from services.tool_registry.domain import pointer
+
 IGNORED: Final = frozenset(
     {
         "title",
@@ -110,19 +112,13 @@ class Node:
 
     def target(self) -> "Node | None":
         """What its `$ref` names; None where that cannot be told."""
-        pointer = self.rules.get("$ref")
-        if not isinstance(pointer, str) or not (pointer == "#" or pointer.startswith("#/")):
+        reference = self.rules.get("$ref")
+        if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
             return None
-        part = self.root
-        for step in pointer[1:].split("/")[1:]:
-            name = unquote(step).replace("~1", "/").replace("~0", "~")
-            if isinstance(part, Mapping) and name in part:
-                part = part[name]
-            elif isinstance(part, list | tuple) and name.isdecimal() and int(name) < len(part):
-                part = part[int(name)]
-            else:
-                return None
-        return self.child(part)
+        try:
+            return self.child(pointer.found(self.root, unquote(reference[1:])))
+        except LookupError:
+            return None
 
 
 def key(value: object) -> object:

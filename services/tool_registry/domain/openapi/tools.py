@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,11 +25,10 @@ from services.tool_registry.domain.openapi.document import (
 from services.tool_registry.domain.openapi.parameters import Parameter, parameters
 from services.tool_registry.domain.openapi.schemas import Schemas
 from services.tool_registry.domain.targets import Http, HttpAuth
-from services.tool_registry.domain.texts import plain
-from services.tool_registry.domain.tool import Definition, Entry
+from services.tool_registry.domain.texts import cut, plain
+from services.tool_registry.domain.tool import TIMEOUT, Definition, Entry
 from services.tool_registry.domain.version import FIRST
 
-TIMEOUT: Final = timedelta(seconds=30)
 MAX_DESCRIPTION: Final = 1024
 MAX_TITLE: Final = 128
 MAX_SCHEMAS_BYTES: Final = 8 * 1024 * 1024
@@ -174,13 +172,13 @@ class _Reading:
         return Definition(
             name=name,
             version=FIRST,
-            description=_cut(told or f"{operation.method} {operation.path}", MAX_DESCRIPTION),
+            description=cut(told or f"{operation.method} {operation.path}", MAX_DESCRIPTION),
             input_schema=schema,
             output_schema=output,
             examples=(),
             timeout=TIMEOUT,
             is_idempotent=operation.method in http_fields.REPEATABLE,
-            title=_cut(plain(summary), MAX_TITLE),
+            title=cut(plain(summary), MAX_TITLE),
             tags=names.tags(self._wanted.tags, sequence(part.get("tags"))),
         )
 
@@ -224,13 +222,9 @@ def _described(parameter: Parameter) -> Mapping[str, object]:
     """The schema of a parameter, with what the parameter itself says."""
     said: dict[str, object] = {}
     if parameter.description:
-        said["description"] = _cut(parameter.description, MAX_DESCRIPTION)
+        said["description"] = cut(parameter.description, MAX_DESCRIPTION)
     if parameter.is_deprecated:
         said["deprecated"] = True
     if "$ref" in parameter.schema and said:
         return {"allOf": [parameter.schema], **said}
     return {**said, **parameter.schema}
-
-
-def _cut(said: str, most: int) -> str:
-    return said if len(said) <= most else f"{said[: most - 1]}…"

@@ -1,5 +1,6 @@
 """The adapters under test. One more is one more parameter and a fixture of that name."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime, timedelta
@@ -33,9 +34,12 @@ class Replicas:
         self._other = other
 
     async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
-        """Through the one, and out."""
-        await self._one.publish(topic, entries)
-        await self._one.settled()
+        """Through the one, out, and in at the other: what is subscribed later is from then on."""
+        async with asyncio.timeout(10), self._other.subscribe(topic) as there:
+            await self._one.publish(topic, entries)
+            await self._one.settled()
+            while entries and entries[-1] not in await there.next():
+                pass
 
     def subscribe(self, topic: str) -> AbstractAsyncContextManager[Subscription]:
         """At the other."""

@@ -231,7 +231,7 @@ class StdioCommand(Message[_StdioCommandFields]):
         environment: dict[str, str]
         secret_environment: dict[str, str]
 
-_RegisterMcpServerRequestFields: TypeAlias = Literal["server"]
+_RegisterMcpServerRequestFields: TypeAlias = Literal["server", "idempotency_key"]
 
 class RegisterMcpServerRequest(Message[_RegisterMcpServerRequestFields]):
     """
@@ -248,9 +248,15 @@ class RegisterMcpServerRequest(Message[_RegisterMcpServerRequestFields]):
             ```proto
             optional runplane.tool_registry.v1.McpServer server = 1;
             ```
+        idempotency_key:
+            Names this request; within 24 hours the same key returns the same server.
+
+            ```proto
+            string idempotency_key = 2;
+            ```
     """
 
-    __slots__ = ("server",)
+    __slots__ = ("server", "idempotency_key")
 
     if TYPE_CHECKING:
 
@@ -258,10 +264,12 @@ class RegisterMcpServerRequest(Message[_RegisterMcpServerRequestFields]):
             self,
             *,
             server: McpServer | None = None,
+            idempotency_key: str = "",
         ) -> None:
             pass
 
         server: McpServer | None
+        idempotency_key: str
 
 _GetMcpServerRequestFields: TypeAlias = Literal["namespace"]
 
@@ -375,6 +383,55 @@ class ListMcpServersResponse(Message[_ListMcpServersResponseFields]):
         servers: list[McpServer]
         next_page_token: str
 
+_UpdateMcpServerRequestFields: TypeAlias = Literal["namespace", "server", "update_mask"]
+
+class UpdateMcpServerRequest(Message[_UpdateMcpServerRequestFields]):
+    """
+    Replaces fields of a server.
+
+    ```proto
+    message runplane.tool_registry.v1.UpdateMcpServerRequest
+    ```
+
+    Attributes:
+        namespace:
+            The server's namespace, which stays.
+
+            ```proto
+            string namespace = 1;
+            ```
+        server:
+            The fields to replace.
+
+            ```proto
+            optional runplane.tool_registry.v1.McpServer server = 2;
+            ```
+        update_mask:
+            Which fields to replace, such as `tags`; `url` and `command` replace one another. Empty: those that
+            are set, but for what is output only.
+
+            ```proto
+            repeated string update_mask = 3;
+            ```
+    """
+
+    __slots__ = ("namespace", "server", "update_mask")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            namespace: str = "",
+            server: McpServer | None = None,
+            update_mask: list[str] | None = None,
+        ) -> None:
+            pass
+
+        namespace: str
+        server: McpServer | None
+        update_mask: list[str]
+
 _RefreshMcpServerRequestFields: TypeAlias = Literal["namespace"]
 
 class RefreshMcpServerRequest(Message[_RefreshMcpServerRequestFields]):
@@ -481,7 +538,7 @@ class McpServerState(Enum):
 
 
 _DESC = file_desc(
-    b'\n\'runplane/tool_registry/v1/servers.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto"\xab\x05\n\tMcpServer\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x03url\x18\x02 \x01(\tH\x00R\x03url\x12C\n\x07command\x18\x03 \x01(\x0b2\'.runplane.tool_registry.v1.StdioCommandH\x00R\x07command\x12\x16\n\x06secret\x18\x04 \x01(\tR\x06secret\x12\x1f\n\x0bkeeps_names\x18\x05 \x01(\x08R\nkeepsNames\x12\x12\n\x04tags\x18\x06 \x03(\tR\x04tags\x12+\n\x11requires_approval\x18\x07 \x01(\x08R\x10requiresApproval\x12\x1d\n\ntimeout_ms\x18\x08 \x01(\x01R\ttimeoutMs\x12?\n\x05state\x18\t \x01(\x0e2).runplane.tool_registry.v1.McpServerStateR\x05state\x12\x18\n\x07problem\x18\n \x01(\tR\x07problem\x12)\n\x10protocol_version\x18\x0b \x01(\tR\x0fprotocolVersion\x12\x1f\n\x0bserver_name\x18\x0c \x01(\tR\nserverName\x12%\n\x0eserver_version\x18\r \x01(\tR\rserverVersion\x12\x1d\n\ntool_count\x18\x0e \x01(\x05R\ttoolCount\x12\x18\n\x07skipped\x18\x0f \x03(\tR\x07skipped\x12;\n\x0bcreate_time\x18\x10 \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12=\n\x0crefresh_time\x18\x11 \x01(\x0b2\x1a.google.protobuf.TimestampR\x0brefreshTimeB\x0b\n\ttransport"\x97\x03\n\x0cStdioCommand\x12\x18\n\x07program\x18\x01 \x01(\tR\x07program\x12\x1c\n\targuments\x18\x02 \x03(\tR\targuments\x12Z\n\x0benvironment\x18\x03 \x03(\x0b28.runplane.tool_registry.v1.StdioCommand.EnvironmentEntryR\x0benvironment\x12m\n\x12secret_environment\x18\x04 \x03(\x0b2>.runplane.tool_registry.v1.StdioCommand.SecretEnvironmentEntryR\x11secretEnvironment\x1a>\n\x10EnvironmentEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aD\n\x16SecretEnvironmentEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"X\n\x18RegisterMcpServerRequest\x12<\n\x06server\x18\x01 \x01(\x0b2$.runplane.tool_registry.v1.McpServerR\x06server"3\n\x13GetMcpServerRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace"S\n\x15ListMcpServersRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"\x80\x01\n\x16ListMcpServersResponse\x12>\n\x07servers\x18\x01 \x03(\x0b2$.runplane.tool_registry.v1.McpServerR\x07servers\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"7\n\x17RefreshMcpServerRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace"6\n\x16DeleteMcpServerRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace*\x95\x01\n\x0eMcpServerState\x12 \n\x1cMCP_SERVER_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMCP_SERVER_STATE_CONNECTING\x10\x01\x12\x1e\n\x1aMCP_SERVER_STATE_CONNECTED\x10\x02\x12 \n\x1cMCP_SERVER_STATE_UNAVAILABLE\x10\x032\xe4\x05\n\x10McpServerService\x12\x8f\x01\n\x11RegisterMcpServer\x123.runplane.tool_registry.v1.RegisterMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer"\x1f\x82\xd3\xe4\x93\x02\x19"\x0f/v1/mcp-servers:\x06server\x12\x89\x01\n\x0cGetMcpServer\x12..runplane.tool_registry.v1.GetMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/mcp-servers/{namespace}\x12\x8e\x01\n\x0eListMcpServers\x120.runplane.tool_registry.v1.ListMcpServersRequest\x1a1.runplane.tool_registry.v1.ListMcpServersResponse"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/mcp-servers\x12\x9c\x01\n\x10RefreshMcpServer\x122.runplane.tool_registry.v1.RefreshMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer".\x82\xd3\xe4\x93\x02("#/v1/mcp-servers/{namespace}:refresh:\x01*\x12\x81\x01\n\x0fDeleteMcpServer\x121.runplane.tool_registry.v1.DeleteMcpServerRequest\x1a\x16.google.protobuf.Empty"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/mcp-servers/{namespace}b\x06proto3',
+    b'\n\'runplane/tool_registry/v1/servers.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto"\xab\x05\n\tMcpServer\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x03url\x18\x02 \x01(\tH\x00R\x03url\x12C\n\x07command\x18\x03 \x01(\x0b2\'.runplane.tool_registry.v1.StdioCommandH\x00R\x07command\x12\x16\n\x06secret\x18\x04 \x01(\tR\x06secret\x12\x1f\n\x0bkeeps_names\x18\x05 \x01(\x08R\nkeepsNames\x12\x12\n\x04tags\x18\x06 \x03(\tR\x04tags\x12+\n\x11requires_approval\x18\x07 \x01(\x08R\x10requiresApproval\x12\x1d\n\ntimeout_ms\x18\x08 \x01(\x01R\ttimeoutMs\x12?\n\x05state\x18\t \x01(\x0e2).runplane.tool_registry.v1.McpServerStateR\x05state\x12\x18\n\x07problem\x18\n \x01(\tR\x07problem\x12)\n\x10protocol_version\x18\x0b \x01(\tR\x0fprotocolVersion\x12\x1f\n\x0bserver_name\x18\x0c \x01(\tR\nserverName\x12%\n\x0eserver_version\x18\r \x01(\tR\rserverVersion\x12\x1d\n\ntool_count\x18\x0e \x01(\x05R\ttoolCount\x12\x18\n\x07skipped\x18\x0f \x03(\tR\x07skipped\x12;\n\x0bcreate_time\x18\x10 \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12=\n\x0crefresh_time\x18\x11 \x01(\x0b2\x1a.google.protobuf.TimestampR\x0brefreshTimeB\x0b\n\ttransport"\x97\x03\n\x0cStdioCommand\x12\x18\n\x07program\x18\x01 \x01(\tR\x07program\x12\x1c\n\targuments\x18\x02 \x03(\tR\targuments\x12Z\n\x0benvironment\x18\x03 \x03(\x0b28.runplane.tool_registry.v1.StdioCommand.EnvironmentEntryR\x0benvironment\x12m\n\x12secret_environment\x18\x04 \x03(\x0b2>.runplane.tool_registry.v1.StdioCommand.SecretEnvironmentEntryR\x11secretEnvironment\x1a>\n\x10EnvironmentEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aD\n\x16SecretEnvironmentEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\x81\x01\n\x18RegisterMcpServerRequest\x12<\n\x06server\x18\x01 \x01(\x0b2$.runplane.tool_registry.v1.McpServerR\x06server\x12\'\n\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey"3\n\x13GetMcpServerRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace"S\n\x15ListMcpServersRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"\x80\x01\n\x16ListMcpServersResponse\x12>\n\x07servers\x18\x01 \x03(\x0b2$.runplane.tool_registry.v1.McpServerR\x07servers\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"\x95\x01\n\x16UpdateMcpServerRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12<\n\x06server\x18\x02 \x01(\x0b2$.runplane.tool_registry.v1.McpServerR\x06server\x12\x1f\n\x0bupdate_mask\x18\x03 \x03(\tR\nupdateMask"7\n\x17RefreshMcpServerRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace"6\n\x16DeleteMcpServerRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace*\x95\x01\n\x0eMcpServerState\x12 \n\x1cMCP_SERVER_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMCP_SERVER_STATE_CONNECTING\x10\x01\x12\x1e\n\x1aMCP_SERVER_STATE_CONNECTED\x10\x02\x12 \n\x1cMCP_SERVER_STATE_UNAVAILABLE\x10\x032\xfe\x06\n\x10McpServerService\x12\x8f\x01\n\x11RegisterMcpServer\x123.runplane.tool_registry.v1.RegisterMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer"\x1f\x82\xd3\xe4\x93\x02\x19"\x0f/v1/mcp-servers:\x06server\x12\x89\x01\n\x0cGetMcpServer\x12..runplane.tool_registry.v1.GetMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/mcp-servers/{namespace}\x12\x8e\x01\n\x0eListMcpServers\x120.runplane.tool_registry.v1.ListMcpServersRequest\x1a1.runplane.tool_registry.v1.ListMcpServersResponse"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/mcp-servers\x12\x97\x01\n\x0fUpdateMcpServer\x121.runplane.tool_registry.v1.UpdateMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer"+\x82\xd3\xe4\x93\x02%2\x1b/v1/mcp-servers/{namespace}:\x06server\x12\x9c\x01\n\x10RefreshMcpServer\x122.runplane.tool_registry.v1.RefreshMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer".\x82\xd3\xe4\x93\x02("#/v1/mcp-servers/{namespace}:refresh:\x01*\x12\x81\x01\n\x0fDeleteMcpServer\x121.runplane.tool_registry.v1.DeleteMcpServerRequest\x1a\x16.google.protobuf.Empty"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/mcp-servers/{namespace}b\x06proto3',
     [
         annotations_pb.desc(),
         empty_pb.desc(),
@@ -494,6 +551,7 @@ _DESC = file_desc(
         "GetMcpServerRequest": GetMcpServerRequest,
         "ListMcpServersRequest": ListMcpServersRequest,
         "ListMcpServersResponse": ListMcpServersResponse,
+        "UpdateMcpServerRequest": UpdateMcpServerRequest,
         "RefreshMcpServerRequest": RefreshMcpServerRequest,
         "DeleteMcpServerRequest": DeleteMcpServerRequest,
         "McpServerState": McpServerState,

@@ -258,18 +258,22 @@ class PendingRequest(_message.Message):
     INPUT_FIELD_NUMBER: _builtins.int
     INPUT_REQUESTS_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
+    CHILD_TASK_ID_FIELD_NUMBER: _builtins.int
     tool_call_id: _builtins.str
     """The call, as `ApproveToolCall`, `DenyToolCall` and `SubmitToolResult` name it."""
     tool_name: _builtins.str
     """The tool that is called."""
     wants: _builtins.str
     """`approval` (somebody is to say whether it may run), or `input`: with `input_requests` answers to
-    them, else the result of a tool that the client runs.
+    them, else the result of a tool that the client runs. `child`: the task of an agent's call waits,
+    and is answered itself.
     """
     round: _builtins.int
     """With `input_requests`: how often the tool has asked in this call, this time included. A tool may
     ask by the same name again.
     """
+    child_task_id: _builtins.str
+    """With `child`: the task that waits; its own `pending_requests` say for what."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """Without `input_requests`: what the tool is called with."""
@@ -287,10 +291,11 @@ class PendingRequest(_message.Message):
         input: _struct_pb2.Struct | None = ...,
         input_requests: _struct_pb2.Struct | None = ...,
         round: _builtins.int = ...,
+        child_task_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_requests", b"input_requests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_requests", b"input_requests", "round", b"round", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "wants", b"wants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_task_id", b"child_task_id", "input", b"input", "input_requests", b"input_requests", "round", b"round", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "wants", b"wants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -358,9 +363,10 @@ class TaskEvent(_message.Message):
     INPUT_RESPONSES_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     CONTENT_REFERENCE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
-    `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
+    `child_status_changed`, `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
     `input_required`, `input_given`, `user_message`, `message_delta`, `final_answer`,
     `step_abandoned`, `warning` or `task_complete`.
     """
@@ -415,7 +421,9 @@ class TaskEvent(_message.Message):
     author: _builtins.str
     """On `approval_decided`, `input_given` and `user_message`: the subject whose word it is."""
     wants: _builtins.str
-    """On `status_changed` to `waiting`: what it waits for, `approval`, `input` or `continue`."""
+    """On `status_changed` and `child_status_changed` to `waiting`: what the task, or the child, waits
+    for: `approval`, `input`, `continue`, or `child` (the task of an agent that it calls).
+    """
     cost_usd: _builtins.float
     """With `usage`: what the turn costs, in US dollars. On the `tool_result` of an agent: what its task
     cost, with those of the tasks below it.
@@ -436,7 +444,8 @@ class TaskEvent(_message.Message):
     """On `task_start`: how many tasks stand above it, at most 4."""
     child_task_id: _builtins.str
     """On `child_task`: the task that an agent's call has become. It has a log of its own, and ends
-    with this task at the latest.
+    with this task at the latest. On `child_status_changed`: the one that is `waiting` for what it
+    `wants`, or `running` again; it is answered itself, and its `pending_requests` say for what.
     """
     tokens_used: _builtins.int
     """On the `tool_result` of an agent: tokens that its task used, with those of the tasks below it."""
@@ -452,6 +461,8 @@ class TaskEvent(_message.Message):
     """On `tool_log`: `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency`."""
     request_state: _builtins.str
     """With `input_requests`, if the tool gave any: what it is given back, as it is, with the responses."""
+    idempotency_key: _builtins.str
+    """On `user_message`: the key that its author sent with it, if there was one."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -620,10 +631,11 @@ class TaskEvent(_message.Message):
         input_responses: _struct_pb2.Struct | None = ...,
         content: _abc.Iterable[_struct_pb2.Struct] | None = ...,
         content_reference: Global___ValueReference | None = ...,
+        idempotency_key: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "comment", b"comment", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_state", b"request_state", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "comment", b"comment", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_state", b"request_state", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "content", b"content", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "request_state", b"request_state", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "content", b"content", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "request_state", b"request_state", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -655,6 +667,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
     _WhichOneofReturnType__event_type: _TypeAlias = _typing.Literal["event_type"]  # noqa: Y015
     _WhichOneofArgType__event_type: _TypeAlias = _typing.Literal["_event_type", b"_event_type"]  # noqa: Y015
+    _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
+    _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
     _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
     _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
     _WhichOneofReturnType__input_requests: _TypeAlias = _typing.Literal["input_requests"]  # noqa: Y015
@@ -751,6 +765,8 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__event_type) -> _WhichOneofReturnType__event_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotency_key) -> _WhichOneofReturnType__idempotency_key | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
     @_typing.overload
@@ -1367,8 +1383,8 @@ class InvokeRequest(_message.Message):
     def approval_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of tools whose calls need an approval, at most 128, `*` for all; `Converse`,
         `ApproveToolCall` and `DenyToolCall` decide. They hold for the agents that the task calls, too:
-        `approval_required` is then in the log of that call's own task, which `child_task` names, and it
-        is decided there, within the time that the caller's task has left.
+        `approval_required` is then in the log of that call's own task, and it is decided there; the
+        caller's log has `child_status_changed`, and that task waits, too.
         """
 
     @_builtins.property
@@ -1835,16 +1851,20 @@ class UserMessage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What is said; at most 16 KiB."""
+    idempotency_key: _builtins.str
+    """As for `SteerTask`."""
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1950,19 +1970,25 @@ class SteerTaskRequest(_message.Message):
 
     TASK_ID_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task's id."""
     text: _builtins.str
     """What is said; at most 16 KiB."""
+    idempotency_key: _builtins.str
+    """Makes the call repeatable as long as there is the task. At most 256 characters; it is the
+    caller's own in this task. On the edge also the header `Idempotency-Key`.
+    """
     def __init__(
         self,
         *,
         task_id: _builtins.str = ...,
         text: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "task_id", b"task_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

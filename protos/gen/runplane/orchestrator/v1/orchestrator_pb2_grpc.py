@@ -239,7 +239,9 @@ class OrchestratorServiceServicer:
         heard, or after five seconds: it will hear, unless it ends before. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`),
         `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION` (`TASK_ALREADY_ENDED`,
         `TASK_IS_TOOL_CALL`, or `TASK_SAID_ENOUGH` after 100 messages) and `RESOURCE_EXHAUSTED` (`INBOX_FULL`, with RetryInfo)
-        while too much lies unheard. Not idempotent: each call is another message.
+        while too much lies unheard. Each call is another message, except with an `idempotency_key`: the
+        same key of the same subject is said once, and with another text it fails with `ALREADY_EXISTS`
+        (`IDEMPOTENCY_KEY_REUSED`).
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

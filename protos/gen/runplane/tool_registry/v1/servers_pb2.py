@@ -27,7 +27,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'runplane/tool_registry/v1/servers.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x03\n\tMcpServer\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\r\n\x03url\x18\x02 \x01(\tH\x00\x12:\n\x07\x63ommand\x18\x03 \x01(\x0b\x32\'.runplane.tool_registry.v1.StdioCommandH\x00\x12\x0e\n\x06secret\x18\x04 \x01(\t\x12\x13\n\x0bkeeps_names\x18\x05 \x01(\x08\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x19\n\x11requires_approval\x18\x07 \x01(\x08\x12\x12\n\ntimeout_ms\x18\x08 \x01(\x01\x12\x38\n\x05state\x18\t \x01(\x0e\x32).runplane.tool_registry.v1.McpServerState\x12\x0f\n\x07problem\x18\n \x01(\t\x12\x18\n\x10protocol_version\x18\x0b \x01(\t\x12\x13\n\x0bserver_name\x18\x0c \x01(\t\x12\x16\n\x0eserver_version\x18\r \x01(\t\x12\x12\n\ntool_count\x18\x0e \x01(\x05\x12\x0f\n\x07skipped\x18\x0f \x03(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crefresh_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0b\n\ttransport\"\xcb\x02\n\x0cStdioCommand\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x03(\t\x12M\n\x0b\x65nvironment\x18\x03 \x03(\x0b\x32\x38.runplane.tool_registry.v1.StdioCommand.EnvironmentEntry\x12Z\n\x12secret_environment\x18\x04 \x03(\x0b\x32>.runplane.tool_registry.v1.StdioCommand.SecretEnvironmentEntry\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16SecretEnvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"P\n\x18RegisterMcpServerRequest\x12\x34\n\x06server\x18\x01 \x01(\x0b\x32$.runplane.tool_registry.v1.McpServer\"(\n\x13GetMcpServerRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\">\n\x15ListMcpServersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"h\n\x16ListMcpServersResponse\x12\x35\n\x07servers\x18\x01 \x03(\x0b\x32$.runplane.tool_registry.v1.McpServer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x17RefreshMcpServerRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"+\n\x16\x44\x65leteMcpServerRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t*\x95\x01\n\x0eMcpServerState\x12 \n\x1cMCP_SERVER_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMCP_SERVER_STATE_CONNECTING\x10\x01\x12\x1e\n\x1aMCP_SERVER_STATE_CONNECTED\x10\x02\x12 \n\x1cMCP_SERVER_STATE_UNAVAILABLE\x10\x03\x32\xe4\x05\n\x10McpServerService\x12\x8f\x01\n\x11RegisterMcpServer\x12\x33.runplane.tool_registry.v1.RegisterMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x0f/v1/mcp-servers:\x06server\x12\x89\x01\n\x0cGetMcpServer\x12..runplane.tool_registry.v1.GetMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/mcp-servers/{namespace}\x12\x8e\x01\n\x0eListMcpServers\x12\x30.runplane.tool_registry.v1.ListMcpServersRequest\x1a\x31.runplane.tool_registry.v1.ListMcpServersResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/mcp-servers\x12\x9c\x01\n\x10RefreshMcpServer\x12\x32.runplane.tool_registry.v1.RefreshMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer\".\x82\xd3\xe4\x93\x02(\"#/v1/mcp-servers/{namespace}:refresh:\x01*\x12\x81\x01\n\x0f\x44\x65leteMcpServer\x12\x31.runplane.tool_registry.v1.DeleteMcpServerRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/mcp-servers/{namespace}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'runplane/tool_registry/v1/servers.proto\x12\x19runplane.tool_registry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x03\n\tMcpServer\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\r\n\x03url\x18\x02 \x01(\tH\x00\x12:\n\x07\x63ommand\x18\x03 \x01(\x0b\x32\'.runplane.tool_registry.v1.StdioCommandH\x00\x12\x0e\n\x06secret\x18\x04 \x01(\t\x12\x13\n\x0bkeeps_names\x18\x05 \x01(\x08\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x19\n\x11requires_approval\x18\x07 \x01(\x08\x12\x12\n\ntimeout_ms\x18\x08 \x01(\x01\x12\x38\n\x05state\x18\t \x01(\x0e\x32).runplane.tool_registry.v1.McpServerState\x12\x0f\n\x07problem\x18\n \x01(\t\x12\x18\n\x10protocol_version\x18\x0b \x01(\t\x12\x13\n\x0bserver_name\x18\x0c \x01(\t\x12\x16\n\x0eserver_version\x18\r \x01(\t\x12\x12\n\ntool_count\x18\x0e \x01(\x05\x12\x0f\n\x07skipped\x18\x0f \x03(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crefresh_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0b\n\ttransport\"\xcb\x02\n\x0cStdioCommand\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x03(\t\x12M\n\x0b\x65nvironment\x18\x03 \x03(\x0b\x32\x38.runplane.tool_registry.v1.StdioCommand.EnvironmentEntry\x12Z\n\x12secret_environment\x18\x04 \x03(\x0b\x32>.runplane.tool_registry.v1.StdioCommand.SecretEnvironmentEntry\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16SecretEnvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"i\n\x18RegisterMcpServerRequest\x12\x34\n\x06server\x18\x01 \x01(\x0b\x32$.runplane.tool_registry.v1.McpServer\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"(\n\x13GetMcpServerRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\">\n\x15ListMcpServersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"h\n\x16ListMcpServersResponse\x12\x35\n\x07servers\x18\x01 \x03(\x0b\x32$.runplane.tool_registry.v1.McpServer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x16UpdateMcpServerRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x34\n\x06server\x18\x02 \x01(\x0b\x32$.runplane.tool_registry.v1.McpServer\x12\x13\n\x0bupdate_mask\x18\x03 \x03(\t\",\n\x17RefreshMcpServerRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"+\n\x16\x44\x65leteMcpServerRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t*\x95\x01\n\x0eMcpServerState\x12 \n\x1cMCP_SERVER_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMCP_SERVER_STATE_CONNECTING\x10\x01\x12\x1e\n\x1aMCP_SERVER_STATE_CONNECTED\x10\x02\x12 \n\x1cMCP_SERVER_STATE_UNAVAILABLE\x10\x03\x32\xfe\x06\n\x10McpServerService\x12\x8f\x01\n\x11RegisterMcpServer\x12\x33.runplane.tool_registry.v1.RegisterMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x0f/v1/mcp-servers:\x06server\x12\x89\x01\n\x0cGetMcpServer\x12..runplane.tool_registry.v1.GetMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/mcp-servers/{namespace}\x12\x8e\x01\n\x0eListMcpServers\x12\x30.runplane.tool_registry.v1.ListMcpServersRequest\x1a\x31.runplane.tool_registry.v1.ListMcpServersResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/mcp-servers\x12\x97\x01\n\x0fUpdateMcpServer\x12\x31.runplane.tool_registry.v1.UpdateMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer\"+\x82\xd3\xe4\x93\x02%2\x1b/v1/mcp-servers/{namespace}:\x06server\x12\x9c\x01\n\x10RefreshMcpServer\x12\x32.runplane.tool_registry.v1.RefreshMcpServerRequest\x1a$.runplane.tool_registry.v1.McpServer\".\x82\xd3\xe4\x93\x02(\"#/v1/mcp-servers/{namespace}:refresh:\x01*\x12\x81\x01\n\x0f\x44\x65leteMcpServer\x12\x31.runplane.tool_registry.v1.DeleteMcpServerRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/mcp-servers/{namespace}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,12 +44,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MCPSERVERSERVICE'].methods_by_name['GetMcpServer']._serialized_options = b'\202\323\344\223\002\035\022\033/v1/mcp-servers/{namespace}'
   _globals['_MCPSERVERSERVICE'].methods_by_name['ListMcpServers']._loaded_options = None
   _globals['_MCPSERVERSERVICE'].methods_by_name['ListMcpServers']._serialized_options = b'\202\323\344\223\002\021\022\017/v1/mcp-servers'
+  _globals['_MCPSERVERSERVICE'].methods_by_name['UpdateMcpServer']._loaded_options = None
+  _globals['_MCPSERVERSERVICE'].methods_by_name['UpdateMcpServer']._serialized_options = b'\202\323\344\223\002%2\033/v1/mcp-servers/{namespace}:\006server'
   _globals['_MCPSERVERSERVICE'].methods_by_name['RefreshMcpServer']._loaded_options = None
   _globals['_MCPSERVERSERVICE'].methods_by_name['RefreshMcpServer']._serialized_options = b'\202\323\344\223\002(\"#/v1/mcp-servers/{namespace}:refresh:\001*'
   _globals['_MCPSERVERSERVICE'].methods_by_name['DeleteMcpServer']._loaded_options = None
   _globals['_MCPSERVERSERVICE'].methods_by_name['DeleteMcpServer']._serialized_options = b'\202\323\344\223\002\035*\033/v1/mcp-servers/{namespace}'
-  _globals['_MCPSERVERSTATE']._serialized_start=1383
-  _globals['_MCPSERVERSTATE']._serialized_end=1532
+  _globals['_MCPSERVERSTATE']._serialized_start=1528
+  _globals['_MCPSERVERSTATE']._serialized_end=1677
   _globals['_MCPSERVER']._serialized_start=163
   _globals['_MCPSERVER']._serialized_end=661
   _globals['_STDIOCOMMAND']._serialized_start=664
@@ -59,17 +61,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STDIOCOMMAND_SECRETENVIRONMENTENTRY']._serialized_start=939
   _globals['_STDIOCOMMAND_SECRETENVIRONMENTENTRY']._serialized_end=995
   _globals['_REGISTERMCPSERVERREQUEST']._serialized_start=997
-  _globals['_REGISTERMCPSERVERREQUEST']._serialized_end=1077
-  _globals['_GETMCPSERVERREQUEST']._serialized_start=1079
-  _globals['_GETMCPSERVERREQUEST']._serialized_end=1119
-  _globals['_LISTMCPSERVERSREQUEST']._serialized_start=1121
-  _globals['_LISTMCPSERVERSREQUEST']._serialized_end=1183
-  _globals['_LISTMCPSERVERSRESPONSE']._serialized_start=1185
-  _globals['_LISTMCPSERVERSRESPONSE']._serialized_end=1289
-  _globals['_REFRESHMCPSERVERREQUEST']._serialized_start=1291
-  _globals['_REFRESHMCPSERVERREQUEST']._serialized_end=1335
-  _globals['_DELETEMCPSERVERREQUEST']._serialized_start=1337
-  _globals['_DELETEMCPSERVERREQUEST']._serialized_end=1380
-  _globals['_MCPSERVERSERVICE']._serialized_start=1535
-  _globals['_MCPSERVERSERVICE']._serialized_end=2275
+  _globals['_REGISTERMCPSERVERREQUEST']._serialized_end=1102
+  _globals['_GETMCPSERVERREQUEST']._serialized_start=1104
+  _globals['_GETMCPSERVERREQUEST']._serialized_end=1144
+  _globals['_LISTMCPSERVERSREQUEST']._serialized_start=1146
+  _globals['_LISTMCPSERVERSREQUEST']._serialized_end=1208
+  _globals['_LISTMCPSERVERSRESPONSE']._serialized_start=1210
+  _globals['_LISTMCPSERVERSRESPONSE']._serialized_end=1314
+  _globals['_UPDATEMCPSERVERREQUEST']._serialized_start=1316
+  _globals['_UPDATEMCPSERVERREQUEST']._serialized_end=1434
+  _globals['_REFRESHMCPSERVERREQUEST']._serialized_start=1436
+  _globals['_REFRESHMCPSERVERREQUEST']._serialized_end=1480
+  _globals['_DELETEMCPSERVERREQUEST']._serialized_start=1482
+  _globals['_DELETEMCPSERVERREQUEST']._serialized_end=1525
+  _globals['_MCPSERVERSERVICE']._serialized_start=1680
+  _globals['_MCPSERVERSERVICE']._serialized_end=2574
 # @@protoc_insertion_point(module_scope)

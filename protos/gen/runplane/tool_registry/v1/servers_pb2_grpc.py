@@ -55,6 +55,11 @@ class McpServerServiceStub:
                 request_serializer=runplane_dot_tool__registry_dot_v1_dot_servers__pb2.ListMcpServersRequest.SerializeToString,
                 response_deserializer=runplane_dot_tool__registry_dot_v1_dot_servers__pb2.ListMcpServersResponse.FromString,
                 _registered_method=True)
+        self.UpdateMcpServer = channel.unary_unary(
+                '/runplane.tool_registry.v1.McpServerService/UpdateMcpServer',
+                request_serializer=runplane_dot_tool__registry_dot_v1_dot_servers__pb2.UpdateMcpServerRequest.SerializeToString,
+                response_deserializer=runplane_dot_tool__registry_dot_v1_dot_servers__pb2.McpServer.FromString,
+                _registered_method=True)
         self.RefreshMcpServer = channel.unary_unary(
                 '/runplane.tool_registry.v1.McpServerService/RefreshMcpServer',
                 request_serializer=runplane_dot_tool__registry_dot_v1_dot_servers__pb2.RefreshMcpServerRequest.SerializeToString,
@@ -81,7 +86,10 @@ class McpServerServiceServicer:
         Returns when it is stored and was asked for its lists, or could not be reached: then its state
         says so, and it is tried again. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`,
         `TARGET_REFUSED`), `ALREADY_EXISTS` (`MCP_SERVER_ALREADY_EXISTS`), `FAILED_PRECONDITION`
-        (`MCP_STDIO_OFF`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_SERVERS`).
+        (`MCP_STDIO_OFF`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_SERVERS`). With an `idempotency_key` the same
+        request returns the same server, as it is now, or fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`,
+        whose field is `idempotency_key`) once that is deleted. Another request fails with
+        `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,6 +108,19 @@ class McpServerServiceServicer:
         """Lists the servers of the caller's tenant, ordered by namespace.
 
         Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMcpServer(self, request, context):
+        """Replaces fields of a server, and returns it.
+
+        Returns when it is stored and was asked for its lists again, or could not be reached: the link to
+        it is made anew, and calls under way over the old one fail with `TOOL_UNAVAILABLE`. Other replicas
+        follow within ten seconds. What changes nothing leaves the link as it is. Fails as
+        `RegisterMcpServer` does for what the server is then, with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`), and
+        with `ABORTED` (`MCP_SERVER_CONFLICT`) when somebody else changed it first. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +163,11 @@ def add_McpServerServiceServicer_to_server(servicer, server):
                     servicer.ListMcpServers,
                     request_deserializer=runplane_dot_tool__registry_dot_v1_dot_servers__pb2.ListMcpServersRequest.FromString,
                     response_serializer=runplane_dot_tool__registry_dot_v1_dot_servers__pb2.ListMcpServersResponse.SerializeToString,
+            ),
+            'UpdateMcpServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMcpServer,
+                    request_deserializer=runplane_dot_tool__registry_dot_v1_dot_servers__pb2.UpdateMcpServerRequest.FromString,
+                    response_serializer=runplane_dot_tool__registry_dot_v1_dot_servers__pb2.McpServer.SerializeToString,
             ),
             'RefreshMcpServer': grpc.unary_unary_rpc_method_handler(
                     servicer.RefreshMcpServer,
@@ -240,6 +266,33 @@ class McpServerService:
             '/runplane.tool_registry.v1.McpServerService/ListMcpServers',
             runplane_dot_tool__registry_dot_v1_dot_servers__pb2.ListMcpServersRequest.SerializeToString,
             runplane_dot_tool__registry_dot_v1_dot_servers__pb2.ListMcpServersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMcpServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.tool_registry.v1.McpServerService/UpdateMcpServer',
+            runplane_dot_tool__registry_dot_v1_dot_servers__pb2.UpdateMcpServerRequest.SerializeToString,
+            runplane_dot_tool__registry_dot_v1_dot_servers__pb2.McpServer.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,7 +45,10 @@ class McpServerServiceStub:
     Returns when it is stored and was asked for its lists, or could not be reached: then its state
     says so, and it is tried again. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`,
     `TARGET_REFUSED`), `ALREADY_EXISTS` (`MCP_SERVER_ALREADY_EXISTS`), `FAILED_PRECONDITION`
-    (`MCP_STDIO_OFF`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_SERVERS`).
+    (`MCP_STDIO_OFF`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_SERVERS`). With an `idempotency_key` the same
+    request returns the same server, as it is now, or fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`,
+    whose field is `idempotency_key`) once that is deleted. Another request fails with
+    `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     GetMcpServer: _grpc.UnaryUnaryMultiCallable[_servers_pb2.GetMcpServerRequest, _servers_pb2.McpServer]
     """Returns a server.
@@ -56,6 +59,15 @@ class McpServerServiceStub:
     """Lists the servers of the caller's tenant, ordered by namespace.
 
     Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+    """
+    UpdateMcpServer: _grpc.UnaryUnaryMultiCallable[_servers_pb2.UpdateMcpServerRequest, _servers_pb2.McpServer]
+    """Replaces fields of a server, and returns it.
+
+    Returns when it is stored and was asked for its lists again, or could not be reached: the link to
+    it is made anew, and calls under way over the old one fail with `TOOL_UNAVAILABLE`. Other replicas
+    follow within ten seconds. What changes nothing leaves the link as it is. Fails as
+    `RegisterMcpServer` does for what the server is then, with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`), and
+    with `ABORTED` (`MCP_SERVER_CONFLICT`) when somebody else changed it first. Idempotent.
     """
     RefreshMcpServer: _grpc.UnaryUnaryMultiCallable[_servers_pb2.RefreshMcpServerRequest, _servers_pb2.McpServer]
     """Asks a server for its lists again, now, and returns it.
@@ -86,7 +98,10 @@ class McpServerServiceAsyncStub(McpServerServiceStub):
     Returns when it is stored and was asked for its lists, or could not be reached: then its state
     says so, and it is tried again. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`,
     `TARGET_REFUSED`), `ALREADY_EXISTS` (`MCP_SERVER_ALREADY_EXISTS`), `FAILED_PRECONDITION`
-    (`MCP_STDIO_OFF`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_SERVERS`).
+    (`MCP_STDIO_OFF`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_SERVERS`). With an `idempotency_key` the same
+    request returns the same server, as it is now, or fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`,
+    whose field is `idempotency_key`) once that is deleted. Another request fails with
+    `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
     """
     GetMcpServer: _aio.UnaryUnaryMultiCallable[_servers_pb2.GetMcpServerRequest, _servers_pb2.McpServer]  # type: ignore[assignment]
     """Returns a server.
@@ -97,6 +112,15 @@ class McpServerServiceAsyncStub(McpServerServiceStub):
     """Lists the servers of the caller's tenant, ordered by namespace.
 
     Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+    """
+    UpdateMcpServer: _aio.UnaryUnaryMultiCallable[_servers_pb2.UpdateMcpServerRequest, _servers_pb2.McpServer]  # type: ignore[assignment]
+    """Replaces fields of a server, and returns it.
+
+    Returns when it is stored and was asked for its lists again, or could not be reached: the link to
+    it is made anew, and calls under way over the old one fail with `TOOL_UNAVAILABLE`. Other replicas
+    follow within ten seconds. What changes nothing leaves the link as it is. Fails as
+    `RegisterMcpServer` does for what the server is then, with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`), and
+    with `ABORTED` (`MCP_SERVER_CONFLICT`) when somebody else changed it first. Idempotent.
     """
     RefreshMcpServer: _aio.UnaryUnaryMultiCallable[_servers_pb2.RefreshMcpServerRequest, _servers_pb2.McpServer]  # type: ignore[assignment]
     """Asks a server for its lists again, now, and returns it.
@@ -130,7 +154,10 @@ class McpServerServiceServicer(metaclass=_abc_1.ABCMeta):
         Returns when it is stored and was asked for its lists, or could not be reached: then its state
         says so, and it is tried again. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`,
         `TARGET_REFUSED`), `ALREADY_EXISTS` (`MCP_SERVER_ALREADY_EXISTS`), `FAILED_PRECONDITION`
-        (`MCP_STDIO_OFF`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_SERVERS`).
+        (`MCP_STDIO_OFF`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_SERVERS`). With an `idempotency_key` the same
+        request returns the same server, as it is now, or fails with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`,
+        whose field is `idempotency_key`) once that is deleted. Another request fails with
+        `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
         """
 
     @_abc_1.abstractmethod
@@ -153,6 +180,21 @@ class McpServerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the servers of the caller's tenant, ordered by namespace.
 
         Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateMcpServer(
+        self,
+        request: _servers_pb2.UpdateMcpServerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_servers_pb2.McpServer, _abc.Awaitable[_servers_pb2.McpServer]]:
+        """Replaces fields of a server, and returns it.
+
+        Returns when it is stored and was asked for its lists again, or could not be reached: the link to
+        it is made anew, and calls under way over the old one fail with `TOOL_UNAVAILABLE`. Other replicas
+        follow within ten seconds. What changes nothing leaves the link as it is. Fails as
+        `RegisterMcpServer` does for what the server is then, with `NOT_FOUND` (`MCP_SERVER_NOT_FOUND`), and
+        with `ABORTED` (`MCP_SERVER_CONFLICT`) when somebody else changed it first. Idempotent.
         """
 
     @_abc_1.abstractmethod

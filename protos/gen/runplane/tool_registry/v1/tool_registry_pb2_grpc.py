@@ -146,10 +146,11 @@ class ToolRegistryServiceServicer:
     def DeprecateTool(self, request, context):
         """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
-        It can still be called, and says so by a warning. It is offered to no agent that does not name
-        it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`,
-        `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION`
-        (`TOOL_IS_BUILTIN`), and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+        Returns when it is stored. It can still be called, and says so by a warning. It is offered to no
+        agent that does not name it. `UndeprecateTool` takes the mark off. Idempotent. Fails with
+        `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`),
+        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`), and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody
+        else changed it first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,8 +159,7 @@ class ToolRegistryServiceServicer:
     def UndeprecateTool(self, request, context):
         """Takes the mark of `DeprecateTool` off a tool, or off one version of it, and returns it.
 
-        Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
-        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+        Returns when it is stored. Idempotent. Fails as `DeprecateTool` does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,7 +170,8 @@ class ToolRegistryServiceServicer:
 
         Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. A tool of an OpenAPI
         document can be deleted; the next import of a document that has it brings it back. One of an MCP
-        server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`),
+        server that is registered goes with it. Deleting again fails with `NOT_FOUND`
+        (`TOOL_NOT_FOUND`). Fails also with `INVALID_ARGUMENT` (`INVALID_REQUEST`),
         `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`), and `ABORTED`
         (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
         """
@@ -201,8 +202,8 @@ class ToolRegistryServiceServicer:
     def ListToolVersions(self, request, context):
         """Lists the versions of a tool, the newest first.
 
-        Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-        `PAGE_TOKEN_INVALID`).
+        A page may be shorter than was asked for. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

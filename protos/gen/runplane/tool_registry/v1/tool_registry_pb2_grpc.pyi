@@ -69,23 +69,24 @@ class ToolRegistryServiceStub:
     DeprecateTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.DeprecateToolRequest, _tool_registry_pb2.Tool]
     """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
-    It can still be called, and says so by a warning. It is offered to no agent that does not name
-    it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`,
-    `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION`
-    (`TOOL_IS_BUILTIN`), and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+    Returns when it is stored. It can still be called, and says so by a warning. It is offered to no
+    agent that does not name it. `UndeprecateTool` takes the mark off. Idempotent. Fails with
+    `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`),
+    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`), and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody
+    else changed it first.
     """
     UndeprecateTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.UndeprecateToolRequest, _tool_registry_pb2.Tool]
     """Takes the mark of `DeprecateTool` off a tool, or off one version of it, and returns it.
 
-    Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
-    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+    Returns when it is stored. Idempotent. Fails as `DeprecateTool` does.
     """
     DeleteTool: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]
     """Deletes a tool with all its versions.
 
     Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. A tool of an OpenAPI
     document can be deleted; the next import of a document that has it brings it back. One of an MCP
-    server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`),
+    server that is registered goes with it. Deleting again fails with `NOT_FOUND`
+    (`TOOL_NOT_FOUND`). Fails also with `INVALID_ARGUMENT` (`INVALID_REQUEST`),
     `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`), and `ABORTED`
     (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
     """
@@ -104,8 +105,8 @@ class ToolRegistryServiceStub:
     ListToolVersions: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolVersionsRequest, _tool_registry_pb2.ListToolVersionsResponse]
     """Lists the versions of a tool, the newest first.
 
-    Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-    `PAGE_TOKEN_INVALID`).
+    A page may be shorter than was asked for. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
     """
     ImportOpenApi: _grpc.UnaryUnaryMultiCallable[_tool_registry_pb2.ImportOpenApiRequest, _tool_registry_pb2.ImportOpenApiResponse]
     """Registers each operation of an OpenAPI 3 document as an HTTP tool.
@@ -179,23 +180,24 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     DeprecateTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.DeprecateToolRequest, _tool_registry_pb2.Tool]  # type: ignore[assignment]
     """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
-    It can still be called, and says so by a warning. It is offered to no agent that does not name
-    it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`,
-    `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION`
-    (`TOOL_IS_BUILTIN`), and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+    Returns when it is stored. It can still be called, and says so by a warning. It is offered to no
+    agent that does not name it. `UndeprecateTool` takes the mark off. Idempotent. Fails with
+    `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`),
+    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`), and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody
+    else changed it first.
     """
     UndeprecateTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.UndeprecateToolRequest, _tool_registry_pb2.Tool]  # type: ignore[assignment]
     """Takes the mark of `DeprecateTool` off a tool, or off one version of it, and returns it.
 
-    Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
-    `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+    Returns when it is stored. Idempotent. Fails as `DeprecateTool` does.
     """
     DeleteTool: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.DeleteToolRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a tool with all its versions.
 
     Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. A tool of an OpenAPI
     document can be deleted; the next import of a document that has it brings it back. One of an MCP
-    server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`),
+    server that is registered goes with it. Deleting again fails with `NOT_FOUND`
+    (`TOOL_NOT_FOUND`). Fails also with `INVALID_ARGUMENT` (`INVALID_REQUEST`),
     `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`), and `ABORTED`
     (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
     """
@@ -214,8 +216,8 @@ class ToolRegistryServiceAsyncStub(ToolRegistryServiceStub):
     ListToolVersions: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ListToolVersionsRequest, _tool_registry_pb2.ListToolVersionsResponse]  # type: ignore[assignment]
     """Lists the versions of a tool, the newest first.
 
-    Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-    `PAGE_TOKEN_INVALID`).
+    A page may be shorter than was asked for. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
     """
     ImportOpenApi: _aio.UnaryUnaryMultiCallable[_tool_registry_pb2.ImportOpenApiRequest, _tool_registry_pb2.ImportOpenApiResponse]  # type: ignore[assignment]
     """Registers each operation of an OpenAPI 3 document as an HTTP tool.
@@ -304,10 +306,11 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_tool_registry_pb2.Tool, _abc.Awaitable[_tool_registry_pb2.Tool]]:
         """Marks a tool, or one version of it, as not to be used for anything new, and returns it.
 
-        It can still be called, and says so by a warning. It is offered to no agent that does not name
-        it. `UndeprecateTool` takes the mark off. Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`,
-        `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`), `FAILED_PRECONDITION`
-        (`TOOL_IS_BUILTIN`), and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
+        Returns when it is stored. It can still be called, and says so by a warning. It is offered to no
+        agent that does not name it. `UndeprecateTool` takes the mark off. Idempotent. Fails with
+        `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`),
+        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`), and `ABORTED` (`TOOL_VERSION_CONFLICT`) when somebody
+        else changed it first.
         """
 
     @_abc_1.abstractmethod
@@ -318,8 +321,7 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_tool_registry_pb2.Tool, _abc.Awaitable[_tool_registry_pb2.Tool]]:
         """Takes the mark of `DeprecateTool` off a tool, or off one version of it, and returns it.
 
-        Idempotent. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`, `TOOL_VERSION_NOT_FOUND`) and
-        `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`).
+        Returns when it is stored. Idempotent. Fails as `DeprecateTool` does.
         """
 
     @_abc_1.abstractmethod
@@ -332,7 +334,8 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Returns when that is stored; calls from then on fail with `TOOL_NOT_FOUND`. A tool of an OpenAPI
         document can be deleted; the next import of a document that has it brings it back. One of an MCP
-        server that is registered goes with it. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`),
+        server that is registered goes with it. Deleting again fails with `NOT_FOUND`
+        (`TOOL_NOT_FOUND`). Fails also with `INVALID_ARGUMENT` (`INVALID_REQUEST`),
         `FAILED_PRECONDITION` (`TOOL_IS_BUILTIN`, `TOOL_IS_IMPORTED`), and `ABORTED`
         (`TOOL_VERSION_CONFLICT`) when somebody else changed it first.
         """
@@ -369,8 +372,8 @@ class ToolRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_tool_registry_pb2.ListToolVersionsResponse, _abc.Awaitable[_tool_registry_pb2.ListToolVersionsResponse]]:
         """Lists the versions of a tool, the newest first.
 
-        Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-        `PAGE_TOKEN_INVALID`).
+        A page may be shorter than was asked for. Fails with `NOT_FOUND` (`TOOL_NOT_FOUND`) and
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
         """
 
     @_abc_1.abstractmethod

@@ -37,6 +37,10 @@ class WorkflowServiceStub:
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+
+    Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
+    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
     """
 
     def __init__(self, channel):
@@ -118,6 +122,10 @@ class WorkflowServiceServicer:
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+
+    Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
+    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
     """
 
     def StartWorkflow(self, request, context):
@@ -213,9 +221,11 @@ class WorkflowServiceServicer:
         """Reads a workflow's events again, and says whether they lead to what is shown of it, and whether
         one of them was changed after it was recorded.
 
-        A projection that differs is repaired from the events, which a `projection_repaired` event records.
-        An event that was changed is named, and never repaired. Idempotent. Fails with `NOT_FOUND`
-        (`WORKFLOW_NOT_FOUND`).
+        Returns when all events are read. A projection or a snapshot that differs is written anew from the
+        events, which a `projection_repaired` event records. An event that was changed, or is gone, is
+        named and never repaired, and nothing is written then. A workflow that was given up because its
+        events could not be read, and can be now, goes on. Idempotent. Fails with `NOT_FOUND`
+        (`WORKFLOW_NOT_FOUND`) and `ABORTED` (`SEQUENCE_CONFLICT`) where it changes all the time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -337,6 +347,10 @@ class WorkflowService:
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+
+    Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
+    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
     """
 
     @staticmethod

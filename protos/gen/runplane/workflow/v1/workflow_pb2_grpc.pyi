@@ -38,6 +38,10 @@ class WorkflowServiceStub:
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+
+    Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
+    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
     """
 
     @_typing.overload
@@ -105,9 +109,11 @@ class WorkflowServiceStub:
     """Reads a workflow's events again, and says whether they lead to what is shown of it, and whether
     one of them was changed after it was recorded.
 
-    A projection that differs is repaired from the events, which a `projection_repaired` event records.
-    An event that was changed is named, and never repaired. Idempotent. Fails with `NOT_FOUND`
-    (`WORKFLOW_NOT_FOUND`).
+    Returns when all events are read. A projection or a snapshot that differs is written anew from the
+    events, which a `projection_repaired` event records. An event that was changed, or is gone, is
+    named and never repaired, and nothing is written then. A workflow that was given up because its
+    events could not be read, and can be now, goes on. Idempotent. Fails with `NOT_FOUND`
+    (`WORKFLOW_NOT_FOUND`) and `ABORTED` (`SEQUENCE_CONFLICT`) where it changes all the time.
     """
     ListWorkflowEvents: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.ListWorkflowEventsRequest, _workflow_pb2.ListWorkflowEventsResponse]
     """Lists a workflow's events in their order.
@@ -144,6 +150,10 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+
+    Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
+    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -208,9 +218,11 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Reads a workflow's events again, and says whether they lead to what is shown of it, and whether
     one of them was changed after it was recorded.
 
-    A projection that differs is repaired from the events, which a `projection_repaired` event records.
-    An event that was changed is named, and never repaired. Idempotent. Fails with `NOT_FOUND`
-    (`WORKFLOW_NOT_FOUND`).
+    Returns when all events are read. A projection or a snapshot that differs is written anew from the
+    events, which a `projection_repaired` event records. An event that was changed, or is gone, is
+    named and never repaired, and nothing is written then. A workflow that was given up because its
+    events could not be read, and can be now, goes on. Idempotent. Fails with `NOT_FOUND`
+    (`WORKFLOW_NOT_FOUND`) and `ABORTED` (`SEQUENCE_CONFLICT`) where it changes all the time.
     """
     ListWorkflowEvents: _aio.UnaryUnaryMultiCallable[_workflow_pb2.ListWorkflowEventsRequest, _workflow_pb2.ListWorkflowEventsResponse]  # type: ignore[assignment]
     """Lists a workflow's events in their order.
@@ -246,6 +258,10 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+
+    Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
+    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
     """
 
     @_abc_1.abstractmethod
@@ -362,9 +378,11 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reads a workflow's events again, and says whether they lead to what is shown of it, and whether
         one of them was changed after it was recorded.
 
-        A projection that differs is repaired from the events, which a `projection_repaired` event records.
-        An event that was changed is named, and never repaired. Idempotent. Fails with `NOT_FOUND`
-        (`WORKFLOW_NOT_FOUND`).
+        Returns when all events are read. A projection or a snapshot that differs is written anew from the
+        events, which a `projection_repaired` event records. An event that was changed, or is gone, is
+        named and never repaired, and nothing is written then. A workflow that was given up because its
+        events could not be read, and can be now, goes on. Idempotent. Fails with `NOT_FOUND`
+        (`WORKFLOW_NOT_FOUND`) and `ABORTED` (`SEQUENCE_CONFLICT`) where it changes all the time.
         """
 
     @_abc_1.abstractmethod

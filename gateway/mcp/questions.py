@@ -20,7 +20,7 @@ _DECISION: Final[Wire] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Question:
     """Something that one call of a tool waits for."""
 
     task_id: str
@@ -54,10 +54,10 @@ class Request:
         return f"{self.tool_call_id}.{self.round}.{name}"
 
 
-def outstanding(task: Mapping[str, Any]) -> list[Request]:
+def outstanding(task: Mapping[str, Any]) -> list[Question]:
     """What a task waits for that its client can be asked."""
     pending = task.get("pending_requests", ())
-    return [_request(task, each) for each in pending if _is_question(each)]
+    return [_question(task, each) for each in pending if _is_question(each)]
 
 
 def _is_question(pending: Mapping[str, Any]) -> bool:
@@ -65,11 +65,11 @@ def _is_question(pending: Mapping[str, Any]) -> bool:
     return pending["wants"] == _APPROVAL or bool(pending.get("input_requests"))
 
 
-def _request(task: Mapping[str, Any], pending: Mapping[str, Any]) -> Request:
+def _question(task: Mapping[str, Any], pending: Mapping[str, Any]) -> Question:
     is_approval = pending["wants"] == _APPROVAL
     wanted = {_APPROVAL: _approval(pending)} if is_approval else pending["input_requests"]
     number = 0 if is_approval else pending["round"]
-    return Request(
+    return Question(
         task["task_id"], pending["tool_call_id"], number, wanted, is_approval=is_approval
     )
 

@@ -1,7 +1,7 @@
-"""What listeners look at: lists of tools, prompts and resources, and single tasks.
+"""What listeners watch: lists of tools, prompts and resources, and single tasks.
 
 Services do not tell the edge of changes, so whoever listens looks again and again. Lists are asked
-for once for all who look at the same time.
+for once for all who look at them at the same time.
 """
 
 import asyncio
@@ -23,9 +23,10 @@ from pydantic import ConfigDict
 
 from gateway.mcp.catalog import Catalog, digest
 from gateway.mcp.pages import Page, items, listed
-from gateway.mcp.requests import outstanding
+from gateway.mcp.questions import outstanding
 from gateway.mcp.rpc import Caller, Rpc, Services
 from gateway.mcp.tasks import Tasks
+from services.chassis.lately import Lately
 
 Meta = dict[str, Any]
 
@@ -48,8 +49,8 @@ class TaskNotification(
     method: Literal["notifications/tasks"] = "notifications/tasks"
 
 
-class Look(ABC):
-    """One thing to look at."""
+class Watched(ABC):
+    """One of them, as listeners see it."""
 
     @abstractmethod
     async def state(self, caller: Caller) -> object:
@@ -61,7 +62,7 @@ class Look(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed(Look):
+class WatchedList(Watched):
     """A list."""
 
     digests: "Digests"
@@ -77,7 +78,7 @@ class Listed(Look):
 
 
 @dataclass(frozen=True, slots=True)
-class Logged(Look):
+class WatchedLog(Watched):
     """A task's log, as a resource."""
 
     rpc: Rpc
@@ -95,7 +96,7 @@ class Logged(Look):
 
 
 @dataclass(frozen=True, slots=True)
-class Status(Look):
+class WatchedTask(Watched):
     """A task of a client that waits for it."""
 
     tasks: Tasks
@@ -131,15 +132,14 @@ class Digests:
             PromptsListChanged: (services["ResourceService/ListPrompts"], "prompts"),
             ResourcesListChanged: (services["ResourceService/ListResources"], "resources"),
         }
-        self._known: dict[tuple[str, type[object]], _Known] = {}
+        self._known: Lately[tuple[str, type[object]], _Known] = Lately(_MAX_KNOWN)
 
     async def of(self, caller: Caller, kind: type[object]) -> str:
         """The same for the same list."""
         if kind is ToolsListChanged:
             return await (await self._catalog.fresh(caller, EVERY / 2)).digest()
-        if len(self._known) >= _MAX_KNOWN:
-            self._known.clear()
-        known = self._known.setdefault((caller.tenant, kind), _Known())
+        key = caller.tenant, kind
+        known = self._known.get(key) or self._known.put(key, _Known())
         async with known.lock:
             if (now := asyncio.get_running_loop().time()) - known.time > EVERY / 2:
                 rpc, name = self._lists[kind]
