@@ -22,7 +22,7 @@ from services.chassis.eventbus.aliases import AliasedEventBus, aliased_event_bus
 from services.chassis.eventbus.inbound import Inbound
 from services.chassis.eventlog.backlog import Backlog
 from services.chassis.eventlog.open import event_store
-from services.chassis.eventlog.port import Work
+from services.chassis.eventlog.port import EventStore, Work
 from services.chassis.eventlog.relay import relaying
 from services.chassis.hotstore.open import hot_store
 from services.chassis.paging import Pager
@@ -59,7 +59,8 @@ SERVICES: Final = [
 
 GROUP: Final = "runplane-workflow"
 """Of consumers of what comes in: each event reaches one replica."""
-JOIN_SECONDS: Final = 1.0
+JOIN_SECONDS: Final = 15.0
+STOP_SECONDS: Final = 1.0
 
 
 def utc_now() -> datetime:
@@ -138,8 +139,8 @@ async def _at_work(
         workflows = Workflows(logs, definitions, worker, now=now, new_id=new_id)
         kept = EventStoreHappenings(store, backlog, settings.events.inbound, now)
         happenings = Happenings(kept, workflows, logs, partial(ids.new, "evt"))
-        await enter(_listening(bus, settings.events.inbound, happenings))
-        await enter(relaying(store, bus, backlog, owner=ids.new("relay")))
+        inbound = Inbound(bus, settings.events.inbound, GROUP, handler(happenings))
+        await enter(_on_the_bus(bus, inbound, store, backlog))
         check_source = _checks(bus)
         histories = EventStoreHistories(store)
         verifications = Verifications(histories, logs, definitions, worker, now=now)
@@ -179,20 +180,29 @@ def _checks(bus: AliasedEventBus) -> Callable[[Source], None]:
 
 
 @asynccontextmanager
-async def _listening(
-    bus: AliasedEventBus, topic: str, happenings: Happenings
+async def _on_the_bus(
+    bus: AliasedEventBus, inbound: Inbound, store: EventStore, backlog: Backlog
 ) -> AsyncIterator[None]:
-    """Hand on what comes in, until the context is left. What is told to the bus in this process
-    waits until this has joined, as long as that is quick."""
-    inbound = Inbound(bus, topic, GROUP, handler(happenings))
+    """Hand on what comes in, and tell what is in the outbox, until the context is left."""
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(inbound.run())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(JOIN_SECONDS):
-                await inbound.joined.wait()
+        handing = group.create_task(inbound.run())
+        telling = group.create_task(_told(bus, inbound, store, backlog))
         try:
             yield
         finally:
             inbound.stop()
-            await asyncio.wait([running], timeout=JOIN_SECONDS)
-            running.cancel()
+            telling.cancel()
+            await asyncio.wait([handing], timeout=STOP_SECONDS)
+            handing.cancel()
+
+
+async def _told(
+    bus: AliasedEventBus, inbound: Inbound, store: EventStore, backlog: Backlog
+) -> None:
+    """Tell the bus, until cancelled. A new group hears only what is said after it has joined, so
+    events from outside wait for that; but not for ever, for there are other topics."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(JOIN_SECONDS):
+            await inbound.joined.wait()
+    async with relaying(store, bus, backlog, owner=ids.new("relay")):
+        await asyncio.Event().wait()

@@ -13,7 +13,7 @@ from runplane.workflow.v1 import events_pb2 as pb
 
 from services.chassis import structs
 from services.workflow.domain import events as ev
-from services.workflow.domain.definition import Action
+from services.workflow.domain.definition import Action, Kind
 from services.workflow.domain.instance import REJECTION, Standing, key_of, undoing
 from services.workflow.domain.refusals import corrupt
 from services.workflow.domain.status import status
@@ -172,7 +172,7 @@ def _child(message: pb.WorkflowEvent, event: ev.ChildStarted, after: Standing) -
 
 def _completed(message: pb.WorkflowEvent, event: ev.ActionCompleted, after: Standing) -> None:
     message.metrics.action_time_ms = event.duration_ms
-    structs.from_dict({"output": event.output}, message.payload, field="output")
+    _write_output(message, event.output)
 
 
 def _attempt(message: pb.WorkflowEvent, event: ev.ActionAttemptFailed, after: Standing) -> None:
@@ -204,7 +204,7 @@ def _compensation(
 
 def _compensated(message: pb.WorkflowEvent, event: ev.ActionCompensated, after: Standing) -> None:
     message.metrics.compensation_time_ms = event.duration_ms
-    structs.from_dict({"output": event.output}, message.payload, field="output")
+    _write_output(message, event.output)
 
 
 def _undo_attempt(
@@ -313,7 +313,21 @@ def _maybe_failure(message: pb.WorkflowEvent) -> ev.Failure | None:
     return _to_failure(message) if message.HasField("error") else None
 
 
+def _write_output(message: pb.WorkflowEvent, output: object) -> None:
+    """That of an event is what is published: its type and its payload are this event's own."""
+    if message.action.kind != Kind.EVENT.value:
+        structs.from_dict({"output": output}, message.payload, field="output")
+        return
+    message.event_type = message.action.target
+    structs.from_dict(
+        output if isinstance(output, Mapping) else {}, message.payload, field="payload"
+    )
+    message.payload.SetInParent()
+
+
 def _output(message: pb.WorkflowEvent) -> object:
+    if message.action.kind == Kind.EVENT.value:
+        return structs.to_dict(message.payload)
     return structs.to_value(message.payload.fields["output"])
 
 

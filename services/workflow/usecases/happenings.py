@@ -11,7 +11,7 @@ from services.chassis.starts import check_length, once, owned
 from services.workflow.domain import events as ev
 from services.workflow.domain.data import MAX_BYTES, is_too_large
 from services.workflow.ports import WorkflowLog
-from services.workflow.usecases.workflows import Caller, Once, Workflows
+from services.workflow.usecases.workflows import Caller, Once, Workflows, check_name
 
 MAX_NAME: Final = 256
 PAGE: Final = 100
@@ -145,6 +145,8 @@ def _check(happening: Happening) -> None:
         wrong.append(Violation("payload", "is too large", fix))
     if wrong:
         raise invalid(*wrong)
+    check_name("event_type", happening.type)
+    check_name("correlation_id", happening.correlation_id or happening.workflow_id)
 
 
 def _for_nobody(happening: Happening) -> NotFound:

@@ -1,5 +1,6 @@
 """What callers can do with workflows."""
 
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ from services.workflow.ports import Appended, DefinitionStore, Loaded, WorkflowL
 ATTEMPTS: Final = 20
 """How often a change is decided anew because somebody else changed the workflow first."""
 MAX_TEXT: Final = 4096
+_UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MAX_NAME: Final = 256
 MAX_LABELS: Final = 32
 MAX_DEPTH: Final = 8
@@ -134,7 +136,7 @@ class Workflows:
         if bool(signal.target) == bool(signal.event):
             fix = "send the state to go to as target, or what happened as event"
             raise invalid(Violation("target", "or event is needed, and not both", fix))
-        _check_text("event", signal.event, MAX_NAME)
+        check_name("event", signal.event)
         return await self.change(
             caller,
             workflow_id,
@@ -276,13 +278,20 @@ def _check_start(start: Start) -> None:
         wrong.append(Violation("labels", "are too long", fix))
     if wrong:
         raise invalid(*wrong)
-    _check_text("correlation_id", start.correlation_id, MAX_NAME)
+    check_name("correlation_id", start.correlation_id)
 
 
 def _check_after(sequence: int) -> None:
     if sequence < 0:
         fix = "send the sequence of the last event you have, or 0"
         raise invalid(Violation("after_sequence", "is negative", fix))
+
+
+def check_name(where: str, name: str) -> None:
+    """Refuse a name that could not be published. Raises InvalidArgument `INVALID_REQUEST`."""
+    _check_text(where, name, MAX_NAME)
+    if _UNNAMEABLE.search(name):
+        raise invalid(Violation(where, "has control characters", "send printable characters"))
 
 
 def _check_text(where: str, text: str, most: int) -> None:

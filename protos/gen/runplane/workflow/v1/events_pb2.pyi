@@ -64,7 +64,8 @@ class WorkflowEvent(_message.Message):
     """
     event_type: _builtins.str
     """On `workflow_started` and `transition` the type of entering the state, `{definition}_{state}`
-    unless the definition names another; else as `type`.
+    unless the definition names another; on `action_completed` and `action_compensated` of an action
+    that is an event, that event; else as `type`.
     """
     workflow_id: _builtins.str
     """The workflow it happened in."""
@@ -110,7 +111,8 @@ class WorkflowEvent(_message.Message):
     @_builtins.property
     def payload(self) -> _struct_pb2.Struct:
         """What came with it: on `workflow_started` the data, on `transition` and events of signals the
-        signal's payload, on `action_completed` and `action_compensated` an object whose `output` it is.
+        signal's payload, on `action_completed` and `action_compensated` an object whose `output` it is,
+        or, where the action is an event, the event's payload.
         """
 
     @_builtins.property
@@ -252,18 +254,22 @@ class WorkflowEventMetrics(_message.Message):
         transition_time_ms: _builtins.float | None = ...,
         validation_time_ms: _builtins.float | None = ...,
         compensation_time_ms: _builtins.float | None = ...,
-        action_time_ms: _builtins.float = ...,
+        action_time_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_compensation_time_ms", b"_compensation_time_ms", "_transition_time_ms", b"_transition_time_ms", "_validation_time_ms", b"_validation_time_ms", "compensation_time_ms", b"compensation_time_ms", "transition_time_ms", b"transition_time_ms", "validation_time_ms", b"validation_time_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_action_time_ms", b"_action_time_ms", "_compensation_time_ms", b"_compensation_time_ms", "_transition_time_ms", b"_transition_time_ms", "_validation_time_ms", b"_validation_time_ms", "action_time_ms", b"action_time_ms", "compensation_time_ms", b"compensation_time_ms", "transition_time_ms", b"transition_time_ms", "validation_time_ms", b"validation_time_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_compensation_time_ms", b"_compensation_time_ms", "_transition_time_ms", b"_transition_time_ms", "_validation_time_ms", b"_validation_time_ms", "action_time_ms", b"action_time_ms", "compensation_time_ms", b"compensation_time_ms", "transition_time_ms", b"transition_time_ms", "validation_time_ms", b"validation_time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_action_time_ms", b"_action_time_ms", "_compensation_time_ms", b"_compensation_time_ms", "_transition_time_ms", b"_transition_time_ms", "_validation_time_ms", b"_validation_time_ms", "action_time_ms", b"action_time_ms", "compensation_time_ms", b"compensation_time_ms", "transition_time_ms", b"transition_time_ms", "validation_time_ms", b"validation_time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__action_time_ms: _TypeAlias = _typing.Literal["action_time_ms"]  # noqa: Y015
+    _WhichOneofArgType__action_time_ms: _TypeAlias = _typing.Literal["_action_time_ms", b"_action_time_ms"]  # noqa: Y015
     _WhichOneofReturnType__compensation_time_ms: _TypeAlias = _typing.Literal["compensation_time_ms"]  # noqa: Y015
     _WhichOneofArgType__compensation_time_ms: _TypeAlias = _typing.Literal["_compensation_time_ms", b"_compensation_time_ms"]  # noqa: Y015
     _WhichOneofReturnType__transition_time_ms: _TypeAlias = _typing.Literal["transition_time_ms"]  # noqa: Y015
     _WhichOneofArgType__transition_time_ms: _TypeAlias = _typing.Literal["_transition_time_ms", b"_transition_time_ms"]  # noqa: Y015
     _WhichOneofReturnType__validation_time_ms: _TypeAlias = _typing.Literal["validation_time_ms"]  # noqa: Y015
     _WhichOneofArgType__validation_time_ms: _TypeAlias = _typing.Literal["_validation_time_ms", b"_validation_time_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__action_time_ms) -> _WhichOneofReturnType__action_time_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__compensation_time_ms) -> _WhichOneofReturnType__compensation_time_ms | None: ...
     @_typing.overload
