@@ -7,10 +7,10 @@ import pytest_asyncio
 from runplane.workflow.v1 import definitions_pb2 as dpb
 from runplane.workflow.v1 import events_pb2
 
-from services.cli.ports import free
 from services.workflow.settings import EventSettings
 from tests.integration.workflow.buses import Outside, headed, outside, said
 from tests.integration.workflow.world import DOCUMENTS, SHARED, kinds, plain, refused, started
+from tests.servers.ports import free
 
 TOPIC = "document-events"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -141,9 +141,7 @@ async def test_a_source_whose_alias_is_unknown_is_refused() -> None:
 
 async def test_a_bus_that_is_away_sheds_starts_and_lets_what_began_go_on() -> None:
     few = EventSettings(most_per_partition=3)
-    shared = SHARED.model_copy(
-        update={"event_bus": f"kafka://127.0.0.1:{free('127.0.0.1', taken=set())}"}
-    )
+    shared = SHARED.model_copy(update={"event_bus": f"kafka://127.0.0.1:{free()}"})
     async with started(shared, events=few) as world:
         await world.define(DOCUMENTS)
         began = [await world.start("document_processing") for _ in range(3)]
