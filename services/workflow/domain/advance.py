@@ -16,6 +16,7 @@ from services.workflow.domain.instance import (
     is_failure,
 )
 from services.workflow.domain.passing import passed, resolved
+from services.workflow.domain.timing import MILLISECOND
 
 MOST: Final = 256
 """Events that are recorded at once. What else follows is recorded next: there may be a hundred
@@ -90,7 +91,10 @@ def _timed_out(at: Standing) -> ev.Event:
     limit = at.state.timeout
     if limit is None:
         raise KeyError(at.instance.state)
-    return ev.Moved(at.now, at.instance.state, limit.target, "timeout", ev.TIMER)
+    late_ms = (at.now - at.instance.entered - limit.after) / MILLISECOND
+    return ev.Moved(
+        at.now, at.instance.state, limit.target, "timeout", ev.TIMER, transition_ms=late_ms
+    )
 
 
 def _failed(at: Standing) -> ev.Event:

@@ -132,7 +132,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         size = self._events.size(request.page_size)
         bound = {"workflow_id": request.workflow_id, "since": str(request.after_sequence)}
         token = self._events.after(request.page_token, **bound)
-        who, first = caller(), max(request.after_sequence, 0)
+        who, first = caller(), request.after_sequence
 
         async def read(*, after: str, limit: int) -> list[tuple[str, bytes]]:
             since = int(after or first)

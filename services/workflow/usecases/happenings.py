@@ -12,7 +12,7 @@ from services.workflow.domain import events as ev
 from services.workflow.domain.data import FIXES, fault
 from services.workflow.domain.refusals import is_corrupt
 from services.workflow.ports import WorkflowLog
-from services.workflow.usecases.workflows import Caller, Once, Workflows
+from services.workflow.usecases.workflows import Caller, Once, Workflows, check_name
 
 MAX_NAME: Final = 256
 PAGE: Final = 100
@@ -148,6 +148,8 @@ def _check(happening: Happening) -> None:
         wrong.append(Violation("payload", problem, FIXES[problem]))
     if wrong:
         raise invalid(*wrong)
+    check_name("event_type", happening.type)
+    check_name("correlation_id", happening.correlation_id or happening.workflow_id)
 
 
 def _for_nobody(happening: Happening) -> NotFound:

@@ -83,7 +83,7 @@ def test_a_recorded_log_adds_up_to_what_is_stored_of_it(history: History) -> Non
 def test_a_recorded_log_is_written_as_it_was(history: History) -> None:
     events = [codec.decoded(each) for each in history.events]
 
-    again = codec.encoded(history.definition, None, events, "")
+    again = codec.encoded(history.definition, None, (history.replayed(), events), "")
 
     assert [(each.type, each.time, each.body) for each in again.stored] == [
         (each.type, each.time, each.body) for each in history.events

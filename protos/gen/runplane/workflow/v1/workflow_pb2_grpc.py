@@ -235,8 +235,8 @@ class WorkflowServiceServicer:
     def ListWorkflowEvents(self, request, context):
         """Lists a workflow's events in their order.
 
-        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-        `PAGE_TOKEN_INVALID`).
+        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+        `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

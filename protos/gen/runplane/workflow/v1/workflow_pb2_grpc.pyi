@@ -119,8 +119,8 @@ class WorkflowServiceStub:
     ListWorkflowEvents: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.ListWorkflowEventsRequest, _workflow_pb2.ListWorkflowEventsResponse]
     """Lists a workflow's events in their order.
 
-    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-    `PAGE_TOKEN_INVALID`).
+    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+    `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
     """
     WatchWorkflow: _grpc.UnaryStreamMultiCallable[_workflow_pb2.WatchWorkflowRequest, _events_pb2.WorkflowEvent]
     """Streams a workflow's events: first those recorded after `after_sequence`, then new ones as they
@@ -229,8 +229,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     ListWorkflowEvents: _aio.UnaryUnaryMultiCallable[_workflow_pb2.ListWorkflowEventsRequest, _workflow_pb2.ListWorkflowEventsResponse]  # type: ignore[assignment]
     """Lists a workflow's events in their order.
 
-    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-    `PAGE_TOKEN_INVALID`).
+    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+    `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
     """
     WatchWorkflow: _aio.UnaryStreamMultiCallable[_workflow_pb2.WatchWorkflowRequest, _events_pb2.WorkflowEvent]  # type: ignore[assignment]
     """Streams a workflow's events: first those recorded after `after_sequence`, then new ones as they
@@ -396,8 +396,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_workflow_pb2.ListWorkflowEventsResponse, _abc.Awaitable[_workflow_pb2.ListWorkflowEventsResponse]]:
         """Lists a workflow's events in their order.
 
-        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-        `PAGE_TOKEN_INVALID`).
+        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+        `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
         """
 
     @_abc_1.abstractmethod
