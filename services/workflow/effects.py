@@ -31,8 +31,8 @@ class Effects:
     """From 0 to below 1: spreads the attempts of many workflows."""
 
     async def done(self, at: Standing, step: Step) -> Decide:
-        """Do what a step says, once; what is to be decided then. Cancelling this cancels it out
-        there, as far as it can be."""
+        """Do what a step says, once; what is to be decided then. Cancelling this leaves to whoever
+        has the workflow next what goes on out there; see `cut_short`."""
         if isinstance(step, Run) and step.action.kind is Kind.WORKFLOW:
             return await self._child(at, step)
         if isinstance(step, Run):
@@ -49,6 +49,11 @@ class Effects:
         if isinstance(step, Ask):
             return await self._ask(at, step)
         raise KeyError(type(step))
+
+    async def cut_short(self, at: Standing, step: Run | Ask) -> None:
+        """A step was cancelled for good: end what goes on for it out there."""
+        action = asked(step.guard) if isinstance(step, Ask) else step.action
+        await self._end(at, action, step.key)
 
     async def told(self, at: Standing) -> None:
         """A workflow rests or is over: see to it that the one that waits for it knows. One that has
@@ -93,15 +98,21 @@ class Effects:
         return lambda now: outcomes.acted(now, step, outcome, chance=self.chance())
 
     async def _stop(self, at: Standing, step: Stop) -> Decide:
-        """Whatever was under way here has been cancelled by now; a workflow that was started goes
-        on, even one that was started just before its worker was lost."""
+        """Whatever was under way here has been cancelled by now; a task or a workflow that was
+        begun goes on, even one that was begun just before its worker was lost."""
         child, parent = step.child, at.instance
-        if step.action.kind is Kind.WORKFLOW and not child:
+        if step.action.kind is not Kind.WORKFLOW:
+            await self._end(at, step.action, step.key)
+        elif not child:
             child = await self.children.find(step.action, key=step.key, parent=parent)
         if child:
             reason = f"{parent.spec.workflow_id} wants it no more"
             await self.children.cancel(parent.spec.tenant, child, reason)
         return lambda now: outcomes.stopped(now, step)
+
+    async def _end(self, at: Standing, action: Action, key: str) -> None:
+        if (do := self.actions.get(action.kind)) is not None:
+            await do.stop(action, key=key, instance=at.instance)
 
     async def _ask(self, at: Standing, step: Ask) -> Decide:
         began = perf_counter()

@@ -1,6 +1,7 @@
 """Actions that are agents, by the orchestrator: each is a task, found again by its key."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import timedelta
@@ -20,10 +21,13 @@ from services.workflow.domain.definition import Action
 from services.workflow.domain.instance import Instance
 from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
 
+log = logging.getLogger(__name__)
+
 STREAM: Final = timedelta(seconds=300)
 """How long one watch of a task lasts; a longer task is watched again."""
 _CANCEL: Final = timedelta(seconds=5)
-_END: Final = "task_complete"
+_LABEL: Final = "workflow_action"
+"""Of a task: the key of the action that it is."""
 
 
 class GrpcAgents:
@@ -37,7 +41,7 @@ class GrpcAgents:
     async def run(
         self, action: Action, given: Mapping[str, object], *, key: str, instance: Instance
     ) -> Outcome:
-        """See `Actions`. Within the action's timeout; a task that takes longer is cancelled."""
+        """See `Actions`. A task that takes longer than the action's timeout is cancelled."""
         began = perf_counter()
         try:
             task = await unary(
@@ -55,10 +59,18 @@ class GrpcAgents:
             return Failed(failure, is_uncertain=True)
         except ServiceError as error:
             return failed(error)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._cancel(task.task_id, "its workflow wants it no more"))
-            raise
         return _outcome(ended, (perf_counter() - began) * 1000)
+
+    async def stop(self, action: Action, *, key: str, instance: Instance) -> None:
+        """See `Actions`. It ends within its own limits where that cannot be said."""
+        request = pb.ListTasksRequest(filter=f'labels.{_LABEL} = "{key}"')
+        try:
+            found = await unary(self._stub.ListTasks, request, timeout=self._timeout)
+        except ServiceError as error:
+            log.warning("task not found to be cancelled", extra={"error_code": error.reason})
+            return
+        for task in found.tasks:
+            await self._cancel(task.task_id, "its workflow wants it no more")
 
     async def _ended(self, task_id: str) -> pb.Task:
         """The task, once it has ended."""
@@ -90,6 +102,7 @@ def _request(action: Action, given: Mapping[str, object], key: str) -> pb.Invoke
         query=str(given.get("query", "")),
         agent_id=action.target,
         idempotency_key=key,
+        labels={_LABEL: key},
         timeout_ms=action.timeout.total_seconds() * 1000,
     )
     if isinstance(schema := given.get("response_schema"), Mapping):

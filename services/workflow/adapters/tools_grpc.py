@@ -40,6 +40,9 @@ class GrpcTools:
             return failed(error)
         return _outcome(response, (perf_counter() - began) * 1000)
 
+    async def stop(self, action: Action, *, key: str, instance: Instance) -> None:
+        """See `Actions`. A call ends with whoever makes it, and the tool with the call."""
+
 
 def _outcome(response: pb.CallToolResponse, duration_ms: float) -> Outcome:
     if response.status == "success":

@@ -268,6 +268,8 @@ class FakePeers:
     given: list[Mapping[str, object]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     """Names of those that were cancelled."""
+    ended: list[tuple[str, str]] = field(default_factory=list)
+    """Names and keys of those that nobody wants any more."""
     lingers: float = 0.0
     """Seconds that it takes them to stop."""
     at_work: int = 0
@@ -299,6 +301,10 @@ class FakePeers:
         finally:
             self.at_work -= 1
             self._changed.set()
+
+    async def stop(self, action: Action, *, key: str, instance: Instance) -> None:
+        """See `Actions`."""
+        self.ended.append((action.target, key))
 
     def names(self) -> list[str]:
         """Who was called, in order."""

@@ -120,6 +120,7 @@ async def test_a_worker_that_loses_a_claim_stops_what_it_did_under_it() -> None:
         assert now() - NOW < 2 * HEARTBEAT
         assert one.worker.has_room
     assert it.store[workflow].kinds() == ["Started"]
+    assert it.peers.ended == []
 
 
 async def test_what_comes_under_a_lost_claim_is_not_recorded() -> None:
@@ -164,6 +165,20 @@ async def test_a_worker_that_stops_hands_over_what_it_has() -> None:
         await it.store.until(workflow, lambda stream: stream.instance.next_action == 1)
         assert now() - began < timedelta(milliseconds=100)
     assert len(set(it.peers.calls)) == 1
+    assert it.peers.ended == []
+
+
+async def test_what_a_lost_worker_had_under_way_is_ended_by_a_cancel() -> None:
+    it = bench(ONE, t=asyncio.Event())
+    async with it.process("w1") as one:
+        workflow = await one.start()
+        await it.peers.until(1)
+    await one.cancel(workflow)
+    async with it.process("w2"):
+        await it.store.end(workflow)
+
+    assert it.peers.ended == [("t", f"{workflow}/1/0")]
+    assert it.peers.names() == ["t", "u"]
 
 
 async def test_a_worker_that_stops_takes_nothing_more() -> None:
