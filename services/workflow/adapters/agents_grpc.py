@@ -15,11 +15,10 @@ from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.chassis import structs
 from services.chassis.client import streaming, unary
 from services.chassis.errors import ServiceError
-from services.workflow.adapters.outcomes import failed
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Action
 from services.workflow.domain.instance import Instance
-from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
+from services.workflow.domain.outcomes import Failed, Outcome, Succeeded, failed
 
 log = logging.getLogger(__name__)
 

@@ -60,6 +60,8 @@ class FakeStore:
         self.streams: dict[Name, Stream] = {}
         self.keys: dict[tuple[str, str, str], Kept] = {}
         self.wakes: dict[str, asyncio.Queue[Name]] = {}
+        self.refused: list[ServiceError] = []
+        """What the next starts with a key fail with, without a trace."""
         self.before: list[ServiceError] = []
         """What the next appends fail with, without a trace."""
         self.after: list[ServiceError] = []
@@ -116,6 +118,8 @@ class FakeLogs:
     ) -> Appended:
         """See `WorkflowLog`."""
         await asyncio.sleep(COMMIT)
+        if self._store.refused and key is not None:
+            raise self._store.refused.pop(0)
         self._keep_key(decided, key)
         spec = decided[0].spec
         name = (spec.tenant, spec.workflow_id)
