@@ -70,6 +70,8 @@ class FakeStore:
         """Seconds that the next appends of workers take longer."""
         self.late: list[float] = []
         """Seconds that their answers take, once they are stored."""
+        self.reading = COMMIT
+        """Seconds that it takes to load a workflow."""
         self.appends = 0
         self.finds = 0
         self._changed = asyncio.Event()
@@ -129,7 +131,7 @@ class FakeLogs:
 
     async def load(self, tenant: str, workflow_id: str, *, is_fresh: bool = False) -> Loaded:
         """See `WorkflowLog`."""
-        await asyncio.sleep(COMMIT)
+        await asyncio.sleep(self._store.reading)
         if (stream := self._store.streams.get((tenant, workflow_id))) is None:
             raise NotFound("WORKFLOW_NOT_FOUND", workflow_id)
         return stream.loaded
