@@ -1,6 +1,6 @@
 """What came of what a worker did, as the events that come of it. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -139,12 +139,15 @@ def child_ended(at: Standing, workflow_id: str, what: Outcome) -> Decided:
 
 
 def validated(at: Standing, step: Ask, refusal: ev.Failure | None, validation_ms: float) -> Decided:
-    """The validator has answered: why the state may not be left; None: it may."""
+    """The validator has answered: why the state may not be left; None: it may. Who asked for it
+    stands in the event of the request."""
     signal, cause = step.request.signal, step.request.cause
     if refusal is not None:
         rejected = ev.ValidationRejected(at.now, signal.target, cause, refusal, validation_ms)
         return advanced(at, rejected)
     cause = SUCCESS if cause == SUCCESS else "validation"
+    if step.guard.action is not None:
+        signal = replace(signal, by=step.guard.action.target)
     return advanced(at, moved(at, signal, cause=cause, validation_ms=validation_ms))
 
 

@@ -175,7 +175,7 @@ async def test_a_tool_validates(world: World, answer: str, state: str, reason: s
     event = await world.met(started, "b" if state == "b" else "validation_rejected")
 
     assert (await world.get(started)).current_state == state
-    assert event.error.reason == reason
+    assert (event.error.reason, event.orchestrator) == (reason, "do")
     assert event.metrics.validation_time_ms > 0
     if state == "b":
         assert event.cause == "validation"
