@@ -40,7 +40,11 @@ OWN: Final[Mapping[Kind, tuple[str, ...]]] = {
 RETRYING: Final = ("attempts", "initial", "factor", "max")
 
 _ALIASES: Final[Mapping[Kind, str]] = {Kind.WORKFLOW: "data", Kind.EVENT: "payload"}
-_LONGEST: Final = timedelta(days=400)
+_LONGEST: Final[Mapping[Kind, timedelta]] = {
+    Kind.TOOL: timedelta(days=400),
+    Kind.AGENT: timedelta(seconds=300),  # A task has no more.
+}
+"""Of one attempt; the others have no time of their own."""
 _SHORT: Final = timedelta(milliseconds=1)
 _PAUSE: Final = timedelta(hours=1)
 
@@ -88,7 +92,14 @@ def action(
 
 
 def _timed(made: Action, member: Member) -> Action:
-    return replace(made, timeout=member.duration(_SHORT, _LONGEST, made.timeout))
+    if (longest := _LONGEST.get(made.kind)) is None:
+        said, fix = (
+            f"means nothing for a {made.kind.value}",
+            "give one to the state, or leave it out",
+        )
+        member.wrong(said, fix, of_key=True)
+        return made
+    return replace(made, timeout=member.duration(_SHORT, longest, made.timeout))
 
 
 def _kind(member: Member) -> Kind | None:

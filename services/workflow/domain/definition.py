@@ -68,7 +68,7 @@ class Action:
     save_as: str = ""
     """The member of the instance's data that its output becomes; empty: it is not kept there."""
     timeout: timedelta = timedelta(seconds=300)
-    """For one attempt."""
+    """For one attempt, of a tool or an agent; the others have none."""
     retry: Retry = RETRY
     compensation: "Action | None" = None
     """Never has one itself. Its template also sees the action's `output`."""
