@@ -102,6 +102,7 @@ class Happenings:
         Raises:
             InvalidArgument: `INVALID_REQUEST`; nobody can be told it.
             NotFound: `EVENT_FOR_NOBODY`, `WORKFLOW_NOT_FOUND`.
+            FailedPrecondition: `EVENT_FOR_TOO_MANY`; nobody was told.
             FailedPrecondition, InvalidArgument: it leads nowhere in any of them, or fits none.
             Internal: `WORKFLOW_CORRUPT`; it is for that one alone.
             ServiceError: somebody could not be told; tell it again.
@@ -132,13 +133,13 @@ class Happenings:
             return [happening.workflow_id]
         where = Every((Compare("correlation_id", "=", happening.correlation_id), _OPEN))
         found: list[str] = []
-        while len(found) < MOST:
+        while len(found) <= MOST:
             after = found[-1] if found else ""
             page = await self._logs.page(tenant, where, after=after, limit=PAGE)
             found += [workflow_id for workflow_id, _ in page]
             if not page:
-                break
-        return found
+                return found
+        raise _for_too_many(happening)
 
 
 def _check(happening: Happening) -> None:
@@ -168,4 +169,16 @@ def _for_nobody(happening: Happening) -> NotFound:
         field="correlation_id",
         correlation_id=shown,
         suggested_fix="start a workflow with this correlation_id first",
+    )
+
+
+def _for_too_many(happening: Happening) -> FailedPrecondition:
+    shown = happening.correlation_id[:64]
+    return FailedPrecondition(
+        "EVENT_FOR_TOO_MANY",
+        f"more than {MOST} workflows that are running or waiting have the correlation id {shown}",
+        field="correlation_id",
+        correlation_id=shown,
+        most=str(MOST),
+        suggested_fix="signal them one by one, or give fewer of them the same correlation id",
     )
