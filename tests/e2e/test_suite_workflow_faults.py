@@ -18,6 +18,7 @@ from services.chassis.eventbus.open import event_bus
 from services.chassis.eventbus.port import Consumer
 from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
+from services.workflow.domain import events as ev
 from tests.e2e.replicas import patiently
 from tests.e2e.sagas import (
     TOPIC,
@@ -117,6 +118,16 @@ async def listed(stub: "pb_grpc.WorkflowServiceAsyncStub") -> AsyncIterator[pb.W
         request.page_token = page.next_page_token
 
 
+async def mended(stub: "pb_grpc.WorkflowServiceAsyncStub", tool: Counting) -> None:
+    """The tool refuses nothing more, and a person has that tried again which it refused."""
+    tool.is_mended = True
+    failed = [each async for each in listed(stub) if each.status == "compensation_failed"]
+    for each in failed:
+        request = pb.CompensateWorkflowRequest(workflow_id=each.workflow_id)
+        await patiently(lambda request=request: stub.CompensateWorkflow(request, timeout=10))  # type: ignore[misc]
+    await ended(stub)
+
+
 async def repeatedly(harm: Harm, dice: random.Random, times: int) -> None:
     """Do harm, each time at a random moment."""
     for _ in range(times):
@@ -169,6 +180,7 @@ async def survived(
                 group.create_task(repeatedly(harm, random.Random(dice.random()), times))
             await load(stub, dice)
         await ended(stub)
+        await mended(stub, tool)
         events = sum([each.last_sequence async for each in listed(stub)])
         while heard.total < events:  # noqa: ASYNC110 - the topic tells nobody else.
             await asyncio.sleep(0.1)
@@ -192,11 +204,13 @@ async def judged(store: EventStore, tool: Counting, heard: Heard) -> list[Histor
 def report(found: Sequence[History], tool: Counting, heard: Heard) -> None:
     """What there was, for whoever runs this with `-s`."""
     statuses: Mapping[str, int] = Counter(each.record.status for each in found)
+    resumed = sum(isinstance(each, ev.CompensationResumed) for one in found for each in one.events)
     events = sum(len(each.stored) for each in found)
     undone = sum(effect.is_undo for effect in tool.effects.values())
     repeated = sum(tool.calls.values()) - len(tool.calls)
     sys.stdout.write(
-        f"\n{len(found)} sagas {dict(statuses)}; {events} events, {heard.count} messages on the"
+        f"\n{len(found)} sagas {dict(statuses)}, {resumed} of them after compensation_failed;"
+        f" {events} events, {heard.count} messages on the"
         f" topic; {len(tool.effects) - undone} actions done, {undone} undone, {len(tool.refused)}"
         f" refused, {repeated} calls repeated with their key\n"
     )
