@@ -15,6 +15,7 @@ from benchmarks.rows import (
     kinds,
     mcp,
     overload,
+    replay,
     replicas,
     start_up,
     status,
@@ -37,6 +38,10 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "append": (stores.append, "event stores alone, 1 and 64 writers, every append on the disk"),
     "durable": (stores.durable, "invokes of 32 callers without a disk, on SQLite, on PostgreSQL"),
     "history": (history.history, "bytes that the store keeps of a task, a tool call"),
+    "replay": (
+        replay.replay,
+        "events of workflows: written, folded, loaded, verified; in-process",
+    ),
     "status": (status.status, "asking for a task"),
     "start": (status.start, "from POST to task_start"),
     "edge": (edge.edge, "the edge alone, unary"),

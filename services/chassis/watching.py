@@ -43,12 +43,13 @@ async def watched(hot: HotStore, log: Log, *, after: int) -> AsyncGenerator[byte
         last, is_end = (0, False) if entries else await log.last()
         if is_end and last <= after:
             return
-        is_ahead = 0 < last < after
+        is_ahead, is_closed = 0 < last < after, False
         while True:
             for entry in entries:
                 yield entry.body
                 after = entry.sequence
-            if entries and log.closes(entries[-1].body):
+            is_closed = log.closes(entries[-1].body) if entries else is_closed
+            if is_closed and not pages.has_more:  # A log may go on after what closed it.
                 return
             entries = []
             if not pages.has_more:

@@ -25,8 +25,9 @@ See its tools, and call one:
   runplane tools call calculator '{"expression": "12*7"}'
 
 \b
-Check a workflow's definition:
-  runplane workflow validate examples/workflows/order_saga.yaml
+Run a workflow:
+  runplane workflow define examples/workflows/document_processing.yaml
+  runplane workflow start document_processing '{"doc_id": "doc_123"}'
 
 \b
 Without a model, for tests and load:

@@ -61,6 +61,7 @@ class Options:
     event_store: str = "memory:"
     mark_key: str = ""
     hot_store: str = "memory:"
+    event_bus: str = "memory:"
     object_store: str = ""
     """Empty: there is none."""
     egress: str = EGRESS
@@ -108,6 +109,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         "RUNPLANE_PAGE_TOKEN_KEY": options.page_token_key,
         "RUNPLANE_EVENT_STORE": options.event_store,
         "RUNPLANE_HOT_STORE": options.hot_store,
+        "RUNPLANE_EVENT_BUS": options.event_bus,
         "RUNPLANE_LOG__LEVEL": options.log_level,
         "RUNPLANE_SCHEDULING": "normal" if options.engine == "llamacpp" else "batch",
     }

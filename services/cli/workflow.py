@@ -9,6 +9,7 @@ from typing import IO, Any, Final
 import click
 
 from services.cli.plain import plain
+from services.cli.workflow_runs import COMMANDS
 from services.workflow.domain.definition import Problem
 from services.workflow.domain.language import Outcome, outcome
 
@@ -17,12 +18,20 @@ _MOST: Final = 1024 * 1024
 """Bytes that are read of a file; the language refuses a quarter of it."""
 
 
-@click.group()
+@click.group(
+    epilog="Exit codes: 0 done, 1 refused, not valid or not consistent, 2 wrong usage, "
+    "3 no connection."
+)
 def workflow() -> None:
-    """Check definitions of workflows.
+    """Check definitions, and start, move and watch workflows of a running suite.
 
     \b
-    runplane workflow validate examples/workflows/order_saga.yaml
+    runplane workflow validate examples/workflows/document_processing.yaml
+    runplane workflow define examples/workflows/document_processing.yaml
+    runplane workflow start document_processing '{"doc_id": "doc_123"}'
+    runplane workflow signal WORKFLOW_ID review
+    runplane workflow approve WORKFLOW_ID --comment 'well written'
+    runplane workflow watch WORKFLOW_ID
     """
 
 
@@ -42,6 +51,10 @@ def validate(files: Sequence[IO[bytes]], as_json: bool) -> None:
                 click.echo(plain(line))
     if any(each.errors for _, each in found):
         sys.exit(INVALID)
+
+
+for _each in COMMANDS:
+    workflow.add_command(_each)
 
 
 def _name(file: IO[bytes]) -> str:

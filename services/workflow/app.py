@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -22,7 +22,7 @@ from services.chassis.eventbus.aliases import AliasedEventBus, aliased_event_bus
 from services.chassis.eventbus.inbound import Inbound
 from services.chassis.eventlog.backlog import Backlog
 from services.chassis.eventlog.open import event_store
-from services.chassis.eventlog.port import Work
+from services.chassis.eventlog.port import EventStore, Work
 from services.chassis.eventlog.relay import relaying
 from services.chassis.hotstore.open import hot_store
 from services.chassis.paging import Pager
@@ -35,6 +35,7 @@ from services.workflow.adapters.happenings import EventStoreHappenings, handler
 from services.workflow.adapters.histories import EventStoreHistories
 from services.workflow.adapters.publications import Publications, topic_of
 from services.workflow.adapters.tools_grpc import GrpcTools
+from services.workflow.adapters.turns import EventStoreTurn
 from services.workflow.adapters.workflowlog import KIND, LINGER, EventStoreWorkflows, Outlets
 from services.workflow.domain.definition import Kind, Source
 from services.workflow.effects import Effects
@@ -42,12 +43,13 @@ from services.workflow.execution import World
 from services.workflow.ports import Actions
 from services.workflow.rpc.definitions import DefinitionServicer
 from services.workflow.rpc.workflows import WorkflowServicer
-from services.workflow.settings import Settings
+from services.workflow.settings import Settings, VerifySettings
 from services.workflow.usecases.children import ChildWorkflows
 from services.workflow.usecases.definitions import Definitions
 from services.workflow.usecases.happenings import Happenings
 from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Workflows
+from services.workflow.verifier import Pace, Verifier, verifying
 from services.workflow.worker import Sizes, working
 
 DOMAIN: Final = "workflow.runplane.dev"
@@ -59,7 +61,11 @@ SERVICES: Final = [
 
 GROUP: Final = "runplane-workflow"
 """Of consumers of what comes in: each event reaches one replica."""
-JOIN_SECONDS: Final = 1.0
+JOIN_SECONDS: Final = 15.0
+STOP_SECONDS: Final = 1.0
+VERIFY: Final = "verify"
+SPARE: Final = timedelta(seconds=10)
+"""For a verifier that is late."""
 
 
 def utc_now() -> datetime:
@@ -79,11 +85,19 @@ class _Parts:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, shared: SharedSettings, *, now: Callable[[], datetime] = utc_now
+    settings: Settings,
+    shared: SharedSettings,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    bus: AliasedEventBus | None = None,
 ) -> AsyncIterator[Running]:
-    """Run the workflow service until the context is left."""
+    """Run the workflow service until the context is left, on the event bus that settings name, or
+    on another."""
     pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
-    async with _at_work(settings, shared, now) as parts:
+    async with (
+        _event_bus(shared, bus) as events,
+        _at_work(settings, shared, events, now) as parts,
+    ):
         of_definitions = DefinitionServicer(parts.definitions, pager("definitions"))
         pagers = (pager("workflows"), pager("workflow_events"))
         of_workflows = WorkflowServicer(
@@ -105,9 +119,9 @@ async def running(
 
 @asynccontextmanager
 async def _at_work(
-    settings: Settings, shared: SharedSettings, now: Callable[[], datetime]
+    settings: Settings, shared: SharedSettings, bus: AliasedEventBus, now: Callable[[], datetime]
 ) -> AsyncIterator[_Parts]:
-    """Stores, peers, the worker, which takes up workflows from here on, and the event bus."""
+    """Stores, peers, the worker, which takes up workflows from here on, and the bus's two ends."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="workflow"))
@@ -130,13 +144,28 @@ async def _at_work(
         workflows = Workflows(logs, definitions, worker, now=now, new_id=new_id)
         kept = EventStoreHappenings(store, backlog, settings.events.inbound, now)
         happenings = Happenings(kept, workflows, logs, partial(ids.new, "evt"))
-        bus = await enter(_event_bus(shared))
-        await enter(_listening(bus, settings.events.inbound, happenings))
-        await enter(relaying(store, bus, backlog, owner=ids.new("relay")))
+        inbound = Inbound(bus, settings.events.inbound, GROUP, handler(happenings))
+        await enter(_on_the_bus(bus, inbound, store, backlog))
         check_source = _checks(bus)
         histories = EventStoreHistories(store)
         verifications = Verifications(histories, logs, definitions, worker, now=now)
+        await enter(_verifying(settings.verify, store, verifications))
         yield _Parts(Definitions(definitions, check_source), workflows, happenings, verifications)
+
+
+@asynccontextmanager
+async def _verifying(
+    settings: VerifySettings, store: EventStore, verifications: Verifications
+) -> AsyncIterator[None]:
+    """Hold workflows against their events, until the context is left."""
+    if not settings.interval:
+        yield
+        return
+    pace = Pace(**dict(settings))
+    lease = 3 * pace.interval + SPARE
+    turn = EventStoreTurn(store, VERIFY, owner=ids.new("verifier"), lease=lease)
+    async with verifying(Verifier(turn, EventStoreHistories(store), verifications, pace)):
+        yield
 
 
 @asynccontextmanager
@@ -151,7 +180,12 @@ async def _actions(settings: Settings) -> AsyncIterator[Mapping[Kind, Actions]]:
 
 
 @asynccontextmanager
-async def _event_bus(shared: SharedSettings) -> AsyncIterator[AliasedEventBus]:
+async def _event_bus(
+    shared: SharedSettings, given: AliasedEventBus | None
+) -> AsyncIterator[AliasedEventBus]:
+    if given is not None:
+        yield given
+        return
     kafka = shared.kafka
     async with aliased_event_bus(
         shared.event_bus,
@@ -167,20 +201,29 @@ def _checks(bus: AliasedEventBus) -> Callable[[Source], None]:
 
 
 @asynccontextmanager
-async def _listening(
-    bus: AliasedEventBus, topic: str, happenings: Happenings
+async def _on_the_bus(
+    bus: AliasedEventBus, inbound: Inbound, store: EventStore, backlog: Backlog
 ) -> AsyncIterator[None]:
-    """Hand on what comes in, until the context is left. What is told to the bus in this process
-    waits until this has joined, as long as that is quick."""
-    inbound = Inbound(bus, topic, GROUP, handler(happenings))
+    """Hand on what comes in, and tell what is in the outbox, until the context is left."""
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(inbound.run())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(JOIN_SECONDS):
-                await inbound.joined.wait()
+        handing = group.create_task(inbound.run())
+        telling = group.create_task(_told(bus, inbound, store, backlog))
         try:
             yield
         finally:
             inbound.stop()
-            await asyncio.wait([running], timeout=JOIN_SECONDS)
-            running.cancel()
+            telling.cancel()
+            await asyncio.wait([handing], timeout=STOP_SECONDS)
+            handing.cancel()
+
+
+async def _told(
+    bus: AliasedEventBus, inbound: Inbound, store: EventStore, backlog: Backlog
+) -> None:
+    """Tell the bus, until cancelled. A new group hears only what is said after it has joined, so
+    events from outside wait for that; but not for ever, for there are other topics."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(JOIN_SECONDS):
+            await inbound.joined.wait()
+    async with relaying(store, bus, backlog, owner=ids.new("relay")):
+        await asyncio.Event().wait()

@@ -17,6 +17,7 @@ from services.workflow.domain.definition import Kind
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.outcomes import stopped
 from services.workflow.domain.steps import Ask, Over, Rest, Run, Step, is_current, next_step
+from services.workflow.domain.timing import timed
 from services.workflow.effects import Decide, Effects
 from services.workflow.ports import Appended, Loaded, WorkflowLog
 
@@ -117,13 +118,15 @@ class Execution:
 
     async def _record(self, step: Step, decide: Decide) -> Appended:
         """Record what is decided, of the workflow as it stands by now."""
+        since = step.request.time if isinstance(step, Ask) else self._world.now()
         patience, is_stale = PATIENCE, False
         while True:
             try:
                 if is_stale or self._loaded is None:
                     self._loaded = await self._load(is_fresh=True)
                 loaded, is_stale = self._loaded, True
-                decided = self._decided(loaded, step, decide)
+                instance, events = self._decided(loaded, step, decide)
+                decided = (instance, timed(events, since))
                 return await self._world.logs.append(loaded, decided, claim=self.claim)
             except Aborted as error:
                 if error.reason == "CLAIM_LOST":

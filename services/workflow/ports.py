@@ -116,6 +116,14 @@ class WorkflowLog(Protocol):
             Aborted: `CLAIM_LOST`.
         """
 
+    async def resume(self, tenant: str, workflow_id: str) -> Appended | None:
+        """Have one that was abandoned, and can be read again, taken up; None where it was not.
+
+        Raises:
+            Aborted: `SEQUENCE_CONFLICT`; somebody moves it already.
+            Internal: `WORKFLOW_CORRUPT`; it cannot be read yet.
+        """
+
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """What an idempotency key stands for."""
 
@@ -154,6 +162,25 @@ class Histories(Protocol):
     ) -> Sequence[tuple[tuple[str, str], int]]:
         """Workflows of all tenants by tenant and id, those after this one: each with a number that
         changes, in this process, with what is shown of it."""
+
+    async def abandoned(self) -> Sequence[tuple[str, str]]:
+        """Workflows that were abandoned and not resumed yet."""
+
+    async def unshown(
+        self, *, after: int = 0, limit: int
+    ) -> tuple[Sequence[tuple[str, str]], int | None]:
+        """Workflows that lists do not show, of those that the next `limit` events after a position
+        of the store began; and the position to go on from, None at the end."""
+
+
+class Turn(Protocol):
+    """What one process at a time does."""
+
+    async def is_ours(self) -> bool:
+        """Whether this is the process, for a while from now on."""
+
+    async def give_back(self) -> None:
+        """Let another be it at once."""
 
 
 class Desk(Protocol):

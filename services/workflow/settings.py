@@ -34,6 +34,14 @@ class EventSettings(BaseModel, frozen=True):
     )
 
 
+class VerifySettings(BaseModel, frozen=True):
+    """How workflows are held against their events."""
+
+    interval: Duration = Field(timedelta(seconds=30), ge=timedelta(0))  # 0: not at all.
+    most: int = Field(500, ge=1)  # Read whole in each interval.
+    full: Duration = Field(timedelta(hours=24), gt=timedelta(0))  # Those too that seem unchanged.
+
+
 class Settings(BaseSettings):
     """The workflow service's settings."""
 
@@ -49,4 +57,5 @@ class Settings(BaseSettings):
     orchestrator: ClientSettings = ClientSettings(target="127.0.0.1:8081")
     worker: WorkerSettings = WorkerSettings()
     definitions: DefinitionSettings = DefinitionSettings()
+    verify: VerifySettings = VerifySettings()
     events: EventSettings = EventSettings()

@@ -8,7 +8,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -59,11 +59,13 @@ class Worker:
     def take(self, appended: Appended) -> None:
         """Go on with what somebody has just moved, or tell the worker that has it."""
         loaded, claim = appended.loaded, appended.claim
-        if loaded.instance.is_at_end and loaded.instance.spec.parent_workflow_id:
+        spec = loaded.instance.spec
+        if loaded.instance.is_at_end and spec.parent_workflow_id:
             self._spawn(self._tell(loaded))
         if claim is None:
-            return
-        if claim.owner == self._desk.owner:
+            if (there := self._executions.get((spec.tenant, spec.workflow_id))) is not None:
+                there.move(loaded)
+        elif claim.owner == self._desk.owner:
             self._begin(claim, loaded)
         else:
             self._spawn(self._safely(partial(self._desk.wake, claim), "worker not woken"))
@@ -78,7 +80,8 @@ class Worker:
         """Take up what is due and nobody works on, until cancelled."""
         while True:
             await self._safely(self._find, "no work found")
-            await self._wait()
+            if not await self._safely(self._wait, "not known what is due"):
+                await asyncio.sleep(self._sizes.look.total_seconds())
 
     async def listen(self) -> None:
         """Look at what other workers have moved, until cancelled."""
@@ -166,10 +169,7 @@ class Worker:
 
     async def _wait(self) -> None:
         """Until something is due, or there is room again, or it is time to look anyway."""
-        due: timedelta | None = None
-        if self.has_room:
-            with suppress(ServiceError):
-                due = await self._desk.due_in()
+        due = await self._desk.due_in() if self.has_room else None
         patience = self._sizes.look if due is None else min(due, self._sizes.look)
         try:
             async with asyncio.timeout(max(patience.total_seconds(), SOONEST)):

@@ -39,6 +39,7 @@ class _Stream:
     events: list[StoredEvent] = field(default_factory=list)
     snapshot: Snapshot | None = None
     size_bytes: int = 0
+    records: set[tuple[str, str]] = field(default_factory=set)
 
 
 class _Log:
@@ -249,8 +250,11 @@ class MemoryEventStore:
 
     def _write_beside(self, batch: Append) -> None:
         self._work.answered((batch.tenant, batch.stream_id), batch.answered)
+        stream = self._streams.get((batch.tenant, batch.stream_id))
         for record in batch.records:
             self._records[batch.tenant, record.kind, record.id] = record
+            if stream is not None:
+                stream.records.add((record.kind, record.id))
         for message in batch.outbox:
             self._outbox[next(self._numbers)] = message
         if (key := batch.key) is not None:
@@ -283,6 +287,8 @@ class MemoryEventStore:
             dropped = self._streams.pop(key)
             self._size_bytes -= dropped.size_bytes
             self._log.drop(dropped.events)
+            for record in dropped.records:
+                self._records.pop((key[0], *record), None)
 
 
 def _is_beyond(record_id: str, query: Query) -> bool:

@@ -15,7 +15,8 @@ from services.chassis.eventlog.port import NewEvent, StoredEvent
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import CLOSED, Instance, Standing, evolve
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import CLOSED, Instance, Standing
 from services.workflow.domain.verification import Recorded
 from services.workflow.mapping.events import (
     END,

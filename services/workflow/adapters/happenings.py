@@ -18,8 +18,8 @@ from services.chassis.eventbus.inbound import Handler
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog.backlog import Backlog
 from services.chassis.eventlog.port import Append, EventStore, Kept, Key, NewEvent
+from services.workflow.adapters.histories import PREFIX
 from services.workflow.adapters.publications import SOURCE
-from services.workflow.adapters.replay import PREFIX
 from services.workflow.usecases.happenings import Happening, Happenings
 from services.workflow.usecases.workflows import Caller
 

@@ -6,12 +6,18 @@ from typing import Final
 
 from services.chassis.eventlog.port import EventStore, Record, Snapshot, StoredEvent
 from services.workflow.adapters import codec, snapshots
+from services.workflow.domain import events as ev
 from services.workflow.domain.verification import Beside, Recorded, Shown, Summary
+from services.workflow.mapping.events import NAMES
 from services.workflow.mapping.workflows import HEAD, RECORD, differences, sequence_of
 
+PREFIX: Final = "wf_"
+"""Of the streams that are workflows; the store has others, too."""
 PAGE: Final = 64
 PAGE_BYTES: Final = 256 * 1024
 """About: a page has fewer events where they are large."""
+ABANDONED: Final = "abandoned"
+STARTED: Final = NAMES[ev.Started][0]
 
 
 class EventStoreHistories:
@@ -32,6 +38,8 @@ class EventStoreHistories:
         self, tenant: str, workflow_id: str
     ) -> AsyncGenerator[Sequence[Recorded], None]:
         """See `Histories`."""
+        if not workflow_id.startswith(PREFIX):
+            return
         async for page in stored(self._store, tenant, workflow_id):
             yield [codec.recorded(event) for event in page]
 
@@ -41,6 +49,28 @@ class EventStoreHistories:
         """See `Histories`."""
         found = await self._store.every(RECORD, after=after, limit=limit)
         return [((tenant, record.id), _number(tenant, record)) for tenant, record in found]
+
+    async def abandoned(self) -> Sequence[tuple[str, str]]:
+        """See `Histories`."""
+        found: list[tuple[str, str]] = []
+        after = ("", "")
+        while page := await self._store.every(ABANDONED, after=after, limit=PAGE):
+            found += [(tenant, each.id) for tenant, each in page if each.attributes[ABANDONED]]
+            after = (page[-1][0], page[-1][1].id)
+        return found
+
+    async def unshown(
+        self, *, after: int = 0, limit: int
+    ) -> tuple[Sequence[tuple[str, str]], int | None]:
+        """See `Histories`."""
+        page = await self._store.read_all(after=after, limit=limit)
+        begun = [(each.tenant, each.stream_id) for each in page if each.type == STARTED]
+        found = [
+            (tenant, workflow_id)
+            for tenant, workflow_id in begun
+            if await self._store.record(tenant, RECORD, workflow_id) is None
+        ]
+        return found, page[-1].position if len(page) == limit else None
 
 
 async def stored(

@@ -2,20 +2,17 @@
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
 
 from services.chassis.eventlog.port import EventStore, StoredEvent
 from services.workflow.adapters import codec, snapshots
 from services.workflow.adapters.codec import Unreadable
-from services.workflow.adapters.histories import stored
+from services.workflow.adapters.histories import PREFIX, stored
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import Instance, evolve
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import Instance
 from services.workflow.domain.refusals import corrupt, missing
 from services.workflow.ports import DefinitionStore, Loaded
-
-PREFIX: Final = "wf_"
-"""Of the streams that are workflows; the store has others, too."""
 
 
 @dataclass(slots=True)
@@ -63,7 +60,7 @@ async def replayed(
 async def _summed(
     store: EventStore, definitions: DefinitionStore, tenant: str, workflow_id: str
 ) -> tuple[_Replay | None, int]:
-    """What the snapshot holds. One that cannot be read is passed over: the events have it all."""
+    """What the snapshot holds. One that makes no sense is passed over: the events have it all."""
     if (kept := await store.snapshot(tenant, workflow_id)) is None:
         return None, 0
     try:
@@ -73,7 +70,11 @@ async def _summed(
     if found.instance.sequence != kept.sequence:
         return None, 0
     spec = found.instance.spec
+    if (spec.tenant, spec.workflow_id) != (tenant, workflow_id):
+        return None, 0
     definition = await definitions.get(tenant, spec.definition, spec.version)
+    if found.instance.state not in definition.states:
+        return None, 0
     return _Replay(definition, found.instance, found.head), kept.sequence
 
 

@@ -15,6 +15,7 @@ from services.chassis.eventlog.port import (
     Kept,
     Key,
     Query,
+    Record,
     StoredEvent,
     Work,
 )
@@ -24,14 +25,14 @@ from services.chassis.paging import PAGE_BYTES
 from services.chassis.watching import Log, watched
 from services.workflow.adapters import codec, snapshots
 from services.workflow.adapters.codec import Encoded
-from services.workflow.adapters.histories import stored
+from services.workflow.adapters.histories import ABANDONED, PREFIX, stored
 from services.workflow.adapters.publications import Publications
-from services.workflow.adapters.replay import PREFIX, replayed
+from services.workflow.adapters.replay import replayed
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Definition
 from services.workflow.domain.instance import Instance, Standing
 from services.workflow.domain.refusals import missing
-from services.workflow.domain.steps import CHILD_LOOK, Look, Over, Rest, next_step
+from services.workflow.domain.steps import Look, Over, Rest, next_step
 from services.workflow.mapping.workflows import RECORD, is_closed, record, sequence_of
 from services.workflow.ports import Appended, DefinitionStore, Loaded
 
@@ -52,6 +53,7 @@ class _Way:
     claim: Claim | None
     key: Key | None
     keeps: bool = False
+    marks: Sequence[Record] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,14 @@ class EventStoreWorkflows:
         while True:
             async for page in stored(self._store, *name, after=last):
                 last = page[-1].sequence
-            left = Append(*name, last, (), claim=claim, work=Work(KIND, delay=FAR))
+            left = Append(
+                *name,
+                last,
+                (),
+                claim=claim,
+                work=Work(KIND, delay=FAR),
+                records=[_mark(claim.stream_id, is_abandoned=True)],
+            )
             try:
                 await self._store.append(left)
             except Aborted as error:
@@ -128,6 +137,16 @@ class EventStoreWorkflows:
                     raise
             else:
                 return
+
+    async def resume(self, tenant: str, workflow_id: str) -> Appended | None:
+        """See `WorkflowLog`."""
+        mark = await self._store.record(tenant, ABANDONED, workflow_id)
+        if mark is None or not mark.attributes[ABANDONED]:
+            return None
+        loaded = await self.load(tenant, workflow_id, is_fresh=True)
+        marks = [_mark(workflow_id, is_abandoned=False)]
+        way = _Way(takes=False, claim=None, key=None, marks=marks)
+        return await self._append(loaded.definition, loaded, (loaded.instance, ()), way)
 
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """See `WorkflowLog`."""
@@ -197,7 +216,7 @@ class EventStoreWorkflows:
             claim=way.claim,
             work=None if _is_held(at, way) else self._wanted(at, way),
             is_done=isinstance(step, Over),
-            records=[record(at, new.head)] if new.stored else (),
+            records=[record(at, new.head)] if new.stored else way.marks,
             outbox=self._outlets.publications.messages(at.definition, new),
             key=way.key,
         )
@@ -208,11 +227,9 @@ class EventStoreWorkflows:
         if isinstance(step, Over):
             return None
         is_shared = way.claim is None
-        if isinstance(step, Rest):
+        if isinstance(step, Rest | Look):
             delay = max(step.until - at.now, timedelta(0)) if step.until else FAR
             return Work(KIND, delay=delay, is_shared=is_shared)
-        if isinstance(step, Look):
-            return Work(KIND, delay=CHILD_LOOK, is_shared=is_shared)
         if way.takes:
             return replace(self._work, is_shared=is_shared)
         return Work(KIND, is_shared=is_shared)
@@ -260,6 +277,11 @@ def _is_held(at: Standing, way: _Way) -> bool:
     if isinstance(step, Rest):
         return step.until is not None and step.until - at.now <= LINGER
     return not isinstance(step, Over | Look)
+
+
+def _mark(workflow_id: str, *, is_abandoned: bool) -> Record:
+    """That nobody takes a workflow up, so that it is known when its events are restored."""
+    return Record(ABANDONED, workflow_id, {ABANDONED: is_abandoned}, b"")
 
 
 def _topic(tenant: str, workflow_id: str) -> str:

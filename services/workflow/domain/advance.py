@@ -5,6 +5,7 @@ from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.workflow.domain import events as ev
+from services.workflow.domain.evolution import after
 from services.workflow.domain.instance import (
     REJECTION,
     SIGNAL,
@@ -15,6 +16,7 @@ from services.workflow.domain.instance import (
     is_failure,
 )
 from services.workflow.domain.passing import passed, resolved
+from services.workflow.domain.timing import MILLISECOND
 
 MOST: Final = 256
 """Events that are recorded at once. What else follows is recorded next: there may be a hundred
@@ -30,14 +32,14 @@ def advanced(at: Standing, *events: ev.Event) -> Decided:
     """The instance after these events and what follows from them, and all of the events."""
     result: list[ev.Event] = []
     for event in events:
-        at = at.after(event)
+        at = after(at, event)
         result.append(event)
     while len(result) < MOST:
         is_done = bool(result) and isinstance(result[-1], ev.ActionCompleted)
         if (follows := _rule(at, is_between=is_done)) is None:
             break
         following = _in_turn(at, follows(at))
-        at = at.after(following)
+        at = after(at, following)
         result.append(following)
     return at.instance, result
 
@@ -89,7 +91,10 @@ def _timed_out(at: Standing) -> ev.Event:
     limit = at.state.timeout
     if limit is None:
         raise KeyError(at.instance.state)
-    return ev.Moved(at.now, at.instance.state, limit.target, "timeout", ev.TIMER)
+    late_ms = (at.now - at.instance.entered - limit.after) / MILLISECOND
+    return ev.Moved(
+        at.now, at.instance.state, limit.target, "timeout", ev.TIMER, transition_ms=late_ms
+    )
 
 
 def _failed(at: Standing) -> ev.Event:

@@ -9,13 +9,13 @@ from services.chassis.errors import FailedPrecondition, ResourceExhausted, Viola
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided, advanced, is_unsettled
 from services.workflow.domain.definition import Definition, Validator
+from services.workflow.domain.evolution import evolve
 from services.workflow.domain.instance import (
     REJECTION,
     SIGNAL,
     Instance,
     Phase,
     Standing,
-    evolve,
     is_failure,
 )
 from services.workflow.domain.passing import (
@@ -50,9 +50,8 @@ def signalled(at: Standing, signal: ev.Signal, *, expected_state: str = "") -> D
 
     Raises:
         FailedPrecondition: `WORKFLOW_ALREADY_ENDED`, `WORKFLOW_STATE_CHANGED`,
-            `TRANSITION_NOT_ALLOWED`, `APPROVAL_REQUIRED`, `TRANSITION_REJECTED`,
-            `EXPRESSION_FAILED`.
-        InvalidArgument: `WORKFLOW_DATA_INVALID`.
+            `TRANSITION_NOT_ALLOWED`, `APPROVAL_REQUIRED`, `TRANSITION_REJECTED`.
+        InvalidArgument: `WORKFLOW_DATA_INVALID`, `EXPRESSION_FAILED`.
         ResourceExhausted: `TOO_MANY_SIGNALS`; so many are kept already.
     """
     _check_active(at.instance)

@@ -66,6 +66,7 @@ class Started:
     spec: Spec
     state: str
     data: Object
+    transition_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

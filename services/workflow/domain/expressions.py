@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cel_expr_python import cel
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import FailedPrecondition
 from services.workflow.domain import results
 from services.workflow.domain.costs import (
     MAX_COST,
@@ -49,8 +49,8 @@ class Expression:
         """What it is over these variables, as JSON: times are RFC 3339, durations `90s`.
 
         Raises:
-            InvalidArgument: `EXPRESSION_FAILED`: it has no value, or none that JSON has, or would
-                take long.
+            FailedPrecondition: `EXPRESSION_FAILED`: it has no value, or none that JSON has, or
+                would take long.
         """
         extent = results.extent(variables)
         if extent.fault:
@@ -65,13 +65,13 @@ class Expression:
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise self._failed(_first_line(error)) from None
 
-    def _failed(self, why: str) -> InvalidArgument:
+    def _failed(self, why: str) -> FailedPrecondition:
         return _failure(self.text, why)
 
 
-def _failure(text: str, why: str) -> InvalidArgument:
+def _failure(text: str, why: str) -> FailedPrecondition:
     shown = text if len(text) <= 128 else f"{text[:128]}…"
-    return InvalidArgument(
+    return FailedPrecondition(
         "EXPRESSION_FAILED", f"the expression {shown!r} {why}", expression=shown, problem=why
     )
 
@@ -124,7 +124,7 @@ def filled(template: object, variables: Mapping[str, object]) -> Any:
     value, elsewhere the value stands in the text (`$${` for a plain `${`).
 
     Raises:
-        InvalidArgument: `EXPRESSION_FAILED`, as of `Expression.value`.
+        FailedPrecondition: `EXPRESSION_FAILED`, as of `Expression.value`.
     """
     return _Filling(variables).value(template)
 

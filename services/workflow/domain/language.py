@@ -68,9 +68,10 @@ def _within(field: str, path: str) -> str:
 
 
 def _said(problem: Problem) -> str:
-    if not problem.line:
-        return problem.message
-    return f"{problem.message} (line {problem.line}, column {problem.column})"
+    """What is wrong, where, and what to do, for those who see nothing else of it."""
+    place = f"line {problem.line}, column {problem.column}" if problem.line else ""
+    beside = "; ".join(filter(None, (place, problem.suggested_fix)))
+    return f"{problem.message} ({beside})" if beside else problem.message
 
 
 def _placed(problem: Problem, reading: Reading) -> Problem:

@@ -61,6 +61,8 @@ class Look:
     index: int
     key: str
     child: str
+    until: datetime
+    """When it is time to look, if nobody has said so before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ def _at_work(at: Standing) -> Step:
     if instance.retry_at is not None and instance.retry_at > at.now:
         return Rest(min(instance.retry_at, at.until or instance.retry_at))
     if instance.child:
-        return Look(action, index, key, instance.child)
+        soon = at.now + CHILD_LOOK
+        return Look(action, index, key, instance.child, min(soon, at.until or soon))
     return Run(action, index, instance.attempts + 1, key)
 
 

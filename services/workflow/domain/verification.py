@@ -11,7 +11,8 @@ from typing import Final
 
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import Instance, Standing, evolve
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import Instance, Standing
 
 MOST: Final = 100
 """Findings of one workflow; what is wrong beyond them is not told."""
@@ -41,6 +42,11 @@ class Finding:
     sequence: int = 0
     """The event's, where it is about one."""
     is_repaired: bool = False
+
+
+LAST: Final = "last_sequence"
+BEHIND: Final = Finding(Fault.PROJECTION_DIFFERS, LAST)
+"""What is shown is right, of an event before the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,6 @@ class Following:
         self.count = 0
         self.findings: list[Finding] = []
         self._beside = beside
-        self._is_linked = True
         self._is_possible = True
         self._is_broken = False
         self._at: dict[int, tuple[str, Sequence[str] | None]] = {}
@@ -139,7 +144,6 @@ class Following:
             self._find(Fault.EVENT_CHANGED, f"is not stored with its own {what}", recorded.sequence)
         self.count += 1
         self.sequence, self.head = recorded.sequence, recorded.digest
-        self._is_linked = recorded.event is not None
         self._fold(recorded)
         for each in (self._beside.shown, self._beside.summary):
             if each is not None and each.sequence == recorded.sequence:
@@ -164,7 +168,7 @@ class Following:
             last = f" to {recorded.sequence - 1}" if recorded.sequence > before + 2 else ""
             self._find(Fault.EVENT_CHANGED, f"is missing{last}", before + 1)
             self._is_possible, self.instance = False, None
-        elif recorded.event is not None and self._is_linked and recorded.previous != self.head:
+        elif recorded.event is not None and recorded.previous != self.head:
             said = "is not the one that the next event names" if before else "names one before it"
             self._find(Fault.EVENT_CHANGED, said, max(before, 1))
 
@@ -212,11 +216,11 @@ class Following:
     def _wrong(self, kept: Shown | Summary, *, is_newest: bool) -> Sequence[str]:
         """What differs between what is kept and where its events led."""
         if kept.sequence == 0 or kept.sequence > self.sequence:
-            return ["last_sequence"]
+            return [LAST]
         digest, differences = self._at.get(id(kept), ("", ()))
         wrong = list(differences or ())
         if is_newest and kept.sequence < self.sequence:
-            wrong.append("last_sequence")
+            wrong.append(LAST)
         if kept.head != digest and (kept.sequence < self.sequence or not self._is_broken):
             wrong.append("head")
         return wrong

@@ -13,7 +13,7 @@ from runplane.workflow.v1 import events_pb2 as pb
 
 from services.chassis import structs
 from services.workflow.domain import events as ev
-from services.workflow.domain.definition import Action
+from services.workflow.domain.definition import Action, Kind
 from services.workflow.domain.instance import REJECTION, Standing, key_of, undoing
 from services.workflow.domain.refusals import corrupt
 from services.workflow.domain.status import status
@@ -43,6 +43,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
 }
 TYPES: Final = {stored: kind for kind, (stored, _) in NAMES.items()}
 END: Final = "workflow_ended"
+METRICS: Final = ("transition_time_ms", "validation_time_ms", "compensation_time_ms")
 REPAIRED: Final = "projection_repaired"
 _DECISIONS: Final = {"approval": "approved", REJECTION: "rejected"}
 
@@ -63,7 +64,8 @@ def packed(before: Standing | None, event: ev.Event, after: Standing) -> pb.Work
         trace_id=spec.trace_id,
     )
     structs.set_time(message.timestamp, event.time)
-    message.metrics.SetInParent()
+    for name in METRICS:  # Always there, whatever they say.
+        setattr(message.metrics, name, 0.0)
     if isinstance(event, ev.ActionEvent) and before is not None:
         _action(message, event, before)
     elif isinstance(event, ev.UndoEvent) and before is not None:
@@ -120,6 +122,7 @@ def _started(message: pb.WorkflowEvent, event: ev.Started, after: Standing) -> N
     message.event_type = after.definition.event_type(event.state)
     message.next_state = event.state
     message.orchestrator = spec.owner
+    message.metrics.transition_time_ms = event.transition_ms
     structs.from_dict(event.data, message.payload, field="data")
     message.payload.SetInParent()
     start = message.start
@@ -169,7 +172,7 @@ def _child(message: pb.WorkflowEvent, event: ev.ChildStarted, after: Standing) -
 
 def _completed(message: pb.WorkflowEvent, event: ev.ActionCompleted, after: Standing) -> None:
     message.metrics.action_time_ms = event.duration_ms
-    structs.from_dict({"output": event.output}, message.payload, field="output")
+    _write_output(message, event.output)
 
 
 def _attempt(message: pb.WorkflowEvent, event: ev.ActionAttemptFailed, after: Standing) -> None:
@@ -201,7 +204,7 @@ def _compensation(
 
 def _compensated(message: pb.WorkflowEvent, event: ev.ActionCompensated, after: Standing) -> None:
     message.metrics.compensation_time_ms = event.duration_ms
-    structs.from_dict({"output": event.output}, message.payload, field="output")
+    _write_output(message, event.output)
 
 
 def _undo_attempt(
@@ -310,7 +313,21 @@ def _maybe_failure(message: pb.WorkflowEvent) -> ev.Failure | None:
     return _to_failure(message) if message.HasField("error") else None
 
 
+def _write_output(message: pb.WorkflowEvent, output: object) -> None:
+    """That of an event is what is published: its type and its payload are this event's own."""
+    if message.action.kind != Kind.EVENT.value:
+        structs.from_dict({"output": output}, message.payload, field="output")
+        return
+    message.event_type = message.action.target
+    structs.from_dict(
+        output if isinstance(output, Mapping) else {}, message.payload, field="payload"
+    )
+    message.payload.SetInParent()
+
+
 def _output(message: pb.WorkflowEvent) -> object:
+    if message.action.kind == Kind.EVENT.value:
+        return structs.to_dict(message.payload)
     return structs.to_value(message.payload.fields["output"])
 
 
@@ -381,7 +398,11 @@ def _read_compensated(message: pb.WorkflowEvent, time: datetime) -> ev.ActionCom
 
 _READ: Final[Mapping[type[ev.Event], Callable[[pb.WorkflowEvent, datetime], ev.Event]]] = {
     ev.Started: lambda m, time: ev.Started(
-        time, _spec(m), m.next_state, structs.to_dict(m.payload)
+        time,
+        _spec(m),
+        m.next_state,
+        structs.to_dict(m.payload),
+        m.metrics.transition_time_ms,
     ),
     ev.Moved: _read_moved,
     ev.ValidationRequested: lambda m, time: ev.ValidationRequested(time, _to_signal(m), m.cause),

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from google.protobuf.message import DecodeError
+from runplane.type.v1 import content_pb2
 from runplane.workflow.v1 import events_pb2
 from runplane.workflow.v1 import workflow_pb2 as pb
 
@@ -79,11 +80,26 @@ def packed(at: Standing) -> pb.Workflow:
     return message
 
 
+def shown(body: bytes, workflow_id: str = "") -> pb.Workflow:
+    """A workflow as it is shown; where that cannot be read, nothing of it but a warning."""
+    try:
+        return pb.Workflow.FromString(body)
+    except DecodeError:
+        said = "what is shown of it cannot be read; :verify writes it anew"
+        warning = content_pb2.Warning(code="WORKFLOW_UNREADABLE", message=said)
+        return pb.Workflow(workflow_id=workflow_id, warnings=[warning])
+
+
 def record(at: Standing, head: str) -> Record:
     """What lists show of a workflow, and what they can be filtered by. `head` is the hash of its
     last event: no other event names it."""
     message = packed(at)
-    attributes: dict[str, Attribute] = {
+    attributes = _attributes(message, at, head)
+    return Record(RECORD, message.workflow_id, attributes, message.SerializeToString())
+
+
+def _attributes(message: pb.Workflow, at: Standing, head: str) -> dict[str, Attribute]:
+    return {
         "definition": message.definition,
         "version": float(message.version),
         "status": message.status,
@@ -96,7 +112,6 @@ def record(at: Standing, head: str) -> Record:
         HEAD: head,
         **{f"labels.{name}": value for name, value in at.instance.spec.labels.items()},
     }
-    return Record(RECORD, message.workflow_id, attributes, message.SerializeToString())
 
 
 def sequence_of(found: Record) -> int:
@@ -114,24 +129,17 @@ def is_closed(found: Record) -> bool:
 
 def differences(found: Record, at: Standing) -> Sequence[str]:
     """What a record shows otherwise than the workflow stands: names of fields and attributes."""
-    right = record(at, "")
     try:
-        shown = pb.Workflow.FromString(found.body)
+        known = pb.Workflow.FromString(found.body)
     except DecodeError:
         return ["all: it cannot be read"]
-    message = pb.Workflow.FromString(right.body)
+    message = packed(at)
     names = [each.name for each in message.DESCRIPTOR.fields]
-    wrong = [name for name in names if getattr(shown, name) != getattr(message, name)]
-    known = {**found.attributes, HEAD: ""}
-    attributes = sorted(known.keys() | right.attributes.keys())
-    return [
-        *wrong,
-        *(
-            f"filter {name[:64]}"
-            for name in attributes
-            if known.get(name) != right.attributes.get(name)
-        ),
-    ]
+    wrong = [name for name in names if getattr(known, name) != getattr(message, name)]
+    there, right = {**found.attributes, HEAD: ""}, _attributes(message, at, "")
+    attributes = sorted(there.keys() | right.keys())
+    filters = [name for name in attributes if there.get(name) != right.get(name)]
+    return [*wrong, *(f"filter {name[:64]}" for name in filters)]
 
 
 def verification(found: Verified) -> pb.Verification:

@@ -55,7 +55,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     async def GetWorkflow(self, request: pb.GetWorkflowRequest, context: Context) -> pb.Workflow:
         """See the contract."""
         shown = await self._workflows.shown(caller(), request.workflow_id)
-        return pb.Workflow.FromString(shown)
+        return mapping.shown(shown, request.workflow_id)
 
     async def ListWorkflows(
         self, request: pb.ListWorkflowsRequest, context: Context
@@ -66,9 +66,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         where = filtering.condition(request.filter, mapping.FILTERED)
         read = partial(self._workflows.page, caller(), where)
         shown, token = await self._pager.page(read, after, size, filter=request.filter)
-        return pb.ListWorkflowsResponse(
-            workflows=map(pb.Workflow.FromString, shown), next_page_token=token
-        )
+        return pb.ListWorkflowsResponse(workflows=map(mapping.shown, shown), next_page_token=token)
 
     async def SignalWorkflow(
         self, request: pb.SignalWorkflowRequest, context: Context
@@ -132,9 +130,9 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     ) -> pb.ListWorkflowEventsResponse:
         """See the contract."""
         size = self._events.size(request.page_size)
-        bound = {"workflow_id": request.workflow_id, "after": str(request.after_sequence)}
+        bound = {"workflow_id": request.workflow_id, "since": str(request.after_sequence)}
         token = self._events.after(request.page_token, **bound)
-        who, first = caller(), max(request.after_sequence, 0)
+        who, first = caller(), request.after_sequence
 
         async def read(*, after: str, limit: int) -> list[tuple[str, bytes]]:
             since = int(after or first)

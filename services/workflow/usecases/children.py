@@ -84,6 +84,9 @@ class ChildWorkflows:
             await self._workflows().cancel(Caller(tenant, ev.WORKFLOW, ""), workflow_id, reason)
         except (FailedPrecondition, NotFound):
             return  # It has ended.
+        except ServiceError as error:
+            if not is_corrupt(error, workflow_id):  # That goes on no more either.
+                raise
 
 
 def _came_of(child: Instance) -> Outcome | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.chassis.errors import Violation, invalid
+from services.chassis.errors import InvalidArgument, Violation, invalid
 from services.chassis.eventlog.port import Condition
 from services.workflow.domain import language
 from services.workflow.domain.definition import Definition, Problem, Source
@@ -45,10 +45,19 @@ class Definitions:
         if (definition := outcome.definition) is None:
             raise language.refusal(outcome.errors, field)
         if definition.source is not None:
-            self._check_source(definition.source)
+            self._check_known(definition.source, field)
         if is_kept:
             definition = await self._store.add(caller.tenant, caller.subject, definition)
         return Created(definition, outcome.problems)
+
+    def _check_known(self, source: Source, field: str) -> None:
+        try:
+            self._check_source(source)
+        except InvalidArgument as error:
+            known = error.metadata.get("known", "")
+            fix = f"use an alias of: {known}; or set RUNPLANE_EVENT_BUSES"
+            error.metadata |= {"field": f"{field}.event_source", "suggested_fix": fix}
+            raise
 
     async def shown(self, caller: Caller, name: str, version: int) -> bytes:
         """One version as it goes over the wire; 0 for the newest."""

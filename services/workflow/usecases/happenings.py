@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from services.chassis.errors import FailedPrecondition, NotFound, Violation, invalid
+from services.chassis.errors import FailedPrecondition, NotFound, ServiceError, Violation, invalid
 from services.chassis.eventlog.port import Compare, Every, Kept, Key, Some
 from services.chassis.starts import check_length, once, owned
 from services.workflow.domain import events as ev
 from services.workflow.domain.data import FIXES, fault
+from services.workflow.domain.refusals import is_corrupt
 from services.workflow.ports import WorkflowLog
-from services.workflow.usecases.workflows import Caller, Once, Workflows
+from services.workflow.usecases.workflows import Caller, Once, Workflows, check_name
 
 MAX_NAME: Final = 256
 PAGE: Final = 100
@@ -95,17 +96,20 @@ class Happenings:
             InvalidArgument: `INVALID_REQUEST`; nobody can be told it.
             NotFound: `EVENT_FOR_NOBODY`, `WORKFLOW_NOT_FOUND`.
             FailedPrecondition: it leads nowhere in any of them.
+            Internal: `WORKFLOW_CORRUPT`; it is for that one alone.
             ServiceError: somebody could not be told; tell it again.
         """
         _check(happening)
         caller = Caller(tenant, OUTSIDE, trace_id)
-        refused: list[FailedPrecondition] = []
+        refused: list[ServiceError] = []
         told = 0
         for workflow_id in await self._meant(tenant, happening):
             try:
                 await self._signal(caller, workflow_id, happening)
                 told += 1
-            except FailedPrecondition as error:
+            except ServiceError as error:
+                if not isinstance(error, FailedPrecondition) and not is_corrupt(error, workflow_id):
+                    raise
                 refused.append(error)
         if told == 0:
             raise refused[0] if refused else _for_nobody(happening)
@@ -144,6 +148,8 @@ def _check(happening: Happening) -> None:
         wrong.append(Violation("payload", problem, FIXES[problem]))
     if wrong:
         raise invalid(*wrong)
+    check_name("event_type", happening.type)
+    check_name("correlation_id", happening.correlation_id or happening.workflow_id)
 
 
 def _for_nobody(happening: Happening) -> NotFound:

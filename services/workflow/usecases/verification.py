@@ -10,9 +10,11 @@ from typing import Final
 from services.chassis.errors import Aborted, Internal, NotFound, ResourceExhausted
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
+from services.workflow.domain.evolution import after
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.refusals import missing
 from services.workflow.domain.verification import (
+    BEHIND,
     Beside,
     Fault,
     Finding,
@@ -67,7 +69,9 @@ class Verifications:
             if found.is_broken or not found.findings:
                 return found
             if (await self._histories.beside(tenant, workflow_id)).mark != beside.mark:
-                continue  # Somebody moved it meanwhile, and what differed is written anew.
+                if found.findings == [BEHIND]:  # It was right, and was moved while it was read.
+                    return replace(found, findings=())
+                continue  # What differed is written anew.
             try:
                 return await self._repaired(following, found)
             except Aborted:
@@ -85,11 +89,9 @@ class Verifications:
 
     async def resume(self, tenant: str, workflow_id: str) -> None:
         """Have a workflow that was given up, and is whole again, taken up."""
-        loaded = await self._logs.load(tenant, workflow_id, is_fresh=True)
-        if loaded.instance.is_closed:
-            return
         with suppress(Aborted):  # Somebody moves it already.
-            self._hands.take(await self._logs.append(loaded, (loaded.instance, [])))
+            if (appended := await self._logs.resume(tenant, workflow_id)) is not None:
+                self._hands.take(appended)
 
     async def _followed(self, tenant: str, workflow_id: str, beside: Beside) -> Following:
         following: Following | None = None
@@ -121,7 +123,7 @@ class Verifications:
         at = Standing(loaded.definition, loaded.instance, self._now())
         event = ev.ProjectionRepaired(at.now, problems)
         try:
-            decided = (at.after(event).instance, [event])
+            decided = (after(at, event).instance, [event])
             appended = await self._logs.repair(loaded, decided)
         except ResourceExhausted:
             return found  # The next time there may be room.

@@ -1,5 +1,6 @@
 """What callers can do with workflows."""
 
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,11 +13,13 @@ from services.workflow.domain import decide
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.instance import Standing
+from services.workflow.domain.timing import timed
 from services.workflow.ports import Appended, DefinitionStore, Loaded, WorkflowLog
 
 ATTEMPTS: Final = 20
 """How often a change is decided anew because somebody else changed the workflow first."""
 MAX_TEXT: Final = 4096
+_UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MAX_NAME: Final = 256
 MAX_LABELS: Final = 32
 MAX_DEPTH: Final = 8
@@ -139,7 +142,7 @@ class Workflows:
         if bool(signal.target) == bool(signal.event):
             fix = "send the state to go to as target, or what happened as event"
             raise invalid(Violation("target", "or event is needed, and not both", fix))
-        _check_text("event", signal.event, MAX_NAME)
+        check_name("event", signal.event)
         return await self.change(
             caller,
             workflow_id,
@@ -205,16 +208,16 @@ class Workflows:
         self, caller: Caller, workflow_id: str, *, after: int, limit: int
     ) -> Sequence[bytes]:
         """Events as they go over the wire."""
+        _check_after(after)
         return await self._logs.events(caller.tenant, workflow_id, after=after, limit=limit)
 
     def watch(self, caller: Caller, workflow_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
         """The same, and those to come."""
-        if after < 0:
-            fix = "send the sequence of the last event you have, or 0"
-            raise invalid(Violation("after_sequence", "is negative", fix))
+        _check_after(after)
         return self._logs.watch(caller.tenant, workflow_id, after=after)
 
     async def _start(self, start: Start, caller: Caller, key: Key | None) -> Standing:
+        arrived = self._now()
         definition = await self._definitions.get(caller.tenant, start.definition, start.version)
         workflow_id = self._new_id()
         spec = ev.Spec(
@@ -229,7 +232,8 @@ class Workflows:
             depth=start.depth,
             labels=start.labels,
         )
-        decided = decide.started(definition, spec, start.data, self._now())
+        instance, events = decide.started(definition, spec, start.data, self._now())
+        decided = (instance, timed(events, arrived))
         takes = self._hands.has_room
         appended = await self._logs.begin(definition, decided, takes=takes, key=key)
         self._hands.take(appended)
@@ -238,18 +242,15 @@ class Workflows:
     async def _change(
         self, caller: Caller, workflow_id: str, decided: Decide, key: Key | None
     ) -> Standing:
-        is_fresh = False
+        arrived, is_fresh = self._now(), False
         for attempt in range(ATTEMPTS):
             loaded = await self._logs.load(caller.tenant, workflow_id, is_fresh=is_fresh)
             try:
-                change = decided(self._at(loaded))
-                if not change[1] and is_fresh:
+                instance, events = decided(self._at(loaded))
+                if not events and is_fresh:
                     return self._at(loaded)
-                if change[1]:
-                    takes = self._hands.has_room
-                    return self._moved(
-                        await self._logs.append(loaded, change, takes=takes, key=key)
-                    )
+                if events:
+                    return await self._record(loaded, (instance, timed(events, arrived)), key)
             except Aborted:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -259,7 +260,9 @@ class Workflows:
             is_fresh = True  # What it was decided from may have been of yesterday.
         raise KeyError(workflow_id)
 
-    def _moved(self, appended: Appended) -> Standing:
+    async def _record(self, loaded: Loaded, decided: Decided, key: Key | None) -> Standing:
+        takes = self._hands.has_room
+        appended = await self._logs.append(loaded, decided, takes=takes, key=key)
         self._hands.take(appended)
         return self._at(appended.loaded)
 
@@ -281,7 +284,20 @@ def _check_start(start: Start) -> None:
         wrong.append(Violation("labels", "are too long", fix))
     if wrong:
         raise invalid(*wrong)
-    _check_text("correlation_id", start.correlation_id, MAX_NAME)
+    check_name("correlation_id", start.correlation_id)
+
+
+def _check_after(sequence: int) -> None:
+    if sequence < 0:
+        fix = "send the sequence of the last event you have, or 0"
+        raise invalid(Violation("after_sequence", "is negative", fix))
+
+
+def check_name(where: str, name: str) -> None:
+    """Refuse a name that could not be published. Raises InvalidArgument `INVALID_REQUEST`."""
+    _check_text(where, name, MAX_NAME)
+    if _UNNAMEABLE.search(name):
+        raise invalid(Violation(where, "has control characters", "send printable characters"))
 
 
 def _check_text(where: str, text: str, most: int) -> None:

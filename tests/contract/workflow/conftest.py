@@ -83,7 +83,7 @@ class Place:
 
     def elsewhere(self, owner: str = "worker_2") -> "Place":
         """The same store as another process sees it."""
-        return replace(self, owner=owner)
+        return replace(self, owner=owner, hot=MemoryHotStore())
 
     async def defined(self, tenant: str = "acme", text: str = TEXT) -> Definition:
         """A definition, stored."""

@@ -12,7 +12,7 @@ import asyncpg
 
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import Attribute, Record, Snapshot
-from services.chassis.eventlog.times import micros
+from services.chassis.eventlog.times import from_micros, micros
 
 Name = tuple[str, str]
 """Tenant and stream."""
@@ -122,6 +122,19 @@ class OfSqlite(OfTables):
     async def execute(self, sql: str, *values: Any) -> None:
         with closing(sqlite3.connect(self._path)) as db, db:
             db.execute(sql, values)
+
+    async def body(self, name: Name, sequence: int) -> bytes:
+        """An event as it is stored."""
+        sql = "select body from events where tenant = ? and stream_id = ? and sequence = ?"
+        with closing(sqlite3.connect(self._path)) as db:
+            found: bytes = db.execute(sql, (*name, sequence)).fetchone()[0]
+            return found
+
+    async def due(self, name: Name) -> datetime:
+        """When a stream wants a worker."""
+        sql = "select due from work where tenant = ? and stream_id = ?"
+        with closing(sqlite3.connect(self._path)) as db:
+            return from_micros(db.execute(sql, name).fetchone()[0])
 
 
 class OfPostgres(OfTables):

@@ -1,5 +1,6 @@
 """What a verification finds, and what it mends."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -89,7 +90,10 @@ async def test_bytes_that_are_no_event_are_unreadable(place: Place) -> None:
     await place.reviewed()
     await place.tampering.event(NAME, 2, body=b"\xff\xff")
 
-    assert kinds(await verified(place)) == [("EVENT_UNREADABLE", 2, False)]
+    assert kinds(await verified(place)) == [
+        ("EVENT_UNREADABLE", 2, False),
+        ("EVENT_CHANGED", 2, False),
+    ]
 
 
 @pytest.mark.parametrize("sequence", [1, 2, 3])
@@ -234,6 +238,45 @@ async def test_a_snapshot_that_cannot_be_read_is_replaced(place: Place, body: by
 
     assert kinds(await verified(place)) == [("SNAPSHOT_DIFFERS", 0, True)]
     assert (await verified(place)).findings == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [(b'"state":"review"', b'"state":"nowhere"'), (b'"wf_1"', b'"wf_2"')]
+)
+async def test_a_snapshot_that_makes_no_sense_is_not_gone_by(
+    place: Place, right: bytes, wrong: bytes
+) -> None:
+    await snapshotted(place)
+    kept = await place.store.snapshot(*NAME)
+    assert kept is not None
+    assert right in kept.body
+    await place.tampering.snapshot(NAME, kept.sequence, kept.body.replace(right, wrong))
+
+    loaded = await place.elsewhere().logs.load(*NAME)
+
+    assert (loaded.instance.state, loaded.instance.spec.workflow_id) == ("review", "wf_1")
+    assert kinds(await verified(place)) == [("SNAPSHOT_DIFFERS", 0, True)]
+
+
+async def test_a_workflow_that_is_moved_while_it_is_verified_is_consistent(place: Place) -> None:
+    loaded = (await place.reviewed()).loaded
+    other = place.elsewhere()
+    is_over = asyncio.Event()
+
+    async def move() -> None:
+        at = loaded
+        for number in range(60):
+            decided = place.signalled(at, "review", number=number)
+            at = (await place.logs.append(at, decided)).loaded
+            await asyncio.sleep(0)
+        is_over.set()
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(move())
+        while not is_over.is_set():
+            assert not (await other.verifications.verify(*NAME)).findings
+
+    assert (await verified(place)).last_sequence == 63
 
 
 async def test_a_snapshot_of_an_event_that_never_was_is_replaced(place: Place) -> None:

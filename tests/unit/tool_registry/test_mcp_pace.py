@@ -2,8 +2,9 @@
 
 import asyncio
 
-from services.tool_registry.adapters.mcp.pace import Pace
 from tests.unit.orchestrator.leaping import LeapingLoop
+
+from services.tool_registry.adapters.mcp.pace import Pace
 
 
 async def stepped(count: int, *, a_second: int) -> list[float]:

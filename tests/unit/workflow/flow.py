@@ -8,7 +8,8 @@ from services.workflow.domain import decide, outcomes
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import Instance, Standing, evolve
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import Instance, Standing
 from services.workflow.domain.language import outcome
 from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
 from services.workflow.domain.status import status, waits_for

@@ -13,7 +13,8 @@ from services.chassis.errors import (
 from services.workflow.domain import decide
 from services.workflow.domain import events as ev
 from services.workflow.domain.decide import MOST_DEFERRED
-from services.workflow.domain.instance import CLOSED, NEXT, Phase
+from services.workflow.domain.evolution import NEXT
+from services.workflow.domain.instance import CLOSED, Phase
 from services.workflow.domain.steps import Over, Rest, Run
 from tests.unit.workflow.flow import DEFINITE, NOW, SPEC, Flow, defined
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import FailedPrecondition
 from services.workflow.domain.costs import ExpressionError
 from services.workflow.domain.expressions import (
     GUARDING,
@@ -84,7 +84,7 @@ def test_expressions_give_json(text: str, expected: object) -> None:
     ],
 )
 def test_what_has_no_value_fails_with_a_reason(text: str) -> None:
-    with pytest.raises(InvalidArgument) as caught:
+    with pytest.raises(FailedPrecondition) as caught:
         value(text)
 
     assert caught.value.reason == "EXPRESSION_FAILED"
@@ -148,7 +148,7 @@ def test_what_would_take_long_or_fill_the_memory_fails(text: str) -> None:
         "workflow": {},
     }
 
-    with pytest.raises(InvalidArgument) as caught:
+    with pytest.raises(FailedPrecondition) as caught:
         compiled(text, VARIABLES).value(seen)
 
     assert caught.value.reason == "EXPRESSION_FAILED"
@@ -162,7 +162,7 @@ def test_literals_that_look_like_loops_are_texts() -> None:
 
 @pytest.mark.parametrize("text", ["admin\0x", "\ud800"])
 def test_texts_that_cel_would_not_see_as_they_are_fail(text: str) -> None:
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(FailedPrecondition):
         value("data.who == 'admin'", {"data": {"deep": [{"who": text}], "who": "admin"}})
 
 
@@ -199,7 +199,7 @@ def test_templates(template: str, expected: object) -> None:
 
 @pytest.mark.parametrize("template", ["${data.missing}", "a ${", "${}", "${data.n", "${output}"])
 def test_a_template_that_cannot_be_filled_fails_with_a_reason(template: str) -> None:
-    with pytest.raises(InvalidArgument) as caught:
+    with pytest.raises(FailedPrecondition) as caught:
         filled({"a": template}, SEEN)
 
     assert caught.value.reason == "EXPRESSION_FAILED"
@@ -208,7 +208,7 @@ def test_a_template_that_cannot_be_filled_fails_with_a_reason(template: str) -> 
 def test_a_template_does_not_grow_without_end() -> None:
     seen = {"data": "x" * 200_000, "workflow": {}}
 
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(FailedPrecondition):
         filled(["${data}"] * 10, seen)
 
 
@@ -246,7 +246,7 @@ def test_any_template_over_any_data_is_filled_or_fails_with_a_reason(
 ) -> None:
     try:
         filled({"a": text, "b": "${" + text, "c": "${data}"}, {"data": data, "workflow": {}})
-    except InvalidArgument as error:
+    except FailedPrecondition as error:
         assert error.reason == "EXPRESSION_FAILED"  # noqa: PT017
 
 
@@ -263,7 +263,7 @@ def test_any_expression_compiles_or_is_refused(text: str) -> None:
 def test_json_comes_out_of_an_expression_as_it_went_in(data: object) -> None:
     try:
         found = filled("${data}", {"data": data, "workflow": {}})
-    except InvalidArgument as error:
+    except FailedPrecondition as error:
         assert "\\u0000" in repr(data).replace("\\x00", "\\u0000") or "finite" in error.message  # noqa: PT017
     else:
         assert found == data

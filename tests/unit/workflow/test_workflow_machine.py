@@ -21,7 +21,8 @@ from services.workflow.domain import outcomes
 from services.workflow.domain.advance import MOST, Decided, is_unsettled
 from services.workflow.domain.decide import reminded
 from services.workflow.domain.definition import Definition, Kind
-from services.workflow.domain.instance import Phase, Standing, evolve, key_of
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import Phase, Standing, key_of
 from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
 from services.workflow.domain.steps import (
     Ask,

@@ -47,7 +47,8 @@ class WorkflowEvent(Message[_WorkflowEventFields]):
             ```
         event_type:
             On `workflow_started` and `transition` the type of entering the state, `{definition}_{state}`
-            unless the definition names another; else as `type`.
+            unless the definition names another; on `action_completed` and `action_compensated` of an action
+            that is an event, that event; else as `type`.
 
             ```proto
             string event_type = 2;
@@ -78,7 +79,8 @@ class WorkflowEvent(Message[_WorkflowEventFields]):
             ```
         payload:
             What came with it: on `workflow_started` the data, on `transition` and events of signals the
-            signal's payload, on `action_completed` and `action_compensated` an object whose `output` it is.
+            signal's payload, on `action_completed` and `action_compensated` an object whose `output` it is,
+            or, where the action is an event, the event's payload.
 
             ```proto
             optional google.protobuf.Struct payload = 7;
@@ -264,7 +266,7 @@ _WorkflowEventMetricsFields: TypeAlias = Literal["transition_time_ms", "validati
 
 class WorkflowEventMetrics(Message[_WorkflowEventMetricsFields]):
     """
-    What an event took, in milliseconds.
+    What an event took, in milliseconds. The first three are always there.
 
     ```proto
     message runplane.workflow.v1.WorkflowEventMetrics
@@ -272,28 +274,30 @@ class WorkflowEventMetrics(Message[_WorkflowEventMetricsFields]):
 
     Attributes:
         transition_time_ms:
-            From the moment that the cause was known to the moment that the event was made.
+            On `workflow_started` and `transition`: from the moment that the cause was known (the request
+            arrived, the action ended, the validator was asked, the time was over) to the moment that the
+            event was made.
 
             ```proto
-            double transition_time_ms = 1;
+            optional double transition_time_ms = 1;
             ```
         validation_time_ms:
-            What the validator took of it.
+            What the validator took of it, where it is a tool or an agent.
 
             ```proto
-            double validation_time_ms = 2;
+            optional double validation_time_ms = 2;
             ```
         compensation_time_ms:
             On `action_compensated`: what the compensation took.
 
             ```proto
-            double compensation_time_ms = 3;
+            optional double compensation_time_ms = 3;
             ```
         action_time_ms:
             On `action_completed` and `action_failed`: what the last attempt took.
 
             ```proto
-            double action_time_ms = 4;
+            optional double action_time_ms = 4;
             ```
     """
 
@@ -304,10 +308,10 @@ class WorkflowEventMetrics(Message[_WorkflowEventMetricsFields]):
         def __init__(
             self,
             *,
-            transition_time_ms: float = 0,
-            validation_time_ms: float = 0,
-            compensation_time_ms: float = 0,
-            action_time_ms: float = 0,
+            transition_time_ms: float | None = None,
+            validation_time_ms: float | None = None,
+            compensation_time_ms: float | None = None,
+            action_time_ms: float | None = None,
         ) -> None:
             pass
 
@@ -534,7 +538,7 @@ class WorkflowStart(Message[_WorkflowStartFields]):
 
 
 _DESC = file_desc(
-    b'\n!runplane/workflow/v1/events.proto\x12\x14runplane.workflow.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto"\x95\t\n\rWorkflowEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x1f\n\x0bworkflow_id\x18\x03 \x01(\tR\nworkflowId\x12\x1a\n\x08sequence\x18\x04 \x01(\x05R\x08sequence\x12\x16\n\x06tenant\x18\x05 \x01(\tR\x06tenant\x12%\n\x0ecorrelation_id\x18\x06 \x01(\tR\rcorrelationId\x126\n\x07payload\x18\x07 \x01(\x0b2\x17.google.protobuf.StructH\x00R\x07payload\x88\x01\x01\x12\x16\n\x06status\x18\x08 \x01(\tR\x06status\x12*\n\x0eprevious_state\x18\t \x01(\tH\x01R\rpreviousState\x88\x01\x01\x12"\n\nnext_state\x18\n \x01(\tH\x02R\tnextState\x88\x01\x01\x12"\n\x0corchestrator\x18\x0b \x01(\tR\x0corchestrator\x128\n\ttimestamp\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampR\ttimestamp\x12D\n\x07metrics\x18\r \x01(\x0b2*.runplane.workflow.v1.WorkflowEventMetricsR\x07metrics\x12F\n\x06action\x18\x0e \x01(\x0b2).runplane.workflow.v1.WorkflowActionEventH\x03R\x06action\x88\x01\x01\x12>\n\x05error\x18\x0f \x01(\x0b2#.runplane.workflow.v1.WorkflowErrorH\x04R\x05error\x88\x01\x01\x12\x1b\n\x06signal\x18\x10 \x01(\tH\x05R\x06signal\x88\x01\x01\x12\x1d\n\x07comment\x18\x11 \x01(\tH\x06R\x07comment\x88\x01\x01\x12>\n\x05start\x18\x12 \x01(\x0b2#.runplane.workflow.v1.WorkflowStartH\x07R\x05start\x88\x01\x01\x12\x19\n\x05cause\x18\x13 \x01(\tH\x08R\x05cause\x88\x01\x01\x121\n\x03due\x18\x14 \x01(\x0b2\x1a.google.protobuf.TimestampH\tR\x03due\x88\x01\x01\x12\x1b\n\x06target\x18\x15 \x01(\tH\nR\x06target\x88\x01\x01\x12#\n\rprevious_hash\x18\x16 \x01(\tR\x0cpreviousHash\x12\x1a\n\x08problems\x18\x17 \x03(\tR\x08problems\x12\x19\n\x08trace_id\x18\x18 \x01(\tR\x07traceId\x12/\n\x11child_workflow_id\x18\x19 \x01(\tH\x0bR\x0fchildWorkflowId\x88\x01\x01B\n\n\x08_payloadB\x11\n\x0f_previous_stateB\r\n\x0b_next_stateB\t\n\x07_actionB\x08\n\x06_errorB\t\n\x07_signalB\n\n\x08_commentB\x08\n\x06_startB\x08\n\x06_causeB\x06\n\x04_dueB\t\n\x07_targetB\x14\n\x12_child_workflow_id"\xca\x01\n\x14WorkflowEventMetrics\x12,\n\x12transition_time_ms\x18\x01 \x01(\x01R\x10transitionTimeMs\x12,\n\x12validation_time_ms\x18\x02 \x01(\x01R\x10validationTimeMs\x120\n\x14compensation_time_ms\x18\x03 \x01(\x01R\x12compensationTimeMs\x12$\n\x0eaction_time_ms\x18\x04 \x01(\x01R\x0cactionTimeMs"\xe7\x01\n\x13WorkflowActionEvent\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n\x06target\x18\x03 \x01(\tR\x06target\x12\x14\n\x05index\x18\x04 \x01(\x05R\x05index\x12\x18\n\x07attempt\x18\x05 \x01(\x05R\x07attempt\x12\'\n\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12\x14\n\x05state\x18\x07 \x01(\tR\x05state\x12!\n\x0cis_uncertain\x18\x08 \x01(\x08R\x0bisUncertain"z\n\rWorkflowError\x12\x12\n\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x04 \x01(\tR\x0csuggestedFix"\xa7\x02\n\rWorkflowStart\x12\x1e\n\ndefinition\x18\x01 \x01(\tR\ndefinition\x12\x18\n\x07version\x18\x02 \x01(\x05R\x07version\x12\x14\n\x05owner\x18\x03 \x01(\tR\x05owner\x12,\n\x12parent_workflow_id\x18\x04 \x01(\tR\x10parentWorkflowId\x12\x14\n\x05depth\x18\x05 \x01(\x05R\x05depth\x12G\n\x06labels\x18\x06 \x03(\x0b2/.runplane.workflow.v1.WorkflowStart.LabelsEntryR\x06labels\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01b\x06proto3',
+    b'\n!runplane/workflow/v1/events.proto\x12\x14runplane.workflow.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto"\x95\t\n\rWorkflowEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n\nevent_type\x18\x02 \x01(\tR\teventType\x12\x1f\n\x0bworkflow_id\x18\x03 \x01(\tR\nworkflowId\x12\x1a\n\x08sequence\x18\x04 \x01(\x05R\x08sequence\x12\x16\n\x06tenant\x18\x05 \x01(\tR\x06tenant\x12%\n\x0ecorrelation_id\x18\x06 \x01(\tR\rcorrelationId\x126\n\x07payload\x18\x07 \x01(\x0b2\x17.google.protobuf.StructH\x00R\x07payload\x88\x01\x01\x12\x16\n\x06status\x18\x08 \x01(\tR\x06status\x12*\n\x0eprevious_state\x18\t \x01(\tH\x01R\rpreviousState\x88\x01\x01\x12"\n\nnext_state\x18\n \x01(\tH\x02R\tnextState\x88\x01\x01\x12"\n\x0corchestrator\x18\x0b \x01(\tR\x0corchestrator\x128\n\ttimestamp\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampR\ttimestamp\x12D\n\x07metrics\x18\r \x01(\x0b2*.runplane.workflow.v1.WorkflowEventMetricsR\x07metrics\x12F\n\x06action\x18\x0e \x01(\x0b2).runplane.workflow.v1.WorkflowActionEventH\x03R\x06action\x88\x01\x01\x12>\n\x05error\x18\x0f \x01(\x0b2#.runplane.workflow.v1.WorkflowErrorH\x04R\x05error\x88\x01\x01\x12\x1b\n\x06signal\x18\x10 \x01(\tH\x05R\x06signal\x88\x01\x01\x12\x1d\n\x07comment\x18\x11 \x01(\tH\x06R\x07comment\x88\x01\x01\x12>\n\x05start\x18\x12 \x01(\x0b2#.runplane.workflow.v1.WorkflowStartH\x07R\x05start\x88\x01\x01\x12\x19\n\x05cause\x18\x13 \x01(\tH\x08R\x05cause\x88\x01\x01\x121\n\x03due\x18\x14 \x01(\x0b2\x1a.google.protobuf.TimestampH\tR\x03due\x88\x01\x01\x12\x1b\n\x06target\x18\x15 \x01(\tH\nR\x06target\x88\x01\x01\x12#\n\rprevious_hash\x18\x16 \x01(\tR\x0cpreviousHash\x12\x1a\n\x08problems\x18\x17 \x03(\tR\x08problems\x12\x19\n\x08trace_id\x18\x18 \x01(\tR\x07traceId\x12/\n\x11child_workflow_id\x18\x19 \x01(\tH\x0bR\x0fchildWorkflowId\x88\x01\x01B\n\n\x08_payloadB\x11\n\x0f_previous_stateB\r\n\x0b_next_stateB\t\n\x07_actionB\x08\n\x06_errorB\t\n\x07_signalB\n\n\x08_commentB\x08\n\x06_startB\x08\n\x06_causeB\x06\n\x04_dueB\t\n\x07_targetB\x14\n\x12_child_workflow_id"\xb8\x02\n\x14WorkflowEventMetrics\x121\n\x12transition_time_ms\x18\x01 \x01(\x01H\x00R\x10transitionTimeMs\x88\x01\x01\x121\n\x12validation_time_ms\x18\x02 \x01(\x01H\x01R\x10validationTimeMs\x88\x01\x01\x125\n\x14compensation_time_ms\x18\x03 \x01(\x01H\x02R\x12compensationTimeMs\x88\x01\x01\x12)\n\x0eaction_time_ms\x18\x04 \x01(\x01H\x03R\x0cactionTimeMs\x88\x01\x01B\x15\n\x13_transition_time_msB\x15\n\x13_validation_time_msB\x17\n\x15_compensation_time_msB\x11\n\x0f_action_time_ms"\xe7\x01\n\x13WorkflowActionEvent\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n\x06target\x18\x03 \x01(\tR\x06target\x12\x14\n\x05index\x18\x04 \x01(\x05R\x05index\x12\x18\n\x07attempt\x18\x05 \x01(\x05R\x07attempt\x12\'\n\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12\x14\n\x05state\x18\x07 \x01(\tR\x05state\x12!\n\x0cis_uncertain\x18\x08 \x01(\x08R\x0bisUncertain"z\n\rWorkflowError\x12\x12\n\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x04 \x01(\tR\x0csuggestedFix"\xa7\x02\n\rWorkflowStart\x12\x1e\n\ndefinition\x18\x01 \x01(\tR\ndefinition\x12\x18\n\x07version\x18\x02 \x01(\x05R\x07version\x12\x14\n\x05owner\x18\x03 \x01(\tR\x05owner\x12,\n\x12parent_workflow_id\x18\x04 \x01(\tR\x10parentWorkflowId\x12\x14\n\x05depth\x18\x05 \x01(\x05R\x05depth\x12G\n\x06labels\x18\x06 \x03(\x0b2/.runplane.workflow.v1.WorkflowStart.LabelsEntryR\x06labels\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01b\x06proto3',
     [
         struct_pb.desc(),
         timestamp_pb.desc(),

@@ -63,8 +63,9 @@ class DefinitionServiceServicer:
 
         The document is checked as a whole first: what is wrong with it comes back all at once, each with
         its field, and with line and column where it was sent as text. A document that is the newest
-        version already returns that version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`,
-        `DEFINITION_INVALID`), `RESOURCE_EXHAUSTED` (`TOO_MANY_DEFINITIONS`,
+        version already returns that version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`;
+        `DEFINITION_INVALID`; `EVENT_BUS_UNKNOWN` where settings do not know the alias of its
+        `event_source`), `RESOURCE_EXHAUSTED` (`TOO_MANY_DEFINITIONS`,
         `TOO_MANY_DEFINITION_VERSIONS`) and `ABORTED` (`DEFINITION_CONFLICT`) when somebody else stored a
         version meanwhile.
         """

@@ -40,8 +40,9 @@ class DefinitionServiceStub:
 
     The document is checked as a whole first: what is wrong with it comes back all at once, each with
     its field, and with line and column where it was sent as text. A document that is the newest
-    version already returns that version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`,
-    `DEFINITION_INVALID`), `RESOURCE_EXHAUSTED` (`TOO_MANY_DEFINITIONS`,
+    version already returns that version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`;
+    `DEFINITION_INVALID`; `EVENT_BUS_UNKNOWN` where settings do not know the alias of its
+    `event_source`), `RESOURCE_EXHAUSTED` (`TOO_MANY_DEFINITIONS`,
     `TOO_MANY_DEFINITION_VERSIONS`) and `ABORTED` (`DEFINITION_CONFLICT`) when somebody else stored a
     version meanwhile.
     """
@@ -69,8 +70,9 @@ class DefinitionServiceAsyncStub(DefinitionServiceStub):
 
     The document is checked as a whole first: what is wrong with it comes back all at once, each with
     its field, and with line and column where it was sent as text. A document that is the newest
-    version already returns that version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`,
-    `DEFINITION_INVALID`), `RESOURCE_EXHAUSTED` (`TOO_MANY_DEFINITIONS`,
+    version already returns that version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`;
+    `DEFINITION_INVALID`; `EVENT_BUS_UNKNOWN` where settings do not know the alias of its
+    `event_source`), `RESOURCE_EXHAUSTED` (`TOO_MANY_DEFINITIONS`,
     `TOO_MANY_DEFINITION_VERSIONS`) and `ABORTED` (`DEFINITION_CONFLICT`) when somebody else stored a
     version meanwhile.
     """
@@ -101,8 +103,9 @@ class DefinitionServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The document is checked as a whole first: what is wrong with it comes back all at once, each with
         its field, and with line and column where it was sent as text. A document that is the newest
-        version already returns that version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`,
-        `DEFINITION_INVALID`), `RESOURCE_EXHAUSTED` (`TOO_MANY_DEFINITIONS`,
+        version already returns that version. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`;
+        `DEFINITION_INVALID`; `EVENT_BUS_UNKNOWN` where settings do not know the alias of its
+        `event_source`), `RESOURCE_EXHAUSTED` (`TOO_MANY_DEFINITIONS`,
         `TOO_MANY_DEFINITION_VERSIONS`) and `ABORTED` (`DEFINITION_CONFLICT`) when somebody else stored a
         version meanwhile.
         """

@@ -64,7 +64,8 @@ class WorkflowEvent(_message.Message):
     """
     event_type: _builtins.str
     """On `workflow_started` and `transition` the type of entering the state, `{definition}_{state}`
-    unless the definition names another; else as `type`.
+    unless the definition names another; on `action_completed` and `action_compensated` of an action
+    that is an event, that event; else as `type`.
     """
     workflow_id: _builtins.str
     """The workflow it happened in."""
@@ -110,7 +111,8 @@ class WorkflowEvent(_message.Message):
     @_builtins.property
     def payload(self) -> _struct_pb2.Struct:
         """What came with it: on `workflow_started` the data, on `transition` and events of signals the
-        signal's payload, on `action_completed` and `action_compensated` an object whose `output` it is.
+        signal's payload, on `action_completed` and `action_compensated` an object whose `output` it is,
+        or, where the action is an event, the event's payload.
         """
 
     @_builtins.property
@@ -227,7 +229,7 @@ Global___WorkflowEvent: _TypeAlias = WorkflowEvent  # noqa: Y015
 
 @_typing.final
 class WorkflowEventMetrics(_message.Message):
-    """What an event took, in milliseconds."""
+    """What an event took, in milliseconds. The first three are always there."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -236,9 +238,12 @@ class WorkflowEventMetrics(_message.Message):
     COMPENSATION_TIME_MS_FIELD_NUMBER: _builtins.int
     ACTION_TIME_MS_FIELD_NUMBER: _builtins.int
     transition_time_ms: _builtins.float
-    """From the moment that the cause was known to the moment that the event was made."""
+    """On `workflow_started` and `transition`: from the moment that the cause was known (the request
+    arrived, the action ended, the validator was asked, the time was over) to the moment that the
+    event was made.
+    """
     validation_time_ms: _builtins.float
-    """What the validator took of it."""
+    """What the validator took of it, where it is a tool or an agent."""
     compensation_time_ms: _builtins.float
     """On `action_compensated`: what the compensation took."""
     action_time_ms: _builtins.float
@@ -246,16 +251,31 @@ class WorkflowEventMetrics(_message.Message):
     def __init__(
         self,
         *,
-        transition_time_ms: _builtins.float = ...,
-        validation_time_ms: _builtins.float = ...,
-        compensation_time_ms: _builtins.float = ...,
-        action_time_ms: _builtins.float = ...,
+        transition_time_ms: _builtins.float | None = ...,
+        validation_time_ms: _builtins.float | None = ...,
+        compensation_time_ms: _builtins.float | None = ...,
+        action_time_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_action_time_ms", b"_action_time_ms", "_compensation_time_ms", b"_compensation_time_ms", "_transition_time_ms", b"_transition_time_ms", "_validation_time_ms", b"_validation_time_ms", "action_time_ms", b"action_time_ms", "compensation_time_ms", b"compensation_time_ms", "transition_time_ms", b"transition_time_ms", "validation_time_ms", b"validation_time_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_time_ms", b"action_time_ms", "compensation_time_ms", b"compensation_time_ms", "transition_time_ms", b"transition_time_ms", "validation_time_ms", b"validation_time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_action_time_ms", b"_action_time_ms", "_compensation_time_ms", b"_compensation_time_ms", "_transition_time_ms", b"_transition_time_ms", "_validation_time_ms", b"_validation_time_ms", "action_time_ms", b"action_time_ms", "compensation_time_ms", b"compensation_time_ms", "transition_time_ms", b"transition_time_ms", "validation_time_ms", b"validation_time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__action_time_ms: _TypeAlias = _typing.Literal["action_time_ms"]  # noqa: Y015
+    _WhichOneofArgType__action_time_ms: _TypeAlias = _typing.Literal["_action_time_ms", b"_action_time_ms"]  # noqa: Y015
+    _WhichOneofReturnType__compensation_time_ms: _TypeAlias = _typing.Literal["compensation_time_ms"]  # noqa: Y015
+    _WhichOneofArgType__compensation_time_ms: _TypeAlias = _typing.Literal["_compensation_time_ms", b"_compensation_time_ms"]  # noqa: Y015
+    _WhichOneofReturnType__transition_time_ms: _TypeAlias = _typing.Literal["transition_time_ms"]  # noqa: Y015
+    _WhichOneofArgType__transition_time_ms: _TypeAlias = _typing.Literal["_transition_time_ms", b"_transition_time_ms"]  # noqa: Y015
+    _WhichOneofReturnType__validation_time_ms: _TypeAlias = _typing.Literal["validation_time_ms"]  # noqa: Y015
+    _WhichOneofArgType__validation_time_ms: _TypeAlias = _typing.Literal["_validation_time_ms", b"_validation_time_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__action_time_ms) -> _WhichOneofReturnType__action_time_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compensation_time_ms) -> _WhichOneofReturnType__compensation_time_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__transition_time_ms) -> _WhichOneofReturnType__transition_time_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__validation_time_ms) -> _WhichOneofReturnType__validation_time_ms | None: ...
 
 Global___WorkflowEventMetrics: _TypeAlias = WorkflowEventMetrics  # noqa: Y015
 

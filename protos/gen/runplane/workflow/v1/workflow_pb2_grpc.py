@@ -163,10 +163,11 @@ class WorkflowServiceServicer:
         The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
         a tool or an agent answers behind, and the log says what. While the state's actions run, the
         signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
+        validator is an expression that has no value), `FAILED_PRECONDITION`
         (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
         `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-        `WORKFLOW_ALREADY_ENDED`; `EXPRESSION_FAILED`), and `RESOURCE_EXHAUSTED`
+        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
         (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -197,8 +198,8 @@ class WorkflowServiceServicer:
         """Cancels a workflow: stops what it is doing, and compensates what was done.
 
         Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-        `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
-        again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
+        `compensating`; one whose action is under way is `running` until that has stopped. Canceling
+        one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
         (`WORKFLOW_ALREADY_ENDED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -234,8 +235,8 @@ class WorkflowServiceServicer:
     def ListWorkflowEvents(self, request, context):
         """Lists a workflow's events in their order.
 
-        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-        `PAGE_TOKEN_INVALID`).
+        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+        `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

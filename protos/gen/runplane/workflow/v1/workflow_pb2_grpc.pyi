@@ -71,10 +71,11 @@ class WorkflowServiceStub:
     The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
     a tool or an agent answers behind, and the log says what. While the state's actions run, the
     signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
+    validator is an expression that has no value), `FAILED_PRECONDITION`
     (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
     `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-    `WORKFLOW_ALREADY_ENDED`; `EXPRESSION_FAILED`), and `RESOURCE_EXHAUSTED`
+    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
     (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
     """
     ApproveTransition: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.ApproveTransitionRequest, _workflow_pb2.Workflow]
@@ -93,8 +94,8 @@ class WorkflowServiceStub:
     """Cancels a workflow: stops what it is doing, and compensates what was done.
 
     Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-    `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
-    again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
+    `compensating`; one whose action is under way is `running` until that has stopped. Canceling
+    one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
     (`WORKFLOW_ALREADY_ENDED`).
     """
     CompensateWorkflow: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.CompensateWorkflowRequest, _workflow_pb2.Workflow]
@@ -118,8 +119,8 @@ class WorkflowServiceStub:
     ListWorkflowEvents: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.ListWorkflowEventsRequest, _workflow_pb2.ListWorkflowEventsResponse]
     """Lists a workflow's events in their order.
 
-    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-    `PAGE_TOKEN_INVALID`).
+    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+    `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
     """
     WatchWorkflow: _grpc.UnaryStreamMultiCallable[_workflow_pb2.WatchWorkflowRequest, _events_pb2.WorkflowEvent]
     """Streams a workflow's events: first those recorded after `after_sequence`, then new ones as they
@@ -180,10 +181,11 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
     a tool or an agent answers behind, and the log says what. While the state's actions run, the
     signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
+    validator is an expression that has no value), `FAILED_PRECONDITION`
     (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
     `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-    `WORKFLOW_ALREADY_ENDED`; `EXPRESSION_FAILED`), and `RESOURCE_EXHAUSTED`
+    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
     (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
     """
     ApproveTransition: _aio.UnaryUnaryMultiCallable[_workflow_pb2.ApproveTransitionRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
@@ -202,8 +204,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Cancels a workflow: stops what it is doing, and compensates what was done.
 
     Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-    `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
-    again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
+    `compensating`; one whose action is under way is `running` until that has stopped. Canceling
+    one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
     (`WORKFLOW_ALREADY_ENDED`).
     """
     CompensateWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_pb2.CompensateWorkflowRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
@@ -227,8 +229,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     ListWorkflowEvents: _aio.UnaryUnaryMultiCallable[_workflow_pb2.ListWorkflowEventsRequest, _workflow_pb2.ListWorkflowEventsResponse]  # type: ignore[assignment]
     """Lists a workflow's events in their order.
 
-    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-    `PAGE_TOKEN_INVALID`).
+    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+    `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
     """
     WatchWorkflow: _aio.UnaryStreamMultiCallable[_workflow_pb2.WatchWorkflowRequest, _events_pb2.WorkflowEvent]  # type: ignore[assignment]
     """Streams a workflow's events: first those recorded after `after_sequence`, then new ones as they
@@ -310,10 +312,11 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
         a tool or an agent answers behind, and the log says what. While the state's actions run, the
         signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
+        validator is an expression that has no value), `FAILED_PRECONDITION`
         (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
         `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-        `WORKFLOW_ALREADY_ENDED`; `EXPRESSION_FAILED`), and `RESOURCE_EXHAUSTED`
+        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
         (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
         """
 
@@ -350,8 +353,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         """Cancels a workflow: stops what it is doing, and compensates what was done.
 
         Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
-        `compensating`; one whose action is under way is `running` until that has stopped. Canceling one that is canceled, or that compensates because it was, returns it
-        again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
+        `compensating`; one whose action is under way is `running` until that has stopped. Canceling
+        one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
         (`WORKFLOW_ALREADY_ENDED`).
         """
 
@@ -393,8 +396,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_workflow_pb2.ListWorkflowEventsResponse, _abc.Awaitable[_workflow_pb2.ListWorkflowEventsResponse]]:
         """Lists a workflow's events in their order.
 
-        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`,
-        `PAGE_TOKEN_INVALID`).
+        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `INVALID_ARGUMENT` (`INVALID_REQUEST`,
+        `PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
         """
 
     @_abc_1.abstractmethod
