@@ -14,7 +14,8 @@ from services.chassis.eventlog.port import EventStore, StoredEvent
 from services.workflow.adapters import codec, snapshots
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
-from services.workflow.domain.instance import Instance, Standing, evolve
+from services.workflow.domain.evolution import evolve
+from services.workflow.domain.instance import Instance, Standing
 from services.workflow.domain.language import made
 from services.workflow.mapping import workflows as mapping
 from tests.servers.counting import Counting, Effect
