@@ -86,7 +86,7 @@ def approved(at: Standing, signal: ev.Signal, *, expected_state: str = "") -> De
         InvalidArgument: `INVALID_REQUEST`; it can go more than one way. `WORKFLOW_DATA_INVALID`.
     """
     _check_pending(at, expected_state)
-    ways = at.state.transitions
+    ways = _ways(at)
     default = ways[0] if len(ways) == 1 else next((way for way in ways if way == APPROVED), "")
     return _decided(at, signal, default, "approval")
 
@@ -94,12 +94,19 @@ def approved(at: Standing, signal: ev.Signal, *, expected_state: str = "") -> De
 def rejected(at: Standing, signal: ev.Signal, *, expected_state: str = "") -> Decided:
     """Decide against it. Raises as `approved`."""
     _check_pending(at, expected_state)
-    ways = at.state.transitions
+    ways = _ways(at)
     failures = [way for way in ways if is_failure(at.definition, way)]
     default = REJECTED if REJECTED in ways else ""
     if not default and len(failures) == 1:
         default = failures[0]
     return _decided(at, signal, default, REJECTION)
+
+
+def _ways(at: Standing) -> list[str]:
+    """Where a person can send it who does not say where: not where it goes by itself."""
+    state = at.state
+    by_itself = {state.on_failure, state.timeout.target if state.timeout else ""}
+    return [way for way in state.transitions if way not in by_itself] or list(state.transitions)
 
 
 def _decided(at: Standing, signal: ev.Signal, default: str, cause: str) -> Decided:

@@ -5,7 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from services.chassis.errors import FailedPrecondition, NotFound, ServiceError, Violation, invalid
+from services.chassis.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ServiceError,
+    Violation,
+    invalid,
+)
 from services.chassis.eventlog.port import Compare, Every, Kept, Key, Some
 from services.chassis.starts import check_length, once, owned
 from services.workflow.domain import events as ev
@@ -95,7 +102,7 @@ class Happenings:
         Raises:
             InvalidArgument: `INVALID_REQUEST`; nobody can be told it.
             NotFound: `EVENT_FOR_NOBODY`, `WORKFLOW_NOT_FOUND`.
-            FailedPrecondition: it leads nowhere in any of them.
+            FailedPrecondition, InvalidArgument: it leads nowhere in any of them, or fits none.
             Internal: `WORKFLOW_CORRUPT`; it is for that one alone.
             ServiceError: somebody could not be told; tell it again.
         """
@@ -108,7 +115,8 @@ class Happenings:
                 await self._signal(caller, workflow_id, happening)
                 told += 1
             except ServiceError as error:
-                if not isinstance(error, FailedPrecondition) and not is_corrupt(error, workflow_id):
+                is_final = isinstance(error, FailedPrecondition | InvalidArgument)
+                if not is_final and not is_corrupt(error, workflow_id):
                     raise
                 refused.append(error)
         if told == 0:

@@ -27,6 +27,12 @@ initial: open
 state_machine:
   open: {transitions: [open, paid], on: {order_paid: paid, order_changed: open}}
 """
+STRICT = (
+    ORDERS.replace("name: orders", "name: strict_orders")
+    + """
+schema: {properties: {by: {type: integer}}}
+"""
+)
 OPEN = "open-order"
 DEAD = f"{SIGNALS}.dead-letter"
 
@@ -45,6 +51,7 @@ async def there(request: pytest.FixtureRequest) -> AsyncIterator[Outside]:
     """A service on each bus, that knows orders."""
     async with outside(request.param) as found:
         await found.world.define(ORDERS)
+        await found.world.define(STRICT)
         yield found
 
 
@@ -70,6 +77,18 @@ async def test_an_event_reaches_each_workflow_with_its_correlation_id(
         assert (moved.signal, moved.orchestrator) == ("order_paid", "event")
     assert event_id.startswith("evt_")
     assert (await there.world.get(other)).current_state == "open"
+
+
+async def test_a_workflow_that_an_event_does_not_fit_keeps_it_from_no_other(
+    there: Outside, name: str
+) -> None:
+    fits = await there.world.start("orders", correlation_id=name)
+    strict = await there.world.start("strict_orders", correlation_id=name)
+
+    await published(there, "order_paid", correlation_id=name, payload={"by": "card"})
+
+    assert (await there.world.ended(fits)).current_state == "paid"
+    assert (await there.world.get(strict)).current_state == "open"
 
 
 async def test_an_event_may_be_for_one_workflow(there: Outside, name: str) -> None:

@@ -154,6 +154,15 @@ def test_rejection_goes_the_only_way_that_is_a_failure() -> None:
     assert flow.instance.failure.reason == "FAILURE_STATE_REACHED"
 
 
+def test_where_it_goes_when_nobody_decides_is_no_default_of_an_approval() -> None:
+    flow = Flow("""a: {transitions: [b], validator: approver, timeout: {after: 1h, target: late}}
+        late: {terminal: failure}""")
+
+    flow.approve()
+
+    assert flow.state == "b"
+
+
 @pytest.mark.parametrize("decide_it", [Flow.approve, Flow.reject])
 def test_a_decision_that_could_go_more_than_one_way_lists_them(
     decide_it: Callable[[Flow], None],
