@@ -136,14 +136,24 @@ async def repeatedly(harm: Harm, dice: random.Random, times: int) -> None:
 
 
 def killing(running: Engine, dice: random.Random) -> Harm:
-    """One replica ends at once and is started again."""
+    """One replica ends at once."""
 
     async def kill() -> None:
-        victim = dice.choice(running.workflows)
-        await asyncio.to_thread(victim.kill)
-        victim.start()
+        victim = dice.choice(running.workflows).child
+        assert victim is not None
+        victim.kill()
 
     return kill
+
+
+async def supervise(running: Engine) -> None:
+    """Start what has ended, until cancelled, as `up` does: what is started while PostgreSQL is away
+    ends at once."""
+    while True:
+        for each in running.workflows:
+            if each.child is not None and each.child.poll() is not None:
+                each.start()
+        await asyncio.sleep(0.1)
 
 
 def crashing(server: Postgres) -> Harm:
@@ -174,16 +184,18 @@ async def survived(
     """Load it while harm is done to it, until all has ended and was told."""
     await add_tool(running, "count", tool.url)
     await define(running, YAML)
-    async with client(running) as stub, asyncio.timeout(SECONDS):
-        async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(SECONDS), client(running) as stub, asyncio.TaskGroup() as group:
+        supervising = group.create_task(supervise(running))
+        async with asyncio.TaskGroup() as harming:
             for harm, times in harms:
-                group.create_task(repeatedly(harm, random.Random(dice.random()), times))
+                harming.create_task(repeatedly(harm, random.Random(dice.random()), times))
             await load(stub, dice)
         await ended(stub)
         await mended(stub, tool)
         events = sum([each.last_sequence async for each in listed(stub)])
         while heard.total < events:  # noqa: ASYNC110 - the topic tells nobody else.
             await asyncio.sleep(0.1)
+        supervising.cancel()
 
 
 async def judged(store: EventStore, tool: Counting, heard: Heard) -> list[History]:
