@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from services.chassis.errors import ServiceError
@@ -76,9 +76,10 @@ class Effects:
             return Succeeded(given, _since(began))
         do = self.actions[action.kind]
         try:
-            return await do.run(action, given, key=key, instance=at.instance)
+            outcome = await do.run(action, given, key=key, instance=at.instance)
         except ServiceError as error:  # It was answered what cannot be read.
-            return Failed(failure_of(error), is_uncertain=True, duration_ms=_since(began))
+            outcome = Failed(failure_of(error), is_uncertain=True)
+        return replace(outcome, duration_ms=_since(began))
 
     async def _child(self, at: Standing, step: Run) -> Decide:
         try:

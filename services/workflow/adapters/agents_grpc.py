@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import timedelta
-from time import perf_counter
 from typing import Final
 
 import grpc
@@ -41,7 +40,6 @@ class GrpcAgents:
         self, action: Action, given: Mapping[str, object], *, key: str, instance: Instance
     ) -> Outcome:
         """See `Actions`. A task that takes longer than the action's timeout is cancelled."""
-        began = perf_counter()
         try:
             task = await unary(
                 self._stub.CreateTask, _request(action, given, key), timeout=self._timeout
@@ -58,7 +56,7 @@ class GrpcAgents:
             return Failed(failure, is_uncertain=True)
         except ServiceError as error:
             return failed(error)
-        return _outcome(ended, (perf_counter() - began) * 1000)
+        return _outcome(ended)
 
     async def stop(self, action: Action, *, key: str, instance: Instance) -> None:
         """See `Actions`. It ends within its own limits where that cannot be said."""
@@ -109,11 +107,11 @@ def _request(action: Action, given: Mapping[str, object], key: str) -> pb.Invoke
     return request
 
 
-def _outcome(task: pb.Task, duration_ms: float) -> Outcome:
+def _outcome(task: pb.Task) -> Outcome:
     if task.status == "completed":
         output = structs.to_value(task.output) if task.HasField("output") else None
         said = {"answer": task.result, "output": output, "task_id": task.task_id}
-        return Succeeded(said, duration_ms)
+        return Succeeded(said)
     error = task.error
     failure = ev.Failure(
         error.grpc_status or "FAILED_PRECONDITION",
@@ -122,4 +120,4 @@ def _outcome(task: pb.Task, duration_ms: float) -> Outcome:
         error.suggested_fix,
     )
     retry_ms = error.retry_after_ms if error.HasField("retry_after_ms") else 0.0
-    return Failed(failure, retry_after=timedelta(milliseconds=retry_ms), duration_ms=duration_ms)
+    return Failed(failure, retry_after=timedelta(milliseconds=retry_ms))

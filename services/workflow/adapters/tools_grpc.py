@@ -1,7 +1,6 @@
 """Actions that are tools, by the tool registry."""
 
 from collections.abc import Mapping
-from time import perf_counter
 from typing import Final
 
 import grpc
@@ -34,7 +33,6 @@ class GrpcTools:
         request = pb.CallToolRequest(
             name=action.target, version=action.version, idempotency_key=key
         )
-        began = perf_counter()
         try:
             structs.from_dict(given, request.input, field="input")
             if instance.is_uncertain and not await self._is_idempotent(action):
@@ -43,7 +41,7 @@ class GrpcTools:
             response = await unary(self._stub.CallTool, request, timeout=timeout)
         except ServiceError as error:
             return failed(error)
-        return _outcome(response, (perf_counter() - began) * 1000)
+        return _outcome(response)
 
     async def _is_idempotent(self, action: Action) -> bool:
         request = pb.GetToolRequest(name=action.target, version=action.version)
@@ -53,11 +51,11 @@ class GrpcTools:
         """See `Actions`. A call ends with whoever makes it, and the tool with the call."""
 
 
-def _outcome(response: pb.CallToolResponse, duration_ms: float) -> Outcome:
+def _outcome(response: pb.CallToolResponse) -> Outcome:
     if response.status == "success":
         has_result = response.HasField("result")
         output = structs.to_value(response.result, field="result") if has_result else None
-        return Succeeded(output, duration_ms)
+        return Succeeded(output)
     error = response.error
     failure = ev.Failure(
         "FAILED_PRECONDITION",
@@ -65,7 +63,7 @@ def _outcome(response: pb.CallToolResponse, duration_ms: float) -> Outcome:
         error.message or f"{response.tool_name} asks for something, and nobody can answer it",
         error.suggested_fix,
     )
-    return Failed(failure, is_uncertain=error.is_uncertain, duration_ms=duration_ms)
+    return Failed(failure, is_uncertain=error.is_uncertain)
 
 
 def _unrepeatable(name: str) -> ev.Failure:

@@ -152,6 +152,8 @@ async def test_an_action_that_takes_too_long_fails_and_stops(world: World) -> No
     done = await world.ended(started)
 
     assert (done.status, done.error.code) == ("failed", "DEADLINE_EXCEEDED")
+    (failed,) = (e for e in await world.log(started) if e.type == "action_failed")
+    assert failed.metrics.action_time_ms > 0
     async with asyncio.timeout(5):
         await world.office.left["slow"].wait()
 
