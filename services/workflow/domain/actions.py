@@ -1,6 +1,7 @@
 """Actions and validators of a definition's document."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -39,6 +40,7 @@ OWN: Final[Mapping[Kind, tuple[str, ...]]] = {
 """What only some kinds have; what each is given stands under `input`, or under its own words."""
 RETRYING: Final = ("attempts", "initial", "factor", "max")
 
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 _ALIASES: Final[Mapping[Kind, str]] = {Kind.WORKFLOW: "data", Kind.EVENT: "payload"}
 _LONGEST: Final[Mapping[Kind, timedelta]] = {
     Kind.TOOL: timedelta(days=400),
@@ -80,7 +82,7 @@ def action(
         name=members["name"].name() if "name" in members else _free(target, taken),
         kind=kind,
         target=target,
-        version=_version(members.get("version")),
+        version=_version(kind, members.get("version")),
         input=_input(kind, members, known),
         save_as=members["save_as"].name() if "save_as" in members else "",
         retry=retry(members["retry"], default) if "retry" in members else default,
@@ -124,13 +126,15 @@ def _free(target: str, taken: Collection[str]) -> str:
     return name
 
 
-def _version(member: Member | None) -> str:
+def _version(kind: Kind, member: Member | None) -> str:
     """A workflow's is a number: 3 is as good as "3"."""
     if member is None:
         return ""
-    if isinstance(member.value, int) and not isinstance(member.value, bool):
-        return str(member.value)
-    return member.text(MAX_VERSION)
+    is_number = isinstance(member.value, int) and not isinstance(member.value, bool)
+    text = str(member.value) if is_number else member.text(MAX_VERSION)
+    if kind is Kind.WORKFLOW and text and not _NUMBER.fullmatch(text):
+        member.wrong("is no version of a workflow", "use 1, 2, …, or leave it out for the newest")
+    return text
 
 
 def _input(kind: Kind, members: Mapping[str, Member], known: tuple[str, ...]) -> dict[str, Any]:

@@ -60,7 +60,8 @@ class Action:
     target: str
     """The tool, agent or workflow, or the type of the event."""
     version: str = ""
-    """Of a tool or workflow: exact, or a range; empty for the newest when it is called."""
+    """Of a tool, exact or a range; of a workflow, its number; empty for the newest when it is
+    called."""
     input: Mapping[str, object] = field(default_factory=dict)
     """A template: see `expressions.filled`. Of an agent, `query` in it is what it is asked and
     `response_schema`, if there, is the schema of its output; of a workflow, it is its `data`; of an
