@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.schema import Schema
-from services.workflow.domain.costs import ExpressionError
+from services.workflow.domain.cel_costs import ExpressionError
 from services.workflow.domain.definition import RETRY, Action, Guard, Kind, Retry, Validator
 from services.workflow.domain.expressions import (
     GUARDING,

@@ -50,8 +50,9 @@ def signalled(at: Standing, signal: ev.Signal, *, expected_state: str = "") -> D
 
     Raises:
         FailedPrecondition: `WORKFLOW_ALREADY_ENDED`, `WORKFLOW_STATE_CHANGED`,
-            `TRANSITION_NOT_ALLOWED`, `APPROVAL_REQUIRED`, `TRANSITION_REJECTED`.
-        InvalidArgument: `WORKFLOW_DATA_INVALID`, `EXPRESSION_FAILED`.
+            `TRANSITION_NOT_ALLOWED`, `APPROVAL_REQUIRED`, `TRANSITION_REJECTED`,
+            `EXPRESSION_FAILED`.
+        InvalidArgument: `WORKFLOW_DATA_INVALID`.
         ResourceExhausted: `TOO_MANY_SIGNALS`; so many are kept already.
     """
     _check_active(at.instance)

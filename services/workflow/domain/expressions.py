@@ -11,8 +11,8 @@ from typing import Any, Final
 from cel_expr_python import cel
 
 from services.chassis.errors import FailedPrecondition
-from services.workflow.domain import results
-from services.workflow.domain.costs import (
+from services.workflow.domain import cel_values
+from services.workflow.domain.cel_costs import (
     MAX_COST,
     TEXTS,
     ExpressionError,
@@ -52,15 +52,15 @@ class Expression:
             FailedPrecondition: `EXPRESSION_FAILED`: it has no value, or none that JSON has, or
                 would take long.
         """
-        extent = results.extent(variables)
+        extent = cel_values.extent(variables)
         if extent.fault:
             raise self._failed(f"sees a text that {extent.fault}")
         if self._shape.macros and self._shape.cost(extent, len(self.text)) > MAX_COST:
             raise self._failed("would take too long over so much data: use shorter lists or texts")
         try:
             found = self._program.eval(data=variables)
-            return results.json_value(found)
-        except results.NoResult as error:
+            return cel_values.json_value(found)
+        except cel_values.NoResult as error:
             raise self._failed(str(error)) from None
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise self._failed(_first_line(error)) from None

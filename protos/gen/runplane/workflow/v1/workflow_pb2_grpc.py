@@ -36,7 +36,7 @@ class WorkflowServiceStub:
     Every RPC that changes a workflow returns when the change is stored, and what follows from it goes on
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
-    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each of them fails
+    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
     with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
     with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
     for the event bus; what was begun goes on all the same.
@@ -124,7 +124,7 @@ class WorkflowServiceServicer:
     Every RPC that changes a workflow returns when the change is stored, and what follows from it goes on
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
-    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each of them fails
+    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
     with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
     with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
     for the event bus; what was begun goes on all the same.
@@ -169,9 +169,9 @@ class WorkflowServiceServicer:
         The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
         a tool or an agent answers behind, and the log says what. While the state's actions run, the
         signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
-        validator is an expression that has no value), `FAILED_PRECONDITION`
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
         (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
+        `EXPRESSION_FAILED` where the validator is an expression that has no value;
         `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
         `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`).
         """
@@ -354,7 +354,7 @@ class WorkflowService:
     Every RPC that changes a workflow returns when the change is stored, and what follows from it goes on
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
-    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each of them fails
+    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
     with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
     with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
     for the event bus; what was begun goes on all the same.
