@@ -102,7 +102,7 @@ class WorkflowLog(Protocol):
         Raises:
             Aborted: `SEQUENCE_CONFLICT`; it has moved on: load it again. `CLAIM_LOST`.
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
-            ResourceExhausted: `OUTBOX_FULL`; not with a claim.
+            ResourceExhausted: `OUTBOX_FULL`; not with a claim, nor of a cancel.
         """
 
     async def repair(self, loaded: Loaded, decided: Decided) -> Appended:

@@ -39,7 +39,7 @@ class WorkflowServiceStub:
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
     with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
     with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
-    for the event bus; what was begun goes on all the same.
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
@@ -127,7 +127,7 @@ class WorkflowServiceServicer:
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
     with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
     with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
-    for the event bus; what was begun goes on all the same.
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
@@ -357,7 +357,7 @@ class WorkflowService:
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
     with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
     with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
-    for the event bus; what was begun goes on all the same.
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that

@@ -40,7 +40,7 @@ class WorkflowServiceStub:
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
     with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
     with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
-    for the event bus; what was begun goes on all the same.
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
@@ -157,7 +157,7 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
     with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
     with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
-    for the event bus; what was begun goes on all the same.
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
@@ -270,7 +270,7 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
     with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
     with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
-    for the event bus; what was begun goes on all the same.
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
