@@ -71,9 +71,14 @@ def _is_exact(number: float) -> bool:
     return -MAX_WHOLE <= number <= MAX_WHOLE
 
 
+def size_bytes(data: Object) -> int:
+    """How large it is as JSON. Raises `UnicodeEncodeError`, where `fault` has not looked."""
+    return len(_text(data).encode()) if data else 0
+
+
 def _too_large(data: Object) -> str | None:
     try:
-        size = len(_text(data).encode())
+        size = size_bytes(data)
     except UnicodeEncodeError:
         return _TEXT
     return _LARGE if size > MAX_BYTES else None

@@ -8,6 +8,7 @@ from typing import Final
 from services.chassis.errors import FailedPrecondition, ResourceExhausted, Violation, invalid
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided, advanced, is_unsettled
+from services.workflow.domain.data import size_bytes
 from services.workflow.domain.definition import Definition, Validator
 from services.workflow.domain.evolution import evolve
 from services.workflow.domain.instance import (
@@ -28,6 +29,8 @@ from services.workflow.domain.passing import (
 )
 
 MOST_DEFERRED: Final = 100
+MOST_DEFERRED_BYTES: Final = 1024 * 1024
+"""Of their payloads: they are in memory wherever the workflow is."""
 APPROVED: Final = "approved"
 REJECTED: Final = "rejected"
 
@@ -65,10 +68,14 @@ def signalled(at: Standing, signal: ev.Signal, *, expected_state: str = "") -> D
 def _deferred(at: Standing, signal: ev.Signal) -> Decided:
     if not _leads_from_anywhere(at.definition, signal):
         raise not_allowed(at, signal)
-    if len(at.instance.deferred) >= MOST_DEFERRED:
+    check_payload(at, signal.payload)
+    kept = at.instance.deferred
+    if len(kept) >= MOST_DEFERRED:
         message = f"{MOST_DEFERRED} signals are kept already, until its actions are done"
         raise ResourceExhausted("TOO_MANY_SIGNALS", message, limit=str(MOST_DEFERRED))
-    check_payload(at, signal.payload)
+    if sum(size_bytes(each.payload) for each in (*kept, signal)) > MOST_DEFERRED_BYTES:
+        message = f"{len(kept)} signals are kept, and there is no room for the data of this one"
+        raise ResourceExhausted("TOO_MANY_SIGNALS", message, limit=str(MOST_DEFERRED_BYTES))
     return advanced(at, ev.SignalDeferred(at.now, signal))
 
 

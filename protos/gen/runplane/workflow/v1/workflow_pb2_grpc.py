@@ -173,7 +173,8 @@ class WorkflowServiceServicer:
         (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
         `EXPRESSION_FAILED` where the validator is an expression that has no value;
         `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`).
+        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`:
+        100 are kept, or payloads of 1 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

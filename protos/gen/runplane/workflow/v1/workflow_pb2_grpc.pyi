@@ -78,7 +78,8 @@ class WorkflowServiceStub:
     (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
     `EXPRESSION_FAILED` where the validator is an expression that has no value;
     `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`).
+    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`:
+    100 are kept, or payloads of 1 MiB).
     """
     ApproveTransition: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.ApproveTransitionRequest, _workflow_pb2.Workflow]
     """Lets a workflow leave a state whose validator is a person.
@@ -192,7 +193,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
     `EXPRESSION_FAILED` where the validator is an expression that has no value;
     `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`).
+    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`:
+    100 are kept, or payloads of 1 MiB).
     """
     ApproveTransition: _aio.UnaryUnaryMultiCallable[_workflow_pb2.ApproveTransitionRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
     """Lets a workflow leave a state whose validator is a person.
@@ -327,7 +329,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
         `EXPRESSION_FAILED` where the validator is an expression that has no value;
         `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`).
+        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`:
+        100 are kept, or payloads of 1 MiB).
         """
 
     @_abc_1.abstractmethod
