@@ -42,7 +42,7 @@ class Retry:
     """How often something is tried, and how long is waited between: exponential with jitter."""
 
     attempts: int = 3
-    initial: timedelta = timedelta(milliseconds=200)
+    initial: timedelta = timedelta(milliseconds=500)
     factor: float = 2.0
     maximum: timedelta = timedelta(seconds=30)
 
