@@ -129,7 +129,7 @@ def test_an_action_that_fails_and_then_succeeds_is_undone_once() -> None:
 def test_a_failed_attempt_is_made_again_after_a_pause_with_the_same_key() -> None:
     flow = Flow(ONE)
     flow.do(RETRYABLE)
-    assert flow.step == Rest(NOW + timedelta(milliseconds=100))
+    assert flow.step == Rest(NOW + timedelta(milliseconds=250))
     assert (flow.status, flow.instance.attempts) == ("running", 1)
 
     flow.do()
@@ -161,7 +161,7 @@ def test_a_pause_grows_and_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("asked", "waits"),
     [
-        (timedelta(0), timedelta(milliseconds=100)),
+        (timedelta(0), timedelta(milliseconds=250)),
         (timedelta(seconds=5), timedelta(seconds=5)),
         (timedelta(days=999_999_999), LONGEST_PAUSE),
     ],
@@ -185,7 +185,7 @@ def test_a_compensation_is_tried_again_whatever_its_failure_and_then_a_person_is
             pauses.append(step.until - flow.now)
             flow.do()
 
-    assert pauses == [timedelta(milliseconds=100), timedelta(milliseconds=200)]
+    assert pauses == [timedelta(milliseconds=250), timedelta(milliseconds=500)]
     assert flow.kinds()[-3:] == ["CompensationAttemptFailed"] * 2 + ["CompensationFailed"]
     assert flow.instance.failure == LOST.failure
     assert [done.state for done in flow.instance.done] == ["a"]
