@@ -15,6 +15,7 @@ from services.workflow.domain.advance import Decided
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.timing import timed
 from services.workflow.ports import Appended, DefinitionStore, Loaded, WorkflowLog
+from services.workflow.usecases.queues import Queues
 
 ATTEMPTS: Final = 20
 """How often a change is decided anew because somebody else changed the workflow first."""
@@ -85,6 +86,7 @@ class Workflows:
         self._hands = hands
         self._now = now
         self._new_id = new_id
+        self._queues = Queues()
 
     async def start(self, start: Start, caller: Caller, same: Once) -> Standing:
         """Start a workflow, or return the one that was started with this key.
@@ -242,7 +244,14 @@ class Workflows:
     async def _change(
         self, caller: Caller, workflow_id: str, decided: Decide, key: Key | None
     ) -> Standing:
-        arrived, is_fresh = self._now(), False
+        arrived = self._now()
+        async with self._queues.turn((caller.tenant, workflow_id)):
+            return await self._changed(caller, workflow_id, decided, key, arrived)
+
+    async def _changed(
+        self, caller: Caller, workflow_id: str, decided: Decide, key: Key | None, arrived: datetime
+    ) -> Standing:
+        is_fresh = False
         for attempt in range(ATTEMPTS):
             loaded = await self._logs.load(caller.tenant, workflow_id, is_fresh=is_fresh)
             try:
