@@ -13,6 +13,9 @@ MAX_VALUES: Final = 100_000
 """These two, and the integers, are what goes over the wire: see `chassis.structs`."""
 MAX_WHOLE: Final = 2**53
 
+MANY: Final = 2_000
+"""Values, or 16 characters each, from which on something is large."""
+
 _LARGE: Final = f"is larger than {MAX_BYTES} bytes"
 _DEEP: Final = f"is nested more than {MAX_DEPTH} levels deep"
 _CROWDED: Final = f"has more than {MAX_VALUES:,} values"
@@ -62,6 +65,28 @@ def fault(data: Object) -> str | None:
             return _too_large(data)
         level = inner
     return _DEEP
+
+
+def size(value: object) -> int:
+    """How many bytes it has as JSON."""
+    return len(_text(value).encode())
+
+
+def is_large(value: object) -> bool:
+    """Whether many of these fill a memory. It looks at no more than it takes to tell."""
+    left, pending = MANY, [value]
+    while pending and left > 0:
+        part = pending.pop()
+        left -= 1
+        if isinstance(part, Mapping):
+            left -= len(part)
+            pending += part.values() if left > 0 else ()
+        elif isinstance(part, list | tuple):
+            pending += part if len(part) < left else ()
+            left -= len(part)
+        elif isinstance(part, str):
+            left -= len(part) // 16
+    return left <= 0
 
 
 def _is_exact(number: float) -> bool:

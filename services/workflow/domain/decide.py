@@ -8,6 +8,7 @@ from typing import Final
 from services.chassis.errors import FailedPrecondition, ResourceExhausted, Violation, invalid
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided, advanced, is_unsettled
+from services.workflow.domain.data import size
 from services.workflow.domain.definition import Definition, Validator
 from services.workflow.domain.evolution import evolve
 from services.workflow.domain.instance import (
@@ -27,7 +28,9 @@ from services.workflow.domain.passing import (
     resolved,
 )
 
+TOO_MANY_SIGNALS: Final = "TOO_MANY_SIGNALS"
 MOST_DEFERRED: Final = 100
+MOST_BYTES_DEFERRED: Final = 1024 * 1024
 APPROVED: Final = "approved"
 REJECTED: Final = "rejected"
 
@@ -66,9 +69,20 @@ def _deferred(at: Standing, signal: ev.Signal) -> Decided:
         raise not_allowed(at, signal)
     if len(at.instance.deferred) >= MOST_DEFERRED:
         message = f"{MOST_DEFERRED} signals are kept already, until its actions are done"
-        raise ResourceExhausted("TOO_MANY_SIGNALS", message, limit=str(MOST_DEFERRED))
+        raise ResourceExhausted(TOO_MANY_SIGNALS, message, limit=str(MOST_DEFERRED))
     check_payload(at, signal.payload)
+    _check_kept(at.instance, signal)
     return advanced(at, ev.SignalDeferred(at.now, signal))
+
+
+def _check_kept(instance: Instance, signal: ev.Signal) -> None:
+    """All that is kept is written again with each snapshot."""
+    if not signal.payload:
+        return
+    if sum(size(each.payload) for each in (*instance.deferred, signal)) > MOST_BYTES_DEFERRED:
+        message = f"signals of {MOST_BYTES_DEFERRED:,} bytes are kept, until its actions are done"
+        limit = str(MOST_BYTES_DEFERRED)
+        raise ResourceExhausted(TOO_MANY_SIGNALS, message, limit=limit)
 
 
 def _leads_from_anywhere(definition: Definition, signal: ev.Signal) -> bool:

@@ -1,6 +1,7 @@
 """Events from outside: kept and told to the event bus, and what comes in from there is signalled to
 the workflows that it is for."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -17,6 +18,7 @@ from services.chassis.eventlog.port import Compare, Every, Kept, Key, Some
 from services.chassis.starts import check_length, once, owned
 from services.workflow.domain import events as ev
 from services.workflow.domain.data import FIXES, fault
+from services.workflow.domain.decide import TOO_MANY_SIGNALS
 from services.workflow.domain.refusals import is_corrupt
 from services.workflow.ports import WorkflowLog
 from services.workflow.usecases.workflows import Caller, Once, Workflows, check_name
@@ -25,6 +27,7 @@ MAX_NAME: Final = 256
 PAGE: Final = 100
 MOST: Final = 1000
 """Workflows that one event can be for."""
+AT_ONCE: Final = 32
 OUTSIDE: Final = "event"
 """Who signals what came in."""
 _OPEN: Final = Some((Compare("status", "=", "running"), Compare("status", "=", "waiting")))
@@ -102,6 +105,7 @@ class Happenings:
         Raises:
             InvalidArgument: `INVALID_REQUEST`; nobody can be told it.
             NotFound: `EVENT_FOR_NOBODY`, `WORKFLOW_NOT_FOUND`.
+            FailedPrecondition: `EVENT_FOR_TOO_MANY`; nobody was told.
             FailedPrecondition, InvalidArgument: it leads nowhere in any of them, or fits none.
             Internal: `WORKFLOW_CORRUPT`; it is for that one alone.
             ServiceError: somebody could not be told; tell it again.
@@ -110,17 +114,31 @@ class Happenings:
         caller = Caller(tenant, OUTSIDE, trace_id)
         refused: list[ServiceError] = []
         told = 0
-        for workflow_id in await self._meant(tenant, happening):
-            try:
-                await self._signal(caller, workflow_id, happening)
-                told += 1
-            except ServiceError as error:
-                is_final = isinstance(error, FailedPrecondition | InvalidArgument)
-                if not is_final and not is_corrupt(error, workflow_id):
-                    raise
-                refused.append(error)
+        meant = await self._meant(tenant, happening)
+        for start in range(0, len(meant), AT_ONCE):
+            some = meant[start : start + AT_ONCE]
+            tell = (self._told(caller, workflow_id, happening) for workflow_id in some)
+            errors = [each for each in await asyncio.gather(*tell) if each is not None]
+            refused += errors
+            told += len(some) - len(errors)
         if told == 0:
             raise refused[0] if refused else _for_nobody(happening)
+
+    async def _told(
+        self, caller: Caller, workflow_id: str, happening: Happening
+    ) -> ServiceError | None:
+        """Why a workflow refused it for good; None if it did not."""
+        try:
+            await self._signal(caller, workflow_id, happening)
+        except (FailedPrecondition, InvalidArgument) as error:
+            return error
+        except ServiceError as error:
+            if is_corrupt(error, workflow_id):
+                return error
+            if error.reason == TOO_MANY_SIGNALS:  # Others do not wait until it is at rest.
+                return FailedPrecondition(error.reason, error.message)
+            raise
+        return None
 
     async def _signal(self, caller: Caller, workflow_id: str, happening: Happening) -> None:
         signal = ev.Signal(event=happening.type, payload=happening.payload, by=OUTSIDE)
@@ -132,13 +150,13 @@ class Happenings:
             return [happening.workflow_id]
         where = Every((Compare("correlation_id", "=", happening.correlation_id), _OPEN))
         found: list[str] = []
-        while len(found) < MOST:
+        while len(found) <= MOST:
             after = found[-1] if found else ""
             page = await self._logs.page(tenant, where, after=after, limit=PAGE)
             found += [workflow_id for workflow_id, _ in page]
             if not page:
-                break
-        return found
+                return found
+        raise _for_too_many(happening)
 
 
 def _check(happening: Happening) -> None:
@@ -168,4 +186,15 @@ def _for_nobody(happening: Happening) -> NotFound:
         field="correlation_id",
         correlation_id=shown,
         suggested_fix="start a workflow with this correlation_id first",
+    )
+
+
+def _for_too_many(happening: Happening) -> FailedPrecondition:
+    shown = happening.correlation_id[:64]
+    return FailedPrecondition(
+        "EVENT_FOR_TOO_MANY",
+        f"more than {MOST:,} workflows that are running or waiting have the correlation id {shown}",
+        field="correlation_id",
+        correlation_id=shown,
+        suggested_fix="use a correlation_id for fewer workflows, or send an event to each",
     )

@@ -291,6 +291,8 @@ def _check_start(start: Start) -> None:
     if any(max(len(name), len(value)) > MAX_NAME for name, value in start.labels.items()):
         fix = f"use at most {MAX_NAME} characters for each name and value"
         wrong.append(Violation("labels", "are too long", fix))
+    if any(_UNNAMEABLE.search(name + value) for name, value in start.labels.items()):
+        wrong.append(Violation("labels", "have control characters", "send printable characters"))
     if wrong:
         raise invalid(*wrong)
     check_name("correlation_id", start.correlation_id)
