@@ -15,6 +15,7 @@ from services.chassis.paging import Pager
 from services.workflow.mapping import events as events_mapping
 from services.workflow.mapping import workflows as mapping
 from services.workflow.rpc.caller import caller, once
+from services.workflow.rpc.gate import Gate, gated
 from services.workflow.usecases.happenings import Happening, Happenings
 from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Start, Workflows
@@ -33,11 +34,13 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         pagers: tuple[Pager, Pager],
     ) -> None:
         """`pagers` are for workflows and for events."""
+        self.gate = Gate()
         self._workflows = workflows
         self._happenings = happenings
         self._verifications = verifications
         self._pager, self._events = pagers
 
+    @gated
     async def StartWorkflow(
         self, request: pb.StartWorkflowRequest, context: Context
     ) -> pb.Workflow:
@@ -68,6 +71,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         shown, token = await self._pager.page(read, after, size, filter=request.filter)
         return pb.ListWorkflowsResponse(workflows=map(mapping.shown, shown), next_page_token=token)
 
+    @gated
     async def SignalWorkflow(
         self, request: pb.SignalWorkflowRequest, context: Context
     ) -> pb.Workflow:
@@ -80,6 +84,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         )
         return mapping.packed(at)
 
+    @gated
     async def ApproveTransition(
         self, request: pb.ApproveTransitionRequest, context: Context
     ) -> pb.Workflow:
@@ -92,6 +97,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         )
         return mapping.packed(at)
 
+    @gated
     async def RejectTransition(
         self, request: pb.RejectTransitionRequest, context: Context
     ) -> pb.Workflow:
@@ -160,6 +166,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
                 last += 1
                 yield events_mapping.shown(body, request.workflow_id, last)
 
+    @gated
     async def PublishEvent(
         self, request: pb.PublishEventRequest, context: Context
     ) -> pb.PublishEventResponse:
