@@ -46,10 +46,11 @@ def signal(bench: Bench) -> Iterator[Figure]:
                         callers=callers,
                         seconds=bench.scaled(5),
                     )
-                    yield from _signals(row, bench.runs(row, suite, job))
+                    yield from _signals(row, bench.runs(row, suite, job), is_barred=callers == 1)
 
 
-def _signals(row: str, runs: list[Run]) -> Iterator[Figure]:
+def _signals(row: str, runs: list[Run], *, is_barred: bool) -> Iterator[Figure]:
+    """The bars are for one caller: 32 that never pause wait for each other, whatever it takes."""
     yield Figure(
         row,
         "transitions",
@@ -59,8 +60,8 @@ def _signals(row: str, runs: list[Run]) -> Iterator[Figure]:
         errors=errors(runs),
         runs=[run.document() for run in runs],
     )
-    yield _latency(row, "p50", runs, Bar(10))
-    yield _latency(row, "p99", runs, Bar(50))
+    yield _latency(row, "p50", runs, Bar(10) if is_barred else None)
+    yield _latency(row, "p99", runs, Bar(50) if is_barred else None)
 
 
 def undo(bench: Bench) -> Iterator[Figure]:

@@ -29,9 +29,9 @@ def workflow() -> None:
     runplane workflow validate examples/workflows/document_processing.yaml
     runplane workflow define examples/workflows/document_processing.yaml
     runplane workflow start document_processing '{"doc_id": "doc_123"}'
-    runplane workflow signal WORKFLOW_ID review
-    runplane workflow approve WORKFLOW_ID --comment 'well written'
-    runplane workflow watch WORKFLOW_ID
+    runplane workflow signal WORKFLOW review
+    runplane workflow approve WORKFLOW --comment 'well written'
+    runplane workflow watch WORKFLOW
     """
 
 

@@ -12,9 +12,10 @@ MOST: Final = 120
 
 def workflow(found: Json) -> str:
     """Where a workflow stands."""
-    waits = found.get("waits_for")
-    about = f"{found.get('status')} for {waits}" if waits else str(found.get("status"))
-    if (error := found.get("error")) and not waits:
+    about = str(found.get("status"))
+    if about == "waiting":
+        about += f" for {found.get('waits_for')}"
+    elif error := found.get("error"):
         about += f": {error.get('reason')}"
     name = f"{found.get('definition')}@{found.get('version')}"
     return f"{found.get('workflow_id')}  {name}  {found.get('current_state')}  {about}"
@@ -24,9 +25,14 @@ def event(said: Json) -> str:
     """What happened, with its sequence and its time."""
     kind = str(said.get("type"))
     show = _SHOWN.get(kind)
-    shown = show(said) if show else kind.replace("_", " ")
+    shown = show(said) if show else _other(said)
     time = str(said.get("timestamp"))[11:19]
     return f"{said.get('sequence'):>4}  {time}  {shown}"
+
+
+def _other(said: Json) -> str:
+    comment = f": {said.get('comment')}" if said.get("comment") else ""
+    return f"{str(said.get('type')).replace('_', ' ')}{comment}"
 
 
 def _started(said: Json) -> str:

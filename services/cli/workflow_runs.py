@@ -17,7 +17,7 @@ from services.cli.workflow_watch import ended
 PAGE: Final = 100
 
 
-_WORKFLOW_ID: Final = click.argument("workflow_id", metavar="WORKFLOW_ID")
+_WORKFLOW: Final = click.argument("workflow_id", metavar="WORKFLOW")
 _TARGET: Final = click.argument("target", metavar="[STATE]", required=False)
 _PAYLOAD: Final = click.option(
     "--payload", metavar="JSON", help="What is merged into the workflow's data; - reads it."
@@ -83,7 +83,7 @@ def start(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 @click.command()
-@_WORKFLOW_ID
+@_WORKFLOW
 @at_edge
 def show(workflow_id: str, url: str | None, state: Path | None) -> None:
     """Show a workflow as JSON."""
@@ -108,7 +108,7 @@ def listed(chosen: str | None, url: str | None, state: Path | None) -> None:
 
 
 @click.command()
-@_WORKFLOW_ID
+@_WORKFLOW
 @_TARGET
 @click.option("--event", metavar="NAME", help="What happened, instead of the STATE to go to.")
 @_PAYLOAD
@@ -144,7 +144,7 @@ def _decision(verb: str, about: str) -> click.Command:
     """The command that makes a decision."""
 
     @click.command(verb, help=about)
-    @_WORKFLOW_ID
+    @_WORKFLOW
     @_TARGET
     @_COMMENT
     @_PAYLOAD
@@ -179,7 +179,7 @@ def _ending(verb: str, about: str) -> click.Command:
     """The command that ends a workflow, or undoes it."""
 
     @click.command(verb, help=about)
-    @_WORKFLOW_ID
+    @_WORKFLOW
     @_REASON
     @at_edge
     def end(workflow_id: str, reason: str | None, url: str | None, state: Path | None) -> None:
@@ -204,7 +204,7 @@ compensate = _ending(
     epilog="Exit codes: 0 completed, 1 ended otherwise or refused, 2 wrong usage, "
     "3 no connection, 130 interrupted."
 )
-@_WORKFLOW_ID
+@_WORKFLOW
 @click.option("--after", type=click.IntRange(0), default=0, help="Only what came after this one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they are, one a line.")
 @at_edge
@@ -217,7 +217,7 @@ def watch(workflow_id: str, after: int, as_json: bool, url: str | None, state: P
 @click.command(
     epilog="Exit codes: 0 consistent, 1 not, or refused, 2 wrong usage, 3 no connection."
 )
-@_WORKFLOW_ID
+@_WORKFLOW
 @at_edge
 def verify(workflow_id: str, url: str | None, state: Path | None) -> None:
     """Read a workflow's events again: whether they are whole, and lead to what is shown of it."""

@@ -26,9 +26,11 @@ from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore, Work
 from services.chassis.eventlog.relay import relaying
 from services.chassis.hotstore.open import hot_store
+from services.chassis.metrics import Metrics
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.workflow import metrics
 from services.workflow.adapters.agents_grpc import GrpcAgents
 from services.workflow.adapters.definitionstore import EventStoreDefinitions
 from services.workflow.adapters.desk import at_desk
@@ -82,6 +84,7 @@ class _Parts:
     workflows: Workflows
     happenings: Happenings
     verifications: Verifications
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -114,6 +117,7 @@ async def running(
                 partial(workflow_pb2_grpc.add_WorkflowServiceServicer_to_server, of_workflows),
             ],
             services=SERVICES,
+            metrics=parts.metrics,
         ) as server:
             yield server
 
@@ -150,13 +154,18 @@ async def _at_work(
         check_source = _checks(bus, settings.events.inbound)
         histories = EventStoreHistories(store)
         verifications = Verifications(histories, logs, definitions, worker, now=now)
-        await enter(_verifying(settings.verify, store, verifications))
-        yield _Parts(Definitions(definitions, check_source), workflows, happenings, verifications)
+        measured = Metrics(metrics.of_events(backlog, inbound))
+        await enter(_verifying(settings.verify, store, verifications, measured))
+        created = Definitions(definitions, check_source)
+        yield _Parts(created, workflows, happenings, verifications, measured)
 
 
 @asynccontextmanager
 async def _verifying(
-    settings: VerifySettings, store: EventStore, verifications: Verifications
+    settings: VerifySettings,
+    store: EventStore,
+    verifications: Verifications,
+    measured: Metrics,
 ) -> AsyncIterator[None]:
     """Hold workflows against their events, until the context is left."""
     if not settings.interval:
@@ -165,7 +174,9 @@ async def _verifying(
     pace = Pace(**dict(settings))
     lease = 3 * pace.interval + SPARE
     turn = EventStoreTurn(store, VERIFY, owner=ids.new("verifier"), lease=lease)
-    async with verifying(Verifier(turn, EventStoreHistories(store), verifications, pace)):
+    verifier = Verifier(turn, EventStoreHistories(store), verifications, pace)
+    measured.add(*metrics.of_verification(verifier.counts))
+    async with verifying(verifier):
         yield
 
 

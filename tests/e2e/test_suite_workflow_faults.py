@@ -18,6 +18,7 @@ from services.chassis.eventbus.open import event_bus
 from services.chassis.eventbus.port import Consumer
 from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
+from services.workflow.domain import events as ev
 from tests.e2e.replicas import patiently
 from tests.e2e.sagas import (
     TOPIC,
@@ -117,6 +118,16 @@ async def listed(stub: "pb_grpc.WorkflowServiceAsyncStub") -> AsyncIterator[pb.W
         request.page_token = page.next_page_token
 
 
+async def mended(stub: "pb_grpc.WorkflowServiceAsyncStub", tool: Counting) -> None:
+    """The tool refuses nothing more, and a person has that tried again which it refused."""
+    tool.is_mended = True
+    failed = [each async for each in listed(stub) if each.status == "compensation_failed"]
+    for each in failed:
+        request = pb.CompensateWorkflowRequest(workflow_id=each.workflow_id)
+        await patiently(lambda request=request: stub.CompensateWorkflow(request, timeout=10))  # type: ignore[misc]
+    await ended(stub)
+
+
 async def repeatedly(harm: Harm, dice: random.Random, times: int) -> None:
     """Do harm, each time at a random moment."""
     for _ in range(times):
@@ -125,14 +136,24 @@ async def repeatedly(harm: Harm, dice: random.Random, times: int) -> None:
 
 
 def killing(running: Engine, dice: random.Random) -> Harm:
-    """One replica ends at once and is started again."""
+    """One replica ends at once."""
 
     async def kill() -> None:
-        victim = dice.choice(running.workflows)
-        await asyncio.to_thread(victim.kill)
-        victim.start()
+        victim = dice.choice(running.workflows).child
+        assert victim is not None
+        victim.kill()
 
     return kill
+
+
+async def supervise(running: Engine) -> None:
+    """Start what has ended, until cancelled, as `up` does: what is started while PostgreSQL is away
+    ends at once."""
+    while True:
+        for each in running.workflows:
+            if each.child is not None and each.child.poll() is not None:
+                each.start()
+        await asyncio.sleep(0.1)
 
 
 def crashing(server: Postgres) -> Harm:
@@ -163,15 +184,18 @@ async def survived(
     """Load it while harm is done to it, until all has ended and was told."""
     await add_tool(running, "count", tool.url)
     await define(running, YAML)
-    async with client(running) as stub, asyncio.timeout(SECONDS):
-        async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(SECONDS), client(running) as stub, asyncio.TaskGroup() as group:
+        supervising = group.create_task(supervise(running))
+        async with asyncio.TaskGroup() as harming:
             for harm, times in harms:
-                group.create_task(repeatedly(harm, random.Random(dice.random()), times))
+                harming.create_task(repeatedly(harm, random.Random(dice.random()), times))
             await load(stub, dice)
         await ended(stub)
+        await mended(stub, tool)
         events = sum([each.last_sequence async for each in listed(stub)])
         while heard.total < events:  # noqa: ASYNC110 - the topic tells nobody else.
             await asyncio.sleep(0.1)
+        supervising.cancel()
 
 
 async def judged(store: EventStore, tool: Counting, heard: Heard) -> list[History]:
@@ -192,11 +216,13 @@ async def judged(store: EventStore, tool: Counting, heard: Heard) -> list[Histor
 def report(found: Sequence[History], tool: Counting, heard: Heard) -> None:
     """What there was, for whoever runs this with `-s`."""
     statuses: Mapping[str, int] = Counter(each.record.status for each in found)
+    resumed = sum(isinstance(each, ev.CompensationResumed) for one in found for each in one.events)
     events = sum(len(each.stored) for each in found)
     undone = sum(effect.is_undo for effect in tool.effects.values())
     repeated = sum(tool.calls.values()) - len(tool.calls)
     sys.stdout.write(
-        f"\n{len(found)} sagas {dict(statuses)}; {events} events, {heard.count} messages on the"
+        f"\n{len(found)} sagas {dict(statuses)}, {resumed} of them after compensation_failed;"
+        f" {events} events, {heard.count} messages on the"
         f" topic; {len(tool.effects) - undone} actions done, {undone} undone, {len(tool.refused)}"
         f" refused, {repeated} calls repeated with their key\n"
     )

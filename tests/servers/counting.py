@@ -27,7 +27,7 @@ class Counting:
     """`POST /` does `{"order", "step", "undo", "fate"}`, where the fate says how it goes:
 
     `ok`; `slow`: after a while; `late`: done, but answered when nobody waits any more; `away`: the
-    first call is told to come again; `refuse`: never done, and said so; `cut`: hung up on before it
+    first call is told to come again; `refuse`: not done, and said so; `cut`: hung up on before it
     is done, the first time; `mute`: done, and hung up on, the first time.
     """
 
@@ -37,7 +37,9 @@ class Counting:
     effects: dict[str, Effect] = field(default_factory=dict)
     """By key: what came again with the same key was not done again."""
     refused: dict[str, Effect] = field(default_factory=dict)
-    """What was never done."""
+    """What it refused to do."""
+    is_mended: bool = False
+    """Whether it refuses nothing any more."""
 
     @property
     def url(self) -> str:
@@ -62,7 +64,7 @@ class Counting:
         self.calls[key] += 1
         is_first, fate = self.calls[key] == 1, asked["fate"]
         effect = Effect(asked["order"], int(asked["step"]), bool(asked.get("undo")))
-        if fate == "refuse":
+        if fate == "refuse" and not self.is_mended:
             self.refused[key] = effect
             return _response({"why": "it was told to"}, UNPROCESSABLE)
         if fate == "away" and is_first:

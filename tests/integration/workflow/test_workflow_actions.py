@@ -6,7 +6,7 @@ import pytest
 from runplane.orchestrator.v1 import agents_pb2
 from runplane.orchestrator.v1 import orchestrator_pb2 as opb
 
-from tests.integration.workflow.world import World, kinds, plain
+from tests.integration.workflow.world import World, kinds, plain, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -215,6 +215,25 @@ async def test_signals_wait_until_the_actions_are_done(world: World) -> None:
     log = kinds(await world.log(started))
     assert log.count("signal_deferred") == 3
     assert log.count("signal_dropped") == 1
+
+
+async def test_so_many_signals_are_kept_and_no_more(world: World) -> None:
+    started = await world.run(
+        "name: flooded\ninitial: a\nstate_machine:\n"
+        "  a: {on_enter: [{tool: do, input: {wait: flooded}}], transitions: [b]}\n"
+        "  b: {transitions: [a, c]}"
+    )
+    await asyncio.wait_for(world.office.reached["flooded"].wait(), 10)
+    for _ in range(100):
+        await world.signal(started, target="b")
+
+    refusal = await refused(world.signal(started, target="b"))
+    nowhere = await refused(world.signal(started, target="x"))
+    await world.cancel(started)
+
+    assert refusal.what == ("RESOURCE_EXHAUSTED", "TOO_MANY_SIGNALS")
+    assert nowhere.what == ("FAILED_PRECONDITION", "TRANSITION_NOT_ALLOWED")
+    assert (await world.ended(started)).status == "canceled"
 
 
 async def test_a_cancel_stops_what_is_under_way_and_undoes_it(world: World) -> None:

@@ -189,3 +189,19 @@ async def test_a_long_log_is_shown_whole(world: World) -> None:
     assert there.last_sequence == len(page.events) == 151
     assert plain(there.data) == {"doc_id": "doc_1", "n": 149}
     assert struct({"n": 149}) == page.events[-1].payload
+
+
+async def test_who_joins_after_a_later_compensation_sees_it_too(world: World) -> None:
+    started = await world.run(
+        "name: undone\nstate_machine:\n"
+        "  a: {on_enter: [{tool: do, input: {}, compensation: {tool: do, input: {}}}],"
+        " on_success: b}"
+    )
+    done = await world.ended(started)
+    await world.compensate(started, "sorry")
+    rest = [event async for event in world.watch(started, after=done.last_sequence)]
+
+    whole = await world.log(started)
+
+    assert kinds(whole)[-1] == "workflow_ended"
+    assert [event.sequence for event in whole] == list(range(1, rest[-1].sequence + 1))

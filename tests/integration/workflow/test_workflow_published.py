@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 from runplane.workflow.v1 import definitions_pb2 as dpb
 from runplane.workflow.v1 import events_pb2
+from runplane.workflow.v1 import workflow_pb2 as pb
 
 from services.workflow.settings import EventSettings
 from tests.integration.workflow.buses import Outside, headed, outside, said
@@ -147,7 +148,11 @@ async def test_a_bus_that_is_away_sheds_starts_and_lets_what_began_go_on() -> No
         began = [await world.start("document_processing") for _ in range(3)]
         shed = await refused(world.start("document_processing"))
         signal = await refused(world.signal(began[0], target="review"))
+        told = pb.PublishEventRequest(event_type="x", correlation_id="c")
+        for _ in range(3):
+            await world.workflows.PublishEvent(told, timeout=5)
+        event = await refused(world.workflows.PublishEvent(told, timeout=5))
 
-    assert shed.what == signal.what == ("RESOURCE_EXHAUSTED", "OUTBOX_FULL")
+    assert shed.what == signal.what == event.what == ("RESOURCE_EXHAUSTED", "OUTBOX_FULL")
     assert shed.has_retry
     assert (began[2].status, began[2].last_sequence) == ("waiting", 1)

@@ -43,8 +43,6 @@ event_source: kafka://events/document-events
 """
 """As product.md has it."""
 
-WORKFLOW_ID = "workflow_id"
-
 
 @dataclass(frozen=True)
 class World:

@@ -2,9 +2,8 @@
 
 import asyncio
 
-from tests.unit.orchestrator.leaping import LeapingLoop
-
 from services.tool_registry.adapters.mcp.pace import Pace
+from tests.unit.leaping import LeapingLoop
 
 
 async def stepped(count: int, *, a_second: int) -> list[float]:

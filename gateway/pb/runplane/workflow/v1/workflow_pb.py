@@ -125,7 +125,8 @@ class Workflow(Message[_WorkflowFields]):
             repeated string transitions = 14;
             ```
         waits_for:
-            What it waits for: `signal`, `approval`, `time`, `workflow`, or empty while it does not wait.
+            What it waits for: `signal`, `approval`, `workflow`, or `person` where a compensation failed;
+            empty while it does not wait. `due` says whether it waits for a time as well.
 
             ```proto
             string waits_for = 15;

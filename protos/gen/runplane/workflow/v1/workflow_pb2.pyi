@@ -139,7 +139,9 @@ class Workflow(_message.Message):
     last_sequence: _builtins.int
     """The sequence of its latest event."""
     waits_for: _builtins.str
-    """What it waits for: `signal`, `approval`, `time`, `workflow`, or empty while it does not wait."""
+    """What it waits for: `signal`, `approval`, `workflow`, or `person` where a compensation failed;
+    empty while it does not wait. `due` says whether it waits for a time as well.
+    """
     deferred_signals: _builtins.int
     """How many signals are kept until its actions are done."""
     parent_workflow_id: _builtins.str

@@ -133,7 +133,8 @@ class WorkflowServiceServicer:
 
         Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`),
         `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path) and
-        `RESOURCE_EXHAUSTED` (`TOO_MANY_WORKFLOWS`, `OUTBOX_FULL`, with RetryInfo).
+        `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo). One that waits costs a row, so there may be
+        any number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,8 +200,8 @@ class WorkflowServiceServicer:
 
         Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
         `compensating`; one whose action is under way is `running` until that has stopped. Canceling
-        one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
-        (`WORKFLOW_ALREADY_ENDED`).
+        one that is canceled, or that compensates because it was, returns it again. Fails with
+        `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION` (`WORKFLOW_ALREADY_ENDED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,8 @@ class WorkflowServiceStub:
 
     Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`),
     `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path) and
-    `RESOURCE_EXHAUSTED` (`TOO_MANY_WORKFLOWS`, `OUTBOX_FULL`, with RetryInfo).
+    `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo). One that waits costs a row, so there may be
+    any number.
     """
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.GetWorkflowRequest, _workflow_pb2.Workflow]
     """Returns a workflow as it stands.
@@ -95,8 +96,8 @@ class WorkflowServiceStub:
 
     Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
     `compensating`; one whose action is under way is `running` until that has stopped. Canceling
-    one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
-    (`WORKFLOW_ALREADY_ENDED`).
+    one that is canceled, or that compensates because it was, returns it again. Fails with
+    `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION` (`WORKFLOW_ALREADY_ENDED`).
     """
     CompensateWorkflow: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.CompensateWorkflowRequest, _workflow_pb2.Workflow]
     """Compensates what a workflow has done, or goes on with a compensation that failed.
@@ -163,7 +164,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
 
     Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`),
     `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path) and
-    `RESOURCE_EXHAUSTED` (`TOO_MANY_WORKFLOWS`, `OUTBOX_FULL`, with RetryInfo).
+    `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo). One that waits costs a row, so there may be
+    any number.
     """
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_pb2.GetWorkflowRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
     """Returns a workflow as it stands.
@@ -205,8 +207,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
 
     Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
     `compensating`; one whose action is under way is `running` until that has stopped. Canceling
-    one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
-    (`WORKFLOW_ALREADY_ENDED`).
+    one that is canceled, or that compensates because it was, returns it again. Fails with
+    `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION` (`WORKFLOW_ALREADY_ENDED`).
     """
     CompensateWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_pb2.CompensateWorkflowRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
     """Compensates what a workflow has done, or goes on with a compensation that failed.
@@ -276,7 +278,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`),
         `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path) and
-        `RESOURCE_EXHAUSTED` (`TOO_MANY_WORKFLOWS`, `OUTBOX_FULL`, with RetryInfo).
+        `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo). One that waits costs a row, so there may be
+        any number.
         """
 
     @_abc_1.abstractmethod
@@ -354,8 +357,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Returns the workflow once that is stored: `canceled` where there is nothing to compensate, else
         `compensating`; one whose action is under way is `running` until that has stopped. Canceling
-        one that is canceled, or that compensates because it was, returns it again. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION`
-        (`WORKFLOW_ALREADY_ENDED`).
+        one that is canceled, or that compensates because it was, returns it again. Fails with
+        `NOT_FOUND` (`WORKFLOW_NOT_FOUND`) and `FAILED_PRECONDITION` (`WORKFLOW_ALREADY_ENDED`).
         """
 
     @_abc_1.abstractmethod
