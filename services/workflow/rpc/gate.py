@@ -30,6 +30,12 @@ class Gate:
         if request.ByteSize() < LARGE:
             yield
             return
+        async with self.alone():
+            yield
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """For what is much work whatever its request says."""
         async with self._large:
             for _ in range(BREATHS):
                 await asyncio.sleep(0)

@@ -35,6 +35,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
     ) -> None:
         """`pagers` are for workflows and for events."""
         self.gate = Gate()
+        self.verifying = Gate()
         self._workflows = workflows
         self._happenings = happenings
         self._verifications = verifications
@@ -128,7 +129,8 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         self, request: pb.VerifyWorkflowRequest, context: Context
     ) -> pb.Verification:
         """See the contract."""
-        found = await self._verifications.asked(caller(), request.workflow_id)
+        async with self.verifying.alone():
+            found = await self._verifications.asked(caller(), request.workflow_id)
         return mapping.verification(found)
 
     async def ListWorkflowEvents(
