@@ -13,7 +13,7 @@ MAX_VALUES: Final = 100_000
 """These two, and the integers, are what goes over the wire: see `chassis.structs`."""
 MAX_WHOLE: Final = 2**53
 
-MANY: Final = 2_000
+MANY: Final = 1_000
 """Values, or 16 characters each, from which on something is large."""
 
 _LARGE: Final = f"is larger than {MAX_BYTES} bytes"

@@ -12,6 +12,8 @@ from services.chassis.starts import check_length, once, owned
 from services.workflow.domain import decide
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
+from services.workflow.domain.data import is_large
+from services.workflow.domain.definition import Validator
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.timing import timed
 from services.workflow.ports import Appended, DefinitionStore, Loaded, WorkflowLog
@@ -255,7 +257,7 @@ class Workflows:
         for attempt in range(ATTEMPTS):
             loaded = await self._logs.load(caller.tenant, workflow_id, is_fresh=is_fresh)
             try:
-                instance, events = decided(self._at(loaded))
+                instance, events = await self._decided(decided, loaded)
                 if not events and is_fresh:
                     return self._at(loaded)
                 if events:
@@ -268,6 +270,14 @@ class Workflows:
                     raise
             is_fresh = True  # What it was decided from may have been of yesterday.
         raise KeyError(workflow_id)
+
+    async def _decided(self, decided: Decide, loaded: Loaded) -> Decided:
+        guard = loaded.definition.states[loaded.instance.state].guard
+        is_heavy = guard is not None and guard.validator is Validator.CEL
+        if not (is_heavy and is_large(loaded.instance.data)):
+            return decided(self._at(loaded))
+        async with self._queues.alone():
+            return decided(self._at(loaded))
 
     async def _record(self, loaded: Loaded, decided: Decided, key: Key | None) -> Standing:
         takes = self._hands.has_room

@@ -75,7 +75,7 @@ def test_no_depth_is_too_much_to_be_refused() -> None:
     ("value", "so"),
     [
         ({"a": [1, 2, {"b": "c"}]}, False),
-        (["x" * 1_000] * 20, False),
+        (["x" * 1_000] * 10, False),
         ("x" * 40_000, True),
         ([1] * 3_000, True),
         ({str(n): n for n in range(3_000)}, True),
