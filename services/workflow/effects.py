@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
 
@@ -10,7 +10,7 @@ from services.chassis.errors import ServiceError
 from services.workflow.domain import events as ev
 from services.workflow.domain import outcomes
 from services.workflow.domain.advance import Decided, failure_of
-from services.workflow.domain.data import size
+from services.workflow.domain.data import size_bytes
 from services.workflow.domain.definition import Action, Guard, Kind, Validator
 from services.workflow.domain.expressions import filled
 from services.workflow.domain.instance import Standing
@@ -43,8 +43,8 @@ class Effects:
     """From 0 to below 1: spreads the attempts of many workflows."""
 
     async def done(self, at: Standing, step: Step) -> Decide:
-        """Do what a step says, once; what is to be decided then. Cancelling this cancels it out
-        there, as far as it can be."""
+        """Do what a step says, once; what is to be decided then. Cancelling this leaves to whoever
+        has the workflow next what goes on out there; see `cut_short`."""
         if isinstance(step, Run) and step.action.kind is Kind.WORKFLOW:
             return await self._child(at, step)
         if isinstance(step, Run):
@@ -61,6 +61,11 @@ class Effects:
         if isinstance(step, Ask):
             return await self._ask(at, step)
         raise KeyError(type(step))
+
+    async def cut_short(self, at: Standing, step: Run | Ask) -> None:
+        """A step was cancelled for good: end what goes on for it out there."""
+        action = asked(step.guard) if isinstance(step, Ask) else step.action
+        await self._end(at, action, step.key)
 
     async def told(self, at: Standing) -> None:
         """A workflow rests or is over: see to it that the one that waits for it knows. One that has
@@ -85,9 +90,10 @@ class Effects:
             return Succeeded(given, _since(began))
         do = self.actions[action.kind]
         try:
-            return await do.run(action, given, key=key, instance=at.instance)
+            outcome = await do.run(action, given, key=key, instance=at.instance)
         except ServiceError as error:  # It was answered what cannot be read.
-            return Failed(failure_of(error), is_uncertain=True, duration_ms=_since(began))
+            outcome = Failed(failure_of(error), is_uncertain=True)
+        return replace(outcome, duration_ms=_since(began))
 
     async def _child(self, at: Standing, step: Run) -> Decide:
         refused, data = too_much(at, step.action), {}
@@ -109,15 +115,21 @@ class Effects:
         return lambda now: outcomes.acted(now, step, outcome, chance=self.chance())
 
     async def _stop(self, at: Standing, step: Stop) -> Decide:
-        """Whatever was under way here has been cancelled by now; a workflow that was started goes
-        on, even one that was started just before its worker was lost."""
+        """Whatever was under way here has been cancelled by now; a task or a workflow that was
+        begun goes on, even one that was begun just before its worker was lost."""
         child, parent = step.child, at.instance
-        if step.action.kind is Kind.WORKFLOW and not child:
+        if step.action.kind is not Kind.WORKFLOW:
+            await self._end(at, step.action, step.key)
+        elif not child:
             child = await self.children.find(step.action, key=step.key, parent=parent)
         if child:
             reason = f"{parent.spec.workflow_id} wants it no more"
             await self.children.cancel(parent.spec.tenant, child, reason)
         return lambda now: outcomes.stopped(now, step)
+
+    async def _end(self, at: Standing, action: Action, key: str) -> None:
+        if (do := self.actions.get(action.kind)) is not None:
+            await do.stop(action, key=key, instance=at.instance)
 
     async def _ask(self, at: Standing, step: Ask) -> Decide:
         began = perf_counter()
@@ -147,7 +159,7 @@ def too_much(at: Standing, action: Action) -> Failed | None:
     done = at.instance.done
     if action.compensation is None:
         return None
-    if len(done) < MOST_DONE and sum(size(each.output) for each in done) < MOST_BYTES_DONE:
+    if len(done) < MOST_DONE and sum(size_bytes(each.output) for each in done) < MOST_BYTES_DONE:
         return None
     message = f"{len(done)} actions that it did before would have to be undone already"
     fix = "let a loop start a workflow for each turn, and let outputs be small"

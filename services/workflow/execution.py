@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeGuard
 
 from services.chassis.context import current, resumed
 from services.chassis.errors import Aborted, Unavailable
@@ -92,13 +92,15 @@ class Execution:
         if isinstance(step, Rest):
             await self._rest(step)
             return reminded
-        if not is_cut_short(step):
+        if not _can_be_cut_short(step):
             return await self._world.effects.done(at, step)
         left = max(at.until - at.now, timedelta(0)).total_seconds() if at.until else None
         try:
             async with asyncio.timeout(left) as self._scope:
                 return await self._world.effects.done(at, step)
         except TimeoutError:
+            self._scope = None
+            await self._world.effects.cut_short(at, step)
             return partial(_cut_short, step, at.until)
         finally:
             self._scope = None
@@ -160,13 +162,13 @@ class Execution:
         return Standing(loaded.definition, loaded.instance, self._world.now())
 
 
-def is_cut_short(step: Step) -> bool:
+def _can_be_cut_short(step: Step) -> TypeGuard[Run | Ask]:
     """Whether a step may be long, and is cancelled when nobody wants it any more."""
     is_run = isinstance(step, Run) and step.action.kind is not Kind.WORKFLOW
     return is_run or isinstance(step, Ask)
 
 
-def _cut_short(step: Step, until: datetime | None, at: Standing) -> Decided:
+def _cut_short(step: Run | Ask, until: datetime | None, at: Standing) -> Decided:
     """What is decided when a step was cut short: because the state's time is over, which it is even
     if a clock says that it is not quite, unless the workflow is canceled."""
     if until is not None and at.instance.cancel is None:

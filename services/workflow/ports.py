@@ -102,7 +102,7 @@ class WorkflowLog(Protocol):
         Raises:
             Aborted: `SEQUENCE_CONFLICT`; it has moved on: load it again. `CLAIM_LOST`.
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
-            ResourceExhausted: `OUTBOX_FULL`; not with a claim.
+            ResourceExhausted: `OUTBOX_FULL`; not with a claim, nor of a cancel.
         """
 
     async def repair(self, loaded: Loaded, decided: Decided) -> Appended:
@@ -215,8 +215,13 @@ class Actions(Protocol):
     async def run(
         self, action: Action, given: Mapping[str, object], *, key: str, instance: Instance
     ) -> Outcome:
-        """Do it once, within its timeout. `given` is its input, filled in. Cancelling this cancels
-        it out there; it never raises but for that."""
+        """Do it once, within its timeout, or go on with what was begun with this key. `given` is
+        its input, filled in. Cancelling this ends a call; what goes on out there whoever watches
+        goes on, for whoever has the workflow next. It never raises but for that."""
+
+    async def stop(self, action: Action, *, key: str, instance: Instance) -> None:
+        """Nobody wants it any more, whoever began it: end what goes on out there, as far as it can
+        be. It never raises."""
 
 
 class Children(Protocol):

@@ -71,10 +71,19 @@ class Worker:
             self._spawn(self._safely(partial(self._desk.wake, claim), "worker not woken"))
 
     async def keep_claims(self) -> None:
-        """Renew what is held, and look after what takes long, until cancelled."""
+        """Renew what is held, and stop what is not any more, until cancelled."""
         while True:
             await asyncio.sleep(self._sizes.heartbeat.total_seconds())
             await self._safely(self._keep_claims, "claims not renewed")
+
+    async def look_after(self) -> None:
+        """See whether somebody has moved what takes long, until cancelled. It has no part in
+        keeping claims, for logs may take their time to be read."""
+        while True:
+            await asyncio.sleep(self._sizes.heartbeat.total_seconds())
+            for task, execution in list(self._tasks.items()):
+                if execution is not None and not task.done():
+                    await self._safely(execution.look, "not looked at")
 
     async def look_around(self) -> None:
         """Take up what is due and nobody works on, until cancelled."""
@@ -194,11 +203,7 @@ class Worker:
         for claim in held - known - {*self._claims(), *given_up, *self._given_up}:
             self._begin(claim)  # Whoever appended was cut off before it said so.
         for task, execution in before.items():
-            if execution is None or task.done():
-                continue
-            if execution.claim in held:
-                await self._safely(execution.look, "not looked at")
-            else:
+            if execution is not None and execution.claim not in held:
                 task.cancel()
 
     def _claims(self) -> Iterator[Claim]:
@@ -232,7 +237,7 @@ async def working(desk: Desk, world: World, sizes: Sizes) -> AsyncIterator[Worke
         worker = Worker(group, desk, world, sizes)
         loops = [
             group.create_task(each())
-            for each in (worker.keep_claims, worker.look_around, worker.listen)
+            for each in (worker.keep_claims, worker.look_after, worker.look_around, worker.listen)
         ]
         try:
             yield worker

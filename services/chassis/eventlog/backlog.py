@@ -49,13 +49,14 @@ class Backlog:
         return self._most_per_partition * self._partitions.get(topic, 1)
 
     def admit(self, topic: str, count: int = 1) -> None:
-        """Let in messages that are about to be appended with an event.
+        """Let in messages that are about to be appended together. Where none wait there is room
+        for any number, so that nothing is refused for ever.
 
         Raises:
             ResourceExhausted: `OUTBOX_FULL`, with RetryInfo; append nothing.
         """
         waiting = self._counts.get(topic, 0)
-        if waiting + count > self.most(topic):
+        if waiting and count and waiting + count > self.most(topic):
             raise ResourceExhausted(
                 "OUTBOX_FULL",
                 f"{waiting} messages for {topic} wait for the event bus",

@@ -1,10 +1,10 @@
 """Actions that are agents, by the orchestrator: each is a task, found again by its key."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import timedelta
-from time import perf_counter
 from typing import Final
 
 import grpc
@@ -14,16 +14,18 @@ from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.chassis import structs
 from services.chassis.client import streaming, unary
 from services.chassis.errors import ServiceError
-from services.workflow.adapters.outcomes import failed
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Action
 from services.workflow.domain.instance import Instance
-from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
+from services.workflow.domain.outcomes import Failed, Outcome, Succeeded, failed
+
+log = logging.getLogger(__name__)
 
 STREAM: Final = timedelta(seconds=300)
 """How long one watch of a task lasts; a longer task is watched again."""
 _CANCEL: Final = timedelta(seconds=5)
-_END: Final = "task_complete"
+_LABEL: Final = "workflow_action"
+"""Of a task: the key of the action that it is."""
 
 
 class GrpcAgents:
@@ -37,8 +39,7 @@ class GrpcAgents:
     async def run(
         self, action: Action, given: Mapping[str, object], *, key: str, instance: Instance
     ) -> Outcome:
-        """See `Actions`. Within the action's timeout; a task that takes longer is cancelled."""
-        began = perf_counter()
+        """See `Actions`. A task that takes longer than the action's timeout is cancelled."""
         try:
             task = await unary(
                 self._stub.CreateTask, _request(action, given, key), timeout=self._timeout
@@ -55,10 +56,18 @@ class GrpcAgents:
             return Failed(failure, is_uncertain=True)
         except ServiceError as error:
             return failed(error)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._cancel(task.task_id, "its workflow wants it no more"))
-            raise
-        return _outcome(ended, (perf_counter() - began) * 1000)
+        return _outcome(ended)
+
+    async def stop(self, action: Action, *, key: str, instance: Instance) -> None:
+        """See `Actions`. It ends within its own limits where that cannot be said."""
+        request = pb.ListTasksRequest(filter=f'labels.{_LABEL} = "{key}"')
+        try:
+            found = await unary(self._stub.ListTasks, request, timeout=self._timeout)
+        except ServiceError as error:
+            log.warning("task not found to be cancelled", extra={"error_code": error.reason})
+            return
+        for task in found.tasks:
+            await self._cancel(task.task_id, "its workflow wants it no more")
 
     async def _ended(self, task_id: str) -> pb.Task:
         """The task, once it has ended."""
@@ -90,6 +99,7 @@ def _request(action: Action, given: Mapping[str, object], key: str) -> pb.Invoke
         query=str(given.get("query", "")),
         agent_id=action.target,
         idempotency_key=key,
+        labels={_LABEL: key},
         timeout_ms=action.timeout.total_seconds() * 1000,
     )
     if isinstance(schema := given.get("response_schema"), Mapping):
@@ -97,11 +107,11 @@ def _request(action: Action, given: Mapping[str, object], key: str) -> pb.Invoke
     return request
 
 
-def _outcome(task: pb.Task, duration_ms: float) -> Outcome:
+def _outcome(task: pb.Task) -> Outcome:
     if task.status == "completed":
         output = structs.to_value(task.output) if task.HasField("output") else None
         said = {"answer": task.result, "output": output, "task_id": task.task_id}
-        return Succeeded(said, duration_ms)
+        return Succeeded(said)
     error = task.error
     failure = ev.Failure(
         error.grpc_status or "FAILED_PRECONDITION",
@@ -110,4 +120,4 @@ def _outcome(task: pb.Task, duration_ms: float) -> Outcome:
         error.suggested_fix,
     )
     retry_ms = error.retry_after_ms if error.HasField("retry_after_ms") else 0.0
-    return Failed(failure, retry_after=timedelta(milliseconds=retry_ms), duration_ms=duration_ms)
+    return Failed(failure, retry_after=timedelta(milliseconds=retry_ms))

@@ -28,6 +28,7 @@ from services.workflow.adapters.histories import ABANDONED, PREFIX, stored
 from services.workflow.adapters.known import Known
 from services.workflow.adapters.publications import Publications
 from services.workflow.adapters.replay import replayed
+from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.definition import Definition
 from services.workflow.domain.instance import Instance, Standing
@@ -185,7 +186,7 @@ class EventStoreWorkflows:
     ) -> Appended:
         instance, events = decided
         before, head = (loaded.instance, loaded.head) if loaded else (None, "")
-        if way.claim is None:  # What was begun is not held up by a bus that is away.
+        if not _goes_on(events, way):
             self._outlets.publications.admit(definition, len(events))
         new = codec.encoded(definition, before, decided, head)
         at = Standing(definition, instance, self._now())
@@ -275,6 +276,11 @@ def _is_held(at: Standing, way: _Way) -> bool:
     if isinstance(step, Rest):
         return step.until is not None and step.until - at.now <= LINGER
     return not isinstance(step, Over | Look)
+
+
+def _goes_on(events: Sequence[ev.Event], way: _Way) -> bool:
+    """Whether a bus that is away does not hold this up: what was begun, and its end."""
+    return way.claim is not None or any(isinstance(each, ev.CancelRequested) for each in events)
 
 
 def _mark(workflow_id: str, *, is_abandoned: bool) -> Record:

@@ -1,6 +1,7 @@
 """Actions and validators of a definition's document."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.schema import Schema
-from services.workflow.domain.costs import ExpressionError
+from services.workflow.domain.cel_costs import ExpressionError
 from services.workflow.domain.definition import RETRY, Action, Guard, Kind, Retry, Validator
 from services.workflow.domain.expressions import (
     GUARDING,
@@ -39,8 +40,13 @@ OWN: Final[Mapping[Kind, tuple[str, ...]]] = {
 """What only some kinds have; what each is given stands under `input`, or under its own words."""
 RETRYING: Final = ("attempts", "initial", "factor", "max")
 
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 _ALIASES: Final[Mapping[Kind, str]] = {Kind.WORKFLOW: "data", Kind.EVENT: "payload"}
-_LONGEST: Final = timedelta(days=400)
+_LONGEST: Final[Mapping[Kind, timedelta]] = {
+    Kind.TOOL: timedelta(days=400),
+    Kind.AGENT: timedelta(seconds=300),  # A task has no more.
+}
+"""Of one attempt; the others have no time of their own."""
 _SHORT: Final = timedelta(milliseconds=1)
 _PAUSE: Final = timedelta(hours=1)
 
@@ -76,7 +82,7 @@ def action(
         name=members["name"].name() if "name" in members else _free(target, taken),
         kind=kind,
         target=target,
-        version=_version(members.get("version")),
+        version=_version(kind, members.get("version")),
         input=_input(kind, members, known),
         save_as=members["save_as"].name() if "save_as" in members else "",
         retry=retry(members["retry"], default) if "retry" in members else default,
@@ -88,7 +94,14 @@ def action(
 
 
 def _timed(made: Action, member: Member) -> Action:
-    return replace(made, timeout=member.duration(_SHORT, _LONGEST, made.timeout))
+    if (longest := _LONGEST.get(made.kind)) is None:
+        said, fix = (
+            f"means nothing for a {made.kind.value}",
+            "give one to the state, or leave it out",
+        )
+        member.wrong(said, fix, of_key=True)
+        return made
+    return replace(made, timeout=member.duration(_SHORT, longest, made.timeout))
 
 
 def _kind(member: Member) -> Kind | None:
@@ -113,13 +126,15 @@ def _free(target: str, taken: Collection[str]) -> str:
     return name
 
 
-def _version(member: Member | None) -> str:
+def _version(kind: Kind, member: Member | None) -> str:
     """A workflow's is a number: 3 is as good as "3"."""
     if member is None:
         return ""
-    if isinstance(member.value, int) and not isinstance(member.value, bool):
-        return str(member.value)
-    return member.text(MAX_VERSION)
+    is_number = isinstance(member.value, int) and not isinstance(member.value, bool)
+    text = str(member.value) if is_number else member.text(MAX_VERSION)
+    if kind is Kind.WORKFLOW and text and not _NUMBER.fullmatch(text):
+        member.wrong("is no version of a workflow", "use 1, 2, …, or leave it out for the newest")
+    return text
 
 
 def _input(kind: Kind, members: Mapping[str, Member], known: tuple[str, ...]) -> dict[str, Any]:

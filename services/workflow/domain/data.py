@@ -67,11 +67,6 @@ def fault(data: Object) -> str | None:
     return _DEEP
 
 
-def size(value: object) -> int:
-    """How many bytes it has as JSON."""
-    return len(_text(value).encode())
-
-
 def is_large(value: object) -> bool:
     """Whether many of these fill a memory. It looks at no more than it takes to tell."""
     left, pending = MANY, [value]
@@ -96,9 +91,14 @@ def _is_exact(number: float) -> bool:
     return -MAX_WHOLE <= number <= MAX_WHOLE
 
 
+def size_bytes(data: object) -> int:
+    """How large it is as JSON. Raises `UnicodeEncodeError`, where `fault` has not looked."""
+    return len(_text(data).encode()) if data else 0
+
+
 def _too_large(data: Object) -> str | None:
     try:
-        size = len(_text(data).encode())
+        size = size_bytes(data)
     except UnicodeEncodeError:
         return _TEXT
     return _LARGE if size > MAX_BYTES else None

@@ -8,7 +8,7 @@ from typing import Final
 from services.chassis.errors import FailedPrecondition, ResourceExhausted, Violation, invalid
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided, advanced, is_unsettled
-from services.workflow.domain.data import size
+from services.workflow.domain.data import size_bytes
 from services.workflow.domain.definition import Definition, Validator
 from services.workflow.domain.evolution import evolve
 from services.workflow.domain.instance import (
@@ -30,7 +30,8 @@ from services.workflow.domain.passing import (
 
 TOO_MANY_SIGNALS: Final = "TOO_MANY_SIGNALS"
 MOST_DEFERRED: Final = 100
-MOST_BYTES_DEFERRED: Final = 1024 * 1024
+MOST_DEFERRED_BYTES: Final = 1024 * 1024
+"""Of their payloads: they are in memory wherever the workflow is."""
 APPROVED: Final = "approved"
 REJECTED: Final = "rejected"
 
@@ -53,8 +54,9 @@ def signalled(at: Standing, signal: ev.Signal, *, expected_state: str = "") -> D
 
     Raises:
         FailedPrecondition: `WORKFLOW_ALREADY_ENDED`, `WORKFLOW_STATE_CHANGED`,
-            `TRANSITION_NOT_ALLOWED`, `APPROVAL_REQUIRED`, `TRANSITION_REJECTED`.
-        InvalidArgument: `WORKFLOW_DATA_INVALID`, `EXPRESSION_FAILED`.
+            `TRANSITION_NOT_ALLOWED`, `APPROVAL_REQUIRED`, `TRANSITION_REJECTED`,
+            `EXPRESSION_FAILED`.
+        InvalidArgument: `WORKFLOW_DATA_INVALID`.
         ResourceExhausted: `TOO_MANY_SIGNALS`; so many are kept already.
     """
     _check_active(at.instance)
@@ -67,22 +69,15 @@ def signalled(at: Standing, signal: ev.Signal, *, expected_state: str = "") -> D
 def _deferred(at: Standing, signal: ev.Signal) -> Decided:
     if not _leads_from_anywhere(at.definition, signal):
         raise not_allowed(at, signal)
-    if len(at.instance.deferred) >= MOST_DEFERRED:
+    check_payload(at, signal.payload)
+    kept = at.instance.deferred
+    if len(kept) >= MOST_DEFERRED:
         message = f"{MOST_DEFERRED} signals are kept already, until its actions are done"
         raise ResourceExhausted(TOO_MANY_SIGNALS, message, limit=str(MOST_DEFERRED))
-    check_payload(at, signal.payload)
-    _check_kept(at.instance, signal)
+    if sum(size_bytes(each.payload) for each in (*kept, signal)) > MOST_DEFERRED_BYTES:
+        message = f"{len(kept)} signals are kept, and there is no room for the data of this one"
+        raise ResourceExhausted(TOO_MANY_SIGNALS, message, limit=str(MOST_DEFERRED_BYTES))
     return advanced(at, ev.SignalDeferred(at.now, signal))
-
-
-def _check_kept(instance: Instance, signal: ev.Signal) -> None:
-    """All that is kept is written again with each snapshot."""
-    if not signal.payload:
-        return
-    if sum(size(each.payload) for each in (*instance.deferred, signal)) > MOST_BYTES_DEFERRED:
-        message = f"signals of {MOST_BYTES_DEFERRED:,} bytes are kept, until its actions are done"
-        limit = str(MOST_BYTES_DEFERRED)
-        raise ResourceExhausted(TOO_MANY_SIGNALS, message, limit=limit)
 
 
 def _leads_from_anywhere(definition: Definition, signal: ev.Signal) -> bool:

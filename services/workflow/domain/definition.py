@@ -42,7 +42,7 @@ class Retry:
     """How often something is tried, and how long is waited between: exponential with jitter."""
 
     attempts: int = 3
-    initial: timedelta = timedelta(milliseconds=200)
+    initial: timedelta = timedelta(milliseconds=500)
     factor: float = 2.0
     maximum: timedelta = timedelta(seconds=30)
 
@@ -60,7 +60,8 @@ class Action:
     target: str
     """The tool, agent or workflow, or the type of the event."""
     version: str = ""
-    """Of a tool or workflow: exact, or a range; empty for the newest when it is called."""
+    """Of a tool, exact or a range; of a workflow, its number; empty for the newest when it is
+    called."""
     input: Mapping[str, object] = field(default_factory=dict)
     """A template: see `expressions.filled`. Of an agent, `query` in it is what it is asked and
     `response_schema`, if there, is the schema of its output; of a workflow, it is its `data`; of an
@@ -68,7 +69,7 @@ class Action:
     save_as: str = ""
     """The member of the instance's data that its output becomes; empty: it is not kept there."""
     timeout: timedelta = timedelta(seconds=300)
-    """For one attempt."""
+    """For one attempt, of a tool or an agent; the others have none."""
     retry: Retry = RETRY
     compensation: "Action | None" = None
     """Never has one itself. Its template also sees the action's `output`."""

@@ -11,8 +11,8 @@ from typing import Any, Final
 from cel_expr_python import cel
 
 from services.chassis.errors import FailedPrecondition
-from services.workflow.domain import results
-from services.workflow.domain.costs import (
+from services.workflow.domain import cel_values
+from services.workflow.domain.cel_costs import (
     MAX_COST,
     MAX_WORK,
     TEXTS,
@@ -46,12 +46,12 @@ class Expression:
         self._program = program
         self._shape = shape
 
-    def work(self, extent: results.Extent) -> int:
+    def work(self, extent: cel_values.Extent) -> int:
         """How much work an evaluation over variables of this extent is: see `Shape.work`."""
         return self._shape.work(extent, len(self.text))
 
     def value(
-        self, variables: Mapping[str, object], extent: results.Extent | None = None
+        self, variables: Mapping[str, object], extent: cel_values.Extent | None = None
     ) -> object:
         """What it is over these variables, as JSON: times are RFC 3339, durations `90s`. `extent`
         is theirs, where it is known.
@@ -60,15 +60,15 @@ class Expression:
             FailedPrecondition: `EXPRESSION_FAILED`: it has no value, or none that JSON has, or
                 would take long.
         """
-        extent = extent or results.extent(variables)
+        extent = extent or cel_values.extent(variables)
         if extent.fault:
             raise self._failed(f"sees a text that {extent.fault}")
         if self._shape.macros and self._shape.cost(extent, len(self.text)) > MAX_COST:
             raise self._failed("would take too long over so much data: use shorter lists or texts")
         try:
             found = self._program.eval(data=variables)
-            return results.json_value(found)
-        except results.NoResult as error:
+            return cel_values.json_value(found)
+        except cel_values.NoResult as error:
             raise self._failed(str(error)) from None
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise self._failed(_first_line(error)) from None
@@ -178,7 +178,7 @@ class _Filling:
     def __init__(self, variables: Mapping[str, object]) -> None:
         self._variables = variables
         self._known = tuple(sorted(variables))
-        self._extent = results.Extent()
+        self._extent = cel_values.Extent()
         self._characters = self._work = 0
 
     def value(self, template: object) -> Any:
@@ -216,7 +216,7 @@ class _Filling:
         return value, written
 
     def _value(self, expression: Expression) -> object:
-        self._extent = self._extent if self._extent.values else results.extent(self._variables)
+        self._extent = self._extent if self._extent.values else cel_values.extent(self._variables)
         self._add(expression.text, expression.work(self._extent))
         return expression.value(self._variables, self._extent)
 

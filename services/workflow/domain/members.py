@@ -8,7 +8,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
-from services.workflow.domain.costs import ExpressionError
+from services.workflow.domain.cel_costs import ExpressionError
 from services.workflow.domain.definition import Problem
 from services.workflow.domain.places import Reading, child
 

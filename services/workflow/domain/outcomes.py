@@ -1,6 +1,6 @@
 """What came of what a worker did, as the events that come of it. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -43,6 +43,24 @@ class Failed:
 
 Outcome = Succeeded | Failed
 
+_PASSING: Final = frozenset({"UNAVAILABLE", "ABORTED"})
+"""Another attempt may do better, as after RESOURCE_EXHAUSTED that says when (product.md 9)."""
+_UNCERTAIN: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"})
+"""It may have been done all the same."""
+_UNTRIED: Final = frozenset({"TOOL_CIRCUIT_OPEN"})
+"""Reasons of what was not let through, so it was not done."""
+
+
+def failed(error: ServiceError) -> Failed:
+    """An attempt that ended with an error of an RPC, or of what an RPC would have asked."""
+    is_full = error.code == "RESOURCE_EXHAUSTED" and error.retry_after is not None
+    return Failed(
+        failure_of(error),
+        is_retryable=is_full or error.code in _PASSING,
+        is_uncertain=error.code in _UNCERTAIN and error.reason not in _UNTRIED,
+        retry_after=error.retry_after or timedelta(0),
+    )
+
 
 def acted(at: Standing, step: Run | Look, what: Outcome, *, chance: float) -> Decided:
     """An attempt at an action has ended. One that failed is made again, within bounds.
@@ -59,10 +77,10 @@ def acted(at: Standing, step: Run | Look, what: Outcome, *, chance: float) -> De
         )
         return advanced(at, again)
     is_uncertain = what.is_uncertain or at.instance.is_uncertain
-    failed = ev.ActionFailed(
+    event = ev.ActionFailed(
         at.now, step.index, attempt, what.failure, is_uncertain, what.duration_ms
     )
-    return advanced(at, failed)
+    return advanced(at, event)
 
 
 def _completed(at: Standing, step: Run | Look, what: Succeeded) -> Decided:
@@ -72,8 +90,8 @@ def _completed(at: Standing, step: Run | Look, what: Succeeded) -> Decided:
         done = ev.ActionCompleted(at.now, step.index, attempt, what.output, what.duration_ms)
         return advanced(at, done)
     is_uncertain = _leaves_traces(step.action)
-    failed = ev.ActionFailed(at.now, step.index, attempt, refused, is_uncertain, what.duration_ms)
-    return advanced(at, failed)
+    event = ev.ActionFailed(at.now, step.index, attempt, refused, is_uncertain, what.duration_ms)
+    return advanced(at, event)
 
 
 def _leaves_traces(action: Action) -> bool:
@@ -103,8 +121,8 @@ def stopped(at: Standing, step: Run | Stop) -> Decided:
     is_begun = instance.retry_at is None or instance.retry_at <= at.now
     is_uncertain = _leaves_traces(step.action) and (is_begun or instance.is_uncertain)
     attempt = instance.attempts + 1
-    failed = ev.ActionFailed(at.now, step.index, attempt, STOPPED, is_uncertain=is_uncertain)
-    return advanced(at, failed)
+    event = ev.ActionFailed(at.now, step.index, attempt, STOPPED, is_uncertain=is_uncertain)
+    return advanced(at, event)
 
 
 def child_started(at: Standing, step: Run, workflow_id: str) -> Decided:
@@ -121,12 +139,15 @@ def child_ended(at: Standing, workflow_id: str, what: Outcome) -> Decided:
 
 
 def validated(at: Standing, step: Ask, refusal: ev.Failure | None, validation_ms: float) -> Decided:
-    """The validator has answered: why the state may not be left; None: it may."""
+    """The validator has answered: why the state may not be left; None: it may. Who asked for it
+    stands in the event of the request."""
     signal, cause = step.request.signal, step.request.cause
     if refusal is not None:
         rejected = ev.ValidationRejected(at.now, signal.target, cause, refusal, validation_ms)
         return advanced(at, rejected)
     cause = SUCCESS if cause == SUCCESS else "validation"
+    if step.guard.action is not None:
+        signal = replace(signal, by=step.guard.action.target)
     return advanced(at, moved(at, signal, cause=cause, validation_ms=validation_ms))
 
 

@@ -52,8 +52,7 @@ def passed(at: Standing, signal: ev.Signal, *, cause: str) -> ev.Moved | ev.Vali
 
     Raises:
         InvalidArgument: `WORKFLOW_DATA_INVALID`; its data would not fit the definition's schema.
-            `EXPRESSION_FAILED`.
-        FailedPrecondition: `TRANSITION_REJECTED`.
+        FailedPrecondition: `TRANSITION_REJECTED`, `EXPRESSION_FAILED`.
     """
     check_payload(at, signal.payload)
     guard = at.state.guard

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from services.workflow.domain.building import Builder
 from services.workflow.domain.definition import Problem
 from services.workflow.domain.places import (
     MAX_BYTES,
@@ -18,6 +17,7 @@ from services.workflow.domain.places import (
     child,
     finite,
 )
+from services.workflow.domain.yaml_values import Builder
 
 
 def read(source: str | bytes) -> Reading:

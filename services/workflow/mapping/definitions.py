@@ -12,8 +12,8 @@ from services.workflow.domain.definition import Definition
 FILTERED: Final = Fields({"name"}, (), {})
 
 
-def packed(definition: Definition, owner: str, time: datetime) -> pb.Definition:
-    """One version."""
+def packed(definition: Definition, owner: str, time: datetime | None = None) -> pb.Definition:
+    """One version, stored at that time; None: it is only looked at."""
     states = definition.states.values()
     message = pb.Definition(
         name=definition.name,
@@ -26,7 +26,8 @@ def packed(definition: Definition, owner: str, time: datetime) -> pb.Definition:
         owner=owner,
     )
     structs.from_dict(definition.document, message.definition, field="definition")
-    structs.set_time(message.create_time, time)
+    if time is not None:
+        structs.set_time(message.create_time, time)
     return message
 
 

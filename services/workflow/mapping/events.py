@@ -149,6 +149,8 @@ def _requested(message: pb.WorkflowEvent, event: ev.ValidationRequested, after: 
 
 def _refused(message: pb.WorkflowEvent, event: ev.ValidationRejected, after: Standing) -> None:
     message.target, message.cause = event.target, event.cause
+    if (guard := after.state.guard) is not None and guard.action is not None:
+        message.orchestrator = guard.action.target
     message.metrics.validation_time_ms = event.validation_ms
     _error(message, event.failure)
 

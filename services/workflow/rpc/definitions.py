@@ -1,6 +1,5 @@
 """`runplane.workflow.v1.DefinitionService`."""
 
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeAlias
 
@@ -44,8 +43,7 @@ class DefinitionServicer(pb_grpc.DefinitionServiceServicer):
             shown = await self._definitions.shown(who, name, version)
             message = pb.Definition.FromString(shown)
         else:
-            message = mapping.packed(created.definition, who.subject, datetime.now(UTC))
-            message.ClearField("create_time")
+            message = mapping.packed(created.definition, who.subject)
         message.warnings.extend(
             content_pb2.Warning(code="DEFINITION_WARNING", message=f"{at.field}: {at.message}")
             for at in created.warnings

@@ -1,6 +1,6 @@
 """`runplane.workflow.v1.WorkflowService`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import TypeAlias
@@ -12,13 +12,15 @@ from runplane.workflow.v1 import workflow_pb2_grpc as pb_grpc
 
 from services.chassis import filtering, structs
 from services.chassis.paging import Pager
+from services.workflow.domain import events as ev
+from services.workflow.domain.instance import Standing
 from services.workflow.mapping import events as events_mapping
 from services.workflow.mapping import workflows as mapping
 from services.workflow.rpc.caller import caller, once
 from services.workflow.rpc.gate import Gate, gated
 from services.workflow.usecases.happenings import Happening, Happenings
 from services.workflow.usecases.verification import Verifications
-from services.workflow.usecases.workflows import Start, Workflows
+from services.workflow.usecases.workflows import Caller, Once, Start, Workflows
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -77,39 +79,21 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         self, request: pb.SignalWorkflowRequest, context: Context
     ) -> pb.Workflow:
         """See the contract."""
-        who = caller()
-        signal = mapping.signal(request, who.subject)
-        same = once(request.idempotency_key, request)
-        at = await self._workflows.signal(
-            who, request.workflow_id, signal, request.expected_state, same
-        )
-        return mapping.packed(at)
+        return await _told(self._workflows.signal, request)
 
     @gated
     async def ApproveTransition(
         self, request: pb.ApproveTransitionRequest, context: Context
     ) -> pb.Workflow:
         """See the contract."""
-        who = caller()
-        signal = mapping.signal(request, who.subject)
-        same = once(request.idempotency_key, request)
-        at = await self._workflows.approve(
-            who, request.workflow_id, signal, request.expected_state, same
-        )
-        return mapping.packed(at)
+        return await _told(self._workflows.approve, request)
 
     @gated
     async def RejectTransition(
         self, request: pb.RejectTransitionRequest, context: Context
     ) -> pb.Workflow:
         """See the contract."""
-        who = caller()
-        signal = mapping.signal(request, who.subject)
-        same = once(request.idempotency_key, request)
-        at = await self._workflows.reject(
-            who, request.workflow_id, signal, request.expected_state, same
-        )
-        return mapping.packed(at)
+        return await _told(self._workflows.reject, request)
 
     async def CancelWorkflow(
         self, request: pb.CancelWorkflowRequest, context: Context
@@ -183,3 +167,14 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         same = once(request.idempotency_key, request)
         event_id = await self._happenings.publish(caller(), happening, same)
         return pb.PublishEventResponse(event_id=event_id)
+
+
+async def _told(
+    tell: Callable[[Caller, str, ev.Signal, str, Once], Awaitable[Standing]],
+    request: pb.SignalWorkflowRequest | pb.ApproveTransitionRequest | pb.RejectTransitionRequest,
+) -> pb.Workflow:
+    who = caller()
+    signal = mapping.signal(request, who.subject)
+    same = once(request.idempotency_key, request)
+    at = await tell(who, request.workflow_id, signal, request.expected_state, same)
+    return mapping.packed(at)

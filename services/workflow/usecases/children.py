@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
-from services.chassis.errors import FailedPrecondition, NotFound, ServiceError
+from services.chassis.errors import FailedPrecondition, NotFound, ServiceError, Unavailable
 from services.workflow.domain import events as ev
-from services.workflow.domain.advance import failure_of
 from services.workflow.domain.definition import Action
 from services.workflow.domain.instance import Instance, Phase
-from services.workflow.domain.outcomes import Failed, Outcome, Succeeded, child_ended
+from services.workflow.domain.outcomes import Failed, Outcome, Succeeded, child_ended, failed
 from services.workflow.domain.refusals import is_corrupt
 from services.workflow.usecases.workflows import MAX_DEPTH, Caller, Once, Start, Workflows
 
@@ -48,7 +48,7 @@ class ChildWorkflows:
         try:
             at = await self._workflows().start(start, caller, Once(key, action.target))
         except ServiceError as error:
-            return Failed(failure_of(error), is_retryable=error.code == "UNAVAILABLE")
+            return replace(failed(error), is_uncertain=isinstance(error, Unavailable))
         return at.instance.spec.workflow_id
 
     async def find(self, action: Action, *, key: str, parent: Instance) -> str:

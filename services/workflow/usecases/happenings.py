@@ -118,27 +118,29 @@ class Happenings:
         for start in range(0, len(meant), AT_ONCE):
             some = meant[start : start + AT_ONCE]
             tell = (self._told(caller, workflow_id, happening) for workflow_id in some)
-            errors = [each for each in await asyncio.gather(*tell) if each is not None]
-            refused += errors
-            told += len(some) - len(errors)
+            for answer in await asyncio.gather(*tell, return_exceptions=True):
+                if isinstance(answer, BaseException):
+                    raise answer
+                refused += answer
+                told += not answer
         if told == 0:
             raise refused[0] if refused else _for_nobody(happening)
 
     async def _told(
         self, caller: Caller, workflow_id: str, happening: Happening
-    ) -> ServiceError | None:
-        """Why a workflow refused it for good; None if it did not."""
+    ) -> list[ServiceError]:
+        """Why a workflow refused it for good, if it did."""
         try:
             await self._signal(caller, workflow_id, happening)
         except (FailedPrecondition, InvalidArgument) as error:
-            return error
+            return [error]
         except ServiceError as error:
             if is_corrupt(error, workflow_id):
-                return error
+                return [error]
             if error.reason == TOO_MANY_SIGNALS:  # Others do not wait until it is at rest.
-                return FailedPrecondition(error.reason, error.message)
+                return [FailedPrecondition(error.reason, error.message)]
             raise
-        return None
+        return []
 
     async def _signal(self, caller: Caller, workflow_id: str, happening: Happening) -> None:
         signal = ev.Signal(event=happening.type, payload=happening.payload, by=OUTSIDE)
@@ -193,8 +195,9 @@ def _for_too_many(happening: Happening) -> FailedPrecondition:
     shown = happening.correlation_id[:64]
     return FailedPrecondition(
         "EVENT_FOR_TOO_MANY",
-        f"more than {MOST:,} workflows that are running or waiting have the correlation id {shown}",
+        f"more than {MOST} workflows that are running or waiting have the correlation id {shown}",
         field="correlation_id",
         correlation_id=shown,
-        suggested_fix="use a correlation_id for fewer workflows, or send an event to each",
+        most=str(MOST),
+        suggested_fix="signal them one by one, or give fewer of them the same correlation id",
     )

@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 from services.chassis.errors import Aborted, ServiceError, Violation, invalid
@@ -147,52 +148,36 @@ class Workflows:
             fix = "send the state to go to as target, or what happened as event"
             raise invalid(Violation("target", "or event is needed, and not both", fix))
         check_name("event", signal.event)
-        return await self.change(
-            caller,
-            workflow_id,
-            lambda at: decide.signalled(at, signal, expected_state=expected),
-            same,
-        )
+        decided = partial(decide.signalled, signal=signal, expected_state=expected)
+        return await self.change(caller, workflow_id, decided, same)
 
     async def approve(
         self, caller: Caller, workflow_id: str, signal: ev.Signal, expected: str, same: Once
     ) -> Standing:
         """Let it leave a state that a person guards. Raises as `change` and `decide.approved`."""
         _check_text("comment", signal.comment, MAX_TEXT)
-        return await self.change(
-            caller,
-            workflow_id,
-            lambda at: decide.approved(at, signal, expected_state=expected),
-            same,
-        )
+        decided = partial(decide.approved, signal=signal, expected_state=expected)
+        return await self.change(caller, workflow_id, decided, same)
 
     async def reject(
         self, caller: Caller, workflow_id: str, signal: ev.Signal, expected: str, same: Once
     ) -> Standing:
         """Decide against it. Raises as `change` and `decide.rejected`."""
         _check_text("comment", signal.comment, MAX_TEXT)
-        return await self.change(
-            caller,
-            workflow_id,
-            lambda at: decide.rejected(at, signal, expected_state=expected),
-            same,
-        )
+        decided = partial(decide.rejected, signal=signal, expected_state=expected)
+        return await self.change(caller, workflow_id, decided, same)
 
     async def cancel(self, caller: Caller, workflow_id: str, reason: str) -> Standing:
         """End it. Raises as `change` and `decide.canceled`."""
         _check_text("reason", reason, MAX_TEXT)
-        by = caller.subject
-        return await self.change(
-            caller, workflow_id, lambda at: decide.canceled(at, by=by, reason=reason)
-        )
+        decided = partial(decide.canceled, by=caller.subject, reason=reason)
+        return await self.change(caller, workflow_id, decided)
 
     async def compensate(self, caller: Caller, workflow_id: str, reason: str) -> Standing:
         """Undo what it did. Raises as `change` and `decide.compensation_asked`."""
         _check_text("reason", reason, MAX_TEXT)
-        by = caller.subject
-        return await self.change(
-            caller, workflow_id, lambda at: decide.compensation_asked(at, by=by, reason=reason)
-        )
+        decided = partial(decide.compensation_asked, by=caller.subject, reason=reason)
+        return await self.change(caller, workflow_id, decided)
 
     async def get(self, caller: Caller, workflow_id: str) -> Standing:
         """A workflow as it stands."""

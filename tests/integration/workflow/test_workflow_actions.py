@@ -152,6 +152,8 @@ async def test_an_action_that_takes_too_long_fails_and_stops(world: World) -> No
     done = await world.ended(started)
 
     assert (done.status, done.error.code) == ("failed", "DEADLINE_EXCEEDED")
+    (failed,) = (e for e in await world.log(started) if e.type == "action_failed")
+    assert failed.metrics.action_time_ms > 0
     async with asyncio.timeout(5):
         await world.office.left["slow"].wait()
 
@@ -175,7 +177,7 @@ async def test_a_tool_validates(world: World, answer: str, state: str, reason: s
     event = await world.met(started, "b" if state == "b" else "validation_rejected")
 
     assert (await world.get(started)).current_state == state
-    assert event.error.reason == reason
+    assert (event.error.reason, event.orchestrator) == (reason, "do")
     assert event.metrics.validation_time_ms > 0
     if state == "b":
         assert event.cause == "validation"

@@ -152,7 +152,9 @@ async def test_a_bus_that_is_away_sheds_starts_and_lets_what_began_go_on() -> No
         for _ in range(3):
             await world.workflows.PublishEvent(told, timeout=5)
         event = await refused(world.workflows.PublishEvent(told, timeout=5))
+        canceled = await world.cancel(began[0])
 
     assert shed.what == signal.what == event.what == ("RESOURCE_EXHAUSTED", "OUTBOX_FULL")
+    assert canceled.status == "canceled"
     assert shed.has_retry
     assert (began[2].status, began[2].last_sequence) == ("waiting", 1)

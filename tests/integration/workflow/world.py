@@ -54,6 +54,8 @@ class World:
     tasks: "orchestrator_pb2_grpc.OrchestratorServiceAsyncStub"
     office: Office
     address: str
+    orchestrator: str
+    """Its address."""
 
     async def define(self, yaml: str, **metadata: str) -> dpb.Definition:
         """Store a definition."""
@@ -187,6 +189,7 @@ async def _seen(stack: AsyncExitStack, address: str, agents: str, office: Office
         orchestrator_pb2_grpc.OrchestratorServiceStub(beside),
         office,
         address,
+        agents,
     )
 
 

@@ -12,7 +12,7 @@ from services.chassis.errors import (
 )
 from services.workflow.domain import decide
 from services.workflow.domain import events as ev
-from services.workflow.domain.decide import MOST_DEFERRED
+from services.workflow.domain.decide import MOST_DEFERRED, MOST_DEFERRED_BYTES
 from services.workflow.domain.evolution import NEXT
 from services.workflow.domain.instance import CLOSED, Phase
 from services.workflow.domain.steps import Over, Rest, Run
@@ -383,6 +383,19 @@ def test_a_signal_that_leads_nowhere_from_anywhere_is_not_kept() -> None:
 
     for signal in (lambda: flow.signal("x"), lambda: flow.signal(event="x")):
         assert refusal(signal).reason == "TRANSITION_NOT_ALLOWED"
+
+
+def test_signals_are_kept_up_to_a_size_and_a_small_one_beside_large_ones() -> None:
+    flow = Flow("a: {on_enter: [{tool: t}], transitions: [a, b]}")
+    large = "x" * (MOST_DEFERRED_BYTES // 8)
+    for _ in range(7):
+        flow.signal("a", text=large)
+    flow.signal("a", text="small")
+
+    error = refusal(lambda: flow.signal("a", text=large))
+
+    assert error.reason == "TOO_MANY_SIGNALS"
+    assert len(flow.instance.deferred) == 8
 
 
 def test_so_many_signals_are_kept_and_no_more() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.errors import FailedPrecondition
-from services.workflow.domain.costs import ExpressionError
+from services.workflow.domain.cel_costs import ExpressionError
 from services.workflow.domain.expressions import (
     GUARDING,
     UNDOING,

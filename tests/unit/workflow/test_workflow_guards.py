@@ -83,7 +83,7 @@ def test_a_validator_is_asked_and_says_yes() -> None:
 
     moved = flow.events[-1]
     assert isinstance(moved, ev.Moved)
-    assert (moved.cause, moved.by, moved.validation_ms) == ("validation", "ann", 1.0)
+    assert (moved.cause, moved.by, moved.validation_ms) == ("validation", "v", 1.0)
     assert (flow.state, flow.instance.data) == ("b", {"n": 1})
 
 

@@ -60,6 +60,8 @@ class FakeStore:
         self.streams: dict[Name, Stream] = {}
         self.keys: dict[tuple[str, str, str], Kept] = {}
         self.wakes: dict[str, asyncio.Queue[Name]] = {}
+        self.refused: list[ServiceError] = []
+        """What the next starts with a key fail with, without a trace."""
         self.before: list[ServiceError] = []
         """What the next appends fail with, without a trace."""
         self.after: list[ServiceError] = []
@@ -68,6 +70,8 @@ class FakeStore:
         """Seconds that the next appends of workers take longer."""
         self.late: list[float] = []
         """Seconds that their answers take, once they are stored."""
+        self.reading = COMMIT
+        """Seconds that it takes to load a workflow."""
         self.appends = 0
         self.finds = 0
         self._changed = asyncio.Event()
@@ -116,6 +120,8 @@ class FakeLogs:
     ) -> Appended:
         """See `WorkflowLog`."""
         await asyncio.sleep(COMMIT)
+        if self._store.refused and key is not None:
+            raise self._store.refused.pop(0)
         self._keep_key(decided, key)
         spec = decided[0].spec
         name = (spec.tenant, spec.workflow_id)
@@ -125,7 +131,7 @@ class FakeLogs:
 
     async def load(self, tenant: str, workflow_id: str, *, is_fresh: bool = False) -> Loaded:
         """See `WorkflowLog`."""
-        await asyncio.sleep(COMMIT)
+        await asyncio.sleep(self._store.reading)
         if (stream := self._store.streams.get((tenant, workflow_id))) is None:
             raise NotFound("WORKFLOW_NOT_FOUND", workflow_id)
         return stream.loaded
@@ -268,6 +274,8 @@ class FakePeers:
     given: list[Mapping[str, object]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     """Names of those that were cancelled."""
+    ended: list[tuple[str, str]] = field(default_factory=list)
+    """Names and keys of those that nobody wants any more."""
     lingers: float = 0.0
     """Seconds that it takes them to stop."""
     at_work: int = 0
@@ -299,6 +307,10 @@ class FakePeers:
         finally:
             self.at_work -= 1
             self._changed.set()
+
+    async def stop(self, action: Action, *, key: str, instance: Instance) -> None:
+        """See `Actions`."""
+        self.ended.append((action.target, key))
 
     def names(self) -> list[str]:
         """Who was called, in order."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis.errors import ResourceExhausted
 from services.workflow.domain import events as ev
 from services.workflow.domain.steps import CHILD_LOOK
 from tests.unit.workflow.flow import DEFINITE, NOW
@@ -127,6 +128,19 @@ async def test_a_workflow_whose_start_cannot_be_is_a_failure() -> None:
 
     assert stream.instance.failure is not None
     assert stream.instance.failure.reason == "DEFINITION_NOT_FOUND"
+
+
+async def test_a_workflow_that_cannot_be_started_while_the_outbox_is_full_is_started_later() -> (
+    None
+):
+    it = bench(ABOVE, "a: {terminal: success}")
+    it.store.refused = [ResourceExhausted("OUTBOX_FULL", "it is").after(timedelta(seconds=1))]
+    async with it.process() as process:
+        stream = await it.store.end(await process.start(n=1))
+
+        assert timedelta(seconds=1) <= now() - NOW < timedelta(seconds=2)
+    assert stream.kinds().count("ActionAttemptFailed") == 1
+    assert stream.instance.phase.value == "completed"
 
 
 async def test_workflows_do_not_start_workflows_without_end() -> None:

@@ -57,6 +57,7 @@ async def test_a_cancel_stops_the_action_that_is_under_way_at_once() -> None:
 
         assert now() < NOW + HEARTBEAT
     assert it.peers.stopped == ["t"]
+    assert it.peers.ended == [("t", f"{workflow}/1/0")]
     assert it.peers.names() == ["t", "u"]
 
 
@@ -71,6 +72,8 @@ async def test_a_cancel_stops_the_validator_that_is_asked_at_once() -> None:
             await it.peers.until(0)
 
         assert now() < NOW + HEARTBEAT
+        await it.store.end(workflow)
+    assert it.peers.ended == [("v", f"{workflow}/2/validation")]
     assert it.store[workflow].instance.phase.value == "canceled"
 
 
@@ -82,6 +85,7 @@ async def test_a_timeout_stops_the_action_that_is_under_way() -> None:
 
         assert timedelta(seconds=60) <= now() - NOW < timedelta(seconds=61)
     assert it.peers.stopped == ["t"]
+    assert it.peers.ended == [("t", f"{workflow}/1/0")]
     assert stream.kinds()[1:3] == ["ActionFailed", "Moved"]
 
 

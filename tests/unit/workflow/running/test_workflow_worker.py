@@ -10,7 +10,7 @@ from services.workflow.domain import decide
 from services.workflow.domain.instance import Standing
 from tests.unit.workflow.flow import NOW, ONE
 from tests.unit.workflow.running.bench import HEARTBEAT, LOOK, Process, bench
-from tests.unit.workflow.running.fakes import LEASE, now
+from tests.unit.workflow.running.fakes import COMMIT, LEASE, now
 
 TWO = "a: {on_enter: [{tool: t}, {tool: v}], on_success: b}"
 AWAY = Unavailable("EVENT_STORE_UNAVAILABLE", "it is away")
@@ -109,6 +109,22 @@ async def test_a_long_action_keeps_its_claim() -> None:
     assert it.peers.names() == ["t"]
 
 
+async def test_claims_are_kept_while_the_store_is_slow_to_say_what_stands_in_logs() -> None:
+    go = asyncio.Event()
+    it = bench(ONE, t=go)
+    async with it.process("w1") as one, it.process("w2"):
+        workflows = [await one.start() for _ in range(10)]
+        await it.peers.until(10)
+        it.store.reading = 1.0
+        await asyncio.sleep(5 * LEASE.total_seconds())
+
+        claims = [it.store[each].claim for each in workflows]
+        assert {(each.owner, each.epoch) for each in claims if each} == {("w1", 1)}
+        it.store.reading = COMMIT
+        go.set()
+    assert it.peers.names() == ["t"] * 10
+
+
 async def test_a_worker_that_loses_a_claim_stops_what_it_did_under_it() -> None:
     it = bench(ONE, t=asyncio.Event())
     async with it.process("w1") as one:
@@ -120,6 +136,7 @@ async def test_a_worker_that_loses_a_claim_stops_what_it_did_under_it() -> None:
         assert now() - NOW < 2 * HEARTBEAT
         assert one.worker.has_room
     assert it.store[workflow].kinds() == ["Started"]
+    assert it.peers.ended == []
 
 
 async def test_what_comes_under_a_lost_claim_is_not_recorded() -> None:
@@ -164,6 +181,20 @@ async def test_a_worker_that_stops_hands_over_what_it_has() -> None:
         await it.store.until(workflow, lambda stream: stream.instance.next_action == 1)
         assert now() - began < timedelta(milliseconds=100)
     assert len(set(it.peers.calls)) == 1
+    assert it.peers.ended == []
+
+
+async def test_what_a_lost_worker_had_under_way_is_ended_by_a_cancel() -> None:
+    it = bench(ONE, t=asyncio.Event())
+    async with it.process("w1") as one:
+        workflow = await one.start()
+        await it.peers.until(1)
+    await one.cancel(workflow)
+    async with it.process("w2"):
+        await it.store.end(workflow)
+
+    assert it.peers.ended == [("t", f"{workflow}/1/0")]
+    assert it.peers.names() == ["t", "u"]
 
 
 async def test_a_worker_that_stops_takes_nothing_more() -> None:

@@ -1119,7 +1119,7 @@ class WorkflowState(Enum):
             WORKFLOW_STATE_RUNNING = 1
             ```
         WAITING:
-            It waits for a signal, a decision, a time or another workflow.
+            It waits for a signal, a decision or another workflow, and maybe for a time until then.
 
             ```proto
             WORKFLOW_STATE_WAITING = 2

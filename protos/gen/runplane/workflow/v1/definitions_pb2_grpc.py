@@ -28,6 +28,9 @@ if _version_not_supported:
 class DefinitionServiceStub:
     """Keeps definitions. A definition is a name with versions, which count from 1; no version changes
     once it is there, and workflows go on with the version they were started with.
+
+    Every RPC that reads a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where what is stored of
+    it is no definition.
     """
 
     def __init__(self, channel):
@@ -56,6 +59,9 @@ class DefinitionServiceStub:
 class DefinitionServiceServicer:
     """Keeps definitions. A definition is a name with versions, which count from 1; no version changes
     once it is there, and workflows go on with the version they were started with.
+
+    Every RPC that reads a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where what is stored of
+    it is no definition.
     """
 
     def CreateDefinition(self, request, context):
@@ -121,6 +127,9 @@ def add_DefinitionServiceServicer_to_server(servicer, server):
 class DefinitionService:
     """Keeps definitions. A definition is a name with versions, which count from 1; no version changes
     once it is there, and workflows go on with the version they were started with.
+
+    Every RPC that reads a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where what is stored of
+    it is no definition.
     """
 
     @staticmethod

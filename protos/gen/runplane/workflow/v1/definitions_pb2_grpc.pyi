@@ -29,6 +29,9 @@ GRPC_VERSION: str
 class DefinitionServiceStub:
     """Keeps definitions. A definition is a name with versions, which count from 1; no version changes
     once it is there, and workflows go on with the version they were started with.
+
+    Every RPC that reads a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where what is stored of
+    it is no definition.
     """
 
     @_typing.overload
@@ -62,6 +65,9 @@ class DefinitionServiceStub:
 class DefinitionServiceAsyncStub(DefinitionServiceStub):
     """Keeps definitions. A definition is a name with versions, which count from 1; no version changes
     once it is there, and workflows go on with the version they were started with.
+
+    Every RPC that reads a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where what is stored of
+    it is no definition.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -91,6 +97,9 @@ class DefinitionServiceAsyncStub(DefinitionServiceStub):
 class DefinitionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps definitions. A definition is a name with versions, which count from 1; no version changes
     once it is there, and workflows go on with the version they were started with.
+
+    Every RPC that reads a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where what is stored of
+    it is no definition.
     """
 
     @_abc_1.abstractmethod

@@ -34,7 +34,7 @@ class _WorkflowStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Workflo
     WORKFLOW_STATE_RUNNING: _WorkflowState.ValueType  # 1
     """Its actions run, or its validator is asked."""
     WORKFLOW_STATE_WAITING: _WorkflowState.ValueType  # 2
-    """It waits for a signal, a decision, a time or another workflow."""
+    """It waits for a signal, a decision or another workflow, and maybe for a time until then."""
     WORKFLOW_STATE_COMPLETED: _WorkflowState.ValueType  # 3
     """It has reached a terminal state."""
     WORKFLOW_STATE_FAILED: _WorkflowState.ValueType  # 4
@@ -56,7 +56,7 @@ WORKFLOW_STATE_UNSPECIFIED: WorkflowState.ValueType  # 0
 WORKFLOW_STATE_RUNNING: WorkflowState.ValueType  # 1
 """Its actions run, or its validator is asked."""
 WORKFLOW_STATE_WAITING: WorkflowState.ValueType  # 2
-"""It waits for a signal, a decision, a time or another workflow."""
+"""It waits for a signal, a decision or another workflow, and maybe for a time until then."""
 WORKFLOW_STATE_COMPLETED: WorkflowState.ValueType  # 3
 """It has reached a terminal state."""
 WORKFLOW_STATE_FAILED: WorkflowState.ValueType  # 4

@@ -36,7 +36,10 @@ class WorkflowServiceStub:
     Every RPC that changes a workflow returns when the change is stored, and what follows from it goes on
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
-    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
+    with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
+    with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
@@ -121,7 +124,10 @@ class WorkflowServiceServicer:
     Every RPC that changes a workflow returns when the change is stored, and what follows from it goes on
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
-    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
+    with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
+    with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
@@ -131,10 +137,9 @@ class WorkflowServiceServicer:
     def StartWorkflow(self, request, context):
         """Starts a workflow and returns it.
 
-        Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`),
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path) and
-        `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo). One that waits costs a row, so there may be
-        any number.
+        Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`)
+        and `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path). One
+        that waits costs a row, so there may be any number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,12 +169,12 @@ class WorkflowServiceServicer:
         The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
         a tool or an agent answers behind, and the log says what. While the state's actions run, the
         signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
-        validator is an expression that has no value), `FAILED_PRECONDITION`
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
         (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
+        `EXPRESSION_FAILED` where the validator is an expression that has no value;
         `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
-        (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
+        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`:
+        100 are kept, or payloads of 1 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,9 +183,10 @@ class WorkflowServiceServicer:
     def ApproveTransition(self, request, context):
         """Lets a workflow leave a state whose validator is a person.
 
-        Fails as `SignalWorkflow`, and with `FAILED_PRECONDITION` (`APPROVAL_NOT_PENDING`) when nobody's
-        decision is waited for, and `INVALID_ARGUMENT` (`INVALID_REQUEST`) when there is more than one
-        way and no `target`.
+        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`, such as when
+        there is more than one way and no `target`; `WORKFLOW_DATA_INVALID`) and `FAILED_PRECONDITION`
+        (`APPROVAL_NOT_PENDING` when nobody's decision is waited for; `TRANSITION_NOT_ALLOWED`, which lists
+        those that are; `WORKFLOW_STATE_CHANGED`; `WORKFLOW_ALREADY_ENDED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -259,9 +265,10 @@ class WorkflowServiceServicer:
         """Publishes an event from outside: to every workflow of the caller's tenant that has its
         `correlation_id` and has not ended, as if it were signalled to each.
 
-        Returns when the event is stored; what becomes of it in each workflow stands in that one's log. Fails
-        with `INVALID_ARGUMENT` (`INVALID_REQUEST`) and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with
-        RetryInfo).
+        Returns when the event is stored; what becomes of it in each workflow stands in that one's log. One
+        that nobody can be told, or that is for more than 1,000 workflows, is set aside with why, on the topic
+        that it came by with `.dead-letter` behind its name. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`)
+        and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -348,7 +355,10 @@ class WorkflowService:
     Every RPC that changes a workflow returns when the change is stored, and what follows from it goes on
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
-    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
+    with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
+    with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that

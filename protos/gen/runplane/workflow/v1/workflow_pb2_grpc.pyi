@@ -37,7 +37,10 @@ class WorkflowServiceStub:
     Every RPC that changes a workflow returns when the change is stored, and what follows from it goes on
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
-    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
+    with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
+    with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
@@ -51,10 +54,9 @@ class WorkflowServiceStub:
     StartWorkflow: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.StartWorkflowRequest, _workflow_pb2.Workflow]
     """Starts a workflow and returns it.
 
-    Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`),
-    `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path) and
-    `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo). One that waits costs a row, so there may be
-    any number.
+    Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`)
+    and `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path). One
+    that waits costs a row, so there may be any number.
     """
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.GetWorkflowRequest, _workflow_pb2.Workflow]
     """Returns a workflow as it stands.
@@ -72,19 +74,20 @@ class WorkflowServiceStub:
     The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
     a tool or an agent answers behind, and the log says what. While the state's actions run, the
     signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
-    validator is an expression that has no value), `FAILED_PRECONDITION`
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
     (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
+    `EXPRESSION_FAILED` where the validator is an expression that has no value;
     `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
-    (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
+    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`:
+    100 are kept, or payloads of 1 MiB).
     """
     ApproveTransition: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.ApproveTransitionRequest, _workflow_pb2.Workflow]
     """Lets a workflow leave a state whose validator is a person.
 
-    Fails as `SignalWorkflow`, and with `FAILED_PRECONDITION` (`APPROVAL_NOT_PENDING`) when nobody's
-    decision is waited for, and `INVALID_ARGUMENT` (`INVALID_REQUEST`) when there is more than one
-    way and no `target`.
+    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`, such as when
+    there is more than one way and no `target`; `WORKFLOW_DATA_INVALID`) and `FAILED_PRECONDITION`
+    (`APPROVAL_NOT_PENDING` when nobody's decision is waited for; `TRANSITION_NOT_ALLOWED`, which lists
+    those that are; `WORKFLOW_STATE_CHANGED`; `WORKFLOW_ALREADY_ENDED`).
     """
     RejectTransition: _grpc.UnaryUnaryMultiCallable[_workflow_pb2.RejectTransitionRequest, _workflow_pb2.Workflow]
     """Decides against what a workflow asks a person for, and sends it where rejection leads.
@@ -135,9 +138,10 @@ class WorkflowServiceStub:
     """Publishes an event from outside: to every workflow of the caller's tenant that has its
     `correlation_id` and has not ended, as if it were signalled to each.
 
-    Returns when the event is stored; what becomes of it in each workflow stands in that one's log. Fails
-    with `INVALID_ARGUMENT` (`INVALID_REQUEST`) and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with
-    RetryInfo).
+    Returns when the event is stored; what becomes of it in each workflow stands in that one's log. One
+    that nobody can be told, or that is for more than 1,000 workflows, is set aside with why, on the topic
+    that it came by with `.dead-letter` behind its name. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`)
+    and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo).
     """
 
 @_typing.type_check_only
@@ -151,7 +155,10 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     Every RPC that changes a workflow returns when the change is stored, and what follows from it goes on
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
-    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
+    with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
+    with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
@@ -162,10 +169,9 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     StartWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_pb2.StartWorkflowRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
     """Starts a workflow and returns it.
 
-    Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`),
-    `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path) and
-    `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo). One that waits costs a row, so there may be
-    any number.
+    Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`)
+    and `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path). One
+    that waits costs a row, so there may be any number.
     """
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_pb2.GetWorkflowRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
     """Returns a workflow as it stands.
@@ -183,19 +189,20 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
     a tool or an agent answers behind, and the log says what. While the state's actions run, the
     signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
-    validator is an expression that has no value), `FAILED_PRECONDITION`
+    `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
     (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
+    `EXPRESSION_FAILED` where the validator is an expression that has no value;
     `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
-    (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
+    `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`:
+    100 are kept, or payloads of 1 MiB).
     """
     ApproveTransition: _aio.UnaryUnaryMultiCallable[_workflow_pb2.ApproveTransitionRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
     """Lets a workflow leave a state whose validator is a person.
 
-    Fails as `SignalWorkflow`, and with `FAILED_PRECONDITION` (`APPROVAL_NOT_PENDING`) when nobody's
-    decision is waited for, and `INVALID_ARGUMENT` (`INVALID_REQUEST`) when there is more than one
-    way and no `target`.
+    Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`, such as when
+    there is more than one way and no `target`; `WORKFLOW_DATA_INVALID`) and `FAILED_PRECONDITION`
+    (`APPROVAL_NOT_PENDING` when nobody's decision is waited for; `TRANSITION_NOT_ALLOWED`, which lists
+    those that are; `WORKFLOW_STATE_CHANGED`; `WORKFLOW_ALREADY_ENDED`).
     """
     RejectTransition: _aio.UnaryUnaryMultiCallable[_workflow_pb2.RejectTransitionRequest, _workflow_pb2.Workflow]  # type: ignore[assignment]
     """Decides against what a workflow asks a person for, and sends it where rejection leads.
@@ -246,9 +253,10 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Publishes an event from outside: to every workflow of the caller's tenant that has its
     `correlation_id` and has not ended, as if it were signalled to each.
 
-    Returns when the event is stored; what becomes of it in each workflow stands in that one's log. Fails
-    with `INVALID_ARGUMENT` (`INVALID_REQUEST`) and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with
-    RetryInfo).
+    Returns when the event is stored; what becomes of it in each workflow stands in that one's log. One
+    that nobody can be told, or that is for more than 1,000 workflows, is set aside with why, on the topic
+    that it came by with `.dead-letter` behind its name. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`)
+    and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo).
     """
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -261,7 +269,10 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     Every RPC that changes a workflow returns when the change is stored, and what follows from it goes on
     behind. One that takes an `idempotency_key` (as field, or as `Idempotency-Key` beside the request)
     does it once within 24 hours: the same request again returns the workflow as it stands, another
-    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`).
+    request with the same key fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). Each change fails
+    with `ABORTED` (`SEQUENCE_CONFLICT`) where others change the workflow all the time, and, of a definition
+    with an `event_source`, with `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo) while too much waits
+    for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
     not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
@@ -276,10 +287,9 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_workflow_pb2.Workflow, _abc.Awaitable[_workflow_pb2.Workflow]]:
         """Starts a workflow and returns it.
 
-        Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`),
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path) and
-        `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo). One that waits costs a row, so there may be
-        any number.
+        Fails with `NOT_FOUND` (`DEFINITION_NOT_FOUND`, `DEFINITION_VERSION_NOT_FOUND`)
+        and `INVALID_ARGUMENT` (`INVALID_REQUEST`; `WORKFLOW_DATA_INVALID`, with field and schema path). One
+        that waits costs a row, so there may be any number.
         """
 
     @_abc_1.abstractmethod
@@ -315,12 +325,12 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         The state's validator is asked first. An expression answers at once, and a refusal fails the RPC;
         a tool or an agent answers behind, and the log says what. While the state's actions run, the
         signal is kept until they are done. Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`),
-        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`; `EXPRESSION_FAILED` where the
-        validator is an expression that has no value), `FAILED_PRECONDITION`
+        `INVALID_ARGUMENT` (`INVALID_REQUEST`, `WORKFLOW_DATA_INVALID`), `FAILED_PRECONDITION`
         (`TRANSITION_NOT_ALLOWED`, which lists those that are; `TRANSITION_REJECTED` by the validator;
+        `EXPRESSION_FAILED` where the validator is an expression that has no value;
         `APPROVAL_REQUIRED`; `WORKFLOW_STATE_CHANGED` where it is not in the `expected_state`;
-        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED`
-        (`TOO_MANY_SIGNALS`; `OUTBOX_FULL`, with RetryInfo).
+        `WORKFLOW_ALREADY_ENDED`), and `RESOURCE_EXHAUSTED` (`TOO_MANY_SIGNALS`:
+        100 are kept, or payloads of 1 MiB).
         """
 
     @_abc_1.abstractmethod
@@ -331,9 +341,10 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_workflow_pb2.Workflow, _abc.Awaitable[_workflow_pb2.Workflow]]:
         """Lets a workflow leave a state whose validator is a person.
 
-        Fails as `SignalWorkflow`, and with `FAILED_PRECONDITION` (`APPROVAL_NOT_PENDING`) when nobody's
-        decision is waited for, and `INVALID_ARGUMENT` (`INVALID_REQUEST`) when there is more than one
-        way and no `target`.
+        Fails with `NOT_FOUND` (`WORKFLOW_NOT_FOUND`), `INVALID_ARGUMENT` (`INVALID_REQUEST`, such as when
+        there is more than one way and no `target`; `WORKFLOW_DATA_INVALID`) and `FAILED_PRECONDITION`
+        (`APPROVAL_NOT_PENDING` when nobody's decision is waited for; `TRANSITION_NOT_ALLOWED`, which lists
+        those that are; `WORKFLOW_STATE_CHANGED`; `WORKFLOW_ALREADY_ENDED`).
         """
 
     @_abc_1.abstractmethod
@@ -426,9 +437,10 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         """Publishes an event from outside: to every workflow of the caller's tenant that has its
         `correlation_id` and has not ended, as if it were signalled to each.
 
-        Returns when the event is stored; what becomes of it in each workflow stands in that one's log. Fails
-        with `INVALID_ARGUMENT` (`INVALID_REQUEST`) and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with
-        RetryInfo).
+        Returns when the event is stored; what becomes of it in each workflow stands in that one's log. One
+        that nobody can be told, or that is for more than 1,000 workflows, is set aside with why, on the topic
+        that it came by with `.dead-letter` behind its name. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`)
+        and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo).
         """
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from services.workflow.domain.results import Extent
+from services.workflow.domain.cel_values import Extent
 
 MAX_MACROS: Final = 8
 MAX_NESTING: Final = 2
