@@ -18,6 +18,7 @@ from runplane.workflow.v1 import (
 
 from services.chassis import ids
 from services.chassis.client import channel
+from services.chassis.errors import Violation, invalid
 from services.chassis.eventbus.aliases import AliasedEventBus, aliased_event_bus
 from services.chassis.eventbus.inbound import Inbound
 from services.chassis.eventlog.backlog import Backlog
@@ -150,7 +151,7 @@ async def _at_work(
         happenings = Happenings(kept, workflows, logs, partial(ids.new, "evt"))
         inbound = Inbound(bus, settings.events.inbound, GROUP, handler(happenings))
         await enter(_on_the_bus(bus, inbound, store, backlog))
-        check_source = _checks(bus)
+        check_source = _checks(bus, settings.events.inbound)
         histories = EventStoreHistories(store)
         verifications = Verifications(histories, logs, definitions, worker, now=now)
         measured = Metrics(metrics.of_events(backlog, inbound))
@@ -207,8 +208,17 @@ async def _event_bus(
         yield bus
 
 
-def _checks(bus: AliasedEventBus) -> Callable[[Source], None]:
-    return lambda source: bus.check(topic_of(source))
+def _checks(bus: AliasedEventBus, inbound: str) -> Callable[[Source], None]:
+    """What a workflow publishes must not come back to it as a signal: it would go on for ever."""
+
+    def check(source: Source) -> None:
+        if topic_of(source) == inbound:
+            said = f"is {source}, from where events are signalled to workflows"
+            violation = Violation("event_source", said, "use a topic of its own")
+            raise invalid(violation, reason="DEFINITION_INVALID")
+        bus.check(topic_of(source))
+
+    return check
 
 
 @asynccontextmanager

@@ -4,18 +4,30 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.workflow.domain import events as ev
 from services.workflow.domain import outcomes
 from services.workflow.domain.advance import Decided, failure_of
+from services.workflow.domain.data import size_bytes
 from services.workflow.domain.definition import Action, Guard, Kind, Validator
 from services.workflow.domain.expressions import filled
 from services.workflow.domain.instance import Standing
-from services.workflow.domain.outcomes import Failed, Outcome, Succeeded, backoff
+from services.workflow.domain.outcomes import (
+    LONGEST_PAUSE,
+    Failed,
+    Outcome,
+    Succeeded,
+    backoff,
+)
 from services.workflow.domain.passing import variables
 from services.workflow.domain.steps import Ask, Look, Run, Step, Stop, Undo, next_step
 from services.workflow.ports import Actions, Children
+
+MOST_DONE: Final = 256
+MOST_BYTES_DONE: Final = 4 * 1024 * 1024
+"""Of outputs of what a workflow did and can undo: all of it is kept with it."""
 
 Decide = Callable[[Standing], Decided]
 """What is decided of a workflow as it stands when that is asked."""
@@ -68,6 +80,8 @@ class Effects:
         self, at: Standing, action: Action, key: str, known: Mapping[str, object]
     ) -> Outcome:
         began = perf_counter()
+        if (refused := too_much(at, action)) is not None:
+            return refused
         try:
             given = filled(action.input, known)
         except ServiceError as error:
@@ -82,10 +96,12 @@ class Effects:
         return replace(outcome, duration_ms=_since(began))
 
     async def _child(self, at: Standing, step: Run) -> Decide:
+        refused, data = too_much(at, step.action), {}
         try:
             data = filled(step.action.input, variables(at.instance))
         except ServiceError as error:
             refused = Failed(failure_of(error))
+        if refused is not None:
             return lambda now: outcomes.acted(now, step, refused, chance=0.0)
         started = await self.children.start(step.action, data, key=step.key, parent=at.instance)
         if isinstance(started, str):
@@ -133,8 +149,21 @@ class Effects:
             if not outcome.is_retryable or attempt == action.retry.attempts:
                 return outcome.failure
             pause = backoff(action.retry, attempt, self.chance())
-            await asyncio.sleep(max(pause, outcome.retry_after).total_seconds())
+            asked_for = min(outcome.retry_after, LONGEST_PAUSE)
+            await asyncio.sleep(max(pause, asked_for).total_seconds())
         raise KeyError(action.name)
+
+
+def too_much(at: Standing, action: Action) -> Failed | None:
+    """Why nothing more is done that would have to be undone; None if it is."""
+    done = at.instance.done
+    if action.compensation is None:
+        return None
+    if len(done) < MOST_DONE and sum(size_bytes(each.output) for each in done) < MOST_BYTES_DONE:
+        return None
+    message = f"{len(done)} actions that it did before would have to be undone already"
+    fix = "let a loop start a workflow for each turn, and let outputs be small"
+    return Failed(ev.Failure("RESOURCE_EXHAUSTED", "TOO_MUCH_TO_UNDO", message, fix))
 
 
 def asked(guard: Guard) -> Action:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.chassis.errors import ResourceExhausted, ServiceError
+from services.chassis.errors import InvalidArgument, ResourceExhausted, ServiceError
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import postgres_work as work
 from services.chassis.eventlog import refusals
@@ -278,6 +278,12 @@ class PostgresEventStore:
         try:
             rows = await self._fetch(_APPEND, self._now(), *arguments(appends))
             outcomes = [_outcome(*each) for each in zip(appends, rows, strict=True)]
+        except InvalidArgument as refused:
+            if len(batch) > 1:  # One of them has a text that cannot be kept; which is not said.
+                for each in batch:
+                    await self._write([each])
+                return
+            outcomes = [refused]
         except ServiceError as failed:
             outcomes = [failed] * len(batch)
         for (_, future), outcome in zip(batch, outcomes, strict=True):
@@ -286,6 +292,8 @@ class PostgresEventStore:
     async def _fetch(self, statement: str, *values: object) -> list[Any]:
         try:
             found: list[Any] = await self._pool.fetch(statement, *values)
+        except (asyncpg.DataError, ValueError):
+            raise refusals.unkeepable() from None
         except _FAILURES as error:
             raise refusals.unavailable(f"{type(error).__name__}: {error}") from None
         return found

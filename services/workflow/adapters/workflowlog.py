@@ -20,12 +20,12 @@ from services.chassis.eventlog.port import (
     Work,
 )
 from services.chassis.hotstore.port import Entry, HotStore
-from services.chassis.lately import Lately
 from services.chassis.paging import PAGE_BYTES
 from services.chassis.watching import Log, watched
 from services.workflow.adapters import codec, snapshots
 from services.workflow.adapters.codec import Encoded
 from services.workflow.adapters.histories import ABANDONED, PREFIX, stored
+from services.workflow.adapters.known import Known
 from services.workflow.adapters.publications import Publications
 from services.workflow.adapters.replay import replayed
 from services.workflow.domain import events as ev
@@ -38,8 +38,6 @@ from services.workflow.mapping.workflows import RECORD, is_closed, record, seque
 from services.workflow.ports import Appended, DefinitionStore, Loaded
 
 KIND: Final = "workflow"
-KNOWN: Final = 4096
-"""Workflows that are kept in memory: those that were used last."""
 LINGER: Final = timedelta(seconds=1)
 """A worker keeps a workflow that rests no longer than this."""
 FAR: Final = timedelta(days=36_500)
@@ -83,7 +81,7 @@ class EventStoreWorkflows:
         self._definitions = definitions
         self._work = work
         self._now = now
-        self._known: Lately[tuple[str, str], Loaded] = Lately(KNOWN, owner=lambda name: name[0])
+        self._known = Known()
 
     async def begin(
         self, definition: Definition, decided: Decided, *, takes: bool, key: Key | None = None

@@ -5,6 +5,7 @@ from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.workflow.domain import events as ev
+from services.workflow.domain.definition import Validator
 from services.workflow.domain.evolution import after
 from services.workflow.domain.instance import (
     REJECTION,
@@ -21,6 +22,8 @@ from services.workflow.domain.timing import MILLISECOND
 MOST: Final = 256
 """Events that are recorded at once. What else follows is recorded next: there may be a hundred
 signals kept, each of which leads through a hundred states."""
+_GUARDED: Final = 8
+"""The same where a validator's expression is evaluated for each, which may take long."""
 
 Decided = tuple[Instance, Sequence[ev.Event]]
 """A workflow after its new events, and those."""
@@ -34,7 +37,7 @@ def advanced(at: Standing, *events: ev.Event) -> Decided:
     for event in events:
         at = after(at, event)
         result.append(event)
-    while len(result) < MOST:
+    while len(result) < MOST and not (len(result) >= _GUARDED and _is_guarded(at)):
         is_done = bool(result) and isinstance(result[-1], ev.ActionCompleted)
         if (follows := _rule(at, is_between=is_done)) is None:
             break
@@ -42,6 +45,11 @@ def advanced(at: Standing, *events: ev.Event) -> Decided:
         at = after(at, following)
         result.append(following)
     return at.instance, result
+
+
+def _is_guarded(at: Standing) -> bool:
+    guard = at.state.guard
+    return guard is not None and guard.validator is Validator.CEL and bool(at.instance.deferred)
 
 
 def is_unsettled(at: Standing) -> bool:

@@ -17,6 +17,7 @@ from services.workflow.domain.definition import (
 )
 
 _STATES: Final = "state_machine"
+_COMPARED: Final = 16
 
 
 def problems(definition: Definition) -> list[Problem]:
@@ -128,6 +129,7 @@ def _declared(definition: Definition) -> Iterator[Problem]:
     """States that are only named end as a success, which is not what a failure leads to; and some
     are only misspelt."""
     known = _declared_in(definition)
+    meant = _misspelt(definition, known)
     for name, state in definition.states.items():
         late = state.timeout.target if state.timeout else ""
         for word, target in (("on_failure", state.on_failure), ("timeout.target", late)):
@@ -135,9 +137,9 @@ def _declared(definition: Definition) -> Iterator[Problem]:
                 fix = f"declare it, such as {target}: {{terminal: failure}}"
                 yield Problem(f"{_at(name)}.{word}", f"names no state: {target}", fix)
         for target in state.transitions:
-            if target not in known and (meant := _misspelt(target, known)):
+            if target in meant:
                 said = f"leads to {target}, which is not declared and ends the workflow"
-                fix = f"did you mean {meant}?"
+                fix = f"did you mean {meant[target]}?"
                 yield Problem(_at(name), said, fix, is_warning=True)
 
 
@@ -197,7 +199,15 @@ CHECKS: Final[tuple[Callable[[Definition], Iterable[Problem]], ...]] = (
 )
 
 
-def _misspelt(target: str, known: list[str]) -> str:
+def _misspelt(definition: Definition, known: list[str]) -> dict[str, str]:
+    """States that only transitions name, and those that are meant by them. Comparing long names
+    takes long, so not all are looked at: whoever leaves so many undeclared means to."""
+    undeclared = [name for name in definition.states if name not in known]
+    found = {name: _meant(name, known) for name in undeclared[:_COMPARED]}
+    return {name: meant for name, meant in found.items() if meant}
+
+
+def _meant(target: str, known: list[str]) -> str:
     """The state that is meant, if the name looks like a slip: not `s99` for `s9`, which count,
     nor `approved` for `approve`."""
     close = next(iter(get_close_matches(target, known, 1, cutoff=0.8)), "")

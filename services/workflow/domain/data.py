@@ -13,6 +13,9 @@ MAX_VALUES: Final = 100_000
 """These two, and the integers, are what goes over the wire: see `chassis.structs`."""
 MAX_WHOLE: Final = 2**53
 
+MANY: Final = 1_000
+"""Values, or 16 characters each, from which on something is large."""
+
 _LARGE: Final = f"is larger than {MAX_BYTES} bytes"
 _DEEP: Final = f"is nested more than {MAX_DEPTH} levels deep"
 _CROWDED: Final = f"has more than {MAX_VALUES:,} values"
@@ -64,6 +67,23 @@ def fault(data: Object) -> str | None:
     return _DEEP
 
 
+def is_large(value: object) -> bool:
+    """Whether many of these fill a memory. It looks at no more than it takes to tell."""
+    left, pending = MANY, [value]
+    while pending and left > 0:
+        part = pending.pop()
+        left -= 1
+        if isinstance(part, Mapping):
+            left -= len(part)
+            pending += part.values() if left > 0 else ()
+        elif isinstance(part, list | tuple):
+            pending += part if len(part) < left else ()
+            left -= len(part)
+        elif isinstance(part, str):
+            left -= len(part) // 16
+    return left <= 0
+
+
 def _is_exact(number: float) -> bool:
     """Whether it is the same for everybody who reads JSON."""
     if isinstance(number, float) and not number.is_integer():
@@ -71,7 +91,7 @@ def _is_exact(number: float) -> bool:
     return -MAX_WHOLE <= number <= MAX_WHOLE
 
 
-def size_bytes(data: Object) -> int:
+def size_bytes(data: object) -> int:
     """How large it is as JSON. Raises `UnicodeEncodeError`, where `fault` has not looked."""
     return len(_text(data).encode()) if data else 0
 

@@ -28,6 +28,7 @@ from services.workflow.domain.passing import (
     resolved,
 )
 
+TOO_MANY_SIGNALS: Final = "TOO_MANY_SIGNALS"
 MOST_DEFERRED: Final = 100
 MOST_DEFERRED_BYTES: Final = 1024 * 1024
 """Of their payloads: they are in memory wherever the workflow is."""
@@ -72,10 +73,10 @@ def _deferred(at: Standing, signal: ev.Signal) -> Decided:
     kept = at.instance.deferred
     if len(kept) >= MOST_DEFERRED:
         message = f"{MOST_DEFERRED} signals are kept already, until its actions are done"
-        raise ResourceExhausted("TOO_MANY_SIGNALS", message, limit=str(MOST_DEFERRED))
+        raise ResourceExhausted(TOO_MANY_SIGNALS, message, limit=str(MOST_DEFERRED))
     if sum(size_bytes(each.payload) for each in (*kept, signal)) > MOST_DEFERRED_BYTES:
         message = f"{len(kept)} signals are kept, and there is no room for the data of this one"
-        raise ResourceExhausted("TOO_MANY_SIGNALS", message, limit=str(MOST_DEFERRED_BYTES))
+        raise ResourceExhausted(TOO_MANY_SIGNALS, message, limit=str(MOST_DEFERRED_BYTES))
     return advanced(at, ev.SignalDeferred(at.now, signal))
 
 

@@ -14,6 +14,7 @@ from services.chassis.errors import FailedPrecondition
 from services.workflow.domain import cel_values
 from services.workflow.domain.cel_costs import (
     MAX_COST,
+    MAX_WORK,
     TEXTS,
     ExpressionError,
     Shape,
@@ -45,14 +46,21 @@ class Expression:
         self._program = program
         self._shape = shape
 
-    def value(self, variables: Mapping[str, object]) -> object:
-        """What it is over these variables, as JSON: times are RFC 3339, durations `90s`.
+    def work(self, extent: cel_values.Extent) -> int:
+        """How much work an evaluation over variables of this extent is: see `Shape.work`."""
+        return self._shape.work(extent, len(self.text))
+
+    def value(
+        self, variables: Mapping[str, object], extent: cel_values.Extent | None = None
+    ) -> object:
+        """What it is over these variables, as JSON: times are RFC 3339, durations `90s`. `extent`
+        is theirs, where it is known.
 
         Raises:
             FailedPrecondition: `EXPRESSION_FAILED`: it has no value, or none that JSON has, or
                 would take long.
         """
-        extent = cel_values.extent(variables)
+        extent = extent or cel_values.extent(variables)
         if extent.fault:
             raise self._failed(f"sees a text that {extent.fault}")
         if self._shape.macros and self._shape.cost(extent, len(self.text)) > MAX_COST:
@@ -164,12 +172,14 @@ def fault(text: str, known: tuple[str, ...]) -> ExpressionError | None:
 
 
 class _Filling:
-    """Counts what it puts in: a few words of a template may each stand for all of the data."""
+    """Counts what it puts in, and how much work that is: a few words of a template may each stand
+    for all of the data."""
 
     def __init__(self, variables: Mapping[str, object]) -> None:
         self._variables = variables
         self._known = tuple(sorted(variables))
-        self._characters = 0
+        self._extent = cel_values.Extent()
+        self._characters = self._work = 0
 
     def value(self, template: object) -> Any:
         if isinstance(template, Mapping):
@@ -195,14 +205,26 @@ class _Filling:
 
     def _evaluated(self, expression: str) -> tuple[object, str]:
         try:
-            value = compiled(expression, self._known).value(self._variables)
+            value = self._value(compiled(expression, self._known))
         except ExpressionError as error:  # Of a definition that was accepted with other bounds.
             raise _failure(expression, error.message) from None
         written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         self._characters += len(written)
         if self._characters > MAX_FILLED:
             raise _failure(expression, f"makes the input larger than {MAX_FILLED:,} characters")
+        self._add(expression, 0 if isinstance(value, str) else 4 * len(written))
         return value, written
+
+    def _value(self, expression: Expression) -> object:
+        self._extent = self._extent if self._extent.values else cel_values.extent(self._variables)
+        self._add(expression.text, expression.work(self._extent))
+        return expression.value(self._variables, self._extent)
+
+    def _add(self, expression: str, work: int) -> None:
+        self._work += work
+        if self._work > MAX_WORK:
+            said = "takes too long together with those before it: use fewer, or less data"
+            raise _failure(expression, said)
 
 
 @lru_cache(_CACHED)

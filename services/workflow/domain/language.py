@@ -37,9 +37,10 @@ def outcome(source: str | bytes | Mapping[str, object]) -> Outcome:
     definition, found = parsing.parsed(reading)
     if definition is not None:
         found += [_placed(problem, reading) for problem in checks.problems(definition)]
-    found.sort(key=lambda problem: (problem.line, problem.column))
     is_wrong = any(not problem.is_warning for problem in found)
-    return Outcome(None if is_wrong else definition, tuple(found[:MAX_PROBLEMS]))
+    found.sort(key=lambda problem: problem.is_warning)  # However many warnings, errors are told.
+    told = sorted(found[:MAX_PROBLEMS], key=lambda problem: (problem.line, problem.column))
+    return Outcome(None if is_wrong else definition, tuple(told))
 
 
 def made(source: str | bytes | Mapping[str, object], *, field: str) -> Outcome:

@@ -14,6 +14,7 @@ def caller() -> Caller:
 
 
 def once(key: str, request: Message) -> Once:
-    """The request's key, or the one that came beside it."""
+    """The request's key, or the one that came beside it. Requests of two kinds that say the same,
+    such as an approval and a rejection, are not the same."""
     key = key or current.get().idempotency_key
-    return Once(key, fingerprint(request)) if key else Once()
+    return Once(key, f"{request.DESCRIPTOR.name} {fingerprint(request)}") if key else Once()

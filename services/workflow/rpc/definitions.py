@@ -12,6 +12,7 @@ from services.chassis import filtering, structs
 from services.chassis.paging import Pager
 from services.workflow.mapping import definitions as mapping
 from services.workflow.rpc.caller import caller
+from services.workflow.rpc.gate import Gate, gated
 from services.workflow.usecases.definitions import Definitions
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -21,9 +22,11 @@ class DefinitionServicer(pb_grpc.DefinitionServiceServicer):
     """`Definitions` over gRPC."""
 
     def __init__(self, definitions: Definitions, pager: Pager) -> None:
+        self.gate = Gate()
         self._definitions = definitions
         self._pager = pager
 
+    @gated
     async def CreateDefinition(
         self, request: pb.CreateDefinitionRequest, context: Context
     ) -> pb.Definition:

@@ -17,6 +17,7 @@ from services.workflow.domain.instance import Standing
 from services.workflow.mapping import events as events_mapping
 from services.workflow.mapping import workflows as mapping
 from services.workflow.rpc.caller import caller, once
+from services.workflow.rpc.gate import Gate, gated
 from services.workflow.usecases.happenings import Happening, Happenings
 from services.workflow.usecases.verification import Verifications
 from services.workflow.usecases.workflows import Caller, Once, Start, Workflows
@@ -35,11 +36,14 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         pagers: tuple[Pager, Pager],
     ) -> None:
         """`pagers` are for workflows and for events."""
+        self.gate = Gate()
+        self.verifying = Gate()
         self._workflows = workflows
         self._happenings = happenings
         self._verifications = verifications
         self._pager, self._events = pagers
 
+    @gated
     async def StartWorkflow(
         self, request: pb.StartWorkflowRequest, context: Context
     ) -> pb.Workflow:
@@ -70,18 +74,21 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         shown, token = await self._pager.page(read, after, size, filter=request.filter)
         return pb.ListWorkflowsResponse(workflows=map(mapping.shown, shown), next_page_token=token)
 
+    @gated
     async def SignalWorkflow(
         self, request: pb.SignalWorkflowRequest, context: Context
     ) -> pb.Workflow:
         """See the contract."""
         return await _told(self._workflows.signal, request)
 
+    @gated
     async def ApproveTransition(
         self, request: pb.ApproveTransitionRequest, context: Context
     ) -> pb.Workflow:
         """See the contract."""
         return await _told(self._workflows.approve, request)
 
+    @gated
     async def RejectTransition(
         self, request: pb.RejectTransitionRequest, context: Context
     ) -> pb.Workflow:
@@ -106,7 +113,8 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
         self, request: pb.VerifyWorkflowRequest, context: Context
     ) -> pb.Verification:
         """See the contract."""
-        found = await self._verifications.asked(caller(), request.workflow_id)
+        async with self.verifying.alone():
+            found = await self._verifications.asked(caller(), request.workflow_id)
         return mapping.verification(found)
 
     async def ListWorkflowEvents(
@@ -144,6 +152,7 @@ class WorkflowServicer(pb_grpc.WorkflowServiceServicer):
                 last += 1
                 yield events_mapping.shown(body, request.workflow_id, last)
 
+    @gated
     async def PublishEvent(
         self, request: pb.PublishEventRequest, context: Context
     ) -> pb.PublishEventResponse:

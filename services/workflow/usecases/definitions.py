@@ -54,6 +54,8 @@ class Definitions:
         try:
             self._check_source(source)
         except InvalidArgument as error:
+            if error.violations:
+                raise
             known = error.metadata.get("known", "")
             fix = f"use an alias of: {known}; or set RUNPLANE_EVENT_BUSES"
             error.metadata |= {"field": f"{field}.event_source", "suggested_fix": fix}

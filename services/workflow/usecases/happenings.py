@@ -1,6 +1,7 @@
 """Events from outside: kept and told to the event bus, and what comes in from there is signalled to
 the workflows that it is for."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -17,6 +18,7 @@ from services.chassis.eventlog.port import Compare, Every, Kept, Key, Some
 from services.chassis.starts import check_length, once, owned
 from services.workflow.domain import events as ev
 from services.workflow.domain.data import FIXES, fault
+from services.workflow.domain.decide import TOO_MANY_SIGNALS
 from services.workflow.domain.refusals import is_corrupt
 from services.workflow.ports import WorkflowLog
 from services.workflow.usecases.workflows import Caller, Once, Workflows, check_name
@@ -25,6 +27,7 @@ MAX_NAME: Final = 256
 PAGE: Final = 100
 MOST: Final = 1000
 """Workflows that one event can be for."""
+AT_ONCE: Final = 32
 OUTSIDE: Final = "event"
 """Who signals what came in."""
 _OPEN: Final = Some((Compare("status", "=", "running"), Compare("status", "=", "waiting")))
@@ -111,17 +114,33 @@ class Happenings:
         caller = Caller(tenant, OUTSIDE, trace_id)
         refused: list[ServiceError] = []
         told = 0
-        for workflow_id in await self._meant(tenant, happening):
-            try:
-                await self._signal(caller, workflow_id, happening)
-                told += 1
-            except ServiceError as error:
-                is_final = isinstance(error, FailedPrecondition | InvalidArgument)
-                if not is_final and not is_corrupt(error, workflow_id):
-                    raise
-                refused.append(error)
+        meant = await self._meant(tenant, happening)
+        for start in range(0, len(meant), AT_ONCE):
+            some = meant[start : start + AT_ONCE]
+            tell = (self._told(caller, workflow_id, happening) for workflow_id in some)
+            for answer in await asyncio.gather(*tell, return_exceptions=True):
+                if isinstance(answer, BaseException):
+                    raise answer
+                refused += answer
+                told += not answer
         if told == 0:
             raise refused[0] if refused else _for_nobody(happening)
+
+    async def _told(
+        self, caller: Caller, workflow_id: str, happening: Happening
+    ) -> list[ServiceError]:
+        """Why a workflow refused it for good, if it did."""
+        try:
+            await self._signal(caller, workflow_id, happening)
+        except (FailedPrecondition, InvalidArgument) as error:
+            return [error]
+        except ServiceError as error:
+            if is_corrupt(error, workflow_id):
+                return [error]
+            if error.reason == TOO_MANY_SIGNALS:  # Others do not wait until it is at rest.
+                return [FailedPrecondition(error.reason, error.message)]
+            raise
+        return []
 
     async def _signal(self, caller: Caller, workflow_id: str, happening: Happening) -> None:
         signal = ev.Signal(event=happening.type, payload=happening.payload, by=OUTSIDE)

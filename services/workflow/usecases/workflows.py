@@ -13,9 +13,12 @@ from services.chassis.starts import check_length, once, owned
 from services.workflow.domain import decide
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
+from services.workflow.domain.data import is_large
+from services.workflow.domain.definition import Validator
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.timing import timed
 from services.workflow.ports import Appended, DefinitionStore, Loaded, WorkflowLog
+from services.workflow.usecases.queues import Queues
 
 ATTEMPTS: Final = 20
 """How often a change is decided anew because somebody else changed the workflow first."""
@@ -86,6 +89,7 @@ class Workflows:
         self._hands = hands
         self._now = now
         self._new_id = new_id
+        self._queues = Queues()
 
     async def start(self, start: Start, caller: Caller, same: Once) -> Standing:
         """Start a workflow, or return the one that was started with this key.
@@ -227,11 +231,18 @@ class Workflows:
     async def _change(
         self, caller: Caller, workflow_id: str, decided: Decide, key: Key | None
     ) -> Standing:
-        arrived, is_fresh = self._now(), False
+        arrived = self._now()
+        async with self._queues.turn((caller.tenant, workflow_id)):
+            return await self._changed(caller, workflow_id, decided, key, arrived)
+
+    async def _changed(
+        self, caller: Caller, workflow_id: str, decided: Decide, key: Key | None, arrived: datetime
+    ) -> Standing:
+        is_fresh = False
         for attempt in range(ATTEMPTS):
             loaded = await self._logs.load(caller.tenant, workflow_id, is_fresh=is_fresh)
             try:
-                instance, events = decided(self._at(loaded))
+                instance, events = await self._decided(decided, loaded)
                 if not events and is_fresh:
                     return self._at(loaded)
                 if events:
@@ -244,6 +255,14 @@ class Workflows:
                     raise
             is_fresh = True  # What it was decided from may have been of yesterday.
         raise KeyError(workflow_id)
+
+    async def _decided(self, decided: Decide, loaded: Loaded) -> Decided:
+        guard = loaded.definition.states[loaded.instance.state].guard
+        is_heavy = guard is not None and guard.validator is Validator.CEL
+        if not (is_heavy and is_large(loaded.instance.data)):
+            return decided(self._at(loaded))
+        async with self._queues.alone():
+            return decided(self._at(loaded))
 
     async def _record(self, loaded: Loaded, decided: Decided, key: Key | None) -> Standing:
         takes = self._hands.has_room
@@ -267,6 +286,8 @@ def _check_start(start: Start) -> None:
     if any(max(len(name), len(value)) > MAX_NAME for name, value in start.labels.items()):
         fix = f"use at most {MAX_NAME} characters for each name and value"
         wrong.append(Violation("labels", "are too long", fix))
+    if any(_UNNAMEABLE.search(name + value) for name, value in start.labels.items()):
+        wrong.append(Violation("labels", "have control characters", "send printable characters"))
     if wrong:
         raise invalid(*wrong)
     check_name("correlation_id", start.correlation_id)

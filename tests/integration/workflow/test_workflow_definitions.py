@@ -190,3 +190,12 @@ async def test_there_is_a_bound_for_definitions_and_for_versions() -> None:
     assert other.what == ("RESOURCE_EXHAUSTED", "TOO_MANY_DEFINITIONS")
     assert third.what == ("RESOURCE_EXHAUSTED", "TOO_MANY_DEFINITION_VERSIONS")
     assert same.version == 2
+
+
+async def test_events_must_not_be_published_to_where_signals_come_from(world: World) -> None:
+    refusal = await refused(
+        world.define(named("echo", "event_source: kafka://events/workflow-signals"))
+    )
+
+    assert refusal.what == ("INVALID_ARGUMENT", "DEFINITION_INVALID")
+    assert refusal.metadata["field"].endswith("event_source")

@@ -11,6 +11,7 @@ import pytest_asyncio
 from runplane.workflow.v1 import workflow_pb2 as pb
 
 from services.chassis.eventbus.port import Message
+from services.workflow.usecases import happenings
 from tests.integration.workflow.buses import (
     SIGNALS,
     Outside,
@@ -224,3 +225,37 @@ async def test_what_cannot_be_signalled_is_set_aside_and_the_rest_goes_on(
     assert headed([letter], "reason") == [reason]
     assert letter.headers["original-topic"] == f"events/{SIGNALS}"
     assert letter.headers["error"]
+
+
+async def test_a_workflow_that_keeps_enough_signals_holds_up_nobody(
+    there: Outside, name: str
+) -> None:
+    other = await there.world.start("orders", correlation_id=f"{name}-2")
+    full = await there.world.run(
+        "name: full\nstate_machine:\n"
+        "  a: {on_enter: [{tool: do, input: {wait: full}}], transitions: [b], on: {go: b}}",
+        correlation_id=name,
+    )
+    await asyncio.gather(*(there.world.signal(full, event="go") for _ in range(100)))
+
+    await published(there, "go", correlation_id=name)
+    await published(there, "order_paid", correlation_id=f"{name}-2")
+
+    assert (await there.world.ended(other)).current_state == "paid"
+    assert (await there.world.get(full)).deferred_signals == 100
+    there.world.office.gates["full"].set()
+
+
+async def test_an_event_for_more_workflows_than_it_may_be_for_is_told_to_none(
+    there: Outside, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(happenings, "MOST", 2)
+    all_of_them = [await there.world.start("orders", correlation_id=name) for _ in range(3)]
+
+    async with there.listening(DEAD) as ear:
+        await published(there, "order_paid", correlation_id=name)
+        (letter,) = await ear.until(1)
+
+    assert letter.headers["reason"] == "EVENT_FOR_TOO_MANY"
+    for each in all_of_them:
+        assert (await there.world.get(each)).current_state == "open"

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from google.protobuf.struct_pb2 import Struct
 
 from tests.integration.workflow.world import DOCUMENTS, World, kinds, plain, refused
 
@@ -221,16 +222,26 @@ async def test_the_same_decision_counts_once_even_after_the_end(world: World) ->
     assert one == two
 
 
+async def test_a_rejection_is_not_the_approval_of_the_same_key(world: World) -> None:
+    workflow = await reviewed(world)
+    same = {"target": "approved", "idempotency_key": "d1"}
+    await world.approve(workflow, **same)
+
+    refusal = await refused(world.reject(workflow, **same, payload=Struct()))
+
+    assert refusal.what == ("ALREADY_EXISTS", "IDEMPOTENCY_KEY_REUSED")
+
+
 async def test_signals_that_come_at_once_all_count(world: World) -> None:
     started = await world.run("name: loop\nstate_machine: {a: {transitions: [a, b]}}")
 
     await asyncio.gather(
-        *(world.signal(started, target="a", payload={f"n{n}": n}) for n in range(12))
+        *(world.signal(started, target="a", payload={f"n{n}": n}) for n in range(500))
     )
 
     there = await world.get(started)
-    assert there.last_sequence == 13
-    assert len(plain(there.data)) == 12
+    assert there.last_sequence == 501
+    assert len(plain(there.data)) == 500
 
 
 async def test_of_two_decisions_at_once_one_is_made(world: World) -> None:

@@ -55,6 +55,7 @@ async def test_a_workflow_begins_with_the_shape_that_users_see(world: World) -> 
         ({"data": {"id": "x" * 300_000}}, ("INVALID_ARGUMENT", "WORKFLOW_DATA_INVALID"), "data"),
         ({"data": {"n": 2.0**60}}, ("INVALID_ARGUMENT", "INVALID_REQUEST"), "data.n"),
         ({"correlation_id": "x" * 257}, ("INVALID_ARGUMENT", "INVALID_REQUEST"), "correlation_id"),
+        ({"labels": {"a": "x\0"}}, ("INVALID_ARGUMENT", "INVALID_REQUEST"), "labels"),
         ({"labels": {"a": "x" * 257}}, ("INVALID_ARGUMENT", "INVALID_REQUEST"), "labels"),
         (
             {"labels": {f"n{n}": "" for n in range(33)}},

@@ -461,3 +461,31 @@ def test_a_repair_changes_nothing_but_the_sequence() -> None:
     flow.do()
     flow.repair()
     assert flow.status == "compensated"
+
+
+def test_kept_signals_have_so_many_bytes_together_and_no_more() -> None:
+    flow = Flow("a: {on_enter: [{tool: t}], transitions: [a, b]}")
+    for _ in range(5):
+        flow.signal("a", s="x" * 200_000)
+
+    error = refusal(lambda: flow.signal("a", s="x" * 200_000))
+
+    assert isinstance(error, ResourceExhausted)
+    assert error.reason == "TOO_MANY_SIGNALS"
+    flow.signal("a")
+    assert len(flow.instance.deferred) == 6
+
+
+def test_few_kept_signals_are_held_against_an_expression_at_once() -> None:
+    flow = Flow(
+        "a: {on_enter: [{tool: t}], transitions: [a, b], validator: {cel: 'payload.n > 99'}}"
+    )
+    for n in range(MOST_DEFERRED):
+        flow.signal("b", n=n)
+    flow.do()
+    assert len(flow.instance.deferred) > 90
+
+    flow.finish()
+
+    assert (flow.state, flow.instance.deferred) == ("a", ())
+    assert flow.kinds().count("SignalDropped") == MOST_DEFERRED

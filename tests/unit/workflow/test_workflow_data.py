@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 
 from services.chassis import structs
-from services.workflow.domain.data import FIXES, MAX_BYTES, fault, merged
+from services.workflow.domain.data import FIXES, MAX_BYTES, fault, is_large, merged
 
 
 def nested(levels: int, leaf: object = 1) -> dict[str, Any]:
@@ -69,3 +69,18 @@ def test_the_size_is_that_of_the_json() -> None:
 
 def test_no_depth_is_too_much_to_be_refused() -> None:
     assert fault(nested(100_000)) in FIXES
+
+
+@pytest.mark.parametrize(
+    ("value", "so"),
+    [
+        ({"a": [1, 2, {"b": "c"}]}, False),
+        (["x" * 1_000] * 10, False),
+        ("x" * 40_000, True),
+        ([1] * 3_000, True),
+        ({str(n): n for n in range(3_000)}, True),
+        ([[[1] * 90] * 90], True),
+    ],
+)
+def test_what_is_large_is_told_from_what_is_not(value: object, so: bool) -> None:
+    assert is_large(value) is so

@@ -1,5 +1,6 @@
 """CEL and templates: what they give, what they refuse, and what they may cost."""
 
+from time import process_time
 from typing import Any
 
 import pytest
@@ -267,3 +268,33 @@ def test_json_comes_out_of_an_expression_as_it_went_in(data: object) -> None:
         assert "\\u0000" in repr(data).replace("\\x00", "\\u0000") or "finite" in error.message  # noqa: PT017
     else:
         assert found == data
+
+
+@pytest.mark.parametrize(
+    ("expression", "data"),
+    [
+        ("data.n == {}", {"n": 1, "l": [1] * 90_000}),
+        ("size(data.m) + {}", {"m": dict.fromkeys(map(str, range(20_000)), 1)}),
+        (" && ".join(["data.l == data.k"] * 30) + " && {} > 0", {"l": [1] * 45_000, "k": [1]}),
+        ("(" + "+".join(["data.s"] * 28) + ").size() == {}", {"s": "x" * 250_000}),
+        ("data.l.all(x, x > 0 - {})", {"l": list(range(4_300))}),
+        ("data.l.filter(x, x > {}).size() == 1 ? [1] : data.l", {"l": [1] * 900}),
+    ],
+)
+def test_a_thousand_expressions_of_a_template_take_no_long_time(
+    expression: str, data: dict[str, object]
+) -> None:
+    template = {f"k{n}": f"${{{expression.format(n)}}}" for n in range(1_000)}
+    began = process_time()
+
+    with pytest.raises(FailedPrecondition, match="together with those before it"):
+        filled(template, {"data": data, "workflow": {}})
+
+    assert process_time() - began < 3  # Some took a minute.
+
+
+def test_a_hundred_expressions_over_common_data_are_no_much_work() -> None:
+    data = {"order": {f"item{n}": {"price": n, "name": "x" * 100} for n in range(200)}}
+    template = {f"k{n}": f"${{data.order.item{n}.price * 2}}" for n in range(100)}
+
+    assert filled(template, {"data": data, "workflow": {}})["k99"] == 198

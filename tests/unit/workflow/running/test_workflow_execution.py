@@ -327,3 +327,23 @@ async def test_a_workflow_that_waits_costs_no_worker_anything() -> None:
         await it.store.end(workflow)
         assert it.store.appends == appends + 1
         assert now() - NOW < timedelta(hours=1, seconds=1)
+
+
+async def test_nothing_more_is_done_when_too_much_would_have_to_be_undone() -> None:
+    it = bench(
+        """a: {on_enter: [{event: e, payload: {s: "${data.s}"}, compensation: {event: u}}],
+              on_success: b}
+        b: {transitions: [a, end]}"""
+    )
+    async with it.process() as process:
+        started = await process.start(s="x" * 250_000)
+        for number in range(1, 18):
+            await it.store.until(
+                started, lambda it, most=number: it.kinds().count("ActionCompleted") == most
+            )
+            await process.signal(started, "a")
+        stream = await it.store.end(started)
+
+    assert stream.instance.failure is not None
+    assert stream.instance.failure.reason == "TOO_MUCH_TO_UNDO"
+    assert stream.instance.phase.value == "compensated"
