@@ -36,7 +36,7 @@ def ended(edge: str, workflow_id: str, *, after: int = 0, as_json: bool) -> int:
             click.echo(text)
             if event.get("type") == STUCK:
                 way = f"runplane workflow compensate {workflow_id}"
-                click.echo(f"it waits for a person: {way} goes on; Ctrl-C stops watching", err=True)
+                click.echo(f"when that is mended: {way}; Ctrl-C stops watching", err=True)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     return 0 if status in {"completed", ""} else FAILED
