@@ -77,7 +77,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         """Let a tool refuse."""
-        self.shop.broken.add(self.path.removeprefix("/broken/"))
+        name = self.path.removeprefix("/broken/")
+        if name not in TOOLS:
+            self._answer(404, {"error": f"there is no tool {name}; there are {', '.join(TOOLS)}"})
+            return
+        self.shop.broken.add(name)
         self._answer(200, {"broken": sorted(self.shop.broken)})
 
     def do_DELETE(self) -> None:
@@ -125,6 +129,9 @@ def _post(url: str, body: Mapping[str, Any]) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 409:  # It is there already.
             raise SystemExit(f"{url}: {error.read().decode()}") from None
+    except urllib.error.URLError as error:
+        said = f"no suite answers at {url} ({error.reason}): start one, or name it by --register"
+        raise SystemExit(said) from None
 
 
 def main() -> None:
@@ -133,7 +140,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9100)
     parser.add_argument("--register", metavar="URL", help="the suite that is to know them")
     chosen = parser.parse_args()
-    server = ThreadingHTTPServer(("127.0.0.1", chosen.port), Handler)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", chosen.port), Handler)
+    except OSError as error:
+        raise SystemExit(f"port {chosen.port}: {error.strerror}; use another --port") from None
     if chosen.register:
         register(chosen.register.rstrip("/"), server.server_port)
     sys.stdout.write(f"tools are at http://127.0.0.1:{server.server_port}\n")

@@ -2,20 +2,19 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO, Any, Final
 
 import click
 
 from services.cli.plain import plain
+from services.cli.workflow_problems import MOST, found_in, named
 from services.cli.workflow_runs import COMMANDS
 from services.workflow.domain.definition import Problem
 from services.workflow.domain.language import Outcome, outcome
 
 INVALID: Final = 1
-_MOST: Final = 1024 * 1024
-"""Bytes that are read of a file; the language refuses a quarter of it."""
 
 
 @click.group(
@@ -39,15 +38,15 @@ def workflow() -> None:
 @click.argument("files", metavar="FILE...", type=click.File("rb"), nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print what is found as JSON.")
 def validate(files: Sequence[IO[bytes]], as_json: bool) -> None:
-    """Check definitions in FILEs, YAML or JSON (- for standard input), without a running suite. All
-    that is wrong is said at once, as FILE:LINE:COLUMN: PROBLEM (FIX)."""
-    found = [(_name(file), outcome(file.read(_MOST))) for file in files]
+    """Check definitions in FILEs. They are YAML or JSON (- reads standard input); no suite has to
+    run. All that is wrong is said at once, as FILE:LINE:COLUMN: PROBLEM (FIX)."""
+    found = [(named(file), outcome(file.read(MOST))) for file in files]
     if as_json:
         report = [_report(name, each) for name, each in found]
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
         for name, each in found:
-            for line in _lines(name, each):
+            for line in found_in(name, each):
                 click.echo(plain(line))
     if any(each.errors for _, each in found):
         sys.exit(INVALID)
@@ -55,23 +54,6 @@ def validate(files: Sequence[IO[bytes]], as_json: bool) -> None:
 
 for _each in COMMANDS:
     workflow.add_command(_each)
-
-
-def _name(file: IO[bytes]) -> str:
-    name = getattr(file, "name", "-")
-    return "<stdin>" if name in {"-", 0} else str(name)
-
-
-def _lines(name: str, found: Outcome) -> Iterator[str]:
-    for problem in found.problems:
-        place = f"{name}:{problem.line}:{problem.column}" if problem.line else name
-        kind = "warning: " if problem.is_warning else ""
-        fix = f" ({problem.suggested_fix})" if problem.suggested_fix else ""
-        said = f"{problem.field} {problem.message}".strip()
-        yield f"{place}: {kind}{said}{fix}".replace("\n", " ")
-    if found.definition is not None:
-        made = found.definition
-        yield f"{name}: {made.name} is valid: {len(made.states)} states, from {made.initial}"
 
 
 def _report(name: str, found: Outcome) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import click
 from services.cli import workflow_lines as lines
 from services.cli.edge import REFUSED, Json, answered, at_edge, found
 from services.cli.plain import plain
+from services.cli.workflow_problems import MOST, named, wrong_in
 from services.cli.workflow_watch import ended
 
 PAGE: Final = 100
@@ -32,13 +33,10 @@ _REASON: Final = click.option("--reason", help="Why; it is kept in the log.")
 @click.argument("files", metavar="FILE...", type=click.File("rb"), nargs=-1, required=True)
 @at_edge
 def define(files: Sequence[IO[bytes]], url: str | None, state: Path | None) -> None:
-    """Store the definitions in FILEs (- for standard input), each as the next version of its
-    name; one that is the newest already stays that."""
-    for file in files:
-        try:
-            text = file.read().decode()
-        except UnicodeDecodeError:
-            raise click.UsageError(f"{file.name} is not text in UTF-8") from None
+    """Store definitions of FILEs. They are checked first, as `validate` does, and stored when all
+    are valid (- reads standard input): each as the next version of its name; one that is the newest
+    already stays that."""
+    for text in _valid(files):
         said = answered(found(url, state), "POST", "/v1/definitions", body={"yaml": text})
         click.echo(plain(f"{said.get('name')}@{said.get('version')}"))
         for warning in said.get("warnings") or ():
@@ -63,7 +61,7 @@ def start(  # noqa: PLR0913, PLR0917 - one parameter for each option
     url: str | None,
     state: Path | None,
 ) -> None:
-    """Start a workflow of a definition, with JSON as its data (- for standard input)."""
+    """Start a workflow of a definition. JSON is its data (- reads standard input)."""
     name, _, version = definition.partition("@")
     if version and not version.isdecimal():
         raise click.UsageError(f"{version} is no version: use a whole number")
@@ -189,14 +187,15 @@ def _ending(verb: str, about: str) -> click.Command:
 
 
 approve = _decision(
-    "approve", "Let a workflow leave a state that a person guards: to STATE, or the one way."
+    "approve", "Decide for what is asked. The workflow goes to STATE, or the one way."
 )
 reject = _decision(
-    "reject", "Decide against what a workflow asks a person for: to STATE, or where it leads."
+    "reject", "Decide against what is asked. The workflow goes to STATE, or where a no leads."
 )
-cancel = _ending("cancel", "Cancel a workflow: stop what it does, and undo what it did.")
+cancel = _ending("cancel", "Stop a workflow, and undo what it did.")
 compensate = _ending(
-    "compensate", "Undo what a workflow did, or go on with a compensation that failed."
+    "compensate",
+    "Undo what an ended workflow did. A compensation that failed goes on where it stopped.",
 )
 
 
@@ -209,7 +208,7 @@ compensate = _ending(
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they are, one a line.")
 @at_edge
 def watch(workflow_id: str, after: int, as_json: bool, url: str | None, state: Path | None) -> None:
-    """Show the events of a workflow, one a line, until it ends. Ctrl-C stops watching, and nothing
+    """Show its events as they happen, one a line, until it ends. Ctrl-C stops watching, and nothing
     else. A connection that breaks is taken up again."""
     sys.exit(ended(found(url, state), workflow_id, after=after, as_json=as_json))
 
@@ -220,7 +219,8 @@ def watch(workflow_id: str, after: int, as_json: bool, url: str | None, state: P
 @_WORKFLOW
 @at_edge
 def verify(workflow_id: str, url: str | None, state: Path | None) -> None:
-    """Read a workflow's events again: whether they are whole, and lead to what is shown of it."""
+    """Check the events of a workflow. It reads them again: whether they are whole, and lead to what
+    is shown of it."""
     said = answered(found(url, state), "POST", f"{_path(workflow_id)}:verify", body={})
     word = "consistent" if said.get("consistent") else "not consistent"
     click.echo(plain(f"{said.get('workflow_id')}  {said.get('events')} events, {word}"))
@@ -245,6 +245,18 @@ COMMANDS: Final[Sequence[click.Command]] = (
     watch,
     verify,
 )
+
+
+def _valid(files: Sequence[IO[bytes]]) -> Sequence[str]:
+    """The texts of all files. One that is not valid ends the command."""
+    texts = [file.read(MOST) for file in files]
+    pairs = zip(files, texts, strict=True)
+    wrong = [line for file, text in pairs for line in wrong_in(named(file), text)]
+    for line in wrong:
+        click.echo(plain(line), err=True)
+    if wrong:
+        sys.exit(REFUSED)
+    return [text.decode() for text in texts]
 
 
 def _tell(edge: str, workflow_id: str, verb: str, **fields: object) -> None:

@@ -13,6 +13,7 @@ from services.cli.edge import NOT_CONNECTED, read, reason, refused, unreachable
 from services.cli.plain import plain
 
 END: Final = "workflow_ended"
+STUCK: Final = "compensation_failed"
 FAILED: Final = 1
 INTERRUPTED: Final = 130
 PAUSE_SECONDS: Final = 0.5
@@ -33,6 +34,9 @@ def ended(edge: str, workflow_id: str, *, after: int = 0, as_json: bool) -> int:
             status = str(event.get("status")) if event.get("type") == END else ""
             text = json.dumps(event, ensure_ascii=False) if as_json else plain(lines.event(event))
             click.echo(text)
+            if event.get("type") == STUCK:
+                way = f"runplane workflow compensate {workflow_id}"
+                click.echo(f"when that is mended: {way}; Ctrl-C stops watching", err=True)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     return 0 if status in {"completed", ""} else FAILED
@@ -41,14 +45,18 @@ def ended(edge: str, workflow_id: str, *, after: int = 0, as_json: bool) -> int:
 def watched(edge: str, workflow_id: str, after: int) -> Iterator[Event]:
     """The events after a sequence. A stream that breaks off is taken up where it did."""
     met = False
-    since = monotonic()
+    away: float | None = None  # Since when; one that held longer than that was there.
     while True:
+        began = monotonic()
         try:
             for event in _stream(edge, workflow_id, after, is_known=met):
-                met, since, after = True, monotonic(), int(event["sequence"])
+                met, after = True, int(event["sequence"])
+                away = None
                 yield event
         except _Broken as broken:
-            if not broken.passes and monotonic() - since > PATIENCE_SECONDS:
+            now = monotonic()
+            away = now if away is None or now - began > PATIENCE_SECONDS else away
+            if not broken.passes and now - away > PATIENCE_SECONDS:
                 click.echo(f"the stream broke off: {plain(str(broken))}", err=True)
                 raise SystemExit(NOT_CONNECTED) from None
             met = True

@@ -169,8 +169,12 @@ def _missing(name: str) -> NotFound:
         f"there is no definition {name[:64]}",
         field="definition",
         definition=name[:64],
-        suggested_fix="create it first: POST /v1/definitions",
+        suggested_fix="store it first: POST /v1/definitions, or runplane workflow define FILE",
     )
+
+
+def _upto(newest: int) -> str:
+    return "1" if newest == 1 else f"1 to {newest}"
 
 
 def _missing_version(name: str, version: int, newest: int) -> NotFound:
@@ -180,5 +184,5 @@ def _missing_version(name: str, version: int, newest: int) -> NotFound:
         field="version",
         definition=name[:64],
         version=str(version),
-        suggested_fix=f"use 1 to {newest}, or leave it out for the newest",
+        suggested_fix=f"use {_upto(newest)}, or leave it out for the newest",
     )

@@ -107,7 +107,9 @@ def _timed(made: Action, member: Member) -> Action:
 def _kind(member: Member) -> Kind | None:
     """What it does: there is exactly one word for it."""
     if not member.is_object:
-        member.wrong("is no action", "write {tool: NAME}, {agent: NAME}, {workflow: NAME} or …")
+        member.wrong(
+            "is no action", "write {tool: NAME}, {agent: NAME}, {workflow: NAME} or {event: TYPE}"
+        )
         return None
     words = [word for word in KINDS if word in member.value]
     if len(words) == 1:

@@ -180,14 +180,15 @@ def _check_pending(at: Standing, expected_state: str) -> None:
             state=at.instance.state,
             suggested_fix="read it again when its actions are done"
             if is_pending
-            else "use :signal",
+            else "tell it by :signal, or wait until it is where a person decides",
         )
 
 
 def _check_active(instance: Instance) -> None:
     if instance.phase is Phase.ACTIVE and instance.cancel is None:
         return
-    status = "canceled" if instance.cancel is not None else instance.phase.value
+    is_canceling = instance.phase is Phase.ACTIVE and instance.cancel is not None
+    status = "canceled" if is_canceling else instance.phase.value
     raise FailedPrecondition(
         "WORKFLOW_ALREADY_ENDED",
         f"the workflow is {status}",

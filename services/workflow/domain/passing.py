@@ -136,4 +136,5 @@ def _check_expression(instance: Instance, guard: Guard, signal: ev.Signal) -> No
             state=instance.state,
             target=signal.target,
             validator=guard.expression[:200],
+            suggested_fix="send a payload or a target that it lets pass; data is as it was before",
         )

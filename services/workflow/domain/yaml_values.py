@@ -85,12 +85,16 @@ class Builder:
             mark = error.problem_mark or error.context_mark
             said = " ".join(filter(None, (error.context, error.problem))) or "cannot be read"
             index = mark.index if mark else 0
-            raise self._refusal(index, f"is no YAML: {said}", "mend the YAML here") from None
+            raise self._refusal(index, f"is no YAML: {said}", self._mending(index)) from None
         except yaml.YAMLError as error:  # A character that YAML has no place for.
             index = getattr(error, "position", 0)
             index = index if isinstance(index, int) and 0 <= index <= len(self._text) else 0
             said = " ".join(str(getattr(error, "reason", error)).split())[:128]
             raise self._refusal(index, f"is no YAML: {said}", "mend the YAML here") from None
+
+    def _mending(self, index: int) -> str:
+        line = self._text[self._text.rfind("\n", 0, index) + 1 :].partition("\n")[0]
+        return 'put "${…}" into quotes' if "${" in line else "mend the YAML here"
 
     def _take(self, event: Any) -> None:
         start = event.start_mark.index
@@ -160,7 +164,7 @@ class Builder:
 
     def _refusal(self, index: int, message: str, fix: str, path: str | None = None) -> Unreadable:
         where = self._path() if path is None else path
-        return Unreadable(Problem(where, message, fix, *self._position(index)))
+        return Unreadable(Problem(where.rstrip("."), message, fix, *self._position(index)))
 
 
 _KINDS: Final[Mapping[type, frozenset[str]]] = {

@@ -73,3 +73,15 @@ def test_what_would_steer_a_terminal_is_left_out() -> None:
 def test_no_file_is_wrong_usage() -> None:
     assert run()[0] == 2
     assert run("/does/not/exist.yaml")[0] == 2
+
+
+def test_nothing_is_stored_where_one_file_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(WRONG)
+    good = str(EXAMPLES / "order_saga.yaml")
+
+    done = CliRunner().invoke(main, ["workflow", "define", "--url", "127.0.0.1:1", good, str(path)])
+
+    assert done.exit_code == 1  # Not 3: nobody was asked.
+    assert done.output.startswith(f"{path}:1:1: has no single state")
+    assert "order_saga" not in done.output

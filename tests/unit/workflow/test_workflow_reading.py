@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.workflow.domain.language import outcome
 from services.workflow.domain.places import MAX_BYTES, MAX_DEPTH, MAX_NODES, Unreadable
 from services.workflow.domain.reading import plain, read
 
@@ -152,3 +153,10 @@ def test_any_text_is_read_or_refused_with_a_place(text: str | bytes) -> None:
 @given(JSON)
 def test_what_json_says_is_read_as_it_stands(value: object) -> None:
     assert read(json.dumps({"a": value})).value == plain({"a": value}).value == {"a": value}
+
+
+def test_a_template_without_quotes_is_told_to_have_them() -> None:
+    found = outcome("name: x\nstate_machine: {a: {on_enter: [{tool: t, input: {n: ${data.n}}}]}}")
+
+    assert [each.suggested_fix for each in found.problems] == ['put "${…}" into quotes']
+    assert not found.problems[0].field.endswith(".")
