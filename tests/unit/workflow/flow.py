@@ -41,9 +41,10 @@ def defined(states: str, *, name: str = "d", rest: str = "") -> Definition:
     return found.definition
 
 
-def replayed(definition: Definition, events: Sequence[ev.Event]) -> Instance:
-    """What a history adds up to."""
-    instance: Instance | None = None
+def replayed(
+    definition: Definition, events: Sequence[ev.Event], instance: Instance | None = None
+) -> Instance:
+    """What a history adds up to, or more of it after an instance."""
     for event in events:
         instance = evolve(definition, instance, event)
     assert instance is not None
@@ -57,6 +58,7 @@ class Flow:
         self.definition = defined(definition) if isinstance(definition, str) else definition
         self.now = NOW
         self.events: list[ev.Event] = []
+        self._replayed: Instance | None = None
         self.keys: list[str] = []
         """Of what was run, in order."""
         self._keep(decide.started(self.definition, SPEC, data or {}, self.now))
@@ -169,7 +171,8 @@ class Flow:
         instance, events = decided
         self.events += events
         self.instance = instance
-        assert replayed(self.definition, self.events) == instance
+        self._replayed = replayed(self.definition, events, self._replayed)
+        assert self._replayed == instance
 
 
 def undone(flow: Flow) -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from hypothesis import HealthCheck, settings
@@ -22,7 +22,7 @@ from services.workflow.domain.advance import MOST, Decided, is_unsettled
 from services.workflow.domain.decide import reminded
 from services.workflow.domain.definition import Definition, Kind
 from services.workflow.domain.evolution import evolve
-from services.workflow.domain.instance import Phase, Standing, key_of
+from services.workflow.domain.instance import Instance, Phase, Standing, key_of
 from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
 from services.workflow.domain.steps import (
     Ask,
@@ -42,6 +42,7 @@ from tests.unit.workflow.flow import (
     LOST,
     LOST_RETRYABLE,
     RETRYABLE,
+    SPEC,
     Flow,
     replayed,
 )
@@ -51,6 +52,60 @@ OUTCOMES: Final = st.sampled_from(
 )
 TARGETS: Final = st.sampled_from(["s0", "s1", "s2", "s3", "ok", "bad"])
 WORK: Final = (Run, Undo, Ask, Look, Stop)
+
+
+class Told:
+    """What a history tells, followed as it grows."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.done: list[str] = []
+        """Keys of the actions that were done, or may have been, and are to be undone; in order."""
+        self.undone: list[str] = []
+        """Keys of those that were undone, in order."""
+        self.compensable: set[str] = set()
+        """Keys of the actions with a compensation of each state that was entered."""
+        self._definition = definition
+        self._instance: Instance | None = None
+        self._is_over = False
+
+    def follow(self, events: Sequence[ev.Event]) -> None:
+        """Take what is new, which has to lead on from what is known."""
+        known = self._instance.sequence if self._instance else 0
+        for event in events[known:]:
+            self._take(event, self._instance)
+            self._instance = evolve(self._definition, self._instance, event)
+
+    def _take(self, event: ev.Event, before: Instance | None) -> None:
+        is_late = isinstance(event, ev.CompensationStarted | ev.ProjectionRepaired)
+        assert is_late or not self._is_over
+        if isinstance(event, ev.Started):
+            self._enter(event.state, 1)
+        if before is None:
+            return
+        if isinstance(event, ev.Moved):
+            assert event.previous == before.state
+            assert event.state in self._definition.states[before.state].transitions
+            self._enter(event.state, before.sequence + 1)
+        elif isinstance(event, ev.Ended | ev.CompensationStarted):
+            self._is_over = isinstance(event, ev.Ended)
+        elif isinstance(event, ev.ActionCompensated):
+            latest = before.done[-1]
+            self.undone.append(_key(latest.entry, latest.index))
+        elif isinstance(event, ev.ActionCompleted) or (
+            isinstance(event, ev.ActionFailed) and event.is_uncertain
+        ):
+            action = self._definition.states[before.state].actions[event.index]
+            if action.compensation is not None:
+                self.done.append(_key(before.entry, event.index))
+
+    def _enter(self, state: str, entry: int) -> None:
+        for index, action in enumerate(self._definition.states[state].actions):
+            if action.compensation is not None:
+                self.compensable.add(_key(entry, index))
+
+
+def _key(entry: int, index: int) -> str:
+    return f"{SPEC.workflow_id}/{entry}/{index}"
 
 
 class Workflows(RuleBasedStateMachine):
@@ -68,6 +123,7 @@ class Workflows(RuleBasedStateMachine):
         self.cut_off: set[str] = set()
         """Keys of actions that said nothing."""
         self.seen = 0
+        self.told = Told(definition)
         self._look(is_signal=False)
 
     @rule(to=TARGETS, n=st.integers(0, 2))
@@ -178,22 +234,13 @@ class Workflows(RuleBasedStateMachine):
     @invariant()
     def it_went_where_the_definition_leads(self) -> None:
         """No transition that the definition does not have; one end, but for what is asked for."""
-        state, is_over = "", False
-        for event in self.flow.events:
-            assert not is_over or isinstance(event, ev.CompensationStarted | ev.ProjectionRepaired)
-            if isinstance(event, ev.Started):
-                state = event.state
-            elif isinstance(event, ev.Moved):
-                assert event.previous == state
-                assert event.state in self.flow.definition.states[state].transitions
-                state = event.state
-            elif isinstance(event, ev.Ended | ev.CompensationStarted):
-                is_over = isinstance(event, ev.Ended)
+        self.told.follow(self.flow.events)
 
     @invariant()
     def what_was_done_is_undone_once(self) -> None:
         """Each action completes once at most; each is undone once, if all is undone."""
-        done, undone = self._history()
+        self.told.follow(self.flow.events)
+        done, undone = self.told.done, self.told.undone
         assert max(Counter(done).values(), default=1) == 1
         assert max(Counter(undone).values(), default=1) == 1
         assert set(undone) <= set(done)
@@ -202,7 +249,7 @@ class Workflows(RuleBasedStateMachine):
         ]
         assert [key for key in done if key not in undone] == left
         assert undone == [key for key in reversed(done) if key in undone]
-        maybe = (self.may_be_done | self.cut_off) & self._compensable()
+        maybe = (self.may_be_done | self.cut_off) & self.told.compensable
         assert maybe - {self._at_hand()} <= set(done)
         if self.flow.instance.phase is Phase.COMPENSATED:
             assert not left
@@ -304,34 +351,6 @@ class Workflows(RuleBasedStateMachine):
             assert (event.signal, event.payload) == (signal.name, signal.payload)
         else:
             assert (event.signal.event, event.signal.payload) == (signal.event, signal.payload)
-
-    def _history(self) -> tuple[list[str], list[str]]:
-        """Keys of the actions that were done, or may have been, and are to be undone; of those that
-        were undone; both in their order."""
-        done: list[str] = []
-        undone: list[str] = []
-        instance = None
-        for event in self.flow.events:
-            if isinstance(event, ev.ActionCompensated):
-                latest = instance.done[-1]
-                undone.append(key_of(instance, latest.entry, latest.index))
-            is_failure = isinstance(event, ev.ActionFailed)
-            if isinstance(event, ev.ActionCompleted) or (is_failure and event.is_uncertain):
-                action = self.flow.definition.states[instance.state].actions[event.index]
-                if action.compensation is not None:
-                    done.append(key_of(instance, instance.entry, event.index))
-            instance = evolve(self.flow.definition, instance, event)
-        return done, undone
-
-    def _compensable(self) -> set[str]:
-        found, state, entry = set(), "", 0
-        for sequence, event in enumerate(self.flow.events, 1):
-            if isinstance(event, ev.Started | ev.Moved):
-                state, entry = event.state, sequence
-                for index, action in enumerate(self.flow.definition.states[state].actions):
-                    if action.compensation is not None:
-                        found.add(key_of(self.flow.instance, entry, index))
-        return found
 
     def _at_hand(self) -> str:
         """The action whose outcome is not recorded yet."""
