@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -81,12 +82,12 @@ class OfMemory:
         self._store._streams[name].snapshot = Snapshot(sequence, body)
 
 
-class OfTables:
+class OfTables(ABC):
     """See `Tampering`; on SQLite and PostgreSQL."""
 
+    @abstractmethod
     async def execute(self, sql: str, *values: object) -> None:
         """Do this, with `?` for each value."""
-        raise NotImplementedError
 
     async def event(self, name: Name, sequence: int, **changes: object) -> None:
         for column, value in changes.items():
