@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     inference: ClientSettings = ClientSettings(target="127.0.0.1:8082")
     orchestrator: ClientSettings = ClientSettings(target="127.0.0.1:8081")
     tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")
+    workflow: ClientSettings = ClientSettings(target="127.0.0.1:8084")
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
     mcp: McpSettings = McpSettings()

@@ -24,13 +24,14 @@ from benchmarks.load import (
 from benchmarks.load.job import Job, Report
 
 LONGEST: Final = 300
+_WORKFLOWS: Final = "benchmarks.load.workflows"
 
 
-def _brought(module: str) -> Callable[[Job], Awaitable[Report]]:
+def _brought(module: str, name: str = "run") -> Callable[[Job], Awaitable[Report]]:
     """What a module does that is imported when it is asked for."""
 
     async def run(job: Job) -> Report:
-        run: Callable[[Job], Awaitable[Report]] = import_module(module).run
+        run: Callable[[Job], Awaitable[Report]] = getattr(import_module(module), name)
         return await run(job)
 
     return run
@@ -48,7 +49,12 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "tool_calls": tool_calls.run,
     "tool_kinds": _brought("benchmarks.load.kinds"),  # With all that a client of tools needs.
     "tools_list": listing.run,
+    "replay": _brought("benchmarks.load.replays"),  # With all of the workflow service.
     "validate": tool_calls.validate,
+    "workflows": _brought(_WORKFLOWS),
+    "workflow_signals": _brought(_WORKFLOWS, "signals"),
+    "workflow_undos": _brought(_WORKFLOWS, "undos"),
+    "workflow_waiting": _brought(_WORKFLOWS, "waiting"),
 }
 
 

@@ -15,12 +15,14 @@ from benchmarks.rows import (
     kinds,
     mcp,
     overload,
+    replay,
     replicas,
     start_up,
     status,
     stores,
     stream,
     tools,
+    workflow,
 )
 
 Row: TypeAlias = Callable[[Bench], Iterator[Figure]]
@@ -36,6 +38,10 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "append": (stores.append, "event stores alone, 1 and 64 writers, every append on the disk"),
     "durable": (stores.durable, "invokes of 32 callers without a disk, on SQLite, on PostgreSQL"),
     "history": (history.history, "bytes that the store keeps of a task, a tool call"),
+    "replay": (
+        replay.replay,
+        "events of workflows: written, folded, loaded, verified; in-process",
+    ),
     "status": (status.status, "asking for a task"),
     "start": (status.start, "from POST to task_start"),
     "edge": (edge.edge, "the edge alone, unary"),
@@ -52,5 +58,9 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "cancel-elsewhere": (replicas.cancel, "cancel at a replica that does not have the task"),
     "take-over": (replicas.take_over, "a replica ends, and another goes on with its tasks"),
     "overload": (overload.overload, "what 64 callers get from a suite with small queues"),
+    "workflow": (workflow.workflow, "workflows of three steps, 32 at once"),
+    "workflow-signal": (workflow.signal, "signals, 1 and 32 callers, on SQLite and PostgreSQL"),
+    "workflow-undo": (workflow.undo, "a workflow whose one action is undone"),
+    "workflow-waiting": (workflow.waiting, "what 10,000 workflows cost that wait"),
     "start-up": (start_up.start_up, "each process, and the whole suite"),
 }

@@ -1,19 +1,22 @@
-"""`/livez` and `/readyz` over plain HTTP, for probes that speak neither gRPC nor TLS."""
+"""`/livez`, `/readyz` and `/metrics` over plain HTTP, for those who speak neither gRPC nor TLS."""
 
 from collections.abc import Callable
 
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from services.chassis.metrics import CONTENT_TYPE, Metrics
+
 _OK = (200, b"ok\n")
 _NOT_READY = (503, b"not ready\n")
-_UNKNOWN = (404, b"not found; try /livez or /readyz\n")
+_UNKNOWN = (404, b"not found; try /livez, /readyz or /metrics\n")
 
 
 class Admin:
-    """An ASGI application that asks `is_ready`."""
+    """An ASGI application that asks `is_ready`, and shows `metrics`."""
 
-    def __init__(self, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, is_ready: Callable[[], bool], metrics: Metrics | None = None) -> None:
         self._is_ready = is_ready
+        self._metrics = metrics or Metrics()
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -22,7 +25,10 @@ class Admin:
         if scope["type"] != "http":
             return
         status, body = self._answer(scope["path"])
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+        headers = [
+            (b"content-type", CONTENT_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+        ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -31,4 +37,6 @@ class Admin:
             return _OK
         if path == "/readyz":
             return _OK if self._is_ready() else _NOT_READY
+        if path == "/metrics":
+            return 200, self._metrics.page()
         return _UNKNOWN

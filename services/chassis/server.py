@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from services.chassis.admin import Admin
 from services.chassis.http import bound, host_and_port, serving_http
 from services.chassis.interceptors import Boundary
+from services.chassis.metrics import Metrics
 from services.chassis.settings import ServerSettings
 
 UNARY_TIMEOUT = timedelta(seconds=310)  # For calls without a deadline; above every default.
@@ -55,7 +56,7 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.so_reuseport", 0),  # A taken port is an error, not a lottery.
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
     ]
@@ -72,13 +73,14 @@ def _listen(server: grpc.aio.Server, listen: str) -> str:
 
 
 @asynccontextmanager
-async def serving(
+async def serving(  # noqa: PLR0913 - all that services differ in
     settings: ServerSettings,
     *,
     domain: str,
     register: Sequence[Callable[[grpc.aio.Server], object]],
     services: Sequence[str],
     prepare: Callable[[], Awaitable[None]] | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Running]:
     """Listen until the context is left; then RPCs under way get the grace period to end.
 
@@ -102,7 +104,7 @@ async def serving(
     address = _listen(server, settings.listen)
     await health_of.set_serving(False)
     async with serving_http(
-        Admin(health_of.is_serving), settings.admin, grace=timedelta(seconds=1)
+        Admin(health_of.is_serving, metrics), settings.admin, grace=timedelta(seconds=1)
     ) as admin:
         await server.start()
         try:

@@ -1,6 +1,7 @@
 """Settings that services share. Each service puts them into a `Settings` of its own."""
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -67,6 +68,16 @@ def _object_store(url: str) -> str:
 
 ObjectStoreUrl = Annotated[str, AfterValidator(_object_store)]
 """Where large values are kept, as a setting."""
+
+
+def _event_bus(url: str) -> str:
+    if not re.match(r"memory:$|kafka://.", url):
+        raise ValueError("is not memory: or kafka://HOST:PORT")
+    return url
+
+
+EventBusUrl = Annotated[str, AfterValidator(_event_bus)]
+"""Where events for other systems go, as a setting."""
 
 Key = Annotated[SecretStr, AfterValidator(_key)]
 """A secret key as a setting."""
@@ -136,6 +147,19 @@ class AwsSettings(BaseSettings):
         return self.region or self.default_region or "us-east-1"
 
 
+class KafkaSettings(BaseSettings):
+    """`RUNPLANE_KAFKA_…`: who this suite is to Kafka, where the URL does not say."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNPLANE_KAFKA_",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        frozen=True,
+    )
+
+    username: str = ""
+    password: SecretStr = SecretStr("")
+
+
 class SharedSettings(ProcessSettings):
     """`RUNPLANE_…`: the same for every service of a suite."""
 
@@ -151,7 +175,9 @@ class SharedSettings(ProcessSettings):
     hot_store: HotStoreUrl = "memory:"  # Or redis://…, or redis+cluster://…
     object_store: ObjectStoreUrl | None = None  # file:///DIR or s3://…; absent: none.
     aws: AwsSettings = Field(default_factory=AwsSettings)  # AWS_…, for s3://….
-    event_bus: Literal["memory:"] = "memory:"
+    event_bus: EventBusUrl = "memory:"  # Or kafka://…: what the alias `events` stands for.
+    event_buses: Mapping[str, EventBusUrl] = {}  # Further aliases, as a JSON object: name, URL.
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # RUNPLANE_KAFKA_…
 
     @field_validator("object_store")
     @classmethod

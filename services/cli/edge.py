@@ -16,6 +16,8 @@ NEAREST: Final = "http://127.0.0.1:8080"
 PATIENCE_SECONDS: Final = 3_610.0
 """For an answer: a tool may take an hour."""
 
+NO_EDGE: Final = "the answer is not JSON: is that the address of an edge?"
+
 Json = Mapping[str, Any]
 
 
@@ -51,16 +53,15 @@ def at_edge(command: Callable[..., None]) -> Callable[..., None]:
 def found(url: str | None, state: Path | None) -> str:
     """Where the edge is that a command asks.
 
-    Raises:
-        ClickException: none runs with the folder that was named.
+    Where none runs with the folder that was named, the command ends.
     """
     if url is not None:
         return url
     running = StateFolder(state or Path(DEFAULT)).url()
     if running is None and state is not None:
-        raise click.ClickException(
-            f"no suite runs with {state}; start one with: runplane up --state {state}"
-        )
+        said = f"no suite runs with {state}; start one with: runplane up --state {state}"
+        click.echo(said, err=True)
+        raise SystemExit(NOT_CONNECTED)
     return running or NEAREST
 
 
@@ -89,7 +90,7 @@ def read(content: bytes) -> Json:
         value = json.loads(content)
     except ValueError:
         value = None
-    return value if isinstance(value, dict) else {"message": "the edge's answer is not JSON"}
+    return value if isinstance(value, dict) else {"message": NO_EDGE}
 
 
 def refused(error: Json) -> NoReturn:
@@ -106,5 +107,6 @@ def reason(error: Json) -> str:
 
 def unreachable(url: str, error: Exception) -> NoReturn:
     """Nothing answers there; the command ends."""
-    click.echo(f"no suite answers at {url} ({error}); start one with: runplane up", err=True)
+    way = "start one with: runplane up, or name the one that runs by --state or --url"
+    click.echo(f"no suite answers at {url} ({error}); {way}", err=True)
     raise SystemExit(NOT_CONNECTED)

@@ -10,6 +10,7 @@ from services.cli.demo import demo
 from services.cli.invoke import invoke
 from services.cli.tools import tools
 from services.cli.up import up
+from services.cli.workflow import workflow
 
 HELP = """Runplane: the run plane for AI agents.
 
@@ -22,6 +23,11 @@ Start a suite, then ask it something:
 See its tools, and call one:
   runplane tools list
   runplane tools call calculator '{"expression": "12*7"}'
+
+\b
+Run a workflow:
+  runplane workflow define examples/workflows/document_processing.yaml
+  runplane workflow start document_processing '{"doc_id": "doc_123"}'
 
 \b
 Without a model, for tests and load:
@@ -42,3 +48,4 @@ main.add_command(up)
 main.add_command(invoke)
 main.add_command(demo)
 main.add_command(tools)
+main.add_command(workflow)

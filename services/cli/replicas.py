@@ -7,7 +7,8 @@ import click
 
 from services.cli.suite import SERVICES
 
-KEEPERS: Final = ("orchestrator", "tool_registry")  # What they know is in the event store.
+# What they know is in the event store.
+KEEPERS: Final = ("orchestrator", "tool_registry", "workflow")
 NUMBERS: Final = frozenset("123456789")
 
 

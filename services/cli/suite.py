@@ -1,4 +1,4 @@
-"""What a suite on one machine consists of: four programs, their addresses and settings."""
+"""What a suite on one machine consists of: five programs, their addresses and settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from typing import Final
 from services.cli.ports import free, joined
 from services.cli.supervisor import Program, python
 
-SERVICES: Final = ("inference", "tool_registry", "orchestrator")
+SERVICES: Final = ("inference", "tool_registry", "orchestrator", "workflow")
 MODULES: Final = {name: f"services.{name}" for name in SERVICES} | {"gateway": "gateway"}
-OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3}
-ADMIN: Final = {"gateway": 4, "orchestrator": 5, "inference": 6, "tool_registry": 7}
+OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3, "workflow": 4}
+ADMIN: Final = {"gateway": 5, "orchestrator": 6, "inference": 7, "tool_registry": 8, "workflow": 9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Options:
     event_store: str = "memory:"
     mark_key: str = ""
     hot_store: str = "memory:"
+    event_bus: str = "memory:"
     object_store: str = ""
     """Empty: there is none."""
     egress: str = EGRESS
@@ -100,6 +101,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         },
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
         | {"ORCHESTRATOR_MARK_KEY": options.mark_key},
+        "workflow": _targets(plan, "workflow", ("tool_registry", "orchestrator")),
         "gateway": _targets(plan, "gateway", SERVICES)
         | {"GATEWAY_LISTEN": joined(plan.host, plan.edge)},
     }
@@ -107,6 +109,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         "RUNPLANE_PAGE_TOKEN_KEY": options.page_token_key,
         "RUNPLANE_EVENT_STORE": options.event_store,
         "RUNPLANE_HOT_STORE": options.hot_store,
+        "RUNPLANE_EVENT_BUS": options.event_bus,
         "RUNPLANE_LOG__LEVEL": options.log_level,
         "RUNPLANE_SCHEDULING": "normal" if options.engine == "llamacpp" else "batch",
     }

@@ -29,6 +29,12 @@ SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
 QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
 
 
+def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
+    if value != "memory:" and not value.startswith("kafka://"):  # It may hold a password.
+        raise click.BadParameter("is neither memory: nor kafka://HOST:PORT")
+    return value
+
+
 @click.command()
 @click.option(
     "--engine",
@@ -74,6 +80,17 @@ QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
     default="memory:",
     show_default=True,
     help="What wakes and caches: redis://…, redis+cluster://… or memory:.",
+)
+@click.option(
+    "--event-bus",
+    envvar="RUNPLANE_EVENT_BUS",
+    show_envvar=True,
+    metavar="URL",
+    default="memory:",
+    show_default=True,
+    callback=_bus,
+    help="Where events of workflows are told and heard: kafka://HOST:PORT or memory:. It is what "
+    "kafka://events/… stands for in definitions; RUNPLANE_EVENT_BUSES names others, as JSON.",
 )
 @click.option(
     "--object-store",
@@ -131,6 +148,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     state: Path,
     event_store: str | None,
     hot_store: str,
+    event_bus: str,
     object_store: str | None,
     egress: str,
     replicas: Mapping[str, int],
@@ -159,6 +177,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             log_level,
             event_store=event_store or folder.event_store,
             hot_store=hot_store,
+            event_bus=event_bus,
             object_store=object_store or _object_store(folder, event_store),
             egress=egress,
             replicas=replicas,

@@ -116,7 +116,7 @@ def cluster(
     }
     orchestrators = [process("orchestrator", n, **settings) for n in range(1, replicas + 1)]
     running = Cluster(orchestrators, [inference, registry])
-    with _running([*running.others, *orchestrators]):
+    with started([*running.others, *orchestrators]):
         yield running
 
 
@@ -132,12 +132,12 @@ def edge(folder: Path, running: Cluster, **environment: str) -> Iterator[Process
         **environment,
     }
     gateway = Process("gateway", settings, port, admin, folder / "gateway.log")
-    with _running([gateway]):
+    with started([gateway]):
         yield gateway
 
 
 @contextmanager
-def _running(processes: Sequence[Process]) -> Iterator[None]:
+def started(processes: Sequence[Process]) -> Iterator[None]:
     """Processes that serve until the context is left."""
     try:
         for each in processes:

@@ -21,7 +21,7 @@ PLAIN = {
     name: value
     for name, value in os.environ.items()
     if not name.startswith(
-        ("RUNPLANE_", "INFERENCE_", "TOOL_REGISTRY_", "ORCHESTRATOR_", "GATEWAY_")
+        ("RUNPLANE_", "INFERENCE_", "TOOL_REGISTRY_", "ORCHESTRATOR_", "WORKFLOW_", "GATEWAY_")
     )
 }
 

@@ -130,7 +130,8 @@ def test_probes_say_that_all_serve(http: httpx2.Client) -> None:
 
     assert (health.status_code, ready.status_code) == (200, 200)
     assert set(ready.json()["services"].values()) == {"serving"}
-    assert set(ready.json()["services"]) == {"inference", "orchestrator", "tool_registry"}
+    names = {"inference", "orchestrator", "tool_registry", "workflow"}
+    assert set(ready.json()["services"]) == names
 
 
 def test_a_request_id_comes_back_on_success_and_on_error(http: httpx2.Client) -> None:

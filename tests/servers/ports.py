@@ -10,7 +10,7 @@ from typing import Final
 from services.cli.ports import free as unheld
 
 HOST: Final = "127.0.0.1"
-SUITE: Final = 8  # The edge's port, and those of the services next to it.
+SUITE: Final = 10  # The edge's port, and those of the services next to it.
 
 _kept = ExitStack()
 atexit.register(_kept.close)

@@ -64,6 +64,10 @@ class MemoryConsumer:
             partition.holder = None
         self._group.wake()
 
+    def lag(self) -> int:
+        """See `Consumer`. Any of the group's may come to it."""
+        return self._group.backlog
+
     def close(self) -> None:
         """Give back what was not committed, in its old place."""
         self._group.consumers.discard(self)
@@ -118,6 +122,10 @@ class MemoryEventBus:
             yield consumer
         finally:
             consumer.close()
+
+    async def partitions(self, topic: str) -> int:
+        """See `EventBus`."""
+        return _PARTITIONS
 
     def _check_room(self, topic: str, count: int) -> None:
         for name, group in self._topics.get(topic, {}).items():

@@ -8,8 +8,8 @@ from services.chassis.eventlog.port import Append, Work
 from services.chassis.eventlog.times import micros, span
 
 
-def arguments(batch: Sequence[Append]) -> list[list[Any]]:
-    """A list for each parameter, in their order."""
+def arguments(batch: Sequence[Append]) -> list[Any]:
+    """The parameters in their order: lists, and how many keys there are."""
     blobs: list[bytes] = []
     events = [event for each in batch for event in each.events]
     claims = [each.claim for each in batch]
@@ -25,6 +25,7 @@ def arguments(batch: Sequence[Append]) -> list[list[Any]]:
         [event.body for event in events],
         [_beside(each, blobs) for each in batch],
         blobs,
+        sum(each.key is not None for each in batch),
     ]
 
 
@@ -79,7 +80,8 @@ def _starts_and_ends(append: Append) -> dict[str, Any]:
 
 def _work(work: Work) -> dict[str, Any]:
     times = {"lease": span(work.lease), "delay": span(work.delay)}
-    return {"kind": work.kind, "owner": work.owner, **times}
+    shared = {"shared": True} if work.is_shared else {}
+    return {"kind": work.kind, "owner": work.owner, **times, **shared}
 
 
 def _json(beside: dict[str, Any]) -> str | None:

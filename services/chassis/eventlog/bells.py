@@ -2,6 +2,8 @@
 
 import asyncio
 
+from services.chassis.eventlog.port import Append, Claim
+
 
 class Bells:
     """A bell for each owner that waits in this process, which is as a rule one."""
@@ -19,3 +21,9 @@ class Bells:
         """Wake an owner if it waits here."""
         if owner and owner in self._bells:
             self._bells[owner].set()
+
+
+def keeper(batch: Append, claim: Claim | None) -> str | None:
+    """Whom shared work was left to, if to another than the one it was put for."""
+    is_kept = claim is not None and batch.work is not None and claim.owner != batch.work.owner
+    return claim.owner if claim is not None and is_kept else None

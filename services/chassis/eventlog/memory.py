@@ -1,9 +1,10 @@
 """An event store in this process's memory, for a laptop and for tests. Nothing survives its end."""
 
+import heapq
 import itertools
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,11 +12,12 @@ from typing import Final
 from services.chassis.errors import ResourceExhausted
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
-from services.chassis.eventlog.bells import Bells
+from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import matches, within
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
+    OUTBOX,
     Append,
     Claim,
     Kept,
@@ -37,6 +39,7 @@ class _Stream:
     events: list[StoredEvent] = field(default_factory=list)
     snapshot: Snapshot | None = None
     size_bytes: int = 0
+    records: set[tuple[str, str]] = field(default_factory=set)
 
 
 class _Log:
@@ -111,7 +114,9 @@ class MemoryEventStore:
         if batch.is_done:
             self._work.done(key)
         claim = self._work.put(key, batch.work) if batch.work and not batch.is_done else None
+        self._bells.ring(keeper(batch, claim))
         self._trim()
+        self._bells.ring(OUTBOX if batch.outbox else None)
         return claim
 
     async def read(
@@ -159,6 +164,10 @@ class MemoryEventStore:
         """See `EventStore`."""
         return self._work.waiting(kind)
 
+    async def due_in(self, kind: str) -> timedelta | None:
+        """See `EventStore`."""
+        return self._work.due_in(kind)
+
     async def send(
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
@@ -193,9 +202,25 @@ class MemoryEventStore:
         found.sort(key=lambda record: record.id, reverse=query.is_descending)
         return list(within(found[: query.limit], query.max_bytes))
 
-    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+    async def every(
+        self, kind: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
+    ) -> Sequence[tuple[str, Record]]:
         """See `EventStore`."""
-        return [Outgoing(*each) for each in itertools.islice(self._outbox.items(), limit)]
+        found = (
+            (tenant, record)
+            for (tenant, of_kind, record_id), record in self._records.items()
+            if of_kind == kind and (tenant, record_id) > after
+        )
+        return heapq.nsmallest(limit, found, key=lambda each: (each[0], each[1].id))
+
+    async def outgoing(self, *, after: int = 0, limit: int = 100) -> Sequence[Outgoing]:
+        """See `EventStore`."""
+        found = (Outgoing(*each) for each in self._outbox.items() if each[0] > after)
+        return list(itertools.islice(found, limit))
+
+    async def backlog(self) -> Mapping[str, int]:
+        """See `EventStore`."""
+        return Counter(message.topic for message in self._outbox.values())
 
     async def told(self, numbers: Sequence[int]) -> None:
         """See `EventStore`."""
@@ -203,14 +228,14 @@ class MemoryEventStore:
             self._outbox.pop(number, None)
 
     def _check(self, batch: Append, stream: _Stream) -> None:
-        if batch.claim is not None and not self._work.is_held(batch.claim):
-            raise refusals.claim_lost(batch.claim)
-        if len(stream.events) != batch.expected:
-            raise refusals.sequence_conflict(batch)
         if (key := batch.key) is not None:
             found = self._keys.get((batch.tenant, key.scope, key.key))
             if found and found[1] > self._now():
                 raise refusals.key_taken(key)
+        if batch.claim is not None and not self._work.is_held(batch.claim):
+            raise refusals.claim_lost(batch.claim)
+        if len(stream.events) != batch.expected:
+            raise refusals.sequence_conflict(batch)
 
     def _add(self, stream: _Stream, batch: Append) -> None:
         for sequence, new in enumerate(batch.events, batch.expected + 1):
@@ -225,8 +250,11 @@ class MemoryEventStore:
 
     def _write_beside(self, batch: Append) -> None:
         self._work.answered((batch.tenant, batch.stream_id), batch.answered)
+        stream = self._streams.get((batch.tenant, batch.stream_id))
         for record in batch.records:
             self._records[batch.tenant, record.kind, record.id] = record
+            if stream is not None:
+                stream.records.add((record.kind, record.id))
         for message in batch.outbox:
             self._outbox[next(self._numbers)] = message
         if (key := batch.key) is not None:
@@ -259,6 +287,8 @@ class MemoryEventStore:
             dropped = self._streams.pop(key)
             self._size_bytes -= dropped.size_bytes
             self._log.drop(dropped.events)
+            for record in dropped.records:
+                self._records.pop((key[0], *record), None)
 
 
 def _is_beyond(record_id: str, query: Query) -> bool:

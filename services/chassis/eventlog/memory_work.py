@@ -48,6 +48,9 @@ class MemoryWork:
         job = self._jobs.get(stream)
         if job is None:
             job = self._jobs[stream] = _Job(stream, work.kind, "", 0, now, now)
+        if work.is_shared and job.lease_until > now:
+            job.due = min(job.due, now)
+            return job.claim
         job.owner = work.owner
         job.epoch += bool(work.owner)
         job.lease_until = now + work.lease if work.owner else now
@@ -91,6 +94,13 @@ class MemoryWork:
     def waiting(self, kind: str) -> int:
         """See `EventStore`."""
         return sum(1 for _ in self._free(kind))
+
+    def due_in(self, kind: str) -> timedelta | None:
+        """See `EventStore`."""
+        now = self._now()
+        of_kind = (job for job in self._jobs.values() if job.kind == kind)
+        due = min((job.due for job in of_kind if job.lease_until <= now), default=None)
+        return None if due is None else max(due - now, timedelta(0))
 
     def send(self, stream: Stream, kind: str, body: bytes, most: int) -> str | None:
         """See `EventStore`."""

@@ -56,6 +56,11 @@ class Work:
     """How long that one has it without renewing."""
     delay: timedelta = timedelta(0)
     """How long nobody is to take it up; a letter ends the wait."""
+    is_shared: bool = False
+    """That whoever has the stream now, and whose lease has not run out, keeps its claim and lease;
+    the stream is then due at once, for when that one is through. For those who write without a
+    claim: events make whoever has it read again, for its next append expects too little. Where
+    there are none to tell it (`events` is empty), send a letter instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,9 @@ class Letter:
 MOST_LETTERS: Final = 256
 """How many letters may lie in an inbox, unless the sender says otherwise."""
 
+OUTBOX: Final = "outbox"
+"""The owner that `rung` wakes for an append of this process that has messages to tell."""
+
 Attribute = str | float | bool
 
 
@@ -100,10 +108,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An idempotency key: that the same start was asked for before."""
+    """An idempotency key: that the same start, or the same change, was asked for before."""
 
     scope: str
-    """What is started, such as `task`."""
+    """What is started, such as `task`, or changed, such as a workflow by its id."""
     key: str
     fingerprint: str
     """Of the request; the same key with another one is another request."""
@@ -138,7 +146,7 @@ class Append:
     answered: Sequence[int] = ()
     """The letters that these events deal with."""
     records: Sequence[Record] = ()
-    """To be kept in place of those with the same kind and id."""
+    """To be kept in place of those with the same kind and id, which are this stream's alone."""
     outbox: Sequence[Message] = ()
     """What the event bus is to be told."""
     key: Key | None = None
@@ -211,12 +219,14 @@ class EventStore(Protocol):
     """
 
     async def append(self, batch: Append) -> Claim | None:
-        """Do all of it, or none. The claim, where the work starts with an owner.
+        """Do all of it, or none. With work: the claim that holds afterwards, if anybody has one:
+        that of the work's owner or, of shared work, that of whoever keeps it, for whom it rings.
 
-        Raises:
-            Aborted: `SEQUENCE_CONFLICT`; the stream does not end with `expected`.
+        Raises, the first that holds:
+            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`; see `kept`. So what is asked for again is known
+                again, though its stream has moved on.
             Aborted: `CLAIM_LOST`; somebody else has the stream now.
-            AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`; see `kept`.
+            Aborted: `SEQUENCE_CONFLICT`; the stream does not end with `expected`.
             Unavailable: `EVENT_STORE_UNAVAILABLE`; nothing is known of the outcome.
         """
 
@@ -259,6 +269,10 @@ class EventStore(Protocol):
     async def waiting(self, kind: str) -> int:
         """How many streams want a worker and have none."""
 
+    async def due_in(self, kind: str) -> timedelta | None:
+        """How long until the next stream that nobody works on is due; nothing if one is already,
+        None if none waits. A lease that runs out and what others append can come before."""
+
     async def send(
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
@@ -277,7 +291,8 @@ class EventStore(Protocol):
         came; those whose numbers are `known` are left out."""
 
     async def rung(self, owner: str) -> None:
-        """Wait until there may be letters for an owner, wherever they were sent.
+        """Wait until there may be letters for an owner, or work that others share with it, wherever
+        they come from.
 
         It may miss some, and then waits on: look now and then all the same.
         """
@@ -288,8 +303,18 @@ class EventStore(Protocol):
     async def records(self, query: Query) -> Sequence[Record]:
         """A page of records."""
 
-    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
-        """The oldest messages that are still to be told, in the order of commits."""
+    async def every(
+        self, kind: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
+    ) -> Sequence[tuple[str, Record]]:
+        """Records of all tenants, each with its tenant, in the order of tenants and ids: those
+        after this tenant and id. One that is added while they are walked may be passed over."""
+
+    async def outgoing(self, *, after: int = 0, limit: int = 100) -> Sequence[Outgoing]:
+        """The oldest messages that are still to be told, in the order of commits; those with a
+        number above `after`. One that is committed later never gets a number below one read."""
+
+    async def backlog(self) -> Mapping[str, int]:
+        """How many messages are still to be told, by topic; no topic has none."""
 
     async def told(self, numbers: Sequence[int]) -> None:
         """Forget messages that the event bus has taken."""

@@ -7,7 +7,7 @@ and one wait for the disk for all of them.
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,13 +16,15 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.chassis.errors import ResourceExhausted, ServiceError
+from services.chassis.errors import InvalidArgument, ResourceExhausted, ServiceError
 from services.chassis.eventbus.port import Message
+from services.chassis.eventlog import postgres_work as work
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.batches import arguments
 from services.chassis.eventlog.bells import Bells
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
+    OUTBOX,
     Append,
     Claim,
     Kept,
@@ -33,13 +35,17 @@ from services.chassis.eventlog.port import (
     Snapshot,
     StoredEvent,
 )
-from services.chassis.eventlog.postgres_bells import CHANNEL, listen_all
+from services.chassis.eventlog.postgres_bells import listen_all
 from services.chassis.eventlog.postgres_where import Where
-from services.chassis.eventlog.times import from_micros, micros, span
+from services.chassis.eventlog.times import from_micros, length, micros, span
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 128
 WRITERS: Final = 2
+EVERY: Final = (
+    "select tenant, kind, id, attributes, body from records"
+    " where kind = $1 and (tenant, id) > ($2, $3) order by tenant, id limit $4"
+)
 _SCHEMA: Final = Path(__file__).parent / "schema"
 _MIGRATING: Final = 0x72_75_6E_70_6C_61_6E_65  # The advisory lock's name: "runplane".
 _FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
@@ -79,7 +85,9 @@ class PostgresEventStore:
         future: asyncio.Future[Claim | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((batch, future))
         self._has_work.release()
-        return await future
+        claim = await future
+        self._bells.ring(OUTBOX if batch.outbox else None)
+        return claim
 
     async def read(
         self, tenant: str, stream_id: str, *, after: int = 0, limit: int = 1000
@@ -130,53 +138,25 @@ class PostgresEventStore:
         self, kind: str, owner: str, *, limit: int, lease: timedelta
     ) -> Sequence[Claim]:
         """See `EventStore`."""
-        rows = await self._fetch(
-            "with free as (select tenant, stream_id from work"
-            " where kind = $1 and due <= time_of($3) and lease_until <= time_of($3)"
-            " order by due limit $4 for update skip locked)"
-            " update work set owner = $2, epoch = epoch + 1, lease_until = time_of($3) + $5"
-            " from free where work.tenant = free.tenant and work.stream_id = free.stream_id"
-            " returning work.tenant, work.stream_id, owner, epoch, due",
-            kind,
-            owner,
-            self._now(),
-            limit,
-            span(lease),
-        )
+        rows = await self._fetch(work.CLAIM, kind, owner, self._now(), limit, span(lease))
         return [Claim(*row[:4]) for row in sorted(rows, key=lambda row: row[4])]
 
     async def take(
         self, tenant: str, stream_id: str, owner: str, *, lease: timedelta
     ) -> Claim | None:
         """See `EventStore`."""
-        rows = await self._fetch(
-            "update work set owner = $3, epoch = epoch + 1, lease_until = time_of($4) + $5"
-            " where tenant = $1 and stream_id = $2 and lease_until <= time_of($4) returning epoch",
-            tenant,
-            stream_id,
-            owner,
-            self._now(),
-            span(lease),
-        )
+        rows = await self._fetch(work.TAKE, tenant, stream_id, owner, self._now(), span(lease))
         return Claim(tenant, stream_id, owner, rows[0][0]) if rows else None
 
     async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
         """See `EventStore`."""
-        rows = await self._fetch(
-            "update work set lease_until = time_of($2) + $3 where owner = $1"
-            " returning tenant, stream_id, owner, epoch",
-            owner,
-            self._now(),
-            span(lease),
-        )
+        rows = await self._fetch(work.RENEW, owner, self._now(), span(lease))
         return [Claim(*row) for row in rows]
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """See `EventStore`."""
         await self._fetch(
-            "update work set owner = '', lease_until = 0"
-            " from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) as held (t, s, o, e)"
-            " where tenant = t and stream_id = s and owner = o and epoch = e",
+            work.RELEASE,
             [each.tenant for each in claims],
             [each.stream_id for each in claims],
             [each.owner for each in claims],
@@ -185,35 +165,19 @@ class PostgresEventStore:
 
     async def waiting(self, kind: str) -> int:
         """See `EventStore`."""
-        rows = await self._fetch(
-            "select count(*) from work"
-            " where kind = $1 and due <= time_of($2) and lease_until <= time_of($2)",
-            kind,
-            self._now(),
-        )
+        rows = await self._fetch(work.WAITING, kind, self._now())
         return int(rows[0][0])
+
+    async def due_in(self, kind: str) -> timedelta | None:
+        """See `EventStore`."""
+        rows = await self._fetch(work.NEXT_DUE, kind, self._now())
+        return length(rows[0][0]) if rows else None
 
     async def send(
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
         """See `EventStore`."""
-        rows = await self._fetch(
-            "with woken as (update work set due = least(due, time_of($5))"
-            " where tenant = $1 and stream_id = $2 returning owner, lease_until),"
-            " room as (select count(*) < $6 as is_there from letters"
-            " where tenant = $1 and stream_id = $2),"
-            " put as (insert into letters (tenant, stream_id, kind, body)"
-            " select $1, $2, $3, $4 from woken, room where is_there)"
-            " select case when lease_until > time_of($5) then owner else '' end, is_there,"
-            f" case when owner <> '' and is_there then pg_notify({CHANNEL}, owner) end"
-            " from woken, room",
-            tenant,
-            stream_id,
-            kind,
-            body,
-            self._now(),
-            most,
-        )
+        rows = await self._fetch(work.SEND, tenant, stream_id, kind, body, self._now(), most)
         if not rows:
             return None
         owner, has_room, _ = rows[0]
@@ -225,15 +189,7 @@ class PostgresEventStore:
         self, owner: str, *, stream_id: str = "", known: Collection[int] = ()
     ) -> Sequence[Letter]:
         """See `EventStore`."""
-        rows = await self._fetch(
-            "select tenant, stream_id, number, letters.kind, body"
-            " from work join letters using (tenant, stream_id)"
-            " where owner = $1 and $2 in ('', stream_id) and number <> all ($3::bigint[])"
-            " order by number",
-            owner,
-            stream_id,
-            list(known),
-        )
+        rows = await self._fetch(work.LETTERS, owner, stream_id, list(known))
         return [Letter(*row) for row in rows]
 
     async def rung(self, owner: str) -> None:
@@ -271,17 +227,30 @@ class PostgresEventStore:
         )
         return list(map(_record, rows))
 
-    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+    async def every(
+        self, kind: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
+    ) -> Sequence[tuple[str, Record]]:
+        """See `EventStore`."""
+        rows = await self._fetch(EVERY, kind, *after, limit)
+        return [(tenant, _record(row)) for tenant, *row in rows]
+
+    async def outgoing(self, *, after: int = 0, limit: int = 100) -> Sequence[Outgoing]:
         """See `EventStore`."""
         rows = await self._fetch(
             "select number, topic, key, value, headers from outbox"
-            f" where number < {_SETTLED} order by number limit $1",
+            f" where number > $1 and number < {_SETTLED} order by number limit $2",
+            after,
             limit,
         )
         return [
             Outgoing(number, Message(topic, key, value, json.loads(headers)))
             for number, topic, key, value, headers in rows
         ]
+
+    async def backlog(self) -> Mapping[str, int]:
+        """See `EventStore`."""
+        rows = await self._fetch("select topic, count(*) from outbox group by topic")
+        return dict(rows)
 
     async def told(self, numbers: Sequence[int]) -> None:
         """See `EventStore`."""
@@ -309,6 +278,12 @@ class PostgresEventStore:
         try:
             rows = await self._fetch(_APPEND, self._now(), *arguments(appends))
             outcomes = [_outcome(*each) for each in zip(appends, rows, strict=True)]
+        except InvalidArgument as refused:
+            if len(batch) > 1:  # One of them has a text that cannot be kept; which is not said.
+                for each in batch:
+                    await self._write([each])
+                return
+            outcomes = [refused]
         except ServiceError as failed:
             outcomes = [failed] * len(batch)
         for (_, future), outcome in zip(batch, outcomes, strict=True):
@@ -317,6 +292,8 @@ class PostgresEventStore:
     async def _fetch(self, statement: str, *values: object) -> list[Any]:
         try:
             found: list[Any] = await self._pool.fetch(statement, *values)
+        except (asyncpg.DataError, ValueError):
+            raise refusals.unkeepable() from None
         except _FAILURES as error:
             raise refusals.unavailable(f"{type(error).__name__}: {error}") from None
         return found
@@ -327,7 +304,7 @@ class PostgresEventStore:
 
 _APPEND: Final = (
     "select * from append_all($1, $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[],"
-    " $7::int[], $8::text[], $9::bigint[], $10::bytea[], $11::jsonb[], $12::bytea[])"
+    " $7::int[], $8::text[], $9::bigint[], $10::bytea[], $11::jsonb[], $12::bytea[], $13)"
 )
 
 
@@ -391,16 +368,14 @@ def _record(row: Any) -> Record:
 
 
 def _outcome(append: Append, row: Any) -> Claim | ServiceError | None:
-    verdict, epoch = row
+    verdict, holder, epoch = row
     if verdict == "CLAIM_LOST" and append.claim is not None:
         return refusals.claim_lost(append.claim)
     if verdict == "IDEMPOTENCY_KEY_TAKEN" and append.key is not None:
         return refusals.key_taken(append.key)
     if verdict is not None:
         return refusals.sequence_conflict(append)
-    if epoch is None or append.work is None:
-        return None
-    return Claim(append.tenant, append.stream_id, append.work.owner, epoch)
+    return Claim(append.tenant, append.stream_id, holder, epoch) if holder else None
 
 
 def _settle(future: "asyncio.Future[Claim | None]", outcome: Claim | ServiceError | None) -> None:

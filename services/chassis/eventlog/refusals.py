@@ -53,6 +53,12 @@ def unavailable(why: str) -> Unavailable:
     return Unavailable("EVENT_STORE_UNAVAILABLE", f"the event store does not answer: {why[:300]}")
 
 
+def unkeepable() -> InvalidArgument:
+    """What was asked for holds a text that this store has no place for."""
+    fix = "send texts without NUL characters"
+    return invalid(Violation("value", "has a character that cannot be kept", fix))
+
+
 def unsupported(problem: str) -> InvalidArgument:
     """The setting names no store."""
     fix = "use memory:, sqlite:///DIR or postgresql://USER:PASSWORD@HOST:5432/DATABASE"

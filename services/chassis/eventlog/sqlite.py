@@ -11,7 +11,7 @@ import json
 import math
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from datetime import datetime, timedelta
@@ -24,12 +24,13 @@ from services.chassis.errors import (
     ResourceExhausted,
     ServiceError,
 )
-from services.chassis.eventbus.port import Message
-from services.chassis.eventlog import refusals
-from services.chassis.eventlog.bells import Bells
+from services.chassis.eventlog import refusals, sqlite_outbox
+from services.chassis.eventlog import sqlite_work as work
+from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import within
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
+    OUTBOX,
     Append,
     Claim,
     Kept,
@@ -42,7 +43,7 @@ from services.chassis.eventlog.port import (
 )
 from services.chassis.eventlog.sqlite_append import append
 from services.chassis.eventlog.sqlite_where import where
-from services.chassis.eventlog.times import from_micros, micros, span, utc_now
+from services.chassis.eventlog.times import from_micros, length, micros, span, utc_now
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Any]
@@ -56,6 +57,10 @@ INLINE_BATCH: Final = 2
 FORGOTTEN: Final = 0.9  # Of the slowest commit, with each one after it.
 CHECKPOINT_PAGES: Final = 4000
 PAGE_BYTES: Final = 4096
+EVERY: Final = (
+    "select tenant, kind, id, attributes, body from records"
+    " where kind = ? and (tenant, id) > (?, ?) order by tenant, id limit ?"
+)
 _SCHEMA: Final = Path(__file__).parent / "schema"
 _PRAGMAS: Final = (
     "pragma journal_mode = wal",
@@ -90,7 +95,10 @@ class SqliteEventStore:
     async def append(self, batch: Append) -> Claim | None:
         """See `EventStore`."""
         now = micros(self._now())
-        return await self._write(lambda db: append(db, batch, now))
+        claim = await self._write(lambda db: append(db, batch, now))
+        self._bells.ring(keeper(batch, claim))
+        self._bells.ring(OUTBOX if batch.outbox else None)
+        return claim
 
     async def read(
         self, tenant: str, stream_id: str, *, after: int = 0, limit: int = 1000
@@ -127,84 +135,45 @@ class SqliteEventStore:
     ) -> Sequence[Claim]:
         """See `EventStore`."""
         now = micros(self._now())
-        free = (
-            "select tenant, stream_id from work"
-            " where kind = ? and due <= ? and lease_until <= ? order by due limit ?"
-        )
-        if not self._one(free, (kind, now, now, 1)):
+        if not self._one(work.FREE, (kind, now, now, 1)):
             return ()
-        taken = (
-            "update work set owner = ?, epoch = epoch + 1, lease_until = ?"
-            f" where (tenant, stream_id) in ({free}) returning tenant, stream_id, owner, epoch, due"
-        )
-        until = now + span(lease)
-        rows = await self._write(
-            lambda db: db.execute(taken, (owner, until, kind, now, now, limit)).fetchall()
-        )
-        return [Claim(*row[:4]) for row in sorted(rows, key=lambda row: row[4])]
+        held = work.Lease(owner, now, now + span(lease))
+        return await self._write(lambda db: work.claim(db, kind, held, limit))
 
     async def take(
         self, tenant: str, stream_id: str, owner: str, *, lease: timedelta
     ) -> Claim | None:
         """See `EventStore`."""
-        now = micros(self._now())
-        taken = (
-            "update work set owner = ?, epoch = epoch + 1, lease_until = ?"
-            " where tenant = ? and stream_id = ? and lease_until <= ? returning epoch"
-        )
-        values = (owner, now + span(lease), tenant, stream_id, now)
-        row = await self._write(lambda db: db.execute(taken, values).fetchone())
-        return Claim(tenant, stream_id, owner, row[0]) if row else None
+        now, stream = micros(self._now()), (tenant, stream_id)
+        held = work.Lease(owner, now, now + span(lease))
+        return await self._write(lambda db: work.take(db, stream, held))
 
     async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
         """See `EventStore`."""
         until = micros(self._now()) + span(lease)
-        renewed = (
-            "update work set lease_until = ? where owner = ?"
-            " returning tenant, stream_id, owner, epoch"
-        )
-        rows = await self._write(lambda db: db.execute(renewed, (until, owner)).fetchall())
-        return [Claim(*row) for row in rows]
+        return await self._write(lambda db: work.renew(db, owner, until))
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """See `EventStore`."""
-        released = (
-            "update work set owner = '', lease_until = 0"
-            " where tenant = ? and stream_id = ? and owner = ? and epoch = ?"
-        )
-        rows = [(each.tenant, each.stream_id, each.owner, each.epoch) for each in claims]
-        await self._write(lambda db: db.executemany(released, rows))
+        await self._write(lambda db: work.release(db, claims))
 
     async def waiting(self, kind: str) -> int:
         """See `EventStore`."""
         now = micros(self._now())
-        counted = "select count(*) from work where kind = ? and due <= ? and lease_until <= ?"
-        found = self._one(counted, (kind, now, now))
-        return int(found[0])
+        return int(self._one(work.COUNTED, (kind, now, now))[0])
+
+    async def due_in(self, kind: str) -> timedelta | None:
+        """See `EventStore`."""
+        now = micros(self._now())
+        found = self._one(work.NEXT_DUE, (kind, now))
+        return length(max(found[0] - now, 0)) if found else None
 
     async def send(
         self, tenant: str, stream_id: str, kind: str, body: bytes, *, most: int = MOST_LETTERS
     ) -> str | None:
         """See `EventStore`."""
-        now = micros(self._now())
-
-        counted = "select count(*) from letters where tenant = ? and stream_id = ?"
-
-        def put(db: sqlite3.Connection) -> str | None:
-            if db.execute(counted, (tenant, stream_id)).fetchone()[0] >= most:
-                raise refusals.inbox_full(stream_id, most)
-            woken = (
-                "update work set due = min(due, ?) where tenant = ? and stream_id = ?"
-                " returning owner, lease_until"
-            )
-            found = db.execute(woken, (now, tenant, stream_id)).fetchone()
-            if found is None:
-                return None
-            letter = "insert into letters (tenant, stream_id, kind, body) values (?, ?, ?, ?)"
-            db.execute(letter, (tenant, stream_id, kind, body))
-            return str(found[0]) if found[1] > now else ""
-
-        owner = await self._write(put)
+        now, letter = micros(self._now()), Letter(tenant, stream_id, 0, kind, body)
+        owner = await self._write(lambda db: work.send(db, letter, most=most, now=now))
         self._bells.ring(owner)
         return owner
 
@@ -212,13 +181,7 @@ class SqliteEventStore:
         self, owner: str, *, stream_id: str = "", known: Collection[int] = ()
     ) -> Sequence[Letter]:
         """See `EventStore`."""
-        found = self._all(
-            "select tenant, stream_id, number, letters.kind, body"
-            " from work join letters using (tenant, stream_id)"
-            " where owner = ? and ? in ('', stream_id)"
-            " and number not in (select value from json_each(?)) order by number",
-            (owner, stream_id, json.dumps(list(known))),
-        )
+        found = self._all(work.LETTERS, work.letters_of(owner, stream_id, known))
         return [Letter(*row) for row in found]
 
     async def rung(self, owner: str) -> None:
@@ -249,21 +212,26 @@ class SqliteEventStore:
             _found, self._finder, statement, given, max_bytes=query.max_bytes
         )
 
-    async def outgoing(self, *, limit: int = 100) -> Sequence[Outgoing]:
+    async def every(
+        self, kind: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
+    ) -> Sequence[tuple[str, Record]]:
         """See `EventStore`."""
-        found = self._all(
-            "select number, topic, key, value, headers from outbox order by number limit ?",
-            (limit,),
-        )
-        return [
-            Outgoing(number, Message(topic, key, value, json.loads(headers)))
-            for number, topic, key, value, headers in found
-        ]
+        given = (kind, *after, limit)  # Not on the loop: it may be many bytes.
+        rows = await asyncio.to_thread(_fetched, self._finder, EVERY, given)
+        return [(tenant, _record(row)) for tenant, *row in rows]
+
+    async def outgoing(self, *, after: int = 0, limit: int = 100) -> Sequence[Outgoing]:
+        """See `EventStore`."""
+        return list(map(sqlite_outbox.outgoing, self._all(sqlite_outbox.OUTGOING, (after, limit))))
+
+    async def backlog(self) -> Mapping[str, int]:
+        """See `EventStore`."""
+        return dict(self._all(sqlite_outbox.BACKLOG, ()))
 
     async def told(self, numbers: Sequence[int]) -> None:
         """See `EventStore`."""
         rows = [(number,) for number in numbers]
-        await self._write(lambda db: db.executemany("delete from outbox where number = ?", rows))
+        await self._write(lambda db: db.executemany(sqlite_outbox.TOLD, rows))
 
     async def commit_all(self) -> None:
         """Do what was asked for, batch by batch, until `close`."""
@@ -467,7 +435,7 @@ def _found(
         raise refusals.unavailable(str(error)) from None
 
 
-def _record(row: tuple[str, str, str, bytes]) -> Record:
+def _record(row: Sequence[Any]) -> Record:
     kind, record_id, attributes, body = row
     return Record(kind, record_id, json.loads(attributes), body)
 

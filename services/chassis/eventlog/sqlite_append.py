@@ -2,10 +2,27 @@
 
 import json
 import sqlite3
+from typing import Final
 
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.port import Append, Claim, Key, Work
 from services.chassis.eventlog.times import micros, span
+
+_PUT: Final = (
+    "insert into work values (?, ?, ?, ?, ?, ?, ?)"
+    " on conflict do update set owner = excluded.owner, epoch = epoch + (excluded.owner <> ''),"
+    " lease_until = excluded.lease_until, due = excluded.due"
+    " where not (? and lease_until > ?) returning owner, epoch"
+)
+# Where somebody keeps it.
+_SHARED: Final = (
+    "update work set due = min(due, ?) where tenant = ? and stream_id = ? returning owner, epoch"
+)
+
+EXPIRED: Final = (
+    "delete from keys where (tenant, scope, key) in"
+    " (select tenant, scope, key from keys where expires <= ? order by expires limit 4)"
+)
 
 
 def append(db: sqlite3.Connection, batch: Append, now: int) -> Claim | None:
@@ -30,6 +47,10 @@ def append(db: sqlite3.Connection, batch: Append, now: int) -> Claim | None:
 
 
 def _check(db: sqlite3.Connection, batch: Append, now: int) -> None:
+    if (key := batch.key) is not None:
+        taken = "select 1 from keys where tenant = ? and scope = ? and key = ? and expires > ?"
+        if db.execute(taken, (batch.tenant, key.scope, key.key, now)).fetchone():
+            raise refusals.key_taken(key)
     stream = (batch.tenant, batch.stream_id)
     if (claim := batch.claim) is not None:
         held = "select owner, epoch from work where tenant = ? and stream_id = ?"
@@ -42,10 +63,6 @@ def _check(db: sqlite3.Connection, batch: Append, now: int) -> None:
     found = db.execute(last, stream).fetchone()
     if (found[0] if found else 0) != batch.expected:
         raise refusals.sequence_conflict(batch)
-    if (key := batch.key) is not None:
-        taken = "select 1 from keys where tenant = ? and scope = ? and key = ? and expires > ?"
-        if db.execute(taken, (batch.tenant, key.scope, key.key, now)).fetchone():
-            raise refusals.key_taken(key)
 
 
 def _write_beside(db: sqlite3.Connection, batch: Append, now: int) -> None:
@@ -69,11 +86,7 @@ def _write_beside(db: sqlite3.Connection, batch: Append, now: int) -> None:
 
 def _put_key(db: sqlite3.Connection, batch: Append, key: Key, now: int) -> None:
     """Each new key takes some expired ones along, so that they do not gather."""
-    db.execute(
-        "delete from keys where (tenant, scope, key) in"
-        " (select tenant, scope, key from keys where expires <= ? limit 4)",
-        (now,),
-    )
+    db.execute(EXPIRED, (now,))
     row = (batch.tenant, key.scope, key.key, batch.stream_id, key.fingerprint)
     db.execute("replace into keys values (?, ?, ?, ?, ?, ?)", (*row, now + span(key.lasts)))
 
@@ -84,10 +97,9 @@ def _put_work(db: sqlite3.Connection, batch: Append, work: Work, now: int) -> Cl
     written = "select 1 from letters where tenant = ? and stream_id = ?"
     due = now if db.execute(written, stream).fetchone() else now + span(work.delay)
     until = now + span(work.lease) if work.owner else 0
-    found = db.execute(
-        "insert into work values (?, ?, ?, ?, ?, ?, ?)"
-        " on conflict do update set owner = excluded.owner, epoch = epoch + (excluded.owner <> ''),"
-        " lease_until = excluded.lease_until, due = excluded.due returning epoch",
-        (*stream, work.kind, work.owner, 1 if work.owner else 0, until, due),
-    ).fetchone()
-    return Claim(*stream, work.owner, found[0]) if work.owner else None
+    row = (*stream, work.kind, work.owner, 1 if work.owner else 0, until, due)
+    found = db.execute(_PUT, (*row, work.is_shared, now)).fetchone()
+    if found is None:
+        found = db.execute(_SHARED, (now, *stream)).fetchone()
+    owner, epoch = found
+    return Claim(*stream, owner, epoch) if owner else None

@@ -22,6 +22,11 @@ def span(length: timedelta) -> int:
     return length // _MICROSECOND
 
 
+def length(number: int) -> timedelta:
+    """The length of time that a number stands for."""
+    return timedelta(microseconds=number)
+
+
 def from_micros(number: int) -> datetime:
     """The time that a number stands for."""
     return _EPOCH + timedelta(microseconds=number)

@@ -1,7 +1,6 @@
 """Tasks' logs on an event store, with live fan-out through a hot store."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -20,7 +19,8 @@ from services.chassis.eventlog.port import (
     StoredEvent,
     Work,
 )
-from services.chassis.hotstore.port import Entry, HotStore, Subscription
+from services.chassis.hotstore.port import Entry, HotStore
+from services.chassis.watching import Ear, Log, watched
 from services.orchestrator.adapters import codec, snapshots
 from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.adapters.sessionstore import opened
@@ -33,13 +33,6 @@ from services.orchestrator.domain.task import CLOSED, STILL, State, Task, evolve
 _PAGE: Final = 256
 PREFIX: Final = "task_"
 SNAPSHOT_EVERY: Final = 1000  # Events, about.
-_FIRST_PAGE: Final = 16
-_PAGE_BYTES: Final = 512 * 1024  # About: of what a watcher holds that does not read on.
-# How long a watcher trusts that it is told of what happens: at first, at most, and when it has just
-# seen what it was not told, as where replicas share an event store and no hot store.
-_FIRST_LOOK: Final = 0.02
-_LAST_LOOK: Final = 1.0
-_NEXT_LOOK: Final = 0.1
 
 
 class EventStoreTaskLog:
@@ -171,7 +164,7 @@ class EventStoreTaskLog:
     async def _until(self, tenant: str, task_id: str, states: Collection[State]) -> None:
         """Its record is looked at only while nothing is published."""
         async with self._hot.subscribe(_topic(tenant, task_id)) as subscription:
-            ear = _Ear(subscription)
+            ear = Ear(subscription)
             while (found := await self._store.record(tenant, codec.RECORD, task_id)) is not None:
                 if codec.state(found) in states:
                     return
@@ -179,34 +172,15 @@ class EventStoreTaskLog:
                     if codec.state_after(heard[-1].body) in states:
                         return
 
-    async def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
-        """Events after a sequence: first from the store, then as they are published.
-
-        What the hot store loses is read from the event store, at the watcher's own pace.
-        """
-        async with self._hot.subscribe(_topic(tenant, task_id)) as subscription:
-            pages, ear = _Pages(partial(self._read, tenant, task_id)), _Ear(subscription)
-            entries = await pages.read(after)
-            last, is_end = (0, False) if entries else await self._last(tenant, task_id)
-            if is_end and last <= after:
-                return
-            is_ahead = 0 < last < after
-            while True:
-                for entry in entries:
-                    yield entry.body
-                    after = entry.sequence
-                if entries and codec.closes(entries[-1].body):
-                    return
-                entries = []
-                if not pages.has_more:
-                    heard = await ear.next()
-                    entries = [entry for entry in heard if entry.sequence > after]
-                    is_waiting = is_ahead and not entries
-                    if is_waiting and await self._ends_before(tenant, task_id, after, heard):
-                        return
-                if not entries or entries[0].sequence != after + 1:
-                    entries = await pages.read(after)
-                    ear.found(entries)
+    def watch(self, tenant: str, task_id: str, *, after: int) -> AsyncGenerator[bytes, None]:
+        """See `TaskLog`."""
+        log = Log(
+            _topic(tenant, task_id),
+            read=partial(self._read, tenant, task_id),
+            last=partial(self._last, tenant, task_id),
+            closes=codec.closes,
+        )
+        return watched(self._hot, log, after=after)
 
     async def _snapshot(self, task: Task, new: Sequence[NewEvent]) -> bytes | None:
         """What a long log adds up to with these events, now and then, so that nobody reads all."""
@@ -226,15 +200,6 @@ class EventStoreTaskLog:
         """The sequence of a task's last event, and whether it ends the task."""
         task = await self.load(tenant, task_id)
         return task.sequence, task.is_closed
-
-    async def _ends_before(
-        self, tenant: str, task_id: str, after: int, heard: Sequence[Entry]
-    ) -> bool:
-        """Whether a task ended, for a watcher that waits for what then never comes."""
-        if heard:
-            return codec.closes(heard[-1].body)
-        last, is_end = await self._last(tenant, task_id)
-        return is_end and last <= after
 
     async def _publish(self, task: Task, new: Sequence[NewEvent]) -> None:
         first = task.sequence - len(new) + 1
@@ -272,51 +237,6 @@ def _after(task: Task, event: ev.Event) -> tuple[Task, NewEvent]:
         if not isinstance(event, ev.ToolReturned) or event.failure is not None:
             raise
         return _after(task, unkept(event, error))
-
-
-class _Pages:
-    """Reads a log by pages: more at once where events are small, so that a page is never large."""
-
-    def __init__(self, read: Callable[[int, int], Awaitable[Sequence[StoredEvent]]]) -> None:
-        self._read = read
-        self._limit = _FIRST_PAGE
-        self.has_more = False
-        """Whether there may be more after the latest page."""
-
-    async def read(self, after: int) -> list[Entry]:
-        """The next page."""
-        page = await self._read(after, self._limit)
-        self.has_more = len(page) == self._limit
-        if page:
-            average = sum(len(event.body) for event in page) / len(page)
-            self._limit = max(1, min(_PAGE, int(_PAGE_BYTES / max(average, 1))))
-        return [Entry(event.sequence, event.body) for event in page]
-
-
-class _Ear:
-    """Hears what is published, or nothing after a while: then it is time to look for oneself, soon
-    at first, and later each time that there was nothing to see."""
-
-    def __init__(self, subscription: Subscription) -> None:
-        self._subscription = subscription
-        self._patience = _FIRST_LOOK
-        self._is_looking = False
-
-    async def next(self) -> Sequence[Entry]:
-        """What was published."""
-        self._is_looking = False
-        try:
-            async with asyncio.timeout(self._patience):
-                return await self._subscription.next()
-        except TimeoutError:
-            self._is_looking = True
-            self._patience = min(2 * self._patience, _LAST_LOOK)
-            return ()
-
-    def found(self, entries: Sequence[Entry]) -> None:
-        """What was read instead."""
-        if self._is_looking and entries:
-            self._patience = min(self._patience, _NEXT_LOOK)
 
 
 def _topic(tenant: str, task_id: str) -> str:

@@ -70,6 +70,10 @@ class Entry:
     """What brought it, such as `mcp:weather`; empty for what was registered by itself."""
 
 
+_DONE: Final = frozenset({"TOOL_OUTPUT_INVALID", "TOOL_RESULT_TOO_LARGE", "TOOL_FAILED"})
+"""Reasons of failures of tools that ran to their end, or broke on their way."""
+
+
 class ToolFailure(Exception):
     """The tool ran and could not do what was asked. Not a fault of the service."""
 
@@ -83,3 +87,8 @@ class ToolFailure(Exception):
         self.suggested_fix = suggested_fix
         self.is_targets = is_targets
         """Whether its target is broken, whatever it is asked: no connection, 5xx, half answers."""
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether it may have done what was asked all the same."""
+        return self.is_targets or self.reason in _DONE

@@ -89,5 +89,8 @@ def event(told: Progress | Logged | Outcome, context: RequestContext) -> pb.Tool
 
 def _error(failure: ToolFailure) -> pb.ToolError:
     return pb.ToolError(
-        reason=failure.reason, message=failure.message, suggested_fix=failure.suggested_fix
+        reason=failure.reason,
+        message=failure.message,
+        suggested_fix=failure.suggested_fix,
+        is_uncertain=failure.is_uncertain,
     )

@@ -20,6 +20,7 @@ from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 from services.chassis.context import Principal, RequestContext, current
 from services.chassis.errors import Unavailable, Violation, invalid
 from services.chassis.http import address_of
+from services.chassis.metrics import Figure, Metrics
 from services.chassis.server import serving
 from services.chassis.settings import ServerSettings
 from tests.integration.chassis.fakes import (
@@ -256,6 +257,24 @@ async def test_the_admin_port_says_alive_and_ready() -> None:
 
     assert answers == {"/livez": 200, "/readyz": 200, "/nosuch": 404}
     assert (unready.status_code, alive.status_code) == (503, 200)
+
+
+async def test_the_admin_port_shows_what_is_measured() -> None:
+    counts = {"a": 1.0}
+    metrics = Metrics([Figure("of_topics", "How many.", lambda: counts, label="topic")])
+    metrics.add(Figure("of_all", "All.", lambda: {"": 7}, is_counter=True))
+    settings = ServerSettings()
+
+    async with (
+        serving(settings, domain=DOMAIN, register=[], services=[], metrics=metrics) as server,
+        httpx2.AsyncClient() as client,
+    ):
+        counts["b"] = 2
+        page = await client.get(f"http://{server.admin}/metrics")
+
+    assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = page.text.splitlines()
+    assert {'of_topics{topic="a"} 1.0', 'of_topics{topic="b"} 2.0', "of_all_total 7.0"} <= {*lines}
 
 
 async def test_reflection_lists_the_services() -> None:

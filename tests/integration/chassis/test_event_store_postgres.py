@@ -1,15 +1,17 @@
 """Processes that share a PostgreSQL hear of each other's letters, also after it was away."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.chassis.errors import Unavailable
 from services.chassis.eventlog.open import event_store
-from services.chassis.eventlog.port import Append, EventStore, NewEvent, Work
+from services.chassis.eventlog.port import Append, EventStore, Key, NewEvent, Work
 from tests.servers.postgres import Postgres, postgres
 
 OWNED = Append(
@@ -75,3 +77,53 @@ async def test_it_rings_again_when_the_database_was_away(server: Postgres) -> No
         await rings(here, there)
 
         assert len(await here.letters("one")) >= 2
+
+
+async def test_replicas_with_the_same_keys_in_other_orders_do_not_wait_for_each_other_for_ever(
+    server: Postgres,
+) -> None:
+    def starts(replica: str, turns: int) -> list[Append]:
+        """The same 40 starts, whose streams have other names in each replica."""
+        names = [f"{replica}_{(n * turns) % 41:02}" for n in range(40)]
+        keys = [Key("task", f"k{n}", "f", timedelta(days=1)) for n in range(40)]
+        return [
+            replace(OWNED, stream_id=name, key=key) for name, key in zip(names, keys, strict=True)
+        ]
+
+    async with (
+        asyncio.timeout(20),
+        event_store(server.url, service="one") as here,
+        event_store(server.url, service="one") as there,
+    ):
+        outcomes = await asyncio.gather(
+            *map(here.append, starts("a", 1)),
+            *map(there.append, starts("b", 40)),
+            *(here.renew("one", lease=timedelta(minutes=5)) for _ in range(10)),
+            return_exceptions=True,
+        )
+
+    reasons = Counter(getattr(each, "reason", "") for each in outcomes)
+    assert reasons == {"": 50, "IDEMPOTENCY_KEY_TAKEN": 40}
+
+
+async def test_appends_and_renewals_of_the_same_streams_do_not_wait_for_each_other_for_ever(
+    server: Postgres,
+) -> None:
+    streams = [f"s_{n:02}" for n in range(64)]
+    async with (
+        asyncio.timeout(30),
+        event_store(server.url, service="one") as here,
+        event_store(server.url, service="one") as there,
+    ):
+        # The last ones are first in the table, which is how renewals would find them.
+        for name in reversed(streams):
+            await here.append(replace(OWNED, stream_id=name, events=()))
+        shared = replace(OWNED.work or Work("task"), is_shared=True)
+        for _ in range(10):
+            await asyncio.gather(
+                *(
+                    here.append(replace(OWNED, stream_id=name, events=(), work=shared))
+                    for name in streams
+                ),
+                *(there.renew("one", lease=timedelta(minutes=5)) for _ in range(4)),
+            )

@@ -17,6 +17,7 @@ from tests.servers.redis import redis
         ("--replicas", "orchestrator=2"),
         ("--replicas", "orchestrator=2", "--event-store", "memory:"),
         ("--replicas", "tool_registry=2"),
+        ("--replicas", "workflow=2"),
         ("--replicas", "gateway=2"),
         ("--replicas", "orchestrator"),
         ("--replicas", "orchestrator=0"),
@@ -46,7 +47,7 @@ def test_replicas_share_their_tasks(tmp_path: Path) -> None:
 
     assert {task["query"] for task in listed} == {f"task {n}" for n in range(20)}
     expected = {"orchestrator", "orchestrator-2", "inference", "inference-2"}
-    assert names == expected | {"tool_registry", "gateway"}
+    assert names == expected | {"tool_registry", "workflow", "gateway"}
 
 
 def test_a_bad_event_store_is_one_line(tmp_path: Path) -> None:

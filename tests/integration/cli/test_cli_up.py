@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.running import Suite, command, is_alive, outcome, suite, until
 from tests.servers.ports import SUITE, free
 
-SERVICES = {"gateway", "orchestrator", "inference", "tool_registry"}
+SERVICES = {"gateway", "orchestrator", "inference", "tool_registry", "workflow"}
 
 
 def invoked(running: Suite) -> str:
@@ -73,7 +73,7 @@ def test_ctrl_c_ends_it_with_exit_code_0_and_leaves_nothing(tmp_path: Path) -> N
         running.process.send_signal(signal.SIGINT)
         code = running.process.wait(timeout=20)
 
-        assert (code, len(children)) == (0, 4)
+        assert (code, len(children)) == (0, len(SERVICES))
         assert not any(map(is_alive, children))
         assert "Traceback" not in running.said
         assert not (running.state / "run.json").exists()
@@ -114,7 +114,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     process = command("up", "--engine", "echo", "--port", port, "--state", str(tmp_path))
     with process:
         up = psutil.Process(process.pid)
-        until(lambda: len(up.children()) == 4)
+        until(lambda: len(up.children()) == len(SERVICES))
         children = [each.pid for each in up.children()]
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
@@ -152,7 +152,7 @@ def test_every_service_that_is_killed_comes_back(tmp_path: Path) -> None:
             until(lambda: answers(running))
 
         until(lambda: sorted(running.run["pids"].values()) == sorted(running.children()))
-        assert len(running.children()) == 4
+        assert len(running.children()) == len(SERVICES)
 
 
 def said_of(running: Suite, name: str) -> list[str]:

@@ -24,12 +24,17 @@ from runplane.tool_registry.v1 import (
     tool_registry_pb2,
     tool_registry_pb2_grpc,
 )
+from runplane.workflow.v1 import workflow_pb2_grpc
 
 from gateway.app import running
 from gateway.settings import Settings
 from services.chassis.interceptors import Boundary
 from services.chassis.server import Health, Running
 from services.chassis.settings import ClientSettings
+
+
+class Workflows(workflow_pb2_grpc.WorkflowServiceServicer):
+    """Has no workflows: it is there, and offers nothing."""
 
 
 @dataclass
@@ -297,6 +302,11 @@ async def _serve(name: str, script: Script) -> AsyncIterator[Running]:
             ToolRegistry(script),
             "ToolRegistryService",
         ),
+        "workflow": (
+            workflow_pb2_grpc.add_WorkflowServiceServicer_to_server,
+            Workflows(),
+            "WorkflowService",
+        ),
     }
     add, servicer, service = servicers[name]
     boundary = Boundary(domain=f"{name.replace('_', '-')}.runplane.dev", timeout=timedelta(60))
@@ -329,7 +339,7 @@ async def suite(script: Script | None = None, **settings: Any) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         services = {
             name: await stack.enter_async_context(_serve(name, script))
-            for name in ("inference", "orchestrator", "tool_registry")
+            for name in ("inference", "orchestrator", "tool_registry", "workflow")
         }
         targets = {name: ClientSettings(target=each.address) for name, each in services.items()}
         values: dict[str, Any] = {

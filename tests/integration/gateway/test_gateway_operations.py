@@ -35,7 +35,7 @@ async def test_the_edge_says_what_it_is_and_that_it_lives(http: httpx2.AsyncClie
 async def test_it_is_ready_when_every_service_serves(http: httpx2.AsyncClient) -> None:
     reply = await http.get("/readyz")
 
-    serving = {"inference": "serving", "orchestrator": "serving", "tool_registry": "serving"}
+    serving = dict.fromkeys(("inference", "orchestrator", "tool_registry", "workflow"), "serving")
     assert reply.status_code == 200
     assert reply.json() == {"status": "ready", "services": serving}
 

@@ -11,7 +11,7 @@ from services.chassis.eventbus.open import event_bus
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.open import event_store
-from services.chassis.eventlog.port import Append, NewEvent
+from services.chassis.eventlog.port import Append, NewEvent, Record
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.hotstore.open import hot_store
 from services.chassis.hotstore.port import Entry
@@ -64,6 +64,17 @@ async def test_a_dropped_streams_snapshot_goes_with_it() -> None:
     await store.append(append("s_2"))
 
     assert await store.snapshot("acme", "s_1") is None
+
+
+async def test_a_dropped_streams_records_go_with_it() -> None:
+    store = MemoryEventStore(max_bytes=2_000)
+    shown = Record("task", "s_1", {}, b"shown")
+    await store.append(
+        Append("acme", "s_1", 0, [NewEvent("a.v1", NOW, b"x" * 1_500)], records=[shown])
+    )
+    await store.append(append("s_2"))
+
+    assert await store.record("acme", "task", "s_1") is None
 
 
 async def test_one_stream_too_large_for_memory_is_refused_and_nothing_is_dropped_for_it() -> None:

@@ -93,6 +93,13 @@ def test_an_object_store_is_told_where_one_was_chosen() -> None:
     assert "RUNPLANE_OBJECT_STORE" not in environment("orchestrator")
 
 
+def test_all_know_the_event_bus_that_was_chosen() -> None:
+    chosen = replace(ECHO, event_bus="kafka://127.0.0.1:9092")
+
+    assert environment("orchestrator")["RUNPLANE_EVENT_BUS"] == "memory:"
+    assert environment("orchestrator", chosen)["RUNPLANE_EVENT_BUS"] == "kafka://127.0.0.1:9092"
+
+
 def test_only_the_edge_leaves_the_machine() -> None:
     wide = Plan("0.0.0.0", PLAN.edge, PLAN.grpc, PLAN.admin)  # noqa: S104
     listening = [

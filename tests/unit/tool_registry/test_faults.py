@@ -309,3 +309,20 @@ async def test_a_call_without_time_is_not_begun() -> None:
 
     assert told == "TOOL_TIMEOUT"
     assert tool.invocations == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_uncertain"),
+    [
+        (BROKEN, True),
+        (ToolFailure("TOOL_OUTPUT_INVALID", "that is no result"), True),
+        (ToolFailure("TOOL_RESULT_TOO_LARGE", "that is too much"), True),
+        (ToolFailure("TOOL_FAILED", "it failed on the inside"), True),
+        (ToolFailure("HTTP_STATUS", "the server answered 422"), False),
+        (REFUSED, False),
+    ],
+)
+def test_a_failure_says_whether_it_may_have_been_done(
+    failure: ToolFailure, is_uncertain: bool
+) -> None:
+    assert failure.is_uncertain is is_uncertain

@@ -3,7 +3,7 @@
 import asyncio
 
 from services.tool_registry.adapters.mcp.pace import Pace
-from tests.unit.orchestrator.leaping import LeapingLoop
+from tests.unit.leaping import LeapingLoop
 
 
 async def stepped(count: int, *, a_second: int) -> list[float]:

@@ -46,14 +46,15 @@ create table letters (
 );
 create index letters_by_stream on letters (tenant, stream_id);
 
--- What lists show, and can be filtered by. Ids sort by their bytes.
+-- What lists show, and can be filtered by. Ids and tenants sort by their bytes. The kind comes first
+-- in the key, so that those of all tenants can be walked.
 create table records (
-  tenant     text  not null,
+  tenant     text  collate "C" not null,
   kind       text  not null,
   id         text  collate "C" not null,
   attributes jsonb not null,
   body       bytea not null,
-  primary key (tenant, kind, id)
+  primary key (kind, tenant, id)
 );
 
 -- Starts that can be found by the key that their caller gave.
@@ -77,26 +78,34 @@ create table outbox (
   headers jsonb  not null
 );
 
--- The time to go by: the caller's, else the server's.
-create function time_of(given bigint) returns bigint language sql as $$
-  select coalesce(given, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+-- The time to go by: the caller's, else the server's. It stands still for a statement, or no index
+-- could be looked up by it.
+create function time_of(given bigint) returns bigint language sql stable as $$
+  select coalesce(given, (extract(epoch from statement_timestamp()) * 1000000)::bigint)
 $$;
 
 -- Does many appends in one transaction; what each came to, in their order. An append that is
--- refused changes nothing. `beside` has what few appends have; its numbers point into `blobs`.
--- Callers sort appends by stream, so that no two transactions wait for each other.
+-- refused changes nothing. `beside` has what few appends have; its numbers point into `blobs`, and
+-- `keyed` of them have a key.
+-- No two transactions wait for each other: each locks the keys of all its appends first, in one
+-- order, and then streams as callers sort them, by name.
 create function append_all(
   at bigint, tenants text[], streams text[], expecteds bigint[], owners text[], epochs bigint[],
-  counts int[], types text[], times bigint[], bodies bytea[], beside jsonb[], blobs bytea[]
-) returns table (verdict text, epoch bigint) language plpgsql as $$
+  counts int[], types text[], times bigint[], bodies bytea[], beside jsonb[], blobs bytea[],
+  keyed int
+) returns table (verdict text, holder text, epoch bigint) language plpgsql as $$
 declare
   now_ bigint := time_of(at);
   next_ bigint := pg_current_xact_id()::text::bigint << 20;
   done int := 0;
   extra jsonb;
 begin
+  if keyed > 0 then
+    perform lock_keys(tenants, beside);
+  end if;
   for i in 1 .. cardinality(tenants) loop
     extra := beside[i];
+    holder := null;
     epoch := null;
     verdict := refusal(now_, tenants[i], streams[i], expecteds[i], owners[i], epochs[i], extra);
     if verdict is null then
@@ -112,14 +121,38 @@ begin
           delete from work w where w.tenant = tenants[i] and w.stream_id = streams[i];
           delete from letters l where l.tenant = tenants[i] and l.stream_id = streams[i];
         elsif extra ? 'work' then
-          epoch := put_work(now_, tenants[i], streams[i], extra -> 'work');
+          select * into holder, epoch from put_work(now_, tenants[i], streams[i], extra -> 'work');
         end if;
       end if;
     end if;
     done := done + counts[i];
     return next;
   end loop;
+  if keyed > 0 then
+    perform drop_keys(now_, 4 * keyed);
+  end if;
 end
+$$;
+
+-- Locks the keys of these appends until the end of the transaction.
+create function lock_keys(tenants text[], beside jsonb[]) returns void language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(name) from (
+    select distinct hashtextextended(
+      tenant || ' ' || (extra -> 'key' ->> 'scope') || ' ' || (extra -> 'key' ->> 'key'), 1) as name
+    from unnest(tenants, beside) as given (tenant, extra)
+    where extra ? 'key' order by name
+  ) names;
+end
+$$;
+
+-- Forgets some keys that have expired, so that they do not gather. It is the last thing that a
+-- transaction does: whoever waits for one of these rows does not wait for long.
+create function drop_keys(now_ bigint, most int) returns void language sql
+set enable_seqscan = off as $$  -- A plan made when there were few must not be kept for many.
+  delete from keys where ctid = any (array(
+    select ctid from keys where expires <= now_ order by expires limit most for update skip locked
+  ))
 $$;
 
 -- Why an append cannot be; null if it can, and then its key is kept. Until the end of the transaction
@@ -131,6 +164,13 @@ declare
   last bigint;
 begin
   perform pg_advisory_xact_lock(hashtextextended(tenant_ || ' ' || stream, 0));
+  if extra ? 'key' then  -- By itself, so that those without a key ask no table.
+    perform from keys where tenant = tenant_ and scope = extra -> 'key' ->> 'scope'
+      and key = extra -> 'key' ->> 'key' and expires > now_;
+    if found then
+      return 'IDEMPOTENCY_KEY_TAKEN';
+    end if;
+  end if;
   if owner_ is not null then
     perform from work
       where tenant = tenant_ and stream_id = stream and owner = owner_ and epoch = epoch_ for share;
@@ -144,29 +184,20 @@ begin
     return 'SEQUENCE_CONFLICT';
   end if;
   if extra ? 'key' then
-    if not put_key(now_, tenant_, stream, extra -> 'key') then
-      return 'IDEMPOTENCY_KEY_TAKEN';
-    end if;
+    perform put_key(now_, tenant_, stream, extra -> 'key');
   end if;
   return null;
 end
 $$;
 
--- Keeps a key unless it stands for something already; whether it was kept. Each new key takes some
--- expired ones along, so that they do not gather.
+-- Keeps a key, in place of one that has expired.
 create function put_key(now_ bigint, tenant_ text, stream text, given jsonb)
-returns boolean language plpgsql as $$
-begin
-  delete from keys where ctid in
-    (select ctid from keys where expires <= now_ order by expires limit 4 for update skip locked);
+returns void language sql as $$
   insert into keys values (
     tenant_, given ->> 'scope', given ->> 'key', stream, given ->> 'fingerprint',
     now_ + (given ->> 'lasts')::bigint
   ) on conflict (tenant, scope, key) do update
     set stream_id = excluded.stream_id, fingerprint = excluded.fingerprint, expires = excluded.expires
-    where keys.expires <= now_;
-  return found;
-end
 $$;
 
 -- Snapshot, answered letters, records and messages of an append.
@@ -200,14 +231,15 @@ begin
 end
 $$;
 
--- That a stream wants a worker, or has one; its epoch then. A stream that has letters is wanted at
--- once, whatever its delay.
-create function put_work(now_ bigint, tenant_ text, stream text, given jsonb)
-returns bigint language plpgsql as $$
+-- That a stream wants a worker, or has one; who has it then. A stream that has letters is wanted at
+-- once, whatever its delay. Of shared work, whoever has it keeps it and hears of it: a row that
+-- `where` leaves as it is, is locked all the same, so it is still that one's below.
+create function put_work(
+  now_ bigint, tenant_ text, stream text, given jsonb, out holder text, out epoch_ bigint
+) language plpgsql as $$
 declare
   owner_ text := given ->> 'owner';
   due_ bigint := now_ + (given ->> 'delay')::bigint;
-  epoch_ bigint;
 begin
   if exists (select from letters where tenant = tenant_ and stream_id = stream) then
     due_ := now_;
@@ -218,7 +250,14 @@ begin
   ) on conflict (tenant, stream_id) do update
     set owner = excluded.owner, lease_until = excluded.lease_until, due = excluded.due,
         epoch = work.epoch + excluded.epoch
-  returning epoch into epoch_;
-  return case when owner_ = '' then null else epoch_ end;
+    where not (given ? 'shared' and work.lease_until > now_)
+  returning owner, epoch into holder, epoch_;
+  if not found then
+    update work set due = least(due, now_) where tenant = tenant_ and stream_id = stream
+      returning owner, epoch into holder, epoch_;
+    if holder <> owner_ then
+      perform pg_notify(current_schema() || '_letters', holder);
+    end if;
+  end if;
 end
 $$;

@@ -44,14 +44,15 @@ create table letters (
 ) strict;
 create index letters_by_stream on letters (tenant, stream_id);
 
--- What lists show, and can be filtered by (attributes, a JSON object).
+-- What lists show, and can be filtered by (attributes, a JSON object). The kind comes first in the
+-- key, so that those of all tenants can be walked.
 create table records (
   tenant     text not null,
   kind       text not null,
   id         text not null,
   attributes text not null,
   body       blob not null,
-  primary key (tenant, kind, id)
+  primary key (kind, tenant, id)
 ) strict, without rowid;
 
 -- Starts that can be found by the key that their caller gave.

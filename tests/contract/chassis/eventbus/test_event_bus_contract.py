@@ -5,6 +5,8 @@ from collections import defaultdict
 
 from services.chassis.eventbus.port import Consumer, EventBus, Message
 
+SECONDS = 30  # A member of a group that grows or shrinks waits for it.
+
 
 def message(key: str, value: bytes = b"", topic: str = "t") -> Message:
     return Message(topic, key, value)
@@ -12,7 +14,7 @@ def message(key: str, value: bytes = b"", topic: str = "t") -> Message:
 
 async def take(consumer: Consumer, count: int) -> list[Message]:
     met: list[Message] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         while len(met) < count:
             met += await consumer.next()
     return met
@@ -90,7 +92,7 @@ async def test_next_gives_no_more_than_its_limit(bus: EventBus) -> None:
     async with bus.consume("t", group="g") as consumer:
         await bus.publish([message(f"k{n}", b"%d" % n) for n in range(10)])
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             assert len(await consumer.next(limit=3)) <= 3
 
 
@@ -146,7 +148,7 @@ async def shared(bus: EventBus, sent: list[Message]) -> list[Message]:
     async with (
         bus.consume("t", group="g") as first,
         bus.consume("t", group="g") as second,
-        asyncio.timeout(5),
+        asyncio.timeout(SECONDS),
     ):
         workers = [asyncio.ensure_future(work(each)) for each in (first, second)]
         for each in sent:
@@ -172,3 +174,18 @@ async def test_one_key_is_dealt_with_in_order_even_by_two_consumers(bus: EventBu
 
 async def test_publishing_nothing_is_nothing(bus: EventBus) -> None:
     await bus.publish([])
+
+
+async def test_lag_counts_what_is_not_committed(bus: EventBus) -> None:
+    async with bus.consume("t", group="g") as consumer:
+        await bus.publish([message("k", b"%d" % n) for n in range(5)])
+        first = await consumer.next(limit=2)
+        before = consumer.lag()
+        await consumer.commit()
+
+        assert before == 5
+        assert consumer.lag() == 5 - len(first)
+
+
+async def test_a_topic_has_partitions(bus: EventBus) -> None:
+    assert await bus.partitions("t") > 1

@@ -1,6 +1,8 @@
 """What every event store promises of records, keys and messages: they go with the events."""
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -9,6 +11,7 @@ import pytest
 from services.chassis.errors import Aborted, AlreadyExists
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog.port import (
+    OUTBOX,
     Append,
     Attribute,
     Compare,
@@ -22,6 +25,7 @@ from services.chassis.eventlog.port import (
     Query,
     Record,
     Some,
+    Work,
 )
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -100,6 +104,42 @@ async def test_ids_sort_by_their_bytes(store: EventStore) -> None:
     assert await listed(store) == ["B", "a", "b"]
 
 
+async def test_every_tenants_records_of_a_kind_are_walked_in_order(store: EventStore) -> None:
+    tenants = ["beta", "Acme", "acme", "acme-2", "ümlaut"]
+    for tenant in tenants:
+        for record_id in ("b", "B", "a"):
+            record = Record("run", record_id, {"n": 1}, tenant.encode())
+            other = Record("other", record_id, {}, b"")
+            await store.append(Append(tenant, record_id, 0, EVENT, records=[record, other]))
+
+    met: list[tuple[str, Record]] = []
+    after = ("", "")
+    while page := await store.every("run", after=after, limit=4):
+        assert len(page) <= 4
+        met += page
+        after = (page[-1][0], page[-1][1].id)
+
+    assert met == [
+        (tenant, Record("run", record_id, {"n": 1}, tenant.encode()))
+        for tenant in sorted(tenants)
+        for record_id in ("B", "a", "b")
+    ]
+    assert list(await store.every("none")) == []
+
+
+async def test_a_walk_goes_on_after_a_record_that_is_not_there(store: EventStore) -> None:
+    for n in (1, 3):
+        await store.append(keep(n, {}))
+    await store.append(keep(2, {}, tenant="other"))
+
+    found = await store.every("task", after=("acme", "task_2"))
+
+    assert [(tenant, record.id) for tenant, record in found] == [
+        ("acme", "task_3"),
+        ("other", "task_2"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("where", "found"),
     [
@@ -164,6 +204,76 @@ async def test_keys_are_a_tenants_and_a_scopes_own(store: EventStore) -> None:
     assert await store.kept("third", "task", "k1") is None
 
 
+async def test_a_command_that_is_repeated_is_known_again_though_the_stream_has_moved_on(
+    store: EventStore,
+) -> None:
+    key = Key("s_1", "signal_7", "f1", DAY)
+    await store.append(Append("acme", "s_1", 0, EVENT))
+    await store.append(Append("acme", "s_1", 1, EVENT, key=key))
+    await store.append(Append("acme", "s_1", 2, EVENT))
+
+    with pytest.raises(AlreadyExists) as repeated:
+        await store.append(Append("acme", "s_1", 1, EVENT, key=key))
+    with pytest.raises(Aborted) as late:
+        await store.append(Append("acme", "s_1", 1, EVENT, key=replace(key, key="signal_8")))
+
+    assert repeated.value.reason == "IDEMPOTENCY_KEY_TAKEN"
+    assert late.value.reason == "SEQUENCE_CONFLICT"
+    assert await store.kept("acme", "s_1", "signal_8") is None
+    assert len(await store.read("acme", "s_1")) == 3
+
+
+async def test_a_command_that_is_repeated_under_a_lost_claim_is_known_again(
+    store: EventStore,
+) -> None:
+    key = Key("s_1", "signal_7", "f1", DAY)
+    old = await store.append(Append("acme", "s_1", 0, EVENT, work=Work("task", "one", DAY)))
+    await store.append(Append("acme", "s_1", 1, EVENT, claim=old, key=key))
+    await store.append(Append("acme", "s_1", 2, EVENT, work=Work("task", "two", DAY)))
+
+    with pytest.raises(AlreadyExists):
+        await store.append(Append("acme", "s_1", 1, EVENT, claim=old, key=key))
+    with pytest.raises(Aborted) as lost:
+        await store.append(
+            Append("acme", "s_1", 1, EVENT, claim=old, key=replace(key, key="signal_8"))
+        )
+
+    assert lost.value.reason == "CLAIM_LOST"
+
+
+async def test_of_one_command_sent_many_times_at_once_one_is_done(store: EventStore) -> None:
+    key = Key("s_1", "signal_7", "f1", DAY)
+
+    results = await asyncio.gather(
+        *(store.append(Append("acme", "s_1", 0, EVENT, key=key)) for _ in range(20)),
+        return_exceptions=True,
+    )
+
+    reasons = sorted(getattr(each, "reason", "") for each in results)
+    assert reasons == ["", *["IDEMPOTENCY_KEY_TAKEN"] * 19]
+    assert len(await store.read("acme", "s_1")) == 1
+
+
+async def test_of_thousands_of_keys_those_that_expire_give_way_to_new_ones(
+    store: EventStore, clock: Clock
+) -> None:
+    async def put(first: int, last: int) -> None:
+        keys = [Key("s_1", f"signal_{n}", "f", DAY) for n in range(first, last)]
+        await asyncio.gather(
+            *(store.append(Append("acme", f"s_{key.key}", 0, EVENT, key=key)) for key in keys)
+        )
+
+    await put(0, 2_000)
+    clock.advance(DAY / 2)
+    await put(2_000, 3_000)
+    clock.advance(DAY / 2)
+    await put(3_000, 3_600)
+
+    assert await store.kept("acme", "s_1", "signal_1999") is None
+    for n in (2_000, 2_999, 3_000, 3_599):
+        assert await store.kept("acme", "s_1", f"signal_{n}") == Kept(f"s_signal_{n}", "f")
+
+
 async def test_messages_go_out_in_the_order_of_commits_until_they_are_told(
     store: EventStore,
 ) -> None:
@@ -175,6 +285,35 @@ async def test_messages_go_out_in_the_order_of_commits_until_they_are_told(
 
     assert [each.message for each in found] == [*first, Message("other", "k", b"3")]
     assert [each.message.value for each in await store.outgoing(limit=1)] == [b"2"]
+
+
+async def test_messages_after_a_number_are_those_that_follow_it(store: EventStore) -> None:
+    messages = [Message("events", "k", b"%d" % n) for n in range(3)]
+    await store.append(Append("acme", "s_1", 0, EVENT, outbox=messages))
+    first, *_ = await store.outgoing(limit=1)
+
+    assert [each.message.value for each in await store.outgoing(after=first.number)] == [b"1", b"2"]
+
+
+async def test_the_backlog_counts_what_is_to_be_told_by_topic(store: EventStore) -> None:
+    messages = [Message(topic, "k", b"") for topic in ("a", "b", "a")]
+    await store.append(Append("acme", "s_1", 0, EVENT, outbox=messages))
+    before = await store.backlog()
+    await store.told([each.number for each in await store.outgoing() if each.message.topic == "b"])
+
+    assert dict(before) == {"a": 2, "b": 1}
+    assert dict(await store.backlog()) == {"a": 2}
+
+
+async def test_who_waits_for_the_outbox_hears_of_an_append_that_fills_it(store: EventStore) -> None:
+    waiting = asyncio.ensure_future(store.rung(OUTBOX))
+    await asyncio.sleep(0)
+    await store.append(Append("acme", "s_1", 0, EVENT))
+    assert not waiting.done()
+    await store.append(Append("acme", "s_1", 1, EVENT, outbox=[Message("events", "k", b"1")]))
+
+    async with asyncio.timeout(5):
+        await waiting
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,15 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from services.chassis.errors import Aborted
-from services.chassis.eventlog.port import Append, EventStore, NewEvent, Snapshot, StoredEvent
+from services.chassis.errors import Aborted, InvalidArgument
+from services.chassis.eventlog.port import (
+    Append,
+    EventStore,
+    NewEvent,
+    Record,
+    Snapshot,
+    StoredEvent,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -223,3 +230,24 @@ async def test_contenders_for_one_stream_all_get_through_by_reading_again(
         await asyncio.gather(*(add(b"%d" % n) for n in range(20)))
 
     assert sorted(bodies(await store.read("acme", "s_1"))) == sorted(b"%d" % n for n in range(20))
+
+
+async def test_a_text_that_cannot_be_kept_harms_nothing_beside_it(store: EventStore) -> None:
+    odd = [Record("thing", "t_1", {"labels.a\0b": "c\0d"}, b"")]
+    bad = Append("acme", "s_odd", 0, events(b"a"), records=odd)
+
+    kept, *others = await asyncio.gather(
+        store.append(bad),
+        *(store.append(append(0, b"a", stream=f"s_{number}")) for number in range(20)),
+        return_exceptions=True,
+    )
+
+    assert others == [None] * 20
+    assert kept is None or isinstance(kept, InvalidArgument)
+    assert len(await store.read("acme", "s_odd")) == (1 if kept is None else 0)
+
+
+async def test_an_odd_name_is_not_taken_for_a_store_that_is_away(store: EventStore) -> None:
+    (found,) = await asyncio.gather(store.kept("acme", "thing", "a\0b"), return_exceptions=True)
+
+    assert found is None or isinstance(found, InvalidArgument)

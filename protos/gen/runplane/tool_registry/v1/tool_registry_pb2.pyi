@@ -981,22 +981,28 @@ class ToolError(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     SUGGESTED_FIX_FIELD_NUMBER: _builtins.int
+    IS_UNCERTAIN_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """A stable name in UPPER_SNAKE_CASE, such as `DIVISION_BY_ZERO`."""
     message: _builtins.str
     """What went wrong."""
     suggested_fix: _builtins.str
     """What to try instead. May be empty."""
+    is_uncertain: _builtins.bool
+    """Whether the tool may have done what was asked all the same: what it runs at hung up or broke, or
+    it answered what is no result of it.
+    """
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
         suggested_fix: _builtins.str = ...,
+        is_uncertain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "suggested_fix", b"suggested_fix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_uncertain", b"is_uncertain", "message", b"message", "reason", b"reason", "suggested_fix", b"suggested_fix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
