@@ -19,7 +19,7 @@ from services.workflow.domain import decide, outcomes
 from services.workflow.domain import events as ev
 from services.workflow.domain.definition import Definition
 from services.workflow.domain.evolution import evolve
-from services.workflow.domain.instance import Standing
+from services.workflow.domain.instance import Instance, Standing
 from services.workflow.domain.language import outcome
 from services.workflow.domain.steps import Run, next_step
 from services.workflow.ports import Appended
@@ -111,18 +111,26 @@ async def _loaded(logs: EventStoreWorkflows, names: Sequence[str]) -> float:
 
 def _fold(definition: Definition, histories: Sequence[Sequence[StoredEvent]]) -> None:
     for history in histories:
-        instance = None
-        for event in history:
-            instance = evolve(definition, instance, codec.decoded(event))
+        _added_up(definition, [codec.decoded(event) for event in history])
+
+
+def _added_up(definition: Definition, events: Sequence[ev.Event]) -> Instance:
+    instance: Instance | None = None
+    for event in events:
+        instance = evolve(definition, instance, event)
+    if instance is None:
+        raise RuntimeError("a history has events")
+    return instance
 
 
 def _encoding(
     definition: Definition, histories: Sequence[Sequence[StoredEvent]]
 ) -> Callable[[], None]:
     events = [[codec.decoded(each) for each in history] for history in histories]
+    decided = [(_added_up(definition, each), each) for each in events]
 
     def encode() -> None:
-        for each in events:
+        for each in decided:
             codec.encoded(definition, None, each, "")
 
     return encode
