@@ -11,12 +11,12 @@ from google.protobuf.struct_pb2 import Struct
 
 from services.chassis import structs
 from services.chassis.context import new_trace_id
-from services.chassis.errors import Violation, invalid
+from services.chassis.errors import ResourceExhausted, Violation, invalid
 from services.chassis.eventbus import cloudevents
 from services.chassis.eventbus.cloudevents import CloudEvent
 from services.chassis.eventbus.inbound import Handler
 from services.chassis.eventbus.port import Message
-from services.chassis.eventlog.backlog import Backlog
+from services.chassis.eventlog.backlog import RETRY_AFTER, Backlog
 from services.chassis.eventlog.port import Append, EventStore, Kept, Key, NewEvent
 from services.workflow.adapters.histories import PREFIX
 from services.workflow.adapters.publications import SOURCE
@@ -30,19 +30,30 @@ _TRACE: Final = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class EventStoreHappenings:
-    """See `HappeningLog`: a stream of one event for each, and a message beside it."""
+    """See `HappeningLog`: a stream of one event for each, and a message beside it.
+
+    `behind` says how many events that came in are not dealt with; beyond what a topic may have, no
+    more are let in.
+    """
 
     def __init__(
-        self, store: EventStore, backlog: Backlog, topic: str, now: Callable[[], datetime]
+        self,
+        store: EventStore,
+        backlog: Backlog,
+        topic: str,
+        now: Callable[[], datetime],
+        behind: Callable[[], int],
     ) -> None:
         self._store = store
         self._backlog = backlog
         self._topic = topic
         self._now = now
+        self._behind = behind
 
     async def add(self, caller: Caller, happening: Happening, key: Key | None) -> None:
         """See `HappeningLog`."""
         message = packed(happening, caller, self._topic, self._now())
+        self._check_pace()
         self._backlog.admit(self._topic)
         stored = NewEvent(STORED, self._now(), message.value)
         await self._store.append(
@@ -52,6 +63,16 @@ class EventStoreHappenings:
     async def kept(self, tenant: str, key: Key) -> Kept | None:
         """See `HappeningLog`."""
         return await self._store.kept(tenant, key.scope, key.key)
+
+    def _check_pace(self) -> None:
+        behind, most = self._behind(), self._backlog.most(self._topic)
+        if behind > most:
+            raise ResourceExhausted(
+                "INBOUND_FULL",
+                f"{behind} events that came in wait to be dealt with",
+                waiting=str(behind),
+                most=str(most),
+            ).after(RETRY_AFTER)
 
 
 def packed(happening: Happening, caller: Caller, topic: str, time: datetime) -> Message:

@@ -53,7 +53,7 @@ class HappeningLog(Protocol):
 
         Raises:
             AlreadyExists: `IDEMPOTENCY_KEY_TAKEN`.
-            ResourceExhausted: `OUTBOX_FULL`.
+            ResourceExhausted: `OUTBOX_FULL`, `INBOUND_FULL`.
         """
 
     async def kept(self, tenant: str, key: Key) -> Kept | None:
@@ -80,7 +80,7 @@ class Happenings:
 
         Raises:
             InvalidArgument: `INVALID_REQUEST`.
-            ResourceExhausted: `OUTBOX_FULL`.
+            ResourceExhausted: `OUTBOX_FULL`, `INBOUND_FULL`.
             AlreadyExists: `IDEMPOTENCY_KEY_REUSED`.
         """
         _check(happening)

@@ -20,7 +20,7 @@ def workflows(place: Place) -> Workflows:
 
 
 def happenings(place: Place) -> Happenings:
-    kept = EventStoreHappenings(place.store, Backlog(1000), "inbound", place.clock)
+    kept = EventStoreHappenings(place.store, Backlog(1000), "inbound", place.clock, lambda: 0)
     return Happenings(kept, workflows(place), place.elsewhere().logs, lambda: "evt_1")
 
 

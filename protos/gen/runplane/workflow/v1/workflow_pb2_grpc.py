@@ -268,7 +268,8 @@ class WorkflowServiceServicer:
         Returns when the event is stored; what becomes of it in each workflow stands in that one's log. One
         that nobody can be told, or that is for more than 1,000 workflows, is set aside with why, on the topic
         that it came by with `.dead-letter` behind its name. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`)
-        and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo).
+        and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, or `INBOUND_FULL` while too many that came in wait to be
+        dealt with; with RetryInfo).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

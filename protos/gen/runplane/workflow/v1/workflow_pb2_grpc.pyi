@@ -141,7 +141,8 @@ class WorkflowServiceStub:
     Returns when the event is stored; what becomes of it in each workflow stands in that one's log. One
     that nobody can be told, or that is for more than 1,000 workflows, is set aside with why, on the topic
     that it came by with `.dead-letter` behind its name. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`)
-    and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo).
+    and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, or `INBOUND_FULL` while too many that came in wait to be
+    dealt with; with RetryInfo).
     """
 
 @_typing.type_check_only
@@ -256,7 +257,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     Returns when the event is stored; what becomes of it in each workflow stands in that one's log. One
     that nobody can be told, or that is for more than 1,000 workflows, is set aside with why, on the topic
     that it came by with `.dead-letter` behind its name. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`)
-    and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo).
+    and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, or `INBOUND_FULL` while too many that came in wait to be
+    dealt with; with RetryInfo).
     """
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -440,7 +442,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         Returns when the event is stored; what becomes of it in each workflow stands in that one's log. One
         that nobody can be told, or that is for more than 1,000 workflows, is set aside with why, on the topic
         that it came by with `.dead-letter` behind its name. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`)
-        and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, with RetryInfo).
+        and `RESOURCE_EXHAUSTED` (`OUTBOX_FULL`, or `INBOUND_FULL` while too many that came in wait to be
+        dealt with; with RetryInfo).
         """
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
