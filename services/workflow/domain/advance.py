@@ -22,7 +22,7 @@ from services.workflow.domain.timing import MILLISECOND
 MOST: Final = 256
 """Events that are recorded at once. What else follows is recorded next: there may be a hundred
 signals kept, each of which leads through a hundred states."""
-_GUARDED: Final = 8
+GUARDED: Final = 8
 """The same where a validator's expression is evaluated for each, which may take long."""
 
 Decided = tuple[Instance, Sequence[ev.Event]]
@@ -37,7 +37,7 @@ def advanced(at: Standing, *events: ev.Event) -> Decided:
     for event in events:
         at = after(at, event)
         result.append(event)
-    while len(result) < MOST and not (len(result) >= _GUARDED and _is_guarded(at)):
+    while len(result) < MOST and not (len(result) >= GUARDED and _is_guarded(at)):
         is_done = bool(result) and isinstance(result[-1], ev.ActionCompleted)
         if (follows := _rule(at, is_between=is_done)) is None:
             break

@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 from services.chassis.errors import ServiceError
 from services.workflow.domain import events as ev
 from services.workflow.domain import outcomes
-from services.workflow.domain.advance import MOST, Decided, is_unsettled
+from services.workflow.domain.advance import GUARDED, MOST, Decided, is_unsettled
 from services.workflow.domain.decide import reminded
-from services.workflow.domain.definition import Definition, Kind
+from services.workflow.domain.definition import Definition, Kind, Validator
 from services.workflow.domain.evolution import evolve
 from services.workflow.domain.instance import Instance, Phase, Standing, key_of
 from services.workflow.domain.outcomes import Failed, Outcome, Succeeded
@@ -342,8 +342,14 @@ class Workflows(RuleBasedStateMachine):
                 is_direct = is_signal and number == 0
                 if not is_direct:
                     self._check_obeyed(self.kept.pop(0), event)
-        if len(new) < MOST and new:
+        if 0 < len(new) < self._most():
             assert not is_unsettled(self.flow.at)
+
+    def _most(self) -> int:
+        """After how many events a decision may leave the rest for the next one."""
+        guards = [state.guard for state in self.flow.definition.states.values()]
+        is_guarded = any(each and each.validator is Validator.CEL for each in guards)
+        return GUARDED if is_guarded else MOST
 
     @staticmethod
     def _check_obeyed(signal: ev.Signal, event: ev.Moved | ev.ValidationRequested) -> None:
