@@ -24,9 +24,9 @@ from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
 from services.inference.ports import Engine
-from services.inference.rpc import InferenceServicer
+from services.inference.rpc.inference import InferenceServicer
 from services.inference.settings import EchoSettings, LlamacppSettings, Settings
-from services.inference.usecases import Inference
+from services.inference.usecases.inference import Inference
 
 DOMAIN: Final = "inference.runplane.dev"
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
