@@ -15,7 +15,12 @@ from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
+from services.inference.engines.openai_http.dialect import DIALECTS
+from services.inference.engines.openai_http.engine import OpenAIEngine
+from services.inference.engines.openai_http.trusted import trusted
+from services.inference.engines.openai_http.upstream import Upstream
 from services.inference.ports import Engine
+from tests.contract.inference.llamacpp_server import KEY, llamacpp_server
 
 SLOTS: Final = 2
 QUEUE: Final = 1
@@ -48,11 +53,37 @@ async def _llamacpp() -> AsyncIterator[Engine]:
     await engine.close()
 
 
+@asynccontextmanager
+async def upstream(
+    dialect: str, url: str, model: str, key: str, **more: object
+) -> AsyncIterator[Engine]:
+    """An engine that asks an upstream."""
+
+    async def read() -> str:
+        return key
+
+    asked = Upstream("upstream", url, model, DIALECTS[dialect], slots=SLOTS, queue=QUEUE, **more)
+    engine = OpenAIEngine(asked, trusted, read)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
+@asynccontextmanager
+async def _upstream_llamacpp() -> AsyncIterator[Engine]:
+    async with (
+        llamacpp_server(SLOTS, CONTEXT_TOKENS) as url,
+        upstream("llamacpp", url, "smollm2", KEY) as engine,
+    ):
+        yield engine
+
+
 _TURNS: Final = frozenset({Capability.GENERATE, Capability.CONTINUE, Capability.SCHEMA})
 
 ENGINES: Final[dict[str, Kind]] = {
     "echo": Kind(_echo, _TURNS),
     "llamacpp": Kind(_llamacpp, _TURNS),
+    "upstream-llamacpp": Kind(_upstream_llamacpp, _TURNS),
 }
 
 
