@@ -53,7 +53,7 @@ class StoredSecrets:
         if self._folder is None or not _TENANT.fullmatch(tenant) or not _NAME.fullmatch(name):
             return None
         try:
-            return _read(self._folder / tenant / name)
+            return read(self._folder / tenant / name)
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -62,7 +62,8 @@ class StoredSecrets:
             return None
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The line that a file holds. Raises OSError, UnicodeDecodeError."""
     # A pipe without a writer would block, and a device would never end.
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(opened, "rb") as file:
