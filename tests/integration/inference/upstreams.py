@@ -86,8 +86,9 @@ def streaming(*events: bytes, **more: str) -> Speak:
 class Server:
     """Requests that came, and what is said to each."""
 
-    def __init__(self, speak: Speak) -> None:
+    def __init__(self, speak: Speak, *, lists_models: bool) -> None:
         self.speak = speak
+        self._lists_models = lists_models
         self.asked: list[bytes] = []
         self.came = asyncio.Event()
         """A generation was asked for."""
@@ -98,7 +99,7 @@ class Server:
         """One connection."""
         request = await said(reader)
         self.asked.append(request)
-        if request.startswith(b"GET /v1/models"):
+        if self._lists_models and request.startswith(b"GET /v1/models"):
             writer.write(answer(b'{"data": [{"id": "big"}]}', Connection="close"))
             return
         self.came.set()
@@ -122,10 +123,15 @@ async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @asynccontextmanager
 async def asking(
-    speak: Speak, *, dialect: str = "openai", connect: Connect = trusted, **more: object
+    speak: Speak,
+    *,
+    dialect: str = "openai",
+    connect: Connect = trusted,
+    lists_models: bool = True,
+    **more: object,
 ) -> AsyncIterator[tuple[OpenAIEngine, Server]]:
     """An engine with two slots over an upstream that speaks so."""
-    server = Server(speak)
+    server = Server(speak, lists_models=lists_models)
     options: dict[str, object] = {"context_tokens": 1_000, "bounds": BOUNDS, **more}
 
     async def key() -> str:
