@@ -170,10 +170,12 @@ async def test_tools_are_offered_and_calls_come_back_whole() -> None:
         [call(0, '{"city": "U', name="weather")],
         [call(0, "[]", name="weather")],
         [call(0, "{}")],
+        [call(0, '{"much": 1e999}', name="weather")],
+        [call(0, '{"half": "\\ud800"}', name="weather")],
         [call(128, "{}", name="weather")],
         [delta(tool_calls=["weather"])],
     ],
-    ids=["cut", "no object", "no name", "too many", "no call"],
+    ids=["cut", "no object", "no name", "no number", "half a character", "too many", "no call"],
 )
 async def test_a_call_that_is_none_is_an_engine_that_failed(parts: list[bytes]) -> None:
     request = replace(HI, tools=(WEATHER,))

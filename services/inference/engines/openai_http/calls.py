@@ -4,6 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from google.protobuf.struct_pb2 import Struct
+
+from services.chassis import structs
+from services.chassis.errors import InvalidArgument
 from services.inference.domain.request import JSON
 from services.inference.domain.tools import ToolCall
 from services.inference.engines import failures
@@ -57,6 +61,10 @@ def _whole(call: _Call, otherwise: str) -> ToolCall:
         raise failures.engine_failed("the upstream called a tool with what is no JSON") from None
     if not isinstance(given, dict) or not call.name:
         raise failures.engine_failed("the upstream called a tool without its name or its input")
+    try:
+        structs.from_dict(given, Struct())
+    except InvalidArgument as error:
+        raise failures.engine_failed(f"the upstream called a tool: {error.message}") from None
     return ToolCall(call.id[:64] or otherwise, call.name[:64], given)
 
 
