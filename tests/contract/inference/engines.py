@@ -20,6 +20,7 @@ from services.inference.ports import Engine
 SLOTS: Final = 2
 QUEUE: Final = 1
 CONTEXT_TOKENS: Final = 1_024
+EMBEDDED_TOKENS: Final = 256
 DEFAULTS: Final = Defaults(temperature=0.2, top_p=0.9, max_tokens=512)
 
 
@@ -48,11 +49,22 @@ async def _llamacpp() -> AsyncIterator[Engine]:
     await engine.close()
 
 
+@asynccontextmanager
+async def _llamacpp_embedding() -> AsyncIterator[Engine]:
+    sizes = Sizes(slots=SLOTS, queue=QUEUE, context_tokens=EMBEDDED_TOKENS)
+    engine = LlamacppEngine(located(None, None), sizes, DEFAULTS, is_embedding=True)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
 _TURNS: Final = frozenset({Capability.GENERATE, Capability.CONTINUE, Capability.SCHEMA})
+_EMBED: Final = frozenset({Capability.EMBED})
 
 ENGINES: Final[dict[str, Kind]] = {
-    "echo": Kind(_echo, _TURNS),
-    "llamacpp": Kind(_llamacpp, _TURNS),
+    "echo": Kind(_echo, _TURNS | {Capability.CLASSIFY} | _EMBED),
+    "llamacpp": Kind(_llamacpp, _TURNS | {Capability.CLASSIFY}),
+    "llamacpp-embedding": Kind(_llamacpp_embedding, _EMBED),
 }
 
 
