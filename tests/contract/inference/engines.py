@@ -91,6 +91,15 @@ async def _upstream_llamacpp() -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
+async def _upstream_embedding() -> AsyncIterator[Engine]:
+    async with (
+        llamacpp_server(SLOTS, EMBEDDED_TOKENS, is_embedding=True) as url,
+        upstream("llamacpp", url, "smollm2", KEY, is_embedding=True) as engine,
+    ):
+        yield engine
+
+
+@asynccontextmanager
 async def _upstream_vllm() -> AsyncIterator[Engine]:
     bounds = Bounds(start=timedelta(minutes=3))
     async with (
@@ -107,7 +116,8 @@ ENGINES: Final[dict[str, Kind]] = {
     "echo": Kind(_echo, _TURNS | {Capability.CLASSIFY} | _EMBED),
     "llamacpp": Kind(_llamacpp, _TURNS | {Capability.CLASSIFY}),
     "llamacpp-embedding": Kind(_llamacpp_embedding, _EMBED),
-    "upstream-llamacpp": Kind(_upstream_llamacpp, _TURNS),
+    "upstream-llamacpp": Kind(_upstream_llamacpp, _TURNS | {Capability.CLASSIFY}),
+    "upstream-embedding": Kind(_upstream_embedding, _EMBED),
     "upstream-vllm": Kind(_upstream_vllm, _TURNS | {Capability.CLASSIFY}, is_everywhere=False),
 }
 
