@@ -368,8 +368,8 @@ class Ledger(Protocol):
         self, spec: Spec, bounds: Sequence[Bound], takes: Usage, *, lasts: timedelta, today: date
     ) -> Sequence[Usage] | None:
         """Hold this for a task's next call, in place of what was held for the one before, until its
-        log says what that took; None if it is held. If it does not fit everywhere: what was used
-        and held beside it, of each."""
+        log says what that took; None if it is held. If it does not fit everywhere, beside what
+        others hold: what was used already, of each."""
 
     async def days(
         self, tenant: str, scope: Scope, subject: str, first: date, last: date

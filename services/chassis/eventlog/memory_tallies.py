@@ -37,10 +37,11 @@ class MemoryTallies:
         now = self._now()
         self._holds = {key: each for key, each in self._holds.items() if each[0] > now}
         used = [self._used(tenant, want) for want in hold.wants]
-        fits = all(map(is_within, hold.wants, used))
+        held = [self._held(tenant, want) for want in hold.wants]
+        fits = all(map(is_within, hold.wants, used, held))
         if fits:
             self._holds[tenant, hold.id] = now + hold.lasts, hold.wants
-        return Held(fits, used)
+        return Held(fits, used, held)
 
     def tallied(self, tenant: str, first: str, last: str, limit: int) -> Sequence[Tally]:
         """See `EventStore.tallied`."""
@@ -52,8 +53,12 @@ class MemoryTallies:
         for (of, name), amounts in self._tallies.items():
             if of == tenant and want.first <= name <= want.last:
                 used = plus(used, amounts)
+        return used
+
+    def _held(self, tenant: str, want: Want) -> Amounts:
+        held = NOTHING
         for (of, _), (_, wants) in self._holds.items():
             for each in wants:
                 if of == tenant and each.account == want.account:
-                    used = plus(used, each.amounts)
-        return used
+                    held = plus(held, each.amounts)
+        return held

@@ -31,4 +31,5 @@ def wants(hold: Hold) -> str:
 
 def held(rows: Sequence[Any]) -> Held:
     """What the function says."""
-    return Held(all(fits for fits, _ in rows), [tuple(used) for _, used in rows])
+    fits, used, held_ = zip(*rows, strict=True)
+    return Held(all(fits), [tuple(each) for each in used], [tuple(each) for each in held_])

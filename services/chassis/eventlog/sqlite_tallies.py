@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from services.chassis.eventlog.tallies import Amounts, Held, Hold, Tally, Want, is_within
+from services.chassis.eventlog.tallies import Amounts, Held, Hold, Tally, is_within
 
 TALLIED: Final = (
     "select name, first, second, third, fourth from tallies"
@@ -17,12 +17,9 @@ _ADD: Final = (
 )
 _SPENT: Final = "delete from holds where tenant = ? and id = ?"
 _EXPIRED: Final = "delete from holds where tenant = ? and account = ? and expires <= ?"
-_USED: Final = (
-    "select total(first), total(second), total(third), total(fourth) from"
-    " (select first, second, third, fourth from tallies"
-    " where tenant = ? and name between ? and ?"
-    " union all select first, second, third, fourth from holds where tenant = ? and account = ?)"
-)
+_TOTALS: Final = "select total(first), total(second), total(third), total(fourth) from "
+_USED: Final = f"{_TOTALS} tallies where tenant = ? and name between ? and ?"
+_HELD: Final = f"{_TOTALS} holds where tenant = ? and account = ?"
 _HOLD: Final = "insert into holds values (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -39,16 +36,17 @@ def add(
 def hold(db: sqlite3.Connection, tenant: str, asked: Hold, now: int, until: int) -> Held:
     """See `EventStore.hold`."""
     db.execute(_SPENT, (tenant, asked.id))
-    used = [_used(db, tenant, want, now) for want in asked.wants]
-    if not all(map(is_within, asked.wants, used)):
-        return Held(fits=False, used=used)
+    for want in asked.wants:
+        db.execute(_EXPIRED, (tenant, want.account, now))
+    used = [_sum(db, _USED, tenant, want.first, want.last) for want in asked.wants]
+    held = [_sum(db, _HELD, tenant, want.account) for want in asked.wants]
+    if not all(map(is_within, asked.wants, used, held)):
+        return Held(fits=False, used=used, held=held)
     rows = [(tenant, want.account, asked.id, until, *want.amounts) for want in asked.wants]
     db.executemany(_HOLD, rows)
-    return Held(fits=True, used=used)
+    return Held(fits=True, used=used, held=held)
 
 
-def _used(db: sqlite3.Connection, tenant: str, want: Want, now: int) -> Amounts:
-    db.execute(_EXPIRED, (tenant, want.account, now))
-    given = (tenant, want.first, want.last, tenant, want.account)
-    first, second, third, fourth = db.execute(_USED, given).fetchone()
+def _sum(db: sqlite3.Connection, statement: str, *given: str) -> Amounts:
+    first, second, third, fourth = db.execute(statement, given).fetchone()
     return first, second, third, fourth

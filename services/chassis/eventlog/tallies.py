@@ -50,7 +50,9 @@ class Held:
 
     fits: bool
     used: Sequence[Amounts]
-    """What was tallied and held beside each want."""
+    """What is tallied already, beside each want."""
+    held: Sequence[Amounts]
+    """What others hold of its account, which they may not come to use."""
 
 
 def plus(one: Amounts, other: Amounts) -> Amounts:
@@ -58,7 +60,7 @@ def plus(one: Amounts, other: Amounts) -> Amounts:
     return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])
 
 
-def is_within(want: Want, used: Amounts) -> bool:
-    """Whether a want fits beside what is used."""
-    whole = plus(want.amounts, used)
+def is_within(want: Want, used: Amounts, held: Amounts = NOTHING) -> bool:
+    """Whether a want fits beside what is used and held."""
+    whole = plus(want.amounts, plus(used, held))
     return all(most is None or each <= most for each, most in zip(whole, want.most, strict=True))

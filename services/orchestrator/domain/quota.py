@@ -14,7 +14,6 @@ from services.chassis.errors import (
     FailedPrecondition,
     NotFound,
     ResourceExhausted,
-    ServiceError,
     Violation,
     invalid,
 )
@@ -24,7 +23,6 @@ from services.orchestrator.domain.named import NAME, NAME_FIX
 MAX_TOKENS: Final = 10**15
 MAX_COST_USD: Final = 10**12
 MAX_DAYS: Final = 366
-RETRY_AFTER: Final = timedelta(milliseconds=100)
 
 
 class Scope(StrEnum):
@@ -194,18 +192,11 @@ def exceeded(bound: Bound, used: Usage, prompt_tokens: int, today: date) -> Reso
     return ResourceExhausted(
         "QUOTA_EXCEEDED",
         f"{quota.quota_id} allows {whose} {' and '.join(limits)} {over}: {used.tokens:.15g} tokens "
-        f"and {used.cost_usd:.9g} USD are used or held, and the next prompt has {prompt_tokens} "
+        f"and {used.cost_usd:.9g} USD are used, and the next prompt has {prompt_tokens} "
         "tokens",
         suggested_fix=f"raise the quota{until}",
         **facts,
     )
-
-
-def contended(bound: Bound) -> ServiceError:
-    """That others hold what is left, as soon as it is seen to be free."""
-    quota_id = bound.quota.quota_id
-    message = f"many calls at once want of what is left of {quota_id}"
-    return ResourceExhausted("QUOTA_CONTENDED", message, quota_id=quota_id).after(RETRY_AFTER)
 
 
 def _faults(quota: Quota) -> Iterator[Violation]:

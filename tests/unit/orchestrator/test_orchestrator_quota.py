@@ -87,7 +87,7 @@ def test_the_error_says_whose_quota_is_used_up_and_until_when() -> None:
 
     assert error.message == (
         "q allows the agent reviewer 100 tokens and 2.5 USD a month: 90 tokens and 1.25 USD are "
-        "used or held, and the next prompt has 20 tokens"
+        "used, and the next prompt has 20 tokens"
     )
     assert error.metadata["suggested_fix"] == "raise the quota, or wait until 2026-03-01"
 

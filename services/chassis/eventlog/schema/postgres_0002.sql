@@ -70,14 +70,20 @@ returns void language sql as $$
   ) spent where holds.tenant = of_ and holds.id = hold;
 $$;
 
--- Holds amounts, if all of them fit; what was used beside each of them, in their order. Whoever wants
+-- Figures that were put into JSON.
+create function figures_of(given jsonb) returns double precision[] language sql immutable as $$
+  select array(select value::double precision from jsonb_array_elements_text(given))
+$$;
+
+-- Holds amounts, if all of them fit; what was used and held beside each of them, in their order. Whoever wants
 -- of the same accounts waits until that is decided.
 create function hold(at bigint, tenant_ text, id_ text, lasts bigint, wants jsonb)
-returns table (fits boolean, used double precision[]) language plpgsql as $$
+returns table (fits boolean, used double precision[], held double precision[]) language plpgsql as $$
 declare
   now_ bigint := time_of(at);
   all_fit boolean := true;
-  found_ jsonb := '[]';
+  all_used jsonb := '[]';
+  all_held jsonb := '[]';
   want jsonb;
 begin
   perform pg_advisory_xact_lock(name) from (
@@ -86,20 +92,30 @@ begin
   ) names;
   delete from holds where tenant = tenant_ and id = id_;
   for want in select * from jsonb_array_elements(wants) loop
-    select array[coalesce(sum(first), 0), coalesce(sum(second), 0), coalesce(sum(third), 0),
-                 coalesce(sum(fourth), 0)] into used from (
-      select first, second, third, fourth from tallies
-        where tenant = tenant_ and name between want ->> 'first' and want ->> 'last'
-      union all
-      select first, second, third, fourth from holds
-        where tenant = tenant_ and account = want ->> 'account' and expires > now_
-    ) beside_it;
+    -- In one statement: what is spent between two would be counted in neither, or in both.
+    -- In one statement: what is spent between two would be counted twice, or not at all.
+    select array[coalesce(sum(first) filter (where not is_held), 0),
+                 coalesce(sum(second) filter (where not is_held), 0),
+                 coalesce(sum(third) filter (where not is_held), 0),
+                 coalesce(sum(fourth) filter (where not is_held), 0)],
+           array[coalesce(sum(first) filter (where is_held), 0),
+                 coalesce(sum(second) filter (where is_held), 0),
+                 coalesce(sum(third) filter (where is_held), 0),
+                 coalesce(sum(fourth) filter (where is_held), 0)]
+      into used, held from (
+        select first, second, third, fourth, false as is_held from tallies
+          where tenant = tenant_ and name between want ->> 'first' and want ->> 'last'
+        union all
+        select first, second, third, fourth, true from holds
+          where tenant = tenant_ and account = want ->> 'account' and expires > now_
+      ) beside_it;
     all_fit := all_fit and (
-      select coalesce(bool_and(used[n] + (want -> 'amounts' ->> n - 1)::double precision
+      select coalesce(bool_and(used[n] + held[n] + (want -> 'amounts' ->> n - 1)::double precision
                                <= (want -> 'most' ->> n - 1)::double precision), true)
       from generate_series(1, 4) n where want -> 'most' ->> n - 1 is not null
     );
-    found_ := found_ || jsonb_build_array(to_jsonb(used));
+    all_used := all_used || jsonb_build_array(to_jsonb(used));
+    all_held := all_held || jsonb_build_array(to_jsonb(held));
   end loop;
   if all_fit then
     insert into holds
@@ -112,7 +128,7 @@ begin
     select ctid from holds where tenant = tenant_ and expires <= now_ limit 16 for update skip locked
   ));
   return query
-    select all_fit, array(select value::double precision from jsonb_array_elements_text(each))
-    from jsonb_array_elements(found_) each;
+    select all_fit, figures_of(all_used -> n), figures_of(all_held -> n)
+    from generate_series(0, jsonb_array_length(wants) - 1) n;
 end
 $$;

@@ -82,7 +82,8 @@ async def test_a_hold_that_fits_exactly_is_held_and_the_next_is_not(store: Event
     second = await store.hold("acme", hold("two", want(1, 10)))
 
     assert (first.fits, first.used) == (True, [(4.0, 0.0, 0.0, 1.0)])
-    assert (second.fits, second.used) == (False, [(10.0, 0.0, 0.0, 2.0)])
+    assert (second.fits, second.used) == (False, [(4.0, 0.0, 0.0, 1.0)])
+    assert (first.held, second.held) == ([(0.0,) * 4], [(6.0, 0.0, 0.0, 1.0)])
 
 
 async def test_all_wants_of_a_hold_fit_or_none_is_held(store: EventStore) -> None:
