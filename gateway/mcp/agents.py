@@ -7,6 +7,7 @@ from typing import Any, Final
 from gateway.mcp import client, refusals, results
 from gateway.mcp.asker import Askers, Unaskable
 from gateway.mcp.client import Context
+from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller, Reply, Services
 from services.chassis.errors import Violation, invalid
 
@@ -57,7 +58,7 @@ class Agents:
                 if (said := _TOLD.get(event.get("type", ""))) is not None:
                     message = said.format_map(_Fields(event))[:_SHOWN]
                     await client.tell_progress(ctx, event.get("sequence", 0), None, message)
-                with suppress(Unaskable):
+                with suppress(Unaskable, Refused):  # Somebody else may be asked.
                     await asker.hear(event)
         return ended.result(is_modern=client.is_modern(ctx))
 

@@ -9,6 +9,7 @@ from mcp_types.methods import validate_client_result
 from pydantic import ValidationError
 
 from gateway.mcp.ids import Ids, mark_of
+from gateway.mcp.patience import patiently
 from gateway.mcp.questions import Question, outstanding
 from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller
@@ -22,7 +23,9 @@ Wire = dict[str, Any]
 
 _SHOWN: Final = 200
 # What was asked has been answered, or nobody wants to know any more.
-_LATE: Final = frozenset({"INPUT_NOT_REQUIRED", "APPROVAL_NOT_PENDING", "TASK_ALREADY_ENDED"})
+_LATE: Final = frozenset(
+    {"INPUT_NOT_REQUIRED", "APPROVAL_NOT_PENDING", "TASK_ALREADY_ENDED", "TASK_NOT_FOUND"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,7 @@ class Answers:
         """
         answer = _parsed(message)
         task_id, mark = self._ids.opened(session, answer.id)
-        task = await self._tasks.found(caller, task_id)
-        if (asked := _asked(task, mark)) is None:
+        if (asked := await self._asked(caller, task_id, mark)) is None:
             return
         if isinstance(answer, JSONRPCResponse):
             await self._give(caller, session, asked, answer.result)
@@ -60,7 +62,21 @@ class Answers:
         else:  # The tool has no use for anything but an answer.
             said = answer.error.message[:_SHOWN]
             why = f"its client does not answer {asked.method}: {said}"
-            await self._tasks.end(caller, task_id, why)
+            await patiently(lambda: self._tasks.end(caller, task_id, why))
+
+    async def _asked(self, caller: Caller, task_id: str, mark: str) -> _Asked | None:
+        """What a task asks under a key with this mark; None if it does not (any more)."""
+        try:
+            task = await patiently(lambda: self._tasks.found(caller, task_id))
+        except Refused as refused:
+            if refused.reason not in _LATE:
+                raise
+            return None
+        for question in outstanding(task):
+            for key, request in question.wire.items():
+                if mark_of(key) == mark:
+                    return _Asked(question, key, str(request.get("method")))
+        return None
 
     async def _give(self, caller: Caller, session: Session, asked: _Asked, result: Wire) -> None:
         try:
@@ -73,7 +89,7 @@ class Answers:
     async def _pass_on(self, caller: Caller, asked: _Asked, result: Wire) -> None:
         given = asked.question.answered({asked.key: result})
         try:
-            await self._tasks.answer(caller, asked.question, given)
+            await patiently(lambda: self._tasks.answer(caller, asked.question, given))
         except Refused as refused:
             if refused.reason not in _LATE:
                 raise
@@ -93,12 +109,3 @@ def _parsed(message: Mapping[str, Any]) -> JSONRPCResponse | JSONRPCError:
         return found
     fix = "send jsonrpc, the id of the request, and a result or an error"
     raise invalid(Violation("body", "is no JSON-RPC response", fix))
-
-
-def _asked(task: Mapping[str, Any], mark: str) -> _Asked | None:
-    """What a task asks under a key with this mark; None if it does not (any more)."""
-    for question in outstanding(task):
-        for key, request in question.wire.items():
-            if mark_of(key) == mark:
-                return _Asked(question, key, str(request.get("method")))
-    return None

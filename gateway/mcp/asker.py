@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from gateway.mcp import client
 from gateway.mcp.client import Context
 from gateway.mcp.ids import Ids, mark_of
+from gateway.mcp.patience import patiently
 from gateway.mcp.questions import outstanding
 from gateway.mcp.rpc import Caller, Reply, Rpc, Services
 from gateway.mcp.sessions import Session
@@ -57,7 +58,8 @@ class Asker:
         if session is None or self._stream is None or event.get("type") not in _ASKING:
             return
         task_id = event["task_id"]
-        task = await self._task(self._caller, {"task_id": task_id}, seconds=_SECONDS)
+        request = {"task_id": task_id}
+        task = await patiently(lambda: self._task(self._caller, request, seconds=_SECONDS))
         wanted = {key: each for one in outstanding(task) for key, each in one.wire.items()}
         faults = []
         for key in sorted(wanted.keys() - self._asked):

@@ -99,7 +99,7 @@ class Tools:
             if session := client.session_of(ctx):
                 request["capabilities"] = session.capabilities
             response = await self._response(ctx, caller, offer, request)
-            if session and response["status"] == results.INPUT_REQUIRED:
+            if session and response.get("status") == results.INPUT_REQUIRED:
                 return await self._asking.go_on(ctx, caller, offer, request, response)
         except Refused as refused:
             if refused.reason not in _TOLD and (

@@ -62,11 +62,13 @@ class Handshaken:
     http: httpx2.AsyncClient
     url: str
     session: str = ""
+    version: str = VERSION
 
     @property
     def headers(self) -> dict[str, str]:
         """What it sends with each request."""
-        return {**HEADERS, **({SESSION: self.session} if self.session else {})}
+        spoken = {**HEADERS, "MCP-Protocol-Version": self.version}
+        return {**spoken, **({SESSION: self.session} if self.session else {})}
 
     async def post(self, message: Wire, url: str = "") -> httpx2.Response:
         """Send a message, to another edge if it is said."""
@@ -100,7 +102,7 @@ async def handshaken(
 ) -> AsyncIterator[Handshaken]:
     """A client that has shaken hands."""
     async with httpx2.AsyncClient(timeout=10) as http:
-        client = Handshaken(http, url)
+        client = Handshaken(http, url, version=version)
         response = await client.post(handshake(capabilities, version))
         assert response.status_code == 200, response.text
         client.session = response.headers.get(SESSION, "")

@@ -149,6 +149,18 @@ async def test_a_session_cannot_be_ended_by_its_client(place: Place) -> None:
     assert (response.status_code, after.status_code) == (405, 200)
 
 
+@pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25"])
+async def test_a_client_of_each_version_that_knows_forms_is_asked(
+    place: Place, version: str
+) -> None:
+    asking(place, {"who": QUESTION})
+    async with handshaken(place.mcp, FORMS, version) as it, it.calling("greet") as call:
+        await it.answer(await call.asked(), ANN)
+        result = await call.result()
+
+    assert result["structuredContent"] == {"told": {"who": ANN}}
+
+
 async def test_answers_come_one_by_one_and_the_first_of_each_counts(place: Place) -> None:
     seen = asking(place, {"first": QUESTION, "second": QUESTION})
     async with handshaken(place.mcp, FORMS) as it, it.calling("greet") as call:
@@ -160,6 +172,19 @@ async def test_answers_come_one_by_one_and_the_first_of_each_counts(place: Place
     assert [each.status_code for each in (*answers, late)] == [202] * 4
     assert {each.text for each in answers} == {""}
     assert result["structuredContent"] == {"told": {"first": ANN, "second": BOB}}
+    assert len(seen) == 2
+
+
+async def test_answers_may_come_all_at_once(place: Place) -> None:
+    wanted = {f"q{number}": QUESTION for number in range(6)}
+    seen = asking(place, wanted)
+    async with handshaken(place.mcp, FORMS) as it, it.calling("greet") as call:
+        questions = [await call.asked() for _ in wanted]
+        taken = await asyncio.gather(*(it.answer(each, ANN) for each in questions))
+        result = await call.result()
+
+    assert [each.status_code for each in taken] == [202] * len(wanted)
+    assert result["structuredContent"] == {"told": dict.fromkeys(wanted, ANN)}
     assert len(seen) == 2
 
 
@@ -326,21 +351,23 @@ async def test_a_client_is_asked_whether_its_agent_may_call_a_tool(
     assert bool(place.tools.called) is is_called
 
 
-async def test_content_blocks_of_a_call_that_asked_come_as_they_are(place: Place) -> None:
+async def test_what_a_call_that_asked_says_and_answers_comes_as_of_any_other(place: Place) -> None:
     block = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
 
     async def answer(request: pb.CallToolRequest, tell: Told) -> pb.CallToolResponse:
         if not request.HasField("input_responses"):
             return asks({"who": QUESTION})
-        progress = pb.ToolProgress(progress=1, total=2, message="half")
-        await tell(pb.ToolCallEvent(type="progress", progress=progress))
+        log = pb.ToolLog(level="info", message="drawing")
+        await tell(pb.ToolCallEvent(type="log", log=log))
         return success({"content": [block]})
 
     place.tools.add("draw", reports_progress=True)
     place.tools.answers["draw"] = answer
     async with handshaken(place.mcp, FORMS) as it, it.calling("draw") as call:
         await it.answer(await call.asked(), ANN)
+        heard = await call.asked("notifications/message")
         result = await call.result()
 
+    assert heard["params"] == {"level": "info", "data": "drawing", "logger": "draw"}
     assert result["content"] == [block]
     assert "structuredContent" not in result
