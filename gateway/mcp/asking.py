@@ -59,11 +59,11 @@ class Asking:
         except Unaskable as why:
             return results.failure({"reason": "TOOL_INPUT_REFUSED", "message": str(why)})
         except TimeoutError:
-            return _late(offer)
+            return _late(request["name"])
         except Refused as refused:
             if refused.failure.http != _GATEWAY_TIMEOUT:
                 raise
-            return _late(offer)
+            return _late(request["name"])
         return await self._outcome(caller, offer, ended)
 
     async def _followed(self, ctx: Context, caller: Caller, task: Wire) -> Reply:
@@ -118,8 +118,8 @@ class Asking:
         return results.failure({"reason": "TASK_CANCELED", "message": why})
 
 
-def _late(offer: Offer) -> Wire:
-    message = f"{offer.name} asked for something, and was not done in time"
+def _late(name: str) -> Wire:
+    message = f"{name} asked for something, and was not done in time"
     return results.failure({"reason": "TOOL_TIMEOUT", "message": message})
 
 

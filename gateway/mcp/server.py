@@ -132,7 +132,7 @@ class Served:
         try:
             if is_handshake(message):
                 begun = self._sessions.begun(message, who).encode()
-            elif sealed := exchange.head.text(sessions.HEADER):
+            elif sealed := exchange.head.text(sessions.HEADER).strip():
                 session = self._sessions.found(sealed, who)
             if session is not None and is_answer(message):
                 await self._answers.take(caller, session, message)
