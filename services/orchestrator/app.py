@@ -56,7 +56,7 @@ from services.orchestrator.usecases.sessions import Sessions
 from services.orchestrator.usecases.talks import Talks
 from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.usecases.usage import Usages
-from services.orchestrator.worker import Sizes, on_duty, working
+from services.orchestrator.worker import Sizes, Worker, on_duty, working
 from services.orchestrator.world import World, utc_now
 
 SERVICES = [
@@ -76,6 +76,7 @@ class _Parts:
     tasks: Tasks
     post: Post
     statuses: HotStatuses
+    worker: Worker
 
 
 @asynccontextmanager
@@ -114,7 +115,10 @@ async def running(
             ],
             services=SERVICES,
         ) as server:
-            yield server
+            try:
+                yield server
+            finally:
+                parts.worker.drain()
 
 
 @asynccontextmanager
@@ -159,7 +163,7 @@ async def _at_work(
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
-        yield _Parts(world, sessions, cases, Post(world, worker, desk), HotStatuses(hot))
+        yield _Parts(world, sessions, cases, Post(world, worker, desk), HotStatuses(hot), worker)
 
 
 def _declared(quotas: Sequence[QuotaSettings]) -> list[Quota]:
