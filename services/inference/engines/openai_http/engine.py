@@ -69,7 +69,7 @@ class OpenAIEngine:
         window = await self._told_window()
         declared = self._upstream.context_tokens
         if (least := min(filter(None, (window, declared)), default=None)) is None:
-            setting = f"{self._upstream.prefix}CONTEXT_TOKENS"
+            setting = self._upstream.setting("context_tokens")
             why = f"the upstream does not tell the window of {self._upstream.model}: set {setting}"
             raise failures.engine_failed(why)
         self._model = self._with_window(least)
