@@ -14,6 +14,7 @@ from services.chassis import ids
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.inference.catalogue import Engines
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
@@ -45,8 +46,8 @@ async def running(
         FailedPrecondition: the engine's wheel or the model's file is missing.
         OSError: an address cannot be listened on.
     """
-    engine = engine_of(settings)
-    inference = Inference(engine, settings.stream.merge, settings.limits.prompt_bytes, now)
+    engines = Engines([engine_of(settings)])
+    inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
     pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "models")
     servicer = InferenceServicer(
         inference,
@@ -60,11 +61,11 @@ async def running(
             domain=DOMAIN,
             register=[partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
             services=[SERVICE],
-            prepare=engine.load,
+            prepare=engines.load,
         ) as server:
             yield server
     finally:
-        await engine.close()
+        await engines.close()
 
 
 def engine_of(settings: Settings) -> Engine:

@@ -9,6 +9,7 @@ from runplane.inference.v1 import inference_pb2 as pb
 from runplane.type.v1 import content_pb2, usage_pb2
 
 from services.chassis import structs
+from services.chassis.errors import Violation, invalid
 from services.chassis.schema import Schema
 from services.inference.domain.generation import Complete
 from services.inference.domain.model import Model
@@ -16,11 +17,18 @@ from services.inference.domain.request import (
     JSON,
     MAX_MESSAGES,
     Message,
+    Priority,
     Request,
     ResponseSchema,
     Sampling,
 )
 from services.inference.domain.schema_order import in_order
+
+PRIORITIES: Final = {
+    "": Priority.INTERACTIVE,
+    "interactive": Priority.INTERACTIVE,
+    "batch": Priority.BATCH,
+}
 
 _MAX_SCHEMAS: Final = 64
 _MAX_SCHEMA_BYTES: Final = 1024 * 1024  # Of source; what is made of it takes fifty times as much.
@@ -69,7 +77,20 @@ def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
             else None
         ),
         prefix=message.prefix,
+        priority=_priority(message.priority),
     )
+
+
+def _priority(name: str) -> Priority:
+    """Who goes first.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`; there is no such word.
+    """
+    if (priority := PRIORITIES.get(name)) is None:
+        fault = f"is {name[:32]!r}, which is no priority"
+        raise invalid(Violation("priority", fault, "send interactive or batch, or leave it out"))
+    return priority
 
 
 def messages(sent: Sequence[content_pb2.Message]) -> tuple[Message, ...]:
@@ -159,6 +180,7 @@ def model(served: Model, *, is_default: bool, price: tuple[float, float] = (0.0,
         slots=served.slots,
         is_default=is_default,
         can_continue=served.can_continue,
+        capabilities=sorted(served.capabilities),
         input_price_usd=price[0],
         output_price_usd=price[1],
     )

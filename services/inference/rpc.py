@@ -37,7 +37,7 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """See the contract."""
         asked = mapping.request(request, self._schemas)
-        text, end = await self._inference.generate(asked)
+        text, end = await self._inference.generate(_tenant(), asked)
         return mapping.response(self._new_id(), text, end, current.get().trace_id)
 
     async def StreamGenerate(
@@ -46,7 +46,7 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         """See the contract."""
         asked = mapping.request(request, self._schemas)
         generation_id, sequence = self._new_id(), 0
-        async with aclosing(self._inference.stream(asked)) as pieces:
+        async with aclosing(self._inference.stream(_tenant(), asked)) as pieces:
             async for piece in pieces:
                 sequence += 1
                 if isinstance(piece, Complete):
@@ -60,8 +60,9 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
     ) -> pb.CountTokensResponse:
         """See the contract."""
         messages = mapping.messages(request.messages)
-        asked = self._inference.count_tokens(request.model, messages, request.prefix)
-        count, model = await asked
+        count, model = await self._inference.count_tokens(
+            _tenant(), request.model, messages, request.prefix
+        )
         return pb.CountTokensResponse(
             prompt_tokens=count, context_tokens=model.context_tokens, model=model.name
         )
@@ -72,15 +73,19 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         """See the contract."""
         size = self._pager.size(request.page_size)
         after = self._pager.after(request.page_token)
-        models = sorted(self._inference.list_models(), key=lambda model: model.name)
+        models = sorted(self._inference.list_models(_tenant()), key=lambda model: model.name)
         rest = [model for model in models if model.name > after]
         token = self._pager.token(rest[size - 1].name) if len(rest) > size else ""
         return pb.ListModelsResponse(models=map(self._model, rest[:size]), next_page_token=token)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """See the contract."""
-        return self._model(self._inference.get_model(request.name))
+        return self._model(self._inference.get_model(_tenant(), request.name))
 
     def _model(self, model: Model) -> pb.Model:
-        is_default = model == self._inference.list_models()[0]
+        is_default = model == self._inference.list_models(_tenant())[0]
         return mapping.model(model, is_default=is_default, price=self._price)
+
+
+def _tenant() -> str:
+    return current.get().principal.tenant

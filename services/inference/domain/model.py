@@ -1,6 +1,28 @@
 """A model as callers see it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Capability(StrEnum):
+    """What a model can be asked for."""
+
+    GENERATE = "generate"
+    """A turn of a conversation."""
+    CONTINUE = "continue"
+    """The rest of a turn, from its start."""
+    SCHEMA = "schema"
+    """A turn that is bound by a JSON Schema."""
+    CLASSIFY = "classify"
+    """How likely each of some labels is as its answer."""
+    EMBED = "embed"
+    """Texts as vectors."""
+
+
+GENERATING = frozenset(
+    {Capability.GENERATE, Capability.CONTINUE, Capability.SCHEMA, Capability.CLASSIFY}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,5 +37,9 @@ class Model:
     default_max_tokens: int
     slots: int
     """Generations that run at the same time."""
-    can_continue: bool = False
-    """Whether it goes on from the start of a turn."""
+    capabilities: Collection[Capability] = frozenset({Capability.GENERATE})
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether it goes on from the start of a turn."""
+        return Capability.CONTINUE in self.capabilities

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, TypeAlias
 
 from services.chassis.errors import Violation, invalid
-from services.inference.domain.model import Model
+from services.inference.domain.model import Capability, Model
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -14,6 +15,15 @@ ROLES: Final = ("system", "user", "assistant", "tool")
 MAX_MESSAGES: Final = 1_000
 MAX_STOPS: Final = 8
 MAX_STOP_CHARACTERS: Final = 64
+
+
+class Priority(IntEnum):
+    """Who goes first where not all can go at once: the smaller number."""
+
+    INTERACTIVE = 0
+    """Somebody waits for it."""
+    BATCH = 10
+    """It may take as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Request:
     schema: ResponseSchema | None = None
     prefix: str = ""
     """The start of the turn, to go on from."""
+    priority: Priority = Priority.INTERACTIVE
 
 
 def check(request: Request, model: Model, *, max_bytes: int) -> None:
@@ -64,7 +75,12 @@ def check(request: Request, model: Model, *, max_bytes: int) -> None:
         InvalidArgument: `INVALID_REQUEST`, with every fault.
     """
     check_messages(request.messages, request.prefix, max_bytes=max_bytes)
-    if faults := [*_sampling_faults(request.sampling), *_prefix_faults(request, model)]:
+    faults = [
+        *_sampling_faults(request.sampling),
+        *_prefix_faults(request, model),
+        *_schema_faults(request, model),
+    ]
+    if faults:
         raise invalid(*faults)
 
 
@@ -109,6 +125,13 @@ def _prefix_faults(request: Request, model: Model) -> Iterator[Violation]:
         fault = f"is nothing that {model.name} goes on from"
         fix = "leave it out, or name a model whose can_continue is true"
         yield Violation("prefix", fault, fix)
+
+
+def _schema_faults(request: Request, model: Model) -> Iterator[Violation]:
+    if request.schema is not None and Capability.SCHEMA not in model.capabilities:
+        fault = f"binds nothing that {model.name} says"
+        fix = "leave it out, or name a model whose capabilities include schema"
+        yield Violation("response_schema", fault, fix)
 
 
 def _sampling_faults(sampling: Sampling) -> Iterator[Violation]:

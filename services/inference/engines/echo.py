@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from services.inference.domain.embedding import Embedded, Embedding
 from services.inference.domain.generation import Finished, Usage
-from services.inference.domain.model import Model
+from services.inference.domain.model import GENERATING, Capability, Model
 from services.inference.domain.request import Message, Request
+from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import failures
 from services.inference.engines.play import plan
 from services.inference.engines.script import (
@@ -44,18 +46,27 @@ class EchoEngine:
         self._first_delay = speed.first_delay.total_seconds()
         self._tokens = tokens
         self._slots = Slots(slots, queue=queue, retry_after=_RETRY_AFTER)
-        self._model = Model(NAME, "1", NAME, CONTEXT_TOKENS, MAX_TOKENS, slots, can_continue=True)
+        able = GENERATING - {Capability.CLASSIFY}
+        self._model = Model(NAME, "1", NAME, CONTEXT_TOKENS, MAX_TOKENS, slots, able)
 
     @property
     def active(self) -> int:
         """Slots that are busy now."""
         return self._slots.active
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot now."""
+        return self._slots.waiting
+
     async def load(self) -> None:
         """Nothing to load."""
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+    async def check(self) -> None:
+        """Nothing of it can die."""
 
     def models(self) -> Sequence[Model]:
         """The one model."""
@@ -89,6 +100,14 @@ class EchoEngine:
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """The words of all messages, and of the prefix."""
         return _count(messages, prefix)
+
+    async def score(self, scoring: Scoring) -> Scored:
+        """It scores nothing."""
+        raise failures.unable(scoring.model, Capability.CLASSIFY)
+
+    async def embed(self, embedding: Embedding) -> Embedded:
+        """It embeds nothing."""
+        raise failures.unable(embedding.model, Capability.EMBED)
 
     @property
     def _slow(self) -> bool:

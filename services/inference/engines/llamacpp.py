@@ -16,9 +16,11 @@ from typing import Final, Protocol, cast
 import httpx2
 
 from services.chassis.errors import FailedPrecondition, Unavailable
+from services.inference.domain.embedding import Embedded, Embedding
 from services.inference.domain.generation import Finished
-from services.inference.domain.model import Model
+from services.inference.domain.model import GENERATING, Capability, Model
 from services.inference.domain.request import JSON, Message, Request
+from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import chat, failures
 from services.inference.engines.completion import Completion, Server
 from services.inference.engines.model_file import ModelFile
@@ -60,6 +62,11 @@ class LlamacppEngine:
         """Slots that are busy now, those still stopping included."""
         return self._slots.active
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot now."""
+        return self._slots.waiting
+
     async def load(self) -> None:
         """Load the model. In a thread, but xllamacpp holds the interpreter's lock for most of it.
 
@@ -94,6 +101,9 @@ class LlamacppEngine:
         if self._loaded is not None:
             await self._loaded.http.aclose()
             self._loaded = None
+
+    async def check(self) -> None:
+        """It lives as long as this process."""
 
     def models(self) -> Sequence[Model]:
         """The one model."""
@@ -132,6 +142,14 @@ class LlamacppEngine:
         tokens = (await loaded.ask("POST", "/tokenize", prompt))["tokens"]
         return len(cast("Sequence[JSON]", tokens))
 
+    async def score(self, scoring: Scoring) -> Scored:
+        """It scores nothing."""
+        raise failures.unable(scoring.model, Capability.CLASSIFY)
+
+    async def embed(self, embedding: Embedding) -> Embedded:
+        """It embeds nothing."""
+        raise failures.unable(embedding.model, Capability.EMBED)
+
     def _ready(self) -> "_Loaded":
         if self._loaded is None:
             message = f"{self._file.name} is being loaded; try again in a second"
@@ -146,7 +164,7 @@ class LlamacppEngine:
             self._sizes.context_tokens,
             self._defaults.max_tokens,
             self._sizes.slots,
-            can_continue=True,
+            GENERATING - {Capability.CLASSIFY},
         )
 
 

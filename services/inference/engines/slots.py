@@ -15,7 +15,7 @@ class Slots:
         self._count = count
         self._queue = queue
         self._retry_after = retry_after
-        self._waiting = 0
+        self.waiting = 0
         self.active = 0
 
     async def acquire(self) -> float:
@@ -24,7 +24,7 @@ class Slots:
         Raises:
             ResourceExhausted: `ENGINE_OVERLOADED`; the queue is full.
         """
-        if self._free.locked() and self._waiting >= self._queue:
+        if self._free.locked() and self.waiting >= self._queue:
             raise ResourceExhausted(
                 "ENGINE_OVERLOADED",
                 f"all {self._count} slots are busy and {self._queue} requests wait: try later",
@@ -32,11 +32,11 @@ class Slots:
                 queue=str(self._queue),
             ).after(self._retry_after)
         start = perf_counter()
-        self._waiting += 1
+        self.waiting += 1
         try:
             await self._free.acquire()
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
         self.active += 1
         return 1e3 * (perf_counter() - start)
 

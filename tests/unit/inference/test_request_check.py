@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from services.chassis.errors import InvalidArgument
-from services.inference.domain.model import Model
+from services.inference.domain.model import GENERATING, Capability, Model
 from services.inference.domain.request import Message, Request, ResponseSchema, Sampling, check
 
 HELLO = Message("user", "hello")
-MODEL = Model("m", "1", "e", 100, 10, 1, can_continue=True)
-STUBBORN = replace(MODEL, can_continue=False)
+MODEL = Model("m", "1", "e", 100, 10, 1, GENERATING)
+STUBBORN = replace(MODEL, capabilities=GENERATING - {Capability.CONTINUE})
 BOUND = ResponseSchema({}, lambda _: [])
 
 

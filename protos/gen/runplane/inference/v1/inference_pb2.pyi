@@ -38,6 +38,7 @@ class Model(_message.Message):
     INPUT_PRICE_USD_FIELD_NUMBER: _builtins.int
     OUTPUT_PRICE_USD_FIELD_NUMBER: _builtins.int
     CAN_CONTINUE_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name callers use, such as `smollm2-135m-instruct`."""
     version: _builtins.str
@@ -58,6 +59,12 @@ class Model(_message.Message):
     """What a million tokens of output cost, in US dollars."""
     can_continue: _builtins.bool
     """Whether it goes on from a `prefix`."""
+    @_builtins.property
+    def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it can be asked for, by name: `generate`, `continue` (from a `prefix`), `schema` (an output
+        that a `response_schema` binds), `classify`, `embed`.
+        """
+
     def __init__(
         self,
         *,
@@ -71,10 +78,11 @@ class Model(_message.Message):
         input_price_usd: _builtins.float = ...,
         output_price_usd: _builtins.float = ...,
         can_continue: _builtins.bool = ...,
+        capabilities: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_continue", b"can_continue", "context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "engine", b"engine", "input_price_usd", b"input_price_usd", "is_default", b"is_default", "name", b"name", "output_price_usd", b"output_price_usd", "slots", b"slots", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_continue", b"can_continue", "capabilities", b"capabilities", "context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "engine", b"engine", "input_price_usd", b"input_price_usd", "is_default", b"is_default", "name", b"name", "output_price_usd", b"output_price_usd", "slots", b"slots", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -91,6 +99,7 @@ class GenerateRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     RESPONSE_SCHEMA_FIELD_NUMBER: _builtins.int
     PREFIX_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name. Empty means the default model."""
     prefix: _builtins.str
@@ -100,6 +109,10 @@ class GenerateRequest(_message.Message):
     512 KiB of content, and not towards `sampling.max_tokens`. Refused together
     with `response_schema`, for no schema can bind the rest of an output, and by
     models that do not say `can_continue`. Empty: the turn begins at its beginning.
+    """
+    priority: _builtins.str
+    """Who goes first where not all can go at once: `interactive`, the default, or `batch`, which may
+    take as long as it takes.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
@@ -124,10 +137,11 @@ class GenerateRequest(_message.Message):
         sampling: _usage_pb2.Sampling | None = ...,
         response_schema: _struct_pb2.Struct | None = ...,
         prefix: _builtins.str = ...,
+        priority: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "prefix", b"prefix", "response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "prefix", b"prefix", "priority", b"priority", "response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
