@@ -69,7 +69,7 @@ bench: .venv/.stamp-dev ## Measure rates, latencies and CPU
 lock: .venv/.stamp-dev ## Resolve the dependencies anew into requirements.lock
 	@$(PIP) $(UV) >$(LOG) 2>&1 || $(SHOW)
 	$(BIN)/uv pip compile -q --upgrade --universal --no-header --annotation-style line \
-		--no-emit-index-url --all-extras pyproject.toml -o requirements.lock
+		--no-emit-index-url --extra llamacpp --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove .venv and what the tools leave behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

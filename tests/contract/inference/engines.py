@@ -10,17 +10,29 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from services.inference.domain.model import Capability
+from services.inference.domain.model import GENERATING, Capability
+from services.inference.domain.request import JSON
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
+from services.inference.engines.vllm import VllmEngine
+from services.inference.engines.vllm_options import Options, checked
 from services.inference.ports import Engine
 
 SLOTS: Final = 2
 QUEUE: Final = 1
 CONTEXT_TOKENS: Final = 1_024
 DEFAULTS: Final = Defaults(temperature=0.2, top_p=0.9, max_tokens=512)
+
+
+ON_A_CPU: Final[dict[str, JSON]] = {
+    "dtype": "bfloat16",
+    "enforce_eager": True,  # Compiling takes minutes.
+    "kv_cache_memory_bytes": 2**28,
+    "block_size": 32,
+}
+"""Arguments of vLLM for a small model on a small machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +60,30 @@ async def _llamacpp() -> AsyncIterator[Engine]:
     await engine.close()
 
 
+@asynccontextmanager
+async def _vllm() -> AsyncIterator[Engine]:
+    options = Options(
+        os.environ["RUNPLANE_TEST_VLLM_MODEL"],
+        "smollm2",
+        slots=SLOTS,
+        queue=QUEUE,
+        context_tokens=CONTEXT_TOKENS,
+        temperature=DEFAULTS.temperature,
+        top_p=DEFAULTS.top_p,
+        arguments=ON_A_CPU,
+    )
+    engine = VllmEngine(checked(options))
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
 _TURNS: Final = frozenset({Capability.GENERATE, Capability.CONTINUE, Capability.SCHEMA})
 
 ENGINES: Final[dict[str, Kind]] = {
     "echo": Kind(_echo, _TURNS),
     "llamacpp": Kind(_llamacpp, _TURNS),
+    "vllm": Kind(_vllm, GENERATING, is_everywhere=False),
 }
 
 
