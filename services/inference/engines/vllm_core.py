@@ -65,7 +65,7 @@ _OWN: Final = frozenset(
 )
 
 
-class _Engine(AsyncLLM):
+class _Engine(AsyncLLM):  # type: ignore[misc] # vLLM is not there where types are checked.
     """One that is shut down by who started it, and not once more when the interpreter ends, with
     half of what that needs gone."""
 
