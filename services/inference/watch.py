@@ -16,7 +16,7 @@ from services.chassis.server import Health
 
 log = logging.getLogger(__name__)
 
-EVERY: Final = timedelta(seconds=1)
+EVERY: Final = timedelta(milliseconds=200)
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ _WHOLE: Final = ChatParams(
 )
 _RARELY: Final = 1_000_000  # Tokens between two pieces of somebody who wants no pieces.
 _MAX_SEED: Final = 0x7FFF_FFFF_FFFF_FFFF
+_STOP_SECONDS: Final = 1.0  # Nothing runs by then. Left alone, it takes five.
 MOST_CHOICES: Final = 128
 """Tokens whose probability vLLM tells for one position."""
 
@@ -322,7 +323,7 @@ class Core:
 
     def close(self) -> None:
         """Stop the processes of the model. Blocks."""
-        self._engine.shutdown()
+        self._engine.shutdown(timeout=_STOP_SECONDS)
 
 
 _NOTHING: Final = {"role": "user", "content": ""}
