@@ -113,6 +113,12 @@ async def ended(service: Service) -> tuple[int, list[str]]:
     ]
 
 
+async def gone(processes: list[psutil.Process]) -> None:
+    async with asyncio.timeout(30):
+        while any(is_alive(each.pid) for each in processes):  # noqa: ASYNC110 - they tell nobody
+            await asyncio.sleep(0.1)
+
+
 async def test_a_dead_engine_fails_its_streams_and_ends_the_process() -> None:
     async with serving() as service:
         call = service.client.StreamGenerate(LONG)
@@ -147,7 +153,7 @@ async def test_what_is_under_way_ends_before_the_process_does() -> None:
     assert messages[-1].type == "complete"
     assert code == 0
     assert 'vllm:num_requests_running{engine="vllm",model_name="smollm2-135m-instruct"} 0' in page
-    assert not [each.pid for each in computing if is_alive(each.pid)]
+    await gone(computing)
 
 
 async def test_nobody_computes_for_a_process_that_was_killed() -> None:
@@ -156,9 +162,7 @@ async def test_nobody_computes_for_a_process_that_was_killed() -> None:
 
         service.process.kill()
         await service.process.wait()
-        async with asyncio.timeout(30):
-            while any(is_alive(each.pid) for each in computing):  # noqa: ASYNC110 - they tell nobody
-                await asyncio.sleep(0.1)
+        await gone(computing)
 
     assert len(computing) >= 2
 
