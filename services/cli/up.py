@@ -22,14 +22,17 @@ from services.cli.ports import is_taken, obstacle
 from services.cli.replicas import check_shared
 from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
-from services.cli.suite import EGRESS, Options, Plan, planned, programs
+from services.cli.suite import COMPUTING, EGRESS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
 from services.cli.upstream import Upstream, upstream_options
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
-WAITING: Final = {"llamacpp": "loading the model …", "openai": "asking the upstream …"}
+WAITING: Final = {
+    **dict.fromkeys(COMPUTING, "loading the model …"),
+    "openai": "asking the upstream …",
+}
 QUESTION: Final = "What is 12*7?"
-QUESTIONS: Final = {"llamacpp": QUESTION, "openai": QUESTION, "echo": SCRIPT}
+QUESTIONS: Final = dict.fromkeys((*COMPUTING, "openai"), QUESTION) | {"echo": SCRIPT}
 
 
 def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -41,17 +44,17 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.command()
 @click.option(
     "--engine",
-    type=click.Choice(["llamacpp", "echo", "openai"]),
+    type=click.Choice(["llamacpp", "vllm", "openai", "echo"]),
     default="llamacpp",
     show_default=True,
-    help="What answers: an embedded model, one behind a server elsewhere (openai), or `echo`, "
-    "which needs none.",
+    help="What answers: an embedded model, one that vLLM runs, one behind a server elsewhere "
+    "(openai), or `echo`, which needs none.",
 )
 @upstream_options
 @click.option(
     "--model",
-    type=click.Path(path_type=Path),
-    help="A GGUF file. Default: SmolLM2-135M-Instruct, which `make install` brings.",
+    help="A GGUF file, or for vLLM a folder or a name on a hub. Default: SmolLM2-135M-Instruct, "
+    "which `make install` brings.",
 )
 @click.option(
     "--port",
@@ -148,7 +151,7 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     engine: str,
     upstream: Upstream | None,
-    model: Path | None,
+    model: str | None,
     port: int,
     host: str,
     state: Path,
@@ -167,13 +170,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     Several suites run side by side with a --port and a --state each.
     """
-    if model is not None and engine != "llamacpp":
-        raise click.UsageError(f"--model is for --engine llamacpp; {engine} has none")
-    if model is not None and not model.is_file():
-        raise click.ClickException(
-            f"there is no model file {model}; name a GGUF file, or leave --model out for the one "
-            "that `make install` brings"
-        )
+    _check_model(engine, model)
     check_shared(replicas, event_store, hot_store)
     folder = StateFolder(state)
     with folder.held():
@@ -192,6 +189,18 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))
+
+
+def _check_model(engine: str, model: str | None) -> None:
+    if model is not None and engine not in COMPUTING:
+        raise click.UsageError(f"--model is for --engine llamacpp and vllm; {engine} has none")
+    if model is None and engine == "vllm":
+        raise click.UsageError("--engine vllm needs a --model: a folder, or OWNER/NAME on a hub")
+    if model is not None and engine == "llamacpp" and not Path(model).is_file():
+        raise click.ClickException(
+            f"there is no model file {model}; name a GGUF file, or leave --model out for the one "
+            "that `make install` brings"
+        )
 
 
 def _object_store(folder: StateFolder, event_store: str | None) -> str:

@@ -1,11 +1,11 @@
 """The composition root: the only place that names engines."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
@@ -15,9 +15,11 @@ from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
 from services.chassis.hotstore.open import hot_store
 from services.chassis.hotstore.port import HotStore
+from services.chassis.metrics import Metrics
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.inference import metrics
 from services.inference.catalogue import Engines
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
@@ -28,10 +30,21 @@ from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
 from services.inference.engines.openai_http.upstream import Bounds, Key, Upstream, name_of
+from services.inference.engines.vllm import VllmEngine
+from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
+from services.inference.engines.vllm_options import Options, checked
 from services.inference.ports import Engine
 from services.inference.rpc.inference import InferenceServicer
-from services.inference.settings import EchoSettings, LlamacppSettings, OpenAISettings, Settings
+from services.inference.settings import (
+    EchoSettings,
+    LlamacppSettings,
+    OpenAISettings,
+    Settings,
+    VllmModelSettings,
+    VllmSettings,
+)
 from services.inference.usecases.inference import Inference
+from services.inference.watch import watched
 
 DOMAIN: Final = "inference.runplane.dev"
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
@@ -79,8 +92,10 @@ async def running(
     """
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(opened(shared))
-        engines = Engines([engine_of(settings)])
+        engines = Engines(engines_of(settings))
         stack.push_async_callback(engines.close)
+        measured = Metrics()
+        measured.include(metrics.families(lambda: engines.engines))
         inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
         servicer = InferenceServicer(
             inference,
@@ -88,30 +103,32 @@ async def running(
             partial(ids.new, "req"),
             (settings.price.input_usd, settings.price.output_usd),
         )
-        yield await stack.enter_async_context(
+        server = await stack.enter_async_context(
             serving(
                 settings.server,
                 domain=DOMAIN,
                 register=[partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
                 services=[SERVICE],
                 prepare=engines.load,
+                metrics=measured,
             )
         )
+        await stack.enter_async_context(watched(engines.check, server.health))
+        yield server
 
 
-def engine_of(settings: Settings) -> Engine:
-    """The engine that the settings name, not yet loaded.
+def engines_of(settings: Settings) -> Sequence[Engine]:
+    """The engines that the settings name, not yet loaded.
 
     Raises:
-        FailedPrecondition: `ENGINE_NOT_INSTALLED`; a wheel or a file is missing.
+        FailedPrecondition: `ENGINE_NOT_INSTALLED`, a wheel or a file is missing;
+            `ENGINE_MISCONFIGURED`, it cannot be as the settings want it.
     """
-    match settings.engine:
-        case "echo":
-            return _echo(settings.echo)
-        case "openai":
-            return _openai(settings.openai)
-        case "llamacpp":
-            return _llamacpp(settings.llamacpp)
+    if settings.engine == "vllm" and settings.vllm is not None:
+        return _vllm(settings.vllm)
+    if settings.engine == "openai":
+        return [_openai(settings.openai)]
+    return [_echo(settings.echo) if settings.engine == "echo" else _llamacpp(settings.llamacpp)]
 
 
 def _echo(settings: EchoSettings) -> EchoEngine:
@@ -151,3 +168,26 @@ def _key(settings: OpenAISettings) -> Key | None:
     if settings.api_key_file is not None:
         return keys.in_file(settings.api_key_file, setting="INFERENCE_OPENAI__API_KEY_FILE")
     return None if settings.api_key is None else keys.fixed(settings.api_key.get_secret_value())
+
+
+def _vllm(settings: VllmSettings) -> Sequence[Engine]:
+    options = Options(
+        **_model(settings),
+        max_tokens=settings.default_max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        adapters=settings.lora,
+    )
+    engines: list[Engine] = [VllmEngine(checked(options))]
+    if (embedding := settings.embedding) is not None:
+        variable = f"{options.variable}EMBEDDING__"
+        beside = Options(
+            **_model(embedding), pooling=embedding.pooling, is_measured=False, variable=variable
+        )
+        engines.append(VllmEmbeddingEngine(checked(beside)))
+    return engines
+
+
+def _model(settings: VllmModelSettings) -> dict[str, Any]:
+    told = settings.model_dump(include={"model", "slots", "queue", "context_tokens", "arguments"})
+    return {**told, "name": settings.name}

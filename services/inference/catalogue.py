@@ -28,6 +28,15 @@ class Engines:
         for engine in self.engines:
             await engine.close()
 
+    async def check(self) -> None:
+        """Whether all of them can still do their work.
+
+        Raises:
+            Unavailable: `ENGINE_FAILED`; one is dead.
+        """
+        for engine in self.engines:
+            await engine.check()
+
     def find(self, tenant: str, name: str, *, field: str = "model") -> Serving:
         """See `Catalogue`."""
         served = self._served()

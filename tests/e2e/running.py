@@ -89,16 +89,21 @@ def outcome(*arguments: str, given: str = "", **environment: str) -> tuple[int, 
 
 
 @contextmanager
-def suite(folder: Path, *arguments: str) -> Iterator[Suite]:
+def suite(
+    folder: Path, *arguments: str, seconds: float = 60, **environment: str
+) -> Iterator[Suite]:
     """A suite with its state in `folder`, stopped in the end by Ctrl-C's signal."""
     state, output = folder / "state", folder / "output"
     with reserved(SUITE) as port:
         line = [RUNPLANE, "up", "--port", str(port), "--state", str(state), *arguments]
         with output.open("wb") as file:
-            process = subprocess.Popen(line, env=PLAIN, stdout=file, stderr=file)
+            env = PLAIN | environment
+            process = subprocess.Popen(line, env=env, stdout=file, stderr=file)
         running = Suite(process, port, state, output)
         try:
-            until(lambda: (state / "run.json").exists() or process.poll() is not None, seconds=60)
+            until(
+                lambda: (state / "run.json").exists() or process.poll() is not None, seconds=seconds
+            )
             assert process.poll() is None, running.said
             yield running
         finally:

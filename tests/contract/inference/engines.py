@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from services.inference.domain.model import Capability
+from services.inference.domain.model import GENERATING, Capability
+from services.inference.domain.request import JSON
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
@@ -20,6 +21,8 @@ from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
 from services.inference.engines.openai_http.upstream import Bounds, Upstream
+from services.inference.engines.vllm import VllmEngine
+from services.inference.engines.vllm_options import Options, checked
 from services.inference.ports import Engine
 from tests.contract.inference import vllm_server
 from tests.contract.inference.llamacpp_server import KEY, llamacpp_server
@@ -29,6 +32,15 @@ QUEUE: Final = 1
 CONTEXT_TOKENS: Final = 1_024
 EMBEDDED_TOKENS: Final = 256
 DEFAULTS: Final = Defaults(temperature=0.2, top_p=0.9, max_tokens=512)
+
+
+ON_A_CPU: Final[dict[str, JSON]] = {
+    "dtype": "bfloat16",
+    "enforce_eager": True,  # Compiling takes minutes.
+    "kv_cache_memory_bytes": 2**28,
+    "block_size": 32,
+}
+"""Arguments of vLLM for a small model on a small machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,24 @@ async def _llamacpp() -> AsyncIterator[Engine]:
 async def _llamacpp_embedding() -> AsyncIterator[Engine]:
     sizes = Sizes(slots=SLOTS, queue=QUEUE, context_tokens=EMBEDDED_TOKENS)
     engine = LlamacppEngine(located(None, None), sizes, DEFAULTS, is_embedding=True)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
+@asynccontextmanager
+async def _vllm() -> AsyncIterator[Engine]:
+    options = Options(
+        os.environ["RUNPLANE_TEST_VLLM_MODEL"],
+        "smollm2",
+        slots=SLOTS,
+        queue=QUEUE,
+        context_tokens=CONTEXT_TOKENS,
+        temperature=DEFAULTS.temperature,
+        top_p=DEFAULTS.top_p,
+        arguments=ON_A_CPU,
+    )
+    engine = VllmEngine(checked(options))
     await engine.load()
     yield engine
     await engine.close()
@@ -116,6 +146,7 @@ ENGINES: Final[dict[str, Kind]] = {
     "echo": Kind(_echo, _TURNS | {Capability.CLASSIFY} | _EMBED),
     "llamacpp": Kind(_llamacpp, _TURNS | {Capability.CLASSIFY}),
     "llamacpp-embedding": Kind(_llamacpp_embedding, _EMBED),
+    "vllm": Kind(_vllm, GENERATING, is_everywhere=False),
     "upstream-llamacpp": Kind(_upstream_llamacpp, _TURNS | {Capability.CLASSIFY}),
     "upstream-embedding": Kind(_upstream_embedding, _EMBED),
     "upstream-vllm": Kind(_upstream_vllm, _TURNS | {Capability.CLASSIFY}, is_everywhere=False),

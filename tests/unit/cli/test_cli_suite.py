@@ -113,7 +113,7 @@ def test_only_the_edge_leaves_the_machine() -> None:
 
 
 def test_an_engine_and_its_model_are_told_to_inference_alone(tmp_path: Path) -> None:
-    options = Options("llamacpp", tmp_path / "a.gguf", "info")
+    options = Options("llamacpp", str(tmp_path / "a.gguf"), "info")
 
     assert environment("inference")["INFERENCE_ENGINE"] == "echo"
     assert environment("inference", options)["INFERENCE_LLAMACPP__MODEL_PATH"] == str(
