@@ -9,6 +9,7 @@ from typing import Final
 
 from services.cli.ports import free, joined
 from services.cli.supervisor import Program, python
+from services.cli.upstream import Upstream
 
 SERVICES: Final = ("inference", "tool_registry", "orchestrator", "workflow")
 MODULES: Final = {name: f"services.{name}" for name in SERVICES} | {"gateway": "gateway"}
@@ -77,6 +78,8 @@ class Options:
     replicas: Mapping[str, int] = field(default_factory=dict)
     has_programs: bool | None = None
     """Whether MCP servers may be programs; None: if only this machine reaches the edge."""
+    upstream: Upstream | None = None
+    """The server that answers, where the engine is one elsewhere."""
 
 
 def planned(host: str, port: int, replicas: Mapping[str, int] | None = None) -> Plan:
@@ -177,4 +180,6 @@ def _inference(options: Options) -> dict[str, str]:
         path = Path(options.model).resolve()
         # What is no path names a model on a hub.
         chosen[MODEL_SETTINGS[options.engine]] = str(path) if path.exists() else options.model
+    if options.upstream is not None:
+        chosen |= options.upstream.environment
     return chosen

@@ -22,11 +22,20 @@ from services.cli.ports import is_taken, obstacle
 from services.cli.replicas import check_shared
 from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
-from services.cli.suite import COMPUTING, EGRESS, Options, Plan, planned, programs
+from services.cli.suite import EGRESS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
+from services.cli.upstream import Upstream, upstream_options
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
-QUESTIONS: Final = {"llamacpp": "What is 12*7?", "vllm": "What is 12*7?", "echo": SCRIPT}
+LOADING: Final = "loading the model …"
+WAITING: Final = {"llamacpp": LOADING, "vllm": LOADING, "openai": "asking the upstream …"}
+QUESTION: Final = "What is 12*7?"
+QUESTIONS: Final = {
+    "llamacpp": QUESTION,
+    "vllm": QUESTION,
+    "openai": QUESTION,
+    "echo": SCRIPT,
+}
 
 
 def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -38,11 +47,13 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.command()
 @click.option(
     "--engine",
-    type=click.Choice(["llamacpp", "vllm", "echo"]),
+    type=click.Choice(["llamacpp", "vllm", "echo", "openai"]),
     default="llamacpp",
     show_default=True,
-    help="What answers: an embedded model, one that vLLM runs, or `echo`, which needs none.",
+    help="What answers: an embedded model, one that vLLM runs, one behind a server elsewhere "
+    "(openai), or `echo`, which needs none.",
 )
+@upstream_options
 @click.option(
     "--model",
     help="A GGUF file, or for vLLM a folder or a name on a hub. Default: SmolLM2-135M-Instruct, "
@@ -142,6 +153,7 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 )
 def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     engine: str,
+    upstream: Upstream | None,
     model: str | None,
     port: int,
     host: str,
@@ -176,6 +188,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             egress=egress,
             replicas=replicas,
             has_programs=has_programs,
+            upstream=upstream,
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))
@@ -239,8 +252,8 @@ async def started(
     display = Display(list(plan.admin), folder.logs, verbose=verbose)
     listener = Listener(display.line, display.say)
     children = [Child(each, listener, Backoff()) for each in programs(plan, chosen)]
-    if options.engine in COMPUTING:
-        display.say("inference", "loading the model …")
+    if (what := WAITING.get(options.engine)) is not None:
+        display.say("inference", what)
     try:
         async with supervised(children, grace=options.grace):
             folder.announce(_run(plan, children))

@@ -25,6 +25,11 @@ from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
+from services.inference.engines.openai_http import keys
+from services.inference.engines.openai_http.dialect import DIALECTS
+from services.inference.engines.openai_http.engine import OpenAIEngine
+from services.inference.engines.openai_http.trusted import trusted
+from services.inference.engines.openai_http.upstream import Bounds, Key, Upstream, name_of
 from services.inference.engines.vllm import VllmEngine
 from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
 from services.inference.engines.vllm_options import Options, checked
@@ -33,6 +38,7 @@ from services.inference.rpc.inference import InferenceServicer
 from services.inference.settings import (
     EchoSettings,
     LlamacppSettings,
+    OpenAISettings,
     Settings,
     VllmModelSettings,
     VllmSettings,
@@ -118,9 +124,15 @@ def engines_of(settings: Settings) -> Sequence[Engine]:
         FailedPrecondition: `ENGINE_NOT_INSTALLED`, a wheel or a file is missing;
             `ENGINE_MISCONFIGURED`, it cannot be as the settings want it.
     """
-    if settings.engine == "vllm" and settings.vllm is not None:
-        return _vllm(settings.vllm)
-    return [_echo(settings.echo) if settings.engine == "echo" else _llamacpp(settings.llamacpp)]
+    match settings.engine:
+        case "echo":
+            return [_echo(settings.echo)]
+        case "openai":
+            return [_openai(settings.openai)]
+        case "vllm":
+            return _vllm(settings.vllm)
+        case "llamacpp":
+            return [_llamacpp(settings.llamacpp)]
 
 
 def _echo(settings: EchoSettings) -> EchoEngine:
@@ -159,3 +171,27 @@ def _vllm(settings: VllmSettings) -> Sequence[Engine]:
 def _model(settings: VllmModelSettings) -> dict[str, Any]:
     told = settings.model_dump(include={"model", "slots", "queue", "context_tokens", "arguments"})
     return {**told, "name": settings.name}
+
+
+def _openai(settings: OpenAISettings) -> OpenAIEngine:
+    same = settings.model_dump(
+        include={"context_tokens", "default_max_tokens", "slots", "queue", "limit_field"}
+    )
+    upstream = Upstream(
+        settings.name or name_of(settings.model),
+        settings.url,
+        settings.model,
+        DIALECTS[settings.dialect],
+        schema=settings.schema_mode,
+        has_tools=settings.tools,
+        is_embedding=settings.embedding,
+        bounds=Bounds(**settings.model_dump(include={field.name for field in fields(Bounds)})),
+        **same,
+    )
+    return OpenAIEngine(upstream, trusted, _key(settings))
+
+
+def _key(settings: OpenAISettings) -> Key | None:
+    if settings.api_key_file is not None:
+        return keys.in_file(settings.api_key_file, setting="INFERENCE_OPENAI__API_KEY_FILE")
+    return None if settings.api_key is None else keys.fixed(settings.api_key.get_secret_value())

@@ -4,12 +4,23 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    JsonValue,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.settings import SECRETS, Duration, ServerSettings
+
+NAME: Final = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
 class EchoSettings(BaseModel, frozen=True):
@@ -26,7 +37,7 @@ class LlamacppSettings(BaseModel, frozen=True):
     """The engine that runs a GGUF file in this process."""
 
     model_path: Path | None = None  # Absent: the model that `make install` brings.
-    model_name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")  # Absent: the file's.
+    model_name: str | None = Field(None, pattern=NAME)  # Absent: the file's.
     slots: int = Field(4, ge=1, le=64)  # Generations at a time, batched together.
     queue: int = Field(64, ge=0)
     context_tokens: int = Field(4_096, ge=256)  # For each slot; 23 KB of memory a token.
@@ -65,6 +76,7 @@ class VllmEmbeddingSettings(VllmModelSettings, frozen=True):
 class VllmSettings(VllmModelSettings, frozen=True):
     """The engine for machines with GPUs."""
 
+    model: str = ""  # Needed by this engine.
     default_max_tokens: int = Field(512, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)  # Absent: what the model's authors advise.
     top_p: float | None = Field(None, gt=0, le=1)
@@ -79,6 +91,45 @@ class VllmSettings(VllmModelSettings, frozen=True):
             if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
                 raise ValueError(f"has a name {name[:64]!r}; use letters, digits and _ . -")
         return adapters
+
+
+def _upstream(url: str) -> str:
+    parts = urlsplit(url)  # Of `http://[` it says itself that it is none.
+    if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
+        raise ValueError("is not http://HOST:PORT/v1 or https://HOST/v1")
+    if parts.username or parts.password:
+        raise ValueError("has a user or a password in it: set api_key or api_key_file instead")
+    return url
+
+
+class OpenAISettings(BaseModel, frozen=True):
+    """The engine that asks an OpenAI-compatible server elsewhere. Whoever sets this is trusted: the
+    server may be at any address."""
+
+    url: Annotated[str, AfterValidator(_upstream)] = ""  # With its `/v1`.
+    model: str = Field("", max_length=256)  # What the model is called there.
+    name: str | None = Field(None, pattern=NAME)  # And here. Absent: the end of `model`.
+    dialect: Literal["openai", "vllm", "llamacpp"] = "openai"  # What the server has beside it.
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = None  # Read for each request: it may be replaced.
+    context_tokens: int | None = Field(None, ge=256)  # Absent: the server is asked.
+    default_max_tokens: int = Field(1_024, ge=1)
+    slots: int = Field(32, ge=1, le=1_024)  # Requests to it at a time.
+    queue: int = Field(256, ge=0)
+    schema_mode: Literal["json_schema", "json_object", "none"] | None = None  # Absent: dialect's.
+    tools: bool | None = None  # Whether the model calls tools. Absent: as the dialect has it.
+    embedding: bool = False  # The model embeds, and does nothing else.
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    connect: Duration = Field(timedelta(seconds=5), gt=timedelta(0))
+    silence: Duration = Field(timedelta(seconds=60), gt=timedelta(0))  # Before and between words.
+    start: Duration = Field(timedelta(seconds=60), ge=timedelta(0))  # That it has to answer first.
+    answer_bytes: int = Field(64 * 1024 * 1024, ge=1024)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.api_key is not None and self.api_key_file is not None:
+            raise ValueError("api_key and api_key_file are both set: leave one of them out")
+        return self
 
 
 class StreamSettings(BaseModel, frozen=True):
@@ -111,18 +162,25 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8082")
-    engine: Literal["llamacpp", "vllm", "echo"] = "llamacpp"
+    engine: Literal["llamacpp", "vllm", "echo", "openai"] = "llamacpp"
     llamacpp: LlamacppSettings = LlamacppSettings()
-    vllm: VllmSettings | None = Field(None, validate_default=True)  # For the engine of this name.
+    vllm: VllmSettings = VllmSettings()
     echo: EchoSettings = EchoSettings()
+    openai: OpenAISettings = OpenAISettings()
     stream: StreamSettings = StreamSettings()
     limits: LimitSettings = LimitSettings()
     price: PriceSettings = PriceSettings()
 
-    @field_validator("vllm")
-    @classmethod
-    def _is_told(cls, vllm: VllmSettings | None, others: ValidationInfo) -> VllmSettings | None:
-        """vLLM has no model that it could run by default."""
-        if vllm is None and others.data.get("engine") == "vllm":
-            raise ValueError("names no model: set INFERENCE_VLLM__MODEL to the folder of one")
-        return vllm
+    @model_validator(mode="after")
+    def _has_model(self) -> Self:
+        if self.engine == "vllm" and not self.vllm.model:
+            raise ValueError("engine vllm needs a model: set INFERENCE_VLLM__MODEL to a folder")
+        return self
+
+    @model_validator(mode="after")
+    def _has_upstream(self) -> Self:
+        missing = [name for name in ("url", "model") if not getattr(self.openai, name)]
+        if self.engine == "openai" and missing:
+            names = " and ".join(f"INFERENCE_OPENAI__{name.upper()}" for name in missing)
+            raise ValueError(f"engine openai needs an upstream: set {names}")
+        return self

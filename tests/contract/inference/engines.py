@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from services.inference.domain.model import GENERATING, Capability
@@ -16,13 +17,21 @@ from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
+from services.inference.engines.openai_http.dialect import DIALECTS
+from services.inference.engines.openai_http.engine import OpenAIEngine
+from services.inference.engines.openai_http.trusted import trusted
+from services.inference.engines.openai_http.upstream import Bounds, Upstream
 from services.inference.engines.vllm import VllmEngine
+from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
 from services.inference.engines.vllm_options import Options, checked
 from services.inference.ports import Engine
+from tests.contract.inference import vllm_server
+from tests.contract.inference.llamacpp_server import KEY, llamacpp_server
 
 SLOTS: Final = 2
 QUEUE: Final = 1
 CONTEXT_TOKENS: Final = 1_024
+EMBEDDED_TOKENS: Final = 256
 DEFAULTS: Final = Defaults(temperature=0.2, top_p=0.9, max_tokens=512)
 
 
@@ -61,29 +70,94 @@ async def _llamacpp() -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
+async def _llamacpp_embedding() -> AsyncIterator[Engine]:
+    sizes = Sizes(slots=SLOTS, queue=QUEUE, context_tokens=EMBEDDED_TOKENS)
+    engine = LlamacppEngine(located(None, None), sizes, DEFAULTS, is_embedding=True)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
+@asynccontextmanager
+async def upstream(
+    dialect: str, url: str, model: str, key: str, **more: object
+) -> AsyncIterator[Engine]:
+    """An engine that asks an upstream."""
+
+    async def read() -> str:
+        return key
+
+    asked = Upstream("upstream", url, model, DIALECTS[dialect], slots=SLOTS, queue=QUEUE, **more)
+    engine = OpenAIEngine(asked, trusted, read)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
+@asynccontextmanager
+async def _upstream_llamacpp() -> AsyncIterator[Engine]:
+    async with (
+        llamacpp_server(SLOTS, CONTEXT_TOKENS) as url,
+        upstream("llamacpp", url, "smollm2", KEY) as engine,
+    ):
+        yield engine
+
+
+@asynccontextmanager
+async def _upstream_embedding() -> AsyncIterator[Engine]:
+    async with (
+        llamacpp_server(SLOTS, EMBEDDED_TOKENS, is_embedding=True) as url,
+        upstream("llamacpp", url, "smollm2", KEY, is_embedding=True) as engine,
+    ):
+        yield engine
+
+
+@asynccontextmanager
+async def _upstream_vllm() -> AsyncIterator[Engine]:
+    bounds = Bounds(start=timedelta(minutes=3))
+    async with (
+        vllm_server.vllm_server(SLOTS, CONTEXT_TOKENS) as url,
+        upstream("vllm", url, "smollm2", vllm_server.KEY, bounds=bounds) as engine,
+    ):
+        yield engine
+
+
+def _vllm_options(**more: object) -> Options:
+    model = os.environ["RUNPLANE_TEST_VLLM_MODEL"]
+    told = {"slots": SLOTS, "queue": QUEUE, "context_tokens": CONTEXT_TOKENS} | more
+    return checked(Options(model, "smollm2", **told, arguments=ON_A_CPU))
+
+
+@asynccontextmanager
 async def _vllm() -> AsyncIterator[Engine]:
-    options = Options(
-        os.environ["RUNPLANE_TEST_VLLM_MODEL"],
-        "smollm2",
-        slots=SLOTS,
-        queue=QUEUE,
-        context_tokens=CONTEXT_TOKENS,
-        temperature=DEFAULTS.temperature,
-        top_p=DEFAULTS.top_p,
-        arguments=ON_A_CPU,
-    )
-    engine = VllmEngine(checked(options))
+    options = _vllm_options(temperature=DEFAULTS.temperature, top_p=DEFAULTS.top_p)
+    engine = VllmEngine(options)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
+@asynccontextmanager
+async def _vllm_embedding() -> AsyncIterator[Engine]:
+    options = _vllm_options(context_tokens=EMBEDDED_TOKENS, pooling="mean", is_measured=False)
+    engine = VllmEmbeddingEngine(options)
     await engine.load()
     yield engine
     await engine.close()
 
 
 _TURNS: Final = frozenset({Capability.GENERATE, Capability.CONTINUE, Capability.SCHEMA})
+_EMBED: Final = frozenset({Capability.EMBED})
 
 ENGINES: Final[dict[str, Kind]] = {
-    "echo": Kind(_echo, _TURNS),
-    "llamacpp": Kind(_llamacpp, _TURNS),
+    "echo": Kind(_echo, _TURNS | {Capability.CLASSIFY} | _EMBED),
+    "llamacpp": Kind(_llamacpp, _TURNS | {Capability.CLASSIFY}),
+    "llamacpp-embedding": Kind(_llamacpp_embedding, _EMBED),
     "vllm": Kind(_vllm, GENERATING, is_everywhere=False),
+    "vllm-embedding": Kind(_vllm_embedding, _EMBED, is_everywhere=False),
+    "upstream-llamacpp": Kind(_upstream_llamacpp, _TURNS | {Capability.CLASSIFY}),
+    "upstream-embedding": Kind(_upstream_embedding, _EMBED),
+    "upstream-vllm": Kind(_upstream_vllm, _TURNS | {Capability.CLASSIFY}, is_everywhere=False),
 }
 
 
