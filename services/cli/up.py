@@ -22,17 +22,20 @@ from services.cli.ports import is_taken, obstacle
 from services.cli.replicas import check_shared
 from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
-from services.cli.suite import COMPUTING, EGRESS, Options, Plan, planned, programs
+from services.cli.suite import EGRESS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
 from services.cli.upstream import Upstream, upstream_options
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
-WAITING: Final = {
-    **dict.fromkeys(COMPUTING, "loading the model …"),
-    "openai": "asking the upstream …",
-}
+LOADING: Final = "loading the model …"
+WAITING: Final = {"llamacpp": LOADING, "vllm": LOADING, "openai": "asking the upstream …"}
 QUESTION: Final = "What is 12*7?"
-QUESTIONS: Final = dict.fromkeys((*COMPUTING, "openai"), QUESTION) | {"echo": SCRIPT}
+QUESTIONS: Final = {
+    "llamacpp": QUESTION,
+    "vllm": QUESTION,
+    "openai": QUESTION,
+    "echo": SCRIPT,
+}
 
 
 def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -44,7 +47,7 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.command()
 @click.option(
     "--engine",
-    type=click.Choice(["llamacpp", "vllm", "openai", "echo"]),
+    type=click.Choice(["llamacpp", "vllm", "echo", "openai"]),
     default="llamacpp",
     show_default=True,
     help="What answers: an embedded model, one that vLLM runs, one behind a server elsewhere "
@@ -192,8 +195,8 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 def _check_model(engine: str, model: str | None) -> None:
-    if model is not None and engine not in COMPUTING:
-        raise click.UsageError(f"--model is for --engine llamacpp and vllm; {engine} has none")
+    if model is not None and engine == "echo":
+        raise click.UsageError("--model is for --engine llamacpp and vllm; echo has none")
     if model is None and engine == "vllm":
         raise click.UsageError("--engine vllm needs a --model: a folder, or OWNER/NAME on a hub")
     if model is not None and engine == "llamacpp" and not Path(model).is_file():

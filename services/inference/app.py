@@ -124,11 +124,15 @@ def engines_of(settings: Settings) -> Sequence[Engine]:
         FailedPrecondition: `ENGINE_NOT_INSTALLED`, a wheel or a file is missing;
             `ENGINE_MISCONFIGURED`, it cannot be as the settings want it.
     """
-    if settings.engine == "vllm" and settings.vllm is not None:
-        return _vllm(settings.vllm)
-    if settings.engine == "openai":
-        return [_openai(settings.openai)]
-    return [_echo(settings.echo) if settings.engine == "echo" else _llamacpp(settings.llamacpp)]
+    match settings.engine:
+        case "echo":
+            return [_echo(settings.echo)]
+        case "openai":
+            return [_openai(settings.openai)]
+        case "vllm":
+            return _vllm(settings.vllm)
+        case "llamacpp":
+            return [_llamacpp(settings.llamacpp)]
 
 
 def _echo(settings: EchoSettings) -> EchoEngine:
@@ -144,6 +148,29 @@ def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
         Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
         Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
     )
+
+
+def _vllm(settings: VllmSettings) -> Sequence[Engine]:
+    options = Options(
+        **_model(settings),
+        max_tokens=settings.default_max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        adapters=settings.lora,
+    )
+    engines: list[Engine] = [VllmEngine(checked(options))]
+    if (embedding := settings.embedding) is not None:
+        variable = f"{options.variable}EMBEDDING__"
+        beside = Options(
+            **_model(embedding), pooling=embedding.pooling, is_measured=False, variable=variable
+        )
+        engines.append(VllmEmbeddingEngine(checked(beside)))
+    return engines
+
+
+def _model(settings: VllmModelSettings) -> dict[str, Any]:
+    told = settings.model_dump(include={"model", "slots", "queue", "context_tokens", "arguments"})
+    return {**told, "name": settings.name}
 
 
 def _openai(settings: OpenAISettings) -> OpenAIEngine:
@@ -168,26 +195,3 @@ def _key(settings: OpenAISettings) -> Key | None:
     if settings.api_key_file is not None:
         return keys.in_file(settings.api_key_file, setting="INFERENCE_OPENAI__API_KEY_FILE")
     return None if settings.api_key is None else keys.fixed(settings.api_key.get_secret_value())
-
-
-def _vllm(settings: VllmSettings) -> Sequence[Engine]:
-    options = Options(
-        **_model(settings),
-        max_tokens=settings.default_max_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        adapters=settings.lora,
-    )
-    engines: list[Engine] = [VllmEngine(checked(options))]
-    if (embedding := settings.embedding) is not None:
-        variable = f"{options.variable}EMBEDDING__"
-        beside = Options(
-            **_model(embedding), pooling=embedding.pooling, is_measured=False, variable=variable
-        )
-        engines.append(VllmEmbeddingEngine(checked(beside)))
-    return engines
-
-
-def _model(settings: VllmModelSettings) -> dict[str, Any]:
-    told = settings.model_dump(include={"model", "slots", "queue", "context_tokens", "arguments"})
-    return {**told, "name": settings.name}

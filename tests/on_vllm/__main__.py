@@ -13,7 +13,7 @@ ENVIRONMENT: Final = {
     "VLLM_CPU_OMP_THREADS_BIND": "0-1",  # Else it leaves one of two cores alone.
     "VLLM_LOGGING_LEVEL": "WARNING",
     "TORCH_COMPILE_DISABLE": "1",  # Compiling takes longer than the tests.
-    "RUNPLANE_TEST_ENGINES": "vllm,upstream-vllm",
+    "RUNPLANE_TEST_ENGINES": "vllm,vllm-embedding,upstream-vllm",
     "RUNPLANE_TEST_VLLM_MODEL": str(MODEL),
 }
 # Ours are errors, as ever; vLLM and what it rests on have some of these.

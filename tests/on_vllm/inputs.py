@@ -20,6 +20,7 @@ INPUTS: Final = (
     "services/inference/metrics.py",
     "services/inference/watch.py",
     "services/inference/domain/*.py",
+    "services/inference/engines/openai_http/*.py",
     "services/inference/engines/vllm*.py",
     "services/inference/engines/openai_http/*.py",
     "services/inference/engines/bounds.py",

@@ -68,10 +68,10 @@ def checked(options: Options) -> Options:
             "--engine llamacpp (INFERENCE_ENGINE=llamacpp)"
         )
     if options.folder is not None:
-        _check_length(options, _document(options.folder / "config.json", options, "MODEL"))
+        _check_length(options, _document(options.folder / "config.json", options, "model"))
     for name in options.adapters:
         if name == options.name:
-            raise _wrong(options, "LORA", f"names an adapter {name!r}, as the model is called")
+            raise _wrong(options, "lora", f"names an adapter {name!r}, as the model is called")
     options.rank  # noqa: B018 - reads every adapter
     return options
 
@@ -85,14 +85,14 @@ def _check_length(options: Options, config: Mapping[str, JSON]) -> None:
     most = next((config[name] for name in _LENGTHS if name in config), None)
     if isinstance(most, int) and options.context_tokens > most:
         fault = f"is {options.context_tokens:,}, and {options.model} was made for {most:,} tokens"
-        raise _wrong(options, "CONTEXT_TOKENS", f"{fault}: set it to {most} or less")
+        raise _wrong(options, "context_tokens", f"{fault}: set it to {most} or less")
 
 
 def _rank(path: Path, options: Options) -> int:
-    rank = _document(path / "adapter_config.json", options, "LORA").get("r")
+    rank = _document(path / "adapter_config.json", options, "lora").get("r")
     if not isinstance(rank, int) or not 0 < rank <= RANKS[-1]:
         fault = f"has an adapter {path} of rank {rank}; vLLM takes 1 to {RANKS[-1]}"
-        raise _wrong(options, "LORA", fault)
+        raise _wrong(options, "lora", fault)
     return next(each for each in RANKS if each >= rank)
 
 
@@ -100,11 +100,9 @@ def _document(path: Path, options: Options, setting: str) -> Mapping[str, JSON]:
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        kind = "a LoRA adapter" if setting == "LORA" else "a model"
-        raise _missing(
-            f"{options.variable}{setting}: there is no {path}: name a folder that holds {kind} in "
-            "Hugging Face's format"
-        ) from None
+        kind = "a LoRA adapter" if setting == "lora" else "a model"
+        fault = f"there is no {path}: name a folder that holds {kind} in Hugging Face's format"
+        raise _missing(f"{options.variable}{setting.upper()}: {fault}") from None
     except (OSError, ValueError) as error:
         raise _wrong(options, setting, f"names {path}, which cannot be read: {error}") from None
     if not isinstance(document, dict):
@@ -117,5 +115,5 @@ def _missing(message: str) -> FailedPrecondition:
 
 
 def _wrong(options: Options, setting: str, fault: str) -> FailedPrecondition:
-    field_name = f"{options.variable}{setting}"
+    field_name = f"{options.variable}{setting.upper()}"
     return FailedPrecondition("ENGINE_MISCONFIGURED", f"{field_name}: {fault}", field=field_name)

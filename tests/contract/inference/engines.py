@@ -22,6 +22,7 @@ from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
 from services.inference.engines.openai_http.upstream import Bounds, Upstream
 from services.inference.engines.vllm import VllmEngine
+from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
 from services.inference.engines.vllm_options import Options, checked
 from services.inference.ports import Engine
 from tests.contract.inference import vllm_server
@@ -78,24 +79,6 @@ async def _llamacpp_embedding() -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
-async def _vllm() -> AsyncIterator[Engine]:
-    options = Options(
-        os.environ["RUNPLANE_TEST_VLLM_MODEL"],
-        "smollm2",
-        slots=SLOTS,
-        queue=QUEUE,
-        context_tokens=CONTEXT_TOKENS,
-        temperature=DEFAULTS.temperature,
-        top_p=DEFAULTS.top_p,
-        arguments=ON_A_CPU,
-    )
-    engine = VllmEngine(checked(options))
-    await engine.load()
-    yield engine
-    await engine.close()
-
-
-@asynccontextmanager
 async def upstream(
     dialect: str, url: str, model: str, key: str, **more: object
 ) -> AsyncIterator[Engine]:
@@ -139,6 +122,30 @@ async def _upstream_vllm() -> AsyncIterator[Engine]:
         yield engine
 
 
+def _vllm_options(**more: object) -> Options:
+    model = os.environ["RUNPLANE_TEST_VLLM_MODEL"]
+    told = {"slots": SLOTS, "queue": QUEUE, "context_tokens": CONTEXT_TOKENS} | more
+    return checked(Options(model, "smollm2", **told, arguments=ON_A_CPU))
+
+
+@asynccontextmanager
+async def _vllm() -> AsyncIterator[Engine]:
+    options = _vllm_options(temperature=DEFAULTS.temperature, top_p=DEFAULTS.top_p)
+    engine = VllmEngine(options)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
+@asynccontextmanager
+async def _vllm_embedding() -> AsyncIterator[Engine]:
+    options = _vllm_options(context_tokens=EMBEDDED_TOKENS, pooling="mean", is_measured=False)
+    engine = VllmEmbeddingEngine(options)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
 _TURNS: Final = frozenset({Capability.GENERATE, Capability.CONTINUE, Capability.SCHEMA})
 _EMBED: Final = frozenset({Capability.EMBED})
 
@@ -147,6 +154,7 @@ ENGINES: Final[dict[str, Kind]] = {
     "llamacpp": Kind(_llamacpp, _TURNS | {Capability.CLASSIFY}),
     "llamacpp-embedding": Kind(_llamacpp_embedding, _EMBED),
     "vllm": Kind(_vllm, GENERATING, is_everywhere=False),
+    "vllm-embedding": Kind(_vllm_embedding, _EMBED, is_everywhere=False),
     "upstream-llamacpp": Kind(_upstream_llamacpp, _TURNS | {Capability.CLASSIFY}),
     "upstream-embedding": Kind(_upstream_embedding, _EMBED),
     "upstream-vllm": Kind(_upstream_vllm, _TURNS | {Capability.CLASSIFY}, is_everywhere=False),
