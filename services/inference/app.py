@@ -27,6 +27,7 @@ from services.inference.ports import Engine
 from services.inference.rpc.inference import InferenceServicer
 from services.inference.settings import EchoSettings, LlamacppSettings, Settings
 from services.inference.usecases.inference import Inference
+from services.inference.usecases.readings import Readings
 
 DOMAIN: Final = "inference.runplane.dev"
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
@@ -79,6 +80,7 @@ async def running(
         inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
         servicer = InferenceServicer(
             inference,
+            Readings(engines, settings.limits.prompt_bytes, now),
             Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "models"),
             partial(ids.new, "req"),
             (settings.price.input_usd, settings.price.output_usd),
@@ -115,4 +117,5 @@ def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
         located(settings.model_path, settings.model_name),
         Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
         Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
+        is_embedding=settings.embedding,
     )
