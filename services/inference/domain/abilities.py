@@ -8,12 +8,12 @@ from services.inference.domain.model import Capability, Model
 
 def unable(model: str, capability: str) -> InvalidArgument:
     """The model does other things than what it is asked for; an empty name: no model does it."""
-    fault = (
-        f"is {model!r}, which does not {capability}"
-        if model
-        else f"is left out; none can {capability}"
-    )
-    fix = f"name a model whose capabilities include {capability}; see GET /v1/models"
+    if model:
+        fault = f"is {model!r}, which does not {capability}"
+        fix = f"name a model whose capabilities include {capability}; see GET /v1/models"
+    else:
+        fault = f"is left out, and none is served that can {capability}"
+        fix = f"serve a model whose capabilities include {capability}; docs/inference.md says how"
     return invalid(Violation("model", fault, fix), reason="MODEL_CAPABILITY_MISSING")
 
 
