@@ -7,12 +7,13 @@ from typing import Final
 from services.chassis.errors import Violation, invalid
 from services.inference.domain.request import Message, Priority
 from services.inference.domain.scoring import Scoring, shares
-from services.inference.domain.texts import text_faults
+from services.inference.domain.texts import text_faults, too_large
 
 MIN_LABELS: Final = 2
 MAX_LABELS: Final = 100
 MAX_LABEL_CHARACTERS: Final = 128
 MAX_EXAMPLES: Final = 64
+SCORE_BYTES: Final = 24  # What a label's scores take beside it.
 
 TASK: Final = "Classify the text. Answer with exactly one of these labels, and with nothing else:"
 
@@ -51,12 +52,14 @@ def check(question: Question, inputs: Sequence[str], *, field: str, max_bytes: i
     Raises:
         InvalidArgument: `INVALID_REQUEST`, with every fault.
     """
-    others = [question.instructions, *question.labels]
+    labels = question.labels
+    others = [question.instructions, *labels]
     others += [text for each in question.examples for text in (each.input, each.label)]
     faults = [
-        *_label_faults(question.labels),
+        *_label_faults(labels),
         *_example_faults(question),
         *text_faults(inputs, others, field=field, max_bytes=max_bytes),
+        *too_large(len(inputs), sum(len(label.encode()) + SCORE_BYTES for label in labels)),
     ]
     if faults:
         raise invalid(*faults)

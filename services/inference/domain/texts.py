@@ -7,6 +7,8 @@ from typing import Final
 from services.chassis.errors import InvalidArgument, Violation, invalid
 
 MAX_INPUTS: Final = 128
+MAX_ANSWER_BYTES: Final = 3 * 1024 * 1024
+"""Of the texts or numbers of an answer; a message has at most 4 MiB."""
 
 
 def text_faults(
@@ -24,6 +26,14 @@ def text_faults(
     if size > max_bytes:
         fault = f"makes {size} bytes with all other texts; at most {max_bytes} are taken"
         yield Violation(field, fault, "send less text at a time")
+
+
+def too_large(inputs: int, each_bytes: int) -> Iterator[Violation]:
+    """What is wrong where each of the texts makes so many bytes of the answer."""
+    if inputs * each_bytes > MAX_ANSWER_BYTES:
+        most = MAX_ANSWER_BYTES // each_bytes
+        fault = f"has {inputs} texts, whose answer has more than {MAX_ANSWER_BYTES} bytes"
+        yield Violation("inputs", fault, f"send at most {most} texts at a time")
 
 
 def empty(field: str) -> InvalidArgument:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
+from typing import Final
 
 from services.chassis.errors import InvalidArgument, ServiceError, invalid
 from services.inference.domain.abilities import first_able, unable
@@ -13,8 +14,10 @@ from services.inference.domain.embedding import Embedding
 from services.inference.domain.generation import Usage
 from services.inference.domain.model import Capability, Model
 from services.inference.domain.reading import Classified, Embeddings, Item, Reading, together
-from services.inference.domain.texts import at, empty, text_faults
+from services.inference.domain.texts import at, empty, text_faults, too_large
 from services.inference.ports import Catalogue, Serving
+
+VALUE_BYTES: Final = 4  # A number of a vector, as it is sent.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Readings:
         serving = self._able(tenant, embedding.model, Capability.EMBED)
         asked = Embedding(serving.model.name, embedding.inputs, embedding.priority)
         done = await serving.engine.embed(asked)
+        if faults := [*too_large(len(done.vectors), VALUE_BYTES * len(done.vectors[0]))]:
+            raise invalid(*faults)
         usage = Usage(done.prompt_tokens, 0)
         return Embeddings(done.vectors, self._reading(start, serving.model, usage, done.queue_ms))
 

@@ -87,6 +87,35 @@ async def test_all_texts_of_a_request_count_together() -> None:
     assert caught.value.metadata["field"] == "inputs"
 
 
+async def test_texts_whose_answer_fits_no_message_are_refused_before_they_are_read() -> None:
+    labels = tuple(f"{number} {'字' * 120}" for number in range(100))
+    asked = len(SCORES.asked)
+
+    with pytest.raises(InvalidArgument) as caught:
+        await Readings(Engines([SCORES]), 10**6, lambda: NOW).batch_classify(
+            "t", Question(labels), ["x"] * 128
+        )
+
+    assert caught.value.metadata["field"] == "inputs"
+    assert caught.value.metadata["suggested_fix"] == "send at most 81 texts at a time"
+    assert len(SCORES.asked) == asked
+
+
+async def test_vectors_that_fit_no_message_are_refused_with_how_many_do() -> None:
+    class WideEngine(OneTrickEngine):
+        async def embed(self, embedding: Embedding) -> Embedded:
+            return Embedded(tuple((0.0,) * 65_536 for _ in embedding.inputs), 1)
+
+    wide = WideEngine("wide", Capability.EMBED)
+
+    with pytest.raises(InvalidArgument) as caught:
+        await readings(wide).embed("t", Embedding("", ("x",) * 13))
+    fitting = await readings(wide).embed("t", Embedding("", ("x",) * 12))
+
+    assert caught.value.metadata["suggested_fix"] == "send at most 12 texts at a time"
+    assert len(fitting.vectors) == 12
+
+
 def test_the_model_is_told_the_labels_then_shown_examples_and_then_the_text() -> None:
     question = Question(LABELS, instructions="Judge it.", examples=(Example("e", "b"),))
 

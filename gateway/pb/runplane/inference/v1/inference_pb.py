@@ -841,7 +841,8 @@ class BatchClassifyRequest(Message[_BatchClassifyRequestFields]):
 
     Attributes:
         inputs:
-            The texts, 1 to 128. An empty one fails alone.
+            The texts, 1 to 128; fewer where labels are so many and long that the answer would have more
+            than 3 MiB. An empty one fails alone.
 
             ```proto
             repeated string inputs = 1;
@@ -1121,7 +1122,8 @@ class EmbedRequest(Message[_EmbedRequestFields]):
 
     Attributes:
         inputs:
-            The texts, 1 to 128, none of them empty.
+            The texts, 1 to 128, none of them empty; fewer where the model's vectors are so long that the
+            answer would have more than 3 MiB.
 
             ```proto
             repeated string inputs = 1;

@@ -568,7 +568,9 @@ class BatchClassifyRequest(_message.Message):
     """Who goes first where not all can go at once: `batch`, the default here, or `interactive`."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The texts, 1 to 128. An empty one fails alone."""
+        """The texts, 1 to 128; fewer where labels are so many and long that the answer would have more
+        than 3 MiB. An empty one fails alone.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -747,7 +749,9 @@ class EmbedRequest(_message.Message):
     """Who goes first where not all can go at once: `interactive`, the default, or `batch`."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The texts, 1 to 128, none of them empty."""
+        """The texts, 1 to 128, none of them empty; fewer where the model's vectors are so long that the
+        answer would have more than 3 MiB.
+        """
 
     def __init__(
         self,
