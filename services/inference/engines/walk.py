@@ -36,14 +36,17 @@ class Walk:
         self._prompt = prompt
         self._paths = paths
         self._closing = closing
+        self.prompt_tokens = len(prompt)
         self.cached_tokens: int | None = None
         """Tokens of the prompt that the first question found in the cache."""
         self.scored_tokens = len({path[:end] for path in paths for end in range(1, len(path))})
         """Tokens of the labels, without what ends a turn; what several begin with counts once."""
+        self.found: tuple[float, ...] = ()
+        """The log-probability of each path, once it has run."""
         self.is_closed = False
 
-    def run(self, server: Server) -> tuple[float, ...]:
-        """The log-probability of each path; nothing if it was closed. Blocks.
+    def run(self, server: Server) -> None:
+        """Go along all of them, unless it is closed. Blocks.
 
         Raises:
             ServiceError: llama.cpp cannot.
@@ -52,9 +55,9 @@ class Walk:
         for beginning, tokens in branches(self._paths).items():
             likely = self._following(server, beginning, tokens)
             if self.is_closed:
-                return ()
+                return
             known |= {(*beginning, token): max(likely[token], LEAST) for token in tokens}
-        return sums(self._paths, known)
+        self.found = sums(self._paths, known)
 
     def _following(self, server: Server, beginning: Path, tokens: Sequence[int]) -> _Likely:
         """The log-probabilities of the tokens behind the beginning."""
