@@ -1,11 +1,11 @@
 """Which model is asked for labels and vectors, and what callers are told when it cannot."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 
 from services.chassis.errors import InvalidArgument, NotFound, ServiceError
-from services.inference.catalogue import Engines
 from services.inference.domain.classification import Example, Question, ranked, scoring
 from services.inference.domain.embedding import Embedded, Embedding
 from services.inference.domain.generation import Usage
@@ -13,6 +13,7 @@ from services.inference.domain.model import Capability, Model
 from services.inference.domain.reading import Classified, Reading, together
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines.echo import EchoEngine
+from services.inference.ports import Serving
 from services.inference.usecases.readings import Readings
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -36,13 +37,29 @@ class OneTrickEngine(EchoEngine):
         return await super().embed(embedding)
 
 
+class Few:
+    """A catalogue of what is there."""
+
+    def __init__(self, *engines: EchoEngine) -> None:
+        self._serving = [Serving(engine.models()[0], engine) for engine in engines]
+
+    def find(self, tenant: str, name: str, *, field: str = "model") -> Serving:
+        for serving in self._serving:
+            if serving.model.name == name:
+                return serving
+        raise NotFound("MODEL_NOT_FOUND", "there is none")
+
+    def models(self, tenant: str) -> Sequence[Model]:
+        return [serving.model for serving in self._serving]
+
+
 WRITES = OneTrickEngine("writes", Capability.GENERATE)
 SCORES = OneTrickEngine("scores", Capability.CLASSIFY)
 EMBEDS = OneTrickEngine("embeds", Capability.EMBED)
 
 
 def readings(*engines: EchoEngine) -> Readings:
-    return Readings(Engines(engines), 1_000, lambda: NOW)
+    return Readings(Few(*engines), 1_000, lambda: NOW)
 
 
 async def test_without_a_name_the_first_model_that_can_is_asked() -> None:
@@ -92,7 +109,7 @@ async def test_texts_whose_answer_fits_no_message_are_refused_before_they_are_re
     asked = len(SCORES.asked)
 
     with pytest.raises(InvalidArgument) as caught:
-        await Readings(Engines([SCORES]), 10**6, lambda: NOW).batch_classify(
+        await Readings(Few(SCORES), 10**6, lambda: NOW).batch_classify(
             "t", Question(labels), ["x"] * 128
         )
 
