@@ -42,7 +42,7 @@ class Work(Protocol):
     is_closed: bool
     """Nobody waits for it any more: stop."""
 
-    def run(self, server: Server) -> None:
+    def run(self, server: Server) -> object:
         """Do it. Blocks."""
 
 

@@ -42,11 +42,11 @@ class Walk:
         self.scored_tokens = len({path[:end] for path in paths for end in range(1, len(path))})
         """Tokens of the labels, without what ends a turn; what several begin with counts once."""
         self.found: tuple[float, ...] = ()
-        """The log-probability of each path, once it has run."""
+        """What `run` returned."""
         self.is_closed = False
 
-    def run(self, server: Server) -> None:
-        """Go along all of them, unless it is closed. Blocks.
+    def run(self, server: Server) -> tuple[float, ...]:
+        """The log-probability of each path; nothing if it was closed. Blocks.
 
         Raises:
             ServiceError: llama.cpp cannot.
@@ -55,9 +55,10 @@ class Walk:
         for beginning, tokens in branches(self._paths).items():
             likely = self._following(server, beginning, tokens)
             if self.is_closed:
-                return
+                return ()
             known |= {(*beginning, token): max(likely[token], LEAST) for token in tokens}
         self.found = sums(self._paths, known)
+        return self.found
 
     def _following(self, server: Server, beginning: Path, tokens: Sequence[int]) -> _Likely:
         """The log-probabilities of the tokens behind the beginning."""

@@ -78,9 +78,7 @@ class KnownServer:
 
 
 def walked(server: KnownServer, paths: Sequence[tuple[int, ...]]) -> tuple[float, ...]:
-    walk = Walk(PROMPT, paths, CLOSING)
-    walk.run(server)
-    return walk.found
+    return Walk(PROMPT, paths, CLOSING).run(server)
 
 
 def path(*tokens: int) -> tuple[int, ...]:
