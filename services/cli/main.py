@@ -8,6 +8,7 @@ import click
 
 from services.cli.demo import demo
 from services.cli.invoke import invoke
+from services.cli.readings import classify, embed
 from services.cli.tools import tools
 from services.cli.up import up
 from services.cli.usage import quotas, usage
@@ -54,6 +55,8 @@ main.add_command(up)
 main.add_command(invoke)
 main.add_command(demo)
 main.add_command(tools)
+main.add_command(classify)
+main.add_command(embed)
 main.add_command(workflow)
 main.add_command(usage)
 main.add_command(quotas)

@@ -44,6 +44,7 @@ from services.inference.settings import (
     VllmSettings,
 )
 from services.inference.usecases.inference import Inference
+from services.inference.usecases.readings import Readings
 from services.inference.watch import watched
 
 DOMAIN: Final = "inference.runplane.dev"
@@ -99,6 +100,7 @@ async def running(
         inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
         servicer = InferenceServicer(
             inference,
+            Readings(engines, settings.limits.prompt_bytes, now),
             Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "models"),
             partial(ids.new, "req"),
             (settings.price.input_usd, settings.price.output_usd),
@@ -147,6 +149,7 @@ def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
         located(settings.model_path, settings.model_name),
         Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
         Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
+        is_embedding=settings.embedding,
     )
 
 

@@ -22,7 +22,6 @@ INPUTS: Final = (
     "services/inference/domain/*.py",
     "services/inference/engines/openai_http/*.py",
     "services/inference/engines/vllm*.py",
-    "services/inference/engines/openai_http/*.py",
     "services/inference/engines/bounds.py",
     "services/inference/engines/chat.py",
     "services/inference/engines/failures.py",

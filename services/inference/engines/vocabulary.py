@@ -22,6 +22,7 @@ _LIST: Final = 9
 _CONTROL: Final = (3, 4)  # Control and user-defined tokens: matched by their spelling.
 _TOKENS: Final = "tokenizer.ggml.tokens"
 _TYPES: Final = "tokenizer.ggml.token_type"
+_POOLING: Final = ".pooling_type"  # Behind the name of the architecture.
 _SHORTEST: Final = 3
 
 
@@ -35,6 +36,16 @@ def control_tokens(path: Path) -> Sequence[str]:
         found = _metadata(_Reader(file))
     kinds = zip(found.get(_TOKENS, ()), found.get(_TYPES, ()), strict=False)
     return [token for token, kind in kinds if kind in _CONTROL and len(token) >= _SHORTEST]
+
+
+def has_pooling(path: Path) -> bool:
+    """Whether the model says itself how its tokens become one vector: whether it was made for that.
+
+    Raises:
+        ValueError: as above.
+    """
+    with path.open("rb") as file:
+        return any(name.endswith(_POOLING) for name in _metadata(_Reader(file)))
 
 
 def taming(tokens: Sequence[str]) -> Tame:
@@ -53,7 +64,7 @@ def _metadata(reader: "_Reader") -> dict[str, Any]:
     for _ in range(count):
         name = reader.string()
         value = reader.value(reader.number("I"))
-        if name in {_TOKENS, _TYPES}:
+        if name in {_TOKENS, _TYPES} or name.endswith(_POOLING):
             found[name] = value
     return found
 

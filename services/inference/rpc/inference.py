@@ -12,8 +12,12 @@ from services.chassis.context import current
 from services.chassis.paging import Pager
 from services.inference.domain.generation import Complete
 from services.inference.domain.model import Model
+from services.inference.domain.reading import Reading
+from services.inference.domain.request import Priority
 from services.inference.mapping import inference as mapping
+from services.inference.mapping import readings as mapping_readings
 from services.inference.usecases.inference import Inference
+from services.inference.usecases.readings import Readings
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -24,11 +28,13 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
     def __init__(
         self,
         inference: Inference,
+        readings: Readings,
         pager: Pager,
         new_id: Callable[[], str],
         price: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self._inference = inference
+        self._readings = readings
         self._price = price
         self._pager = pager
         self._new_id = new_id
@@ -67,6 +73,27 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
             prompt_tokens=count, context_tokens=model.context_tokens, model=model.name
         )
 
+    async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
+        """See the contract."""
+        asked = mapping_readings.question(request, Priority.INTERACTIVE)
+        result, reading = await self._readings.classify(_tenant(), asked, request.input)
+        return mapping_readings.classified(self._told(reading), result)
+
+    async def BatchClassify(
+        self, request: pb.BatchClassifyRequest, context: Context
+    ) -> pb.BatchClassifyResponse:
+        """See the contract."""
+        asked = mapping_readings.question(request, Priority.BATCH)
+        inputs = mapping_readings.inputs(request.inputs)
+        items, reading = await self._readings.batch_classify(_tenant(), asked, inputs)
+        return mapping_readings.batch_classified(self._told(reading), items)
+
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
+        """See the contract."""
+        asked = mapping_readings.embedding(request)
+        embeddings = await self._readings.embed(_tenant(), asked)
+        return mapping_readings.embedded(self._told(embeddings.reading), embeddings.vectors)
+
     async def ListModels(
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
@@ -81,6 +108,9 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """See the contract."""
         return self._model(self._inference.get_model(_tenant(), request.name))
+
+    def _told(self, reading: Reading) -> mapping_readings.Told:
+        return mapping_readings.Told(self._new_id(), reading, current.get().trace_id)
 
     def _model(self, model: Model) -> pb.Model:
         is_default = model == self._inference.list_models(_tenant())[0]
