@@ -14,12 +14,18 @@ from services.chassis import ids
 from services.chassis.client import channel
 from services.chassis.eventlog.open import event_store
 from services.chassis.hotstore.open import hot_store
+from services.chassis.hotstore.port import HotStore
+from services.chassis.metrics import Metrics
 from services.chassis.objectstore.open import object_store
 from services.chassis.paging import Pager
 from services.chassis.sealing import Seal
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.orchestrator import metrics
 from services.orchestrator.adapters.agentstore import EventStoreAgents
+from services.orchestrator.adapters.answers import Answers
+from services.orchestrator.adapters.answers import Bounds as CacheBounds
+from services.orchestrator.adapters.cached_models import CachedModels
 from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.schemas import CompiledSchemas
@@ -32,6 +38,7 @@ from services.orchestrator.domain.request import Texts
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
+from services.orchestrator.ports import Models
 from services.orchestrator.post import Post
 from services.orchestrator.rpc.agents import AgentServicer
 from services.orchestrator.rpc.sessions import SessionServicer
@@ -62,6 +69,7 @@ class _Parts:
     tasks: Tasks
     post: Post
     statuses: HotStatuses
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -93,6 +101,7 @@ async def running(
                 partial(sessions_pb2_grpc.add_SessionServiceServicer_to_server, of_sessions),
             ],
             services=SERVICES,
+            metrics=parts.metrics,
         ) as server:
             yield server
 
@@ -115,7 +124,10 @@ async def _at_work(
         sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
         worker = await enter(working(desk, sizes))
         task_log = EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values)
-        models = GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl)
+        answers = _answers(hot, settings, now)
+        models: Models = GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl)
+        if settings.cache.enabled:
+            models = CachedModels(models, answers, worker.spawn)
         sessions = EventStoreSessions(store)
         world = World(
             log=task_log,
@@ -134,7 +146,14 @@ async def _at_work(
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
-        yield _Parts(world, sessions, cases, Post(world, worker, desk), HotStatuses(hot))
+        measured = Metrics(metrics.of_cache(answers.counts))
+        post = Post(world, worker, desk)
+        yield _Parts(world, sessions, cases, post, HotStatuses(hot), measured)
+
+
+def _answers(hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> Answers:
+    cache = settings.cache
+    return Answers(hot, CacheBounds(cache.near_bytes, cache.most_bytes, cache.ttl), now)
 
 
 def _bounds(settings: Settings, shared: SharedSettings) -> Bounds:
