@@ -38,7 +38,6 @@ from services.orchestrator.domain.request import Texts
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
-from services.orchestrator.ports import Models
 from services.orchestrator.post import Post
 from services.orchestrator.rpc.agents import AgentServicer
 from services.orchestrator.rpc.sessions import SessionServicer
@@ -125,9 +124,8 @@ async def _at_work(
         worker = await enter(working(desk, sizes))
         task_log = EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values)
         answers = _answers(hot, settings, now)
-        models: Models = GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl)
-        if settings.cache.enabled:
-            models = CachedModels(models, answers, worker.spawn)
+        asked = GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl)
+        models = CachedModels(asked, answers, worker.spawn, is_on=settings.cache.enabled)
         sessions = EventStoreSessions(store)
         world = World(
             log=task_log,

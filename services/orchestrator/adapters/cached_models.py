@@ -27,7 +27,11 @@ class CachedModels:
     while a model is at it hears that one.
     """
 
-    def __init__(self, models: Models, answers: Answers, spawn: Spawn) -> None:
+    def __init__(
+        self, models: Models, answers: Answers, spawn: Spawn, *, is_on: bool = True
+    ) -> None:
+        """Unless it `is_on`, models are asked for everything, if they may be asked."""
+        self._is_on = is_on
         self._models = models
         self._answers = answers
         self._spawn = spawn
@@ -45,11 +49,12 @@ class CachedModels:
     def generate(self, generation: Generation, *, timeout: float) -> AsyncGenerator[Piece, None]:
         """See `Models`."""
         control = generation.cache
-        if control is not None and (
-            control.is_only or control.covers(generation.sampling.temperature)
-        ):
-            return self._cached(generation, control, timeout)
-        return self._models.generate(generation, timeout=timeout)
+        if control is None or not (control.is_only or self._covers(generation, control)):
+            return self._models.generate(generation, timeout=timeout)
+        return self._cached(generation, control, timeout)
+
+    def _covers(self, generation: Generation, control: CacheControl) -> bool:
+        return self._is_on and control.covers(generation.sampling.temperature)
 
     async def _cached(
         self, generation: Generation, control: CacheControl, timeout: float
@@ -77,7 +82,7 @@ class CachedModels:
                 await flight.stop()
 
     async def _found(self, name: Name, control: CacheControl) -> Answer | None:
-        if not control.is_asked:
+        if not (control.is_asked and self._is_on):
             return None
         return await self._answers.find(name, control.max_age_seconds)
 

@@ -189,8 +189,8 @@ def excerpt(text: str) -> str:
 
 
 def _ordered(value: object) -> object:
-    """Members of objects in one order. Those of protobuf's maps come in another one in each process,
-    and a prompt that differs in nothing else would be another one to engines and caches."""
+    """Members of objects in one order. Those of protobuf's maps come in another one in each
+    process, and a prompt that differs in nothing else would be another to engines and caches."""
     if isinstance(value, Mapping):
         return {name: _ordered(value[name]) for name in sorted(value)}
     return [_ordered(item) for item in value] if isinstance(value, list | tuple) else value

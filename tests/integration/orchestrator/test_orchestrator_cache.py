@@ -110,6 +110,14 @@ async def test_only_if_cached_is_refused_where_there_is_nothing(caching: Suite) 
     assert info.metadata["suggested_fix"]
 
 
+async def test_without_a_cache_all_is_asked_that_may_be_asked(suite: Suite) -> None:
+    both = [await invoked(suite, "Off", cache="allow") for _ in range(2)]
+    code, info = await refused(invoked(suite, "Off", cache="only-if-cached"))
+
+    assert [each.metadata.cached for each in both] == [False, False]
+    assert (code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "ANSWER_NOT_CACHED")
+
+
 @pytest.mark.parametrize(
     ("beside", "cache", "field"),
     [("", "often", "cache"), ("max-age=soon", "", "cache-control")],

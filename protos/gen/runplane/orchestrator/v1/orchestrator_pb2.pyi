@@ -503,8 +503,9 @@ class TaskEvent(_message.Message):
         tool asked for what nobody can give, too much, or more than ten times). Of an agent that was
         called it is what its task failed with, and `CHILD_CANCELED`, `AGENT_DEPTH_EXCEEDED` or
         `TOKEN_LIMIT_REACHED` (none are left for it). Of a `step_abandoned` it is what inference says,
-        `MODEL_OUTPUT_INVALID`, `WORKER_LOST` or `PAUSED` (it was cut and cannot go on), or `STEERED` (the
-        user said something meanwhile). A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED`.
+        `MODEL_OUTPUT_INVALID`, `WORKER_LOST` or `PAUSED` (it was cut and cannot go on), `STEERED` (the
+        user said something meanwhile), `ANSWER_NOT_CACHED`, or `SHARED_TURN_LOST` (it was heard together
+        with another task, whose time was over). A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED`.
         """
 
     @_builtins.property
