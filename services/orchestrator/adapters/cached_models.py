@@ -73,7 +73,7 @@ class CachedModels:
             raise _not_cached()
         flight = self._flight(name, generation, control, timeout)
         try:
-            async with aclosing(flight.listen()) as pieces:
+            async with aclosing(flight.listen(timeout)) as pieces:
                 async for piece in pieces:
                     yield self._keepable(piece, name, flight, model)
         finally:

@@ -55,14 +55,16 @@ class Flight:
         """Ask the model, in the context of the caller."""
         self._asking = spawn(self._ask(models, generation, timeout))
 
-    async def listen(self) -> AsyncGenerator[Piece, None]:
-        """The turn from its beginning.
+    async def listen(self, timeout: float) -> AsyncGenerator[Piece, None]:
+        """The turn from its beginning, `timeout` in seconds.
 
         Raises:
             ServiceError: what the inference service says.
             Unavailable: the model was stopped, or had no more time, which it was given by another.
+            DeadlineExceeded: who listens has no more time.
         """
         own, heard, has_departed = object(), 0, self.is_left
+        until = None if has_departed else asyncio.get_running_loop().time() + timeout
         self._listeners.append(own)
         try:
             while True:
@@ -71,8 +73,7 @@ class Flight:
                     yield self._for(own, self._pieces[heard - 1])
                 if self._is_over:
                     break
-                self._more.clear()
-                await self._more.wait()
+                await self._wait(until)
             if not self._has_ended:
                 raise self._why(has_departed)
         finally:
@@ -88,6 +89,15 @@ class Flight:
     def _has_ended(self) -> bool:
         """Whether the turn is whole."""
         return bool(self._pieces) and self._pieces[-1].turn is not None
+
+    async def _wait(self, until: float | None) -> None:
+        """For more to be heard. Who began has the time that the model was given."""
+        self._more.clear()
+        try:
+            async with asyncio.timeout_at(until):
+                await self._more.wait()
+        except TimeoutError:
+            raise DeadlineExceeded("DEADLINE_EXCEEDED", "the deadline passed") from None
 
     def _for(self, listener: object, piece: Piece) -> Piece:
         if not self._is_paid and self._listeners[0] is listener:

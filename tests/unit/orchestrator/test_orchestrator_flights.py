@@ -152,6 +152,17 @@ async def outcome(models: Models, timeout: float) -> str:
         return error.reason
 
 
+async def test_who_shares_a_turn_waits_no_longer_than_their_own_time() -> None:
+    async with cache(("Hel", asyncio.Event())) as c, asyncio.TaskGroup() as group:
+        first = group.create_task(heard(c.models, timeout=300))
+        await c.behind.said.wait()
+        end = await outcome(c.models, 5)
+        waited = asyncio.get_running_loop().time()
+        first.cancel()
+
+    assert (end, waited) == ("DEADLINE_EXCEEDED", pytest.approx(5))
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_whoever_hears_a_turn_out_has_heard_all_of_it_and_somebody_paid(seed: int) -> None:
     chance = random.Random(seed)
