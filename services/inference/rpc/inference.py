@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from datetime import timedelta
 from typing import TypeAlias
 
 import grpc
@@ -85,7 +86,10 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         """See the contract."""
         asked = mapping_readings.question(request, Priority.BATCH)
         inputs = mapping_readings.inputs(request.inputs)
-        items, reading = await self._readings.batch_classify(_tenant(), asked, inputs)
+        left = context.time_remaining()
+        items, reading = await self._readings.batch_classify(
+            _tenant(), asked, inputs, time_left=None if left is None else timedelta(seconds=left)
+        )
         return mapping_readings.batch_classified(self._told(reading), items)
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Final
 
-from services.chassis.errors import InvalidArgument, ServiceError, invalid
+from services.chassis.errors import DeadlineExceeded, InvalidArgument, ServiceError, invalid
 from services.inference.domain.abilities import first_able, unable
 from services.inference.domain.classification import Question, check, ranked, scoring
 from services.inference.domain.embedding import Embedding
@@ -40,9 +40,19 @@ class Readings:
         return result, self._reading(start, serving.model, result.usage, result.queue_ms)
 
     async def batch_classify(
-        self, tenant: str, question: Question, inputs: Sequence[str]
+        self,
+        tenant: str,
+        question: Question,
+        inputs: Sequence[str],
+        *,
+        time_left: timedelta | None = None,
     ) -> tuple[Sequence[Item], Reading]:
-        """The same for several texts, of which some may fail. They leave a slot to others."""
+        """The same for several texts, of which some may fail. They leave a slot to others. Those
+        that are not done shortly before the caller's time is over have failed.
+
+        Raises:
+            DeadlineExceeded: none was done in time.
+        """
         start = perf_counter()
         check(question, inputs, field="inputs", max_bytes=self.max_bytes)
         serving = self._able(tenant, question.model, Capability.CLASSIFY)
@@ -57,7 +67,12 @@ class Readings:
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(item(*each)) for each in enumerate(inputs)]
-        items = [task.result() for task in tasks]
+            await asyncio.wait(tasks, timeout=_patience(time_left))
+            for task in tasks:
+                task.cancel()
+        items = [_late() if task.cancelled() else task.result() for task in tasks]
+        if all(isinstance(each, DeadlineExceeded) for each in items):
+            raise _late()
         return items, self._reading(start, serving.model, *together(items))
 
     async def embed(self, tenant: str, embedding: Embedding) -> Embeddings:
@@ -93,6 +108,18 @@ class Readings:
 
     def _reading(self, start: float, model: Model, usage: Usage, queue_ms: float) -> Reading:
         return Reading(model, self.now(), usage, 1e3 * (perf_counter() - start), queue_ms)
+
+
+def _patience(time_left: timedelta | None) -> float | None:
+    """Seconds until an answer has to go out to be there in time."""
+    if time_left is None:
+        return None
+    seconds = time_left.total_seconds()
+    return max(0.0, seconds - max(0.05, seconds / 20))
+
+
+def _late() -> DeadlineExceeded:
+    return DeadlineExceeded("DEADLINE_EXCEEDED", "it was not done when the time was over")
 
 
 async def _classified(serving: Serving, question: Question, text: str, field: str) -> Classified:

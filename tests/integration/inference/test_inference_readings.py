@@ -191,6 +191,30 @@ async def test_several_texts_leave_a_slot_to_others() -> None:
     assert [each.text for each in answers] == ["hello"] * 5
 
 
+async def test_texts_that_are_not_done_before_the_deadline_fail_and_the_others_do_not(
+    client: Client,
+) -> None:
+    inputs = ["positive", "sleep:600000", "negative"]
+    request = pb.BatchClassifyRequest(inputs=inputs, labels=LABELS)
+
+    response = await client.BatchClassify(request, timeout=1)
+    after = await client.BatchClassify(
+        pb.BatchClassifyRequest(inputs=["x"] * 8, labels=LABELS), timeout=5
+    )
+
+    assert (response.status, response.completed) == ("partial", 2)
+    assert response.items[1].error.error_code == "DEADLINE_EXCEEDED"
+    assert after.status == "completed"
+
+
+async def test_a_batch_of_which_nothing_is_done_in_time_fails_as_a_whole(client: Client) -> None:
+    request = pb.BatchClassifyRequest(inputs=["sleep:600000"] * 2, labels=LABELS)
+
+    code, info, _ = await failure(client.BatchClassify(request, timeout=1))
+
+    assert (code, info.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+
+
 @pytest.mark.parametrize("method", ["Classify", "BatchClassify", "Embed"])
 async def test_what_is_cancelled_frees_its_slots(method: str) -> None:
     settings = Settings(engine="echo", server=LOOPBACK, echo=EchoSettings(slots=1, queue=0))

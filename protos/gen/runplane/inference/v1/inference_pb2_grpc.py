@@ -142,10 +142,12 @@ class InferenceServiceServicer:
     def BatchClassify(self, request, context):
         """Does for several texts what `Classify` does for one.
 
-        Returns when all of them are done. A text that fails fails alone: its item has the error. They
-        run beside interactive requests and leave a slot to these; where the queue is full, an item
-        fails with `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does,
-        where no text could succeed: for bad labels, or a model that is not there. Idempotent.
+        Returns when all of them are done, or shortly before the deadline: texts that are not done then
+        fail with `DEADLINE_EXCEEDED`. A text that fails fails alone: its item has the error. They run beside
+        interactive requests and leave a slot to these; where the queue is full, an item fails with
+        `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does, where no text
+        could succeed: for bad labels, or a model that is not there; and with `DEADLINE_EXCEEDED` where
+        none was done in time. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -75,10 +75,12 @@ class InferenceServiceStub:
     BatchClassify: _grpc.UnaryUnaryMultiCallable[_inference_pb2.BatchClassifyRequest, _inference_pb2.BatchClassifyResponse]
     """Does for several texts what `Classify` does for one.
 
-    Returns when all of them are done. A text that fails fails alone: its item has the error. They
-    run beside interactive requests and leave a slot to these; where the queue is full, an item
-    fails with `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does,
-    where no text could succeed: for bad labels, or a model that is not there. Idempotent.
+    Returns when all of them are done, or shortly before the deadline: texts that are not done then
+    fail with `DEADLINE_EXCEEDED`. A text that fails fails alone: its item has the error. They run beside
+    interactive requests and leave a slot to these; where the queue is full, an item fails with
+    `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does, where no text
+    could succeed: for bad labels, or a model that is not there; and with `DEADLINE_EXCEEDED` where
+    none was done in time. Idempotent.
     """
     Embed: _grpc.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]
     """Makes a vector of each text, of length 1: the nearer two texts are, the larger is the product
@@ -147,10 +149,12 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     BatchClassify: _aio.UnaryUnaryMultiCallable[_inference_pb2.BatchClassifyRequest, _inference_pb2.BatchClassifyResponse]  # type: ignore[assignment]
     """Does for several texts what `Classify` does for one.
 
-    Returns when all of them are done. A text that fails fails alone: its item has the error. They
-    run beside interactive requests and leave a slot to these; where the queue is full, an item
-    fails with `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does,
-    where no text could succeed: for bad labels, or a model that is not there. Idempotent.
+    Returns when all of them are done, or shortly before the deadline: texts that are not done then
+    fail with `DEADLINE_EXCEEDED`. A text that fails fails alone: its item has the error. They run beside
+    interactive requests and leave a slot to these; where the queue is full, an item fails with
+    `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does, where no text
+    could succeed: for bad labels, or a model that is not there; and with `DEADLINE_EXCEEDED` where
+    none was done in time. Idempotent.
     """
     Embed: _aio.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]  # type: ignore[assignment]
     """Makes a vector of each text, of length 1: the nearer two texts are, the larger is the product
@@ -246,10 +250,12 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inference_pb2.BatchClassifyResponse, _abc.Awaitable[_inference_pb2.BatchClassifyResponse]]:
         """Does for several texts what `Classify` does for one.
 
-        Returns when all of them are done. A text that fails fails alone: its item has the error. They
-        run beside interactive requests and leave a slot to these; where the queue is full, an item
-        fails with `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does,
-        where no text could succeed: for bad labels, or a model that is not there. Idempotent.
+        Returns when all of them are done, or shortly before the deadline: texts that are not done then
+        fail with `DEADLINE_EXCEEDED`. A text that fails fails alone: its item has the error. They run beside
+        interactive requests and leave a slot to these; where the queue is full, an item fails with
+        `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does, where no text
+        could succeed: for bad labels, or a model that is not there; and with `DEADLINE_EXCEEDED` where
+        none was done in time. Idempotent.
         """
 
     @_abc_1.abstractmethod
