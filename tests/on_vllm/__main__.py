@@ -18,7 +18,7 @@ ENVIRONMENT: Final = {
 }
 TESTS: Final = ("tests/contract/inference", "tests/on_vllm")
 SECONDS: Final = 300
-"""For one test, and what is started for it: each vLLM takes half a minute, or more beside others."""
+"""For one test, and what is started for it: each vLLM takes half a minute."""
 # Ours are errors, as ever; vLLM and what it rests on have some of these.
 FOREIGN: Final = ("DeprecationWarning", "FutureWarning", "UserWarning")
 

@@ -100,7 +100,7 @@ class Model(Message[_ModelFields]):
             ```
         capabilities:
             What it can be asked for, by name: `generate`, `continue` (from a `prefix`), `schema` (an output
-            that a `response_schema` binds), `classify`, `embed`, `tools` (calls of `tools`).
+            that a `response_schema` binds), `constraint` (that `choice`, `regex` or `grammar` bind), `classify`, `embed`, `tools` (calls of `tools`).
 
             ```proto
             repeated string capabilities = 11;
@@ -140,7 +140,7 @@ class Model(Message[_ModelFields]):
         can_continue: bool
         capabilities: list[str]
 
-_GenerateRequestFields: TypeAlias = Literal["model", "messages", "sampling", "response_schema", "prefix", "priority", "tools", "tool_choice"]
+_GenerateRequestFields: TypeAlias = Literal["model", "messages", "sampling", "response_schema", "prefix", "priority", "tools", "tool_choice", "choice", "regex", "grammar"]
 
 class GenerateRequest(Message[_GenerateRequestFields]):
     """
@@ -210,9 +210,32 @@ class GenerateRequest(Message[_GenerateRequestFields]):
             ```proto
             string tool_choice = 8;
             ```
+        choice:
+            Texts of which the output is one, at most 1,000 of 1,024 characters each. This and the next two
+            are refused together, with `response_schema`, `prefix` or `tools`, and by models whose
+            capabilities do not include `constraint`; one that nothing matches fails with `INVALID_ARGUMENT`
+            and `CONSTRAINT_INVALID`. Empty: free text.
+
+            ```proto
+            repeated string choice = 10;
+            ```
+        regex:
+            A regular expression, in the syntax of Rust's `regex`, that the whole output matches; at most
+            4,096 characters.
+
+            ```proto
+            string regex = 11;
+            ```
+        grammar:
+            A grammar that derives the output, in Lark's form, or in GBNF; at most 64 KiB. Its first rule is
+            `start` (Lark) or `root` (GBNF).
+
+            ```proto
+            string grammar = 12;
+            ```
     """
 
-    __slots__ = ("model", "messages", "sampling", "response_schema", "prefix", "priority", "tools", "tool_choice")
+    __slots__ = ("model", "messages", "sampling", "response_schema", "prefix", "priority", "tools", "tool_choice", "choice", "regex", "grammar")
 
     if TYPE_CHECKING:
 
@@ -227,6 +250,9 @@ class GenerateRequest(Message[_GenerateRequestFields]):
             priority: str = "",
             tools: list[ToolDefinition] | None = None,
             tool_choice: str = "",
+            choice: list[str] | None = None,
+            regex: str = "",
+            grammar: str = "",
         ) -> None:
             pass
 
@@ -238,6 +264,9 @@ class GenerateRequest(Message[_GenerateRequestFields]):
         priority: str
         tools: list[ToolDefinition]
         tool_choice: str
+        choice: list[str]
+        regex: str
+        grammar: str
 
 _ToolDefinitionFields: TypeAlias = Literal["name", "description", "input_schema"]
 
@@ -842,7 +871,7 @@ class GetModelRequest(Message[_GetModelRequestFields]):
 
 
 _DESC = file_desc(
-    b'\n%runplane/inference/v1/inference.proto\x12\x15runplane.inference.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\xf0\x02\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x16\n\x06engine\x18\x03 \x01(\tR\x06engine\x12%\n\x0econtext_tokens\x18\x04 \x01(\x05R\rcontextTokens\x12,\n\x12default_max_tokens\x18\x05 \x01(\x05R\x10defaultMaxTokens\x12\x14\n\x05slots\x18\x06 \x01(\x05R\x05slots\x12\x1d\n\nis_default\x18\x07 \x01(\x08R\tisDefault\x12&\n\x0finput_price_usd\x18\t \x01(\x01R\rinputPriceUsd\x12(\n\x10output_price_usd\x18\n \x01(\x01R\x0eoutputPriceUsd\x12!\n\x0ccan_continue\x18\x08 \x01(\x08R\x0bcanContinue\x12"\n\x0ccapabilities\x18\x0b \x03(\tR\x0ccapabilities"\xea\x02\n\x0fGenerateRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x126\n\x08sampling\x18\x03 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12@\n\x0fresponse_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x12\x16\n\x06prefix\x18\x05 \x01(\tR\x06prefix\x12\x1a\n\x08priority\x18\x06 \x01(\tR\x08priority\x12;\n\x05tools\x18\x07 \x03(\x0b2%.runplane.inference.v1.ToolDefinitionR\x05tools\x12\x1f\n\x0btool_choice\x18\x08 \x01(\tR\ntoolChoice"\x82\x01\n\x0eToolDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"]\n\x08ToolCall\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12-\n\x05input\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x05input"\xed\x02\n\x10GenerateResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12#\n\rfinish_reason\x18\x04 \x01(\tR\x0cfinishReason\x12-\n\x05usage\x18\x05 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x06 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x07 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\x08 \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCalls"\xb0\x03\n\x16StreamGenerateResponse\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x0e\n\x02id\x18\x03 \x01(\tR\x02id\x12\x17\n\x04text\x18\x04 \x01(\tH\x00R\x04text\x88\x01\x01\x12(\n\rfinish_reason\x18\x05 \x01(\tH\x01R\x0cfinishReason\x88\x01\x01\x12-\n\x05usage\x18\x06 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x07 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x08 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\t \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCallsB\x07\n\x05_textB\x10\n\x0e_finish_reason"\xad\x01\n\x11GenerationMetrics\x12\x1d\n\nlatency_ms\x18\x01 \x01(\x01R\tlatencyMs\x122\n\x16time_to_first_token_ms\x18\x02 \x01(\x01R\x12timeToFirstTokenMs\x12\x19\n\x08queue_ms\x18\x03 \x01(\x01R\x07queueMs\x12*\n\x11tokens_per_second\x18\x04 \x01(\x01R\x0ftokensPerSecond"\xa4\x01\n\x12GenerationMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x128\n\ttimestamp\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x19\n\x08trace_id\x18\x04 \x01(\tR\x07traceId"y\n\x12CountTokensRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x16\n\x06prefix\x18\x03 \x01(\tR\x06prefix"w\n\x13CountTokensResponse\x12#\n\rprompt_tokens\x18\x01 \x01(\x05R\x0cpromptTokens\x12%\n\x0econtext_tokens\x18\x02 \x01(\x05R\rcontextTokens\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model"O\n\x11ListModelsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"r\n\x12ListModelsResponse\x124\n\x06models\x18\x01 \x03(\x0b2\x1c.runplane.inference.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"%\n\x0fGetModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name2\x91\x05\n\x10InferenceService\x12~\n\x08Generate\x12&.runplane.inference.v1.GenerateRequest\x1a\'.runplane.inference.v1.GenerateResponse"!\x82\xd3\xe4\x93\x02\x1b"\x16/v1/inference/generate:\x01*\x12\x8a\x01\n\x0eStreamGenerate\x12&.runplane.inference.v1.GenerateRequest\x1a-.runplane.inference.v1.StreamGenerateResponse"\x1f\x82\xd3\xe4\x93\x02\x19"\x14/v1/inference/stream:\x01*0\x01\x12\x8b\x01\n\x0bCountTokens\x12).runplane.inference.v1.CountTokensRequest\x1a*.runplane.inference.v1.CountTokensResponse"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/inference/count_tokens:\x01*\x12u\n\nListModels\x12(.runplane.inference.v1.ListModelsRequest\x1a).runplane.inference.v1.ListModelsResponse"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12k\n\x08GetModel\x12&.runplane.inference.v1.GetModelRequest\x1a\x1c.runplane.inference.v1.Model"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}b\x06proto3',
+    b'\n%runplane/inference/v1/inference.proto\x12\x15runplane.inference.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\xf0\x02\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x16\n\x06engine\x18\x03 \x01(\tR\x06engine\x12%\n\x0econtext_tokens\x18\x04 \x01(\x05R\rcontextTokens\x12,\n\x12default_max_tokens\x18\x05 \x01(\x05R\x10defaultMaxTokens\x12\x14\n\x05slots\x18\x06 \x01(\x05R\x05slots\x12\x1d\n\nis_default\x18\x07 \x01(\x08R\tisDefault\x12&\n\x0finput_price_usd\x18\t \x01(\x01R\rinputPriceUsd\x12(\n\x10output_price_usd\x18\n \x01(\x01R\x0eoutputPriceUsd\x12!\n\x0ccan_continue\x18\x08 \x01(\x08R\x0bcanContinue\x12"\n\x0ccapabilities\x18\x0b \x03(\tR\x0ccapabilities"\xb2\x03\n\x0fGenerateRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x126\n\x08sampling\x18\x03 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12@\n\x0fresponse_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x12\x16\n\x06prefix\x18\x05 \x01(\tR\x06prefix\x12\x1a\n\x08priority\x18\x06 \x01(\tR\x08priority\x12;\n\x05tools\x18\x07 \x03(\x0b2%.runplane.inference.v1.ToolDefinitionR\x05tools\x12\x1f\n\x0btool_choice\x18\x08 \x01(\tR\ntoolChoice\x12\x16\n\x06choice\x18\n \x03(\tR\x06choice\x12\x14\n\x05regex\x18\x0b \x01(\tR\x05regex\x12\x18\n\x07grammar\x18\x0c \x01(\tR\x07grammar"\x82\x01\n\x0eToolDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"]\n\x08ToolCall\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12-\n\x05input\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x05input"\xed\x02\n\x10GenerateResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12#\n\rfinish_reason\x18\x04 \x01(\tR\x0cfinishReason\x12-\n\x05usage\x18\x05 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x06 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x07 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\x08 \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCalls"\xb0\x03\n\x16StreamGenerateResponse\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x0e\n\x02id\x18\x03 \x01(\tR\x02id\x12\x17\n\x04text\x18\x04 \x01(\tH\x00R\x04text\x88\x01\x01\x12(\n\rfinish_reason\x18\x05 \x01(\tH\x01R\x0cfinishReason\x88\x01\x01\x12-\n\x05usage\x18\x06 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x07 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x08 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\t \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCallsB\x07\n\x05_textB\x10\n\x0e_finish_reason"\xad\x01\n\x11GenerationMetrics\x12\x1d\n\nlatency_ms\x18\x01 \x01(\x01R\tlatencyMs\x122\n\x16time_to_first_token_ms\x18\x02 \x01(\x01R\x12timeToFirstTokenMs\x12\x19\n\x08queue_ms\x18\x03 \x01(\x01R\x07queueMs\x12*\n\x11tokens_per_second\x18\x04 \x01(\x01R\x0ftokensPerSecond"\xa4\x01\n\x12GenerationMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x128\n\ttimestamp\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x19\n\x08trace_id\x18\x04 \x01(\tR\x07traceId"y\n\x12CountTokensRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x16\n\x06prefix\x18\x03 \x01(\tR\x06prefix"w\n\x13CountTokensResponse\x12#\n\rprompt_tokens\x18\x01 \x01(\x05R\x0cpromptTokens\x12%\n\x0econtext_tokens\x18\x02 \x01(\x05R\rcontextTokens\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model"O\n\x11ListModelsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"r\n\x12ListModelsResponse\x124\n\x06models\x18\x01 \x03(\x0b2\x1c.runplane.inference.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"%\n\x0fGetModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name2\x91\x05\n\x10InferenceService\x12~\n\x08Generate\x12&.runplane.inference.v1.GenerateRequest\x1a\'.runplane.inference.v1.GenerateResponse"!\x82\xd3\xe4\x93\x02\x1b"\x16/v1/inference/generate:\x01*\x12\x8a\x01\n\x0eStreamGenerate\x12&.runplane.inference.v1.GenerateRequest\x1a-.runplane.inference.v1.StreamGenerateResponse"\x1f\x82\xd3\xe4\x93\x02\x19"\x14/v1/inference/stream:\x01*0\x01\x12\x8b\x01\n\x0bCountTokens\x12).runplane.inference.v1.CountTokensRequest\x1a*.runplane.inference.v1.CountTokensResponse"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/inference/count_tokens:\x01*\x12u\n\nListModels\x12(.runplane.inference.v1.ListModelsRequest\x1a).runplane.inference.v1.ListModelsResponse"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12k\n\x08GetModel\x12&.runplane.inference.v1.GetModelRequest\x1a\x1c.runplane.inference.v1.Model"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}b\x06proto3',
     [
         annotations_pb.desc(),
         struct_pb.desc(),
