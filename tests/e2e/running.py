@@ -24,6 +24,8 @@ PLAIN = {
         ("RUNPLANE_", "INFERENCE_", "TOOL_REGISTRY_", "ORCHESTRATOR_", "WORKFLOW_", "GATEWAY_")
     )
 }
+UNCACHED = {"ORCHESTRATOR_CACHE__ENABLED": "false"}
+"""What one test asks, another may have asked before."""
 
 
 def until(holds: Callable[[], object], *, seconds: float = 20) -> None:
@@ -92,12 +94,13 @@ def outcome(*arguments: str, given: str = "", **environment: str) -> tuple[int, 
 def suite(
     folder: Path, *arguments: str, seconds: float = 60, **environment: str
 ) -> Iterator[Suite]:
-    """A suite with its state in `folder`, stopped in the end by Ctrl-C's signal."""
+    """A suite with its state in `folder`, stopped in the end by Ctrl-C's signal. It has no response
+    cache, unless the environment says so."""
     state, output = folder / "state", folder / "output"
     with reserved(SUITE) as port:
         line = [RUNPLANE, "up", "--port", str(port), "--state", str(state), *arguments]
         with output.open("wb") as file:
-            env = PLAIN | environment
+            env = PLAIN | UNCACHED | environment
             process = subprocess.Popen(line, env=env, stdout=file, stderr=file)
         running = Suite(process, port, state, output)
         try:
