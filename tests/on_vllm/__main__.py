@@ -16,6 +16,9 @@ ENVIRONMENT: Final = {
     "RUNPLANE_TEST_ENGINES": "vllm,vllm-embedding,upstream-vllm",
     "RUNPLANE_TEST_VLLM_MODEL": str(MODEL),
 }
+TESTS: Final = ("tests/contract/inference", "tests/on_vllm")
+SECONDS: Final = 300
+"""For one test, and what is started for it: each vLLM takes half a minute."""
 # Ours are errors, as ever; vLLM and what it rests on have some of these.
 FOREIGN: Final = ("DeprecationWarning", "FutureWarning", "UserWarning")
 
@@ -24,8 +27,8 @@ def main() -> int:
     """Run them; returns pytest's exit code."""
     before = digest()
     ignored = [word for each in FOREIGN for word in ("-W", f"ignore::{each}")]
-    tests = sys.argv[1:] or ["tests/contract/inference", "tests/on_vllm"]
-    command = [sys.executable, "-m", "pytest", *ignored, *tests]
+    own = [*ignored, "--timeout", str(SECONDS)]
+    command = [sys.executable, "-m", "pytest", *own, *(sys.argv[1:] or TESTS)]
     code = subprocess.run(command, cwd=ROOT, env=os.environ | ENVIRONMENT, check=False).returncode
     if code == 0 and not sys.argv[1:]:
         PASSED.write_text(f"{before}\n")

@@ -18,14 +18,12 @@ def likeness(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return math.fsum(a * b for a, b in zip(one, other, strict=True))
 
 
-async def test_each_text_becomes_a_vector_of_length_one(embedder: VllmEmbeddingEngine) -> None:
+async def test_what_means_the_same_is_near(embedder: VllmEmbeddingEngine) -> None:
     texts = ("The sea is calm.", "The ocean is quiet.", "Pay the invoice by Friday, please!")
 
     embedded = await embedder.embed(Embedding("vectors", texts))
 
-    lengths = [math.sqrt(likeness(each, each)) for each in embedded.vectors]
     sea, ocean, invoice = embedded.vectors
-    assert lengths == pytest.approx([1, 1, 1], abs=1e-9)
     assert likeness(sea, ocean) > likeness(sea, invoice)
     assert embedded.prompt_tokens == 5 + 5 + 8
     assert (embedder.active, embedder.waiting) == (0, 0)
@@ -38,15 +36,6 @@ async def test_texts_keep_their_order_however_many(embedder: VllmEmbeddingEngine
     alone = await embedder.embed(Embedding("vectors", texts[7:8]))
 
     assert likeness(together.vectors[7], alone.vectors[0]) > 0.99
-
-
-async def test_a_text_over_the_window_is_refused(embedder: VllmEmbeddingEngine) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        await embedder.embed(Embedding("vectors", ("short", "word " * 300)))
-
-    assert caught.value.reason == "CONTEXT_WINDOW_EXCEEDED"
-    assert int(caught.value.metadata["prompt_tokens"]) > 256
-    assert embedder.active == 0
 
 
 async def test_it_does_nothing_else(embedder: VllmEmbeddingEngine) -> None:

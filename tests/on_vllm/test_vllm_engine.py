@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,7 @@ from vllm.sampling_params import SamplingParams
 
 from services.chassis.errors import InvalidArgument, Unavailable
 from services.chassis.metrics import Metrics
+from services.inference.domain.constraint import Constraint
 from services.inference.domain.embedding import Embedding
 from services.inference.domain.request import Message, Priority, Request, ResponseSchema
 from services.inference.domain.scoring import Scoring, shares
@@ -100,6 +102,42 @@ async def test_a_schema_that_asks_for_too_much_is_refused_at_once(engine: VllmEn
 
     assert caught.value.reason == "SCHEMA_INVALID"
     assert perf_counter() - began < 5  # It took vLLM a minute to try, and its callers waited.
+
+
+@pytest.mark.parametrize(
+    ("constraint", "pattern"),
+    [
+        (Constraint(choice=("yes", "no way")), "yes|no way"),
+        (Constraint(regex="[0-9]{3}-[a-f]{2}"), "[0-9]{3}-[a-f]{2}"),
+        (Constraint(grammar='start: "<" WORD ">"\nWORD: /[a-z]{1,5}/'), "<[a-z]{1,5}>"),
+        (Constraint(grammar='root ::= "a" | "bc" root'), "(bc)*a"),
+    ],
+    ids=["choice", "regex", "Lark", "GBNF"],
+)
+async def test_an_output_is_bound_by_more_than_schemas(
+    engine: VllmEngine, constraint: Constraint, pattern: str
+) -> None:
+    request = replace(asking("Say something.", max_tokens=60), constraint=constraint)
+
+    texts, end = await answer(engine, request)
+
+    assert re.fullmatch(pattern, "".join(texts))
+    assert end.reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("constraint", "field"),
+    [(Constraint(regex="[0-9"), "regex"), (Constraint(grammar="start: nothing"), "grammar")],
+    ids=["regex", "grammar"],
+)
+async def test_what_binds_nothing_is_refused(
+    engine: VllmEngine, constraint: Constraint, field: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await answer(engine, replace(asking("Count."), constraint=constraint))
+
+    assert (caught.value.reason, caught.value.metadata["field"]) == ("CONSTRAINT_INVALID", field)
+    assert engine.active == 0
 
 
 async def test_labels_are_as_likely_as_the_model_finds_them(engine: VllmEngine) -> None:

@@ -40,6 +40,12 @@ def schema_refused(why: str) -> InvalidArgument:
     return invalid(Violation("response_schema", why[:500], fix), reason="SCHEMA_INVALID")
 
 
+def constraint_refused(field: str, why: str) -> InvalidArgument:
+    """The engine cannot produce what binds the output."""
+    fix = "send one that some text matches"
+    return invalid(Violation(field, why[:500], fix), reason="CONSTRAINT_INVALID")
+
+
 def engine_failed(why: str) -> Unavailable:
     """The engine, not the request, is at fault."""
     return Unavailable("ENGINE_FAILED", f"the engine failed: {why[:500]}", cause=why[:500])

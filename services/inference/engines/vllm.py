@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from services.inference.engines.vllm_core import Core, Prompt
 
 ENGINE: Final = "vllm"
+CAPABILITIES: Final = GENERATING | {Capability.CONSTRAINT}
 _NO_PIECES: Final = timedelta(minutes=1)  # A pace that nobody has who watches.
 _AT_ONCE: Final = 16  # Beginnings of labels that one scoring asks for at a time.
 _MOST_CHOICES: Final = 128  # As in vllm_core, which is imported late.
@@ -70,7 +71,7 @@ class VllmEngine:
                 core.context_tokens,
                 self._options.max_tokens,
                 self._options.slots,
-                GENERATING,
+                CAPABILITIES,
             )
             for name in (self._options.name, *self._options.adapters)
         ]

@@ -18,7 +18,7 @@ from vllm.renderers.params import ChatParams, TokenizeParams
 from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from services.chassis.errors import FailedPrecondition, Violation, invalid
+from services.chassis.errors import FailedPrecondition, ServiceError, Violation, invalid
 from services.inference.domain.request import Message, Priority, Request, Sampling
 from services.inference.engines import chat, failures
 from services.inference.engines.vllm_options import Options
@@ -232,9 +232,7 @@ class Core:
                 async for output in outputs:
                     yield output
         except VLLMClientError as error:
-            if request.schema is not None:
-                raise failures.schema_refused(str(error)) from None
-            raise failures.engine_failed(str(error)) from None
+            raise _refused(request, str(error)) from None
         except VLLMError as error:
             raise failures.engine_failed(_words(error)) from error
 
@@ -251,13 +249,8 @@ class Core:
         return outputs
 
     def _sampling(self, request: Request, limit: int, *, is_whole: bool) -> SamplingParams:
-        sampling, schema = request.sampling, request.schema
+        sampling = request.sampling
         asked = self._advised | _told(self._options) | _told(sampling)
-        bound = (
-            StructuredOutputsParams(grammar=chat.grammar(schema.document))
-            if schema is not None
-            else None
-        )
         return SamplingParams(
             **asked,
             max_tokens=limit,
@@ -265,7 +258,7 @@ class Core:
             seed=None if sampling.seed is None else sampling.seed & _MAX_SEED,
             output_kind=RequestOutputKind.DELTA,
             stream_interval=_RARELY if is_whole else None,
-            structured_outputs=bound,
+            structured_outputs=_bound(request),
         )
 
     async def chances(
@@ -327,6 +320,29 @@ class Core:
 
 
 _NOTHING: Final = {"role": "user", "content": ""}
+
+
+def _bound(request: Request) -> StructuredOutputsParams | None:
+    """What binds the output."""
+    if request.schema is not None:
+        return StructuredOutputsParams(grammar=chat.grammar(request.schema.document))
+    constraint = request.constraint
+    if not constraint.fields:
+        return None
+    return StructuredOutputsParams(
+        choice=list(constraint.choice) or None,
+        regex=constraint.regex or None,
+        grammar=constraint.grammar or None,
+    )
+
+
+def _refused(request: Request, why: str) -> ServiceError:
+    """What vLLM does not take of a request. All but what binds the output was looked at before."""
+    if request.schema is not None:
+        return failures.schema_refused(why)
+    for field in request.constraint.fields:
+        return failures.constraint_refused(field, why)
+    return failures.engine_failed(why)
 
 
 def _told(where: Options | Sampling) -> dict[str, Any]:

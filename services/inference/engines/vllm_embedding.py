@@ -79,7 +79,7 @@ class VllmEmbeddingEngine:
     async def embed(self, embedding: Embedding) -> Embedded:
         """As the port says."""
         core = self._host.ready()
-        prompts = [await _prompt(core, text) for text in embedding.inputs]
+        prompts = [await _prompt(core, *each) for each in enumerate(embedding.inputs)]
         queue_ms = await self._slots.acquire(embedding.priority)
         try:
             vectors = await _vectors(core, prompts, embedding)
@@ -88,10 +88,10 @@ class VllmEmbeddingEngine:
         return Embedded(vectors, sum(len(each.tokens) for each in prompts), queue_ms)
 
 
-async def _prompt(core: "Core", text: str) -> "Prompt":
+async def _prompt(core: "Core", index: int, text: str) -> "Prompt":
     prompt = await core.text(core.tame(text))
-    if len(prompt.tokens) > core.context_tokens:
-        raise failures.window_exceeded(len(prompt.tokens), core.context_tokens)
+    if (size := len(prompt.tokens)) > core.context_tokens:
+        raise failures.text_exceeds(f"inputs[{index}]", size, core.context_tokens)
     return prompt
 
 

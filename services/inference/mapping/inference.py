@@ -12,6 +12,7 @@ from runplane.type.v1 import content_pb2, usage_pb2
 from services.chassis import structs
 from services.chassis.errors import Violation, invalid
 from services.chassis.schema import Schema
+from services.inference.domain.constraint import MAX_CHOICES, Constraint
 from services.inference.domain.generation import Complete, Usage
 from services.inference.domain.model import Model
 from services.inference.domain.request import (
@@ -80,6 +81,9 @@ def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
         ),
         prefix=message.prefix,
         priority=priority(message.priority),
+        constraint=Constraint(
+            tuple(message.choice[: MAX_CHOICES + 1]), message.regex, message.grammar
+        ),
         tools=_tools(message.tools),
         tool_choice=message.tool_choice,
     )

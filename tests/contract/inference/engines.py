@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from services.inference.domain.model import GENERATING, Capability
+from services.inference.domain.model import Capability
 from services.inference.domain.request import JSON
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine
@@ -21,7 +21,7 @@ from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
 from services.inference.engines.openai_http.upstream import Bounds, Upstream
-from services.inference.engines.vllm import VllmEngine
+from services.inference.engines.vllm import CAPABILITIES, VllmEngine
 from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
 from services.inference.engines.vllm_options import Options, checked
 from services.inference.ports import Engine
@@ -153,7 +153,7 @@ ENGINES: Final[dict[str, Kind]] = {
     "echo": Kind(_echo, _TURNS | {Capability.CLASSIFY} | _EMBED),
     "llamacpp": Kind(_llamacpp, _TURNS | {Capability.CLASSIFY}),
     "llamacpp-embedding": Kind(_llamacpp_embedding, _EMBED),
-    "vllm": Kind(_vllm, GENERATING, is_everywhere=False),
+    "vllm": Kind(_vllm, CAPABILITIES, is_everywhere=False),
     "vllm-embedding": Kind(_vllm_embedding, _EMBED, is_everywhere=False),
     "upstream-llamacpp": Kind(_upstream_llamacpp, _TURNS | {Capability.CLASSIFY}),
     "upstream-embedding": Kind(_upstream_embedding, _EMBED),

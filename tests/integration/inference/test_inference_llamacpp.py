@@ -194,8 +194,14 @@ async def reason(call: Awaitable[object]) -> str:
         ),
         ({"INFERENCE_LLAMACPP__SLOTS": "none"}, 2, "INFERENCE_LLAMACPP__SLOTS"),
         ({"INFERENCE_ENGINE": "gpt"}, 2, "INFERENCE_ENGINE"),
+        ({"INFERENCE_ENGINE": "vllm"}, 2, "INFERENCE_VLLM__MODEL"),
+        (
+            {"INFERENCE_ENGINE": "vllm", "INFERENCE_VLLM__MODEL": "/nowhere"},
+            1,
+            "runplane[vllm]",
+        ),
     ],
-    ids=["no file", "bad number", "no such engine"],
+    ids=["no file", "bad number", "no such engine", "no model", "no vLLM"],
 )
 async def test_a_start_that_cannot_be_is_one_line(
     settings: dict[str, str], status: int, told: str

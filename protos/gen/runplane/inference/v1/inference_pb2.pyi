@@ -62,7 +62,7 @@ class Model(_message.Message):
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it can be asked for, by name: `generate`, `continue` (from a `prefix`), `schema` (an output
-        that a `response_schema` binds), `classify`, `embed`, `tools` (calls of `tools`).
+        that a `response_schema` binds), `constraint` (that `choice`, `regex` or `grammar` bind), `classify`, `embed`, `tools` (calls of `tools`).
         """
 
     def __init__(
@@ -102,6 +102,9 @@ class GenerateRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
     TOOL_CHOICE_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    GRAMMAR_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name. Empty means the default model."""
     prefix: _builtins.str
@@ -119,6 +122,14 @@ class GenerateRequest(_message.Message):
     tool_choice: _builtins.str
     """Whether to call something: `auto`, the default where there are tools, `none`, `required`, or the
     name of the tool to call.
+    """
+    regex: _builtins.str
+    """A regular expression, in the syntax of Rust's `regex`, that the whole output matches; at most
+    4,096 characters.
+    """
+    grammar: _builtins.str
+    """A grammar that derives the output, in Lark's form, or in GBNF; at most 64 KiB. Its first rule is
+    `start` (Lark) or `root` (GBNF).
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
@@ -142,6 +153,14 @@ class GenerateRequest(_message.Message):
         capabilities do not include `tools`, and together with `response_schema` or `prefix`.
         """
 
+    @_builtins.property
+    def choice(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Texts of which the output is one, at most 1,000 of 1,024 characters each. This and the next two
+        are refused together, with `response_schema`, `prefix` or `tools`, and by models whose
+        capabilities do not include `constraint`; one that nothing matches fails with `INVALID_ARGUMENT`
+        and `CONSTRAINT_INVALID`. Empty: free text.
+        """
+
     def __init__(
         self,
         *,
@@ -153,10 +172,13 @@ class GenerateRequest(_message.Message):
         priority: _builtins.str = ...,
         tools: _abc.Iterable[Global___ToolDefinition] | None = ...,
         tool_choice: _builtins.str = ...,
+        choice: _abc.Iterable[_builtins.str] | None = ...,
+        regex: _builtins.str = ...,
+        grammar: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "prefix", b"prefix", "priority", b"priority", "response_schema", b"response_schema", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "grammar", b"grammar", "messages", b"messages", "model", b"model", "prefix", b"prefix", "priority", b"priority", "regex", b"regex", "response_schema", b"response_schema", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
