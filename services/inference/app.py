@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+from runplane.inference.v1 import batches_pb2, batches_pb2_grpc
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
@@ -18,11 +19,21 @@ from services.chassis.hotstore.port import HotStore
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.inference.adapters.batchdesk import EventStoreBatchDesk
+from services.inference.adapters.batchlog import EventStoreBatches
+from services.inference.batching import mapping as batch_mapping
+from services.inference.batching.gate import Gate
+from services.inference.batching.rpc import BatchServicer
+from services.inference.batching.turn import World
+from services.inference.batching.usecases import Batches, Bounds
+from services.inference.batching.worker import Sizes as BatchSizes
+from services.inference.batching.worker import working
 from services.inference.catalogue import Engines
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
+from services.inference.mapping import Schemas
 from services.inference.ports import Engine
 from services.inference.rpc import InferenceServicer
 from services.inference.settings import EchoSettings, LlamacppSettings, Settings
@@ -30,6 +41,7 @@ from services.inference.usecases import Inference
 
 DOMAIN: Final = "inference.runplane.dev"
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
+BATCHES: Final = batches_pb2.DESCRIPTOR.services_by_name["BatchService"].full_name
 
 
 def utc_now() -> datetime:
@@ -73,7 +85,7 @@ async def running(
         OSError: an address cannot be listened on.
     """
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(opened(shared))
+        stores = await stack.enter_async_context(opened(shared))
         engines = Engines([engine_of(settings)])
         stack.push_async_callback(engines.close)
         inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
@@ -83,15 +95,50 @@ async def running(
             partial(ids.new, "req"),
             (settings.price.input_usd, settings.price.output_usd),
         )
+        of_batches = await stack.enter_async_context(_batches(settings, shared, stores, inference))
         yield await stack.enter_async_context(
             serving(
                 settings.server,
                 domain=DOMAIN,
-                register=[partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
-                services=[SERVICE],
+                register=[
+                    partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer),
+                    partial(batches_pb2_grpc.add_BatchServiceServicer_to_server, of_batches),
+                ],
+                services=[SERVICE, BATCHES],
                 prepare=engines.load,
             )
         )
+
+
+@asynccontextmanager
+async def _batches(
+    settings: Settings, shared: SharedSettings, stores: Stores, inference: Inference
+) -> AsyncIterator[BatchServicer]:
+    """Batches, which run from here on as engines are loaded, until the context is left."""
+    chosen, price, schemas = settings.batch, settings.price, Schemas()
+    log = EventStoreBatches(stores.events, stores.hot, schemas)
+    desk = EventStoreBatchDesk(stores.events, ids.new("batches"), chosen.lease)
+    world = World(
+        log,
+        replace(inference, merge=chosen.pace),
+        Gate(inference.catalogue, chosen.max_items),
+        lambda model: (price.input_usd, price.output_usd),
+        inference.now,
+    )
+    sizes = BatchSizes(chosen.max_running, chosen.lease / 4, chosen.look)
+    async with working(desk, world, sizes) as worker:
+        batches = Batches(
+            log,
+            desk,
+            worker,
+            inference.catalogue,
+            Bounds(settings.limits.prompt_bytes, chosen.max_open, chosen.duration),
+            batch_mapping.placed,
+            inference.now,
+            partial(ids.new, "batch"),
+        )
+        pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
+        yield BatchServicer(batches, schemas, (pager("batches"), pager("batch_items")))
 
 
 def engine_of(settings: Settings) -> Engine:

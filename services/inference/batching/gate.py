@@ -1,0 +1,166 @@
+"""Which items of batches run now: as many as engines have slots for that nobody else needs.
+
+It looks at what engines say of themselves, so that it works with any of them. Where an engine has
+several slots, one stays free for whoever comes next; and for each request that waits for a slot, an
+item gives its own up, the one that ran shortest.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from services.chassis.errors import FailedPrecondition, ServiceError, Unavailable
+from services.inference.ports import Catalogue, Engine, Serving
+
+LOOK_SECONDS: Final = 0.025
+"""Between two looks, while there is something to look at."""
+
+
+class Seat:
+    """The right of one item to run now, until it is left or taken back."""
+
+    def __init__(self, serving: Serving, *, is_firm: bool) -> None:
+        self.serving = serving
+        self.is_firm = is_firm
+        """Whether it is not taken back: its item has lost too much already."""
+        self.is_taken_back = False
+        self.is_new = True
+        """Whether its engine may not have heard of it yet."""
+        self._scope: asyncio.Timeout | None = None
+
+    def bind(self, scope: asyncio.Timeout) -> None:
+        """What to end when it is taken back."""
+        self._scope = scope
+        if self.is_taken_back:
+            self.take_back()
+
+    def take_back(self) -> None:
+        """Have the item stop."""
+        self.is_taken_back = True
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An item that wants a seat."""
+
+    tenant: str
+    model: str
+    is_firm: bool
+    given: asyncio.Future[Seat]
+
+
+class Gate:
+    """Hands out seats, in the order in which they are asked for."""
+
+    def __init__(self, catalogue: Catalogue, most: int | None = None) -> None:
+        """`most`: items at once on one engine, whatever slots it has."""
+        self._catalogue = catalogue
+        self._most = most
+        self._seats: dict[int, list[Seat]] = {}  # By the identity of the engine.
+        self._waiting: deque[_Waiting] = deque()
+        self._has_some = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """Items that have a seat."""
+        return sum(map(len, self._seats.values()))
+
+    async def seat(
+        self, tenant: str, model: str, *, is_first: bool = False, is_firm: bool = False
+    ) -> Seat:
+        """Wait for a seat; `is_first` goes before those that wait already. The caller leaves it.
+
+        Raises:
+            NotFound: `MODEL_NOT_FOUND`.
+        """
+        given: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(tenant, model, is_firm, given)
+        if is_first:
+            self._waiting.appendleft(waiting)
+        else:
+            self._waiting.append(waiting)
+        self._has_some.set()
+        self._admit()
+        try:
+            return await given
+        except asyncio.CancelledError:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+            elif given.done() and not given.cancelled() and given.exception() is None:
+                self.leave(given.result())
+            raise
+
+    def leave(self, seat: Seat) -> None:
+        """Give a seat back; the engine's slot is free by now."""
+        seats = self._seats[id(seat.serving.engine)]
+        seats.remove(seat)
+        if not seats:
+            del self._seats[id(seat.serving.engine)]
+        self._admit()
+
+    async def look_after(self) -> None:
+        """Take seats back for those who wait, and hand out what is free, until cancelled."""
+        while True:
+            await self._has_some.wait()
+            for seats in self._seats.values():
+                _take_back(seats)
+            self._admit()
+            for seat in self._all():
+                seat.is_new = False
+            if not self._waiting and not self._seats:
+                self._has_some.clear()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _all(self) -> Iterator[Seat]:
+        for seats in self._seats.values():
+            yield from seats
+
+    def _admit(self) -> None:
+        left: deque[_Waiting] = deque()
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not self._is_seated(waiting):
+                left.append(waiting)
+        self._waiting = left
+
+    def _is_seated(self, waiting: _Waiting) -> bool:
+        """Whether it need not wait any more."""
+        if waiting.given.done():
+            return True
+        try:
+            serving = self._catalogue.find(waiting.tenant, waiting.model)
+            has_room = self._has_room(serving)
+        except ServiceError as error:
+            if isinstance(error, Unavailable | FailedPrecondition):
+                return False  # It is being loaded, or may be loaded again.
+            waiting.given.set_exception(error)
+            return True
+        if has_room:
+            seat = Seat(serving, is_firm=waiting.is_firm)
+            self._seats.setdefault(id(serving.engine), []).append(seat)
+            waiting.given.set_result(seat)
+        return has_room
+
+    def _has_room(self, serving: Serving) -> bool:
+        engine, seats = serving.engine, self._seats.get(id(serving.engine), [])
+        most = max(1, serving.model.slots - 1)
+        if len(seats) >= min(most, self._most or most):
+            return False
+        heard_of = engine.active + sum(seat.is_new for seat in seats)
+        return engine.waiting == 0 and max(heard_of, len(seats)) < most
+
+
+def _take_back(seats: list[Seat]) -> None:
+    """A seat for each request that waits, where it is not on its way already."""
+    engine: Engine = seats[0].serving.engine
+    wanted = engine.waiting - sum(seat.is_taken_back for seat in seats)
+    for seat in reversed(seats):  # The latest first.
+        if wanted <= 0:
+            return
+        if not (seat.is_firm or seat.is_new or seat.is_taken_back):
+            seat.take_back()
+            wanted -= 1
