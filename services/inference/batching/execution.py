@@ -15,6 +15,8 @@ from services.inference.domain import batch as bt
 
 log = logging.getLogger(__name__)
 
+MOST: Final = 32
+"""Events in one append: packing them takes the loop, which is others' as well."""
 PATIENCE_SECONDS: Final = 0.1
 """Until a store that is away is asked again, at first; each time twice as long."""
 MOST_PATIENCE_SECONDS: Final = 2.0
@@ -115,7 +117,9 @@ class Execution:
         while not loaded.batch.is_closed:
             await self._has_news.wait()
             self._has_news.clear()
-            events, self._events = self._events, []
+            events, self._events = self._events[:MOST], self._events[MOST:]
+            if self._events:
+                self._has_news.set()
             events += self._end(loaded.batch, events)
             if events:
                 loaded = await self._append(loaded, events)
@@ -124,7 +128,8 @@ class Execution:
         """That all is over after these, if it is."""
         new = [each.outcome.state for each in events if isinstance(each, bt.ItemEnded)]
         if len(new) < batch.left:
-            return [self._cause] if self._cause is not None and not self._turns else []
+            is_quiet = not self._turns and not self._events
+            return [self._cause] if self._cause is not None and is_quiet else []
         states = {*new, *batch.ended.values()}
         for state, left in bt.LEFT.items():
             if left in states:

@@ -142,6 +142,9 @@ class Batch:
     start_time: datetime | None = None
     end_time: datetime | None = None
     ended: Mapping[int, ItemState] = field(default_factory=dict)
+    """The items that have, by their index."""
+    tally: Mapping[ItemState, int] = field(default_factory=dict)
+    """How many of them there are of each state."""
     usage: Usage = NOTHING
     cost_usd: float = 0.0
     reason: str = ""
@@ -155,8 +158,7 @@ class Batch:
     @property
     def counts(self) -> Mapping[ItemState, int]:
         """How many items there are, by what became of them."""
-        found = Counter(self.ended.values())
-        return {**dict.fromkeys(ItemState, 0), **found, ItemState.PENDING: self.left}
+        return {**dict.fromkeys(ItemState, 0), **self.tally, ItemState.PENDING: self.left}
 
     @property
     def left(self) -> int:
@@ -202,15 +204,27 @@ def _with(batch: Batch, outcome: Outcome) -> Batch:
         used.completion_tokens + more.completion_tokens,
         used.cached_tokens + more.cached_tokens,
     )
-    ended = {**batch.ended, outcome.index: outcome.state}
-    return replace(batch, ended=ended, usage=usage, cost_usd=batch.cost_usd + outcome.cost_usd)
+    return replace(
+        batch,
+        ended={**batch.ended, outcome.index: outcome.state},
+        tally={**batch.tally, outcome.state: batch.tally.get(outcome.state, 0) + 1},
+        usage=usage,
+        cost_usd=batch.cost_usd + outcome.cost_usd,
+    )
 
 
 def _closed(batch: Batch, event: Ended) -> Batch:
     if (state := LEFT.get(event.state)) is None and batch.left:
         raise ValueError(f"{batch.left} items have not ended")
     ended = {**dict.fromkeys(range(batch.total), state or ItemState.COMPLETED), **batch.ended}
-    return replace(batch, state=event.state, reason=event.reason, end_time=event.time, ended=ended)
+    return replace(
+        batch,
+        state=event.state,
+        reason=event.reason,
+        end_time=event.time,
+        ended=ended,
+        tally=Counter(ended.values()),
+    )
 
 
 def missing(batch_id: str) -> NotFound:
