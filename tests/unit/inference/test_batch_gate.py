@@ -111,9 +111,7 @@ async def test_the_latest_seats_are_taken_back_one_for_each_who_waits() -> None:
         seats = [await found.seat("t", "", is_firm=index == 2) for index in range(3)]
         engine.busy, engine.queued = 4, 1
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(None) as scope:
-                seats[1].bind(scope)
-                await asyncio.Event().wait()
+            await _lent(seats[1])
 
         assert [seat.is_taken_back for seat in seats] == [False, True, False]
 
@@ -148,3 +146,10 @@ async def test_who_goes_away_leaves_no_seat_taken() -> None:
         await asyncio.wait([second])
 
         assert found.running == 0
+
+
+async def _lent(seat: Seat) -> None:
+    """Hold a seat until it is taken back."""
+    async with asyncio.timeout(None) as scope:
+        seat.bind(scope)
+        await asyncio.Event().wait()
