@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import click
 
+from services.cli.batch import batch
 from services.cli.demo import demo
 from services.cli.invoke import invoke
 from services.cli.tools import tools
@@ -30,6 +31,10 @@ Run a workflow:
   runplane workflow start document_processing '{"doc_id": "doc_123"}'
 
 \b
+Have many turns generated behind everything else:
+  runplane batch create questions.jsonl
+
+\b
 Without a model, for tests and load:
   runplane up --engine echo
 """
@@ -49,3 +54,4 @@ main.add_command(invoke)
 main.add_command(demo)
 main.add_command(tools)
 main.add_command(workflow)
+main.add_command(batch)

@@ -327,7 +327,7 @@ class BatchItem(_message.Message):
         *,
         batch_id: _builtins.str = ...,
         key: _builtins.str = ...,
-        index: _builtins.int = ...,
+        index: _builtins.int | None = ...,
         status: _builtins.str = ...,
         state: Global___BatchItemState.ValueType = ...,
         text: _builtins.str = ...,
@@ -339,13 +339,18 @@ class BatchItem(_message.Message):
         attempts: _builtins.int = ...,
         error: Global___BatchItemError | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "error", b"error", "metadata", b"metadata", "metrics", b"metrics", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_index", b"_index", "error", b"error", "index", b"index", "metadata", b"metadata", "metrics", b"metrics", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "attempts", b"attempts", "batch_id", b"batch_id", "cost_usd", b"cost_usd", "error", b"error", "finish_reason", b"finish_reason", "index", b"index", "key", b"key", "metadata", b"metadata", "metrics", b"metrics", "state", b"state", "status", b"status", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_index", b"_index", "attempts", b"attempts", "batch_id", b"batch_id", "cost_usd", b"cost_usd", "error", b"error", "finish_reason", b"finish_reason", "index", b"index", "key", b"key", "metadata", b"metadata", "metrics", b"metrics", "state", b"state", "status", b"status", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
+    _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
+    _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
 
 Global___BatchItem: _TypeAlias = BatchItem  # noqa: Y015
 
