@@ -39,6 +39,7 @@ def _brought(module: str, name: str = "run") -> Callable[[Job], Awaitable[Report
 
 KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "appends": appends.run,
+    "batches": _brought("benchmarks.load.batches"),
     "closed": closed.run,
     "streams": streams.run,
     "cancels": cancels.run,

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 from benchmarks.bench import Bench
 from benchmarks.figure import Figure
 from benchmarks.rows import (
+    batch,
     cancel,
     edge,
     fan_out,
@@ -53,6 +54,8 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "fan-out": (fan_out.fan_out, "one paced task that 100 watch"),
     "ttft": (first_token.echo, "time to first token above the engine's, echo"),
     "ttft-model": (first_token.model, "the same with the embedded model"),
+    "batch": (batch.echo, "time to first token, alone and beside a batch, echo"),
+    "batch-model": (batch.model, "the same with the embedded model"),
     "cancel": (cancel.echo, "cancel to answer, and to an idle engine, echo"),
     "cancel-model": (cancel.model, "the same with the embedded model"),
     "cancel-elsewhere": (replicas.cancel, "cancel at a replica that does not have the task"),

@@ -16,6 +16,8 @@ from services.inference.ports import Catalogue, Engine, Serving
 
 LOOK_SECONDS: Final = 0.025
 """Between two looks, while there is something to look at."""
+QUIET_SECONDS: Final = 0.25
+"""How long nobody must have waited before an item begins: who comes once comes again."""
 
 
 class Seat:
@@ -62,6 +64,7 @@ class Gate:
         self._most = most
         self._seats: dict[int, list[Seat]] = {}  # By the identity of the engine.
         self._waiting: deque[_Waiting] = deque()
+        self._crowded: dict[int, float] = {}  # When somebody waited last, by the engine.
         self._has_some = asyncio.Event()
 
     @property
@@ -106,12 +109,14 @@ class Gate:
         """Take seats back for those who wait, and hand out what is free, until cancelled."""
         while True:
             await self._has_some.wait()
-            for seats in self._seats.values():
-                _take_back(seats)
+            for engine, seats in self._seats.items():
+                if _take_back(seats):
+                    self._crowded[engine] = asyncio.get_running_loop().time()
             self._admit()
             for seat in self._all():
                 seat.is_new = False
             if not self._waiting and not self._seats:
+                self._crowded.clear()
                 self._has_some.clear()
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -150,17 +155,25 @@ class Gate:
         most = max(1, serving.model.slots - 1)
         if len(seats) >= min(most, self._most or most):
             return False
+        crowded, now = self._crowded.get(id(engine)), asyncio.get_running_loop().time()
+        if engine.waiting:
+            self._crowded[id(engine)] = now
+            return False
+        if crowded is not None and now - crowded < QUIET_SECONDS:
+            return False
+        self._crowded.pop(id(engine), None)
         heard_of = engine.active + sum(seat.is_new for seat in seats)
-        return engine.waiting == 0 and max(heard_of, len(seats)) < most
+        return max(heard_of, len(seats)) < most
 
 
-def _take_back(seats: list[Seat]) -> None:
-    """A seat for each request that waits, where it is not on its way already."""
+def _take_back(seats: list[Seat]) -> bool:
+    """A seat for each request that waits, where it is not on its way already. Whether any does."""
     engine: Engine = seats[0].serving.engine
     wanted = engine.waiting - sum(seat.is_taken_back for seat in seats)
     for seat in reversed(seats):  # The latest first.
         if wanted <= 0:
-            return
+            break
         if not (seat.is_firm or seat.is_new or seat.is_taken_back):
             seat.take_back()
             wanted -= 1
+    return engine.waiting > 0

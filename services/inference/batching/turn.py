@@ -99,7 +99,10 @@ class Turn:
             except TimeoutError:
                 if not lent.expired():
                     raise
-            await self._seated_again()
+            try:
+                await self._seated_again()
+            except ServiceError as error:  # Its model is gone.
+                return self._failed(_failure(error))
 
     async def _tried(self) -> Outcome:
         while True:
@@ -143,28 +146,31 @@ class Turn:
     async def _seated_again(self) -> None:
         """Give way, and wait for another seat, before all items that have not begun."""
         self._attempts -= 1
-        await self._keep()
+        asked, seat = self._item.request, self._seat
+        goes_on = asked.schema is None and not asked.sampling.stop
+        if goes_on and seat is not None and seat.serving.model.can_continue:
+            self._progress = _Progress(self._progress.text + "".join(self._said))
+        else:
+            self._losses += 1
+        self._said.clear()
         self.close()
-        request = self._item.request
         self._seat = await self._world.gate.seat(
             self._spec.tenant,
-            request.model,
+            asked.model,
             is_first=True,
             is_firm=self._losses >= MAX_LOSSES,
         )
+        await self._count()
 
-    async def _keep(self) -> None:
-        """Keep what was said, where the model can go on from it."""
-        asked, seat = self._item.request, self._seat
-        is_free = asked.schema is None and not asked.sampling.stop
+    async def _count(self) -> None:
+        """Know how much was said; now, for others needed the engine when the seat was given up."""
+        if not self._progress.text or self._seat is None:
+            return
         try:
-            if is_free and seat is not None and seat.serving.model.can_continue:
-                self._progress = await self._counted(seat)
-            else:
-                self._losses += 1
+            self._progress = await self._counted(self._seat)
         except ServiceError:
+            self._progress = _Progress()
             self._losses += 1
-        self._said.clear()
 
     async def _counted(self, seat: Seat) -> _Progress:
         text = self._progress.text + "".join(self._said)
