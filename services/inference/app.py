@@ -21,11 +21,8 @@ from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
 from services.inference.adapters.batchdesk import EventStoreBatchDesk
 from services.inference.adapters.batchlog import EventStoreBatches
-from services.inference.batching import mapping as batch_mapping
 from services.inference.batching.gate import Gate
-from services.inference.batching.rpc import BatchServicer
 from services.inference.batching.turn import World
-from services.inference.batching.usecases import Batches, Bounds
 from services.inference.batching.worker import Sizes as BatchSizes
 from services.inference.batching.worker import working
 from services.inference.catalogue import Engines
@@ -33,11 +30,14 @@ from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
-from services.inference.mapping import Schemas
+from services.inference.mapping import batches as batch_mapping
+from services.inference.mapping.inference import Schemas
 from services.inference.ports import Engine
-from services.inference.rpc import InferenceServicer
+from services.inference.rpc.batches import BatchServicer
+from services.inference.rpc.inference import InferenceServicer
 from services.inference.settings import EchoSettings, LlamacppSettings, Settings
-from services.inference.usecases import Inference
+from services.inference.usecases.batches import Batches, Bounds
+from services.inference.usecases.inference import Inference
 
 DOMAIN: Final = "inference.runplane.dev"
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name

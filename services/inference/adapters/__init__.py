@@ -1,1 +1,1 @@
-"""The adapters of the stores' ports."""
+"""What the use cases need, by event store and file."""

@@ -9,8 +9,8 @@ from runplane.inference.v1 import batches_pb2 as pb
 from services.chassis import structs
 from services.chassis.errors import Internal
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
-from services.inference.batching import mapping
 from services.inference.domain import batch as bt
+from services.inference.mapping import batches as mapping
 
 RECORD: Final = "batch"
 IS_DELETED: Final = "is_deleted"

@@ -25,10 +25,10 @@ from services.chassis.hotstore.port import Entry, HotStore
 from services.chassis.paging import PAGE_BYTES
 from services.chassis.watching import Log, watched
 from services.inference.adapters import batchcodec as codec
-from services.inference.batching import mapping
 from services.inference.batching.ports import Loaded
 from services.inference.domain import batch as bt
-from services.inference.mapping import Schemas
+from services.inference.mapping import batches as mapping
+from services.inference.mapping.inference import Schemas
 
 KIND: Final = "batch"
 PREFIX: Final = "batch_"

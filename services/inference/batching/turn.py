@@ -16,7 +16,7 @@ from services.inference.domain.batch import Failure, Item, ItemState, Outcome, S
 from services.inference.domain.generation import Complete, Usage
 from services.inference.domain.model import Model
 from services.inference.domain.request import Request
-from services.inference.usecases import Inference
+from services.inference.usecases.inference import Inference
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from services.workflow.domain.definition import Problem
+from services.chassis.documents.problem import Problem
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 30
@@ -88,4 +88,4 @@ def beyond(depth: int, path: str, line: int = 0, column: int = 0) -> Problem:
         said = f"is nested more than {MAX_DEPTH} levels deep"
         return Problem(path, said, "make it flatter", line, column)
     said = f"has more than {MAX_NODES:,} values"
-    return Problem(path, said, "split it into several workflows", line, column)
+    return Problem(path, said, "split it into several", line, column)

@@ -1,16 +1,15 @@
-"""Values of a definition's document as what they should be. What is wrong is written down, with its
-place and a fix, and reading goes on: a definition's problems are all told at once.
+"""Values of a document as what they should be. What is wrong is written down, with its place and a
+fix, and reading goes on: a document's problems are all told at once.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from services.workflow.domain.cel_costs import ExpressionError
-from services.workflow.domain.definition import Problem
-from services.workflow.domain.places import Reading, child
+from services.chassis.documents.places import Reading, child
+from services.chassis.documents.problem import Problem
 
 Number = TypeVar("Number", int, float)
 Kind = TypeVar("Kind")
@@ -34,6 +33,15 @@ _KINDS: Final[Mapping[type, str]] = {
     list: "a list",
     dict: "an object",
 }
+
+
+class Miswritten(Protocol):
+    """What is wrong with a text within a text."""
+
+    message: str
+    line: int
+    """In that text, from 1, as the column is."""
+    column: int
 
 
 class Sheet:
@@ -74,7 +82,7 @@ class Member:
         line, column = self.sheet.reading.place(self.path, of_key=of_key)
         self.sheet.add(Problem(self.path, message, fix, line, column))
 
-    def miswritten(self, error: ExpressionError, expression: str) -> None:
+    def miswritten(self, error: Miswritten, expression: str) -> None:
         """Write down what is wrong with an expression in it."""
         lines = expression.split("\n")
         shown = lines[min(error.line, len(lines)) - 1]
@@ -82,9 +90,7 @@ class Member:
         if self._stands(shown.strip(), line, column):
             column += max(error.column - 1 - (len(shown) - len(shown.lstrip())), 0)
         message = f"is no expression: {error.message}"
-        self.sheet.add(
-            Problem(self.path, message, "write CEL: see docs/workflows.md", line, column)
-        )
+        self.sheet.add(Problem(self.path, message, "write CEL", line, column))
 
     def _stands(self, shown: str, line: int, column: int) -> bool:
         if not line or not shown:

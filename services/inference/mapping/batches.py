@@ -14,10 +14,10 @@ from runplane.type.v1 import usage_pb2
 from services.chassis import structs
 from services.chassis.errors import InvalidArgument, invalid
 from services.chassis.filtering import Fields, written
-from services.inference import mapping
 from services.inference.domain import batch as bt
 from services.inference.domain.generation import Metrics, Usage
 from services.inference.domain.request import Priority
+from services.inference.mapping import inference as mapping
 
 STATES: Final = {each: pb.BatchState.Value(f"BATCH_STATE_{each.name}") for each in bt.State}
 ITEM_STATES: Final = {

@@ -1,4 +1,4 @@
-"""A definition's text or object as plain values, with the place where each stands. Of YAML only
+"""A document's text or object as plain values, with the place where each stands. Of YAML only
 what JSON has: `on`, `no` and `2026-01-02` are texts."""
 
 import json
@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from services.workflow.domain.definition import Problem
-from services.workflow.domain.places import (
+from services.chassis.documents.places import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_NODES,
@@ -17,7 +16,8 @@ from services.workflow.domain.places import (
     child,
     finite,
 )
-from services.workflow.domain.yaml_values import Builder
+from services.chassis.documents.problem import Problem
+from services.chassis.documents.yaml_values import Builder
 
 
 def read(source: str | bytes) -> Reading:

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from services.workflow.domain.definition import Problem
-from services.workflow.domain.places import (
+from services.chassis.documents.places import (
     MAX_DEPTH,
     MAX_NODES,
     Reading,
@@ -18,6 +17,7 @@ from services.workflow.domain.places import (
     child,
     finite,
 )
+from services.chassis.documents.problem import Problem
 
 _CORE: Final = "tag:yaml.org,2002:"
 _NULL: Final = re.compile(r"~|null|Null|NULL|")
@@ -74,7 +74,7 @@ class Builder:
         for event in self._events():
             self._take(event)
         if not self._documents:
-            raise self._refusal(0, "is empty", "write a definition: name and state_machine", "")
+            raise self._refusal(0, "is empty", "write into it what it is to say", "")
         self._values.setdefault("", Span(0, len(self._text)))
         return Reading(self._root, self._text, self._values, self._keys, self._written, self._lines)
 

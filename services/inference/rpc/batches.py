@@ -15,9 +15,9 @@ from services.chassis import filtering
 from services.chassis.context import current
 from services.chassis.fingerprint import fingerprint
 from services.chassis.paging import Pager
-from services.inference.batching import mapping
-from services.inference.batching.usecases import Batches, Caller, Start
-from services.inference.mapping import Schemas
+from services.inference.mapping import batches as mapping
+from services.inference.mapping.inference import Schemas
+from services.inference.usecases.batches import Batches, Caller, Start
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 

@@ -10,10 +10,10 @@ from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
 from services.chassis.context import current
 from services.chassis.paging import Pager
-from services.inference import mapping
 from services.inference.domain.generation import Complete
 from services.inference.domain.model import Model
-from services.inference.usecases import Inference
+from services.inference.mapping import inference as mapping
+from services.inference.usecases.inference import Inference
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
