@@ -11,6 +11,7 @@ from services.cli.demo import demo
 from services.cli.invoke import invoke
 from services.cli.tools import tools
 from services.cli.up import up
+from services.cli.usage import quotas, usage
 from services.cli.workflow import workflow
 
 HELP = """Runplane: the run plane for AI agents.
@@ -35,6 +36,11 @@ Have many turns generated behind everything else:
   runplane batch create questions.jsonl
 
 \b
+See what models took, and bound it:
+  runplane usage
+  runplane quotas create monthly --cost-usd 50
+
+\b
 Without a model, for tests and load:
   runplane up --engine echo
 """
@@ -55,3 +61,5 @@ main.add_command(demo)
 main.add_command(tools)
 main.add_command(workflow)
 main.add_command(batch)
+main.add_command(usage)
+main.add_command(quotas)
