@@ -1,6 +1,7 @@
 """The composition root: the only place that names engines."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -9,27 +10,42 @@ from typing import Final
 
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
+from runplane.inference.v1 import models_pb2, models_pb2_grpc
 
 from services.chassis import ids
 from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
 from services.chassis.hotstore.open import hot_store
 from services.chassis.hotstore.port import HotStore
+from services.chassis.operations import rpc as operations_rpc
+from services.chassis.operations.runner import Setup, operating
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
-from services.inference.catalogue import Engines
+from services.inference.adapters.models_file import read_models
+from services.inference.adapters.modelstore import EventStoreModels
+from services.inference.building import Building, read_facts
+from services.inference.catalogue import Engines, Own
+from services.inference.domain.entry import Wanted
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
+from services.inference.following import Following, following
 from services.inference.ports import Engine
+from services.inference.rpc import models as of_models
 from services.inference.rpc.inference import InferenceServicer
+from services.inference.rpc.models import ModelServicer
 from services.inference.settings import EchoSettings, LlamacppSettings, Settings
 from services.inference.usecases.inference import Inference
+from services.inference.usecases.models import Models, Rules
 
 DOMAIN: Final = "inference.runplane.dev"
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
+SERVICES: Final = [
+    pb.DESCRIPTOR.services_by_name["InferenceService"].full_name,
+    models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    operations_rpc.SERVICE,
+]
 
 
 def utc_now() -> datetime:
@@ -72,26 +88,73 @@ async def running(
         FailedPrecondition: the engine's wheel or the model's file is missing.
         OSError: an address cannot be listened on.
     """
+    declared = read_models(settings.models) if settings.models is not None else ()
+    own = _own(settings)
+    pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(opened(shared))
-        engines = Engines([engine_of(settings)])
+        enter = stack.enter_async_context
+        stores = await enter(opened(shared))
+        group = await enter(asyncio.TaskGroup())
+        building = Building(settings.models_dir)
+        engines = Engines(own, building, group, most_loaded=settings.catalogue.most_loaded)
         stack.push_async_callback(engines.close)
-        inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
-        servicer = InferenceServicer(
-            inference,
-            Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "models"),
-            partial(ids.new, "req"),
-            (settings.price.input_usd, settings.price.output_usd),
+        models, followed = _models(settings, stores, engines, declared, now)
+        setup = Setup(ids.new("operator"), DOMAIN, now, partial(ids.new, "op"))
+        operations = await enter(
+            operating(stores.events, stores.hot, of_models.handlers(models), setup)
         )
-        yield await stack.enter_async_context(
+        inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
+        model_servicer = ModelServicer(models, operations, pager("models"))
+        servicer = InferenceServicer(inference, model_servicer, partial(ids.new, "req"))
+        of_operations = operations_rpc.OperationsServicer(operations, pager("operations"))
+        server = await enter(
             serving(
                 settings.server,
                 domain=DOMAIN,
-                register=[partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
-                services=[SERVICE],
-                prepare=engines.load,
+                register=[
+                    partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer),
+                    partial(models_pb2_grpc.add_ModelServiceServicer_to_server, model_servicer),
+                    partial(operations_rpc.add_to_server, of_operations),
+                ],
+                services=SERVICES,
+                prepare=partial(_prepared, engines, followed),
             )
         )
+        await enter(following(followed, stores.hot, settings.catalogue.look))
+        yield server
+
+
+async def _prepared(engines: Engines, followed: Following) -> None:
+    """Load the settings' own model, and what else is declared; what cannot be loaded says so."""
+    await engines.load()
+    await followed.see()
+    await engines.loaded()
+
+
+def _models(
+    settings: Settings,
+    stores: Stores,
+    engines: Engines,
+    declared: Sequence[Wanted],
+    now: Callable[[], datetime],
+) -> tuple[Models, Following]:
+    store = EventStoreModels(stores.events)
+    followed = Following(engines, store, stores.hot, declared)
+    return Models(store, engines, followed, Rules(settings.catalogue.most, _any_url), now), followed
+
+
+def _own(settings: Settings) -> Own | None:
+    if not settings.has_engine:
+        return None
+    price = (settings.price.input_usd, settings.price.output_usd)
+    if settings.engine != "llamacpp":
+        return Own(engine_of(settings), price)
+    path = located(settings.llamacpp.model_path, settings.llamacpp.model_name).path
+    return Own(engine_of(settings), price, partial(read_facts, path))
+
+
+async def _any_url(url: str) -> None:
+    """No URL is refused."""
 
 
 def engine_of(settings: Settings) -> Engine:

@@ -49,6 +49,14 @@ class PriceSettings(BaseModel, frozen=True):
     output_usd: float = Field(0.0, ge=0.0, allow_inf_nan=False)
 
 
+class CatalogueSettings(BaseModel, frozen=True):
+    """The models beside that of `engine`."""
+
+    most: int = Field(64, ge=0)  # That the API creates, of one tenant.
+    most_loaded: int = Field(8, ge=0)  # At a time, in this process.
+    look: Duration = Field(timedelta(seconds=3), gt=timedelta(0))  # For what others have changed.
+
+
 class LimitSettings(BaseModel, frozen=True):
     """What is taken at most."""
 
@@ -66,9 +74,17 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8082")
-    engine: Literal["llamacpp", "echo"] = "llamacpp"
+    engine: Literal["llamacpp", "echo"] = "llamacpp"  # Said, or without a file: the default one.
+    models: Path | None = None  # A file of further models: docs/models.md.
+    models_dir: Path = Path("models")  # Where GGUF files of entries are; nothing else is read.
     llamacpp: LlamacppSettings = LlamacppSettings()
     echo: EchoSettings = EchoSettings()
     stream: StreamSettings = StreamSettings()
     limits: LimitSettings = LimitSettings()
     price: PriceSettings = PriceSettings()
+    catalogue: CatalogueSettings = CatalogueSettings()
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether there is an engine beside the models of a file."""
+        return self.models is None or "engine" in self.model_fields_set

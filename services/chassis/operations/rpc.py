@@ -81,5 +81,19 @@ class OperationsServicer(pb_grpc.OperationsServicer):  # type: ignore[misc] # It
         return await self._operations.wait(_tenant(), request.name, min(wanted, most))
 
 
+def add_to_server(servicer: OperationsServicer, server: grpc.aio.Server) -> None:
+    """Register, as code that grpc generates today does; that of google's package is older."""
+    messages = pb.DESCRIPTOR.services_by_name["Operations"].methods_by_name
+    handlers: dict[str, Any] = {}
+    for name, method in messages.items():
+        read = getattr(pb, method.input_type.name).FromString
+        handlers[name] = grpc.unary_unary_rpc_method_handler(
+            getattr(servicer, name),
+            request_deserializer=read,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+    server.add_registered_method_handlers(SERVICE, handlers)
+
+
 def _tenant() -> str:
     return current.get().principal.tenant

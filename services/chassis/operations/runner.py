@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Final
 
 from google.longrunning.operations_pb2 import Operation
 from google.protobuf.message import Message
@@ -23,9 +23,20 @@ from services.chassis.watching import Ear
 
 log = logging.getLogger(__name__)
 
-Handler: TypeAlias = Callable[[Order], Coroutine[None, None, Message]]
-"""Does what an order says; what it returns is the operation's response. A ServiceError is its
-outcome, too. It is cancelled when the operation is."""
+
+async def _nothing(order: Order) -> None:
+    """There is nothing to undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Does what orders of one kind say."""
+
+    do: Callable[[Order], Coroutine[None, None, Message]]
+    """What it returns is the operation's response; a ServiceError is its outcome, too."""
+    undo: Callable[[Order], Coroutine[None, None, None]] = _nothing
+    """Called when somebody has cancelled the operation, and `do` with it."""
+
 
 _CANCELLED: Final = Status(code=code_pb2.CANCELLED, message="it was cancelled")
 MOST_RUNNING: Final = 64
@@ -170,6 +181,8 @@ class Operations:
     async def _outcome(self, run: _Run, order: Order, operation: Operation) -> None:
         try:
             response = await self._handled(run, order)
+            if response is None:
+                await self.handlers[order.kind].undo(order)
         except ServiceError as error:
             operation.error.CopyFrom(to_status(error, domain=self.setup.domain))
         except Exception as error:
@@ -187,7 +200,7 @@ class Operations:
         """What the handler answers; None if it was cancelled by somebody who wants to be told."""
         if run.is_cancelled:
             return None
-        run.handling = asyncio.create_task(self.handlers[order.kind](order))
+        run.handling = asyncio.create_task(self.handlers[order.kind].do(order))
         try:
             await asyncio.wait([run.handling])
         finally:

@@ -81,7 +81,7 @@ async def for_ever(order: Order) -> StringValue:
 async def test_an_operation_is_done_and_has_its_response(
     store: MemoryEventStore, hot: MemoryHotStore
 ) -> None:
-    async with working(store, hot, {"say": echoed}) as operations:
+    async with working(store, hot, {"say": Handler(echoed)}) as operations:
         started = await operations.start("say", "hello", StringValue(value="meta"))
         done = await operations.wait("default", started.name, LONG)
 
@@ -96,7 +96,7 @@ async def test_an_operation_is_done_and_has_its_response(
 async def test_a_refusal_is_the_outcome_with_its_reason(
     store: MemoryEventStore, hot: MemoryHotStore
 ) -> None:
-    async with working(store, hot, {"say": refused}) as operations:
+    async with working(store, hot, {"say": Handler(refused)}) as operations:
         started = await operations.start("say", "hello", StringValue())
         done = await operations.wait("default", started.name, LONG)
 
@@ -108,7 +108,7 @@ async def test_a_refusal_is_the_outcome_with_its_reason(
 
 
 async def test_a_bug_is_an_internal_error(store: MemoryEventStore, hot: MemoryHotStore) -> None:
-    async with working(store, hot, {"say": broken}) as operations:
+    async with working(store, hot, {"say": Handler(broken)}) as operations:
         started = await operations.start("say", "hello", StringValue())
         done = await operations.wait("default", started.name, LONG)
 
@@ -118,7 +118,7 @@ async def test_a_bug_is_an_internal_error(store: MemoryEventStore, hot: MemoryHo
 async def test_a_cancelled_operation_stops_and_says_so(
     store: MemoryEventStore, hot: MemoryHotStore
 ) -> None:
-    async with working(store, hot, {"say": for_ever}) as operations:
+    async with working(store, hot, {"say": Handler(for_ever)}) as operations:
         started = await operations.start("say", "hello", StringValue())
         await operations.cancel("default", started.name)
         done = await operations.wait("default", started.name, LONG)
@@ -129,12 +129,29 @@ async def test_a_cancelled_operation_stops_and_says_so(
     assert again == done
 
 
+async def test_what_a_cancelled_operation_did_is_undone(
+    store: MemoryEventStore, hot: MemoryHotStore
+) -> None:
+    undone = []
+
+    async def undo(order: Order) -> None:
+        undone.append(order.target)
+
+    async with working(store, hot, {"say": Handler(for_ever, undo)}) as operations:
+        await operations.start("say", "left to others", StringValue())
+        started = await operations.start("say", "hello", StringValue())
+        await operations.cancel("default", started.name)
+        await operations.wait("default", started.name, LONG)
+
+    assert undone == ["hello"]
+
+
 async def test_another_replica_goes_on_with_what_one_leaves_behind(
     store: MemoryEventStore, hot: MemoryHotStore
 ) -> None:
-    async with working(store, hot, {"say": for_ever}) as operations:
+    async with working(store, hot, {"say": Handler(for_ever)}) as operations:
         started = await operations.start("say", "hello", StringValue())
-    async with working(store, hot, {"say": echoed}) as operations:
+    async with working(store, hot, {"say": Handler(echoed)}) as operations:
         done = await operations.wait("default", started.name, LONG)
 
     assert done.HasField("response")
@@ -150,7 +167,7 @@ async def test_any_replica_waits_for_an_operation_of_another(
         await go.wait()
         return StringValue()
 
-    async with working(store, hot, {"say": told}) as one, working(store, hot, {}) as other:
+    async with working(store, hot, {"say": Handler(told)}) as one, working(store, hot, {}) as other:
         started = await one.start("say", "hello", StringValue())
         await begun.wait()
         waiting = asyncio.create_task(other.wait("default", started.name, LONG))
@@ -161,7 +178,7 @@ async def test_any_replica_waits_for_an_operation_of_another(
 
 
 async def test_waiting_ends_with_its_time(store: MemoryEventStore, hot: MemoryHotStore) -> None:
-    async with working(store, hot, {"say": for_ever}) as operations:
+    async with working(store, hot, {"say": Handler(for_ever)}) as operations:
         started = await operations.start("say", "hello", StringValue())
         seen = await operations.wait("default", started.name, timedelta(milliseconds=1))
 
@@ -171,7 +188,7 @@ async def test_waiting_ends_with_its_time(store: MemoryEventStore, hot: MemoryHo
 async def test_operations_of_another_tenant_are_not_there(
     store: MemoryEventStore, hot: MemoryHotStore
 ) -> None:
-    async with working(store, hot, {"say": echoed}) as operations:
+    async with working(store, hot, {"say": Handler(echoed)}) as operations:
         started = await operations.start("say", "hello", StringValue())
 
         with pytest.raises(NotFound) as caught:
@@ -183,7 +200,9 @@ async def test_operations_of_another_tenant_are_not_there(
 async def test_only_what_is_done_can_be_deleted(
     store: MemoryEventStore, hot: MemoryHotStore
 ) -> None:
-    async with working(store, hot, {"say": for_ever, "echo": echoed}) as operations:
+    async with working(
+        store, hot, {"say": Handler(for_ever), "echo": Handler(echoed)}
+    ) as operations:
         running = await operations.start("say", "hello", StringValue())
         with pytest.raises(FailedPrecondition) as caught:
             await operations.kept.delete("default", running.name, now())
@@ -200,7 +219,7 @@ async def test_a_tenant_has_so_many_operations_at_a_time(
     store: MemoryEventStore, hot: MemoryHotStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "MOST_RUNNING", 2)
-    async with working(store, hot, {"say": for_ever}) as operations:
+    async with working(store, hot, {"say": Handler(for_ever)}) as operations:
         for _ in range(2):
             await operations.start("say", "hello", StringValue())
         with pytest.raises(ResourceExhausted) as caught:
