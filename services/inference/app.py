@@ -31,12 +31,17 @@ from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
+from services.inference.engines.openai_http import keys
+from services.inference.engines.openai_http.dialect import DIALECTS
+from services.inference.engines.openai_http.engine import OpenAIEngine
+from services.inference.engines.openai_http.trusted import trusted
+from services.inference.engines.openai_http.upstream import Bounds, Key, Upstream, name_of
 from services.inference.following import Following, following
 from services.inference.ports import Engine
 from services.inference.rpc import models as of_models
 from services.inference.rpc.inference import InferenceServicer
 from services.inference.rpc.models import ModelServicer
-from services.inference.settings import EchoSettings, LlamacppSettings, Settings
+from services.inference.settings import EchoSettings, LlamacppSettings, OpenAISettings, Settings
 from services.inference.usecases.inference import Inference
 from services.inference.usecases.models import Models, Rules
 
@@ -163,7 +168,13 @@ def engine_of(settings: Settings) -> Engine:
     Raises:
         FailedPrecondition: `ENGINE_NOT_INSTALLED`; a wheel or a file is missing.
     """
-    return _echo(settings.echo) if settings.engine == "echo" else _llamacpp(settings.llamacpp)
+    match settings.engine:
+        case "echo":
+            return _echo(settings.echo)
+        case "openai":
+            return _openai(settings.openai)
+        case "llamacpp":
+            return _llamacpp(settings.llamacpp)
 
 
 def _echo(settings: EchoSettings) -> EchoEngine:
@@ -179,3 +190,27 @@ def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
         Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
         Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
     )
+
+
+def _openai(settings: OpenAISettings) -> OpenAIEngine:
+    same = settings.model_dump(
+        include={"context_tokens", "default_max_tokens", "slots", "queue", "limit_field"}
+    )
+    upstream = Upstream(
+        settings.name or name_of(settings.model),
+        settings.url,
+        settings.model,
+        DIALECTS[settings.dialect],
+        schema=settings.schema_mode,
+        has_tools=settings.tools,
+        is_embedding=settings.embedding,
+        bounds=Bounds(**settings.model_dump(include={field.name for field in fields(Bounds)})),
+        **same,
+    )
+    return OpenAIEngine(upstream, trusted, _key(settings))
+
+
+def _key(settings: OpenAISettings) -> Key | None:
+    if settings.api_key_file is not None:
+        return keys.in_file(settings.api_key_file, setting="INFERENCE_OPENAI__API_KEY_FILE")
+    return None if settings.api_key is None else keys.fixed(settings.api_key.get_secret_value())

@@ -22,6 +22,7 @@ from services.inference.domain.request import (
     Sampling,
 )
 from services.inference.domain.schema_order import in_order
+from services.inference.domain.tools import MAX_TOOLS, Tool, ToolCall
 
 PRIORITIES: Final = {
     "": Priority.INTERACTIVE,
@@ -77,7 +78,22 @@ def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
         ),
         prefix=message.prefix,
         priority=_priority(message.priority),
+        tools=_tools(message.tools),
+        tool_choice=message.tool_choice,
     )
+
+
+def _tools(sent: Sequence[pb.ToolDefinition]) -> tuple[Tool, ...]:
+    """What may be called; of too many, as much as shows that they are."""
+    return tuple(_tool(tool, f"tools[{at}]") for at, tool in enumerate(sent[: MAX_TOOLS + 1]))
+
+
+def _tool(sent: pb.ToolDefinition, field: str) -> Tool:
+    where = f"{field}.input_schema"
+    document = cast("Mapping[str, JSON]", structs.to_dict(sent.input_schema, field=where))
+    schema = in_order(document) or {"type": "object"}
+    Schema(schema, field=where)
+    return Tool(sent.name, sent.description, schema)
 
 
 def _priority(name: str) -> Priority:
@@ -117,6 +133,7 @@ def response(generation_id: str, text: str, end: Complete, trace_id: str) -> pb.
         usage=_usage(end),
         metrics=_metrics(end),
         metadata=_metadata(end, trace_id),
+        tool_calls=map(_call, end.finished.tool_calls),
     )
 
 
@@ -138,7 +155,14 @@ def complete(
         usage=_usage(end),
         metrics=_metrics(end),
         metadata=_metadata(end, trace_id),
+        tool_calls=map(_call, end.finished.tool_calls),
     )
+
+
+def _call(call: ToolCall) -> pb.ToolCall:
+    made = pb.ToolCall(id=call.id, name=call.name)
+    structs.from_dict(call.input, made.input, field="tool_calls.input")
+    return made
 
 
 def _usage(end: Complete) -> usage_pb2.Usage:

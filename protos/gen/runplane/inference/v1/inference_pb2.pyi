@@ -64,7 +64,7 @@ class Model(_message.Message):
     Output only; empty until it was loaded.
     """
     engine: _builtins.str
-    """The engine that runs it, such as `llamacpp` or `echo`. Output only."""
+    """The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere. Output only."""
     context_tokens: _builtins.int
     """The most tokens of prompt and output together."""
     default_max_tokens: _builtins.int
@@ -102,7 +102,8 @@ class Model(_message.Message):
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it can be asked for, by name: `generate`, `continue` (from a `prefix`), `schema` (an output
-        that a `response_schema` binds), `classify`, `embed`. Output only; empty until it was loaded.
+        that a `response_schema` binds), `classify`, `embed`, `tools` (calls of `tools`). Output only;
+        empty until it was loaded.
         """
 
     @_builtins.property
@@ -185,6 +186,8 @@ class GenerateRequest(_message.Message):
     RESPONSE_SCHEMA_FIELD_NUMBER: _builtins.int
     PREFIX_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name. Empty means the default model."""
     prefix: _builtins.str
@@ -198,6 +201,10 @@ class GenerateRequest(_message.Message):
     priority: _builtins.str
     """Who goes first where not all can go at once: `interactive`, the default, or `batch`, which may
     take as long as it takes.
+    """
+    tool_choice: _builtins.str
+    """Whether to call something: `auto`, the default where there are tools, `none`, `required`, or the
+    name of the tool to call.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
@@ -214,6 +221,13 @@ class GenerateRequest(_message.Message):
         then by name. Absent: free text.
         """
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolDefinition]:
+        """What the turn may call, at most 128. Nothing is called here: `tool_calls` is what the model
+        wants called, and what came of it goes into the next request's messages. Refused by models whose
+        capabilities do not include `tools`, and together with `response_schema` or `prefix`.
+        """
+
     def __init__(
         self,
         *,
@@ -223,14 +237,80 @@ class GenerateRequest(_message.Message):
         response_schema: _struct_pb2.Struct | None = ...,
         prefix: _builtins.str = ...,
         priority: _builtins.str = ...,
+        tools: _abc.Iterable[Global___ToolDefinition] | None = ...,
+        tool_choice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "prefix", b"prefix", "priority", b"priority", "response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "prefix", b"prefix", "priority", b"priority", "response_schema", b"response_schema", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
+
+@_typing.final
+class ToolDefinition(_message.Message):
+    """Something that a model may call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What the model calls it: 1 to 64 of `A-Z a-z 0-9 _ -`."""
+    description: _builtins.str
+    """What it does and when to call it, for the model; at most 4,096 characters."""
+    @_builtins.property
+    def input_schema(self) -> _struct_pb2.Struct:
+        """A JSON Schema of its input, which is an object; at most 64 KiB. Absent: any object."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        input_schema: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input_schema", b"input_schema"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "input_schema", b"input_schema", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolDefinition: _TypeAlias = ToolDefinition  # noqa: Y015
+
+@_typing.final
+class ToolCall(_message.Message):
+    """What a model wants called."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The call's id: the model's server made it, and it is unique within the turn."""
+    name: _builtins.str
+    """The tool's name, as the model wrote it: it may be none of those that were offered."""
+    @_builtins.property
+    def input(self) -> _struct_pb2.Struct:
+        """Its input, as the model wrote it: it may not match the tool's schema."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        input: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "input", b"input", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
 
 @_typing.final
 class GenerateResponse(_message.Message):
@@ -245,6 +325,7 @@ class GenerateResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The generation's id, `req_…`."""
     status: _builtins.str
@@ -252,7 +333,9 @@ class GenerateResponse(_message.Message):
     text: _builtins.str
     """What the model said."""
     finish_reason: _builtins.str
-    """Why it ended: `stop` (by itself or at a stop text) or `length` (cut at the token limit)."""
+    """Why it ended: `stop` (by itself or at a stop text), `length` (cut at the token limit) or
+    `tool_calls` (it waits for what it wants called).
+    """
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
         """Tokens used."""
@@ -265,6 +348,10 @@ class GenerateResponse(_message.Message):
     def metadata(self) -> Global___GenerationMetadata:
         """What produced it."""
 
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """What the model wants called."""
+
     def __init__(
         self,
         *,
@@ -275,10 +362,11 @@ class GenerateResponse(_message.Message):
         usage: _usage_pb2.Usage | None = ...,
         metrics: Global___GenerationMetrics | None = ...,
         metadata: Global___GenerationMetadata | None = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "metrics", b"metrics", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "id", b"id", "metadata", b"metadata", "metrics", b"metrics", "status", b"status", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "id", b"id", "metadata", b"metadata", "metrics", b"metrics", "status", b"status", "text", b"text", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -298,6 +386,7 @@ class StreamGenerateResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """`delta` (carries `text`) or `complete` (the last message)."""
     sequence: _builtins.int
@@ -307,7 +396,7 @@ class StreamGenerateResponse(_message.Message):
     text: _builtins.str
     """Text produced since the message before."""
     finish_reason: _builtins.str
-    """On `complete`: why it ended, `stop` or `length`."""
+    """On `complete`: why it ended, `stop`, `length` or `tool_calls`."""
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
         """On `complete`: tokens used."""
@@ -320,6 +409,10 @@ class StreamGenerateResponse(_message.Message):
     def metadata(self) -> Global___GenerationMetadata:
         """On `complete`: what produced it."""
 
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """On `complete`: what the model wants called."""
+
     def __init__(
         self,
         *,
@@ -331,10 +424,11 @@ class StreamGenerateResponse(_message.Message):
         usage: _usage_pb2.Usage | None = ...,
         metrics: Global___GenerationMetrics | None = ...,
         metadata: Global___GenerationMetadata | None = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_finish_reason", b"_finish_reason", "_text", b"_text", "finish_reason", b"finish_reason", "metadata", b"metadata", "metrics", b"metrics", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finish_reason", b"_finish_reason", "_text", b"_text", "finish_reason", b"finish_reason", "id", b"id", "metadata", b"metadata", "metrics", b"metrics", "sequence", b"sequence", "text", b"text", "type", b"type", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finish_reason", b"_finish_reason", "_text", b"_text", "finish_reason", b"finish_reason", "id", b"id", "metadata", b"metadata", "metrics", b"metrics", "sequence", b"sequence", "text", b"text", "tool_calls", b"tool_calls", "type", b"type", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__finish_reason: _TypeAlias = _typing.Literal["finish_reason"]  # noqa: Y015
     _WhichOneofArgType__finish_reason: _TypeAlias = _typing.Literal["_finish_reason", b"_finish_reason"]  # noqa: Y015
