@@ -1,18 +1,23 @@
 """The composition root: the only place that names engines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 from runplane.inference.v1 import models_pb2, models_pb2_grpc
 
 from services.chassis import ids
+from services.chassis.egress.addresses import Allowed, Denied
+from services.chassis.egress.client import Egress
+from services.chassis.egress.secrets import StoredSecrets
+from services.chassis.errors import Unavailable
 from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
 from services.chassis.hotstore.open import hot_store
@@ -26,7 +31,6 @@ from services.inference.adapters.models_file import read_models
 from services.inference.adapters.modelstore import EventStoreModels
 from services.inference.building import Building, read_facts
 from services.inference.catalogue import Engines, Own
-from services.inference.domain.entry import Wanted
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
@@ -93,21 +97,14 @@ async def running(
         FailedPrecondition: the engine's wheel or the model's file is missing.
         OSError: an address cannot be listened on.
     """
-    declared = read_models(settings.models) if settings.models is not None else ()
-    own = _own(settings)
     pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         stores = await enter(opened(shared))
-        group = await enter(asyncio.TaskGroup())
-        building = Building(settings.models_dir)
-        engines = Engines(own, building, group, most_loaded=settings.catalogue.most_loaded)
-        stack.push_async_callback(engines.close)
-        models, followed = _models(settings, stores, engines, declared, now)
+        engines, followed, models = await enter(_shelved(settings, stores, now))
         setup = Setup(ids.new("operator"), DOMAIN, now, partial(ids.new, "op"))
-        operations = await enter(
-            operating(stores.events, stores.hot, of_models.handlers(models), setup)
-        )
+        handlers = of_models.handlers(models)
+        operations = await enter(operating(stores.events, stores.hot, handlers, setup))
         inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
         model_servicer = ModelServicer(models, operations, pager("models"))
         servicer = InferenceServicer(inference, model_servicer, partial(ids.new, "req"))
@@ -129,23 +126,35 @@ async def running(
         yield server
 
 
+@asynccontextmanager
+async def _shelved(
+    settings: Settings, stores: Stores, now: Callable[[], datetime]
+) -> AsyncIterator[tuple[Engines, Following, Models]]:
+    """The models of this process; what is loaded is let go of when the context is left."""
+    declared = read_models(settings.models) if settings.models is not None else ()
+    own, chosen = _own(settings), settings.egress
+    allowed, never = Allowed.parsed(chosen.allow), Denied.parsed(chosen.deny)
+    secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
+    async with (
+        Egress(allowed, never, settings="INFERENCE_EGRESS") as egress,
+        asyncio.TaskGroup() as group,
+    ):
+        building = Building(settings.models_dir, secrets, egress.client)
+        engines = Engines(own, building, group, most_loaded=settings.catalogue.most_loaded)
+        store = EventStoreModels(stores.events)
+        followed = Following(engines, store, stores.hot, declared)
+        rules = Rules(settings.catalogue.most, partial(_check_url, egress))
+        try:
+            yield engines, followed, Models(store, engines, followed, rules, now)
+        finally:
+            await engines.close()
+
+
 async def _prepared(engines: Engines, followed: Following) -> None:
     """Load the settings' own model, and what else is declared; what cannot be loaded says so."""
     await engines.load()
     await followed.see()
     await engines.loaded()
-
-
-def _models(
-    settings: Settings,
-    stores: Stores,
-    engines: Engines,
-    declared: Sequence[Wanted],
-    now: Callable[[], datetime],
-) -> tuple[Models, Following]:
-    store = EventStoreModels(stores.events)
-    followed = Following(engines, store, stores.hot, declared)
-    return Models(store, engines, followed, Rules(settings.catalogue.most, _any_url), now), followed
 
 
 def _own(settings: Settings) -> Own | None:
@@ -158,8 +167,12 @@ def _own(settings: Settings) -> Own | None:
     return Own(engine_of(settings), price, partial(read_facts, path))
 
 
-async def _any_url(url: str) -> None:
-    """No URL is refused."""
+async def _check_url(egress: Egress, url: str) -> None:
+    """Refuse what is not called from here. A name without an address may get one."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    with suppress(Unavailable):
+        await egress.resolve(parts.hostname or "", port)
 
 
 def engine_of(settings: Settings) -> Engine:

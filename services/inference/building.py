@@ -1,24 +1,41 @@
 """Engines for entries of the catalogue. Part of the composition root."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
+from services.chassis.egress.secrets import StoredSecrets
 from services.chassis.errors import FailedPrecondition
-from services.inference.domain.entry import NO_FACTS, Echo, Entry, Facts, Llamacpp
+from services.inference.domain.entry import (
+    EVERYBODY,
+    NO_FACTS,
+    Echo,
+    Entry,
+    Facts,
+    Llamacpp,
+    OpenAi,
+)
 from services.inference.engines import gguf, model_folder
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import ModelFile
+from services.inference.engines.openai_http.dialect import DIALECTS, SchemaMode
+from services.inference.engines.openai_http.engine import OpenAIEngine
+from services.inference.engines.openai_http.trusted import trusted
+from services.inference.engines.openai_http.upstream import Bounds, Connect, Upstream
 from services.inference.ports import Built
-from services.inference.settings import LlamacppSettings
+from services.inference.settings import LlamacppSettings, OpenAISettings
+from services.inference.usecases.models import OPERATORS
 
 DEFAULTS: Final = LlamacppSettings()
+OPENAI: Final = OpenAISettings()
+_PATIENCE: Final = timedelta(seconds=10)
+"""With an upstream that does not answer yet."""
 _ECHO_SLOTS: Final = 256
 
 
@@ -27,18 +44,43 @@ class Building:
     """See `Builder`."""
 
     models_dir: Path
+    secrets: StoredSecrets
+    connect: Connect
+    """To what tenants name; what is declared may be anywhere."""
 
-    async def __call__(self, entry: Entry) -> Built:
+    async def __call__(self, tenant: str, entry: Entry) -> Built:
         """See `Builder`."""
-        builders: Mapping[type, Callable[[Entry, Any], Awaitable[Built]]] = {
-            Llamacpp: self._llamacpp,
-            Echo: _echo,
-        }
-        build = builders.get(type(entry.runs_on))
-        if build is None:
-            message = f"there is no engine {entry.engine} here"
-            raise FailedPrecondition("ENGINE_NOT_INSTALLED", message, engine=entry.engine)
-        return await build(entry, entry.runs_on)
+        match entry.runs_on:
+            case Llamacpp() as runs_on:
+                return await self._llamacpp(entry, runs_on)
+            case OpenAi() as runs_on:
+                return self._openai(tenant, entry, runs_on)
+            case Echo() as runs_on:
+                return _echo(entry, runs_on)
+            case None:
+                raise AssertionError("the settings' own engine is not built here")
+
+    def _openai(self, tenant: str, entry: Entry, runs_on: OpenAi) -> Built:
+        upstream = Upstream(
+            entry.name,
+            runs_on.url,
+            runs_on.model or entry.name,
+            DIALECTS[runs_on.dialect],
+            context_tokens=entry.context_tokens or None,
+            default_max_tokens=entry.default_max_tokens or OPENAI.default_max_tokens,
+            slots=entry.slots or OPENAI.slots,
+            queue=runs_on.queue,
+            schema=cast("SchemaMode | None", runs_on.schema_mode or None),
+            has_tools=runs_on.has_tools,
+            is_embedding=runs_on.is_embedding,
+            limit_field=runs_on.limit_field,
+            bounds=Bounds(start=_PATIENCE),
+            prefix="the entry's ",
+        )
+        connect = trusted if tenant == EVERYBODY else self.connect
+        owner = OPERATORS if tenant == EVERYBODY else tenant
+        key = partial(self.secrets.get, owner, runs_on.secret) if runs_on.secret else None
+        return Built(OpenAIEngine(upstream, connect, key))
 
     async def _llamacpp(self, entry: Entry, runs_on: Llamacpp) -> Built:
         if find_spec("xllamacpp") is None:
@@ -71,7 +113,7 @@ class Building:
         return path, model_folder.checked(path)
 
 
-async def _echo(entry: Entry, runs_on: Echo) -> Built:
+def _echo(entry: Entry, runs_on: Echo) -> Built:
     speed = Speed(
         timedelta(milliseconds=runs_on.first_delay_ms), timedelta(milliseconds=runs_on.delay_ms)
     )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from services.chassis.errors import NotFound, ServiceError, Unavailable
@@ -89,11 +90,18 @@ class Engines:
         }
         self._is_known = True
 
+    def try_again(self) -> None:
+        """Those whose engines were away: perhaps they have come back."""
+        for held in self._held.values():
+            held.again()
+
     def _followed(self, place: Place, wanted: Wanted) -> Held:
         held = self._held.get(place)
         if held is None:
             unwanted = replace(wanted, is_wanted=False)
-            held = Held(unwanted, self._build, self._room, self._group.create_task)
+            held = Held(
+                unwanted, partial(self._build, place[0]), self._room, self._group.create_task
+            )
         if held.wanted != wanted:
             held.follow(wanted)
         return held

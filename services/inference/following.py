@@ -47,6 +47,7 @@ class Following:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every.total_seconds()):
                     await told.next()
+            self._engines.try_again()
             try:
                 await self.see()
             except ServiceError as error:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -15,7 +16,7 @@ from services.chassis.errors import (
 )
 from services.inference.counted import Counted
 from services.inference.domain.entry import NO_FACTS, Entry, Listed, State, Wanted
-from services.inference.ports import Builder, Serving
+from services.inference.ports import Built, Serving
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,18 @@ class Room:
     loading: asyncio.Lock
     loaded: int = 0
 
-    def take(self) -> None:
-        """Have one more.
+    def turn(self, entry: Entry) -> AbstractAsyncContextManager[object]:
+        """When it may be loaded: one after another, unless it is not here that it takes time."""
+        return nullcontext() if entry.is_free_to_load else self.loading
+
+    def take(self, entry: Entry) -> None:
+        """Have one more, unless it is somewhere else.
 
         Raises:
             ResourceExhausted: `TOO_MANY_MODELS_LOADED`.
         """
+        if entry.is_free_to_load:
+            return
         if self.loaded >= self.most:
             raise ResourceExhausted(
                 "TOO_MANY_MODELS_LOADED",
@@ -46,14 +53,19 @@ class Room:
             )
         self.loaded += 1
 
+    def give_back(self, entry: Entry) -> None:
+        """Have it no more."""
+        self.loaded -= not entry.is_free_to_load
 
+
+Build = Callable[[Entry], Awaitable[Built]]
 Spawn = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 
 
 class Held:
     """Follows what is wanted of one entry."""
 
-    def __init__(self, wanted: Wanted, build: Builder, room: Room, spawn: Spawn) -> None:
+    def __init__(self, wanted: Wanted, build: Build, room: Room, spawn: Spawn) -> None:
         self.wanted = wanted
         self.state = State.UNLOADED
         self.failure: ServiceError | None = None
@@ -92,6 +104,13 @@ class Held:
             model = self.serving.model
             self.serving = replace(self.serving, model=model, price=self.entry.price)
         if self._task is None or self._task.done():
+            self._task = self._spawn(self._converge())
+
+    def again(self) -> None:
+        """Try once more what failed because something else was away."""
+        is_away = isinstance(self.failure, Unavailable) and self.entry.is_free_to_load
+        if is_away and self.wanted.is_wanted and (self._task is None or self._task.done()):
+            self.failure = None
             self._task = self._spawn(self._converge())
 
     async def settled(self) -> None:
@@ -143,7 +162,7 @@ class Held:
     async def _load(self) -> None:
         entry, self.state = self.entry, State.LOADING
         try:
-            async with self._room.loading, asyncio.timeout(_LOAD_SECONDS):
+            async with self._room.turn(entry), asyncio.timeout(_LOAD_SECONDS):
                 await self._load_now(entry)
         except TimeoutError:
             message = f"{entry.name} was not loaded within {_LOAD_SECONDS:g} s"
@@ -155,7 +174,7 @@ class Held:
             self._failed(_broken(entry.name, error))
 
     async def _load_now(self, entry: Entry) -> None:
-        self._room.take()
+        self._room.take(entry)
         engine: Counted | None = None
         try:
             built = await self._build(entry)
@@ -166,7 +185,7 @@ class Held:
                 raise built.explained(error) from None
             model = replace(engine.models()[0], name=entry.name)
         except BaseException:
-            self._room.loaded -= 1
+            self._room.give_back(entry)
             if engine is not None:
                 await engine.close()
             raise
@@ -186,7 +205,7 @@ class Held:
         entry, engine = self._loaded
         await engine.close()
         self._loaded = None
-        self._room.loaded -= 1
+        self._room.give_back(entry)
         self.state = State.UNLOADED
         log.info("model unloaded", extra={"model": entry.name})
 

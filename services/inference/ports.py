@@ -136,8 +136,8 @@ class Built:
 class Builder(Protocol):
     """Makes engines for entries."""
 
-    async def __call__(self, entry: Entry) -> Built:
-        """Make one.
+    async def __call__(self, tenant: str, entry: Entry) -> Built:
+        """Make one; the tenant is that of who created the entry.
 
         Raises:
             FailedPrecondition: what it needs is not there or not right: `MODEL_FILE_MISSING`,

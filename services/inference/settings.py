@@ -1,6 +1,8 @@
 """`INFERENCE_…`: what this service can be told."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -8,8 +10,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis.egress.settings import (
+    EgressSettings,
+    StoredSecretSettings,
+    of_environment,
+)
 from services.chassis.settings import SECRETS, Duration, ServerSettings
 
+_OF_SECRETS: Final = "INFERENCE_SECRET_"
 NAME: Final = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
@@ -91,6 +99,15 @@ class PriceSettings(BaseModel, frozen=True):
     output_usd: float = Field(0.0, ge=0.0, allow_inf_nan=False)
 
 
+class SecretSettings(StoredSecretSettings, frozen=True):
+    """Where the secrets are that models name: those of a file are the tenant `default`'s."""
+
+    # INFERENCE_SECRET_NAME, for the tenant `default`.
+    environment: Mapping[str, SecretStr] = Field(
+        default_factory=partial(of_environment, _OF_SECRETS)
+    )
+
+
 class CatalogueSettings(BaseModel, frozen=True):
     """The models beside that of `engine`."""
 
@@ -128,6 +145,8 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     price: PriceSettings = PriceSettings()
     catalogue: CatalogueSettings = CatalogueSettings()
+    egress: EgressSettings = EgressSettings()  # For models that the API creates.
+    secrets: SecretSettings = Field(default_factory=SecretSettings)
 
     @property
     def has_engine(self) -> bool:

@@ -65,7 +65,12 @@ class OpenAi:
     """What it is called there; empty: as here."""
     dialect: str = "openai"
     secret: str = ""
-    queue: int = 64
+    queue: int = 256
+    is_embedding: bool = False
+    has_tools: bool | None = None
+    """None: as the dialect has it, as with the next."""
+    schema_mode: str = ""
+    limit_field: str = "max_tokens"
 
 
 RunsOn: TypeAlias = Llamacpp | Echo | OpenAi

@@ -118,6 +118,10 @@ OPENAI: Final[Fields] = {
     "dialect": _word(DIALECTS),
     "secret": _named,
     "queue": _QUEUE,
+    "is_embedding": _flag,
+    "has_tools": _flag,
+    "schema_mode": _word(("json_schema", "json_object", "none")),
+    "limit_field": _word(("max_tokens", "max_completion_tokens")),
 }
 ENTRY: Final[Fields] = {
     "name": _named,

@@ -195,7 +195,11 @@ class Models:
 
     async def _check_target(self, entry: Entry) -> None:
         if isinstance(entry.runs_on, OpenAi):
-            await self.rules.check_url(entry.runs_on.url)
+            try:
+                await self.rules.check_url(entry.runs_on.url)
+            except FailedPrecondition as error:
+                error.metadata["field"] = "model.openai.url"
+                raise
 
 
 def _merged(

@@ -11,7 +11,7 @@ from runplane.inference.v1 import entries_pb2, inference_pb2, models_pb2
 
 from services.chassis.settings import SharedSettings
 from services.inference.settings import CatalogueSettings
-from tests.integration.inference.models import SHARED, Service, failure, reason, service
+from tests.integration.inference.models import Service, failure, reason, service
 
 READY = entries_pb2.MODEL_STATE_READY
 OTHER = (("runplane-tenant", "other"), ("runplane-subject", "somebody"))
@@ -215,21 +215,6 @@ async def test_a_tenant_has_so_many_models() -> None:
     assert (code, info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_MODELS")
 
 
-async def test_a_process_has_so_many_models_loaded() -> None:
-    async with service(catalogue=CatalogueSettings(most_loaded=1)) as running:
-        await running.create({"name": "one", "echo": {}})
-        await running.loaded("one")
-        await running.create({"name": "two", "echo": {}})
-        failed = await running.loaded("two")
-        model = await running.get("two")
-        await running.unloaded("one")
-        second = await running.loaded("two")
-
-    assert reason(failed) == model.failure.reason == "TOO_MANY_MODELS_LOADED"
-    assert model.state == entries_pb2.MODEL_STATE_FAILED
-    assert second.HasField("response")
-
-
 async def test_a_model_without_its_file_fails_and_says_why(tmp_path: Path) -> None:
     async with service(models_dir=tmp_path) as running:
         await running.create({"name": "gone", "llamacpp": {"file": "gone.gguf"}})
@@ -241,6 +226,14 @@ async def test_a_model_without_its_file_fails_and_says_why(tmp_path: Path) -> No
     assert reason(done) == model.failure.reason == info.metadata["cause"] == "MODEL_FILE_MISSING"
     assert (code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_NOT_LOADED")
     assert other == "hello there"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/v1", "http://[::1]/v1", "http://10.1.2.3/v1"])
+async def test_an_upstream_inside_is_not_for_tenants_to_name(echo: Service, url: str) -> None:
+    code, info, _ = await failure(echo.create({"name": "inside", "openai": {"url": url}}))
+
+    assert (code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "TARGET_REFUSED")
+    assert info.metadata["field"] == "model.openai.url"
 
 
 async def test_models_are_listed_by_pages(echo: Service) -> None:
@@ -282,4 +275,3 @@ async def test_what_was_created_and_loaded_is_there_after_a_restart(tmp_path: Pa
         said = await running.said("my")
 
     assert said == "hello there"
-    assert shared != SHARED

@@ -146,7 +146,7 @@ class EchoEntry(Message[_EchoEntryFields]):
         first_delay_ms: float
         delay_ms: float
 
-_OpenAiEntryFields: TypeAlias = Literal["url", "model", "dialect", "secret", "queue"]
+_OpenAiEntryFields: TypeAlias = Literal["url", "model", "dialect", "secret", "queue", "is_embedding", "has_tools", "schema_mode", "limit_field"]
 
 class OpenAiEntry(Message[_OpenAiEntryFields]):
     """
@@ -182,14 +182,38 @@ class OpenAiEntry(Message[_OpenAiEntryFields]):
             string secret = 4;
             ```
         queue:
-            Requests that wait for a slot at most; 64 by default.
+            Requests that wait for a slot at most; 256 by default.
 
             ```proto
             optional int32 queue = 5;
             ```
+        is_embedding:
+            Whether it makes vectors of texts; it generates nothing then.
+
+            ```proto
+            bool is_embedding = 6;
+            ```
+        has_tools:
+            Whether the model calls tools. Absent: as the dialect has it.
+
+            ```proto
+            optional bool has_tools = 7;
+            ```
+        schema_mode:
+            How an output is bound: `json_schema`, `json_object` or `none`. Empty: as the dialect has it.
+
+            ```proto
+            string schema_mode = 8;
+            ```
+        limit_field:
+            What a request calls its most tokens: `max_tokens` (the default) or `max_completion_tokens`.
+
+            ```proto
+            string limit_field = 9;
+            ```
     """
 
-    __slots__ = ("url", "model", "dialect", "secret", "queue")
+    __slots__ = ("url", "model", "dialect", "secret", "queue", "is_embedding", "has_tools", "schema_mode", "limit_field")
 
     if TYPE_CHECKING:
 
@@ -201,6 +225,10 @@ class OpenAiEntry(Message[_OpenAiEntryFields]):
             dialect: str = "",
             secret: str = "",
             queue: int | None = None,
+            is_embedding: bool = False,
+            has_tools: bool | None = None,
+            schema_mode: str = "",
+            limit_field: str = "",
         ) -> None:
             pass
 
@@ -209,6 +237,10 @@ class OpenAiEntry(Message[_OpenAiEntryFields]):
         dialect: str
         secret: str
         queue: int
+        is_embedding: bool
+        has_tools: bool
+        schema_mode: str
+        limit_field: str
 
 _ModelFailureFields: TypeAlias = Literal["reason", "message", "suggested_fix"]
 
@@ -314,7 +346,7 @@ class ModelState(Enum):
 
 
 _DESC = file_desc(
-    b'\n#runplane/inference/v1/entries.proto\x12\x15runplane.inference.v1"\xfa\x01\n\rLlamacppEntry\x12\x12\n\x04file\x18\x01 \x01(\tR\x04file\x12\x18\n\x07package\x18\x02 \x01(\tR\x07package\x12!\n\x0cis_embedding\x18\x03 \x01(\x08R\x0bisEmbedding\x12\x19\n\x05queue\x18\x04 \x01(\x05H\x00R\x05queue\x88\x01\x01\x12\x18\n\x07threads\x18\x05 \x01(\x05R\x07threads\x12%\n\x0btemperature\x18\x06 \x01(\x01H\x01R\x0btemperature\x88\x01\x01\x12\x18\n\x05top_p\x18\x07 \x01(\x01H\x02R\x04topP\x88\x01\x01B\x08\n\x06_queueB\x0e\n\x0c_temperatureB\x08\n\x06_top_p"q\n\tEchoEntry\x12\x19\n\x05queue\x18\x01 \x01(\x05H\x00R\x05queue\x88\x01\x01\x12$\n\x0efirst_delay_ms\x18\x02 \x01(\x01R\x0cfirstDelayMs\x12\x19\n\x08delay_ms\x18\x03 \x01(\x01R\x07delayMsB\x08\n\x06_queue"\x8c\x01\n\x0bOpenAiEntry\x12\x10\n\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n\x07dialect\x18\x03 \x01(\tR\x07dialect\x12\x16\n\x06secret\x18\x04 \x01(\tR\x06secret\x12\x19\n\x05queue\x18\x05 \x01(\x05H\x00R\x05queue\x88\x01\x01B\x08\n\x06_queue"e\n\x0cModelFailure\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x03 \x01(\tR\x0csuggestedFix*\xa6\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x05b\x06proto3',
+    b'\n#runplane/inference/v1/entries.proto\x12\x15runplane.inference.v1"\xfa\x01\n\rLlamacppEntry\x12\x12\n\x04file\x18\x01 \x01(\tR\x04file\x12\x18\n\x07package\x18\x02 \x01(\tR\x07package\x12!\n\x0cis_embedding\x18\x03 \x01(\x08R\x0bisEmbedding\x12\x19\n\x05queue\x18\x04 \x01(\x05H\x00R\x05queue\x88\x01\x01\x12\x18\n\x07threads\x18\x05 \x01(\x05R\x07threads\x12%\n\x0btemperature\x18\x06 \x01(\x01H\x01R\x0btemperature\x88\x01\x01\x12\x18\n\x05top_p\x18\x07 \x01(\x01H\x02R\x04topP\x88\x01\x01B\x08\n\x06_queueB\x0e\n\x0c_temperatureB\x08\n\x06_top_p"q\n\tEchoEntry\x12\x19\n\x05queue\x18\x01 \x01(\x05H\x00R\x05queue\x88\x01\x01\x12$\n\x0efirst_delay_ms\x18\x02 \x01(\x01R\x0cfirstDelayMs\x12\x19\n\x08delay_ms\x18\x03 \x01(\x01R\x07delayMsB\x08\n\x06_queue"\xa1\x02\n\x0bOpenAiEntry\x12\x10\n\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n\x07dialect\x18\x03 \x01(\tR\x07dialect\x12\x16\n\x06secret\x18\x04 \x01(\tR\x06secret\x12\x19\n\x05queue\x18\x05 \x01(\x05H\x00R\x05queue\x88\x01\x01\x12!\n\x0cis_embedding\x18\x06 \x01(\x08R\x0bisEmbedding\x12 \n\thas_tools\x18\x07 \x01(\x08H\x01R\x08hasTools\x88\x01\x01\x12\x1f\n\x0bschema_mode\x18\x08 \x01(\tR\nschemaMode\x12\x1f\n\x0blimit_field\x18\t \x01(\tR\nlimitFieldB\x08\n\x06_queueB\x0c\n\n_has_tools"e\n\x0cModelFailure\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x03 \x01(\tR\x0csuggestedFix*\xa6\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x05b\x06proto3',
     [],
     {
         "LlamacppEntry": LlamacppEntry,

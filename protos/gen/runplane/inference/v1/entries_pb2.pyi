@@ -153,6 +153,10 @@ class OpenAiEntry(_message.Message):
     DIALECT_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
+    IS_EMBEDDING_FIELD_NUMBER: _builtins.int
+    HAS_TOOLS_FIELD_NUMBER: _builtins.int
+    SCHEMA_MODE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     """Where: the URL that `/chat/completions` is added to, such as `http://127.0.0.1:8000/v1`."""
     model: _builtins.str
@@ -162,7 +166,15 @@ class OpenAiEntry(_message.Message):
     secret: _builtins.str
     """The name of the secret that is its key. Empty: it wants none."""
     queue: _builtins.int
-    """Requests that wait for a slot at most; 64 by default."""
+    """Requests that wait for a slot at most; 256 by default."""
+    is_embedding: _builtins.bool
+    """Whether it makes vectors of texts; it generates nothing then."""
+    has_tools: _builtins.bool
+    """Whether the model calls tools. Absent: as the dialect has it."""
+    schema_mode: _builtins.str
+    """How an output is bound: `json_schema`, `json_object` or `none`. Empty: as the dialect has it."""
+    limit_field: _builtins.str
+    """What a request calls its most tokens: `max_tokens` (the default) or `max_completion_tokens`."""
     def __init__(
         self,
         *,
@@ -171,13 +183,22 @@ class OpenAiEntry(_message.Message):
         dialect: _builtins.str = ...,
         secret: _builtins.str = ...,
         queue: _builtins.int | None = ...,
+        is_embedding: _builtins.bool = ...,
+        has_tools: _builtins.bool | None = ...,
+        schema_mode: _builtins.str = ...,
+        limit_field: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_queue", b"_queue", "queue", b"queue"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_tools", b"_has_tools", "_queue", b"_queue", "has_tools", b"has_tools", "queue", b"queue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queue", b"_queue", "dialect", b"dialect", "model", b"model", "queue", b"queue", "secret", b"secret", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_tools", b"_has_tools", "_queue", b"_queue", "dialect", b"dialect", "has_tools", b"has_tools", "is_embedding", b"is_embedding", "limit_field", b"limit_field", "model", b"model", "queue", b"queue", "schema_mode", b"schema_mode", "secret", b"secret", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__has_tools: _TypeAlias = _typing.Literal["has_tools"]  # noqa: Y015
+    _WhichOneofArgType__has_tools: _TypeAlias = _typing.Literal["_has_tools", b"_has_tools"]  # noqa: Y015
     _WhichOneofReturnType__queue: _TypeAlias = _typing.Literal["queue"]  # noqa: Y015
     _WhichOneofArgType__queue: _TypeAlias = _typing.Literal["_queue", b"_queue"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__has_tools) -> _WhichOneofReturnType__has_tools | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue) -> _WhichOneofReturnType__queue | None: ...
 
 Global___OpenAiEntry: _TypeAlias = OpenAiEntry  # noqa: Y015
