@@ -25,6 +25,7 @@ from tests.contract.inference.llamacpp_server import KEY, llamacpp_server
 SLOTS: Final = 2
 QUEUE: Final = 1
 CONTEXT_TOKENS: Final = 1_024
+EMBEDDED_TOKENS: Final = 256
 DEFAULTS: Final = Defaults(temperature=0.2, top_p=0.9, max_tokens=512)
 
 
@@ -70,6 +71,15 @@ async def upstream(
 
 
 @asynccontextmanager
+async def _llamacpp_embedding() -> AsyncIterator[Engine]:
+    sizes = Sizes(slots=SLOTS, queue=QUEUE, context_tokens=EMBEDDED_TOKENS)
+    engine = LlamacppEngine(located(None, None), sizes, DEFAULTS, is_embedding=True)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
+@asynccontextmanager
 async def _upstream_llamacpp() -> AsyncIterator[Engine]:
     async with (
         llamacpp_server(SLOTS, CONTEXT_TOKENS) as url,
@@ -79,10 +89,12 @@ async def _upstream_llamacpp() -> AsyncIterator[Engine]:
 
 
 _TURNS: Final = frozenset({Capability.GENERATE, Capability.CONTINUE, Capability.SCHEMA})
+_EMBED: Final = frozenset({Capability.EMBED})
 
 ENGINES: Final[dict[str, Kind]] = {
-    "echo": Kind(_echo, _TURNS),
-    "llamacpp": Kind(_llamacpp, _TURNS),
+    "echo": Kind(_echo, _TURNS | {Capability.CLASSIFY} | _EMBED),
+    "llamacpp": Kind(_llamacpp, _TURNS | {Capability.CLASSIFY}),
+    "llamacpp-embedding": Kind(_llamacpp_embedding, _EMBED),
     "upstream-llamacpp": Kind(_upstream_llamacpp, _TURNS),
 }
 
