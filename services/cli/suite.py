@@ -9,6 +9,7 @@ from typing import Final
 
 from services.cli.ports import free, joined
 from services.cli.supervisor import Program, python
+from services.cli.upstream import Upstream
 
 SERVICES: Final = ("inference", "tool_registry", "orchestrator", "workflow")
 MODULES: Final = {name: f"services.{name}" for name in SERVICES} | {"gateway": "gateway"}
@@ -69,6 +70,8 @@ class Options:
     replicas: Mapping[str, int] = field(default_factory=dict)
     has_programs: bool | None = None
     """Whether MCP servers may be programs; None: if only this machine reaches the edge."""
+    upstream: Upstream | None = None
+    """The server that answers, where the engine is one elsewhere."""
 
 
 def planned(host: str, port: int, replicas: Mapping[str, int] | None = None) -> Plan:
@@ -167,4 +170,6 @@ def _inference(options: Options) -> dict[str, str]:
     chosen = {"INFERENCE_ENGINE": options.engine}
     if options.model is not None:
         chosen["INFERENCE_LLAMACPP__MODEL_PATH"] = str(options.model.resolve())
+    if options.upstream is not None:
+        chosen |= options.upstream.environment
     return chosen

@@ -24,9 +24,12 @@ from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
 from services.cli.suite import EGRESS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
+from services.cli.upstream import Upstream, upstream_options
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
-QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
+WAITING: Final = {"llamacpp": "loading the model …", "openai": "asking the upstream …"}
+QUESTION: Final = "What is 12*7?"
+QUESTIONS: Final = {"llamacpp": QUESTION, "openai": QUESTION, "echo": SCRIPT}
 
 
 def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -38,11 +41,13 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.command()
 @click.option(
     "--engine",
-    type=click.Choice(["llamacpp", "echo"]),
+    type=click.Choice(["llamacpp", "echo", "openai"]),
     default="llamacpp",
     show_default=True,
-    help="What answers: an embedded model, or `echo`, which needs none.",
+    help="What answers: an embedded model, one behind a server elsewhere (openai), or `echo`, "
+    "which needs none.",
 )
+@upstream_options
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
@@ -142,6 +147,7 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 )
 def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     engine: str,
+    upstream: Upstream | None,
     model: Path | None,
     port: int,
     host: str,
@@ -161,8 +167,8 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     Several suites run side by side with a --port and a --state each.
     """
-    if model is not None and engine == "echo":
-        raise click.UsageError("--model is for --engine llamacpp; echo has none")
+    if model is not None and engine != "llamacpp":
+        raise click.UsageError(f"--model is for --engine llamacpp; {engine} has none")
     if model is not None and not model.is_file():
         raise click.ClickException(
             f"there is no model file {model}; name a GGUF file, or leave --model out for the one "
@@ -182,6 +188,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             egress=egress,
             replicas=replicas,
             has_programs=has_programs,
+            upstream=upstream,
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))
@@ -233,8 +240,8 @@ async def started(
     display = Display(list(plan.admin), folder.logs, verbose=verbose)
     listener = Listener(display.line, display.say)
     children = [Child(each, listener, Backoff()) for each in programs(plan, chosen)]
-    if options.engine == "llamacpp":
-        display.say("inference", "loading the model …")
+    if (what := WAITING.get(options.engine)) is not None:
+        display.say("inference", what)
     try:
         async with supervised(children, grace=options.grace):
             folder.announce(_run(plan, children))

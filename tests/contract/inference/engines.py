@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from services.inference.domain.model import Capability
@@ -18,8 +19,9 @@ from services.inference.engines.model_file import located
 from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
-from services.inference.engines.openai_http.upstream import Upstream
+from services.inference.engines.openai_http.upstream import Bounds, Upstream
 from services.inference.ports import Engine
+from tests.contract.inference import vllm_server
 from tests.contract.inference.llamacpp_server import KEY, llamacpp_server
 
 SLOTS: Final = 2
@@ -88,6 +90,16 @@ async def _upstream_llamacpp() -> AsyncIterator[Engine]:
         yield engine
 
 
+@asynccontextmanager
+async def _upstream_vllm() -> AsyncIterator[Engine]:
+    bounds = Bounds(start=timedelta(minutes=3))
+    async with (
+        vllm_server.vllm_server(SLOTS, CONTEXT_TOKENS) as url,
+        upstream("vllm", url, "smollm2", vllm_server.KEY, bounds=bounds) as engine,
+    ):
+        yield engine
+
+
 _TURNS: Final = frozenset({Capability.GENERATE, Capability.CONTINUE, Capability.SCHEMA})
 _EMBED: Final = frozenset({Capability.EMBED})
 
@@ -96,6 +108,7 @@ ENGINES: Final[dict[str, Kind]] = {
     "llamacpp": Kind(_llamacpp, _TURNS | {Capability.CLASSIFY}),
     "llamacpp-embedding": Kind(_llamacpp_embedding, _EMBED),
     "upstream-llamacpp": Kind(_upstream_llamacpp, _TURNS),
+    "upstream-vllm": Kind(_upstream_vllm, _TURNS | {Capability.CLASSIFY}, is_everywhere=False),
 }
 
 
