@@ -33,7 +33,12 @@ from gateway.pb.google.api.http_pb import HttpRule
 from gateway.pb.google.longrunning import operations_pb
 from gateway.pb.google.rpc import error_details_pb
 from gateway.pb.runplane.inference.v1 import inference_pb, models_pb
-from gateway.pb.runplane.orchestrator.v1 import agents_pb, orchestrator_pb, sessions_pb
+from gateway.pb.runplane.orchestrator.v1 import (
+    agents_pb,
+    orchestrator_pb,
+    sessions_pb,
+    usage_pb,
+)
 from gateway.pb.runplane.tool_registry.v1 import resources_pb, servers_pb, tool_registry_pb
 from gateway.pb.runplane.workflow.v1 import definitions_pb, workflow_pb
 from gateway.shapes import FREE, Field, Kind, Shape
@@ -41,7 +46,12 @@ from gateway.shapes import FREE, Field, Kind, Shape
 # The services behind the edge, by the name that settings and people use, and their files.
 CONTRACTS: Final = {
     "inference": (inference_pb.desc(), models_pb.desc(), operations_pb.desc()),
-    "orchestrator": (orchestrator_pb.desc(), agents_pb.desc(), sessions_pb.desc()),
+    "orchestrator": (
+        orchestrator_pb.desc(),
+        agents_pb.desc(),
+        sessions_pb.desc(),
+        usage_pb.desc(),
+    ),
     "tool_registry": (tool_registry_pb.desc(), servers_pb.desc(), resources_pb.desc()),
     "workflow": (definitions_pb.desc(), workflow_pb.desc()),
 }

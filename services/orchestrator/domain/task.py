@@ -48,6 +48,8 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.ApprovalAsked): State.RUNNING,
     (State.RUNNING, ev.ApprovalDecided): State.RUNNING,
     (State.RUNNING, ev.InputAsked): State.RUNNING,
+    (State.RUNNING, ev.InputReceived): State.RUNNING,
+    (State.WAITING, ev.InputReceived): State.WAITING,
     (State.RUNNING, ev.InputGiven): State.RUNNING,
     (State.RUNNING, ev.Steered): State.RUNNING,
     (State.RUNNING, ev.Waited): State.WAITING,
@@ -85,12 +87,20 @@ class Call:
     """What its tool asked for last."""
     request_state: str = ""
     """What the tool is given back with the answers."""
+    received: Mapping[str, object] = field(default_factory=dict)
+    """Answers to a part of that, while others are missing."""
     responses: Mapping[str, object] | None = None
-    """The answers, once they are there."""
+    """The answers, once they are all there."""
     rounds: int = 0
     """How often its tool asked."""
     content: Large | None = None
     """Where the result's content blocks are, where those are too large for the log."""
+
+    @property
+    def unanswered(self) -> Mapping[str, object]:
+        """What of the requests nobody has answered yet."""
+        asked = self.requests or {}
+        return {name: each for name, each in asked.items() if name not in self.received}
 
     @property
     def answers(self) -> int:
@@ -221,6 +231,7 @@ _BESIDE: Final = (
     ev.ApprovalAsked,
     ev.ApprovalDecided,
     ev.InputAsked,
+    ev.InputReceived,
     ev.InputGiven,
 )
 
@@ -333,10 +344,17 @@ def _input_asked(task: Task, event: ev.InputAsked) -> Changes:
     asked = {
         "requests": event.requests,
         "request_state": event.state,
+        "received": {},
         "responses": None,
         "rounds": (call.rounds if call else 0) + 1,
     }
     return {"steps": _with_call(task, event, wants="input", **asked)}
+
+
+def _input_received(task: Task, event: ev.InputReceived) -> Changes:
+    call = task.call(event.call_id)
+    before = call.received if call else {}
+    return {"steps": _with_call(task, event, received={**before, **event.responses})}
 
 
 def _input_given(task: Task, event: ev.InputGiven) -> Changes:
@@ -420,6 +438,7 @@ def _with_call(
     | ev.ApprovalAsked
     | ev.ApprovalDecided
     | ev.InputAsked
+    | ev.InputReceived
     | ev.InputGiven,
     **changes: Any,
 ) -> tuple[Step, ...]:
@@ -453,6 +472,7 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.ApprovalAsked: _approval_asked,
     ev.ApprovalDecided: _decided,
     ev.InputAsked: _input_asked,
+    ev.InputReceived: _input_received,
     ev.InputGiven: _input_given,
     ev.Steered: _steered,
     ev.Waited: _waited,
