@@ -51,6 +51,7 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "tool_kinds": _brought("benchmarks.load.kinds"),  # With all that a client of tools needs.
     "tools_list": listing.run,
     "replay": _brought("benchmarks.load.replays"),  # With all of the workflow service.
+    "upstreams": _brought("benchmarks.load.upstreams"),
     "validate": tool_calls.validate,
     "workflows": _brought(_WORKFLOWS),
     "workflow_signals": _brought(_WORKFLOWS, "signals"),

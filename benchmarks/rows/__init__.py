@@ -23,6 +23,7 @@ from benchmarks.rows import (
     stores,
     stream,
     tools,
+    upstream,
     workflow,
 )
 
@@ -60,6 +61,7 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "cancel-model": (cancel.model, "the same with the embedded model"),
     "cancel-elsewhere": (replicas.cancel, "cancel at a replica that does not have the task"),
     "take-over": (replicas.take_over, "a replica ends, and another goes on with its tasks"),
+    "upstream": (upstream.upstream, "llama.cpp by us, by its own HTTP server, by us over that"),
     "overload": (overload.overload, "what 64 callers get from a suite with small queues"),
     "workflow": (workflow.workflow, "workflows of three steps, 32 at once"),
     "workflow-signal": (workflow.signal, "signals, 1 and 32 callers, on SQLite and PostgreSQL"),

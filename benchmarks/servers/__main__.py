@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks.servers import adding, web
+from benchmarks.servers import adding, llamacpp, web
 
 KINDS: Final[dict[str, Callable[[int], None]]] = {
     "http": web.serve_http,
     "grpc": lambda port: asyncio.run(adding.serve_grpc(port)),
+    "llamacpp": llamacpp.serve,
     "mcp": web.serve_mcp,
     "stdio": web.serve_stdio,
 }

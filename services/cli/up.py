@@ -24,9 +24,16 @@ from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
 from services.cli.suite import EGRESS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
+from services.cli.upstream import Upstream, upstream_options
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
-QUESTIONS: Final = {"llamacpp": "What is 12*7?", "echo": SCRIPT}
+WAITING: Final = {
+    "": "loading models …",
+    "llamacpp": "loading the model …",
+    "openai": "asking the upstream …",
+}
+QUESTION: Final = "What is 12*7?"
+QUESTIONS: Final = {"": QUESTION, "llamacpp": QUESTION, "openai": QUESTION, "echo": SCRIPT}
 
 
 def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -38,11 +45,18 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.command()
 @click.option(
     "--engine",
-    type=click.Choice(["llamacpp", "echo"]),
-    default="llamacpp",
-    show_default=True,
-    help="What answers: an embedded model, or `echo`, which needs none.",
+    type=click.Choice(["llamacpp", "echo", "openai"]),
+    help="What answers: an embedded model (llamacpp, the default without --models), one behind a "
+    "server elsewhere (openai), or `echo`, which needs none.",
 )
+@click.option(
+    "--models",
+    envvar="INFERENCE_MODELS",
+    show_envvar=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A YAML file of further models, all of which are served; see docs/models.md.",
+)
+@upstream_options
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
@@ -141,7 +155,9 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
     help="What the services log, to the state folder and with --verbose to the terminal.",
 )
 def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
-    engine: str,
+    engine: str | None,
+    models: Path | None,
+    upstream: Upstream | None,
     model: Path | None,
     port: int,
     host: str,
@@ -161,13 +177,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     Several suites run side by side with a --port and a --state each.
     """
-    if model is not None and engine == "echo":
-        raise click.UsageError("--model is for --engine llamacpp; echo has none")
-    if model is not None and not model.is_file():
-        raise click.ClickException(
-            f"there is no model file {model}; name a GGUF file, or leave --model out for the one "
-            "that `make install` brings"
-        )
+    engine = _engine(engine, models, model)
     check_shared(replicas, event_store, hot_store)
     folder = StateFolder(state)
     with folder.held():
@@ -182,9 +192,27 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             egress=egress,
             replicas=replicas,
             has_programs=has_programs,
+            upstream=upstream,
+            models=models,
+            models_dir=folder.models,
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))
+
+
+def _engine(engine: str | None, models: Path | None, model: Path | None) -> str:
+    """What answers; empty where a file of models says all."""
+    engine = engine or ("" if models is not None else "llamacpp")
+    if models is not None and not models.is_file():
+        raise click.ClickException(f"there is no file {models}; name a YAML file of models")
+    if model is not None and engine != "llamacpp":
+        raise click.UsageError(f"--model is for --engine llamacpp; {engine or 'this'} has none")
+    if model is not None and not model.is_file():
+        raise click.ClickException(
+            f"there is no model file {model}; name a GGUF file, or leave --model out for the one "
+            "that `make install` brings"
+        )
+    return engine
 
 
 def _object_store(folder: StateFolder, event_store: str | None) -> str:
@@ -233,8 +261,8 @@ async def started(
     display = Display(list(plan.admin), folder.logs, verbose=verbose)
     listener = Listener(display.line, display.say)
     children = [Child(each, listener, Backoff()) for each in programs(plan, chosen)]
-    if options.engine == "llamacpp":
-        display.say("inference", "loading the model …")
+    if (what := WAITING.get(options.engine)) is not None:
+        display.say("inference", what)
     try:
         async with supervised(children, grace=options.grace):
             folder.announce(_run(plan, children))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from services.chassis.errors import FailedPrecondition, ServiceError, Unavailable
+from services.chassis.errors import NotFound, ServiceError
 from services.inference.ports import Catalogue, Engine, Serving
 
 LOOK_SECONDS: Final = 0.025
@@ -140,7 +140,7 @@ class Gate:
             serving = self._catalogue.find(waiting.tenant, waiting.model)
             has_room = self._has_room(serving)
         except ServiceError as error:
-            if isinstance(error, Unavailable | FailedPrecondition):
+            if not isinstance(error, NotFound):
                 return False  # It is being loaded, or may be loaded again.
             waiting.given.set_exception(error)
             return True

@@ -14,7 +14,6 @@ from services.inference.batching.gate import Gate, Seat
 from services.inference.batching.ports import BatchLog
 from services.inference.domain.batch import Failure, Item, ItemState, Outcome, Spec
 from services.inference.domain.generation import Complete, Usage
-from services.inference.domain.model import Model
 from services.inference.domain.request import Request
 from services.inference.usecases.inference import Inference
 
@@ -36,8 +35,6 @@ class World:
     log: BatchLog
     inference: Inference
     gate: Gate
-    price: Callable[[Model], tuple[float, float]]
-    """US dollars for a million tokens of prompt, and of output."""
     now: Callable[[], datetime]
 
 
@@ -193,7 +190,7 @@ class Turn:
         return replace(
             stopped,
             usage=usage,
-            cost_usd=self._cost(usage, model),
+            cost_usd=self._cost(usage),
             model=model.name,
             model_version=model.version,
         )
@@ -211,7 +208,7 @@ class Turn:
             text=so_far.text + "".join(self._said),
             finish_reason=end.finished.reason,
             usage=used,
-            cost_usd=self._cost(used, end.model),
+            cost_usd=self._cost(used),
             metrics=end.metrics,
             model=end.model.name,
             model_version=end.model.version,
@@ -220,8 +217,8 @@ class Turn:
     def _failed(self, failure: Failure) -> Outcome:
         return Outcome(self._index, ItemState.FAILED, self._attempts, failure=failure)
 
-    def _cost(self, used: Usage, model: Model) -> float:
-        input_usd, output_usd = self._world.price(model)
+    def _cost(self, used: Usage) -> float:
+        input_usd, output_usd = self._seat.serving.price if self._seat is not None else (0.0, 0.0)
         return (used.prompt_tokens * input_usd + used.completion_tokens * output_usd) / 1e6
 
 

@@ -23,6 +23,14 @@ class Server(Protocol):
     ) -> None:
         """Run a chat completion to its end; the callback stops it by returning True."""
 
+    def handle_completions(
+        self, body: Mapping[str, JSON], callback: Callable[[Mapping[str, JSON]], bool]
+    ) -> None:
+        """The same with a prompt as it is, of tokens."""
+
+    def handle_embeddings(self, body: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        """Vectors of texts, or an error."""
+
 
 class Completion:
     """Puts what llama.cpp says into an outbox.
@@ -51,7 +59,7 @@ class Completion:
     def _take(self, chunk: Mapping[str, JSON]) -> bool:
         """Whether to stop."""
         if (error := chunk.get("error")) is not None:
-            self._error = _error(cast("Mapping[str, JSON]", error))
+            self._error = failure(cast("Mapping[str, JSON]", error))
         elif (usage := chunk.get("usage")) is not None:
             self._usage = _usage(cast("Mapping[str, int]", usage))
         elif choices := cast("list[Mapping[str, JSON]]", chunk.get("choices")):
@@ -79,7 +87,8 @@ class Completion:
         return Finished(self._reason, self._usage)
 
 
-def _error(error: Mapping[str, JSON]) -> ServiceError:
+def failure(error: Mapping[str, JSON]) -> ServiceError:
+    """What llama.cpp says went wrong, as the port has it."""
     if error.get("type") == "exceed_context_size_error":
         sizes = cast("Mapping[str, int]", error)
         return failures.window_exceeded(sizes["n_prompt_tokens"], sizes["n_ctx"])

@@ -11,13 +11,12 @@ from typing import Final
 from services.inference.domain.embedding import Embedded, Embedding
 from services.inference.domain.generation import Finished, Usage
 from services.inference.domain.model import GENERATING, Capability, Model
-from services.inference.domain.request import Message, Request
+from services.inference.domain.request import Message, Priority, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import failures
 from services.inference.engines.play import plan
-from services.inference.engines.script import (
-    MAX_TOKENS,
-)
+from services.inference.engines.readings import hashed, likely, units
+from services.inference.engines.script import MAX_TOKENS, last_user_text, parse
 from services.inference.engines.slots import Slots
 
 NAME: Final = "echo"
@@ -46,7 +45,7 @@ class EchoEngine:
         self._first_delay = speed.first_delay.total_seconds()
         self._tokens = tokens
         self._slots = Slots(slots, queue=queue, retry_after=_RETRY_AFTER)
-        able = GENERATING - {Capability.CLASSIFY}
+        able = GENERATING | {Capability.EMBED}
         self._model = Model(NAME, "1", NAME, CONTEXT_TOKENS, MAX_TOKENS, slots, able)
 
     @property
@@ -102,12 +101,36 @@ class EchoEngine:
         return _count(messages, prefix)
 
     async def score(self, scoring: Scoring) -> Scored:
-        """It scores nothing."""
-        raise failures.unable(scoring.model, Capability.CLASSIFY)
+        """A label is the likelier, the more often the user's last message has it."""
+        prompt_tokens = _count(scoring.messages, "")
+        if prompt_tokens >= CONTEXT_TOKENS:
+            raise failures.window_exceeded(prompt_tokens, CONTEXT_TOKENS)
+        text = last_user_text(scoring.messages)
+        queue_ms = await self._read([text], scoring.priority)
+        usage = Usage(prompt_tokens, sum(len(units(label)) for label in scoring.labels))
+        return Scored(likely(text, scoring.labels), usage, queue_ms)
 
     async def embed(self, embedding: Embedding) -> Embedded:
-        """It embeds nothing."""
-        raise failures.unable(embedding.model, Capability.EMBED)
+        """Texts with words in common have vectors near each other."""
+        sizes = [len(units(text)) for text in embedding.inputs]
+        for index, size in enumerate(sizes):
+            if size > CONTEXT_TOKENS:
+                raise failures.text_exceeds(f"inputs[{index}]", size, CONTEXT_TOKENS)
+        queue_ms = await self._read(embedding.inputs, embedding.priority)
+        return Embedded(tuple(map(hashed, embedding.inputs)), sum(sizes), queue_ms)
+
+    async def _read(self, texts: Sequence[str], priority: Priority) -> float:
+        """Take a slot for as long as the scripts in the texts say; returns the wait for it."""
+        queue_ms = await self._slots.acquire(priority)
+        try:
+            for step in (parse(text).answer for text in texts):
+                if step.sleep_ms:
+                    await asyncio.sleep(step.sleep_ms / 1e3)
+                if "fail" in step.flags:
+                    raise failures.engine_failed("the script says so")
+        finally:
+            self._slots.release()
+        return queue_ms
 
     @property
     def _slow(self) -> bool:

@@ -17,6 +17,20 @@ def window_exceeded(prompt_tokens: int, limit_tokens: int) -> InvalidArgument:
     return error
 
 
+def text_exceeds(field: str, tokens: int, limit_tokens: int) -> InvalidArgument:
+    """A text that is to be read as a whole has more tokens than the model takes."""
+    error = invalid(
+        Violation(
+            field,
+            f"has {tokens} tokens, and the model's window is {limit_tokens} tokens",
+            "send a shorter text, or parts of it",
+        ),
+        reason="CONTEXT_WINDOW_EXCEEDED",
+    )
+    error.metadata |= {"limit_tokens": str(limit_tokens), "prompt_tokens": str(tokens)}
+    return error
+
+
 def schema_refused(why: str) -> InvalidArgument:
     """The engine cannot produce what the schema describes."""
     fix = "send a JSON Schema (2020-12) that some value matches"

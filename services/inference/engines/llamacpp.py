@@ -1,56 +1,63 @@
 """llama.cpp in this process, by xllamacpp: one GGUF model, its slots batched together."""
 
 import asyncio
-import os
 import secrets
-import sys
-import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from importlib import import_module
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeVar, cast
 
 import httpx2
 
-from services.chassis.errors import FailedPrecondition, Unavailable
+from services.chassis.errors import Unavailable
 from services.inference.domain.embedding import Embedded, Embedding
-from services.inference.domain.generation import Finished
+from services.inference.domain.generation import Finished, Usage
 from services.inference.domain.model import GENERATING, Capability, Model
-from services.inference.domain.request import JSON, Message, Request
+from services.inference.domain.request import JSON, Message, Priority, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import chat, failures
 from services.inference.engines.completion import Completion, Server
+from services.inference.engines.label_tokens import LabelTokens
+from services.inference.engines.llamacpp_server import Sizes, give_way, started
 from services.inference.engines.model_file import ModelFile
 from services.inference.engines.outbox import Outbox
 from services.inference.engines.slots import Slots
+from services.inference.engines.vectors import Vectors
 from services.inference.engines.vocabulary import Tame, control_tokens, taming
+from services.inference.engines.walk import Walk
+
+__all__ = ["LlamacppEngine", "Sizes"]
 
 _RETRY_AFTER: Final = timedelta(seconds=1)
 _TOKENIZE_SECONDS: Final = 30
-_NICENESS: Final = 10
+_ADDED_TOKENS: Final = 3  # Those that begin and end a text, and a space before it.
+
+Outcome_co = TypeVar("Outcome_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How much the engine runs at a time."""
+class Work(Protocol[Outcome_co]):
+    """Something for a thread to do with the model."""
 
-    slots: int = 4
-    queue: int = 64
-    context_tokens: int = 4_096
-    """For each slot."""
-    batch_tokens: int = 128
-    prompt_cache_mib: int = 256
-    threads: int | None = None
+    is_closed: bool
+    """Nobody waits for it any more: stop."""
+
+    def run(self, server: Server) -> Outcome_co:
+        """Do it. Blocks."""
 
 
 class LlamacppEngine:
-    """Serves one model. Answers `ENGINE_LOADING` until it is loaded."""
+    """Serves one model. Answers `ENGINE_LOADING` until it is loaded.
 
-    def __init__(self, file: ModelFile, sizes: Sizes, defaults: chat.Defaults) -> None:
+    An instance either generates and scores, or makes vectors of texts.
+    """
+
+    def __init__(
+        self, file: ModelFile, sizes: Sizes, defaults: chat.Defaults, *, is_embedding: bool = False
+    ) -> None:
         self._file = file
+        self._is_embedding = is_embedding
         self._sizes = sizes
         self._defaults = defaults
         self._slots = Slots(sizes.slots, queue=sizes.queue, retry_after=_RETRY_AFTER)
@@ -75,10 +82,12 @@ class LlamacppEngine:
         """
         key = secrets.token_hex(16)
         loop = asyncio.get_running_loop()
-        loader = ThreadPoolExecutor(1, initializer=_give_way)
+        loader = ThreadPoolExecutor(1, initializer=give_way)
         try:
             server, (version, tame) = await asyncio.gather(
-                loop.run_in_executor(loader, _load, self._file, self._sizes, key),
+                loop.run_in_executor(
+                    loader, started, self._file, self._sizes, key, self._is_embedding
+                ),
                 asyncio.to_thread(_read, self._file),
             )
         finally:
@@ -93,7 +102,8 @@ class LlamacppEngine:
         properties = await loaded.ask("GET", "/props")
         settings = cast("Mapping[str, int]", properties["default_generation_settings"])
         # A model that was trained for less has a smaller window than was asked for.
-        loaded.model = replace(loaded.model, context_tokens=settings["n_ctx"])
+        window = min(settings["n_ctx"], self._sizes.context_tokens)
+        loaded.model = replace(loaded.model, context_tokens=window)
 
     async def close(self) -> None:
         """Let go of the model, once every slot is idle."""
@@ -113,7 +123,7 @@ class LlamacppEngine:
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
         """As the port says."""
-        loaded = self._ready()
+        loaded = self._able(Capability.GENERATE)
         messages, prefix = loaded.tamed(request.messages, request.prefix)
         tamed = replace(request, messages=messages, prefix=prefix)
         body = chat.body(tamed, self._defaults, loaded.model.context_tokens)
@@ -135,20 +145,57 @@ class LlamacppEngine:
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """As the port says, by the model's own template."""
-        loaded = self._ready()
-        turns = chat.turns(*loaded.tamed(messages, prefix))
-        rendered = await loaded.ask("POST", "/apply-template", {"messages": turns})
-        prompt = {"content": rendered["prompt"], "add_special": True, "parse_special": True}
-        tokens = (await loaded.ask("POST", "/tokenize", prompt))["tokens"]
-        return len(cast("Sequence[JSON]", tokens))
+        return len(await self._ready().prompt_tokens(messages, prefix))
 
     async def score(self, scoring: Scoring) -> Scored:
-        """It scores nothing."""
-        raise failures.unable(scoring.model, Capability.CLASSIFY)
+        """As the port says. A label's tokens are scored one by one, what labels share once."""
+        loaded = self._able(Capability.CLASSIFY)
+        messages, _ = loaded.tamed(scoring.messages, "")
+        rendered = await loaded.rendered(messages)
+        prompt = await loaded.tokens(rendered, is_whole=True)
+        labels = loaded.tamed([Message("assistant", label) for label in scoring.labels], "")[0]
+        paths = await loaded.labels.paths(rendered, [each.content for each in labels])
+        size, window = len(prompt) + max(map(len, paths)), loaded.model.context_tokens
+        if size > window:
+            raise failures.window_exceeded(size, window)
+        walk = Walk(prompt, paths, await loaded.labels.closing())
+        likely, queue_ms = await self._on_a_slot(walk, loaded.server, scoring.priority)
+        usage = Usage(len(prompt), walk.scored_tokens, walk.cached_tokens or 0)
+        return Scored(likely, usage, queue_ms)
 
     async def embed(self, embedding: Embedding) -> Embedded:
-        """It embeds nothing."""
-        raise failures.unable(embedding.model, Capability.EMBED)
+        """As the port says, by the mean of what the model makes of all tokens, or as it does."""
+        loaded = self._able(Capability.EMBED)
+        window = loaded.model.context_tokens
+        sized = await loaded.sized(embedding.inputs)
+        work = Vectors(sized, most=window)
+        vectors, queue_ms = await self._on_a_slot(work, loaded.server, embedding.priority)
+        return Embedded(vectors, work.prompt_tokens, queue_ms)
+
+    async def _on_a_slot(
+        self, work: Work[Outcome_co], server: Server, priority: Priority
+    ) -> tuple[Outcome_co, float]:
+        """What comes of the work, and the milliseconds it waited. Cancelling it closes the work."""
+        queue_ms = await self._slots.acquire(priority)
+        loop = asyncio.get_running_loop()
+        running = self._threads.submit(work.run, server)
+        # The slot is free when the thread is, and before anybody hears of the end.
+        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
+        try:
+            return await asyncio.wrap_future(running), queue_ms
+        finally:
+            work.is_closed = True
+
+    def _able(self, capability: Capability) -> "_Loaded":
+        """The model, if it can do that.
+
+        Raises:
+            InvalidArgument: `MODEL_CAPABILITY_MISSING`.
+        """
+        loaded = self._ready()
+        if capability not in loaded.model.capabilities:
+            raise failures.unable(loaded.model.name, capability)
+        return loaded
 
     def _ready(self) -> "_Loaded":
         if self._loaded is None:
@@ -164,7 +211,7 @@ class LlamacppEngine:
             self._sizes.context_tokens,
             self._defaults.max_tokens,
             self._sizes.slots,
-            GENERATING - {Capability.CLASSIFY},
+            frozenset({Capability.EMBED}) if self._is_embedding else GENERATING,
         )
 
 
@@ -175,12 +222,49 @@ class _Loaded:
         self.server = server
         self.http = http
         self.model = model
+        self.labels = LabelTokens(self)
         self._tame = tame
 
     def tamed(self, messages: Sequence[Message], prefix: str) -> tuple[tuple[Message, ...], str]:
         """What is said, and nothing that the model would take for the end of a turn."""
         said = tuple(replace(each, content=self._tame(each.content)) for each in messages)
         return said, self._tame(prefix)
+
+    async def rendered(self, messages: Sequence[Message], prefix: str = "") -> str:
+        """The prompt that the model's own template makes of them."""
+        asked: Mapping[str, JSON] = {"messages": chat.turns(messages, prefix)}
+        return cast("str", (await self.ask("POST", "/apply-template", asked))["prompt"])
+
+    async def tokens(self, text: str, *, is_whole: bool = False) -> list[int]:
+        """A text's tokens; of a whole prompt, with those that begin one."""
+        asked: Mapping[str, JSON] = {
+            "content": text,
+            "add_special": is_whole,
+            "parse_special": True,
+        }
+        return cast("list[int]", (await self.ask("POST", "/tokenize", asked))["tokens"])
+
+    async def prompt_tokens(self, messages: Sequence[Message], prefix: str) -> list[int]:
+        """The tokens of the prompt that they make, tamed."""
+        rendered = await self.rendered(*self.tamed(messages, prefix))
+        return await self.tokens(rendered, is_whole=True)
+
+    async def sized(self, inputs: Sequence[str]) -> list[tuple[str, int]]:
+        """The texts, tamed, with no less than their tokens: a token has a byte at least.
+
+        Raises:
+            InvalidArgument: `CONTEXT_WINDOW_EXCEEDED`; one has more than the model takes.
+        """
+        window = self.model.context_tokens
+        found: list[tuple[str, int]] = []
+        for index, text in enumerate(map(self._tame, inputs)):
+            size = len(text.encode()) + _ADDED_TOKENS
+            if size > window:
+                size = len(await self.tokens(text, is_whole=True))
+            if size > window:
+                raise failures.text_exceeds(f"inputs[{index}]", size, window)
+            found.append((text, size))
+        return found
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, JSON] | None = None
@@ -198,62 +282,3 @@ def _read(file: ModelFile) -> tuple[str, Tame]:
         return file.version(), taming(control_tokens(file.path))
     except (OSError, ValueError) as error:
         raise failures.engine_failed(f"{file.path} cannot be read: {error}") from None
-
-
-def _load(file: ModelFile, sizes: Sizes, key: str) -> Server:
-    try:
-        xllamacpp = import_module("xllamacpp")  # Here, so that other engines need no wheel.
-    except ImportError as error:
-        raise FailedPrecondition(
-            "ENGINE_NOT_INSTALLED",
-            f"llama.cpp's wheel xllamacpp does not load ({error}): install one for this machine, "
-            "or start with --engine echo (INFERENCE_ENGINE=echo)",
-        ) from None
-    params = xllamacpp.CommonParams()
-    params.model.path = str(file.path)
-    params.n_parallel = sizes.slots
-    params.n_ctx = sizes.context_tokens * sizes.slots
-    params.n_batch = params.n_ubatch = sizes.batch_tokens
-    params.cache_ram_mib = sizes.prompt_cache_mib
-    for cpu_params in (params.cpuparams, params.cpuparams_batch):
-        _place(cpu_params, sizes.threads)
-    params.api_keys = [key]  # The port is for this process alone.
-    params.n_threads_http = 2
-    params.verbosity = 0
-    try:
-        return cast("Server", xllamacpp.Server(params))
-    except (RuntimeError, ValueError) as error:
-        raise failures.engine_failed(f"{file.path} cannot be loaded: {error}") from None
-
-
-def _give_way() -> None:
-    """Put this thread, and those it starts, behind everything else that wants a CPU.
-
-    They compute all the time while there is something to generate. What passes the text on needs
-    little, and would wait for the end of their time slices.
-    """
-    if sys.platform == "linux":  # Elsewhere niceness belongs to the process.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-
-
-class _CpuParams(Protocol):
-    n_threads: int
-    poll: int
-    cpumask: list[bool]
-    mask_valid: bool
-    strict_cpu: bool
-
-
-def _place(params: _CpuParams, threads: int | None) -> None:
-    """Say how many threads compute, and where.
-
-    They wait for each other several hundred times a token, spinning. Once two of them share a CPU,
-    because something else runs too, that is a hundred times slower; so where there is a thread
-    for each CPU, each stays on its own.
-    """
-    cpus = os.sched_getaffinity(0)
-    params.n_threads = threads or len(cpus)
-    params.poll = 0
-    if params.n_threads == len(cpus):
-        params.cpumask = [cpu in cpus for cpu in range(len(params.cpumask))]
-        params.mask_valid = params.strict_cpu = True

@@ -12,7 +12,6 @@ from services.chassis import structs
 from services.chassis.errors import Violation, invalid
 from services.chassis.schema import Schema
 from services.inference.domain.generation import Complete
-from services.inference.domain.model import Model
 from services.inference.domain.request import (
     JSON,
     MAX_MESSAGES,
@@ -23,6 +22,7 @@ from services.inference.domain.request import (
     Sampling,
 )
 from services.inference.domain.schema_order import in_order
+from services.inference.domain.tools import MAX_TOOLS, Tool, ToolCall
 
 PRIORITIES: Final = {
     "": Priority.INTERACTIVE,
@@ -78,7 +78,22 @@ def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
         ),
         prefix=message.prefix,
         priority=_priority(message.priority),
+        tools=_tools(message.tools),
+        tool_choice=message.tool_choice,
     )
+
+
+def _tools(sent: Sequence[pb.ToolDefinition]) -> tuple[Tool, ...]:
+    """What may be called; of too many, as much as shows that they are."""
+    return tuple(_tool(tool, f"tools[{at}]") for at, tool in enumerate(sent[: MAX_TOOLS + 1]))
+
+
+def _tool(sent: pb.ToolDefinition, field: str) -> Tool:
+    where = f"{field}.input_schema"
+    document = cast("Mapping[str, JSON]", structs.to_dict(sent.input_schema, field=where))
+    schema = in_order(document) or {"type": "object"}
+    Schema(schema, field=where)
+    return Tool(sent.name, sent.description, schema)
 
 
 def _priority(name: str) -> Priority:
@@ -118,6 +133,7 @@ def response(generation_id: str, text: str, end: Complete, trace_id: str) -> pb.
         usage=_usage(end),
         metrics=_metrics(end),
         metadata=_metadata(end, trace_id),
+        tool_calls=map(_call, end.finished.tool_calls),
     )
 
 
@@ -139,7 +155,14 @@ def complete(
         usage=_usage(end),
         metrics=_metrics(end),
         metadata=_metadata(end, trace_id),
+        tool_calls=map(_call, end.finished.tool_calls),
     )
+
+
+def _call(call: ToolCall) -> pb.ToolCall:
+    made = pb.ToolCall(id=call.id, name=call.name)
+    structs.from_dict(call.input, made.input, field="tool_calls.input")
+    return made
 
 
 def _usage(end: Complete) -> usage_pb2.Usage:
@@ -167,20 +190,3 @@ def _metadata(end: Complete, trace_id: str) -> pb.GenerationMetadata:
     )
     structs.set_time(metadata.timestamp, end.time)
     return metadata
-
-
-def model(served: Model, *, is_default: bool, price: tuple[float, float] = (0.0, 0.0)) -> pb.Model:
-    """A model; `price` is that of a million tokens of prompt, and of output, in US dollars."""
-    return pb.Model(
-        name=served.name,
-        version=served.version,
-        engine=served.engine,
-        context_tokens=served.context_tokens,
-        default_max_tokens=served.default_max_tokens,
-        slots=served.slots,
-        is_default=is_default,
-        can_continue=served.can_continue,
-        capabilities=sorted(served.capabilities),
-        input_price_usd=price[0],
-        output_price_usd=price[1],
-    )

@@ -1,4 +1,4 @@
-"""Which hosts tools may be sent to: what an address is, and what settings allow all the same. Pure.
+"""Which hosts may be called: what an address is, and what settings allow all the same. Pure.
 
 The ranges are those of IANA's registries of special-purpose addresses. They are listed here and not
 left to `ipaddress`, which has changed its mind about several of them between releases of Python.
@@ -15,8 +15,6 @@ from services.chassis.errors import FailedPrecondition
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-SETTING: Final = "TOOL_REGISTRY_EGRESS__ALLOW"
-DENIED: Final = "TOOL_REGISTRY_EGRESS__DENY"
 METADATA: Final = "cloud metadata"
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
 _PORT: Final = re.compile(r"[0-9]{1,5}")
@@ -203,27 +201,28 @@ def _place(address: Address) -> str:
     return _LOOPBACK if address.is_loopback or address.is_unspecified else str(address)
 
 
-def denied(host: str, port: int) -> FailedPrecondition:
-    """That this port of a host is not called."""
+def denied(host: str, port: int, *, setting: str) -> FailedPrecondition:
+    """That this port of a host is not called; `setting` has what else is not."""
     shown = host[:253].encode("ascii", "replace").decode()
     return FailedPrecondition(
         "TARGET_REFUSED",
-        f"{shown}:{port} is not called: {DENIED} has it",
+        f"{shown}:{port} is not called: {setting} has it",
         host=shown,
         address_class="denied",
-        setting=DENIED,
-        suggested_fix="use another host or port; this one is not for tools",
+        setting=setting,
+        suggested_fix="use another host or port; this one is not to be called",
     )
 
 
-def refused(host: str, kind: str) -> FailedPrecondition:
-    """That a host is not called. Its address is not told: it may be of somebody's inner network."""
+def refused(host: str, kind: str, *, setting: str) -> FailedPrecondition:
+    """That a host is not called; `setting` has what is allowed. Its address is not told: it may be
+    of somebody's inner network."""
     shown = host[:253].encode("ascii", "replace").decode()
     return FailedPrecondition(
         "TARGET_REFUSED",
-        f"{shown} is not called: its address is {kind}; {SETTING} has what is allowed",
+        f"{shown} is not called: its address is {kind}; {setting} has what is allowed",
         host=shown,
         address_class=kind,
-        setting=SETTING,
-        suggested_fix=f"use a public host, or have {SETTING} name this one or its range",
+        setting=setting,
+        suggested_fix=f"use a public host, or have {setting} name this one or its range",
     )

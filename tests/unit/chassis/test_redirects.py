@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from services.tool_registry.adapters.redirects import SECRETS, Following, RedirectRefused
+from services.chassis.egress.redirects import SECRETS, Following, RedirectRefused
 
 HEADERS = {"authorization": "Bearer s3cret", "x-key": "s3cret", "user-agent": "runplane/1"}
 

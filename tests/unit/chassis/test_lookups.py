@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.chassis.errors import Unavailable
-from services.tool_registry.adapters import egress as egress_module
-from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.adapters.lookups import (
+from services.chassis.egress import client as egress_module
+from services.chassis.egress.addresses import Allowed
+from services.chassis.egress.client import Egress
+from services.chassis.egress.lookups import (
     Places,
     SystemLookup,
     TooManyNames,
     on_behalf,
 )
-from services.tool_registry.domain.addresses import Allowed
+from services.chassis.errors import Unavailable
 
 FOUND = ["8.8.8.8"]
 
@@ -158,7 +158,7 @@ async def test_a_name_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch)
 def test_a_name_that_hangs_does_not_keep_the_process() -> None:
     code = """
 import asyncio, time
-from services.tool_registry.adapters.lookups import SystemLookup
+from services.chassis.egress.lookups import SystemLookup
 
 async def main():
     lookup = SystemLookup(lambda host, port: time.sleep(60))

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from services.tool_registry.domain.addresses import METADATA, Allowed, Denied, kind_of
+from services.chassis.egress.addresses import METADATA, Allowed, Denied, kind_of
 
 NOTHING = Allowed()
 ADDRESSES = {

@@ -1,4 +1,4 @@
-"""Secrets from files and from the environment, and how they are kept out of what tools answer."""
+"""Secrets from files and from the environment, and how they are kept out of what is answered."""
 
 import asyncio
 import base64
@@ -13,7 +13,6 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 from services.chassis.errors import FailedPrecondition
-from services.tool_registry.domain.names import SECRET
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +21,7 @@ MIN_CHARACTERS: Final = 4
 """What is shorter cannot be told from other text."""
 HIDDEN: Final = "[secret]"
 MAX_DEPTH: Final = 100
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", re.ASCII)
 _ENVIRONMENT_TENANT: Final = "default"
 
@@ -50,10 +50,10 @@ class StoredSecrets:
         return found
 
     def _stored(self, tenant: str, name: str) -> str | None:
-        if self._folder is None or not _TENANT.fullmatch(tenant) or not SECRET.fullmatch(name):
+        if self._folder is None or not _TENANT.fullmatch(tenant) or not _NAME.fullmatch(name):
             return None
         try:
-            return _read(self._folder / tenant / name)
+            return read(self._folder / tenant / name)
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -62,7 +62,8 @@ class StoredSecrets:
             return None
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The line that a file holds. Raises OSError, UnicodeDecodeError."""
     # A pipe without a writer would block, and a device would never end.
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(opened, "rb") as file:
@@ -72,7 +73,7 @@ def _read(path: Path) -> str:
 
 
 def _missing(name: str, message: str) -> FailedPrecondition:
-    fix = f"put one of {MIN_CHARACTERS} to {MAX_BYTES} characters where the registry's secrets are"
+    fix = f"put one of {MIN_CHARACTERS} to {MAX_BYTES} characters where the service's secrets are"
     return FailedPrecondition("SECRET_NOT_FOUND", message, secret=name[:64], suggested_fix=fix)
 
 

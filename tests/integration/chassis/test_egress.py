@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from services.chassis.egress.addresses import METADATA, Allowed, Denied
+from services.chassis.egress.client import Egress
 from services.chassis.errors import FailedPrecondition, Unavailable
-from services.tool_registry.adapters.egress import Egress
-from services.tool_registry.domain.addresses import METADATA, Allowed, Denied
 from tests.integration.tool_registry.hosts import Names, certified, hello, listening, said
 
 LOOPBACK = Allowed.parsed("127.0.0.1/32")
@@ -25,7 +25,7 @@ async def test_loopback_is_refused_by_default() -> None:
     assert caught.value.reason == "TARGET_REFUSED"
     assert caught.value.metadata["host"] == "127.0.0.1"
     assert caught.value.metadata["address_class"] == "loopback"
-    assert caught.value.metadata["setting"] == "TOOL_REGISTRY_EGRESS__ALLOW"
+    assert caught.value.metadata["setting"] == "EGRESS__ALLOW"
 
 
 async def test_settings_allow_loopback() -> None:
@@ -215,7 +215,7 @@ async def test_a_denied_port_is_not_called_though_its_address_is_allowed(host: s
     assert response.json() == "hello"
     for caught in (over_http, over_grpc):
         assert caught.value.reason == "TARGET_REFUSED"
-        assert caught.value.metadata["setting"] == "TOOL_REGISTRY_EGRESS__DENY"
+        assert caught.value.metadata["setting"] == "EGRESS__DENY"
 
 
 async def test_interim_answers_come_before_the_one_that_counts() -> None:

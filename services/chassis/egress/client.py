@@ -15,11 +15,11 @@ from typing import Final, Self
 import httpcore2
 import httpx2
 
-from services.chassis.errors import Unavailable
-from services.tool_registry.adapters.heads import Heads
-from services.tool_registry.adapters.lookups import SECONDS, SystemLookup, TooManyNames
-from services.tool_registry.adapters.redirects import Following
-from services.tool_registry.domain.addresses import Allowed, Denied, denied, literal, refused
+from services.chassis.egress.addresses import Allowed, Denied, denied, literal, refused
+from services.chassis.egress.heads import Heads
+from services.chassis.egress.lookups import SECONDS, SystemLookup, TooManyNames
+from services.chassis.egress.redirects import Following
+from services.chassis.errors import FailedPrecondition, Unavailable
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Asks for the addresses of a host, as text; raises OSError when it has none."""
@@ -38,7 +38,7 @@ _SocketOption = (
 
 
 class Egress:
-    """Knows where tools may be sent, and makes the clients that keep to it.
+    """Knows what may be called, and makes the clients that keep to it.
 
     Leaving its context ends the questions for names that are under way.
     """
@@ -48,13 +48,15 @@ class Egress:
         allowed: Allowed,
         never: Denied | None = None,
         *,
+        settings: str = "EGRESS",
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`never` wins over `allowed`. `lookup` and `tls` are the system's, unless a test knows
-        better."""
+        """`never` wins over `allowed`; errors name them as `__ALLOW` and `__DENY` of `settings`.
+        `lookup` and `tls` are the system's, unless a test knows better."""
         self._allowed = allowed
         self._never = never or Denied()
+        self._settings = settings
         self._system = SystemLookup()
         self._lookup = lookup or self._system
         self._tls = tls  # Made once: it takes some 30 ms.
@@ -68,6 +70,15 @@ class Egress:
     def refusal(self, host: str) -> str:
         """Why a host is refused whatever DNS says, as the kind of address; empty if it is not."""
         return self._allowed.refusal_of_host(host)
+
+    def check(self, host: str) -> None:
+        """Refuse what is refused whatever DNS says.
+
+        Raises:
+            FailedPrecondition: `TARGET_REFUSED`.
+        """
+        if kind := self.refusal(host):
+            raise self._refused(host, kind)
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         """Addresses of a host that may be called.
@@ -107,23 +118,25 @@ class Egress:
         )
 
     async def _checked(self, host: str, port: int) -> Sequence[str]:
-        if kind := self.refusal(host):
-            raise refused(host, kind)
+        self.check(host)
         address = literal(host)
         if self._never.has(host, port, [address] if address else []):
-            raise denied(host, port)
+            raise denied(host, port, setting=f"{self._settings}__DENY")
         if address is not None:
             return [str(address)]
         async with asyncio.timeout(SECONDS):
             found = await self._lookup(host, port)
         for each in found:
             if kind := self._allowed.refusal(host, ip_address(each)):
-                raise refused(host, kind)
+                raise self._refused(host, kind)
         if self._never.has(host, port, map(ip_address, found)):
-            raise denied(host, port)
+            raise denied(host, port, setting=f"{self._settings}__DENY")
         if not found:
             raise OSError(f"{host} has no address")
         return found[:_ATTEMPTS]
+
+    def _refused(self, host: str, kind: str) -> FailedPrecondition:
+        return refused(host, kind, setting=f"{self._settings}__ALLOW")
 
 
 def _why(error: OSError) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.errors import FailedPrecondition
-from services.tool_registry.adapters.secrets import (
+from services.chassis.egress.secrets import (
     HIDDEN,
     MAX_BYTES,
     Scrub,
     StoredSecrets,
 )
+from services.chassis.errors import FailedPrecondition
 
 KEY = 'pa"ss/wörd +1'
 

@@ -1,0 +1,91 @@
+"""llama.cpp in our process beside its own HTTP server, and our engine over that server."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.bench import Bench, Run, errors
+from benchmarks.figure import Bar, Figure
+from benchmarks.load.job import Job
+from benchmarks.servers.llamacpp import CONTEXT_TOKENS, SLOTS
+from benchmarks.servers.running import Server, serving
+from benchmarks.suite import Suite
+
+CALLERS: Final = (1, 8)
+COUNTS: Final = {1: 10, 8: 5}
+WAYS: Final[Mapping[str, str]] = {
+    "here": "our stream, in-process",
+    "http": "llama.cpp's own server",
+    "through": "our stream over its server",
+}
+NOTE: Final = "same model, slots, threads and sampling; the ways in turns, prompts cached"
+_SETTINGS: Final = {
+    "INFERENCE_LLAMACPP__SLOTS": str(SLOTS),
+    "INFERENCE_LLAMACPP__CONTEXT_TOKENS": str(CONTEXT_TOKENS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _All:
+    here: Suite
+    through: Suite
+    server: Server
+
+    def cpu(self) -> dict[str, float]:
+        """Of the processes that pass text on; the edge has nothing to do."""
+        return {
+            "inference with the model": self.here.cpu()["inference"],
+            "inference over HTTP": self.through.cpu()["inference"],
+            **self.server.cpu(),
+        }
+
+
+def upstream(bench: Bench) -> Iterator[Figure]:
+    """One caller and eight."""
+    with serving("llamacpp") as server:
+        named = ("--upstream", f"http://{server.address}/v1", "--upstream-model", "smollm2")
+        dialect = ("--upstream-dialect", "llamacpp")
+        with (
+            bench.suite("llamacpp", **_SETTINGS) as here,
+            bench.suite("openai", *named, *dialect) as through,
+        ):
+            for callers in CALLERS:
+                ports = {"here": here.grpc["inference"], "through": through.grpc["inference"]}
+                job = Job(
+                    "upstreams",
+                    path=server.address,
+                    callers=callers,
+                    count=bench.scaled(COUNTS[callers]),
+                    options=dict(ports),
+                )
+                runs = bench.runs(f"upstream x{callers}", _All(here, through, server), job)
+                yield from _figures(callers, runs)
+
+
+def _figures(callers: int, runs: list[Run]) -> Iterator[Figure]:
+    row = f"upstream x{callers}"
+    for way, name in WAYS.items():
+        is_first = way == "here"
+        yield Figure(
+            row,
+            f"{name}, tokens/s",
+            "",
+            [run.number(way, "tokens_per_second") for run in runs],
+            errors=errors(runs) if is_first else {},
+            note=NOTE,
+            runs=[run.document() for run in runs] if is_first else (),
+        )
+    for way, name in WAYS.items():
+        values = [run.number(way, "p50") for run in runs]
+        yield Figure(row, f"{name}, first text p50", "ms", values)
+    for way in ("here", "through"):
+        rates = [_rate(run, way) for run in runs]
+        above = [run.number(way, "p50") - run.number("http", "p50") for run in runs]
+        yield Figure(
+            row, f"{WAYS[way]}: tokens/s of its server's", "", rates, Bar(1, is_least=True)
+        )
+        yield Figure(row, f"{WAYS[way]}: first text above it", "ms", above, Bar(5))
+
+
+def _rate(run: Run, way: str) -> float:
+    return run.number(way, "tokens_per_second") / run.number("http", "tokens_per_second")

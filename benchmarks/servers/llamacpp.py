@@ -1,0 +1,34 @@
+"""llama.cpp's own HTTP server, set as our engine sets the one in its process."""
+
+import os
+import threading
+from importlib import import_module
+from typing import Final
+
+from services.inference.engines.model_file import located
+
+SLOTS: Final = 8
+CONTEXT_TOKENS: Final = 1_024
+
+
+def serve(port: int) -> None:
+    """Serve the packaged model until this process ends."""
+    xllamacpp = import_module("xllamacpp")
+    params = xllamacpp.CommonParams()
+    params.model.path = str(located(None, None).path)
+    params.port = port
+    params.n_parallel = SLOTS
+    params.n_ctx = CONTEXT_TOKENS * SLOTS
+    params.n_batch = params.n_ubatch = 128
+    params.cache_ram_mib = 256
+    params.n_threads_http = 2 * SLOTS
+    params.verbosity = 0
+    os.setpriority(os.PRIO_PROCESS, 0, 10)  # Its threads behind whoever reads what they say.
+    cpus = os.sched_getaffinity(0)
+    for each in (params.cpuparams, params.cpuparams_batch):
+        each.n_threads, each.poll = len(cpus), 0
+        each.cpumask = [cpu in cpus for cpu in range(len(each.cpumask))]
+        each.mask_valid = each.strict_cpu = True
+    server = xllamacpp.Server(params)
+    threading.Event().wait()
+    del server
