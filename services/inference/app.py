@@ -22,6 +22,7 @@ from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
 from services.chassis.hotstore.open import hot_store
 from services.chassis.hotstore.port import HotStore
+from services.chassis.metrics import Metrics
 from services.chassis.operations import rpc as operations_rpc
 from services.chassis.operations.runner import Setup, operating
 from services.chassis.paging import Pager
@@ -31,6 +32,7 @@ from services.inference.adapters.batchdesk import EventStoreBatchDesk
 from services.inference.adapters.batchlog import EventStoreBatches
 from services.inference.adapters.models_file import read_models
 from services.inference.adapters.modelstore import EventStoreModels
+from services.inference.batching.figures import of_batches
 from services.inference.batching.gate import Gate
 from services.inference.batching.turn import World
 from services.inference.batching.worker import Sizes as BatchSizes
@@ -121,7 +123,8 @@ async def running(
         model_servicer = ModelServicer(models, operations, pager("models"))
         servicer = InferenceServicer(inference, model_servicer, partial(ids.new, "req"))
         of_operations = operations_rpc.OperationsServicer(operations, pager("operations"))
-        of_batches = await enter(_batches(settings, shared, stores, inference))
+        measured = Metrics()
+        batch_servicer = await enter(_batches(settings, shared, stores, inference, measured))
         server = await enter(
             serving(
                 settings.server,
@@ -129,11 +132,12 @@ async def running(
                 register=[
                     partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer),
                     partial(models_pb2_grpc.add_ModelServiceServicer_to_server, model_servicer),
-                    partial(batches_pb2_grpc.add_BatchServiceServicer_to_server, of_batches),
+                    partial(batches_pb2_grpc.add_BatchServiceServicer_to_server, batch_servicer),
                     partial(operations_rpc.add_to_server, of_operations),
                 ],
                 services=SERVICES,
                 prepare=partial(_prepared, engines, followed),
+                metrics=measured,
             )
         )
         await enter(following(followed, stores.hot, settings.catalogue.look))
@@ -166,7 +170,11 @@ async def _shelved(
 
 @asynccontextmanager
 async def _batches(
-    settings: Settings, shared: SharedSettings, stores: Stores, inference: Inference
+    settings: Settings,
+    shared: SharedSettings,
+    stores: Stores,
+    inference: Inference,
+    measured: Metrics,
 ) -> AsyncIterator[BatchServicer]:
     """Batches, which run from here on as engines are loaded, until the context is left."""
     chosen, schemas = settings.batch, Schemas()
@@ -176,6 +184,7 @@ async def _batches(
     world = World(log, replace(inference, merge=chosen.pace), gate, inference.now)
     sizes = BatchSizes(chosen.max_running, chosen.lease / 4, chosen.look)
     async with working(desk, world, sizes) as worker:
+        measured.add(*of_batches(worker, gate))
         batches = Batches(
             log,
             desk,

@@ -66,6 +66,8 @@ class Gate:
         self._waiting: deque[_Waiting] = deque()
         self._crowded: dict[int, float] = {}  # When somebody waited last, by the engine.
         self._has_some = asyncio.Event()
+        self.interrupted = 0
+        """How many seats were taken back."""
 
     @property
     def running(self) -> int:
@@ -110,8 +112,9 @@ class Gate:
         while True:
             await self._has_some.wait()
             for engine, seats in self._seats.items():
-                if _take_back(seats):
+                if seats[0].serving.engine.waiting:
                     self._crowded[engine] = asyncio.get_running_loop().time()
+                    self.interrupted += _take_back(seats)
             self._admit()
             for seat in self._all():
                 seat.is_new = False
@@ -166,14 +169,12 @@ class Gate:
         return max(heard_of, len(seats)) < most
 
 
-def _take_back(seats: list[Seat]) -> bool:
-    """A seat for each request that waits, where it is not on its way already. Whether any does."""
+def _take_back(seats: list[Seat]) -> int:
+    """A seat for each request that waits, where it is not on its way already; how many that is."""
     engine: Engine = seats[0].serving.engine
     wanted = engine.waiting - sum(seat.is_taken_back for seat in seats)
-    for seat in reversed(seats):  # The latest first.
-        if wanted <= 0:
-            break
-        if not (seat.is_firm or seat.is_new or seat.is_taken_back):
-            seat.take_back()
-            wanted -= 1
-    return engine.waiting > 0
+    loose = [seat for seat in seats if not (seat.is_firm or seat.is_new or seat.is_taken_back)]
+    chosen = loose[::-1][: max(wanted, 0)]  # The latest first.
+    for seat in chosen:
+        seat.take_back()
+    return len(chosen)

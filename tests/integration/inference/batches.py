@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import httpx2
 from runplane.inference.v1 import batches_pb2 as pb
 from runplane.inference.v1 import batches_pb2_grpc as batches_grpc
 from runplane.inference.v1 import inference_pb2 as inference
@@ -26,6 +27,12 @@ class Client:
 
     batches: "batches_grpc.BatchServiceAsyncStub"
     inference: "inference_grpc.InferenceServiceAsyncStub"
+    admin: str
+
+    async def metrics(self) -> str:
+        """What the admin port says."""
+        async with httpx2.AsyncClient() as http:
+            return (await http.get(f"http://{self.admin}/metrics")).text
 
     async def started(self, *texts: str, **fields: Any) -> pb.Batch:
         """A batch of items that say these, whose keys are their places."""
@@ -82,7 +89,9 @@ async def serving(
         grpc.aio.insecure_channel(server.address) as channel,
     ):
         yield Client(
-            batches_grpc.BatchServiceStub(channel), inference_grpc.InferenceServiceStub(channel)
+            batches_grpc.BatchServiceStub(channel),
+            inference_grpc.InferenceServiceStub(channel),
+            server.admin,
         )
 
 

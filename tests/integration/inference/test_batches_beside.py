@@ -33,10 +33,13 @@ async def test_an_item_gives_its_slot_up_and_goes_on_where_it_was() -> None:
         batch = await client.started(LONG)
         await busy(client, batch.batch_id)
         said = await client.say("only this")
+        page = await client.metrics()
         ended = await client.ended(batch.batch_id)
         (item,) = await client.items(batch.batch_id)
 
     assert said.text == "only this"
+    assert "runplane_inference_batches_running 1.0" in page
+    assert "runplane_inference_batch_items_interrupted_total 1.0" in page
     assert said.metrics.queue_ms < 500  # Of the second that the item takes by itself.
     assert item.text == " ".join(f"tok{number}" for number in range(1, 201))
     assert (item.status, item.attempts, item.usage.completion_tokens) == ("completed", 1, 200)
