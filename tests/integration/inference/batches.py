@@ -83,6 +83,13 @@ async def serving(
         batch=BatchSettings(**{**QUICK, **(batch or {})}),
         price={"input_usd": 1.0, "output_usd": 10.0},
     )
+    async with client_of(settings, store) as client:
+        yield client
+
+
+@asynccontextmanager
+async def client_of(settings: Settings, store: str = "memory:") -> AsyncIterator[Client]:
+    """A client of a service with these settings."""
     shared = SharedSettings(page_token_key="ab" * 32, event_store=store)
     async with (
         running(settings, shared) as server,
