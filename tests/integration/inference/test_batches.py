@@ -286,6 +286,20 @@ async def test_a_model_that_there_is_not_is_named_with_its_item(client: Client) 
     assert (error.reason, error.metadata["field"]) == ("MODEL_NOT_FOUND", "items[0].model")
 
 
+async def test_a_batch_is_its_tenants_alone(client: Client) -> None:
+    metadata = (("runplane-tenant", "other"),)
+    async with asyncio.timeout(5):
+        batch = await client.started("one")
+        listed = await client.batches.ListBatches(pb.ListBatchesRequest(), metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.batches.CancelBatch(
+                pb.CancelBatchRequest(batch_id=batch.batch_id), metadata=metadata
+            )
+
+    assert not listed.batches
+    assert from_rpc_error(refused.value).reason == "BATCH_NOT_FOUND"
+
+
 async def test_a_tenant_has_so_many_batches_that_have_not_ended() -> None:
     async with serving(batch={"max_open": 1}) as client, asyncio.timeout(5):
         first = await client.started("sleep:60000\nslow")
