@@ -20,6 +20,7 @@ from benchmarks.load import (
     listing,
     streams,
     tool_calls,
+    zipf,
 )
 from benchmarks.load.job import Job, Report
 
@@ -53,6 +54,7 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "replay": _brought("benchmarks.load.replays"),  # With all of the workflow service.
     "upstreams": _brought("benchmarks.load.upstreams"),
     "validate": tool_calls.validate,
+    "zipf": zipf.run,
     "workflows": _brought(_WORKFLOWS),
     "workflow_signals": _brought(_WORKFLOWS, "signals"),
     "workflow_undos": _brought(_WORKFLOWS, "undos"),

@@ -7,6 +7,7 @@ from benchmarks.bench import Bench
 from benchmarks.figure import Figure
 from benchmarks.rows import (
     batch,
+    cache,
     cancel,
     edge,
     fan_out,
@@ -44,6 +45,7 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
         replay.replay,
         "events of workflows: written, folded, loaded, verified; in-process",
     ),
+    "cache": (cache.cache, "an answer from the response cache, beside one of a model"),
     "status": (status.status, "asking for a task"),
     "start": (status.start, "from POST to task_start"),
     "edge": (edge.edge, "the edge alone, unary"),

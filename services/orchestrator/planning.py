@@ -8,6 +8,7 @@ from services.chassis.errors import FailedPrecondition
 from services.orchestrator.budget import Budget
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.binding import unbound
+from services.orchestrator.domain.caching import control
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import Task
@@ -61,8 +62,16 @@ class Planner:
         if self.equipment.tools and sampling.temperature is None:
             sampling = replace(sampling, temperature=0.0)
         messages = self._messages(task)
-        schema = plan.schema()
-        return Generation(task.spec.model, messages, sampling, plan.max_tokens, schema, plan.prefix)
+        return Generation(
+            task.spec.model,
+            messages,
+            sampling,
+            plan.max_tokens,
+            plan.schema(),
+            plan.prefix,
+            task.spec.tenant,
+            control(task.spec.cache),
+        )
 
     def check(self, outcome: Outcome, plan: Plan) -> None:
         """Raises `Malformed` when an answer is not what the caller's schema asks for."""

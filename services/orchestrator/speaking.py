@@ -52,8 +52,9 @@ class Speaking:
             plan = await self._kit.planner.plan(self._kit.task, is_last=is_last)
             speaker = self._speaker = self._conversing(plan, number, attempt)
             try:
-                outcome = await self._listened(speaker, plan)
+                outcome = await self._listened(speaker, plan, anew=malformed > 0)
                 self._kit.planner.check(outcome, plan)
+                speaker.keep()
                 await self._said(outcome, speaker)
             except Interrupted:
                 await self._break_off(speaker, plan)
@@ -136,14 +137,17 @@ class Speaking:
             outcome = await self._listened(speaker, plan)
         except (Cut, Malformed) as fault:
             raise refused(fault, plan) from None
-        if not speaker.turn.tokens:
+        if speaker.turn == ev.Turn():
             generation = self._kit.planner.generation(task, plan)
             speaker.turn = await resuming.counted(self._models, generation, plan, outcome.answer)
         await self._said(outcome, speaker)
 
-    async def _listened(self, speaker: Conversing, plan: Plan) -> Outcome:
-        """What the model says. Raises `Interrupted` when the task is told something."""
+    async def _listened(self, speaker: Conversing, plan: Plan, *, anew: bool = False) -> Outcome:
+        """What the model says, `anew` where what it said was no good. Raises `Interrupted` when the
+        task is told something."""
         generation = self._kit.planner.generation(self._kit.task, plan)
+        if anew and generation.cache is not None:
+            generation = replace(generation, cache=generation.cache.anew())
         async with self._kit.inbox.interruptible():
             outcome = await speaker.listen(self._models, generation, timeout=self._kit.left())
         return outcome  # noqa: RET504 - to mypy, a context may swallow what is raised in it
@@ -151,7 +155,7 @@ class Speaking:
     async def _break_off(self, speaker: Conversing, plan: Plan) -> None:
         """What was said stays said, and what it took is counted."""
         await self._journal.append(*await self.rest())
-        if self._kit.task.is_speaking:
+        if self._kit.task.is_speaking and not speaker.turn.is_cached:
             model, generation = self._kit.equipment.model, self._kit.planner.generation
             asked = generation(self._kit.task, plan)
             speaker.turn = await resuming.counted_so_far(self._models, asked, model, speaker.heard)
@@ -188,8 +192,12 @@ class Speaking:
             turn,
             duration_ms=round((perf_counter() - speaker.began_at) * 1000, 3),
             time_to_first_token_ms=first,
-            cost_usd=self._kit.model.cost_usd(turn.prompt_tokens, turn.completion_tokens),
+            cost_usd=0.0 if turn.is_cached else self._kit.model.cost_usd(*_tokens(turn)),
         )
+
+
+def _tokens(turn: ev.Turn) -> tuple[int, int]:
+    return turn.prompt_tokens, turn.completion_tokens
 
 
 def _check_attempts(task: Task) -> None:

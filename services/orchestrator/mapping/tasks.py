@@ -10,6 +10,7 @@ from runplane.type.v1 import content_pb2
 from services.chassis import structs
 from services.chassis.filtering import Fields, written
 from services.chassis.fingerprint import fingerprint
+from services.orchestrator.domain import caching
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.request import (
@@ -53,14 +54,20 @@ STATES: Final = {
 }
 
 
-def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) -> Request:
-    """What a caller asks for; `key` is an idempotency key that came beside the message. One that
-    was accepted before needs no fingerprint.
+def request(
+    message: pb.InvokeRequest, key: str = "", *, cache: str = "", is_new: bool = True
+) -> Request:
+    """What a caller asks for; beside the message came `key`, an idempotency key, and `cache`, what
+    is said of cached answers. One that was accepted before needs no fingerprint.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`; the schema holds what JSON does not.
     """
     message.DiscardUnknownFields()  # Nobody reads them, and they would be kept in the log.
+    key = message.idempotency_key or key
+    mark = fingerprint(message) if key and is_new else ""
+    if cache and not message.cache and not message.HasField("call"):
+        message.cache = caching.of_header(cache)
     sampling, limits = message.sampling, message.limits
     has_schema = message.HasField("response_schema")
     given = message.response_schema
@@ -88,13 +95,14 @@ def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) ->
         ],
         approval_tools=list(message.approval_tools[: MAX_TOOLS + 1]),
         labels=dict(message.labels),
-        idempotency_key=(key := message.idempotency_key or key),
-        fingerprint=fingerprint(message) if key and is_new else "",
+        idempotency_key=key,
+        fingerprint=mark,
         source=message.SerializeToString(),
         agent_id=message.agent_id,
         session_id=message.session_id,
         on_busy=message.on_busy,
         call=toolcalls.call_spec(message),
+        cache=message.cache,
     )
 
 
@@ -141,6 +149,7 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         on_busy=asked.on_busy,
         pinned=toolcalls.tools(start),
         call=asked.call,
+        cache=asked.cache,
     )
 
 
@@ -166,7 +175,7 @@ def listed(found: Task) -> pb.Task:
         result=found.text,
         last_sequence=found.sequence,
         metrics=metrics(found),
-        metadata=metadata(found.spec),
+        metadata=metadata(found.spec, is_cached=found.is_cached),
         warnings=warnings(found),
         labels=found.spec.labels,
     )
@@ -187,7 +196,7 @@ def response(found: Task) -> pb.InvokeResponse:
         status=found.state.value,
         result=found.text,
         metrics=metrics(found),
-        metadata=metadata(found.spec),
+        metadata=metadata(found.spec, is_cached=found.is_cached),
         warnings=warnings(found),
     )
     _output(found, message)
@@ -228,16 +237,17 @@ def metrics(found: Task) -> pb.TaskMetrics:
             None if found.time_to_first_token_ms is None else round(found.time_to_first_token_ms, 3)
         ),
         cost_usd=round(found.cost_usd, 9),
+        tokens_saved=found.saved_tokens or None,
     )
 
 
-def metadata(of: ev.Spec) -> pb.TaskMetadata:
+def metadata(of: ev.Spec, *, is_cached: bool = False) -> pb.TaskMetadata:
     """What runs a task."""
     return pb.TaskMetadata(
         model=of.model,
         model_version=of.model_version,
         session_id=of.session_id,
-        cached=False,
+        cached=is_cached,
         trace_id=of.trace_id,
     )
 

@@ -356,6 +356,7 @@ class Tasks:
             depth=request.depth,
             on_busy=request.on_busy,
             call=request.call,
+            cache=request.cache,
         )
 
     async def _check_fits(self, spec: ev.Spec, equipment: Equipment) -> None:

@@ -17,13 +17,14 @@ from services.inference.app import running as inference_running
 from services.inference.settings import EchoSettings, PriceSettings
 from services.inference.settings import Settings as InferenceSettings
 from services.orchestrator.app import running
-from services.orchestrator.settings import QuotaSettings, Settings, TaskSettings
+from services.orchestrator.settings import CacheSettings, QuotaSettings, Settings, TaskSettings
 from services.tool_registry.app import running as tool_registry_running
 from services.tool_registry.ports import Tool
 from services.tool_registry.settings import Settings as ToolRegistrySettings
 
 LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
 SHARED = SharedSettings(page_token_key="00" * 32)
+UNCACHED = CacheSettings(enabled=False)  # What one test asks, another may have asked before.
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Suite:
     agents: "agents_pb2_grpc.AgentServiceAsyncStub"
     inference: "inference_pb2_grpc.InferenceServiceAsyncStub"
     address: str
+    admin: str
     sessions: "sessions_pb2_grpc.SessionServiceAsyncStub"
     usage: "usage_pb2_grpc.UsageServiceAsyncStub"
 
@@ -54,10 +56,11 @@ async def started(
     price: PriceSettings | None = None,
     registry_target: str | None = None,
     catalogue_ttl: timedelta = timedelta(seconds=5),
+    cache: CacheSettings = UNCACHED,
     quotas: Sequence[QuotaSettings] = (),
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process; the inference service or the tool registry may be
-    another's."""
+    another's. It has no response cache, unless it is told to."""
     async with AsyncExitStack() as stack:
         models = InferenceSettings(
             engine="echo",
@@ -76,6 +79,7 @@ async def started(
             tool_registry=ClientSettings(target=registry_target or registry.address),
             tasks=tasks or TaskSettings(),
             catalogue_ttl=catalogue_ttl,
+            cache=cache,
             quotas=tuple(quotas),
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))
@@ -86,6 +90,7 @@ async def started(
             agents_pb2_grpc.AgentServiceStub(channel),
             inference_pb2_grpc.InferenceServiceStub(asked),
             orchestrator.address,
+            orchestrator.admin,
             sessions_pb2_grpc.SessionServiceStub(channel),
             usage_pb2_grpc.UsageServiceStub(channel),
         )

@@ -34,7 +34,7 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
-from services.orchestrator.ports import Generation, Model, Piece
+from services.orchestrator.ports import Generation, Model, Models, Piece
 from services.orchestrator.run import Run
 from services.orchestrator.toolports import Invocation, Returned
 from services.orchestrator.usecases.children import ChildTasks
@@ -270,6 +270,8 @@ class Bench:
     log: SlowLog
     desk: EventStoreDesk
     clock: FakeClock = field(default_factory=FakeClock)
+    before: Models | None = None
+    """What stands before its models."""
 
     @property
     def world(self) -> World:
@@ -277,7 +279,7 @@ class Bench:
         memory = Memory(self.sessions, self.models, self.clock)
         return World(
             self.log,
-            self.models,
+            self.before or self.models,
             self.tools,
             CompiledSchemas(),
             self.clock,
