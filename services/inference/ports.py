@@ -214,5 +214,8 @@ class ModelStore(Protocol):
 class Follows(Protocol):
     """Makes this process, and others, see what has just been stored."""
 
+    async def see(self) -> None:
+        """Here now."""
+
     async def look(self) -> None:
         """Here now, and elsewhere soon."""
