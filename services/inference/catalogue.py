@@ -54,7 +54,7 @@ class Engines:
         self._held: dict[Place, Held] = {}
         self._aliases: dict[Place, Held] = {}
         self._leaving: list[Held] = []
-        self._is_known = False
+        self._known = asyncio.Event()
 
     async def load(self) -> None:
         """Get the settings' own engines ready.
@@ -96,7 +96,7 @@ class Engines:
             for (tenant, _), held in self._held.items()
             for alias in held.entry.aliases
         }
-        self._is_known = True
+        self._known.set()
 
     def try_again(self) -> None:
         """Those whose engines were away: perhaps they have come back."""
@@ -155,6 +155,10 @@ class Engines:
                 return each
         raise _not_found(name, [each.entry.name for each in listed], field)
 
+    async def known(self) -> None:
+        """See `Shelf`."""
+        await self._known.wait()
+
     async def settled(self, tenant: str, name: str) -> Listed:
         """See `Shelf`."""
         if (held := self._holder(tenant, name)) is not None:
@@ -211,7 +215,7 @@ class Engines:
         return Listed(entry, State.READY, True, model, None, self._facts)
 
     def _check_known(self) -> None:
-        if not self._is_known:
+        if not self._known.is_set():
             raise Unavailable("ENGINE_LOADING", "models are being loaded; try again in a second")
 
 

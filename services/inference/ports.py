@@ -164,6 +164,9 @@ class Shelf(Protocol):
             Unavailable: as `listed`.
         """
 
+    async def known(self) -> None:
+        """Wait until this process knows what there is: soon after its start."""
+
     async def settled(self, tenant: str, name: str) -> Listed:
         """The same, once it is neither being loaded nor unloaded."""
 

@@ -144,6 +144,7 @@ class Models:
         Raises:
             ServiceError: why it cannot be loaded.
         """
+        await self.shelf.known()
         listed = await self.get(tenant, name)
         if listed.state is State.READY and listed.is_wanted:
             return listed
@@ -159,6 +160,7 @@ class Models:
 
     async def unload(self, tenant: str, name: str) -> Listed:
         """Have a model unloaded, in every process; return when this one has ended its requests."""
+        await self.shelf.known()
         await self._want(tenant, name, is_wanted=False)
         await self.shelf.settled(tenant, name)
         return await self.get(tenant, name)
