@@ -145,7 +145,7 @@ class Engines:
         own = [self._own_listed(serving) for serving in self._own_models()]
         listed = [*own, *(held.listed() for held in self._of(tenant))]
         first = next((each for each in listed if self._may_be_default(each)), None)
-        return [replace(each, is_default=each is first) for each in listed]
+        return [replace(each, is_default=True) if each is first else each for each in listed]
 
     def seen(self, tenant: str, name: str, *, field: str = "name") -> Listed:
         """See `Shelf`."""
