@@ -56,6 +56,13 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
     type=click.Path(path_type=Path, dir_okay=False),
     help="A YAML file of further models, all of which are served; see docs/models.md.",
 )
+@click.option(
+    "--models-dir",
+    envvar="INFERENCE_MODELS_DIR",
+    show_envvar=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where GGUF files are that models name. Default: models in the state folder.",
+)
 @upstream_options
 @click.option(
     "--model",
@@ -157,6 +164,7 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     engine: str | None,
     models: Path | None,
+    models_dir: Path | None,
     upstream: Upstream | None,
     model: Path | None,
     port: int,
@@ -194,7 +202,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             has_programs=has_programs,
             upstream=upstream,
             models=models,
-            models_dir=folder.models,
+            models_dir=models_dir.absolute() if models_dir is not None else folder.models,
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))

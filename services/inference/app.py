@@ -211,9 +211,9 @@ def _own(settings: Settings) -> Own | None:
         return None
     price = (settings.price.input_usd, settings.price.output_usd)
     if settings.engine != "llamacpp":
-        return Own(engine_of(settings), price)
+        return Own([engine_of(settings)], price)
     path = located(settings.llamacpp.model_path, settings.llamacpp.model_name).path
-    return Own(engine_of(settings), price, partial(read_facts, path))
+    return Own([engine_of(settings)], price, partial(read_facts, path))
 
 
 async def _check_url(egress: Egress, url: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from services.chassis.errors import NotFound, ServiceError, Unavailable
+from services.chassis.errors import NotFound, Unavailable
 from services.inference.counted import Counted
 from services.inference.domain.entry import (
     EVERYBODY,
@@ -29,9 +29,9 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The engine that the settings name."""
+    """The engines that the settings name; the default model is the first one's."""
 
-    engine: Engine
+    engines: Sequence[Engine]
     price: tuple[float, float] = (0.0, 0.0)
     read_facts: Callable[[], Facts] | None = None
     """What its file says of its model. Blocks."""
@@ -44,7 +44,7 @@ class Engines:
         self, own: Own | None, build: Builder, group: asyncio.TaskGroup, *, most_loaded: int
     ) -> None:
         """Beside the settings' own engine, `most_loaded` models."""
-        self._own = Counted(own.engine) if own is not None else None
+        self._own = [Counted(engine) for engine in own.engines] if own is not None else []
         self._price = own.price if own is not None else (0.0, 0.0)
         self._read_facts = own.read_facts if own is not None else None
         self._facts = NO_FACTS
@@ -54,16 +54,15 @@ class Engines:
         self._held: dict[Place, Held] = {}
         self._aliases: dict[Place, Held] = {}
         self._leaving: list[Held] = []
-        self._is_known = False
+        self._known = asyncio.Event()
 
     async def load(self) -> None:
-        """Get the settings' own engine ready.
+        """Get the settings' own engines ready.
 
         Raises:
             Unavailable: `ENGINE_FAILED`; it cannot.
         """
-        if self._own is not None:
-            await self._own.load()
+        await asyncio.gather(*(engine.load() for engine in self._own))
         if self._read_facts is not None:
             self._facts = await asyncio.to_thread(self._read_facts)
 
@@ -72,8 +71,17 @@ class Engines:
         held = [*self._held.values(), *self._leaving]
         self._held, self._aliases = {}, {}
         await asyncio.gather(*(each.close() for each in held))
-        if self._own is not None:
-            await self._own.close()
+        for engine in self._own:
+            await engine.close()
+
+    async def check(self) -> None:
+        """Whether the settings' own engines can still do their work.
+
+        Raises:
+            Unavailable: `ENGINE_FAILED`; one is dead.
+        """
+        for engine in self._own:
+            await engine.check()
 
     def follow(self, wanted: Mapping[Place, Wanted]) -> None:
         """Have these entries from now on, and no others."""
@@ -88,7 +96,7 @@ class Engines:
             for (tenant, _), held in self._held.items()
             for alias in held.entry.aliases
         }
-        self._is_known = True
+        self._known.set()
 
     def try_again(self) -> None:
         """Those whose engines were away: perhaps they have come back."""
@@ -107,14 +115,11 @@ class Engines:
         return held
 
     @property
-    def engines(self) -> Mapping[str, Engine]:
-        """What is loaded, by the names of models: the default one first."""
-        own = self._own_models() if self._own is not None else ()
-        found: dict[str, Engine] = {each.model.name: each.engine for each in own}
-        for held in self._held.values():
-            if held.engine is not None:
-                found.setdefault(held.entry.name, held.engine)
-        return found
+    def engines(self) -> Sequence[Engine]:
+        """Those of the settings and of what is declared, for whoever measures: they are few, and
+        no two have a model of one name."""
+        declared = [held.engine for (tenant, _), held in self._held.items() if tenant == EVERYBODY]
+        return [*self._own, *(each for each in declared if each is not None)]
 
     def find(self, tenant: str, name: str, *, field: str = "model") -> Serving:
         """See `Catalogue`."""
@@ -122,7 +127,7 @@ class Engines:
             return self._default(tenant)
         if (held := self._holder(tenant, name)) is not None:
             return held.ask()
-        for serving in self._own_models(is_asked=True):
+        for serving in self._own_models():
             if serving.model.name == name:
                 return serving
         self._check_known()
@@ -130,17 +135,17 @@ class Engines:
 
     def models(self, tenant: str) -> Sequence[Model]:
         """See `Catalogue`."""
-        own = [serving.model for serving in self._own_models(is_asked=True)]
+        own = [serving.model for serving in self._own_models()]
         ready = [held.serving.model for held in self._of(tenant) if held.serving is not None]
         return [*own, *ready]
 
     def listed(self, tenant: str) -> Sequence[Listed]:
         """See `Shelf`."""
         self._check_known()
-        own = [self._own_listed(serving) for serving in self._own_models(is_asked=True)]
+        own = [self._own_listed(serving) for serving in self._own_models()]
         listed = [*own, *(held.listed() for held in self._of(tenant))]
         first = next((each for each in listed if self._may_be_default(each)), None)
-        return [replace(each, is_default=each is first) for each in listed]
+        return [replace(each, is_default=True) if each is first else each for each in listed]
 
     def seen(self, tenant: str, name: str, *, field: str = "name") -> Listed:
         """See `Shelf`."""
@@ -149,6 +154,10 @@ class Engines:
             if name in each.entry.names:
                 return each
         raise _not_found(name, [each.entry.name for each in listed], field)
+
+    async def known(self) -> None:
+        """See `Shelf`."""
+        await self._known.wait()
 
     async def settled(self, tenant: str, name: str) -> Listed:
         """See `Shelf`."""
@@ -163,7 +172,7 @@ class Engines:
         await asyncio.gather(*(held.settled() for held in declared))
 
     def _default(self, tenant: str) -> Serving:
-        for serving in self._own_models(is_asked=True):
+        for serving in self._own_models():
             return serving
         for held in self._of(tenant):
             if self._may_be_default(held.listed()):
@@ -189,16 +198,10 @@ class Engines:
         for whose in (EVERYBODY, tenant):
             yield from (held for (owner, _), held in self._held.items() if owner == whose)
 
-    def _own_models(self, *, is_asked: bool = False) -> Sequence[Serving]:
-        if self._own is None:
-            return ()
-        try:
-            models = self._own.models()
-        except ServiceError:
-            if is_asked:
-                raise
-            return ()
-        return [Serving(model, self._own, self._price) for model in models]
+    def _own_models(self) -> Sequence[Serving]:
+        return [
+            Serving(model, engine, self._price) for engine in self._own for model in engine.models()
+        ]
 
     def _own_listed(self, serving: Serving) -> Listed:
         model = serving.model
@@ -212,7 +215,7 @@ class Engines:
         return Listed(entry, State.READY, True, model, None, self._facts)
 
     def _check_known(self) -> None:
-        if not self._is_known:
+        if not self._known.is_set():
             raise Unavailable("ENGINE_LOADING", "models are being loaded; try again in a second")
 
 

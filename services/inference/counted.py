@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from services.inference.domain.embedding import Embedded, Embedding
@@ -16,8 +17,10 @@ from services.inference.ports import Engine
 class Counted:
     """The engine itself, and a count of what is under way."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, name: str = "") -> None:
+        """`name` is what its one model is called; empty: as the engine calls its models."""
         self._engine = engine
+        self._name = name
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -47,7 +50,8 @@ class Counted:
 
     def models(self) -> Sequence[Model]:
         """See `Engine`."""
-        return self._engine.models()
+        models = self._engine.models()
+        return [replace(models[0], name=self._name)] if self._name else models
 
     async def generate(
         self, request: Request, *, pace: timedelta

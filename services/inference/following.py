@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -30,6 +31,7 @@ class Following:
         self._hot = hot
         self._declared = declared
         self._looking = asyncio.Lock()
+        self._looked_at = -math.inf
 
     async def look(self) -> None:
         """See `Follows`."""
@@ -37,9 +39,12 @@ class Following:
         await self._hot.publish(TOPIC, [Told(0, b"")])
 
     async def see(self) -> None:
-        """Here only."""
+        """See `Follows`. Who comes while others wait for their turn sees what they see."""
+        came_at = asyncio.get_running_loop().time()
         async with self._looking:  # What was read first must not come last.
-            self._engines.follow(await self._wanted())
+            if self._looked_at < came_at:
+                self._looked_at = asyncio.get_running_loop().time()
+                self._engines.follow(await self._wanted())
 
     async def run(self, told: Subscription, every: timedelta) -> None:
         """Look again and again, until cancelled."""

@@ -178,12 +178,12 @@ class Held:
         engine: Counted | None = None
         try:
             built = await self._build(entry)
-            engine = Counted(built.engine)
+            engine = Counted(built.engine, entry.name)
             try:
                 await engine.load()
             except ServiceError as error:
                 raise built.explained(error) from None
-            model = replace(engine.models()[0], name=entry.name)
+            model = engine.models()[0]
         except BaseException:
             self._room.give_back(entry)
             if engine is not None:

@@ -164,6 +164,9 @@ class Shelf(Protocol):
             Unavailable: as `listed`.
         """
 
+    async def known(self) -> None:
+        """Wait until this process knows what there is: soon after its start."""
+
     async def settled(self, tenant: str, name: str) -> Listed:
         """The same, once it is neither being loaded nor unloaded."""
 
@@ -213,6 +216,9 @@ class ModelStore(Protocol):
 
 class Follows(Protocol):
     """Makes this process, and others, see what has just been stored."""
+
+    async def see(self) -> None:
+        """Here now."""
 
     async def look(self) -> None:
         """Here now, and elsewhere soon."""

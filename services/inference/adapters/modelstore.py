@@ -168,7 +168,7 @@ class EventStoreModels:
         at = time or kept.entry.update_time
         assert at is not None, "an entry is kept with its time"  # noqa: S101
         attributes = {"is_deleted": event == DELETED, "sequence": kept.sequence}
-        body = _body(kept)
+        body = encode(kept.entry, is_wanted=kept.is_wanted)
         record = Record(RECORD, kept.entry.name, attributes, body)
         await self._store.append(
             Append(
@@ -186,15 +186,15 @@ def _stream(name: str) -> str:
     return f"{RECORD}/{name}"
 
 
-def _body(kept: _Kept) -> bytes:
-    entry = kept.entry
+def encode(entry: Entry, *, is_wanted: bool) -> bytes:
+    """An entry as it is stored."""
     said: Mapping[str, Any] = {
         "entry": dict(entry.document),
         "owner": entry.owner,
         "revision": entry.revision,
         "create_time": _text(entry.create_time),
         "update_time": _text(entry.update_time),
-        "is_wanted": kept.is_wanted,
+        "is_wanted": is_wanted,
     }
     return json.dumps(said).encode()
 
@@ -207,20 +207,29 @@ def _read(record: Record) -> _Kept | None:
     """
     if record.attributes["is_deleted"]:
         return None
-    said = json.loads(record.body)
     try:
-        made = entry_document.made(said["entry"], Source.API, field="model")
+        entry, is_wanted = decode(record.body)
     except InvalidArgument as error:
         message = f"what is stored of the model {record.id} cannot be read: {error.message}"
         raise Internal("MODEL_CORRUPT", message, model=record.id) from None
+    return _Kept(entry, is_wanted, int(record.attributes["sequence"]))
+
+
+def decode(body: bytes) -> tuple[Entry, bool]:
+    """An entry as it was stored, by an event of any name, and whether it was to be loaded.
+
+    Raises:
+        InvalidArgument: `MODEL_INVALID`; it is none any more.
+    """
+    said = json.loads(body)
     entry = replace(
-        made,
+        entry_document.made(said["entry"], Source.API, field="model"),
         owner=said["owner"],
         revision=said["revision"],
         create_time=_time(said["create_time"]),
         update_time=_time(said["update_time"]),
     )
-    return _Kept(entry, said["is_wanted"], int(record.attributes["sequence"]))
+    return entry, said["is_wanted"]
 
 
 def _text(time: datetime | None) -> str:

@@ -68,7 +68,7 @@ class Models:
         return self.shelf.seen(tenant, made.name)
 
     async def _create(self, tenant: str, entry: Entry, key: Key | None) -> Entry:
-        self._check_names(tenant, entry)
+        await self._check_names(tenant, entry)
         await self._check_target(entry)
         most = self.rules.most
         if await self.store.count(tenant, most) >= most:
@@ -87,7 +87,7 @@ class Models:
         try:
             return self.shelf.seen(tenant, name)
         except NotFound:
-            await self.follows.look()
+            await self.follows.see()
             return self.shelf.seen(tenant, name)
 
     async def update(
@@ -103,7 +103,7 @@ class Models:
         new = entry_document.made(_merged(old.document, said, mask), Source.API, field="model")
         if dict(new.document) == dict(old.document):
             return await self.get(tenant, old.name)
-        self._check_names(tenant, new)
+        await self._check_names(tenant, new)
         await self._check_target(new)
         facts = (old.owner, old.revision, old.create_time, self.now())
         owner, number, create_time, now = facts
@@ -144,6 +144,7 @@ class Models:
         Raises:
             ServiceError: why it cannot be loaded.
         """
+        await self.shelf.known()
         listed = await self.get(tenant, name)
         if listed.state is State.READY and listed.is_wanted:
             return listed
@@ -159,6 +160,7 @@ class Models:
 
     async def unload(self, tenant: str, name: str) -> Listed:
         """Have a model unloaded, in every process; return when this one has ended its requests."""
+        await self.shelf.known()
         await self._want(tenant, name, is_wanted=False)
         await self.shelf.settled(tenant, name)
         return await self.get(tenant, name)
@@ -185,8 +187,9 @@ class Models:
             raise _unchangeable(seen)
         return await self._stored(tenant, seen.name)
 
-    def _check_names(self, tenant: str, entry: Entry) -> None:
+    async def _check_names(self, tenant: str, entry: Entry) -> None:
         """Refuse names that others go by."""
+        await self.follows.see()
         for each in self.shelf.listed(tenant):
             if each.entry.source is Source.API and each.entry.name == entry.name:
                 continue  # The entry itself, or one that the store refuses.

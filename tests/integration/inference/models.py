@@ -28,6 +28,7 @@ class Service:
     models: Any
     inference: Any
     operations: Any
+    address: str
 
     async def done(self, started: operations_pb2.Operation) -> operations_pb2.Operation:
         """An operation's end."""
@@ -77,6 +78,7 @@ async def service(
             models_pb2_grpc.ModelServiceStub(channel),
             inference_pb2_grpc.InferenceServiceStub(channel),
             operations_pb2_grpc.OperationsStub(channel),
+            server.address,
         )
 
 

