@@ -16,6 +16,8 @@ from services.inference.ports import Catalogue, Engine, Serving
 
 LOOK_SECONDS: Final = 0.025
 """Between two looks, while there is something to look at."""
+UNKNOWN_SECONDS: Final = 10.0
+"""How long a model may be unknown: a replica that was told of it may have taken the batch."""
 QUIET_SECONDS: Final = 0.25
 """How long nobody must have waited before an item begins: who comes once comes again."""
 
@@ -58,9 +60,17 @@ class _Waiting:
 class Gate:
     """Hands out seats, in the order in which they are asked for."""
 
-    def __init__(self, catalogue: Catalogue, most: int | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        most: int | None = None,
+        *,
+        unknown_seconds: float = UNKNOWN_SECONDS,
+    ) -> None:
         """`most`: items at once on one engine, whatever slots it has."""
         self._catalogue = catalogue
+        self._unknown_seconds = unknown_seconds
+        self._unknown: dict[tuple[str, str], float] = {}  # Since when, by tenant and name.
         self._most = most
         self._seats: dict[int, list[Seat]] = {}  # By the identity of the engine.
         self._waiting: deque[_Waiting] = deque()
@@ -80,7 +90,7 @@ class Gate:
         """Wait for a seat; `is_first` goes before those that wait already. The caller leaves it.
 
         Raises:
-            NotFound: `MODEL_NOT_FOUND`.
+            NotFound: `MODEL_NOT_FOUND`; for a while by now.
         """
         given: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(tenant, model, is_firm, given)
@@ -120,6 +130,7 @@ class Gate:
                 seat.is_new = False
             if not self._waiting and not self._seats:
                 self._crowded.clear()
+                self._unknown.clear()
                 self._has_some.clear()
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -143,15 +154,21 @@ class Gate:
             serving = self._catalogue.find(waiting.tenant, waiting.model)
             has_room = self._has_room(serving)
         except ServiceError as error:
-            if not isinstance(error, NotFound):
-                return False  # It is being loaded, or may be loaded again.
+            if not isinstance(error, NotFound) or not self._is_long_unknown(waiting):
+                return False  # It is being loaded, or may be loaded again, or be heard of.
             waiting.given.set_exception(error)
             return True
+        self._unknown.pop((waiting.tenant, waiting.model), None)
         if has_room:
             seat = Seat(serving, is_firm=waiting.is_firm)
             self._seats.setdefault(id(serving.engine), []).append(seat)
             waiting.given.set_result(seat)
         return has_room
+
+    def _is_long_unknown(self, waiting: _Waiting) -> bool:
+        now = asyncio.get_running_loop().time()
+        since = self._unknown.setdefault((waiting.tenant, waiting.model), now)
+        return now - since >= self._unknown_seconds
 
     def _has_room(self, serving: Serving) -> bool:
         engine, seats = serving.engine, self._seats.get(id(serving.engine), [])

@@ -54,7 +54,7 @@ class Models:
 @asynccontextmanager
 async def gate(models: Models, most: int | None = None) -> AsyncIterator[Gate]:
     """A gate that looks."""
-    found = Gate(models, most)
+    found = Gate(models, most, unknown_seconds=0.05)
     looking = asyncio.create_task(found.look_after())
     async with asyncio.timeout(5):
         yield found
@@ -128,11 +128,17 @@ async def test_a_model_that_is_not_loaded_is_waited_for() -> None:
         assert await asking
 
 
-async def test_a_model_that_there_is_not_is_refused() -> None:
+async def test_a_model_that_there_is_not_is_refused_after_a_while() -> None:
     async with gate(Models(Crowded())) as found:
+        asking = asyncio.create_task(found.seat("t", "none"))
+        await settled()
+        is_waiting = not asking.done()
+        with pytest.raises(NotFound):
+            await asking
         with pytest.raises(NotFound):
             await found.seat("t", "none")
 
+        assert is_waiting
         assert found.running == 0
 
 
