@@ -18,6 +18,8 @@ LOOK_SECONDS: Final = 0.025
 """Between two looks, while there is something to look at."""
 UNKNOWN_SECONDS: Final = 10.0
 """How long a model may be unknown: a replica that was told of it may have taken the batch."""
+MOST_UNKNOWN: Final = 1_000
+"""Of which it is remembered since when, while there is nothing to do."""
 QUIET_SECONDS: Final = 0.25
 """How long nobody must have waited before an item begins: who comes once comes again."""
 
@@ -57,6 +59,15 @@ class _Waiting:
     given: asyncio.Future[Seat]
 
 
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """A model that there is not, in the loop's time."""
+
+    since: float
+    seen: float
+    """When it was asked for last."""
+
+
 class Gate:
     """Hands out seats, in the order in which they are asked for."""
 
@@ -70,7 +81,7 @@ class Gate:
         """`most`: items at once on one engine, whatever slots it has."""
         self._catalogue = catalogue
         self._unknown_seconds = unknown_seconds
-        self._unknown: dict[tuple[str, str], float] = {}  # Since when, by tenant and name.
+        self._unknown: dict[tuple[str, str], _Unknown] = {}  # By tenant and name.
         self._most = most
         self._seats: dict[int, list[Seat]] = {}  # By the identity of the engine.
         self._waiting: deque[_Waiting] = deque()
@@ -130,7 +141,8 @@ class Gate:
                 seat.is_new = False
             if not self._waiting and not self._seats:
                 self._crowded.clear()
-                self._unknown.clear()
+                if len(self._unknown) > MOST_UNKNOWN:
+                    self._unknown.clear()
                 self._has_some.clear()
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -166,8 +178,11 @@ class Gate:
         return has_room
 
     def _is_long_unknown(self, waiting: _Waiting) -> bool:
-        now = asyncio.get_running_loop().time()
-        since = self._unknown.setdefault((waiting.tenant, waiting.model), now)
+        name, now = (waiting.tenant, waiting.model), asyncio.get_running_loop().time()
+        known = self._unknown.get(name)
+        is_same = known is not None and now - known.seen < self._unknown_seconds
+        since = known.since if known is not None and is_same else now
+        self._unknown[name] = _Unknown(since, now)
         return now - since >= self._unknown_seconds
 
     def _has_room(self, serving: Serving) -> bool:

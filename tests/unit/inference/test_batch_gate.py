@@ -135,10 +135,12 @@ async def test_a_model_that_there_is_not_is_refused_after_a_while() -> None:
         is_waiting = not asking.done()
         with pytest.raises(NotFound):
             await asking
-        with pytest.raises(NotFound):
-            await found.seat("t", "none")
+        again = asyncio.create_task(found.seat("t", "none"))
+        await settled()
 
         assert is_waiting
+        assert again.done()  # That it is unknown is known by now.
+        assert isinstance(again.exception(), NotFound)
         assert found.running == 0
 
 
