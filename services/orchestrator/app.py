@@ -22,6 +22,8 @@ from services.chassis.settings import SharedSettings
 from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
+from services.orchestrator.adapters.replicas import replicas_of
+from services.orchestrator.adapters.routes import routes_of
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.adapters.statuses import HotStatuses
@@ -68,7 +70,11 @@ class _Parts:
 async def running(
     settings: Settings, shared: SharedSettings, *, now: Callable[[], datetime] = utc_now
 ) -> AsyncIterator[Running]:
-    """Run the orchestrator until the context is left."""
+    """Run the orchestrator until the context is left.
+
+    Raises:
+        FailedPrecondition: `ROUTES_INVALID`; the file of routes cannot be used.
+    """
     page_key = bytes.fromhex(shared.page_token_key.get_secret_value())
     async with _at_work(settings, shared, now) as parts:
         world, tasks = parts.world, parts.tasks
@@ -103,19 +109,21 @@ async def _at_work(
 ) -> AsyncIterator[_Parts]:
     """Stores, peers and the worker, which takes up tasks from here on."""
     tasks, ttl = settings.tasks, settings.catalogue_ttl
+    routes = routes_of(settings.routes)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="orchestrator"))
         hot = await enter(hot_store(shared.hot_store))
         values = await enter(_values(shared, tasks.inline_bytes))
         inference = await enter(channel(settings.inference))
+        replicas = await enter(replicas_of(settings.inference, settings.balance))
         registry = await enter(channel(settings.tool_registry))
         owner, lease = ids.new("worker"), tasks.lease
         desk = await enter(at_desk(store, hot, owner=owner, lease=lease))
         sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
         worker = await enter(working(desk, sizes))
         task_log = EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values)
-        models = GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl)
+        models = GrpcModels(inference, replicas, timeout=settings.inference.timeout, ttl=ttl)
         sessions = EventStoreSessions(store)
         world = World(
             log=task_log,
@@ -130,6 +138,7 @@ async def _at_work(
             places=Places(sessions, task_log, now),
             max_wait=tasks.max_wait,
             linger=tasks.linger,
+            routes=routes,
         )
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))

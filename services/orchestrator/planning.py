@@ -56,7 +56,17 @@ class Planner:
             sampling = replace(sampling, temperature=0.0)
         messages = self._messages(task)
         schema = plan.schema()
-        return Generation(task.spec.model, messages, sampling, plan.max_tokens, schema, plan.prefix)
+        routed = task.spec.routed
+        return Generation(
+            task.model,
+            messages,
+            sampling,
+            plan.max_tokens,
+            schema,
+            plan.prefix,
+            task.spec.session_id,
+            "" if routed is None else routed.priority,
+        )
 
     def check(self, outcome: Outcome, plan: Plan) -> None:
         """Raises `Malformed` when an answer is not what the caller's schema asks for."""
@@ -76,7 +86,7 @@ class Planner:
 
     async def _affordable(self, task: Task) -> int:
         """How many tokens the next turn may produce; none if its prompt takes what is left."""
-        prompt = await self.models.count_tokens(task.spec.model, self._messages(task))
+        prompt = await self.models.count_tokens(task.model, self._messages(task))
         return min(_by_tokens(task, prompt), by_cost(task, prompt, self.equipment.model))
 
     def _messages(self, task: Task) -> Sequence[ev.Message]:

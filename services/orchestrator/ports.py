@@ -37,6 +37,8 @@ class Model:
     input_usd: float = 0.0
     """What a million tokens of prompt cost."""
     output_usd: float = 0.0
+    capabilities: frozenset[str] = frozenset({"generate", "schema"})
+    size_class: str = ""
 
     def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         """What so many tokens cost."""
@@ -54,6 +56,12 @@ class Generation:
     schema: Mapping[str, object] | None
     prefix: str = ""
     """The start of the turn, to go on from; not together with a schema."""
+    affinity: str = ""
+    """What calls have in common whose prompts begin alike: their session."""
+    priority: str = ""
+    """Who goes first, as the inference service names it; empty for the usual one."""
+    apart_from: "Generation | None" = None
+    """A call that goes on, and that this one is not to share a replica with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +73,23 @@ class Piece:
     turn: Turn | None = None
 
 
-class Models(Protocol):
+class Speakers(Protocol):
+    """Models as far as one turn needs them."""
+
+    def generate(self, generation: Generation, *, timeout: float) -> AsyncGenerator[Piece, None]:
+        """One turn, `timeout` in seconds. Closing the generator must stop the model.
+
+        Raises:
+            ServiceError: what the inference service says.
+            Unavailable: `NO_OTHER_REPLICA`; there is none apart from the call that is named.
+        """
+
+
+class Models(Speakers, Protocol):
     """The models that can be asked."""
+
+    async def known(self) -> Sequence[Model]:
+        """All of them, by name."""
 
     async def resolve(self, name: str) -> Model:
         """The model of this name; empty means the default.
@@ -77,13 +100,6 @@ class Models(Protocol):
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """How long a prompt is, the start of the turn included."""
-
-    def generate(self, generation: Generation, *, timeout: float) -> AsyncGenerator[Piece, None]:
-        """One turn, `timeout` in seconds. Closing the generator must stop the model.
-
-        Raises:
-            ServiceError: what the inference service says.
-        """
 
 
 class Schemas(Protocol):

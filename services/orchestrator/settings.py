@@ -1,6 +1,7 @@
 """`ORCHESTRATOR_…`."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,16 @@ class SessionSettings(BaseModel, frozen=True):
     history_share: float = Field(0.5, ge=0, le=0.9)  # Of what a request leaves of the window.
 
 
+class BalanceSettings(BaseModel, frozen=True):
+    """How generations are shared out among the replicas of the inference service."""
+
+    refresh: Duration = Field(timedelta(seconds=5), gt=timedelta(0))  # Of their addresses.
+    leave_out: Duration = Field(
+        timedelta(seconds=5), ge=timedelta(0)
+    )  # One that cannot be reached.
+    hot_tokens: int = Field(4096, ge=0)  # Beyond the idlest one: sessions then go elsewhere.
+
+
 class Settings(BaseSettings):
     """The orchestrator's settings."""
 
@@ -48,4 +59,6 @@ class Settings(BaseSettings):
     mark_key: Key  # 32 bytes in hexadecimal, for continue marks.
     tasks: TaskSettings = TaskSettings()
     sessions: SessionSettings = SessionSettings()
+    balance: BalanceSettings = BalanceSettings()
+    routes: Path | None = None  # A YAML file of routes, which choose models; absent: none.
     catalogue_ttl: Duration = timedelta(seconds=5)  # How old a list of models or tools may be.

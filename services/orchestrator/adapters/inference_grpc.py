@@ -15,6 +15,7 @@ from services.chassis import structs
 from services.chassis.client import streaming, unary
 from services.chassis.errors import NotFound
 from services.orchestrator.adapters.cached import Cached
+from services.orchestrator.adapters.replicas import Replicas
 from services.orchestrator.domain.events import Message, Turn
 from services.orchestrator.mapping.sampling import sampling
 from services.orchestrator.ports import Generation, Model, Piece
@@ -26,7 +27,16 @@ _KEPT = 64
 class GrpcModels:
     """Asks the inference service; its list of models may be `ttl` old."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, timeout: timedelta, ttl: timedelta) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        replicas: Replicas,
+        *,
+        timeout: timedelta,
+        ttl: timedelta,
+    ) -> None:
+        """What is read comes from any replica, by `channel`; `replicas` share the generations."""
+        self._replicas = replicas
         self._stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(channel)
         self._timeout = timeout.total_seconds()
         self._known = Cached(self._fetch, ttl)
@@ -47,6 +57,11 @@ class GrpcModels:
             )
         return model
 
+    async def known(self) -> Sequence[Model]:
+        """All models, by name."""
+        known = await self._known.get()
+        return [model for name, model in sorted(known.items()) if name]
+
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """How long a prompt is, the start of the turn included."""
         sent = map(_message, messages)
@@ -59,10 +74,11 @@ class GrpcModels:
     ) -> AsyncGenerator[Piece, None]:
         """One turn; closing the generator closes the call, which stops the engine."""
         request = self._request(generation)
-        call = streaming(self._stub.StreamGenerate, request, timeout=timeout)
-        async with aclosing(call) as messages:
-            async for message in messages:
-                yield _piece(message)
+        with self._replicas.lent(generation) as replica:
+            call = streaming(replica.stub.StreamGenerate, request, timeout=timeout)
+            async with aclosing(call) as messages:
+                async for message in messages:
+                    yield _piece(message)
 
     def _request(self, generation: Generation) -> pb.GenerateRequest:
         request = pb.GenerateRequest(
@@ -70,6 +86,7 @@ class GrpcModels:
             messages=map(_message, generation.messages),
             sampling=sampling(replace(generation.sampling, max_tokens=generation.max_tokens)),
             prefix=generation.prefix,
+            priority=generation.priority,
         )
         if generation.schema is not None:
             request.response_schema.CopyFrom(self._struct(generation.schema))
@@ -103,6 +120,8 @@ def _model(message: pb.Model) -> Model:
         message.can_continue,
         message.input_price_usd,
         message.output_price_usd,
+        frozenset(message.capabilities),
+        getattr(message, "size_class", ""),
     )
 
 

@@ -57,6 +57,7 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.Answered): State.RUNNING,
     (State.RUNNING, ev.StepAbandoned): State.RUNNING,
     (State.RUNNING, ev.Warned): State.RUNNING,
+    (State.RUNNING, ev.ModelChanged): State.RUNNING,
     (State.RUNNING, ev.Completed): State.COMPLETED,
     (State.RUNNING, ev.Failed): State.FAILED,
     (State.RUNNING, ev.Canceled): State.CANCELED,
@@ -157,6 +158,18 @@ class Task:
     """Whether a pause ended, and nothing was said since."""
     window: Window | None = None
     """What its model is shown of its session, once it runs; None for nothing."""
+    changed: ev.ModelChanged | None = None
+    """How it came to the model that it has now; None for the one that it began with."""
+
+    @property
+    def model(self) -> str:
+        """The model that answers."""
+        return self.changed.model if self.changed else self.spec.model
+
+    @property
+    def model_version(self) -> str:
+        """Its version."""
+        return self.changed.version if self.changed else self.spec.model_version
 
     @property
     def deadline(self) -> datetime:
@@ -395,6 +408,10 @@ def _warned(task: Task, event: ev.Warned) -> Changes:
     return {"warnings": (*task.warnings, event)}
 
 
+def _model_changed(task: Task, event: ev.ModelChanged) -> Changes:
+    return {"changed": event}
+
+
 def _failed(task: Task, event: ev.Failed) -> Changes:
     return {"failure": event.failure}
 
@@ -460,5 +477,6 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.Answered: _answered,
     ev.StepAbandoned: _abandoned,
     ev.Warned: _warned,
+    ev.ModelChanged: _model_changed,
     ev.Failed: _failed,
 }

@@ -20,7 +20,7 @@ from services.orchestrator.domain.request import (
     split,
 )
 from services.orchestrator.domain.task import Call, State, Task
-from services.orchestrator.mapping import large, sessions, toolcalls
+from services.orchestrator.mapping import large, routing, sessions, toolcalls
 from services.orchestrator.mapping.sampling import read_sampling
 
 DEFAULT_STEPS: Final = 8
@@ -95,6 +95,7 @@ def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) ->
         session_id=message.session_id,
         on_busy=message.on_busy,
         call=toolcalls.call_spec(message),
+        request_class=message.request_class,
     )
 
 
@@ -141,6 +142,7 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         on_busy=asked.on_busy,
         pinned=toolcalls.tools(start),
         call=asked.call,
+        routed=routing.read(start.metadata),
     )
 
 
@@ -166,7 +168,7 @@ def listed(found: Task) -> pb.Task:
         result=found.text,
         last_sequence=found.sequence,
         metrics=metrics(found),
-        metadata=metadata(found.spec),
+        metadata=metadata(found),
         warnings=warnings(found),
         labels=found.spec.labels,
     )
@@ -187,7 +189,7 @@ def response(found: Task) -> pb.InvokeResponse:
         status=found.state.value,
         result=found.text,
         metrics=metrics(found),
-        metadata=metadata(found.spec),
+        metadata=metadata(found),
         warnings=warnings(found),
     )
     _output(found, message)
@@ -211,7 +213,7 @@ def partial(found: Task, mark: str, retry_after: timedelta) -> pb.InvokeResponse
         continue_mark=mark,
         retry_after=retry_after.total_seconds() * 1000,
         metrics=metrics(found),
-        metadata=metadata(found.spec),
+        metadata=metadata(found),
         warnings=warnings(found),
     )
 
@@ -231,14 +233,15 @@ def metrics(found: Task) -> pb.TaskMetrics:
     )
 
 
-def metadata(of: ev.Spec) -> pb.TaskMetadata:
+def metadata(found: Task) -> pb.TaskMetadata:
     """What runs a task."""
     return pb.TaskMetadata(
-        model=of.model,
-        model_version=of.model_version,
-        session_id=of.session_id,
+        model=found.model,
+        model_version=found.model_version,
+        session_id=found.spec.session_id,
         cached=False,
-        trace_id=of.trace_id,
+        trace_id=found.spec.trace_id,
+        routing=routing.message(found.spec.routed),
     )
 
 

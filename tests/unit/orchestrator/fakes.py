@@ -25,6 +25,7 @@ from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.catalogue import Catalogue, catalogue
 from services.orchestrator.domain.request import Request
+from services.orchestrator.domain.routing import Route
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.equipment import Equipment
@@ -33,6 +34,7 @@ from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
 from services.orchestrator.ports import Generation, Model, Piece
 from services.orchestrator.run import Run
+from services.orchestrator.seen import Seen
 from services.orchestrator.toolports import Invocation, Returned
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
@@ -119,12 +121,21 @@ class FakeModels:
     """Set when a turn has come to where it waits."""
     closes_after: asyncio.Event | None = None
     """What closing a turn waits for."""
+    others: Sequence[Model] = ()
+    """Models beside the default one."""
+    closed: list[str] = field(default_factory=list)
+    """Whose turns ended, however they did."""
+
+    async def known(self) -> Sequence[Model]:
+        """See `Models`."""
+        return [self.model, *self.others]
 
     async def resolve(self, name: str) -> Model:
         """See `Models`."""
-        if name not in ("", MODEL.name):
-            raise NotFound("MODEL_NOT_FOUND", f"there is no model {name}")
-        return self.model
+        for each in await self.known():
+            if name in ("", each.name):
+                return each
+        raise NotFound("MODEL_NOT_FOUND", f"there is no model {name}")
 
     async def count_tokens(
         self, model: str, messages: Sequence[ev.Message], prefix: str = ""
@@ -149,6 +160,7 @@ class FakeModels:
                     await line.wait()
             yield Piece("", self.finish_reason, TURN)
         finally:
+            self.closed.append(generation.model)
             if self.closes_after is not None:
                 await self.closes_after.wait()
 
@@ -267,6 +279,8 @@ class Bench:
     log: SlowLog
     desk: EventStoreDesk
     clock: FakeClock = field(default_factory=FakeClock)
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def world(self) -> World:
@@ -283,6 +297,8 @@ class Bench:
             ChildTasks(self.worker, self.desk, lambda: (self.world, self.tasks)),
             memory,
             Places(self.sessions, self.log, self.clock),
+            routes=self.routes,
+            seen=self.seen,
         )
 
     @property
