@@ -30,7 +30,12 @@ from protobuf import (
 from gateway.pb.google.api.annotations_pb import ext_http
 from gateway.pb.google.api.http_pb import HttpRule
 from gateway.pb.runplane.inference.v1 import inference_pb
-from gateway.pb.runplane.orchestrator.v1 import agents_pb, orchestrator_pb, sessions_pb
+from gateway.pb.runplane.orchestrator.v1 import (
+    agents_pb,
+    orchestrator_pb,
+    sessions_pb,
+    usage_pb,
+)
 from gateway.pb.runplane.tool_registry.v1 import resources_pb, servers_pb, tool_registry_pb
 from gateway.pb.runplane.workflow.v1 import definitions_pb, workflow_pb
 from gateway.shapes import FREE, Field, Kind, Shape
@@ -38,7 +43,12 @@ from gateway.shapes import FREE, Field, Kind, Shape
 # The services behind the edge, by the name that settings and people use, and their files.
 CONTRACTS: Final = {
     "inference": (inference_pb.desc(),),
-    "orchestrator": (orchestrator_pb.desc(), agents_pb.desc(), sessions_pb.desc()),
+    "orchestrator": (
+        orchestrator_pb.desc(),
+        agents_pb.desc(),
+        sessions_pb.desc(),
+        usage_pb.desc(),
+    ),
     "tool_registry": (tool_registry_pb.desc(), servers_pb.desc(), resources_pb.desc()),
     "workflow": (definitions_pb.desc(), workflow_pb.desc()),
 }

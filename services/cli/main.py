@@ -10,6 +10,7 @@ from services.cli.demo import demo
 from services.cli.invoke import invoke
 from services.cli.tools import tools
 from services.cli.up import up
+from services.cli.usage import quotas, usage
 from services.cli.workflow import workflow
 
 HELP = """Runplane: the run plane for AI agents.
@@ -28,6 +29,11 @@ See its tools, and call one:
 Run a workflow:
   runplane workflow define examples/workflows/document_processing.yaml
   runplane workflow start document_processing '{"doc_id": "doc_123"}'
+
+\b
+See what models took, and bound it:
+  runplane usage
+  runplane quotas create monthly --cost-usd 50
 
 \b
 Without a model, for tests and load:
@@ -49,3 +55,5 @@ main.add_command(invoke)
 main.add_command(demo)
 main.add_command(tools)
 main.add_command(workflow)
+main.add_command(usage)
+main.add_command(quotas)

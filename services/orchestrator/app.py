@@ -1,12 +1,19 @@
 """The composition root."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from runplane.orchestrator.v1 import agents_pb2, agents_pb2_grpc, sessions_pb2, sessions_pb2_grpc
+from runplane.orchestrator.v1 import (
+    agents_pb2,
+    agents_pb2_grpc,
+    sessions_pb2,
+    sessions_pb2_grpc,
+    usage_pb2,
+    usage_pb2_grpc,
+)
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
@@ -22,6 +29,8 @@ from services.chassis.settings import SharedSettings
 from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
+from services.orchestrator.adapters.ledger import EventStoreLedger
+from services.orchestrator.adapters.quotastore import EventStoreQuotas
 from services.orchestrator.adapters.replicas import replicas_of
 from services.orchestrator.adapters.routes import routes_of
 from services.orchestrator.adapters.schemas import CompiledSchemas
@@ -30,6 +39,8 @@ from services.orchestrator.adapters.statuses import HotStatuses
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
 from services.orchestrator.adapters.values import Values
+from services.orchestrator.budget import Budget
+from services.orchestrator.domain.quota import Period, Quota, Scope
 from services.orchestrator.domain.request import Texts
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
@@ -38,13 +49,15 @@ from services.orchestrator.post import Post
 from services.orchestrator.rpc.agents import AgentServicer
 from services.orchestrator.rpc.sessions import SessionServicer
 from services.orchestrator.rpc.tasks import Cases, OrchestratorServicer
-from services.orchestrator.settings import Settings
+from services.orchestrator.rpc.usage import UsageServicer
+from services.orchestrator.settings import QuotaSettings, Settings
 from services.orchestrator.usecases.agents import Agents
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.objects import Objects
 from services.orchestrator.usecases.sessions import Sessions
 from services.orchestrator.usecases.talks import Talks
 from services.orchestrator.usecases.tasks import Bounds, Tasks
+from services.orchestrator.usecases.usage import Usages
 from services.orchestrator.worker import Sizes, on_duty, working
 from services.orchestrator.world import World, utc_now
 
@@ -52,6 +65,7 @@ SERVICES = [
     pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name,
     agents_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
     sessions_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
+    usage_pb2.DESCRIPTOR.services_by_name["UsageService"].full_name,
 ]
 
 
@@ -90,6 +104,11 @@ async def running(
             Pager(page_key, "sessions"),
             Pager(page_key, "messages"),
         )
+        of_usage = UsageServicer(
+            Usages(world.budget.quotas, world.budget.ledger, now),
+            Pager(page_key, "usage"),
+            Pager(page_key, "quotas"),
+        )
         async with serving(
             settings.server,
             domain="orchestrator.runplane.dev",
@@ -97,6 +116,7 @@ async def running(
                 partial(pb_grpc.add_OrchestratorServiceServicer_to_server, of_tasks),
                 partial(agents_pb2_grpc.add_AgentServiceServicer_to_server, of_agents),
                 partial(sessions_pb2_grpc.add_SessionServiceServicer_to_server, of_sessions),
+                partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, of_usage),
             ],
             services=SERVICES,
         ) as server:
@@ -136,6 +156,11 @@ async def _at_work(
             children=ChildTasks(worker, desk, lambda: (world, cases)),
             memory=Memory(sessions, models, now, share=settings.sessions.history_share),
             places=Places(sessions, task_log, now),
+            budget=Budget(
+                EventStoreQuotas(store, _declared(settings.quotas), ttl=ttl),
+                EventStoreLedger(store),
+                now,
+            ),
             max_wait=tasks.max_wait,
             linger=tasks.linger,
             routes=routes,
@@ -144,6 +169,21 @@ async def _at_work(
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
         yield _Parts(world, sessions, cases, Post(world, worker, desk), HotStatuses(hot))
+
+
+def _declared(quotas: Sequence[QuotaSettings]) -> list[Quota]:
+    return [
+        Quota(
+            each.quota_id,
+            Scope(each.scope),
+            "",
+            Period(each.period),
+            each.tokens,
+            each.cost_usd,
+            is_declared=True,
+        )
+        for each in quotas
+    ]
 
 
 def _bounds(settings: Settings, shared: SharedSettings) -> Bounds:

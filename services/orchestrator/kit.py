@@ -60,7 +60,8 @@ class Kit:
     @property
     def planner(self) -> Planner:
         """Plans the model's turns."""
-        return Planner(self.world.models, self.world.schemas, self.equipment, self._loose)
+        world = self.world
+        return Planner(world.models, world.schemas, world.budget, self.equipment, self._loose)
 
     @property
     def settling(self) -> Settling:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.chassis.errors import FailedPrecondition
+from services.orchestrator.budget import Budget
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.binding import unbound
 from services.orchestrator.domain.prompt import conversation
@@ -28,6 +29,7 @@ class Planner:
 
     models: Models
     schemas: Schemas
+    budget: Budget
     equipment: Equipment
     known: Loose = field(default_factory=dict)
     """What was found out for the steps before: several schemas are compiled for it."""
@@ -37,11 +39,15 @@ class Planner:
 
         Raises:
             FailedPrecondition: `TOKEN_LIMIT_REACHED` or `COST_LIMIT_REACHED`.
+            ResourceExhausted: `QUOTA_EXCEEDED`.
         """
         spec = task.spec
         wanted = spec.sampling.max_tokens or self.equipment.model.default_max_tokens
         if spec.limits.tokens is not None or spec.limits.cost_usd is not None:
             wanted = min(wanted, await self._affordable(task))
+        wanted = await self.budget.hold(
+            task, self.equipment.model, wanted, lambda: self._prompt_tokens(task)
+        )
         tools = () if is_last else tuple(self.equipment.tools.values())
         is_wrapped = bool(self.equipment.tools)
         return Plan(
@@ -86,8 +92,11 @@ class Planner:
 
     async def _affordable(self, task: Task) -> int:
         """How many tokens the next turn may produce; none if its prompt takes what is left."""
-        prompt = await self.models.count_tokens(task.model, self._messages(task))
+        prompt = await self._prompt_tokens(task)
         return min(_by_tokens(task, prompt), by_cost(task, prompt, self.equipment.model))
+
+    async def _prompt_tokens(self, task: Task) -> int:
+        return await self.models.count_tokens(task.model, self._messages(task))
 
     def _messages(self, task: Task) -> Sequence[ev.Message]:
         return conversation(task.spec, self.equipment.briefing, task.steps, task.said)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Protocol
 
 from services.chassis.errors import Violation
@@ -18,6 +18,7 @@ from services.orchestrator.domain.events import (
     Turn,
 )
 from services.orchestrator.domain.large import Large, LargeTexts
+from services.orchestrator.domain.quota import Bound, Quota, Scope, Usage
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.session import Event as SessionEvent
 from services.orchestrator.domain.session import Session, Transcript
@@ -342,6 +343,60 @@ class SessionStore(Protocol):
 
     async def said(self, tenant: str, task_id: str) -> Transcript | None:
         """What was said in a task; None if there is no such task."""
+
+
+class QuotaStore(Protocol):
+    """The quotas of all tenants, those of the settings among them."""
+
+    async def of(self, tenant: str) -> Sequence[Quota]:
+        """All that hold for a tenant, by id; they may be a few seconds old."""
+
+    async def get(self, tenant: str, quota_id: str) -> Quota:
+        """A quota as it is now.
+
+        Raises:
+            NotFound: `QUOTA_NOT_FOUND`.
+        """
+
+    async def create(self, tenant: str, quota: Quota) -> Quota:
+        """Keep a new quota.
+
+        Raises:
+            AlreadyExists: `QUOTA_ALREADY_EXISTS`.
+            ResourceExhausted: `TOO_MANY_QUOTAS`.
+        """
+
+    async def update(self, tenant: str, quota: Quota) -> None:
+        """Keep the next version of a quota.
+
+        Raises:
+            Aborted: `QUOTA_VERSION_CONFLICT`.
+        """
+
+    async def delete(self, tenant: str, quota: Quota) -> None:
+        """Let there be no such quota any more; `quota` is its newest. Raises as `update`."""
+
+
+class Ledger(Protocol):
+    """What models took, by day, for tenants, agents and sessions. Task logs count into it."""
+
+    async def hold(
+        self, spec: Spec, bounds: Sequence[Bound], takes: Usage, *, lasts: timedelta, today: date
+    ) -> Sequence[Usage] | None:
+        """Hold this for a task's next call, in place of what was held for the one before, until its
+        log says what that took; None if it is held. If it does not fit everywhere, beside what
+        others hold: what was used already, of each."""
+
+    async def days(
+        self, tenant: str, scope: Scope, subject: str, first: date, last: date
+    ) -> Sequence[tuple[date, Usage]]:
+        """What was used in each of these days that something was used in, in order."""
+
+    async def page(
+        self, tenant: str, scope: Scope, *, after: str, limit: int
+    ) -> Sequence[tuple[str, date, Usage]]:
+        """What each agent or session used, by day, in the order of both; `after` is the last of the
+        page before, as `SUBJECT/DAY`."""
 
 
 class Desk(Protocol):

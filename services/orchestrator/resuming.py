@@ -1,9 +1,11 @@
 """Going on with a text whose worker was lost in the middle of it. What is durable is kept."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from services.chassis.errors import FailedPrecondition, ServiceError
+from services.orchestrator.budget import Budget
 from services.orchestrator.domain.events import Turn
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Begun, Plan, answer_characters
@@ -27,11 +29,12 @@ def can_go_on(task: Task, model: Model, epoch: int) -> bool:
     return is_in_the_middle and is_free and model.can_continue and has_room
 
 
-async def plan(models: Models, task: Task, equipment: Equipment) -> Plan:
+async def plan(models: Models, budget: Budget, task: Task, equipment: Equipment) -> Plan:
     """How the rest of the turn is to be said.
 
     Raises:
         FailedPrecondition: `MODEL_OUTPUT_INVALID`; no tokens are left for it.
+        ResourceExhausted: `QUOTA_EXCEEDED`.
     """
     number, spec = task.at[0], task.spec
     thought = task.steps[number - 1].thought if len(task.steps) >= number else ""
@@ -51,8 +54,13 @@ async def plan(models: Models, task: Task, equipment: Equipment) -> Plan:
             field="sampling.max_tokens",
             suggested_fix="raise sampling.max_tokens or limits.tokens, or ask for less",
         )
+    left = await budget.hold(task, equipment.model, left, partial(_known, prompt))
     begun = replace(begun, most_characters=answer_characters(said + left))
     return replace(found, max_tokens=left, begun=begun)
+
+
+async def _known(prompt: int) -> int:
+    return prompt
 
 
 async def counted(models: Models, generation: Generation, plan: Plan, answer: str) -> Turn:

@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.settings import SECRETS, ClientSettings, Duration, Key, ServerSettings
@@ -25,6 +26,22 @@ class TaskSettings(BaseModel, frozen=True):
     retry_after: Duration = timedelta(seconds=3)  # When to ask again for one that goes on.
     lease: Duration = Field(timedelta(seconds=8), gt=timedelta(0))  # Then another takes a task up.
     look: Duration = Field(timedelta(seconds=1), gt=timedelta(0))  # For work and letters.
+
+
+class QuotaSettings(BaseModel, frozen=True):
+    """What models may take, for every tenant alike."""
+
+    quota_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    scope: Literal["tenant", "agent", "session"] = "tenant"  # Each of them by itself.
+    period: Literal["day", "month", "total"] = "month"
+    tokens: float | None = Field(None, ge=0, allow_inf_nan=False)
+    cost_usd: float | None = Field(None, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.tokens is None and self.cost_usd is None:
+            raise ValueError("has neither tokens nor cost_usd; give one of them, or both")
+        return self
 
 
 class SessionSettings(BaseModel, frozen=True):
@@ -61,4 +78,5 @@ class Settings(BaseSettings):
     sessions: SessionSettings = SessionSettings()
     balance: BalanceSettings = BalanceSettings()
     routes: Path | None = None  # A YAML file of routes, which choose models; absent: none.
+    quotas: tuple[QuotaSettings, ...] = Field((), max_length=64)  # A JSON list.
     catalogue_ttl: Duration = timedelta(seconds=5)  # How old a list of models or tools may be.

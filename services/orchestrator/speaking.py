@@ -94,7 +94,9 @@ class Speaking:
         log.info("text continued", extra={"task_id": task.spec.task_id})
         plan = None
         try:
-            plan = await resuming.plan(self._models, task, self._kit.equipment)
+            plan = await resuming.plan(
+                self._models, self._kit.world.budget, task, self._kit.equipment
+            )
             await self._say_rest(plan, task.at)
         except Interrupted:
             if plan is not None and self._speaker is not None:

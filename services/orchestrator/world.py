@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from services.orchestrator.briefing import Briefings
+from services.orchestrator.budget import Budget
 from services.orchestrator.domain.routing import Route
 from services.orchestrator.equipment import Catalogues
 from services.orchestrator.memory import Memory
@@ -30,6 +31,7 @@ class World:
     children: Children
     memory: Memory
     places: Places
+    budget: Budget
     max_wait: timedelta = timedelta(hours=24)
     """How long a task may wait for a person or a client, each time."""
     linger: timedelta = timedelta(seconds=2)

@@ -59,6 +59,10 @@ def _beside(append: Append, blobs: list[bytes]) -> str | None:
             }
             for each in append.outbox
         ]
+    if append.tallies:
+        beside["tallies"] = [[each.name, *each.amounts] for each in append.tallies]
+    if append.spent:
+        beside["spent"] = list(append.spent)
     return _json(beside | _starts_and_ends(append))
 
 

@@ -14,6 +14,7 @@ from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import matches, within
+from services.chassis.eventlog.memory_tallies import MemoryTallies
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
@@ -28,6 +29,7 @@ from services.chassis.eventlog.port import (
     Snapshot,
     StoredEvent,
 )
+from services.chassis.eventlog.tallies import Held, Hold, Tally
 from services.chassis.eventlog.times import utc_now
 
 _EVENT_BYTES: Final = 320  # What an event takes beside its body, about.
@@ -94,6 +96,7 @@ class MemoryEventStore:
         self._streams: OrderedDict[tuple[str, str], _Stream] = OrderedDict()
         self._log = _Log()
         self._work = MemoryWork(now)
+        self._tallies = MemoryTallies(now)
         self._bells = Bells()
         self._records: OrderedDict[tuple[str, str, str], Record] = OrderedDict()
         self._keys: OrderedDict[tuple[str, str, str], tuple[Kept, datetime]] = OrderedDict()
@@ -227,6 +230,16 @@ class MemoryEventStore:
         for number in numbers:
             self._outbox.pop(number, None)
 
+    async def hold(self, tenant: str, hold: Hold) -> Held:
+        """See `EventStore`."""
+        return self._tallies.hold(tenant, hold)
+
+    async def tallied(
+        self, tenant: str, first: str, last: str, *, limit: int = 1000
+    ) -> Sequence[Tally]:
+        """See `EventStore`."""
+        return self._tallies.tallied(tenant, first, last, limit)
+
     def _check(self, batch: Append, stream: _Stream) -> None:
         if (key := batch.key) is not None:
             found = self._keys.get((batch.tenant, key.scope, key.key))
@@ -257,6 +270,7 @@ class MemoryEventStore:
                 stream.records.add((record.kind, record.id))
         for message in batch.outbox:
             self._outbox[next(self._numbers)] = message
+        self._tallies.add(batch.tenant, batch.tallies, batch.spent)
         if (key := batch.key) is not None:
             kept = Kept(batch.stream_id, key.fingerprint)
             self._keys[batch.tenant, key.scope, key.key] = kept, self._now() + key.lasts

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from services.chassis.eventbus.port import Message
+from services.chassis.eventlog.tallies import Held, Hold, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,10 @@ class Append:
     """What the event bus is to be told."""
     key: Key | None = None
     """What this start can be found by."""
+    tallies: Sequence[Tally] = ()
+    """What is to be added up."""
+    spent: Sequence[str] = ()
+    """The holds that end with it, by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,3 +323,12 @@ class EventStore(Protocol):
 
     async def told(self, numbers: Sequence[int]) -> None:
         """Forget messages that the event bus has taken."""
+
+    async def hold(self, tenant: str, hold: Hold) -> Held:
+        """Keep amounts free until an append says that they are `spent`, if all of them fit: of two
+        that do not fit together one gets them, wherever they are asked for."""
+
+    async def tallied(
+        self, tenant: str, first: str, last: str, *, limit: int = 1000
+    ) -> Sequence[Tally]:
+        """The tallies of a range of names, both included, ordered by name."""

@@ -18,6 +18,7 @@ import asyncpg
 
 from services.chassis.errors import InvalidArgument, ResourceExhausted, ServiceError
 from services.chassis.eventbus.port import Message
+from services.chassis.eventlog import postgres_tallies as tallying
 from services.chassis.eventlog import postgres_work as work
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.batches import arguments
@@ -37,6 +38,7 @@ from services.chassis.eventlog.port import (
 )
 from services.chassis.eventlog.postgres_bells import listen_all
 from services.chassis.eventlog.postgres_where import Where
+from services.chassis.eventlog.tallies import Held, Hold, Tally
 from services.chassis.eventlog.times import from_micros, length, micros, span
 
 MAX_WAITING: Final = 10_000
@@ -256,6 +258,18 @@ class PostgresEventStore:
         """See `EventStore`."""
         await self._fetch("delete from outbox where number = any($1::bigint[])", list(numbers))
 
+    async def hold(self, tenant: str, hold: Hold) -> Held:
+        """See `EventStore`."""
+        given = (tenant, hold.id, span(hold.lasts), tallying.wants(hold))
+        return tallying.held(await self._fetch(tallying.HOLD, self._now(), *given))
+
+    async def tallied(
+        self, tenant: str, first: str, last: str, *, limit: int = 1000
+    ) -> Sequence[Tally]:
+        """See `EventStore`."""
+        rows = await self._fetch(tallying.TALLIED, tenant, first, last, limit)
+        return [Tally(name, tuple(amounts)) for name, *amounts in rows]
+
     async def write_all(self) -> None:
         """Do the appends that were asked for, batch by batch, until `close`."""
         while True:
@@ -276,7 +290,7 @@ class PostgresEventStore:
         batch.sort(key=lambda each: (each[0].tenant, each[0].stream_id))
         appends = [append for append, _ in batch]
         try:
-            rows = await self._fetch(_APPEND, self._now(), *arguments(appends))
+            rows = await self._fetch(_append(appends), self._now(), *arguments(appends))
             outcomes = [_outcome(*each) for each in zip(appends, rows, strict=True)]
         except InvalidArgument as refused:
             if len(batch) > 1:  # One of them has a text that cannot be kept; which is not said.
@@ -303,9 +317,15 @@ class PostgresEventStore:
 
 
 _APPEND: Final = (
-    "select * from append_all($1, $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[],"
+    "select * from {}($1, $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[],"
     " $7::int[], $8::text[], $9::bigint[], $10::bytea[], $11::jsonb[], $12::bytea[], $13)"
 )
+
+
+def _append(appends: Sequence[Append]) -> str:
+    """Few have tallies: of the others nothing more is asked."""
+    has_tallies = any(each.tallies or each.spent for each in appends)
+    return _APPEND.format("append_and_tally" if has_tallies else "append_all")
 
 
 @asynccontextmanager

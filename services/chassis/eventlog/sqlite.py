@@ -24,7 +24,7 @@ from services.chassis.errors import (
     ResourceExhausted,
     ServiceError,
 )
-from services.chassis.eventlog import refusals, sqlite_outbox
+from services.chassis.eventlog import refusals, sqlite_outbox, sqlite_tallies
 from services.chassis.eventlog import sqlite_work as work
 from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import within
@@ -43,6 +43,7 @@ from services.chassis.eventlog.port import (
 )
 from services.chassis.eventlog.sqlite_append import append
 from services.chassis.eventlog.sqlite_where import where
+from services.chassis.eventlog.tallies import Held, Hold, Tally
 from services.chassis.eventlog.times import from_micros, length, micros, span, utc_now
 
 Result = TypeVar("Result")
@@ -232,6 +233,19 @@ class SqliteEventStore:
         """See `EventStore`."""
         rows = [(number,) for number in numbers]
         await self._write(lambda db: db.executemany(sqlite_outbox.TOLD, rows))
+
+    async def hold(self, tenant: str, hold: Hold) -> Held:
+        """See `EventStore`."""
+        now = micros(self._now())
+        until = now + span(hold.lasts)
+        return await self._write(lambda db: sqlite_tallies.hold(db, tenant, hold, now, until))
+
+    async def tallied(
+        self, tenant: str, first: str, last: str, *, limit: int = 1000
+    ) -> Sequence[Tally]:
+        """See `EventStore`."""
+        rows = self._all(sqlite_tallies.TALLIED, (tenant, first, last, limit))
+        return [Tally(row[0], row[1:]) for row in rows]
 
     async def commit_all(self) -> None:
         """Do what was asked for, batch by batch, until `close`."""

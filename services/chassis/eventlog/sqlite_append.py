@@ -4,7 +4,7 @@ import json
 import sqlite3
 from typing import Final
 
-from services.chassis.eventlog import refusals
+from services.chassis.eventlog import refusals, sqlite_tallies
 from services.chassis.eventlog.port import Append, Claim, Key, Work
 from services.chassis.eventlog.times import micros, span
 
@@ -80,6 +80,8 @@ def _write_beside(db: sqlite3.Connection, batch: Append, now: int) -> None:
             "insert into outbox (topic, key, value, headers) values (?, ?, ?, ?)",
             (message.topic, message.key, message.value, json.dumps(dict(message.headers))),
         )
+    if batch.tallies or batch.spent:
+        sqlite_tallies.add(db, batch.tenant, batch.tallies, batch.spent)
     if batch.key is not None:
         _put_key(db, batch, batch.key, now)
 

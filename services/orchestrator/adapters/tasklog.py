@@ -21,7 +21,7 @@ from services.chassis.eventlog.port import (
 )
 from services.chassis.hotstore.port import Entry, HotStore
 from services.chassis.watching import Ear, Log, watched
-from services.orchestrator.adapters import codec, snapshots
+from services.orchestrator.adapters import accounts, codec, snapshots
 from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.adapters.sessionstore import opened
 from services.orchestrator.adapters.values import Values, unkept
@@ -113,6 +113,8 @@ class EventStoreTaskLog:
                 answered=answered,
                 records=[codec.record(task)] if task.state is not state else (),
                 snapshot=await self._snapshot(task, new),
+                tallies=accounts.tallies(task.spec, events),
+                spent=[task_id] if accounts.ends_a_call(events) else (),
             )
         )
         if stored is not None:

@@ -7,13 +7,14 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pool import Default
 from runplane.inference.v1 import inference_pb2
-from runplane.orchestrator.v1 import agents_pb2, orchestrator_pb2, sessions_pb2
+from runplane.orchestrator.v1 import agents_pb2, orchestrator_pb2, sessions_pb2, usage_pb2
 from runplane.tool_registry.v1 import resources_pb2, servers_pb2, tool_registry_pb2
 
 FILES = (
     inference_pb2,
     orchestrator_pb2,
     agents_pb2,
+    usage_pb2,
     sessions_pb2,
     tool_registry_pb2,
     servers_pb2,
@@ -80,5 +81,6 @@ def test_every_service_is_looked_at() -> None:
         "ResourceService",
         "SessionService",
         "ToolRegistryService",
+        "UsageService",
     }
     assert all(pool.FindFileByName(file.DESCRIPTOR.name) for file in FILES)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import grpc
 import pytest_asyncio
 from runplane.inference.v1 import inference_pb2_grpc
-from runplane.orchestrator.v1 import agents_pb2_grpc, sessions_pb2_grpc
+from runplane.orchestrator.v1 import agents_pb2_grpc, sessions_pb2_grpc, usage_pb2_grpc
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
@@ -17,7 +17,7 @@ from services.inference.app import running as inference_running
 from services.inference.settings import EchoSettings, PriceSettings
 from services.inference.settings import Settings as InferenceSettings
 from services.orchestrator.app import running
-from services.orchestrator.settings import Settings, TaskSettings
+from services.orchestrator.settings import QuotaSettings, Settings, TaskSettings
 from services.tool_registry.app import running as tool_registry_running
 from services.tool_registry.ports import Tool
 from services.tool_registry.settings import Settings as ToolRegistrySettings
@@ -35,6 +35,7 @@ class Suite:
     inference: "inference_pb2_grpc.InferenceServiceAsyncStub"
     address: str
     sessions: "sessions_pb2_grpc.SessionServiceAsyncStub"
+    usage: "usage_pb2_grpc.UsageServiceAsyncStub"
 
     async def events(self, query: str, **fields: object) -> list[pb.TaskEvent]:
         """All events of a new task."""
@@ -53,6 +54,7 @@ async def started(
     price: PriceSettings | None = None,
     registry_target: str | None = None,
     catalogue_ttl: timedelta = timedelta(seconds=5),
+    quotas: Sequence[QuotaSettings] = (),
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process; the inference service or the tool registry may be
     another's."""
@@ -74,6 +76,7 @@ async def started(
             tool_registry=ClientSettings(target=registry_target or registry.address),
             tasks=tasks or TaskSettings(),
             catalogue_ttl=catalogue_ttl,
+            quotas=tuple(quotas),
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))
@@ -84,6 +87,7 @@ async def started(
             inference_pb2_grpc.InferenceServiceStub(asked),
             orchestrator.address,
             sessions_pb2_grpc.SessionServiceStub(channel),
+            usage_pb2_grpc.UsageServiceStub(channel),
         )
 
 

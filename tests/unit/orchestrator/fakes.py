@@ -18,10 +18,13 @@ from services.chassis.sealing import Seal
 from services.chassis.telling import Logged, Progress
 from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.desk import EventStoreDesk, at_desk
+from services.orchestrator.adapters.ledger import EventStoreLedger
+from services.orchestrator.adapters.quotastore import EventStoreQuotas
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.values import Values
+from services.orchestrator.budget import Budget
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.catalogue import Catalogue, catalogue
 from services.orchestrator.domain.request import Request
@@ -297,9 +300,17 @@ class Bench:
             ChildTasks(self.worker, self.desk, lambda: (self.world, self.tasks)),
             memory,
             Places(self.sessions, self.log, self.clock),
+            self.budget,
             routes=self.routes,
             seen=self.seen,
         )
+
+    @property
+    def budget(self) -> Budget:
+        """Quotas, and what is counted, in the store that the tasks are in."""
+        store = self.log.store
+        quotas = EventStoreQuotas(store, (), ttl=timedelta(0))
+        return Budget(quotas, EventStoreLedger(store), self.clock)
 
     @property
     def sessions(self) -> EventStoreSessions:

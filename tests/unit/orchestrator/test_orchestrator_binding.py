@@ -13,7 +13,7 @@ from services.orchestrator.domain.task import replay
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.planning import Planner
-from tests.unit.orchestrator.fakes import MODEL, NOW, SPEC, FakeModels, tool
+from tests.unit.orchestrator.fakes import MODEL, NOW, SPEC, FakeModels, bench, tool
 
 SCHEMAS = CompiledSchemas()
 ANSWER = {"type": "object", "properties": {"day": {"type": "integer"}}}
@@ -82,7 +82,9 @@ async def test_what_a_step_cannot_bind_is_found_out_once_a_task() -> None:
 
     schemas = Counting()
     tools = {each.name: each for each in (sized("large", 60), sized("larger", 62))}
-    planner = Planner(FakeModels(), schemas, Equipment(MODEL, tools))
+    async with bench() as beside:
+        budget = beside.budget
+    planner = Planner(FakeModels(), schemas, budget, Equipment(MODEL, tools))
     task = replay([Started(NOW, replace(SPEC, response_schema=ANSWER))])
 
     first = await planner.plan(task, is_last=False)

@@ -1,0 +1,90 @@
+"""What tasks took, in the names and figures of an event store's tallies. Pure."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+
+from services.chassis.eventlog.tallies import Amounts, Tally, Want
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.quota import Bound, Scope, Usage, days, subject_of
+
+_LAST = "\U0010ffff"
+
+
+def tallies(spec: ev.Spec, events: Sequence[ev.Event]) -> list[Tally]:
+    """What these events say that models took, for all whose use it is."""
+    return [
+        Tally(name(scope, subject_of(scope, spec), day), figures)
+        for day, figures in _taken(events)
+        for scope in Scope
+        if scope is Scope.TENANT or subject_of(scope, spec)
+    ]
+
+
+def ends_a_call(events: Sequence[ev.Event]) -> bool:
+    """Whether a call that something may be held for is over."""
+    return any(_turn(event) is not None or type(event) in _ENDS for event in events)
+
+
+def name(scope: Scope, subject: str, day: date | str) -> str:
+    """The tally of a day."""
+    return f"{scope}/{subject}/{day}"
+
+
+def want(bound: Bound, takes: Usage, today: date) -> Want:
+    """That so much more fits into a quota."""
+    quota = bound.quota
+    first, last = days(quota.period, today)
+    return Want(
+        bound.account,
+        name(quota.scope, bound.subject, first),
+        name(quota.scope, bound.subject, last),
+        amounts(takes),
+        (quota.tokens, quota.cost_usd, None, None),
+    )
+
+
+def usage(figures: Amounts) -> Usage:
+    """Figures as what they are."""
+    return Usage(*figures)
+
+
+def amounts(of: Usage) -> Amounts:
+    """The other way round."""
+    return of.tokens, of.cost_usd, of.prompt_tokens, of.turns
+
+
+def all_of(scope: Scope) -> tuple[str, str]:
+    """The range of names of all subjects."""
+    return f"{scope}/", f"{scope}/{_LAST}"
+
+
+def next_after(scope: Scope, row: str) -> str:
+    """The least name behind that of a row, `SUBJECT/DAY`."""
+    return f"{scope}/{row}\x01"
+
+
+def parted(tally: Tally) -> tuple[str, date]:
+    """Whose tally it is, and of which day."""
+    _, rest = tally.name.split("/", 1)
+    subject, day = rest.rsplit("/", 1)
+    return subject, date.fromisoformat(day)
+
+
+def _taken(events: Sequence[ev.Event]) -> Iterator[tuple[date, Amounts]]:
+    for event in events:
+        turn = _turn(event)
+        if turn is not None and (turn.tokens or turn.cost_usd):
+            yield _day(event.time), (turn.tokens, turn.cost_usd, turn.prompt_tokens, 1)
+
+
+def _turn(event: ev.Event) -> ev.Turn | None:
+    if isinstance(event, ev.ToolCalled | ev.Answered | ev.StepAbandoned):
+        return event.turn
+    return None
+
+
+def _day(time: datetime) -> date:
+    return time.date()
+
+
+_ENDS = frozenset({ev.Completed, ev.Failed, ev.Canceled, ev.StepAbandoned})
