@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import grpc
 import pytest_asyncio
@@ -55,6 +56,7 @@ async def started(
     registry_target: str | None = None,
     catalogue_ttl: timedelta = timedelta(seconds=5),
     quotas: Sequence[QuotaSettings] = (),
+    routes: Path | None = None,
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process; the inference service or the tool registry may be
     another's."""
@@ -76,6 +78,7 @@ async def started(
             tool_registry=ClientSettings(target=registry_target or registry.address),
             tasks=tasks or TaskSettings(),
             catalogue_ttl=catalogue_ttl,
+            routes=routes,
             quotas=tuple(quotas),
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))
