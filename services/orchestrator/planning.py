@@ -96,7 +96,10 @@ class Planner:
         return min(_by_tokens(task, prompt), by_cost(task, prompt, self.equipment.model))
 
     async def _prompt_tokens(self, task: Task) -> int:
-        return await self.models.count_tokens(task.model, self._messages(task))
+        """Of the next turn; twice those, where a second call may be made beside the first."""
+        tokens = await self.models.count_tokens(task.model, self._messages(task))
+        routed = task.spec.routed
+        return tokens if routed is None or routed.hedge_after_ms is None else 2 * tokens
 
     def _messages(self, task: Task) -> Sequence[ev.Message]:
         return conversation(task.spec, self.equipment.briefing, task.steps, task.said)

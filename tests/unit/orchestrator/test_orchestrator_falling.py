@@ -309,6 +309,17 @@ async def test_both_calls_are_paid_for() -> None:
     assert task.cost_usd == pytest.approx(TURN.prompt_tokens + 7)
 
 
+@pytest.mark.parametrize(("tokens", "reason"), [(20, "TOKEN_LIMIT_REACHED"), (21, None)])
+async def test_limits_have_room_for_the_second_call_before_the_first_is_made(
+    tokens: int, reason: str | None
+) -> None:
+    async with bench(("one",)) as it:
+        hedged = replace(ROUTED, hedge_after_ms=300)
+        task = await ended(it, routed=hedged, limits=ev.Limits(8, tokens))
+
+    assert (task.failure and task.failure.reason) == reason
+
+
 async def test_a_model_that_speaks_in_time_is_asked_once() -> None:
     async with bench(("one",)) as it:
         task = await ended(it, routed=replace(ROUTED, hedge_after_ms=300))
