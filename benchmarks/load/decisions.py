@@ -33,18 +33,19 @@ class _Known:
     """Models that are at hand."""
 
     def __init__(self, count: int) -> None:
-        self._models = [
+        models = [
             Model(f"model-{n:02d}", "1", 32_768, 512, True, 0.1 * (n + 1), 0.2 * (n + 1))
             for n in range(count)
         ]
+        self._models = {"": models[0]} | {model.name: model for model in models}
 
-    async def known(self) -> Sequence[Model]:
+    async def known(self) -> Mapping[str, Model]:
         """All of them."""
         return self._models
 
     async def resolve(self, name: str) -> Model:
         """One of them."""
-        return next(model for model in self._models if model.name == name)
+        return self._models[name]
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """None."""
@@ -58,8 +59,8 @@ class _Known:
 async def run(job: Job) -> Report:
     """`job.count` decisions by each policy among `options.models` models; then of a replica."""
     models, seen = _Known(cast("int", job.options["models"])), Seen()
-    for number, model in enumerate(await models.known()):
-        seen.spoke(model.name, first_seconds=0.1 + number / 100, seconds=1.0, tokens=100)
+    for number, name in enumerate(await models.known()):
+        seen.spoke(name, first_seconds=0.1 + number / 100, seconds=1.0, tokens=100)
     each: dict[str, float] = {}
     began = perf_counter()
     for policy, last in _LAST.items():

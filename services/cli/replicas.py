@@ -8,7 +8,7 @@ import click
 from services.cli.suite import SERVICES
 
 # What they know is in the event store.
-KEEPERS: Final = ("orchestrator", "tool_registry", "workflow")
+KEEPERS: Final = SERVICES
 NUMBERS: Final = frozenset("123456789")
 
 

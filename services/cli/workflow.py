@@ -8,10 +8,10 @@ from typing import IO, Any, Final
 
 import click
 
+from services.chassis.documents.problem import Problem
 from services.cli.plain import plain
 from services.cli.workflow_problems import MOST, found_in, named
 from services.cli.workflow_runs import COMMANDS
-from services.workflow.domain.definition import Problem
 from services.workflow.domain.language import Outcome, outcome
 
 INVALID: Final = 1

@@ -1,36 +1,83 @@
 """The composition root: the only place that names engines."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import fields
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
+from runplane.inference.v1 import models_pb2, models_pb2_grpc
 
 from services.chassis import ids
+from services.chassis.eventlog.open import event_store
+from services.chassis.eventlog.port import EventStore
+from services.chassis.hotstore.open import hot_store
+from services.chassis.hotstore.port import HotStore
+from services.chassis.operations import rpc as operations_rpc
+from services.chassis.operations.runner import Setup, operating
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
-from services.inference.catalogue import Engines
+from services.inference.adapters.models_file import read_models
+from services.inference.adapters.modelstore import EventStoreModels
+from services.inference.building import Building, read_facts
+from services.inference.catalogue import Engines, Own
+from services.inference.domain.entry import Wanted
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
+from services.inference.engines.openai_http import keys
+from services.inference.engines.openai_http.dialect import DIALECTS
+from services.inference.engines.openai_http.engine import OpenAIEngine
+from services.inference.engines.openai_http.trusted import trusted
+from services.inference.engines.openai_http.upstream import Bounds, Key, Upstream, name_of
+from services.inference.following import Following, following
 from services.inference.ports import Engine
-from services.inference.rpc import InferenceServicer
-from services.inference.settings import EchoSettings, LlamacppSettings, Settings
-from services.inference.usecases import Inference
+from services.inference.rpc import models as of_models
+from services.inference.rpc.inference import InferenceServicer
+from services.inference.rpc.models import ModelServicer
+from services.inference.settings import EchoSettings, LlamacppSettings, OpenAISettings, Settings
+from services.inference.usecases.inference import Inference
+from services.inference.usecases.models import Models, Rules
 
 DOMAIN: Final = "inference.runplane.dev"
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
+SERVICES: Final = [
+    pb.DESCRIPTOR.services_by_name["InferenceService"].full_name,
+    models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    operations_rpc.SERVICE,
+]
 
 
 def utc_now() -> datetime:
     """The time."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where this service keeps what outlives it, and what need not."""
+
+    events: EventStore
+    hot: HotStore
+
+
+@asynccontextmanager
+async def opened(shared: SharedSettings) -> AsyncIterator[Stores]:
+    """This service's stores, until the context is left.
+
+    Raises:
+        FailedPrecondition, Unavailable: one of them cannot be opened.
+    """
+    async with (
+        event_store(shared.event_store, service="inference") as events,
+        hot_store(shared.hot_store) as hot,
+    ):
+        yield Stores(events, hot)
 
 
 @asynccontextmanager
@@ -46,26 +93,73 @@ async def running(
         FailedPrecondition: the engine's wheel or the model's file is missing.
         OSError: an address cannot be listened on.
     """
-    engines = Engines([engine_of(settings)])
-    inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
-    pager = Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "models")
-    servicer = InferenceServicer(
-        inference,
-        pager,
-        partial(ids.new, "req"),
-        (settings.price.input_usd, settings.price.output_usd),
-    )
-    try:
-        async with serving(
-            settings.server,
-            domain=DOMAIN,
-            register=[partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
-            services=[SERVICE],
-            prepare=engines.load,
-        ) as server:
-            yield server
-    finally:
-        await engines.close()
+    declared = read_models(settings.models) if settings.models is not None else ()
+    own = _own(settings)
+    pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        stores = await enter(opened(shared))
+        group = await enter(asyncio.TaskGroup())
+        building = Building(settings.models_dir)
+        engines = Engines(own, building, group, most_loaded=settings.catalogue.most_loaded)
+        stack.push_async_callback(engines.close)
+        models, followed = _models(settings, stores, engines, declared, now)
+        setup = Setup(ids.new("operator"), DOMAIN, now, partial(ids.new, "op"))
+        operations = await enter(
+            operating(stores.events, stores.hot, of_models.handlers(models), setup)
+        )
+        inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
+        model_servicer = ModelServicer(models, operations, pager("models"))
+        servicer = InferenceServicer(inference, model_servicer, partial(ids.new, "req"))
+        of_operations = operations_rpc.OperationsServicer(operations, pager("operations"))
+        server = await enter(
+            serving(
+                settings.server,
+                domain=DOMAIN,
+                register=[
+                    partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer),
+                    partial(models_pb2_grpc.add_ModelServiceServicer_to_server, model_servicer),
+                    partial(operations_rpc.add_to_server, of_operations),
+                ],
+                services=SERVICES,
+                prepare=partial(_prepared, engines, followed),
+            )
+        )
+        await enter(following(followed, stores.hot, settings.catalogue.look))
+        yield server
+
+
+async def _prepared(engines: Engines, followed: Following) -> None:
+    """Load the settings' own model, and what else is declared; what cannot be loaded says so."""
+    await engines.load()
+    await followed.see()
+    await engines.loaded()
+
+
+def _models(
+    settings: Settings,
+    stores: Stores,
+    engines: Engines,
+    declared: Sequence[Wanted],
+    now: Callable[[], datetime],
+) -> tuple[Models, Following]:
+    store = EventStoreModels(stores.events)
+    followed = Following(engines, store, stores.hot, declared)
+    return Models(store, engines, followed, Rules(settings.catalogue.most, _any_url), now), followed
+
+
+def _own(settings: Settings) -> Own | None:
+    if not settings.has_engine:
+        return None
+    price = (settings.price.input_usd, settings.price.output_usd)
+    if settings.engine != "llamacpp":
+        return Own(engine_of(settings), price)
+    path = located(settings.llamacpp.model_path, settings.llamacpp.model_name).path
+    return Own(engine_of(settings), price, partial(read_facts, path))
+
+
+async def _any_url(url: str) -> None:
+    """No URL is refused."""
 
 
 def engine_of(settings: Settings) -> Engine:
@@ -74,7 +168,13 @@ def engine_of(settings: Settings) -> Engine:
     Raises:
         FailedPrecondition: `ENGINE_NOT_INSTALLED`; a wheel or a file is missing.
     """
-    return _echo(settings.echo) if settings.engine == "echo" else _llamacpp(settings.llamacpp)
+    match settings.engine:
+        case "echo":
+            return _echo(settings.echo)
+        case "openai":
+            return _openai(settings.openai)
+        case "llamacpp":
+            return _llamacpp(settings.llamacpp)
 
 
 def _echo(settings: EchoSettings) -> EchoEngine:
@@ -90,3 +190,27 @@ def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
         Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
         Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
     )
+
+
+def _openai(settings: OpenAISettings) -> OpenAIEngine:
+    same = settings.model_dump(
+        include={"context_tokens", "default_max_tokens", "slots", "queue", "limit_field"}
+    )
+    upstream = Upstream(
+        settings.name or name_of(settings.model),
+        settings.url,
+        settings.model,
+        DIALECTS[settings.dialect],
+        schema=settings.schema_mode,
+        has_tools=settings.tools,
+        is_embedding=settings.embedding,
+        bounds=Bounds(**settings.model_dump(include={field.name for field in fields(Bounds)})),
+        **same,
+    )
+    return OpenAIEngine(upstream, trusted, _key(settings))
+
+
+def _key(settings: OpenAISettings) -> Key | None:
+    if settings.api_key_file is not None:
+        return keys.in_file(settings.api_key_file, setting="INFERENCE_OPENAI__API_KEY_FILE")
+    return None if settings.api_key is None else keys.fixed(settings.api_key.get_secret_value())

@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.settings import SECRETS, Duration, ServerSettings
+
+NAME: Final = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
 class EchoSettings(BaseModel, frozen=True):
@@ -24,7 +27,7 @@ class LlamacppSettings(BaseModel, frozen=True):
     """The engine that runs a GGUF file in this process."""
 
     model_path: Path | None = None  # Absent: the model that `make install` brings.
-    model_name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")  # Absent: the file's.
+    model_name: str | None = Field(None, pattern=NAME)  # Absent: the file's.
     slots: int = Field(4, ge=1, le=64)  # Generations at a time, batched together.
     queue: int = Field(64, ge=0)
     context_tokens: int = Field(4_096, ge=256)  # For each slot; 23 KB of memory a token.
@@ -34,6 +37,45 @@ class LlamacppSettings(BaseModel, frozen=True):
     threads: int | None = Field(None, ge=1)  # Absent: one for each CPU.
     prompt_cache_mib: int = Field(256, ge=0)  # Prompts remembered beyond the slots' own.
     batch_tokens: int = Field(128, ge=32)  # A cancel waits for at most one batch of the prompt.
+
+
+def _upstream(url: str) -> str:
+    parts = urlsplit(url)  # Of `http://[` it says itself that it is none.
+    if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
+        raise ValueError("is not http://HOST:PORT/v1 or https://HOST/v1")
+    if parts.username or parts.password:
+        raise ValueError("has a user or a password in it: set api_key or api_key_file instead")
+    return url
+
+
+class OpenAISettings(BaseModel, frozen=True):
+    """The engine that asks an OpenAI-compatible server elsewhere. Whoever sets this is trusted: the
+    server may be at any address."""
+
+    url: Annotated[str, AfterValidator(_upstream)] = ""  # With its `/v1`.
+    model: str = Field("", max_length=256)  # What the model is called there.
+    name: str | None = Field(None, pattern=NAME)  # And here. Absent: the end of `model`.
+    dialect: Literal["openai", "vllm", "llamacpp"] = "openai"  # What the server has beside it.
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = None  # Read for each request: it may be replaced.
+    context_tokens: int | None = Field(None, ge=256)  # Absent: the server is asked.
+    default_max_tokens: int = Field(1_024, ge=1)
+    slots: int = Field(32, ge=1, le=1_024)  # Requests to it at a time.
+    queue: int = Field(256, ge=0)
+    schema_mode: Literal["json_schema", "json_object", "none"] | None = None  # Absent: dialect's.
+    tools: bool | None = None  # Whether the model calls tools. Absent: as the dialect has it.
+    embedding: bool = False  # The model embeds, and does nothing else.
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    connect: Duration = Field(timedelta(seconds=5), gt=timedelta(0))
+    silence: Duration = Field(timedelta(seconds=60), gt=timedelta(0))  # Before and between words.
+    start: Duration = Field(timedelta(seconds=60), ge=timedelta(0))  # That it has to answer first.
+    answer_bytes: int = Field(64 * 1024 * 1024, ge=1024)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.api_key is not None and self.api_key_file is not None:
+            raise ValueError("api_key and api_key_file are both set: leave one of them out")
+        return self
 
 
 class StreamSettings(BaseModel, frozen=True):
@@ -47,6 +89,14 @@ class PriceSettings(BaseModel, frozen=True):
 
     input_usd: float = Field(0.0, ge=0.0, allow_inf_nan=False)
     output_usd: float = Field(0.0, ge=0.0, allow_inf_nan=False)
+
+
+class CatalogueSettings(BaseModel, frozen=True):
+    """The models beside that of `engine`."""
+
+    most: int = Field(64, ge=0)  # That the API creates, of one tenant.
+    most_loaded: int = Field(8, ge=0)  # At a time, in this process.
+    look: Duration = Field(timedelta(seconds=3), gt=timedelta(0))  # For what others have changed.
 
 
 class LimitSettings(BaseModel, frozen=True):
@@ -66,9 +116,28 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8082")
-    engine: Literal["llamacpp", "echo"] = "llamacpp"
+    engine: Literal["llamacpp", "echo", "openai"] = (
+        "llamacpp"  # Said, or without a file: the default one.
+    )
+    models: Path | None = None  # A file of further models: docs/models.md.
+    models_dir: Path = Path("models")  # Where GGUF files of entries are; nothing else is read.
     llamacpp: LlamacppSettings = LlamacppSettings()
     echo: EchoSettings = EchoSettings()
+    openai: OpenAISettings = OpenAISettings()
     stream: StreamSettings = StreamSettings()
     limits: LimitSettings = LimitSettings()
     price: PriceSettings = PriceSettings()
+    catalogue: CatalogueSettings = CatalogueSettings()
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether there is an engine beside the models of a file."""
+        return self.models is None or "engine" in self.model_fields_set
+
+    @model_validator(mode="after")
+    def _has_upstream(self) -> Self:
+        missing = [name for name in ("url", "model") if not getattr(self.openai, name)]
+        if self.engine == "openai" and missing:
+            names = " and ".join(f"INFERENCE_OPENAI__{name.upper()}" for name in missing)
+            raise ValueError(f"engine openai needs an upstream: set {names}")
+        return self

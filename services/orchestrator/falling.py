@@ -6,7 +6,12 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
 
-from services.chassis.errors import DeadlineExceeded, NotFound, ServiceError
+from services.chassis.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    NotFound,
+    ServiceError,
+)
 from services.orchestrator import resuming
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.failures import failure
@@ -20,6 +25,7 @@ LEAST_SECONDS: Final = 0.5  # Of silence that is borne, however little time is l
 MARGIN: Final = 1.2  # What the next model needs, and some more.
 WARNED: Final = "MODEL_FALLBACK"
 GONE: Final = "MODEL_NOT_FOUND"
+AWAY: Final = frozenset({GONE, "MODEL_NOT_LOADED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +39,15 @@ class Falling:
 
         Raises:
             NotFound: `MODEL_NOT_FOUND`; none of them is there.
+            FailedPrecondition: `MODEL_NOT_LOADED`.
         """
         kit, task = self.kit, self.kit.task
         missing: ServiceError | None = None
         for name in (task.model, *behind(task)):
             try:
                 kit.held = await kit.world.briefings.again(task.spec, name)
-            except NotFound as error:
-                if error.reason != GONE:
+            except (NotFound, FailedPrecondition) as error:
+                if error.reason not in AWAY:
                     raise
                 missing = missing or error
             else:
@@ -53,7 +60,7 @@ class Falling:
         kit = self.kit
         if kit.task.spec.routed is None or kit.model.name == kit.task.model:
             return
-        why = ev.Failure(NotFound.code, GONE, f"there is no model {kit.task.model} any more")
+        why = ev.Failure(NotFound.code, GONE, f"{kit.task.model} is not there any more")
         await self._change(kit.model, why)
 
     async def to_next(

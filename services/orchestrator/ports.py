@@ -89,8 +89,8 @@ class Speakers(Protocol):
 class Models(Speakers, Protocol):
     """The models that can be asked."""
 
-    async def known(self) -> Sequence[Model]:
-        """All of them, by name."""
+    async def known(self) -> Mapping[str, Model]:
+        """All of them, by each of their names; the default one also by none."""
 
     async def resolve(self, name: str) -> Model:
         """The model of this name; empty means the default.

@@ -61,9 +61,11 @@ class Router:
         """
         if (route := self.route(request.model)) is None:
             return await self.models.resolve(request.model), None
-        known = {model.name: model for model in await self.models.known()}
+        known = await self.models.known()
         asked = asked_of(request, key, has_tools=has_tools)
-        found = chosen(route, asked, [self._candidate(each, asked) for each in known.values()])
+        named = {model.name: self._candidate(model, asked) for model in known.values()}
+        aliases = {name: named[model.name] for name, model in known.items() if name}
+        found = chosen(route, asked, list(named.values()), aliases)
         return known[found.models[0]], found
 
     async def after(self, task: Task, error: ServiceError, now: Model) -> Model | None:
@@ -74,14 +76,14 @@ class Router:
 
     async def next(self, task: Task, *, above: int = 0) -> Model | None:
         """The next model of the task's route that is there, with a window above this."""
-        for name in behind(task):
-            try:
-                model = await self.models.resolve(name)
-            except ServiceError:
-                continue
-            if model.context_tokens > above:
-                return model
-        return None
+        if not (names := behind(task)):
+            return None
+        try:
+            known = await self.models.known()
+        except ServiceError:  # Nobody can be asked: it is the service that is away.
+            return None
+        there = (known[name] for name in names if name in known)
+        return next((model for model in there if model.context_tokens > above), None)
 
     def _candidate(self, model: Model, asked: Asked) -> Candidate:
         return Candidate(

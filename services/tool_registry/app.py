@@ -21,6 +21,9 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
 from services.chassis import ids
+from services.chassis.egress.addresses import Allowed, Denied
+from services.chassis.egress.client import Egress
+from services.chassis.egress.secrets import StoredSecrets
 from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
 from services.chassis.paging import MAXIMUM, Pager
@@ -31,17 +34,14 @@ from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
 from services.tool_registry.adapters.client_tool import ClientTools
-from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.grpc.tool import GrpcTools
 from services.tool_registry.adapters.http.tool import HttpTools
 from services.tool_registry.adapters.mcp.links import McpLinks
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.tools import McpTools
-from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.adapters.toolstore import EventStoreTools
 from services.tool_registry.domain import names
-from services.tool_registry.domain.addresses import Allowed, Denied
 from services.tool_registry.domain.circuit import Policy
 from services.tool_registry.domain.targets import Client, Grpc, Http, Mcp, Target
 from services.tool_registry.mapping import tools as mapping
@@ -108,7 +108,8 @@ async def running(
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="tool_registry"))
         chosen = settings.egress
-        egress = await enter(Egress(Allowed.parsed(chosen.allow), Denied.parsed(chosen.deny)))
+        allowed, never = Allowed.parsed(chosen.allow), Denied.parsed(chosen.deny)
+        egress = await enter(Egress(allowed, never, settings="TOOL_REGISTRY_EGRESS"))
         secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
         outside = Outside(egress, secrets, suite=suite_id(shared.page_token_key))
         registrations = EventStoreServers(store)

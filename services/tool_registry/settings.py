@@ -9,8 +9,8 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis.egress.addresses import Allowed, Denied
 from services.chassis.settings import SECRETS, Duration, ServerSettings
-from services.tool_registry.domain.addresses import Allowed, Denied
 
 _OF_SECRETS: Final = "TOOL_REGISTRY_SECRET_"
 

@@ -9,8 +9,9 @@ from typing import Any
 import grpc
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
+from runplane.inference.v1 import models_pb2_grpc
 
-from services.chassis.errors import ServiceError, Unavailable
+from services.chassis.errors import NotFound, ServiceError, Unavailable
 from services.chassis.server import serving
 from services.chassis.settings import ServerSettings
 
@@ -56,46 +57,49 @@ class Mind:
             self.stopped.set()
 
 
-class Minds(pb_grpc.InferenceServiceServicer):
-    """Serves models of tests, the first one by default."""
+class Listed(models_pb2_grpc.ModelServiceServicer):
+    """Shows models of tests, the first one as the default."""
 
     def __init__(self, minds: Mapping[str, Mind]) -> None:
-        self.minds = minds
+        self._minds = minds
 
-    async def ListModels(  # noqa: N802
-        self, request: pb.ListModelsRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> pb.ListModelsResponse:
+    async def ListModels(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's
         """All of them."""
-        return pb.ListModelsResponse(
-            models=[
-                pb.Model(
-                    **{
-                        "name": name,
-                        "version": "1",
-                        "context_tokens": 4096,
-                        "default_max_tokens": 128,
-                        "can_continue": True,
-                        "capabilities": ["generate", "continue", "schema"],
-                        "is_default": number == 0,
-                        **mind.facts,
-                    }
-                )
-                for number, (name, mind) in enumerate(self.minds.items())
-            ]
-        )
+        return pb.ListModelsResponse(models=map(self._model, self._minds))
 
-    async def CountTokens(  # noqa: N802
-        self, request: pb.CountTokensRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> pb.CountTokensResponse:
+    async def GetModel(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's
+        """One of them."""
+        if request.name not in self._minds:
+            raise NotFound("MODEL_NOT_FOUND", f"there is no model {request.name}")
+        return self._model(request.name)
+
+    def _model(self, name: str) -> pb.Model:
+        facts = {
+            "name": name,
+            "version": "1",
+            "context_tokens": 4096,
+            "default_max_tokens": 128,
+            "can_continue": True,
+            "capabilities": ["generate", "continue", "schema"],
+            "is_default": name == next(iter(self._minds)),
+        }
+        return pb.Model(**facts | dict(self._minds[name].facts))
+
+
+class Minds(pb_grpc.InferenceServiceServicer):
+    """Speaks for models of tests."""
+
+    def __init__(self, minds: Mapping[str, Mind]) -> None:
+        self._minds = minds
+
+    async def CountTokens(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's
         """The words of a prompt."""
         return pb.CountTokensResponse(prompt_tokens=_count(request))
 
-    async def StreamGenerate(  # noqa: N802
-        self, request: pb.GenerateRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> AsyncIterator[pb.StreamGenerateResponse]:
+    async def StreamGenerate(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's
         """What the model says."""
         said = 0
-        async for word in self.minds[request.model].say(request):
+        async for word in self._minds[request.model].say(request):
             said += 1
             yield pb.StreamGenerateResponse(type="delta", sequence=said, text=word)
         end = pb.StreamGenerateResponse(type="complete", sequence=said + 1, finish_reason="stop")
@@ -114,6 +118,7 @@ async def serving_models(minds: Mapping[str, Mind]) -> AsyncIterator[str]:
 
     def register(server: grpc.aio.Server) -> None:
         pb_grpc.add_InferenceServiceServicer_to_server(Minds(minds), server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(Listed(minds), server)
 
     service = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
     async with serving(

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from services.inference.domain.model import Model
+from services.inference.domain.tools import ToolCall
 
-FinishReason: TypeAlias = Literal["stop", "length"]
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Finished:
     """Time spent waiting for a slot."""
     text: str = ""
     """The last text, when it came together with the end."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model wants called; the reason is `tool_calls` then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ class Capability(StrEnum):
     """How likely each of some labels is as its answer."""
     EMBED = "embed"
     """Texts as vectors."""
+    TOOLS = "tools"
+    """A turn that calls tools the request offers, in the way its authors taught it."""
 
 
 GENERATING = frozenset(

@@ -7,9 +7,11 @@ from enum import IntEnum
 from typing import Final, TypeAlias
 
 from services.chassis.errors import Violation, invalid
+from services.inference.domain import tools
 from services.inference.domain.model import Capability, Model
+from services.inference.domain.tools import Tool, tool_faults
 
-JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+JSON: TypeAlias = tools.JSON
 
 ROLES: Final = ("system", "user", "assistant", "tool")
 MAX_MESSAGES: Final = 1_000
@@ -65,6 +67,10 @@ class Request:
     prefix: str = ""
     """The start of the turn, to go on from."""
     priority: Priority = Priority.INTERACTIVE
+    tools: tuple[Tool, ...] = ()
+    """What the turn may call. Nobody calls it here: the calls are what comes back."""
+    tool_choice: str = ""
+    """`auto`, `none`, `required`, or the name of the one to call; empty means `auto`."""
 
 
 def check(request: Request, model: Model, *, max_bytes: int) -> None:
@@ -79,6 +85,7 @@ def check(request: Request, model: Model, *, max_bytes: int) -> None:
         *_sampling_faults(request.sampling),
         *_prefix_faults(request, model),
         *_schema_faults(request, model),
+        *_tool_faults(request, model),
     ]
     if faults:
         raise invalid(*faults)
@@ -132,6 +139,13 @@ def _schema_faults(request: Request, model: Model) -> Iterator[Violation]:
         fault = f"binds nothing that {model.name} says"
         fix = "leave it out, or name a model whose capabilities include schema"
         yield Violation("response_schema", fault, fix)
+
+
+def _tool_faults(request: Request, model: Model) -> Iterator[Violation]:
+    yield from tool_faults(request.tools, request.tool_choice, model)
+    others = {"response_schema": request.schema is not None, "prefix": bool(request.prefix)}
+    for field in (name for name, is_there in others.items() if is_there and request.tools):
+        yield Violation(field, "is sent together with tools", "leave one of them out")
 
 
 def _sampling_faults(sampling: Sampling) -> Iterator[Violation]:

@@ -76,5 +76,9 @@ def turns(messages: Sequence[Message], prefix: str = "") -> list[JSON]:
 
 def grammar(schema: Mapping[str, JSON]) -> str:
     """The grammar of compact JSON that matches the schema."""
-    document = {**bounded(schema), "x-guidance": _GUIDANCE}
-    return f"%llguidance {{}}\nstart: %json {json.dumps(document)}"
+    return f"%llguidance {{}}\nstart: %json {json.dumps(guided(schema))}"
+
+
+def guided(schema: Mapping[str, JSON]) -> dict[str, JSON]:
+    """The schema as llama.cpp can take it, with how its JSON is laid out."""
+    return {**bounded(schema), "x-guidance": _GUIDANCE}

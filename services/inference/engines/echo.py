@@ -80,7 +80,7 @@ class EchoEngine:
         if prompt_tokens >= CONTEXT_TOKENS:
             raise failures.window_exceeded(prompt_tokens, CONTEXT_TOKENS)
         turn = plan(request, self._tokens)
-        queue_ms = await self._slots.acquire()
+        queue_ms = await self._slots.acquire(request.priority)
         try:
             if turn.step.sleep_ms:
                 await asyncio.sleep(turn.step.sleep_ms / 1e3)

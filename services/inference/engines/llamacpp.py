@@ -117,7 +117,7 @@ class LlamacppEngine:
         messages, prefix = loaded.tamed(request.messages, request.prefix)
         tamed = replace(request, messages=messages, prefix=prefix)
         body = chat.body(tamed, self._defaults, loaded.model.context_tokens)
-        queue_ms = await self._slots.acquire()
+        queue_ms = await self._slots.acquire(request.priority)
         outbox = Outbox()
         completion = Completion(outbox, is_bound=request.schema is not None)
         loop = asyncio.get_running_loop()

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from services.chassis.errors import FailedPrecondition
@@ -148,7 +149,12 @@ def asked_of(request: Request, key: str, *, has_tools: bool) -> Asked:
     )
 
 
-def chosen(route: Route, asked: Asked, catalogue: Sequence[Candidate]) -> Routed:
+def chosen(
+    route: Route,
+    asked: Asked,
+    catalogue: Sequence[Candidate],
+    aliases: Mapping[str, Candidate] = MappingProxyType({}),
+) -> Routed:
     """The models that answer this request, and why the first one is first.
 
     Raises:
@@ -157,7 +163,8 @@ def chosen(route: Route, asked: Asked, catalogue: Sequence[Candidate]) -> Routed
     rule = next(
         each for each in route.rules if not each.classes or asked.request_class in each.classes
     )
-    known = {each.name: each for each in catalogue}
+    known = {**aliases, **{each.name: each for each in catalogue}}
+    rule = _renamed(rule, known)
     able = _fitting(_among(rule, known, catalogue), asked)
     preferred, reason = _ORDERS[rule.policy](rule, asked, able) if able else ((), "")
     spare = _fitting([known[name] for name in rule.fallback if name in known], asked)
@@ -188,6 +195,15 @@ def _among(
 ) -> Sequence[Candidate]:
     named = [known[name] for name in rule.models if name in known] if rule.models else catalogue
     return [each for each in named if not rule.sizes or each.size_class in rule.sizes]
+
+
+def _renamed(rule: Rule, known: Mapping[str, Candidate]) -> Rule:
+    """The same with the models' own names in place of aliases."""
+    if all(name not in known or known[name].name == name for name in rule.models):
+        return rule
+    return replace(
+        rule, models=tuple(known[name].name if name in known else name for name in rule.models)
+    )
 
 
 def _fitting(candidates: Sequence[Candidate], asked: Asked) -> Sequence[Candidate]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from services.chassis.documents.members import Member
 from services.chassis.errors import InvalidArgument
 from services.chassis.schema import Schema
 from services.workflow.domain.cel_costs import ExpressionError
@@ -19,7 +20,6 @@ from services.workflow.domain.expressions import (
     fault,
     written,
 )
-from services.workflow.domain.members import Member
 
 MAX_ACTIONS: Final = 20
 MAX_ATTEMPTS: Final = 10

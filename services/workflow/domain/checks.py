@@ -6,15 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from services.workflow.domain.definition import (
-    Action,
-    Definition,
-    Kind,
-    Problem,
-    State,
-    Terminal,
-    Validator,
-)
+from services.chassis.documents.problem import Problem
+from services.workflow.domain.definition import Action, Definition, Kind, State, Terminal, Validator
 
 _STATES: Final = "state_machine"
 _COMPARED: Final = 16

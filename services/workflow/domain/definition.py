@@ -7,7 +7,7 @@ a state runs its *actions*, one after another. A *transition* leads from one sta
 """
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -176,20 +176,3 @@ class Definition:
             return here.on[event]
         named = (to for to in here.transitions if event in {self.event_type(to), to})
         return next(named, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong with a definition."""
-
-    field: str
-    """Where: a path such as `state_machine.review.transitions[1]`; empty for the whole."""
-    message: str
-    suggested_fix: str = ""
-    line: int = 0
-    """Of the YAML text, from 1; 0 where there is no text."""
-    column: int = 0
-    is_warning: bool = False
-
-
-Problems = Sequence[Problem]

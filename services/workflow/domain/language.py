@@ -5,12 +5,13 @@ definitions and what only validates them come in here.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from services.chassis.documents.members import MAX_PROBLEMS
+from services.chassis.documents.places import Reading, Unreadable
+from services.chassis.documents.problem import Problem
+from services.chassis.documents.reading import plain, read
 from services.chassis.errors import InvalidArgument, Violation, invalid
 from services.workflow.domain import checks, parsing
-from services.workflow.domain.definition import Definition, Problem
-from services.workflow.domain.members import MAX_PROBLEMS
-from services.workflow.domain.places import Reading, Unreadable
-from services.workflow.domain.reading import plain, read
+from services.workflow.domain.definition import Definition
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from services.chassis.documents.members import MAX_DURATION, NAME_FIX, Member, Sheet, is_name
+from services.chassis.documents.places import Reading
+from services.chassis.documents.problem import Problem
 from services.chassis.errors import InvalidArgument
 from services.chassis.schema import Schema
 from services.workflow.domain.actions import actions, guard, retry
-from services.workflow.domain.definition import (
-    RETRY,
-    Definition,
-    Problem,
-    Source,
-    State,
-    Terminal,
-    Timeout,
-)
-from services.workflow.domain.members import MAX_DURATION, NAME_FIX, Member, Sheet, is_name
-from services.workflow.domain.places import Reading
+from services.workflow.domain.definition import RETRY, Definition, Source, State, Terminal, Timeout
 
 MAX_STATES: Final = 100
 MAX_TRANSITIONS: Final = 50

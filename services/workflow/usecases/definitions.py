@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.chassis.documents.problem import Problem
 from services.chassis.errors import InvalidArgument, Violation, invalid
 from services.chassis.eventlog.port import Condition
 from services.workflow.domain import language
-from services.workflow.domain.definition import Definition, Problem, Source
+from services.workflow.domain.definition import Definition, Source
 from services.workflow.ports import DefinitionStore
 from services.workflow.usecases.workflows import Caller
 

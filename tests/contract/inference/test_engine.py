@@ -1,33 +1,31 @@
-"""What every engine promises, asked of each: echo, and llama.cpp with a real model.
+"""What every engine promises, asked of each in the table: see `engines.py`.
 
 The model may say what it likes: nothing here asks how good it is.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 
 from services.chassis.errors import InvalidArgument, ResourceExhausted, Unavailable
 from services.chassis.schema import Schema
-from services.inference.domain.generation import Finished
+from services.inference.domain.model import Capability
 from services.inference.domain.request import JSON, Message, Request, ResponseSchema, Sampling
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
 from services.inference.engines.model_file import located
 from services.inference.ports import Engine
+from tests.contract.inference.asks import AT_ONCE, NEVER, answer, asking, idle
+from tests.contract.inference.engines import ENGINES, QUEUE, SLOTS
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+needs = pytest.mark.needs
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs(Capability.GENERATE)]
 
-SLOTS, QUEUE = 2, 1
-AT_ONCE = timedelta(0)
-NEVER = timedelta(hours=1)
 LONG = " ".join(["Tell me a very long story about the sea, the moon and a whale."] * 8)
 SHAPE: dict[str, JSON] = {
     "type": "object",
@@ -46,45 +44,13 @@ SHAPE: dict[str, JSON] = {
 }
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def loaded() -> AsyncIterator[dict[str, Engine]]:
-    """Both engines, with two slots and room for one to wait."""
-    defaults = Defaults(temperature=0.2, top_p=0.9, max_tokens=512)
-    sizes = Sizes(slots=SLOTS, queue=QUEUE, context_tokens=1_024)
-    llamacpp = LlamacppEngine(located(None, None), sizes, defaults)
-    await llamacpp.load()
-    yield {"echo": EchoEngine(slots=SLOTS, queue=QUEUE), "llamacpp": llamacpp}
-    await llamacpp.close()
+async def test_an_engine_can_do_what_its_table_says(
+    engine: Engine, request: pytest.FixtureRequest
+) -> None:
+    kind = ENGINES[request.node.callspec.params["engine"]]
 
-
-@pytest.fixture(params=["echo", "llamacpp"])
-def engine(request: pytest.FixtureRequest, loaded: dict[str, Engine]) -> Engine:
-    return loaded[request.param]
-
-
-def asking(engine: Engine, text: str, schema: JSON = None, **sampling: object) -> Request:
-    bound = (
-        ResponseSchema(schema, Schema(schema, field="response_schema").violations)
-        if isinstance(schema, dict)
-        else None
-    )
-    model = engine.models()[0].name
-    return Request(model, (Message("user", text),), Sampling(**sampling), bound)
-
-
-async def answer(
-    engine: Engine, request: Request, pace: timedelta = AT_ONCE
-) -> tuple[list[str], Finished]:
-    async with asyncio.timeout(60), aclosing(engine.generate(request, pace=pace)) as pieces:
-        *texts, end = [piece async for piece in pieces]
-    assert isinstance(end, Finished)
-    return [*texts, end.text] if end.text else texts, end
-
-
-async def idle(engine: Engine) -> None:
-    async with asyncio.timeout(5):
-        while engine.active:  # noqa: ASYNC110 - the port tells a number, not an event
-            await asyncio.sleep(0)
+    assert [model.capabilities for model in engine.models()] == [kind.capabilities]
+    assert [model.slots for model in engine.models()] == [SLOTS]
 
 
 async def test_text_comes_in_pieces_and_then_the_end(engine: Engine) -> None:
@@ -109,6 +75,7 @@ async def test_a_turn_cut_at_its_limit_says_so_and_counts(engine: Engine) -> Non
     assert (end.reason, end.usage.completion_tokens) == ("length", 5)
 
 
+@needs(Capability.SCHEMA)
 async def test_a_turn_that_ends_by_itself_says_so(engine: Engine) -> None:
     _, end = await answer(engine, asking(engine, "hello", schema={"const": "x"}))
 
@@ -125,6 +92,7 @@ async def test_the_prompt_counts_as_count_tokens_counts_it(engine: Engine) -> No
     assert 0 <= end.usage.cached_tokens <= counted
 
 
+@needs(Capability.CONTINUE)
 async def test_a_turn_goes_on_from_its_prefix_and_does_not_repeat_it(engine: Engine) -> None:
     options = {"max_tokens": 24, "temperature": 0.0}
     request = asking(engine, f"Say one two three four.\n{LONG}", **options)
@@ -139,6 +107,7 @@ async def test_a_turn_goes_on_from_its_prefix_and_does_not_repeat_it(engine: Eng
     assert end.usage.completion_tokens > 0
 
 
+@needs(Capability.CONTINUE)
 async def test_the_prefix_is_part_of_the_prompt_and_counts(engine: Engine) -> None:
     request = replace(asking(engine, "How many are we?", max_tokens=1), prefix="We are as many as")
     model, messages = request.model, request.messages
@@ -150,6 +119,7 @@ async def test_the_prefix_is_part_of_the_prompt_and_counts(engine: Engine) -> No
     assert counted >= await engine.count_tokens(model, messages) + 5
 
 
+@needs(Capability.CONTINUE)
 async def test_the_limit_of_tokens_is_for_what_comes_behind_the_prefix(engine: Engine) -> None:
     request = replace(asking(engine, LONG, max_tokens=5), prefix="Once upon a time, there was a")
 
@@ -158,6 +128,7 @@ async def test_the_limit_of_tokens_is_for_what_comes_behind_the_prefix(engine: E
     assert (end.reason, end.usage.completion_tokens) == ("length", 5)
 
 
+@needs(Capability.CONTINUE)
 async def test_a_prefix_behind_what_the_assistant_said_is_taken(engine: Engine) -> None:
     messages = (Message("user", "Count."), Message("assistant", "One."))
     request = Request(
@@ -167,10 +138,6 @@ async def test_a_prefix_behind_what_the_assistant_said_is_taken(engine: Engine) 
     _, end = await answer(engine, request)
 
     assert end.usage.completion_tokens > 0
-
-
-async def test_every_engine_says_whether_it_goes_on_from_a_prefix(engine: Engine) -> None:
-    assert [model.can_continue for model in engine.models()] == [True]
 
 
 async def test_prompts_of_any_length_are_counted(engine: Engine) -> None:
@@ -214,6 +181,7 @@ async def test_the_same_request_gets_the_same_answer(
     assert "".join(one) == "".join(other)
 
 
+@needs(Capability.SCHEMA)
 async def test_output_bound_by_a_schema_matches_it_in_its_order(engine: Engine) -> None:
     texts, end = await answer(engine, asking(engine, "Describe the sea.", SHAPE))
 
@@ -223,6 +191,7 @@ async def test_output_bound_by_a_schema_matches_it_in_its_order(engine: Engine) 
     assert list(value) == ["mood", "count", "tags"]
 
 
+@needs(Capability.SCHEMA)
 async def test_an_option_of_several_is_matched(engine: Engine) -> None:
     schema: JSON = {"anyOf": [SHAPE, {"type": "null"}]}
 
@@ -231,6 +200,7 @@ async def test_an_option_of_several_is_matched(engine: Engine) -> None:
     assert Schema(schema, field="s").violations(json.loads("".join(texts))) == []
 
 
+@needs(Capability.SCHEMA)
 @pytest.mark.parametrize(
     "schema",
     [{"type": "integer", "minimum": 5, "maximum": 4}, {"enum": []}],
@@ -268,6 +238,7 @@ async def test_a_prompt_over_the_window_is_refused_with_both_sizes(engine: Engin
     assert caught.value.metadata["prompt_tokens"] == str(counted)
 
 
+@needs(Capability.CONTINUE)
 async def test_a_prefix_that_leaves_no_room_in_the_window_is_refused(engine: Engine) -> None:
     window = engine.models()[0].context_tokens
     request = replace(asking(engine, "Hello"), prefix="word " * 2 * window)
@@ -359,8 +330,8 @@ async def test_an_engine_that_is_not_loaded_says_when_to_come_back() -> None:
     assert (caught.value.reason, bool(caught.value.retry_after)) == ("ENGINE_LOADING", True)
 
 
-async def test_echo_fails_where_its_script_says_so(loaded: dict[str, Engine]) -> None:
-    engine = loaded["echo"]
+async def test_echo_fails_where_its_script_says_so() -> None:
+    engine = EchoEngine(slots=SLOTS, queue=QUEUE)
 
     with pytest.raises(Unavailable) as caught:
         await answer(engine, asking(engine, "fail"))

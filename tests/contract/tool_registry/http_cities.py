@@ -5,11 +5,11 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.tool_registry.adapters.egress import Egress
+from services.chassis.egress.addresses import Allowed
+from services.chassis.egress.client import Egress
+from services.chassis.egress.secrets import StoredSecrets
 from services.tool_registry.adapters.http.tool import HttpTool, HttpTools
-from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.app import utc_now
-from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Http
 from services.tool_registry.domain.tool import Example
 from tests.integration.tool_registry.hosts import listening, said

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.chassis.egress.secrets import StoredSecrets
 from services.chassis.eventlog.port import EventStore
 from services.tool_registry.adapters.mcp.bounds import Bounds
 from services.tool_registry.adapters.mcp.links import McpLinks
 from services.tool_registry.adapters.mcp.outside import Outside
-from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.server import Server

@@ -18,6 +18,7 @@ from tests.servers.redis import redis
         ("--replicas", "orchestrator=2", "--event-store", "memory:"),
         ("--replicas", "tool_registry=2"),
         ("--replicas", "workflow=2"),
+        ("--replicas", "inference=2"),
         ("--replicas", "gateway=2"),
         ("--replicas", "orchestrator"),
         ("--replicas", "orchestrator=0"),

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from services.chassis.egress.addresses import Allowed
+from services.chassis.egress.client import Egress
+from services.chassis.egress.secrets import StoredSecrets
 from services.chassis.errors import ServiceError
-from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.http.tool import HttpTool, HttpTools
-from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.app import utc_now
-from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Http
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation

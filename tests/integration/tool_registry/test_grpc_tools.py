@@ -14,6 +14,8 @@ from google.rpc.status_pb2 import Status
 from grpc_status.rpc_status import to_status
 
 from services.chassis import context
+from services.chassis.egress.addresses import Allowed
+from services.chassis.egress.client import Egress
 from services.chassis.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -22,9 +24,7 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.chassis.schema import Schema
-from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.grpc.tool import GrpcTools
-from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Grpc
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation

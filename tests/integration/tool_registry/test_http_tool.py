@@ -7,11 +7,11 @@ import logging
 import pytest
 
 from services.chassis.context import Principal, RequestContext, current
+from services.chassis.egress.addresses import Allowed
+from services.chassis.egress.client import Egress
 from services.chassis.errors import FailedPrecondition, InvalidArgument, ServiceError
-from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.http.tool import HttpTools
 from services.tool_registry.app import utc_now
-from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.targets import Http, HttpAuth
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation

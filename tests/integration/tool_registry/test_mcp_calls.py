@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from services.chassis.context import current, local_context
+from services.chassis.egress.secrets import HIDDEN
 from services.chassis.telling import Logged, Progress
-from services.tool_registry.adapters.secrets import HIDDEN
 from services.tool_registry.domain import asking
 from services.tool_registry.domain.server import Command
 from services.tool_registry.domain.tool import ToolFailure

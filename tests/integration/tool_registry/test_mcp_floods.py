@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from services.chassis.egress.secrets import NO_SECRETS
 from services.tool_registry.adapters.mcp.outside import Turns
 from services.tool_registry.adapters.mcp.stdio import program
-from services.tool_registry.adapters.secrets import NO_SECRETS
 from services.tool_registry.domain.server import State
 from services.tool_registry.domain.tool import ToolFailure
 from services.tool_registry.ports import Invocation

@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.chassis.egress.addresses import Allowed
+from services.chassis.egress.client import Egress
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog import sqlite
-from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.mcp.bounds import Bounds
 from services.tool_registry.adapters.serverstore import EventStoreServers
 from services.tool_registry.app import utc_now
-from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.server import Command, Server, State
 from services.tool_registry.ports import Invocation

@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from services.chassis.egress.addresses import Allowed
+from services.chassis.egress.client import Egress
+from services.chassis.egress.secrets import StoredSecrets
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import EventStore
-from services.tool_registry.adapters.egress import Egress
 from services.tool_registry.adapters.mcp.bounds import Bounds
 from services.tool_registry.adapters.mcp.links import McpLinks
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.tools import McpTools
-from services.tool_registry.adapters.secrets import StoredSecrets
 from services.tool_registry.adapters.serverstore import EventStoreServers
-from services.tool_registry.domain.addresses import Allowed
 from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.server import MAX_SERVERS, Command, Server, State
 from services.tool_registry.domain.tool import Entry

@@ -129,16 +129,15 @@ class FakeModels:
     closed: list[str] = field(default_factory=list)
     """Whose turns ended, however they did."""
 
-    async def known(self) -> Sequence[Model]:
+    async def known(self) -> Mapping[str, Model]:
         """See `Models`."""
-        return [self.model, *self.others]
+        return {"": self.model} | {each.name: each for each in (self.model, *self.others)}
 
     async def resolve(self, name: str) -> Model:
         """See `Models`."""
-        for each in await self.known():
-            if name in ("", each.name):
-                return each
-        raise NotFound("MODEL_NOT_FOUND", f"there is no model {name}")
+        if (found := (await self.known()).get(name)) is None:
+            raise NotFound("MODEL_NOT_FOUND", f"there is no model {name}")
+        return found
 
     async def count_tokens(
         self, model: str, messages: Sequence[ev.Message], prefix: str = ""

@@ -6,10 +6,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from services.chassis.egress.secrets import Scrub
 from services.chassis.schema import Schema
 from services.tool_registry.adapters.http import answer as http_answer
 from services.tool_registry.adapters.http.answer import Expected
-from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.app import utc_now
 from services.tool_registry.domain.size import LARGE_BYTES, is_large
 from services.tool_registry.domain.tool import ToolFailure

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.chassis.documents.problem import Problem
 from services.chassis.errors import InvalidArgument
 from services.workflow.domain.definition import (
     Definition,
     Kind,
-    Problem,
     Source,
     Terminal,
     Timeout,

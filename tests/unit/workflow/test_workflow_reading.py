@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.chassis.documents.places import MAX_BYTES, MAX_DEPTH, MAX_NODES, Unreadable
+from services.chassis.documents.reading import plain, read
 from services.workflow.domain.language import outcome
-from services.workflow.domain.places import MAX_BYTES, MAX_DEPTH, MAX_NODES, Unreadable
-from services.workflow.domain.reading import plain, read
 
 WHOLE = st.integers(-(2**53), 2**53)
 SCALARS = st.none() | st.booleans() | WHOLE | st.floats(allow_nan=False, allow_infinity=False)

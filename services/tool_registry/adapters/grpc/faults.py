@@ -12,13 +12,13 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from services.chassis.egress.secrets import NO_SECRETS, Scrub
 from services.chassis.errors import (
     ResourceExhausted,
     ServiceError,
     Unavailable,
 )
 from services.chassis.status import status_of
-from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain.refusals import SOON, timed_out, too_large, unavailable
 from services.tool_registry.domain.texts import line
 from services.tool_registry.domain.tool import ToolFailure

@@ -8,12 +8,12 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError, EncodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from services.chassis.egress.secrets import NO_SECRETS, Scrub
 from services.chassis.errors import Violation, invalid
 from services.tool_registry.adapters.grpc.faults import MORE_BYTES
 from services.tool_registry.adapters.grpc.forms import is_object
 from services.tool_registry.adapters.grpc.methods import Method
 from services.tool_registry.adapters.grpc.schema import VALUE
-from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain.refusals import too_large
 from services.tool_registry.domain.result import MAX_VALUES
 from services.tool_registry.domain.size import is_large

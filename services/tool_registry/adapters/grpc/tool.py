@@ -7,6 +7,7 @@ from typing import Self, TypeAlias, cast
 import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from services.chassis.egress.secrets import Scrub
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.tool_registry.adapters.grpc.channels import Channels, Resolver
 from services.tool_registry.adapters.grpc.entry import completed
@@ -15,7 +16,6 @@ from services.tool_registry.adapters.grpc.messages import Messages
 from services.tool_registry.adapters.grpc.metadata import Metadata, metadata, secret_of
 from services.tool_registry.adapters.grpc.methods import MAX_BYTES, Files, found, parsed
 from services.tool_registry.adapters.grpc.reflection import SECONDS, described
-from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain import grpc_target as targets
 from services.tool_registry.domain.refusals import TARGET_REFUSED, not_called
 from services.tool_registry.domain.targets import Grpc, Target

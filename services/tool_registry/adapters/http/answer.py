@@ -13,9 +13,9 @@ from typing import Final
 
 import httpx2
 
+from services.chassis.egress.secrets import NO_SECRETS, Scrub
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.schema import Schema
-from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
 from services.tool_registry.domain import http_fields, pointer
 from services.tool_registry.domain.refusals import SOON, too_large
 from services.tool_registry.domain.result import check_size

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
-from services.tool_registry.adapters.secrets import NO_SECRETS, Scrub
+from services.chassis.egress.secrets import NO_SECRETS, Scrub
 from services.tool_registry.adapters.sending import sendable_secret
 from services.tool_registry.domain.targets import HttpAuth
 from services.tool_registry.ports import Secrets

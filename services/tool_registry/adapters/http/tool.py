@@ -9,14 +9,14 @@ from typing import Final, Self, cast
 import httpx2
 
 from services.chassis.context import IDEMPOTENCY_KEY
-from services.chassis.errors import ResourceExhausted, ServiceError
-from services.tool_registry.adapters.egress import TIMEOUT, Egress
+from services.chassis.egress.client import TIMEOUT, Egress
+from services.chassis.egress.redirects import SECRETS, RedirectRefused
+from services.chassis.errors import FailedPrecondition, ResourceExhausted, ServiceError
 from services.tool_registry.adapters.http import answer
 from services.tool_registry.adapters.http.answer import Expected
 from services.tool_registry.adapters.http.proof import Proof, proof
-from services.tool_registry.adapters.redirects import SECRETS, RedirectRefused
 from services.tool_registry.adapters.sending import sendable_key, trace
-from services.tool_registry.domain import addresses, http_fields, http_target
+from services.tool_registry.domain import http_fields, http_target
 from services.tool_registry.domain.http_request import Prepared, Template
 from services.tool_registry.domain.refusals import SOON, not_called, unavailable
 from services.tool_registry.domain.targets import Http, Target
@@ -56,8 +56,10 @@ class HttpTools:
         """See `Maker`. Names are not resolved: that is done, and checked, at each connection."""
         target = cast("Http", entry.target)
         host = http_target.host_of(target.url)
-        if kind := self._egress.refusal(host):
-            raise not_called(addresses.refused(host, kind), "tool.http.url")
+        try:
+            self._egress.check(host)
+        except FailedPrecondition as error:
+            raise not_called(error, "tool.http.url") from None
         return entry
 
     def made(self, entry: Entry, tenant: str) -> "HttpTool":

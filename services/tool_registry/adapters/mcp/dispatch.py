@@ -23,6 +23,7 @@ from mcp_types import methods as wire
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from services.chassis.egress.secrets import Scrub
 from services.tool_registry.adapters.mcp.bounds import (
     MAX_FAULTS,
     MAX_ITEMS,
@@ -31,7 +32,6 @@ from services.tool_registry.adapters.mcp.bounds import (
     Bounds,
     cut,
 )
-from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.size import is_large
 
 offered: ContextVar[Mapping[str, object] | None] = ContextVar("mcp_offered", default=None)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from services.chassis.egress.lookups import on_behalf
 from services.chassis.errors import ServiceError
-from services.tool_registry.adapters.lookups import on_behalf
 from services.tool_registry.adapters.mcp.bounds import (
     BACKOFF_LEAST,
     BACKOFF_MOST,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from services.tool_registry.adapters.egress import Egress
+from services.chassis.egress.client import Egress
 from services.tool_registry.adapters.mcp.bounds import LARGE_AT_ONCE, Bounds
 from services.tool_registry.domain.size import LARGE_BYTES
 from services.tool_registry.ports import Secrets

@@ -29,6 +29,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from services.chassis.egress.secrets import Scrub
 from services.chassis.suite import SUITE
 from services.chassis.telling import Logged, Report
 from services.tool_registry.adapters.mcp.bounds import TEXT
@@ -36,7 +37,6 @@ from services.tool_registry.adapters.mcp.dispatch import Dispatch
 from services.tool_registry.adapters.mcp.http import Guarded
 from services.tool_registry.adapters.mcp.outside import Outside
 from services.tool_registry.adapters.mcp.stdio import Program, ProgramFailed, program
-from services.tool_registry.adapters.secrets import Scrub
 from services.tool_registry.domain.server import Command, Server
 from services.tool_registry.ports import Secrets
 

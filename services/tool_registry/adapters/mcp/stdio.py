@@ -20,11 +20,11 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 
+from services.chassis.egress.secrets import Scrub
 from services.tool_registry.adapters.mcp.bounds import MESSAGE_BYTES, cut
 from services.tool_registry.adapters.mcp.messages import excess
 from services.tool_registry.adapters.mcp.outside import Turns
 from services.tool_registry.adapters.mcp.pace import Pace
-from services.tool_registry.adapters.secrets import Scrub
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from runplane.inference.v1 import entries_pb2 as _entries_pb2
 from runplane.type.v1 import content_pb2 as _content_pb2
 from runplane.type.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
@@ -24,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Model(_message.Message):
-    """A model that this service serves."""
+    """A model of the catalogue. What is not said to be output only is said when it is created."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -39,12 +40,31 @@ class Model(_message.Message):
     OUTPUT_PRICE_USD_FIELD_NUMBER: _builtins.int
     CAN_CONTINUE_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    SIZE_CLASS_FIELD_NUMBER: _builtins.int
+    QUANTIZATION_FIELD_NUMBER: _builtins.int
+    TOKENIZER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    IS_WANTED_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    LLAMACPP_FIELD_NUMBER: _builtins.int
+    ECHO_FIELD_NUMBER: _builtins.int
+    OPENAI_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name callers use, such as `smollm2-135m-instruct`."""
+    """The name callers use, such as `smollm2-135m-instruct`: 1 to 64 of A-Z a-z 0-9 _ . -. It never
+    changes.
+    """
     version: _builtins.str
-    """Changes whenever the same request may get another answer: weights, quantisation or engine."""
+    """Changes whenever the same request may get another answer: weights, quantisation or engine.
+    Output only; empty until it was loaded.
+    """
     engine: _builtins.str
-    """The engine that runs it: `llamacpp` or `echo`."""
+    """The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere. Output only."""
     context_tokens: _builtins.int
     """The most tokens of prompt and output together."""
     default_max_tokens: _builtins.int
@@ -52,18 +72,67 @@ class Model(_message.Message):
     slots: _builtins.int
     """Generations that run at the same time; more wait in a bounded queue."""
     is_default: _builtins.bool
-    """Whether this is the model used when a request names none."""
+    """Whether this is the model used when a request names none. Output only."""
     input_price_usd: _builtins.float
     """What a million tokens of prompt cost, in US dollars; 0 for a model that charges nothing."""
     output_price_usd: _builtins.float
     """What a million tokens of output cost, in US dollars."""
     can_continue: _builtins.bool
-    """Whether it goes on from a `prefix`."""
+    """Whether it goes on from a `prefix`. Output only."""
+    size_class: _builtins.str
+    """How large it is, as those who choose models see it: `small`, `medium`, `large` or `frontier`;
+    empty where nobody said.
+    """
+    quantization: _builtins.str
+    """How its weights are kept, such as `q4_1`; of a GGUF file, what the file says."""
+    tokenizer: _builtins.str
+    """Its tokenizer; of a GGUF file, what the file says, such as `gpt2`."""
+    state: _entries_pb2.ModelState.ValueType
+    """Whether it can be asked. Each process has models of its own loaded: this is what the one says
+    that answers. Output only.
+    """
+    source: _builtins.str
+    """Where it comes from: `settings`, `file` or `api`. Only those of `api` can be changed. Output only."""
+    revision: _builtins.int
+    """Counts its changes from 1. In an update: the one that is to be changed; 0 for the newest."""
+    is_wanted: _builtins.bool
+    """Whether every process is to have it loaded. Output only: `LoadModel` and `UnloadModel` say so."""
+    owner: _builtins.str
+    """Who created it: the subject of the caller. Output only."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it can be asked for, by name: `generate`, `continue` (from a `prefix`), `schema` (an output
-        that a `response_schema` binds), `classify`, `embed`.
+        that a `response_schema` binds), `classify`, `embed`, `tools` (calls of `tools`). Output only;
+        empty until it was loaded.
         """
+
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further names that it can be asked by, at most 16."""
+
+    @_builtins.property
+    def failure(self) -> _entries_pb2.ModelFailure:
+        """Of a model that failed: why. Output only."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was created by the API. Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was changed last by the API. Output only."""
+
+    @_builtins.property
+    def llamacpp(self) -> _entries_pb2.LlamacppEntry:
+        """llama.cpp, in the service's own process."""
+
+    @_builtins.property
+    def echo(self) -> _entries_pb2.EchoEntry:
+        """Nothing: it says what it is told."""
+
+    @_builtins.property
+    def openai(self) -> _entries_pb2.OpenAiEntry:
+        """Another server."""
 
     def __init__(
         self,
@@ -79,12 +148,29 @@ class Model(_message.Message):
         output_price_usd: _builtins.float = ...,
         can_continue: _builtins.bool = ...,
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        size_class: _builtins.str = ...,
+        quantization: _builtins.str = ...,
+        tokenizer: _builtins.str = ...,
+        state: _entries_pb2.ModelState.ValueType = ...,
+        failure: _entries_pb2.ModelFailure | None = ...,
+        source: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        revision: _builtins.int = ...,
+        is_wanted: _builtins.bool = ...,
+        owner: _builtins.str = ...,
+        llamacpp: _entries_pb2.LlamacppEntry | None = ...,
+        echo: _entries_pb2.EchoEntry | None = ...,
+        openai: _entries_pb2.OpenAiEntry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "echo", b"echo", "entry", b"entry", "failure", b"failure", "llamacpp", b"llamacpp", "openai", b"openai", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_continue", b"can_continue", "capabilities", b"capabilities", "context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "engine", b"engine", "input_price_usd", b"input_price_usd", "is_default", b"is_default", "name", b"name", "output_price_usd", b"output_price_usd", "slots", b"slots", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "can_continue", b"can_continue", "capabilities", b"capabilities", "context_tokens", b"context_tokens", "create_time", b"create_time", "default_max_tokens", b"default_max_tokens", "echo", b"echo", "engine", b"engine", "entry", b"entry", "failure", b"failure", "input_price_usd", b"input_price_usd", "is_default", b"is_default", "is_wanted", b"is_wanted", "llamacpp", b"llamacpp", "name", b"name", "openai", b"openai", "output_price_usd", b"output_price_usd", "owner", b"owner", "quantization", b"quantization", "revision", b"revision", "size_class", b"size_class", "slots", b"slots", "source", b"source", "state", b"state", "tokenizer", b"tokenizer", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_entry: _TypeAlias = _typing.Literal["llamacpp", "echo", "openai"]  # noqa: Y015
+    _WhichOneofArgType_entry: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_entry) -> _WhichOneofReturnType_entry | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
 
@@ -100,6 +186,8 @@ class GenerateRequest(_message.Message):
     RESPONSE_SCHEMA_FIELD_NUMBER: _builtins.int
     PREFIX_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name. Empty means the default model."""
     prefix: _builtins.str
@@ -113,6 +201,10 @@ class GenerateRequest(_message.Message):
     priority: _builtins.str
     """Who goes first where not all can go at once: `interactive`, the default, or `batch`, which may
     take as long as it takes.
+    """
+    tool_choice: _builtins.str
+    """Whether to call something: `auto`, the default where there are tools, `none`, `required`, or the
+    name of the tool to call.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
@@ -129,6 +221,13 @@ class GenerateRequest(_message.Message):
         then by name. Absent: free text.
         """
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolDefinition]:
+        """What the turn may call, at most 128. Nothing is called here: `tool_calls` is what the model
+        wants called, and what came of it goes into the next request's messages. Refused by models whose
+        capabilities do not include `tools`, and together with `response_schema` or `prefix`.
+        """
+
     def __init__(
         self,
         *,
@@ -138,14 +237,80 @@ class GenerateRequest(_message.Message):
         response_schema: _struct_pb2.Struct | None = ...,
         prefix: _builtins.str = ...,
         priority: _builtins.str = ...,
+        tools: _abc.Iterable[Global___ToolDefinition] | None = ...,
+        tool_choice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "prefix", b"prefix", "priority", b"priority", "response_schema", b"response_schema", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "prefix", b"prefix", "priority", b"priority", "response_schema", b"response_schema", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
+
+@_typing.final
+class ToolDefinition(_message.Message):
+    """Something that a model may call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What the model calls it: 1 to 64 of `A-Z a-z 0-9 _ -`."""
+    description: _builtins.str
+    """What it does and when to call it, for the model; at most 4,096 characters."""
+    @_builtins.property
+    def input_schema(self) -> _struct_pb2.Struct:
+        """A JSON Schema of its input, which is an object; at most 64 KiB. Absent: any object."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        input_schema: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input_schema", b"input_schema"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "input_schema", b"input_schema", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolDefinition: _TypeAlias = ToolDefinition  # noqa: Y015
+
+@_typing.final
+class ToolCall(_message.Message):
+    """What a model wants called."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The call's id: the model's server made it, and it is unique within the turn."""
+    name: _builtins.str
+    """The tool's name, as the model wrote it: it may be none of those that were offered."""
+    @_builtins.property
+    def input(self) -> _struct_pb2.Struct:
+        """Its input, as the model wrote it: it may not match the tool's schema."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        input: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "input", b"input", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
 
 @_typing.final
 class GenerateResponse(_message.Message):
@@ -160,6 +325,7 @@ class GenerateResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The generation's id, `req_…`."""
     status: _builtins.str
@@ -167,7 +333,9 @@ class GenerateResponse(_message.Message):
     text: _builtins.str
     """What the model said."""
     finish_reason: _builtins.str
-    """Why it ended: `stop` (by itself or at a stop text) or `length` (cut at the token limit)."""
+    """Why it ended: `stop` (by itself or at a stop text), `length` (cut at the token limit) or
+    `tool_calls` (it waits for what it wants called).
+    """
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
         """Tokens used."""
@@ -180,6 +348,10 @@ class GenerateResponse(_message.Message):
     def metadata(self) -> Global___GenerationMetadata:
         """What produced it."""
 
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """What the model wants called."""
+
     def __init__(
         self,
         *,
@@ -190,10 +362,11 @@ class GenerateResponse(_message.Message):
         usage: _usage_pb2.Usage | None = ...,
         metrics: Global___GenerationMetrics | None = ...,
         metadata: Global___GenerationMetadata | None = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "metrics", b"metrics", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "id", b"id", "metadata", b"metadata", "metrics", b"metrics", "status", b"status", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "id", b"id", "metadata", b"metadata", "metrics", b"metrics", "status", b"status", "text", b"text", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -213,6 +386,7 @@ class StreamGenerateResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """`delta` (carries `text`) or `complete` (the last message)."""
     sequence: _builtins.int
@@ -222,7 +396,7 @@ class StreamGenerateResponse(_message.Message):
     text: _builtins.str
     """Text produced since the message before."""
     finish_reason: _builtins.str
-    """On `complete`: why it ended, `stop` or `length`."""
+    """On `complete`: why it ended, `stop`, `length` or `tool_calls`."""
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
         """On `complete`: tokens used."""
@@ -235,6 +409,10 @@ class StreamGenerateResponse(_message.Message):
     def metadata(self) -> Global___GenerationMetadata:
         """On `complete`: what produced it."""
 
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """On `complete`: what the model wants called."""
+
     def __init__(
         self,
         *,
@@ -246,10 +424,11 @@ class StreamGenerateResponse(_message.Message):
         usage: _usage_pb2.Usage | None = ...,
         metrics: Global___GenerationMetrics | None = ...,
         metadata: Global___GenerationMetadata | None = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_finish_reason", b"_finish_reason", "_text", b"_text", "finish_reason", b"finish_reason", "metadata", b"metadata", "metrics", b"metrics", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finish_reason", b"_finish_reason", "_text", b"_text", "finish_reason", b"finish_reason", "id", b"id", "metadata", b"metadata", "metrics", b"metrics", "sequence", b"sequence", "text", b"text", "type", b"type", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finish_reason", b"_finish_reason", "_text", b"_text", "finish_reason", b"finish_reason", "id", b"id", "metadata", b"metadata", "metrics", b"metrics", "sequence", b"sequence", "text", b"text", "tool_calls", b"tool_calls", "type", b"type", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__finish_reason: _TypeAlias = _typing.Literal["finish_reason"]  # noqa: Y015
     _WhichOneofArgType__finish_reason: _TypeAlias = _typing.Literal["_finish_reason", b"_finish_reason"]  # noqa: Y015

@@ -1,0 +1,1 @@
+"""What the use cases need, by event store and file."""

@@ -1,0 +1,1 @@
+"""Models that run elsewhere, behind a server that speaks OpenAI's HTTP API."""

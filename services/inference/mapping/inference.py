@@ -1,0 +1,192 @@
+"""Between protobuf and the domain. Pure, but for the schemas it remembers."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+from google.protobuf.struct_pb2 import Struct
+from runplane.inference.v1 import inference_pb2 as pb
+from runplane.type.v1 import content_pb2, usage_pb2
+
+from services.chassis import structs
+from services.chassis.errors import Violation, invalid
+from services.chassis.schema import Schema
+from services.inference.domain.generation import Complete
+from services.inference.domain.request import (
+    JSON,
+    MAX_MESSAGES,
+    Message,
+    Priority,
+    Request,
+    ResponseSchema,
+    Sampling,
+)
+from services.inference.domain.schema_order import in_order
+from services.inference.domain.tools import MAX_TOOLS, Tool, ToolCall
+
+PRIORITIES: Final = {
+    "": Priority.INTERACTIVE,
+    "interactive": Priority.INTERACTIVE,
+    "batch": Priority.BATCH,
+}
+
+_MAX_SCHEMAS: Final = 64
+_MAX_SCHEMA_BYTES: Final = 1024 * 1024  # Of source; what is made of it takes fifty times as much.
+
+
+class Schemas:
+    """Schemas as they come in, compiled. An agent sends the same few over and over."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, ResponseSchema] = OrderedDict()
+        self._bytes = 0
+
+    def compiled(self, document: Struct) -> ResponseSchema:
+        """The schema, its properties in order.
+
+        Raises:
+            InvalidArgument: `SCHEMA_INVALID`; it is no JSON Schema, or beyond bounds.
+        """
+        key = document.SerializeToString(deterministic=True)
+        if (known := self._known.get(key)) is not None:
+            self._known.move_to_end(key)
+            return known
+        self._known[key] = schema = _schema(document)
+        self._bytes += len(key)
+        while len(self._known) > _MAX_SCHEMAS or self._bytes > _MAX_SCHEMA_BYTES:
+            self._bytes -= len(self._known.popitem(last=False)[0])
+        return schema
+
+
+def _schema(document: Struct) -> ResponseSchema:
+    field = "response_schema"
+    received = cast("Mapping[str, JSON]", structs.to_dict(document, field=field))
+    ordered = in_order(received)
+    return ResponseSchema(ordered, Schema(ordered, field=field).violations)
+
+
+def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
+    """What a caller asks for."""
+    return Request(
+        model=message.model,
+        messages=messages(message.messages),
+        sampling=_sampling(message.sampling),
+        schema=(
+            schemas.compiled(message.response_schema)
+            if message.HasField("response_schema")
+            else None
+        ),
+        prefix=message.prefix,
+        priority=_priority(message.priority),
+        tools=_tools(message.tools),
+        tool_choice=message.tool_choice,
+    )
+
+
+def _tools(sent: Sequence[pb.ToolDefinition]) -> tuple[Tool, ...]:
+    """What may be called; of too many, as much as shows that they are."""
+    return tuple(_tool(tool, f"tools[{at}]") for at, tool in enumerate(sent[: MAX_TOOLS + 1]))
+
+
+def _tool(sent: pb.ToolDefinition, field: str) -> Tool:
+    where = f"{field}.input_schema"
+    document = cast("Mapping[str, JSON]", structs.to_dict(sent.input_schema, field=where))
+    schema = in_order(document) or {"type": "object"}
+    Schema(schema, field=where)
+    return Tool(sent.name, sent.description, schema)
+
+
+def _priority(name: str) -> Priority:
+    """Who goes first.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`; there is no such word.
+    """
+    if (priority := PRIORITIES.get(name)) is None:
+        fault = f"is {name[:32]!r}, which is no priority"
+        raise invalid(Violation("priority", fault, "send interactive or batch, or leave it out"))
+    return priority
+
+
+def messages(sent: Sequence[content_pb2.Message]) -> tuple[Message, ...]:
+    """A conversation; of one that is too long, as much as shows that it is."""
+    return tuple(Message(each.role, each.content) for each in sent[: MAX_MESSAGES + 1])
+
+
+def _sampling(sent: usage_pb2.Sampling) -> Sampling:
+    return Sampling(
+        temperature=sent.temperature if sent.HasField("temperature") else None,
+        top_p=sent.top_p if sent.HasField("top_p") else None,
+        max_tokens=sent.max_tokens if sent.HasField("max_tokens") else None,
+        stop=tuple(sent.stop),
+        seed=sent.seed if sent.HasField("seed") else None,
+    )
+
+
+def response(generation_id: str, text: str, end: Complete, trace_id: str) -> pb.GenerateResponse:
+    """A whole turn."""
+    return pb.GenerateResponse(
+        id=generation_id,
+        status="completed",
+        text=text,
+        finish_reason=end.finished.reason,
+        usage=_usage(end),
+        metrics=_metrics(end),
+        metadata=_metadata(end, trace_id),
+        tool_calls=map(_call, end.finished.tool_calls),
+    )
+
+
+def delta(generation_id: str, sequence: int, text: str) -> pb.StreamGenerateResponse:
+    """A piece of a turn."""
+    return pb.StreamGenerateResponse(type="delta", sequence=sequence, id=generation_id, text=text)
+
+
+def complete(
+    generation_id: str, sequence: int, end: Complete, trace_id: str
+) -> pb.StreamGenerateResponse:
+    """The end of a turn."""
+    return pb.StreamGenerateResponse(
+        type="complete",
+        sequence=sequence,
+        id=generation_id,
+        text=end.finished.text or None,
+        finish_reason=end.finished.reason,
+        usage=_usage(end),
+        metrics=_metrics(end),
+        metadata=_metadata(end, trace_id),
+        tool_calls=map(_call, end.finished.tool_calls),
+    )
+
+
+def _call(call: ToolCall) -> pb.ToolCall:
+    made = pb.ToolCall(id=call.id, name=call.name)
+    structs.from_dict(call.input, made.input, field="tool_calls.input")
+    return made
+
+
+def _usage(end: Complete) -> usage_pb2.Usage:
+    used = end.finished.usage
+    return usage_pb2.Usage(
+        prompt_tokens=used.prompt_tokens,
+        completion_tokens=used.completion_tokens,
+        cached_tokens=used.cached_tokens,
+        total_tokens=used.prompt_tokens + used.completion_tokens,
+    )
+
+
+def _metrics(end: Complete) -> pb.GenerationMetrics:
+    return pb.GenerationMetrics(
+        latency_ms=round(end.metrics.latency_ms, 3),
+        time_to_first_token_ms=round(end.metrics.time_to_first_token_ms, 3),
+        queue_ms=round(end.metrics.queue_ms, 3),
+        tokens_per_second=round(end.metrics.tokens_per_second, 3),
+    )
+
+
+def _metadata(end: Complete, trace_id: str) -> pb.GenerationMetadata:
+    metadata = pb.GenerationMetadata(
+        model=end.model.name, model_version=end.model.version, trace_id=trace_id
+    )
+    structs.set_time(metadata.timestamp, end.time)
+    return metadata
