@@ -1,12 +1,11 @@
 """Routes from a YAML file: all that is wrong with it at once, each with its place."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,11 +17,12 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from services.chassis.documents import reading as documents
+from services.chassis.documents.places import Reading, Unreadable, child
 from services.chassis.errors import FailedPrecondition
 from services.chassis.settings import Duration
 from services.orchestrator.domain.routing import MOST_MODELS, Policy, RequestClass, Route, Rule
 
-MAX_BYTES: Final = 256 * 1024
 MAX_FAULTS: Final = 20
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$")]
@@ -171,67 +171,32 @@ def routes_of(path: Path | None) -> Mapping[str, Route]:
 
 def read(source: bytes, path: Path) -> Mapping[str, Route]:
     """The routes of a text. Raises as `routes_of`."""
-    if len(source) > MAX_BYTES:
-        raise _refused(path, [f"it has {len(source)} bytes; at most {MAX_BYTES} are taken"])
     try:
-        text = source.decode()
-        root = _composed(text)
-        found = _Document.model_validate(yaml.load(text, yaml.CSafeLoader))
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise _refused(path, [f"it is no YAML: {' '.join(str(error).split())[:300]}"]) from None
+        reading = documents.read(source)
+        found = _Document.model_validate(reading.value)
+    except Unreadable as error:
+        problem = error.problem
+        said = f"{problem.field or 'it'}: {problem.message}"
+        raise _refused(path, [_at((problem.line, problem.column)) + said]) from None
     except ValidationError as error:
-        raise _refused(path, [_fault(root, each) for each in error.errors()]) from None
+        raise _refused(path, [_fault(reading, each) for each in error.errors()]) from None
     return {
         each.name: Route(each.name, tuple(rule.rule() for rule in each.rules))
         for each in found.routes
     }
 
 
-def _composed(text: str) -> yaml.Node | None:
-    """The text as nodes, which know their places. Each key stands once, and there are no aliases,
-    which may stand for more than any file may hold."""
-    for event in yaml.parse(text, yaml.CSafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1} has an alias: write it out")
-    root: yaml.Node | None = yaml.compose(text, yaml.CSafeLoader)
-    for mapping in _mappings(root):
-        keys = [key.value for key, _ in mapping.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                line = mapping.value[index][0].start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: {str(key)[:64]} stands there twice")
-    return root
-
-
-def _mappings(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
-    if isinstance(node, yaml.MappingNode):
-        yield node
-        for _, value in node.value:
-            yield from _mappings(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for each in node.value:
-            yield from _mappings(each)
-
-
-def _fault(root: yaml.Node | None, error: ErrorDetails) -> str:
+def _fault(reading: Reading, error: ErrorDetails) -> str:
     """One fault, with the place of the closest thing that is there."""
-    node, where = root, ""
+    where = ""
     for step in error["loc"]:
-        where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else str(step)
-        node = _child(node, step) or node
-    mark = node.start_mark if node else None
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        where = child(where, step)
     said = re.sub(r"^Value error, ", "", error["msg"])
-    return f"{place}{where or 'it'}: {said}"
+    return f"{_at(reading.place(where))}{where or 'it'}: {said}"
 
 
-def _child(node: yaml.Node | None, step: int | str) -> yaml.Node | None:
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        child: yaml.Node = node.value[step]
-        return child
-    if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == step), None)
-    return None
+def _at(place: tuple[int, int]) -> str:
+    return f"line {place[0]}, column {place[1]}: " if all(place) else ""
 
 
 def _refused(path: Path, faults: list[str]) -> FailedPrecondition:
