@@ -26,6 +26,7 @@ from services.orchestrator.ports import Generation
 
 log = logging.getLogger(__name__)
 
+MOST_OUTPUT_TOKENS: Final = 1024  # That a call is reckoned to take: few answers are longer.
 _LISTED: Final = ("ipv4:", "ipv6:")
 _NAMED: Final = "dns:///"
 _PLACE: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
@@ -121,7 +122,7 @@ class Replicas:
 def weight(generation: Generation) -> int:
     """The tokens that a call may take, about."""
     said = sum(len(message.content) for message in generation.messages) + len(generation.prefix)
-    return said // BYTES_A_TOKEN + generation.max_tokens
+    return said // BYTES_A_TOKEN + min(generation.max_tokens, MOST_OUTPUT_TOKENS)
 
 
 class Balance(Protocol):
