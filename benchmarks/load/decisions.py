@@ -60,7 +60,7 @@ async def run(job: Job) -> Report:
     """`job.count` decisions by each policy among `options.models` models; then of a replica."""
     models, seen = _Known(cast("int", job.options["models"])), Seen()
     for number, name in enumerate(await models.known()):
-        seen.spoke(name, first_seconds=0.1 + number / 100, seconds=1.0, tokens=100)
+        seen.spoke(("default", name), first_seconds=0.1 + number / 100, seconds=1.0, tokens=100)
     each: dict[str, float] = {}
     began = perf_counter()
     for policy, last in _LAST.items():
@@ -81,7 +81,7 @@ async def _decided(router: Router, count: int) -> float:
     keys = [f"session_{n}" for n in range(64)]
     began = perf_counter()
     for _, found, key in zip(range(count), cycle(asked), cycle(keys), strict=False):
-        await router.choose(found, key, has_tools=True)
+        await router.choose("default", found, key, has_tools=True)
     return (perf_counter() - began) / count * 1e6
 
 

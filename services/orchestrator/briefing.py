@@ -43,7 +43,7 @@ class Briefings:
             agent = await self.agents.newest(tenant, request.agent_id)
             request, instructions = narrowed(request, agent), agent.instructions
         has_tools = request.tool_choice != "none"
-        model, routed = await self.router.choose(request, session_id, has_tools=has_tools)
+        model, routed = await self.router.choose(tenant, request, session_id, has_tools=has_tools)
         equipment = await self.equip(tenant, model, request.tools, has_tools=has_tools)
         if has_tools:
             equipment = with_client_tools(equipment, request.client_tools)

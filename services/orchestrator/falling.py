@@ -70,7 +70,7 @@ class Falling:
         written yet; whether there is one that may do better."""
         kit = self.kit
         if is_faulty(error):
-            kit.world.seen.failed(kit.task.model)
+            kit.world.seen.failed(self._named(kit.task.model))
         model = await kit.world.router.after(kit.task, error, kit.model)
         if model is None:
             return False
@@ -88,8 +88,8 @@ class Falling:
         if kit.task.spec.routed is None or (model := await kit.world.router.next(kit.task)) is None:
             return
         seen, most = kit.world.seen, self._most_tokens
-        takes, left = seen.expected(kit.task.model, most), kit.left()
-        other = seen.expected(model.name, most)
+        takes, left = seen.expected(self._named(kit.task.model), most), kit.left()
+        other = seen.expected(self._named(model.name), most)
         if takes is not None and takes > left and other is not None and other < takes:
             message = f"{kit.task.model} takes about {takes:.3g} s, and {left:.3g} s are left"
             await self._change(model, failure(DeadlineExceeded("MODEL_TOO_SLOW", message)))
@@ -132,11 +132,14 @@ class Falling:
         if (first := speaker.first_token_at) is None or first < speaker.began_at:
             return  # It went on from what another one had begun.
         self.kit.world.seen.spoke(
-            self.kit.task.model,
+            self._named(self.kit.task.model),
             first_seconds=first - speaker.began_at,
             seconds=perf_counter() - speaker.began_at,
             tokens=speaker.turn.completion_tokens,
         )
+
+    def _named(self, model: str) -> tuple[str, str]:
+        return self.kit.task.spec.tenant, model
 
     @property
     def _most_tokens(self) -> int:
@@ -148,7 +151,7 @@ class Falling:
 
         def seconds() -> float:
             left = kit.left()
-            needs = kit.world.seen.expected(model.name, self._most_tokens)
+            needs = kit.world.seen.expected(self._named(model.name), self._most_tokens)
             spare = left / 2 if needs is None else left - MARGIN * needs
             spare = max(spare, LEAST_SECONDS)
             return spare if most is None else min(most, spare)

@@ -50,7 +50,7 @@ class Router:
             await self.models.resolve(name)
 
     async def choose(
-        self, request: Request, key: str, *, has_tools: bool
+        self, tenant: str, request: Request, key: str, *, has_tools: bool
     ) -> tuple[Model, Routed | None]:
         """The model of a request, and how it was chosen if a route did. The same `key` gets the
         same share of a route.
@@ -63,7 +63,7 @@ class Router:
             return await self.models.resolve(request.model), None
         known = await self.models.known()
         asked = asked_of(request, key, has_tools=has_tools)
-        named = {model.name: self._candidate(model, asked) for model in known.values()}
+        named = {model.name: self._candidate(tenant, model, asked) for model in known.values()}
         aliases = {name: named[model.name] for name, model in known.items() if name}
         found = chosen(route, asked, list(named.values()), aliases)
         return known[found.models[0]], found
@@ -85,7 +85,7 @@ class Router:
         there = (known[name] for name in names if name in known)
         return next((model for model in there if model.context_tokens > above), None)
 
-    def _candidate(self, model: Model, asked: Asked) -> Candidate:
+    def _candidate(self, tenant: str, model: Model, asked: Asked) -> Candidate:
         return Candidate(
             model.name,
             model.context_tokens,
@@ -93,8 +93,8 @@ class Router:
             model.input_usd,
             model.output_usd,
             model.size_class,
-            self.seen.expected(model.name, asked.output_tokens),
-            self.seen.is_ailing(model.name),
+            self.seen.expected((tenant, model.name), asked.output_tokens),
+            self.seen.is_ailing((tenant, model.name)),
         )
 
 

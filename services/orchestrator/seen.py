@@ -15,6 +15,10 @@ AILING_SECONDS: Final = 10.0  # After a failure, others come first.
 _OFTEN: Final = 1.5  # An answer is seldom longer than so many times the usual one.
 
 
+Named = tuple[str, str]
+"""A tenant, and what it calls a model."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Sight:
     """What turns of a model took, the latest ones counting most."""
@@ -26,14 +30,15 @@ class _Sight:
 
 
 class Seen:
-    """Of each model a few numbers. They are this process's own, and are lost with it."""
+    """Of each tenant's models a few numbers: what one has seen tells nobody else, and models of one
+    name may be different ones. They are this process's own, and are lost with it."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._sights: Lately[str, _Sight] = Lately(MOST_MODELS)
-        self._failed: Lately[str, float] = Lately(MOST_MODELS)
+        self._sights: Lately[Named, _Sight] = Lately(MOST_MODELS, owner=_tenant)
+        self._failed: Lately[Named, float] = Lately(MOST_MODELS, owner=_tenant)
 
-    def spoke(self, model: str, *, first_seconds: float, seconds: float, tokens: int) -> None:
+    def spoke(self, model: Named, *, first_seconds: float, seconds: float, tokens: int) -> None:
         """A turn of so many tokens, the first of them after so long."""
         each = (seconds - first_seconds) / max(1, tokens - 1)
         new = _Sight(first_seconds, each, float(tokens), self._now())
@@ -47,16 +52,16 @@ class Seen:
         self._sights.put(model, new)
         self._failed.drop(model)
 
-    def failed(self, model: str) -> None:
+    def failed(self, model: Named) -> None:
         """It could not do what it was asked for."""
         self._failed.put(model, self._now())
 
-    def is_ailing(self, model: str) -> bool:
+    def is_ailing(self, model: Named) -> bool:
         """Whether it failed a moment ago, and did nothing since."""
         at = self._failed.get(model)
         return at is not None and self._now() - at < AILING_SECONDS
 
-    def expected(self, model: str, max_tokens: int) -> float | None:
+    def expected(self, model: Named, max_tokens: int) -> float | None:
         """How many seconds a turn of at most so many tokens takes, about; None if that is not
         known."""
         if (sight := self._fresh(model)) is None:
@@ -64,10 +69,14 @@ class Seen:
         tokens = min(float(max_tokens), math.ceil(sight.tokens * _OFTEN))
         return sight.first_seconds + sight.token_seconds * max(0.0, tokens - 1)
 
-    def _fresh(self, model: str) -> _Sight | None:
+    def _fresh(self, model: Named) -> _Sight | None:
         sight = self._sights.get(model)
         return sight if sight is not None and self._now() - sight.at < STALE_SECONDS else None
 
 
 def _mixed(old: float, new: float) -> float:
     return old + NEWEST_SHARE * (new - old)
+
+
+def _tenant(model: Named) -> str:
+    return model[0]

@@ -227,8 +227,8 @@ async def test_a_model_that_would_not_be_done_in_time_is_not_asked(
     seconds: int, model: str
 ) -> None:
     async with bench(("two",)) as it:
-        it.seen.spoke("fake", first_seconds=5, seconds=20, tokens=100)
-        it.seen.spoke("next", first_seconds=0.1, seconds=1, tokens=100)
+        it.seen.spoke(("default", "fake"), first_seconds=5, seconds=20, tokens=100)
+        it.seen.spoke(("default", "next"), first_seconds=0.1, seconds=1, tokens=100)
         task = await ended(it, deadline=NOW + timedelta(seconds=seconds))
 
     assert [each.model for each in it.models.asked] == [model]
@@ -239,9 +239,9 @@ async def test_what_a_model_takes_is_seen_and_so_is_that_it_failed() -> None:
     async with bench((GONE,), ("two",)) as it:
         await ended(it)
 
-    assert it.seen.is_ailing("fake")
-    assert not it.seen.is_ailing("next")
-    assert it.seen.expected("next", 10) is not None
+    assert it.seen.is_ailing(("default", "fake"))
+    assert not it.seen.is_ailing(("default", "next"))
+    assert it.seen.expected(("default", "next"), 10) is not None
 
 
 async def test_another_worker_goes_on_with_the_model_that_the_task_had_last() -> None:

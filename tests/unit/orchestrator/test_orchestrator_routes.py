@@ -104,7 +104,7 @@ async def test_tools_are_nothing_for_a_model_that_no_schema_binds() -> None:
 
 async def test_what_failed_a_moment_ago_is_not_asked_first() -> None:
     async with bench() as it:
-        it.seen.failed("big")
+        it.seen.failed(("default", "big"))
         task = await asked(it, request_class="long_reasoning")
 
     assert task.spec.model == "fake"
