@@ -8,23 +8,27 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Final, Protocol
 
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
 from services.chassis.client import channel
-from services.chassis.errors import ServiceError, Unavailable
+from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.settings import ClientSettings
 from services.orchestrator.domain.balancing import Load, replica
 from services.orchestrator.domain.routing import BYTES_A_TOKEN
 from services.orchestrator.ports import Generation
 
 log = logging.getLogger(__name__)
+
+LookUp = Callable[[], Awaitable[Sequence[str]]]
+"""Where the replicas are now."""
 
 MOST_OUTPUT_TOKENS: Final = 1024  # That a call is reckoned to take: few answers are longer.
 _LISTED: Final = ("ipv4:", "ipv6:")
@@ -73,9 +77,8 @@ class Replicas:
         self._placed[id(generation)] = found.address
         try:
             yield found
-        except Unavailable as error:
-            if not error.domain or error.reason in _LEAVING:
-                found.out_until = self.now() + self.leave_out.total_seconds()
+        except (ResourceExhausted, Unavailable) as error:
+            found.out_until = max(found.out_until, self.now() + self._out(error).total_seconds())
             raise
         finally:
             found.tokens -= tokens
@@ -93,6 +96,7 @@ class Replicas:
             stack = AsyncExitStack()
             target = self.settings.model_copy(update={"target": address})
             opened = await stack.enter_async_context(channel(target))
+            opened.get_state(try_to_connect=True)  # The first call is not to wait for that.
             stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(opened)
             self._there[address] = Replica(address, stub, stack)
         for address in [each for each in self._there if each not in addresses]:
@@ -105,6 +109,13 @@ class Replicas:
         """Let go of all of them."""
         for each in (*self._there.values(), *self._gone):
             await each.close.aclose()
+
+    def _out(self, error: ServiceError) -> timedelta:
+        """For how long a replica that said so gets nothing."""
+        if isinstance(error, ResourceExhausted):
+            return min(self.leave_out, error.retry_after or timedelta(0))
+        is_away = not error.domain or error.reason in _LEAVING
+        return self.leave_out if is_away else timedelta(0)
 
     def _found(self, generation: Generation) -> Replica:
         loads = self.loads()
@@ -142,13 +153,16 @@ class Balance(Protocol):
 
 
 @asynccontextmanager
-async def replicas_of(settings: ClientSettings, balance: Balance) -> AsyncIterator[Replicas]:
+async def replicas_of(
+    settings: ClientSettings, balance: Balance, look_up: LookUp | None = None
+) -> AsyncIterator[Replicas]:
     """The replicas behind a target, looked up again and again, until the context is left."""
     found = Replicas(settings, balance.leave_out, balance.hot_tokens)
+    look_up = look_up or partial(addresses, settings.target)
     try:
-        await _look_up(found, settings.target)
+        await _set(found, look_up)
         async with asyncio.TaskGroup() as group:
-            following = group.create_task(_follow(found, settings.target, balance.refresh))
+            following = group.create_task(_follow(found, look_up, balance.refresh))
             try:
                 yield found
             finally:
@@ -191,16 +205,16 @@ async def _looked_up(host: str, port: int) -> Sequence[str]:
     return old or [f"[{place}]:{port}" for place in places]
 
 
-async def _follow(found: Replicas, target: str, refresh: timedelta) -> None:
+async def _follow(found: Replicas, look_up: LookUp, refresh: timedelta) -> None:
     while True:
         await asyncio.sleep(refresh.total_seconds())
-        await _look_up(found, target)
+        await _set(found, look_up)
 
 
-async def _look_up(found: Replicas, target: str) -> None:
+async def _set(found: Replicas, look_up: LookUp) -> None:
     """What cannot be looked up now stays as it was."""
     try:
-        await found.set(await addresses(target))
+        await found.set(await look_up())
     except ServiceError as error:
         log.warning("replicas not looked up", extra={"error_code": error.reason})
     except Exception:

@@ -23,6 +23,8 @@ def replica(loads: Sequence[Load], key: str = "", *, hot_tokens: int = 0) -> Loa
     That one is hot when it has so many tokens more than the one with the least. Those that failed
     come into question only where all did.
     """
+    if len(loads) == 1:
+        return loads[0]
     well = [each for each in loads if not each.is_out] or loads
     idlest = min(well, key=lambda each: each.tokens)
     if not key:

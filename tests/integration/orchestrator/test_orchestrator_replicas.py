@@ -11,7 +11,7 @@ import pytest
 
 from services.chassis.client import channel
 from services.chassis.context import current, local_context
-from services.chassis.errors import Unavailable
+from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.settings import ClientSettings
 from services.inference.app import running
 from services.inference.settings import EchoSettings
@@ -152,6 +152,39 @@ async def test_a_model_that_fails_does_not_put_its_replica_out() -> None:
         assert caught.value.reason == "ENGINE_FAILED"
         assert it.out() == set()
         assert set(it.tokens().values()) == {0}
+
+
+async def test_a_replica_that_is_full_is_passed_by_until_it_says_to_try_again() -> None:
+    full = EchoSettings(delay=timedelta(milliseconds=20), slots=1, queue=0)
+    async with fleet(2, echo=full) as it, it.speaking(turn("session_1")) as (home, _):
+        with pytest.raises(ResourceExhausted) as caught:
+            await said(it, turn("session_1"))
+        async with it.speaking(turn("session_1")) as (where, _):
+            pass
+
+    assert caught.value.reason == "ENGINE_OVERLOADED"
+    assert where != home
+
+
+async def test_addresses_are_looked_up_again_and_again() -> None:
+    told = iter([["a:1"], ["a:1", "b:1"], Unavailable("NO_REPLICA", "for a moment"), ["b:1"]])
+    asked_for_more = asyncio.Event()
+
+    async def look_up() -> list[str]:
+        if (found := next(told, None)) is None:
+            asked_for_more.set()
+            return ["b:1"]
+        if isinstance(found, Unavailable):
+            raise found
+        return found
+
+    often = BalanceSettings(refresh=timedelta(milliseconds=1))
+    async with asyncio.timeout(5), replicas_of(ClientSettings(target=""), often, look_up) as found:
+        first = [each.address for each in found.loads()]
+        await asked_for_more.wait()
+        last = [each.address for each in found.loads()]
+
+    assert (first, last) == (["a:1"], ["b:1"])
 
 
 async def test_a_second_call_goes_to_another_replica() -> None:

@@ -19,6 +19,7 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.letters import Say, written
 from services.orchestrator.domain.routed import Routed
 from services.orchestrator.domain.task import State, Task
 from services.orchestrator.equipment import Equipment
@@ -358,3 +359,25 @@ async def test_a_task_that_is_canceled_closes_both_calls() -> None:
 
     assert task.state is State.CANCELED
     assert len(it.models.closed) == 2
+
+
+async def test_where_both_calls_are_silent_the_next_model_goes_on() -> None:
+    routed = replace(ROUTED, hedge_after_ms=300, patience_ms=700)
+    async with bench((asyncio.Event(),), (asyncio.Event(),), ("two",)) as it:
+        task = await ended(it, routed=routed)
+
+    assert [each.model for each in it.models.asked] == ["fake", "fake", "next"]
+    assert (task.text, it.models.closed[:2]) == ("two", ["fake", "fake"])
+
+
+async def test_a_word_to_a_task_breaks_off_both_calls() -> None:
+    async with bench((asyncio.Event(),), (asyncio.Event(),), ("two",)) as it:
+        run = await it.submit(SPEC, routed=replace(ROUTED, models=("fake",), hedge_after_ms=300))
+        await pass_time(1)
+        await it.desk.send("default", SPEC.task_id, *written(Say("More", "local", "")))
+        await it.worker.read_letters(run)
+        task = await end_of(run)
+
+    assert task.text == "two"
+    assert it.models.closed == ["fake"] * 3
+    assert [message.content for message in it.models.asked[2].messages][-1] == "More"
