@@ -70,8 +70,8 @@ class Planner:
             plan.max_tokens,
             schema,
             plan.prefix,
-            task.spec.session_id,
-            "" if routed is None else routed.priority,
+            affinity=task.spec.session_id,
+            priority="" if routed is None else routed.priority,
         )
 
     def check(self, outcome: Outcome, plan: Plan) -> None:
