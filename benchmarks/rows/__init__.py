@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 from benchmarks.bench import Bench
 from benchmarks.figure import Figure
 from benchmarks.rows import (
+    cache,
     cancel,
     edge,
     fan_out,
@@ -43,6 +44,7 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
         replay.replay,
         "events of workflows: written, folded, loaded, verified; in-process",
     ),
+    "cache": (cache.cache, "an answer from the response cache, beside one of a model"),
     "status": (status.status, "asking for a task"),
     "start": (status.start, "from POST to task_start"),
     "edge": (edge.edge, "the edge alone, unary"),

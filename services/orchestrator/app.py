@@ -21,12 +21,18 @@ from services.chassis import ids
 from services.chassis.client import channel
 from services.chassis.eventlog.open import event_store
 from services.chassis.hotstore.open import hot_store
+from services.chassis.hotstore.port import HotStore
+from services.chassis.metrics import Metrics
 from services.chassis.objectstore.open import object_store
 from services.chassis.paging import Pager
 from services.chassis.sealing import Seal
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.orchestrator import metrics
 from services.orchestrator.adapters.agentstore import EventStoreAgents
+from services.orchestrator.adapters.answers import Answers
+from services.orchestrator.adapters.answers import Bounds as CacheBounds
+from services.orchestrator.adapters.cached_models import CachedModels
 from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.ledger import EventStoreLedger
@@ -78,6 +84,7 @@ class _Parts:
     tasks: Tasks
     post: Post
     statuses: HotStatuses
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -119,6 +126,7 @@ async def running(
                 partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, of_usage),
             ],
             services=SERVICES,
+            metrics=parts.metrics,
         ) as server:
             yield server
 
@@ -143,7 +151,9 @@ async def _at_work(
         sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
         worker = await enter(working(desk, sizes))
         task_log = EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values)
-        models = GrpcModels(inference, replicas, timeout=settings.inference.timeout, ttl=ttl)
+        answers = _answers(hot, settings, now)
+        asked = GrpcModels(inference, replicas, timeout=settings.inference.timeout, ttl=ttl)
+        models = CachedModels(asked, answers, worker.spawn, is_on=settings.cache.enabled)
         sessions = EventStoreSessions(store)
         world = World(
             log=task_log,
@@ -168,7 +178,14 @@ async def _at_work(
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
-        yield _Parts(world, sessions, cases, Post(world, worker, desk), HotStatuses(hot))
+        measured = Metrics(metrics.of_cache(answers.counts))
+        post = Post(world, worker, desk)
+        yield _Parts(world, sessions, cases, post, HotStatuses(hot), measured)
+
+
+def _answers(hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> Answers:
+    cache = settings.cache
+    return Answers(hot, CacheBounds(cache.near_bytes, cache.most_bytes, cache.ttl), now)
 
 
 def _declared(quotas: Sequence[QuotaSettings]) -> list[Quota]:

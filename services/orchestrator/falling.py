@@ -129,8 +129,9 @@ class Falling:
 
     def note(self, speaker: Conversing) -> None:
         """How fast the model was in a turn that was heard out."""
-        if (first := speaker.first_token_at) is None or first < speaker.began_at:
-            return  # It went on from what another one had begun.
+        first = speaker.first_token_at
+        if first is None or first < speaker.began_at or speaker.turn.is_cached:
+            return  # It went on from what another one had begun, or said nothing itself.
         self.kit.world.seen.spoke(
             self._named(self.kit.task.model),
             first_seconds=first - speaker.began_at,

@@ -79,7 +79,7 @@ class _Elsewhere:
     is_other: bool = False
 
     def __post_init__(self) -> None:
-        self.generation = replace(self.first, apart_from=self.first)
+        self.generation = replace(self.first, apart_from=self.first, cache=None)
 
     async def pieces(self) -> Pieces:
         """What it says."""
@@ -91,7 +91,7 @@ class _Elsewhere:
         except Unavailable as error:
             if error.reason != "NO_OTHER_REPLICA" or not self.other:
                 raise
-        self.is_other, self.generation = True, replace(self.first, model=self.other)
+        self.is_other, self.generation = True, replace(self.first, model=self.other, cache=None)
         async with aclosing(self._asked()) as pieces:
             async for piece in pieces:
                 yield piece

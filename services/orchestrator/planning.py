@@ -8,6 +8,7 @@ from services.chassis.errors import FailedPrecondition
 from services.orchestrator.budget import Budget
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.binding import unbound
+from services.orchestrator.domain.caching import control
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import Task
@@ -61,15 +62,16 @@ class Planner:
         if self.equipment.tools and sampling.temperature is None:
             sampling = replace(sampling, temperature=0.0)
         messages = self._messages(task)
-        schema = plan.schema()
         routed = task.spec.routed
         return Generation(
             task.model,
             messages,
             sampling,
             plan.max_tokens,
-            schema,
+            plan.schema(),
             plan.prefix,
+            task.spec.tenant,
+            control(task.spec.cache),
             affinity=task.spec.session_id,
             priority="" if routed is None else routed.priority,
         )

@@ -8,6 +8,7 @@ from typing import Protocol
 from services.chassis.errors import Violation
 from services.chassis.eventlog.port import Claim, Condition, Kept, Key, Letter
 from services.orchestrator.domain.agent import Agent
+from services.orchestrator.domain.caching import CacheControl
 from services.orchestrator.domain.events import (
     Event,
     Message,
@@ -57,6 +58,10 @@ class Generation:
     schema: Mapping[str, object] | None
     prefix: str = ""
     """The start of the turn, to go on from; not together with a schema."""
+    tenant: str = ""
+    """Whose it is."""
+    cache: CacheControl | None = None
+    """What its caller says of cached answers; None to have nothing to do with them."""
     affinity: str = ""
     """What calls have in common whose prompts begin alike: their session."""
     priority: str = ""
@@ -72,6 +77,12 @@ class Piece:
     text: str
     finish_reason: str = ""
     turn: Turn | None = None
+    model_version: str = ""
+    """On the last piece, if it is known: what said it."""
+    is_cached: bool = False
+    """Whether somebody else paid for it: it is from the cache, or from a turn that two share."""
+    keep: Callable[[], None] | None = None
+    """On the last piece of a turn that may be cached: call it once the turn is known to be good."""
 
 
 class Speakers(Protocol):

@@ -54,10 +54,17 @@ class BalanceSettings(BaseModel, frozen=True):
     """How generations are shared out among the replicas of the inference service."""
 
     refresh: Duration = Field(timedelta(seconds=5), gt=timedelta(0))  # Of their addresses.
-    leave_out: Duration = Field(
-        timedelta(seconds=5), ge=timedelta(0)
-    )  # One that cannot be reached.
+    leave_out: Duration = Field(timedelta(seconds=5), ge=timedelta(0))  # One out of reach.
     hot_tokens: int = Field(4096, ge=0)  # Beyond the idlest one: sessions then go elsewhere.
+
+
+class CacheSettings(BaseModel, frozen=True):
+    """Turns of models that are kept to be said again."""
+
+    enabled: bool = True
+    ttl: Duration = Field(timedelta(hours=1), gt=timedelta(0), le=timedelta(days=7))
+    near_bytes: int = Field(64 * 1024 * 1024, ge=0)  # In this process's memory, all of them.
+    most_bytes: int = Field(256 * 1024, ge=1024)  # Of one; a larger one is not kept.
 
 
 class Settings(BaseSettings):
@@ -79,4 +86,5 @@ class Settings(BaseSettings):
     balance: BalanceSettings = BalanceSettings()
     routes: Path | None = None  # A YAML file of routes, which choose models; absent: none.
     quotas: tuple[QuotaSettings, ...] = Field((), max_length=64)  # A JSON list.
+    cache: CacheSettings = CacheSettings()
     catalogue_ttl: Duration = timedelta(seconds=5)  # How old a list of models or tools may be.

@@ -55,8 +55,9 @@ class Speaking:
             plan = await self._kit.planner.plan(self._kit.task, is_last=is_last)
             speaker = self._speaker = self._conversing(plan, number, attempt)
             try:
-                outcome = await self._listened(speaker, plan)
+                outcome = await self._listened(speaker, plan, anew=malformed > 0)
                 self._kit.planner.check(outcome, plan)
+                speaker.keep()
                 await self._said(outcome, speaker)
             except Interrupted:
                 await self._break_off(speaker, plan)
@@ -142,7 +143,7 @@ class Speaking:
             outcome = await self._listened(speaker, plan)
         except (Cut, Malformed) as fault:
             raise refused(fault, plan) from None
-        if not speaker.turn.tokens:
+        if speaker.turn == ev.Turn():
             generation = self._kit.planner.generation(task, plan)
             speaker.turn = await resuming.counted(self._models, generation, plan, outcome.answer)
         await self._said(outcome, speaker)
@@ -162,9 +163,12 @@ class Speaking:
             raise error
         return False
 
-    async def _listened(self, speaker: Conversing, plan: Plan) -> Outcome:
-        """What the model says. Raises `Interrupted` when the task is told something."""
+    async def _listened(self, speaker: Conversing, plan: Plan, *, anew: bool = False) -> Outcome:
+        """What the model says, `anew` where what it said was no good. Raises `Interrupted` when the
+        task is told something."""
         generation = self._kit.planner.generation(self._kit.task, plan)
+        if anew and generation.cache is not None:
+            generation = replace(generation, cache=generation.cache.anew())
         hearing = await self._falling.hearing(self._models)
         try:
             async with self._kit.inbox.interruptible():
@@ -179,7 +183,7 @@ class Speaking:
     async def _break_off(self, speaker: Conversing, plan: Plan) -> None:
         """What was said stays said, and what it took is counted."""
         await self._journal.append(*await self.rest())
-        if self._kit.task.is_speaking:
+        if self._kit.task.is_speaking and not speaker.turn.is_cached:
             model, generation = self._kit.equipment.model, self._kit.planner.generation
             asked = generation(self._kit.task, plan)
             speaker.turn = await resuming.counted_so_far(self._models, asked, model, speaker.heard)
@@ -212,7 +216,7 @@ class Speaking:
         turn, beside, first = speaker.turn, speaker.beside, None
         if self._kit.task.time_to_first_token_ms is None and speaker.first_token_at is not None:
             first = round((speaker.first_token_at - self._kit.accepted_at) * 1000, 3)
-        cost = self._kit.model.cost_usd(turn.prompt_tokens, turn.completion_tokens)
+        cost = 0.0 if turn.is_cached else self._kit.model.cost_usd(*_tokens(turn))
         return replace(
             turn,
             prompt_tokens=turn.prompt_tokens + beside.prompt_tokens,
@@ -220,6 +224,10 @@ class Speaking:
             time_to_first_token_ms=first,
             cost_usd=cost + beside.cost_usd,
         )
+
+
+def _tokens(turn: ev.Turn) -> tuple[int, int]:
+    return turn.prompt_tokens, turn.completion_tokens
 
 
 def _check_attempts(task: Task) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
@@ -110,6 +111,7 @@ class Conversing:
         self._merger = Merger(spawn, deliver)
         self._think = think
         self._thought = ""
+        self._keep: Callable[[], None] | None = None
 
     async def listen(self, models: Speakers, generation: Generation, *, timeout: float) -> Outcome:
         """Ask the model and hear it out.
@@ -125,10 +127,13 @@ class Conversing:
             async for piece in pieces:
                 if (room := room - len(piece.text)) < 0:
                     raise Cut
+                if piece.is_cached != self.turn.is_cached:
+                    self.turn = replace(self.turn, is_cached=piece.is_cached)
                 if piece.text:
                     await self._hear(piece.text, is_last=piece.turn is not None)
                 if piece.turn is not None:
                     self.turn, reason = piece.turn, piece.finish_reason
+                    self._keep = piece.keep
                 elif self._reader.is_beyond:
                     break
         if reason == "length" and not self._reader.has_ended:
@@ -141,6 +146,11 @@ class Conversing:
     def heard(self) -> str:
         """The model's output so far, as it came."""
         return self._reader.seen
+
+    def keep(self) -> None:
+        """What was said is what was asked for: it may be the answer to the same question again."""
+        if self._keep is not None:
+            self._keep()
 
     def unthought(self) -> str:
         """A thought that was heard and is not passed on yet; it is then the caller's to pass on."""

@@ -29,7 +29,7 @@ from services.orchestrator.world import World
 log = logging.getLogger(__name__)
 
 GONE: Final = "the caller went away"
-PASSES_TO_ASK: Final = 2
+PASSES_TO_ASK: Final = 3
 """Turns of the loop until a run that was started has sent its question to the model."""
 
 

@@ -122,6 +122,8 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.watch = f"/v1/tasks/{spec.task_id}:watch"
     message.request.MergeFromString(spec.request)
     message.request.limits.steps = spec.limits.steps  # Whatever the default is later.
+    if spec.cache:  # Also of a task that another one asks for.
+        message.request.cache = spec.cache
     if spec.agent_id:
         agents.record_terms(spec, message)
     message.owner = spec.owner
@@ -265,10 +267,12 @@ def _turn(message: pb.TaskEvent, turn: ev.Turn) -> None:
     message.usage.prompt_tokens = turn.prompt_tokens
     message.usage.completion_tokens = turn.completion_tokens
     message.usage.cached_tokens = turn.cached_tokens
-    message.usage.total_tokens = turn.tokens
+    message.usage.total_tokens = turn.tokens + turn.saved_tokens
     message.duration_ms = turn.duration_ms
     if turn.cost_usd:
         message.cost_usd = turn.cost_usd
+    if turn.is_cached:
+        message.cached = True
     if turn.time_to_first_token_ms is not None:
         message.time_to_first_token_ms = turn.time_to_first_token_ms
 
@@ -324,6 +328,7 @@ def _read_turn(message: pb.TaskEvent) -> ev.Turn:
         duration_ms=message.duration_ms,
         time_to_first_token_ms=message.time_to_first_token_ms if has_first else None,
         cost_usd=message.cost_usd,
+        is_cached=message.cached,
     )
 
 

@@ -171,4 +171,4 @@ def _piece(message: pb.StreamGenerateResponse) -> Piece:
         return Piece(message.text)
     usage = message.usage
     turn = Turn(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-    return Piece(message.text, message.finish_reason, turn)
+    return Piece(message.text, message.finish_reason, turn, message.metadata.model_version)

@@ -34,11 +34,18 @@ class Turn:
     time_to_first_token_ms: float | None = None
     """From the task's acceptance; on its first turn only."""
     cost_usd: float = 0.0
+    is_cached: bool = False
+    """Whether it came from the response cache: then its tokens are those that were saved."""
 
     @property
     def tokens(self) -> int:
-        """Of prompt and output together."""
-        return self.prompt_tokens + self.completion_tokens
+        """That were used, of prompt and output together."""
+        return 0 if self.is_cached else self.prompt_tokens + self.completion_tokens
+
+    @property
+    def saved_tokens(self) -> int:
+        """That would have been used without the cache."""
+        return self.prompt_tokens + self.completion_tokens if self.is_cached else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,8 @@ class Spec:
     """The one call that it is; None where it asks a model."""
     routed: Routed | None = None
     """How `model` was chosen; None where the request named it."""
+    cache: str = ""
+    """What its caller says of cached answers, as `caching` reads it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 from services.chassis.errors import Violation, invalid
 from services.chassis.versions import is_wanted
-from services.orchestrator.domain import named
+from services.orchestrator.domain import caching, named
 from services.orchestrator.domain.events import CallSpec, ClientTool, Message, Sampling
 from services.orchestrator.domain.large import EXCERPT_CHARACTERS
 from services.orchestrator.domain.named import NAME, NAME_FIX
@@ -81,6 +81,8 @@ class Request:
     """The one call that the task is; None where it asks a model."""
     request_class: str = ""
     """What kind of work it is; empty for what it looks like."""
+    cache: str = ""
+    """What it says of cached answers, as `caching` reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def faults(request: Request) -> Iterator[Violation]:
     yield from _client_tools(request.client_tools)
     yield from _sampling(request.sampling)
     yield from _limits(request)
+    yield from caching.faults(request.cache)
     yield from labels_faults(request.labels)
 
 
@@ -188,6 +191,7 @@ _TO_A_MODEL: Final[Mapping[str, Callable[[Request], object]]] = {
     "limits.steps": lambda request: request.steps is not None,
     "limits.tokens": lambda request: request.tokens is not None,
     "limits.cost_usd": lambda request: request.cost_usd is not None,
+    "cache": lambda request: request.cache,
 }
 """What a call of a tool has no use for."""
 

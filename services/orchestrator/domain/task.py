@@ -129,6 +129,10 @@ class Task:
     failure: ev.Failure | None = None
     tokens: int = 0
     cost_usd: float = 0.0
+    saved_tokens: int = 0
+    """Of turns that came from the response cache; they are not among `tokens`."""
+    is_cached: bool = False
+    """Whether the answer did."""
     thought_ms: float = 0.0
     tool_ms: float = 0.0
     tools_began: datetime | None = None
@@ -396,6 +400,7 @@ def _answered(task: Task, event: ev.Answered) -> Changes:
         "text": event.answer,
         "output": event.output,
         "is_answered": True,
+        "is_cached": event.turn is not None and event.turn.is_cached,
         **_with_turn(task, event.turn),
     }
 
@@ -454,6 +459,7 @@ def _with_turn(task: Task, turn: ev.Turn | None) -> Changes:
     return {
         "tokens": task.tokens + turn.tokens,
         "cost_usd": task.cost_usd + turn.cost_usd,
+        "saved_tokens": task.saved_tokens + turn.saved_tokens,
         "thought_ms": task.thought_ms + turn.duration_ms,
         "time_to_first_token_ms": turn.time_to_first_token_ms if first is None else first,
     }

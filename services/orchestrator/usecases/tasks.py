@@ -360,6 +360,7 @@ class Tasks:
             pinned=equipment.pinned,
             call=request.call,
             routed=equipment.routed,
+            cache=request.cache,
         )
 
     async def _check_fits(self, spec: ev.Spec, equipment: Equipment) -> None:

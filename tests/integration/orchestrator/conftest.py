@@ -18,13 +18,14 @@ from services.inference.app import running as inference_running
 from services.inference.settings import EchoSettings, PriceSettings
 from services.inference.settings import Settings as InferenceSettings
 from services.orchestrator.app import running
-from services.orchestrator.settings import QuotaSettings, Settings, TaskSettings
+from services.orchestrator.settings import CacheSettings, QuotaSettings, Settings, TaskSettings
 from services.tool_registry.app import running as tool_registry_running
 from services.tool_registry.ports import Tool
 from services.tool_registry.settings import Settings as ToolRegistrySettings
 
 LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
 SHARED = SharedSettings(page_token_key="00" * 32)
+UNCACHED = CacheSettings(enabled=False)  # What one test asks, another may have asked before.
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Suite:
     agents: "agents_pb2_grpc.AgentServiceAsyncStub"
     inference: "inference_pb2_grpc.InferenceServiceAsyncStub"
     address: str
+    admin: str
     sessions: "sessions_pb2_grpc.SessionServiceAsyncStub"
     usage: "usage_pb2_grpc.UsageServiceAsyncStub"
 
@@ -57,9 +59,10 @@ async def started(
     catalogue_ttl: timedelta = timedelta(seconds=5),
     quotas: Sequence[QuotaSettings] = (),
     routes: Path | None = None,
+    cache: CacheSettings = UNCACHED,
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process; the inference service or the tool registry may be
-    another's."""
+    another's. It has no response cache, unless it is told to."""
     async with AsyncExitStack() as stack:
         models = InferenceSettings(
             engine="echo",
@@ -80,6 +83,7 @@ async def started(
             catalogue_ttl=catalogue_ttl,
             routes=routes,
             quotas=tuple(quotas),
+            cache=cache,
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))
@@ -89,6 +93,7 @@ async def started(
             agents_pb2_grpc.AgentServiceStub(channel),
             inference_pb2_grpc.InferenceServiceStub(asked),
             orchestrator.address,
+            orchestrator.admin,
             sessions_pb2_grpc.SessionServiceStub(channel),
             usage_pb2_grpc.UsageServiceStub(channel),
         )

@@ -35,7 +35,7 @@ from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
-from services.orchestrator.ports import Generation, Model, Piece
+from services.orchestrator.ports import Generation, Model, Models, Piece
 from services.orchestrator.run import Run
 from services.orchestrator.seen import Seen
 from services.orchestrator.toolports import Invocation, Returned
@@ -126,7 +126,7 @@ class FakeModels:
     """What closing a turn waits for."""
     others: Sequence[Model] = ()
     """Models beside the default one."""
-    closed: list[str] = field(default_factory=list)
+    hung_up: list[str] = field(default_factory=list)
     """Whose turns ended, however they did."""
 
     async def known(self) -> Mapping[str, Model]:
@@ -162,7 +162,7 @@ class FakeModels:
                     await line.wait()
             yield Piece("", self.finish_reason, TURN)
         finally:
-            self.closed.append(generation.model)
+            self.hung_up.append(generation.model)
             if self.closes_after is not None:
                 await self.closes_after.wait()
 
@@ -283,6 +283,8 @@ class Bench:
     clock: FakeClock = field(default_factory=FakeClock)
     routes: Mapping[str, Route] = field(default_factory=dict)
     seen: Seen = field(default_factory=Seen)
+    before: Models | None = None
+    """What stands before its models."""
 
     @property
     def world(self) -> World:
@@ -290,7 +292,7 @@ class Bench:
         memory = Memory(self.sessions, self.models, self.clock)
         return World(
             self.log,
-            self.models,
+            self.before or self.models,
             self.tools,
             CompiledSchemas(),
             self.clock,

@@ -200,7 +200,7 @@ async def test_a_silent_model_is_given_up_while_the_next_one_still_has_time() ->
 
     (changed,) = of(it, ev.ModelChanged)
     assert (changed.failure.reason, task.text) == ("MODEL_TOO_SLOW", "two")
-    assert it.models.closed == ["fake", "next"]
+    assert it.models.hung_up == ["fake", "next"]
 
 
 async def test_a_model_that_falls_silent_in_mid_text_is_given_up_and_its_text_gone_on_with() -> (
@@ -295,7 +295,7 @@ async def test_a_second_call_is_made_of_a_model_that_is_silent_and_the_first_to_
     first, second = it.models.asked
     assert (second.model, second.apart_from) == ("fake", first)
     assert (task.text, task.model, task.warnings) == ("two", "fake", ())
-    assert it.models.closed == ["fake", "fake"]
+    assert it.models.hung_up == ["fake", "fake"]
 
 
 async def test_both_calls_are_paid_for() -> None:
@@ -358,7 +358,7 @@ async def test_a_task_that_is_canceled_closes_both_calls() -> None:
         task = await end_of(run)
 
     assert task.state is State.CANCELED
-    assert len(it.models.closed) == 2
+    assert len(it.models.hung_up) == 2
 
 
 async def test_where_both_calls_are_silent_the_next_model_goes_on() -> None:
@@ -367,7 +367,7 @@ async def test_where_both_calls_are_silent_the_next_model_goes_on() -> None:
         task = await ended(it, routed=routed)
 
     assert [each.model for each in it.models.asked] == ["fake", "fake", "next"]
-    assert (task.text, it.models.closed[:2]) == ("two", ["fake", "fake"])
+    assert (task.text, it.models.hung_up[:2]) == ("two", ["fake", "fake"])
 
 
 async def test_a_word_to_a_task_breaks_off_both_calls() -> None:
@@ -379,5 +379,5 @@ async def test_a_word_to_a_task_breaks_off_both_calls() -> None:
         task = await end_of(run)
 
     assert task.text == "two"
-    assert it.models.closed == ["fake"] * 3
+    assert it.models.hung_up == ["fake"] * 3
     assert [message.content for message in it.models.asked[2].messages][-1] == "More"

@@ -365,6 +365,7 @@ class TaskEvent(_message.Message):
     CONTENT_REFERENCE_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     MODEL_CHANGE_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
     `child_status_changed`, `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
@@ -464,6 +465,10 @@ class TaskEvent(_message.Message):
     """With `input_requests`, if the tool gave any: what it is given back, as it is, with the responses."""
     idempotency_key: _builtins.str
     """On `user_message`: the key that its author sent with it, if there was one."""
+    cached: _builtins.bool
+    """With `usage`: whether the turn came from the response cache. Its tokens are then those that were
+    saved: they cost nothing, and no limit counts them.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -499,8 +504,9 @@ class TaskEvent(_message.Message):
         tool asked for what nobody can give, too much, or more than ten times). Of an agent that was
         called it is what its task failed with, and `CHILD_CANCELED`, `AGENT_DEPTH_EXCEEDED` or
         `TOKEN_LIMIT_REACHED` (none are left for it). Of a `step_abandoned` it is what inference says,
-        `MODEL_OUTPUT_INVALID`, `WORKER_LOST` or `PAUSED` (it was cut and cannot go on), or `STEERED` (the
-        user said something meanwhile). A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED`.
+        `MODEL_OUTPUT_INVALID`, `WORKER_LOST` or `PAUSED` (it was cut and cannot go on), `STEERED` (the
+        user said something meanwhile), `ANSWER_NOT_CACHED`, or `SHARED_TURN_LOST` (it was heard together
+        with another task, whose time was over). A task fails with `TASK_TIMEOUT`, or `TASK_WAIT_EXPIRED`.
         """
 
     @_builtins.property
@@ -640,10 +646,11 @@ class TaskEvent(_message.Message):
         content_reference: Global___ValueReference | None = ...,
         idempotency_key: _builtins.str | None = ...,
         model_change: Global___ModelChange | None = ...,
+        cached: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_model_change", b"_model_change", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "comment", b"comment", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "model_change", b"model_change", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_state", b"request_state", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_cached", b"_cached", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_model_change", b"_model_change", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "cached", b"cached", "child_task_id", b"child_task_id", "comment", b"comment", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "model_change", b"model_change", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_state", b"request_state", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_model_change", b"_model_change", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "content", b"content", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "model_change", b"model_change", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "request_state", b"request_state", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_cached", b"_cached", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_model_change", b"_model_change", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "cached", b"cached", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "content", b"content", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "model_change", b"model_change", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "request_state", b"request_state", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -657,6 +664,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__attempt: _TypeAlias = _typing.Literal["_attempt", b"_attempt"]  # noqa: Y015
     _WhichOneofReturnType__author: _TypeAlias = _typing.Literal["author"]  # noqa: Y015
     _WhichOneofArgType__author: _TypeAlias = _typing.Literal["_author", b"_author"]  # noqa: Y015
+    _WhichOneofReturnType__cached: _TypeAlias = _typing.Literal["cached"]  # noqa: Y015
+    _WhichOneofArgType__cached: _TypeAlias = _typing.Literal["_cached", b"_cached"]  # noqa: Y015
     _WhichOneofReturnType__child_task_id: _TypeAlias = _typing.Literal["child_task_id"]  # noqa: Y015
     _WhichOneofArgType__child_task_id: _TypeAlias = _typing.Literal["_child_task_id", b"_child_task_id"]  # noqa: Y015
     _WhichOneofReturnType__comment: _TypeAlias = _typing.Literal["comment"]  # noqa: Y015
@@ -757,6 +766,8 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt) -> _WhichOneofReturnType__attempt | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__author) -> _WhichOneofReturnType__author | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cached) -> _WhichOneofReturnType__cached | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__child_task_id) -> _WhichOneofReturnType__child_task_id | None: ...
     @_typing.overload
@@ -1122,6 +1133,7 @@ class TaskMetrics(_message.Message):
     TOKENS_USED_FIELD_NUMBER: _builtins.int
     TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     COST_USD_FIELD_NUMBER: _builtins.int
+    TOKENS_SAVED_FIELD_NUMBER: _builtins.int
     total_duration_ms: _builtins.float
     """From acceptance to the latest event, in milliseconds."""
     thought_duration_ms: _builtins.float
@@ -1136,6 +1148,10 @@ class TaskMetrics(_message.Message):
     """What its turns cost at the prices that models had then, in US dollars, abandoned attempts and the
     tasks of agents that it called included.
     """
+    tokens_saved: _builtins.int
+    """Tokens of its turns that came from the response cache; `tokens_used` does not count them. Absent
+    where there were none.
+    """
     def __init__(
         self,
         *,
@@ -1145,10 +1161,11 @@ class TaskMetrics(_message.Message):
         tokens_used: _builtins.int | None = ...,
         time_to_first_token_ms: _builtins.float | None = ...,
         cost_usd: _builtins.float | None = ...,
+        tokens_saved: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_thought_duration_ms", b"_thought_duration_ms", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_duration_ms", b"_tool_duration_ms", "_total_duration_ms", b"_total_duration_ms", "cost_usd", b"cost_usd", "thought_duration_ms", b"thought_duration_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_duration_ms", b"tool_duration_ms", "total_duration_ms", b"total_duration_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_thought_duration_ms", b"_thought_duration_ms", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_saved", b"_tokens_saved", "_tokens_used", b"_tokens_used", "_tool_duration_ms", b"_tool_duration_ms", "_total_duration_ms", b"_total_duration_ms", "cost_usd", b"cost_usd", "thought_duration_ms", b"thought_duration_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_saved", b"tokens_saved", "tokens_used", b"tokens_used", "tool_duration_ms", b"tool_duration_ms", "total_duration_ms", b"total_duration_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_thought_duration_ms", b"_thought_duration_ms", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_duration_ms", b"_tool_duration_ms", "_total_duration_ms", b"_total_duration_ms", "cost_usd", b"cost_usd", "thought_duration_ms", b"thought_duration_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_duration_ms", b"tool_duration_ms", "total_duration_ms", b"total_duration_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_thought_duration_ms", b"_thought_duration_ms", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_saved", b"_tokens_saved", "_tokens_used", b"_tokens_used", "_tool_duration_ms", b"_tool_duration_ms", "_total_duration_ms", b"_total_duration_ms", "cost_usd", b"cost_usd", "thought_duration_ms", b"thought_duration_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_saved", b"tokens_saved", "tokens_used", b"tokens_used", "tool_duration_ms", b"tool_duration_ms", "total_duration_ms", b"total_duration_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_usd: _TypeAlias = _typing.Literal["cost_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_usd: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd"]  # noqa: Y015
@@ -1156,6 +1173,8 @@ class TaskMetrics(_message.Message):
     _WhichOneofArgType__thought_duration_ms: _TypeAlias = _typing.Literal["_thought_duration_ms", b"_thought_duration_ms"]  # noqa: Y015
     _WhichOneofReturnType__time_to_first_token_ms: _TypeAlias = _typing.Literal["time_to_first_token_ms"]  # noqa: Y015
     _WhichOneofArgType__time_to_first_token_ms: _TypeAlias = _typing.Literal["_time_to_first_token_ms", b"_time_to_first_token_ms"]  # noqa: Y015
+    _WhichOneofReturnType__tokens_saved: _TypeAlias = _typing.Literal["tokens_saved"]  # noqa: Y015
+    _WhichOneofArgType__tokens_saved: _TypeAlias = _typing.Literal["_tokens_saved", b"_tokens_saved"]  # noqa: Y015
     _WhichOneofReturnType__tokens_used: _TypeAlias = _typing.Literal["tokens_used"]  # noqa: Y015
     _WhichOneofArgType__tokens_used: _TypeAlias = _typing.Literal["_tokens_used", b"_tokens_used"]  # noqa: Y015
     _WhichOneofReturnType__tool_duration_ms: _TypeAlias = _typing.Literal["tool_duration_ms"]  # noqa: Y015
@@ -1168,6 +1187,8 @@ class TaskMetrics(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__thought_duration_ms) -> _WhichOneofReturnType__thought_duration_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__time_to_first_token_ms) -> _WhichOneofReturnType__time_to_first_token_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_saved) -> _WhichOneofReturnType__tokens_saved | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_used) -> _WhichOneofReturnType__tokens_used | None: ...
     @_typing.overload
@@ -1196,7 +1217,7 @@ class TaskMetadata(_message.Message):
     session_id: _builtins.str
     """The conversation, `session_…`."""
     cached: _builtins.bool
-    """Whether the answer came from a cache."""
+    """Whether the answer came from the response cache: no model was asked for its last turn."""
     trace_id: _builtins.str
     """The trace, 32 hexadecimal digits."""
     @_builtins.property
@@ -1414,6 +1435,7 @@ class InvokeRequest(_message.Message):
     ON_DEADLINE_FIELD_NUMBER: _builtins.int
     CALL_FIELD_NUMBER: _builtins.int
     REQUEST_CLASS_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What is asked; at most 64 KiB together with `messages`. Of a single text over 64 KiB, here or in
     `messages`, only the beginning counts where there is an object store: it may have 1 MiB, and the
@@ -1462,6 +1484,14 @@ class InvokeRequest(_message.Message):
     request_class: _builtins.str
     """What kind of work it is, for the route that chooses its model: `classification`, `short_answer`,
     `tool_use` or `long_reasoning`. Empty means the agent's, or what the request looks like.
+    """
+    cache: _builtins.str
+    """What it says of cached answers: words of HTTP's `Cache-Control`, with commas between, at most 256
+    characters. A model's turn that is always the same (`temperature` 0) may be answered with what the
+    same model said to exactly the same question of the same tenant before; `allow` says so of every
+    turn. `no-cache`: the models are asked. `no-store`: and what they say is not kept. `max-age=SECONDS`: with nothing older.
+    `only-if-cached`: from the cache or not at all (`ANSWER_NOT_CACHED`). It holds for the agents that
+    the task calls, too. On the edge also the header `Cache-Control`, whose other words are ignored.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Message]:
@@ -1544,10 +1574,11 @@ class InvokeRequest(_message.Message):
         on_deadline: _builtins.str = ...,
         call: Global___ToolCallSpec | None = ...,
         request_class: _builtins.str = ...,
+        cache: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "call", b"call", "limits", b"limits", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "agent_id", b"agent_id", "approval_tools", b"approval_tools", "call", b"call", "client_tools", b"client_tools", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_busy", b"on_busy", "on_deadline", b"on_deadline", "on_disconnect", b"on_disconnect", "query", b"query", "request_class", b"request_class", "response_schema", b"response_schema", "sampling", b"sampling", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "agent_id", b"agent_id", "approval_tools", b"approval_tools", "cache", b"cache", "call", b"call", "client_tools", b"client_tools", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_busy", b"on_busy", "on_deadline", b"on_deadline", "on_disconnect", b"on_disconnect", "query", b"query", "request_class", b"request_class", "response_schema", b"response_schema", "sampling", b"sampling", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
     _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015

@@ -135,7 +135,7 @@ class OrchestratorServiceServicer:
         (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
-        (`TOKEN_LIMIT_REACHED`, `COST_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
+        (`TOKEN_LIMIT_REACHED`, `COST_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`, `ANSWER_NOT_CACHED`), `DEADLINE_EXCEEDED`
         (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
         (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
         request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). With `call` instead of a query the
