@@ -41,11 +41,12 @@ _READ: Final = frozenset(
         b"host",
         b"last-event-id",
         b"mcp-protocol-version",
+        b"mcp-session-id",
         b"origin",
         b"transfer-encoding",
     }
 )
-_ONCE: Final = (b"host", b"origin")
+_ONCE: Final = (b"host", b"mcp-session-id", b"origin")
 _PRINTABLE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s)?")
 _JSON_TYPES: Final = frozenset({b"", b"application/json", b"application/json; charset=utf-8"})

@@ -65,6 +65,9 @@ class McpSettings(BaseModel, frozen=True):
 
     list_ttl: Duration = Field(timedelta(seconds=1), ge=timedelta(0))  # Of lists, as shown.
     call_ttl: Duration = Field(timedelta(seconds=5), ge=timedelta(0))  # Of them, as calls use them.
+    session_ttl: Duration = Field(
+        timedelta(days=7), ge=timedelta(minutes=1)
+    )  # Of clients before 2026-07.
     max_listeners: int = Field(256, ge=4)  # A tenant has a quarter of them at most.
 
 

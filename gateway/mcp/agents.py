@@ -1,11 +1,13 @@
 """Agents as tools: a call is a task, and its client hears how it goes on."""
 
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 from gateway.mcp import client, refusals, results
+from gateway.mcp.asker import Askers, Unaskable
 from gateway.mcp.client import Context
+from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller, Reply, Services
 from services.chassis.errors import Violation, invalid
 
@@ -34,18 +36,20 @@ _TOLD: Final = {
 class Agents:
     """Agents, by the id that follows `agent__`."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, askers: Askers) -> None:
         self._invoke = services["OrchestratorService/StreamInvoke"]
+        self._askers = askers
 
     async def ask(
         self, ctx: Context, caller: Caller, agent_id: str, arguments: Mapping[str, Any]
     ) -> Wire:
-        """Run a query to its end. Going away cancels the task.
+        """Run a query to its end. Going away cancels the task. What it asks for, its client is
+        asked as far as it can be; others of the tenant may answer as well.
 
         Raises:
             Refused: there is no task.
         """
-        ended = Ended()
+        ended, asker = Ended(), self._askers.of(ctx, caller)
         request = {**request_of(caller, agent_id, arguments), "on_disconnect": "cancel"}
         events = self._invoke.stream(caller, request, seconds=SECONDS)
         async with aclosing(events):
@@ -54,6 +58,8 @@ class Agents:
                 if (said := _TOLD.get(event.get("type", ""))) is not None:
                     message = said.format_map(_Fields(event))[:_SHOWN]
                     await client.tell_progress(ctx, event.get("sequence", 0), None, message)
+                with suppress(Unaskable, Refused):  # Somebody else may be asked.
+                    await asker.hear(event)
         return ended.result(is_modern=client.is_modern(ctx))
 
 

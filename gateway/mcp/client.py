@@ -16,11 +16,17 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from gateway.mcp.rpc import Caller
+from gateway.mcp.sessions import Session
+from gateway.mcp.stream import Stream
 from services.chassis.asking import METHODS
 from services.chassis.context import continued
 
 CALLER: Final = "runplane.caller"
 """Where the ASGI scope has the `Caller`."""
+SESSION: Final = "runplane.session"
+"""The same of the `Session`, if there is one."""
+STREAM: Final = "runplane.stream"
+"""The same of the `Stream` that answers, if one does."""
 TASKS: Final = "io.modelcontextprotocol/tasks"
 # What a client can be asked for while something runs.
 ASKABLE: Final = tuple(METHODS)
@@ -61,6 +67,18 @@ def caller_of(ctx: Context) -> Caller:
     if not isinstance(traceparent, str):
         return caller
     return replace(caller, context=continued(caller.context, traceparent))
+
+
+def session_of(ctx: Context) -> Session | None:
+    """The session of a client before 2026-07-28 that can be asked for something."""
+    session: Session | None = ctx.request.scope.get(SESSION)
+    return session
+
+
+def stream_of(ctx: Context) -> Stream | None:
+    """The stream that answers such a client."""
+    stream: Stream | None = ctx.request.scope.get(STREAM)
+    return stream
 
 
 def meta_of(ctx: Context) -> Mapping[str, Any]:

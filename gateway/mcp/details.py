@@ -38,20 +38,28 @@ class Details:
     def __init__(self, services: Services) -> None:
         self._logs = Logs(services)
 
-    async def of(self, caller: Caller, task: Reply) -> Wire:
-        """Fields for the task as it stands; of a tool's failure they say the status anew."""
+    async def of(
+        self, caller: Caller, task: Reply, *, is_modern: bool = True, has_schema: bool = False
+    ) -> Wire:
+        """Fields for the task as it stands; of a tool's failure they say the status anew. Results
+        are as a version has them, and as a tool says that they look like."""
         match task["status"]:
+            case "completed" if "call" in task:
+                value, content = await self._called(caller, task, has_schema=has_schema)
+                result = results.success(
+                    value, content, {}, is_modern=is_modern, has_schema=has_schema
+                )
+                return {"result": result}
             case "completed":
-                return {"result": await self._result(caller, task)}
+                return {"result": await self._answered(caller, task)}
             case "failed":
                 return self._failure(task)
             case "canceled":
                 return {}
         return _wanted(task)
 
-    async def _result(self, caller: Caller, task: Reply) -> Wire:
-        if "call" in task:
-            return await self._called(caller, task)
+    async def _answered(self, caller: Caller, task: Reply) -> Wire:
+        """What the agent answered."""
         answer, task_id = task["result"], task["task_id"]
         if reference := task.get("result_reference"):
             whole = await self._logs.value(caller, task_id, reference)
@@ -59,7 +67,9 @@ class Details:
         output = task.get("output")
         return answered(task_id, task["session_id"], answer, output, is_modern=True)
 
-    async def _called(self, caller: Caller, task: Reply) -> Wire:
+    async def _called(
+        self, caller: Caller, task: Reply, *, has_schema: bool
+    ) -> tuple[Any, list[Wire]]:
         """What the tool answered: of content blocks and large values the log knows."""
         value, task_id = task.get("output"), task["task_id"]
         event = await self._last(caller, task, "tool_result")
@@ -69,9 +79,9 @@ class Details:
         if reference := event.get("content_reference"):
             found = await self._json(caller, task_id, reference)
             content = results.text(found) if isinstance(found, str) else found
-        if not content and (blocks := results.blocks_of(value)):
-            value, content = None, blocks
-        return results.success(value, content, {}, is_modern=True, has_schema=False)
+        if not content and not has_schema and (blocks := results.blocks_of(value)):
+            return None, blocks
+        return value, content
 
     async def _json(self, caller: Caller, task_id: str, reference: Reply) -> Any:
         """A large value; or a text that says that it is too large."""

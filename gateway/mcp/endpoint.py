@@ -51,10 +51,10 @@ class Mcp:
             body = await self._body(exchange)
             message = _message(body)
         except ServiceError as error:
-            await _refuse(exchange, refusals.from_error(error, exchange.context))
+            await refusals.answer(exchange, refusals.from_error(error, exchange.context))
             return
         if (server := await self._loaded()) is None:
-            await _refuse(exchange, Refused(errors.internal(exchange.context)))
+            await refusals.answer(exchange, Refused(errors.internal(exchange.context)))
             return
         await server.answer(exchange, body, message)
 
@@ -102,8 +102,3 @@ def _message(body: bytes) -> JSON:
         return members.loaded(body)
     except ValueError:
         return None
-
-
-async def _refuse(exchange: Exchange, refused: Refused) -> None:
-    failure = refused.failure
-    await exchange.answer(failure.http, refusals.as_response(refused), *failure.headers)

@@ -46,7 +46,8 @@ class Question:
     def decision(self, given: Mapping[str, Wire]) -> tuple[bool, str]:
         """Of an approval: whether the call may run, and why."""
         (response,) = given.values()
-        content = response.get("content") or {}
+        said = response.get("content")
+        content = said if isinstance(said, Mapping) else {}
         is_allowed = response.get("action") == "accept" and content.get("approved") is True
         return is_allowed, str(content.get("comment") or "")[:_SHOWN]
 

@@ -7,6 +7,7 @@ import grpc
 
 from gateway import errors
 from gateway.errors import Failure
+from gateway.exchange import Exchange
 from services.chassis.context import RequestContext
 from services.chassis.errors import ServiceError
 
@@ -57,8 +58,14 @@ def code_of(http: int) -> int:
     return INVALID_PARAMS if is_params else INTERNAL_ERROR
 
 
+async def answer(exchange: Exchange, refused: Refused) -> None:
+    """Answer a message that was not taken."""
+    failure = refused.failure
+    await exchange.answer(failure.http, as_response(refused), *failure.headers)
+
+
 def as_response(refused: Refused) -> bytes:
-    """A response to a request that was not read."""
+    """A response to a message that was not read, or is no request."""
     is_theirs = refused.failure.http < 500
     code = INVALID_REQUEST if is_theirs else INTERNAL_ERROR
     error = {"code": code, "message": refused.message, "data": refused.said}

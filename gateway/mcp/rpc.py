@@ -92,6 +92,12 @@ class Rpc:
         """A reply, with all of its fields."""
         return self._reply.loaded(raw)
 
+    def longest(self, caller: Caller, seconds: float) -> float:
+        """How long a call lasts at most, of something that may take so many seconds: what the
+        client says comes first."""
+        said = min(timeout(caller.head), self._maximum)
+        return said or min(seconds, self._maximum) * _LONGER + _MARGIN
+
     async def stream(
         self, caller: Caller, request: Mapping[str, Any], *, seconds: float
     ) -> AsyncGenerator[Reply, None]:
@@ -120,8 +126,7 @@ class Rpc:
     def _started(self, caller: Caller, request: Mapping[str, Any], seconds: float) -> Any:
         body = json.dumps(request).encode()
         encoded = self._transcoder.encode({}, b"", body)
-        said = min(timeout(caller.head), self._maximum)
-        longest = said or min(seconds, self._maximum) * _LONGER + _MARGIN
+        longest = self.longest(caller, seconds)
         return self._call(encoded.raw, timeout=longest, metadata=caller.metadata)
 
 

@@ -24,26 +24,34 @@ from mcp_types import (
     SetLevelRequestParams,
     SubscriptionsListenRequestParams,
 )
+from uvicorn._types import ASGISendCallable
 
 from gateway.endpoints import Edge
 from gateway.exchange import Exchange
-from gateway.mcp import client, refusals
+from gateway.mcp import client, refusals, sessions
 from gateway.mcp.agents import Agents
+from gateway.mcp.answers import Answers, is_answer
+from gateway.mcp.asker import Askers
+from gateway.mcp.asking import Asking
 from gateway.mcp.catalog import Catalog
 from gateway.mcp.client import Context
 from gateway.mcp.cursors import Cursors
+from gateway.mcp.ids import Ids
 from gateway.mcp.listening import Listeners
 from gateway.mcp.offers import agent_of
 from gateway.mcp.prompts import Prompts
 from gateway.mcp.refusals import Refused
 from gateway.mcp.resources import Resources
 from gateway.mcp.rpc import Caller, Services
+from gateway.mcp.sessions import Sessions, is_handshake
 from gateway.mcp.shortcut import CALL, Shortcut
+from gateway.mcp.stream import Stream
 from gateway.mcp.tasks import CANCEL, GET, UPDATE, TaskParams, Tasks, UpdateParams
-from gateway.mcp.tools import LIST, TTL_MS, Tools
+from gateway.mcp.tools import LIST, TTL_MS, Calls, Tools
 from gateway.shapes import JSON
 from gateway.traffic import ClientGone
 from services.chassis.context import current
+from services.chassis.errors import ServiceError
 from services.chassis.suite import SUITE, suite_id
 
 NAME: Final = "runplane"
@@ -66,7 +74,13 @@ class Served:
         tasks = Tasks(services)
         settings = edge.settings
         key = bytes.fromhex(settings.page_token_key.get_secret_value())
-        tools = Tools(services, self._catalog, Cursors(key, LIST), Agents(services), tasks)
+        ids = Ids(key)
+        askers = Askers(services, ids)
+        asking = Asking(services, tasks, askers, edge.traffic)
+        calls = Calls(Agents(services, askers), tasks, asking)
+        tools = Tools(services, self._catalog, Cursors(key, LIST), calls)
+        self._sessions = Sessions(key, settings.mcp.session_ttl)
+        self._answers = Answers(tasks, ids)
         resources = Resources(services, Cursors(key, "resources/list"))
         server = _server(services, tools, tasks, resources, self._catalog)
         # Or a registry would register its own suite, and a call might go round for ever.
@@ -93,24 +107,66 @@ class Served:
 
     async def answer(self, exchange: Exchange, body: bytes, message: JSON) -> None:
         """Answer a request whose body was read, and says this."""
+        try:
+            if self._is_handshaken(exchange):
+                await self._handshaken(exchange, body, message)
+            else:
+                await self._modern(exchange, body, message)
+        except Refused as refused:
+            await refusals.answer(exchange, refused)
+
+    async def _modern(self, exchange: Exchange, body: bytes, message: JSON) -> None:
         asked = _asked(message)
-        is_streamed = asked.hears or self._is_handshaken(exchange)
-        watched = None if is_streamed else exchange.receive
-        caller = Caller(exchange.head, exchange.context, watched)
+        caller = Caller(exchange.head, exchange.context, None if asked.hears else exchange.receive)
+        await self._prepare(caller, asked)
+        if not asked.hears and await self._shortcut.answered(exchange, message, caller):
+            return
+        manager = self._streaming if asked.hears else self._whole
+        await _serve(manager, exchange, body, exchange.relay, {client.CALLER: caller})
+
+    async def _handshaken(self, exchange: Exchange, body: bytes, message: JSON) -> None:
+        """The same for clients that shake hands first: all they get are streams, and they may have
+        a session. What they were asked in it they answer by requests of their own."""
+        caller, session = Caller(exchange.head, exchange.context, None), None
+        who, begun = exchange.context.principal, b""
+        try:
+            if is_handshake(message):
+                begun = self._sessions.begun(message, who).encode()
+            elif sealed := exchange.head.text(sessions.HEADER).strip():
+                session = self._sessions.found(sealed, who)
+            if session is not None and is_answer(message):
+                await self._answers.take(caller, session, message)
+                await exchange.answer(202, b"")
+                return
+        except ServiceError as error:
+            raise refusals.from_error(error, exchange.context) from None
+        await self._prepare(caller, _asked(message))
+        stream = Stream(exchange, *([(sessions.HEADER, begun)] if begun else ()))
+        about = {client.CALLER: caller, client.SESSION: session, client.STREAM: stream}
+        await _serve(self._streaming, exchange, body, stream.relay, about)
+
+    async def _prepare(self, caller: Caller, asked: "_Asked") -> None:
         if asked.method == CALL:
             # Whether its headers are right depends on it.
             await self._catalog.prepare(caller, asked.name)
-        if not is_streamed and await self._shortcut.answered(exchange, message, caller):
-            return
-        manager = self._streaming if is_streamed else self._whole
-        headers = [(name, value.strip()) for name, value in exchange.scope["headers"]]
-        scope = {**exchange.scope, "headers": headers, client.CALLER: caller}
-        receive, send = exchange.replaying(body), exchange.relay
-        await manager.handle_request(scope, cast("Any", receive), cast("Any", send))
 
     def _is_handshaken(self, exchange: Exchange) -> bool:
         """Whether it is of a version whose clients hear of progress and logs unasked."""
         return exchange.head.fields.get(_VERSION) != _MODERN
+
+
+async def _serve(
+    manager: StreamableHTTPSessionManager,
+    exchange: Exchange,
+    body: bytes,
+    send: ASGISendCallable,
+    about: Mapping[str, Any],
+) -> None:
+    """Have the SDK answer, and tell its handlers this."""
+    headers = [(name, value.strip()) for name, value in exchange.scope["headers"]]
+    scope = {**exchange.scope, "headers": headers, **about}
+    receive = exchange.replaying(body)
+    await manager.handle_request(scope, cast("Any", receive), cast("Any", send))
 
 
 def _server(

@@ -28,6 +28,7 @@ LABEL: Final = "mcp_tool"
 """Where a task says which tool's call it is."""
 POLL_MS: Final = 500
 _SECONDS: Final = 10.0
+_MOST_REASON: Final = 256
 _ACK: Final[Wire] = {"resultType": results.COMPLETE}
 
 
@@ -88,21 +89,26 @@ class Tasks:
         task = await self.found(caller, params.task_id)
         for question in outstanding(task):
             if given := question.answered(params.input_responses):
-                await self._answer(caller, question, given)
+                await self.answer(caller, question, given)
         return dict(_ACK)
 
     async def cancel(self, ctx: Context, params: TaskParams) -> Wire:
         """Cancel a task; one that is over stays what it is."""
         caller = _admitted(ctx, params)
-        request = {"task_id": params.task_id, "reason": "its MCP client wants it no more"}
+        await self.end(caller, params.task_id, "its MCP client wants it no more")
+        return dict(_ACK)
+
+    async def end(self, caller: Caller, task_id: str, why: str) -> None:
+        """The same, for whoever asks."""
+        request = {"task_id": task_id, "reason": why[:_MOST_REASON]}
         try:
             await self._cancel(caller, request, seconds=_SECONDS)
         except Refused as refused:
             if refused.reason != "TASK_ALREADY_ENDED":
                 raise
-        return dict(_ACK)
 
-    async def _answer(self, caller: Caller, question: Question, given: Mapping[str, Wire]) -> None:
+    async def answer(self, caller: Caller, question: Question, given: Mapping[str, Wire]) -> None:
+        """Give a task answers to a question of its own, by the tool's names."""
         call = {"task_id": question.task_id, "tool_call_id": question.tool_call_id}
         if not question.is_approval:
             await self._submit(caller, {**call, "input_responses": dict(given)}, seconds=_SECONDS)

@@ -4,6 +4,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import Any, Final, Protocol
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from gateway.mcp import client, results
 from gateway.mcp.agents import Agents
+from gateway.mcp.asking import Asking
 from gateway.mcp.catalog import Catalog, Snapshot
 from gateway.mcp.client import Context
 from gateway.mcp.cursors import Cursors
@@ -52,18 +54,28 @@ class Call(Protocol):
         """What it is given."""
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What calls become that are more than an RPC."""
+
+    agents: Agents
+    tasks: Tasks
+    asking: Asking
+
+
 class Tools:
     """Registered tools, and agents as tools."""
 
     def __init__(
-        self, services: Services, catalog: Catalog, cursors: Cursors, agents: Agents, tasks: Tasks
+        self, services: Services, catalog: Catalog, cursors: Cursors, calls: Calls
     ) -> None:
         self._call = services["ToolRegistryService/CallTool"]
         self._stream = services["ToolRegistryService/StreamCallTool"]
         self._catalog = catalog
         self._cursors = cursors
-        self._agents = agents
-        self._tasks = tasks
+        self._agents = calls.agents
+        self._tasks = calls.tasks
+        self._asking = calls.asking
 
     async def list(self, ctx: Context, params: PaginatedRequestParams | None) -> Wire:
         """A page of tools, by name."""
@@ -84,7 +96,11 @@ class Tools:
             if agent_id:
                 return await self._agents.ask(ctx, caller, agent_id, arguments)
             request = {"name": params.name, "input": arguments, **client.answers_of(ctx)}
+            if session := client.session_of(ctx):
+                request["capabilities"] = session.capabilities
             response = await self._response(ctx, caller, offer, request)
+            if session and response.get("status") == results.INPUT_REQUIRED:
+                return await self._asking.go_on(ctx, caller, offer, request, response)
         except Refused as refused:
             if refused.reason not in _TOLD and (
                 offer is _UNKNOWN or refused.reason not in _TOLD_IF_KNOWN

@@ -49,6 +49,7 @@ class Renderer:
             "approval_required": self._asked,
             "approval_decided": self._decided,
             "input_required": self._asked,
+            "input_received": self._received,
             "input_given": self._given,
             "tool_result": self._result,
             "message_delta": self._delta,
@@ -106,6 +107,9 @@ class Renderer:
     def _decided(self, event: Event) -> None:
         word = "approved" if event.get("approved") else "denied"
         self._line(click.style(f"  {_name(event)}: {word}{_by(event)}", dim=True))
+
+    def _received(self, event: Event) -> None:
+        self._line(click.style(f"  {_name(event)}: answered in part{_by(event)}", dim=True))
 
     def _given(self, event: Event) -> None:
         self._line(click.style(f"  {_name(event)}: answered{_by(event)}", dim=True))

@@ -64,7 +64,7 @@ from services.orchestrator.usecases.sessions import Sessions
 from services.orchestrator.usecases.talks import Talks
 from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.usecases.usage import Usages
-from services.orchestrator.worker import Sizes, on_duty, working
+from services.orchestrator.worker import Sizes, Worker, on_duty, working
 from services.orchestrator.world import World, utc_now
 
 SERVICES = [
@@ -85,6 +85,7 @@ class _Parts:
     post: Post
     statuses: HotStatuses
     metrics: Metrics
+    worker: Worker
 
 
 @asynccontextmanager
@@ -128,7 +129,10 @@ async def running(
             services=SERVICES,
             metrics=parts.metrics,
         ) as server:
-            yield server
+            try:
+                yield server
+            finally:
+                parts.worker.drain()
 
 
 @asynccontextmanager
@@ -180,7 +184,7 @@ async def _at_work(
         await enter(on_duty(worker, world))
         measured = Metrics(metrics.of_cache(answers.counts))
         post = Post(world, worker, desk)
-        yield _Parts(world, sessions, cases, post, HotStatuses(hot), measured)
+        yield _Parts(world, sessions, cases, post, HotStatuses(hot), measured, worker)
 
 
 def _answers(hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> Answers:

@@ -15,7 +15,8 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.catalogue import not_offered
 from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.letters import Cancel, Moment, Word, heard
-from services.orchestrator.domain.task import State, Task, repeats_a_failure
+from services.orchestrator.domain.repeating import repeats_a_failure
+from services.orchestrator.domain.task import State, Task
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.falling import Falling
 from services.orchestrator.inbox import expire

@@ -66,6 +66,58 @@ async def elicitation(ctx: Context, arguments: Result) -> Result:
     return text(f"Hello, {given(answer, 'name')}!")
 
 
+_PERSON: Final[Result] = {
+    "username": {"type": "string", "description": "User's response"},
+    "email": {"type": "string", "description": "User's email address"},
+}
+_DEFAULTS: Final[Result] = {
+    "name": {"type": "string", "default": "John Doe"},
+    "age": {"type": "integer", "default": 30},
+    "score": {"type": "number", "default": 95.5},
+    "status": {
+        "type": "string",
+        "enum": ["active", "inactive", "pending"],
+        "default": "active",
+    },
+    "verified": {"type": "boolean", "default": True},
+}
+_TITLED: Final = [{"const": f"value{n}", "title": f"Option {n}"} for n in (1, 2, 3)]
+_PLAIN: Final = {"type": "string", "enum": ["option1", "option2", "option3"]}
+_ENUMS: Final[Result] = {
+    "untitledSingle": _PLAIN,
+    "titledSingle": {"type": "string", "oneOf": _TITLED},
+    "legacyEnum": {
+        "type": "string",
+        "enum": ["opt1", "opt2", "opt3"],
+        "enumNames": ["Option One", "Option Two", "Option Three"],
+    },
+    "untitledMulti": {"type": "array", "items": _PLAIN},
+    "titledMulti": {"type": "array", "items": {"anyOf": _TITLED}},
+}
+
+
+async def person(ctx: Context, arguments: Result) -> Result:
+    return _filled_in(ctx, _PERSON, str(arguments.get("message", "Who are you?")))
+
+
+async def defaults(ctx: Context, arguments: Result) -> Result:
+    return _filled_in(ctx, _DEFAULTS, "Please review")
+
+
+async def enums(ctx: Context, arguments: Result) -> Result:
+    return _filled_in(ctx, _ENUMS, "Please choose")
+
+
+def _filled_in(ctx: Context, fields: Result, message: str) -> Result:
+    """Asks for a form, and says what was filled in."""
+    if (answer := responses(ctx).get("form")) is None:
+        schema = {"type": "object", "properties": fields, "required": list(fields)}
+        params = {"mode": "form", "message": message, "requestedSchema": schema}
+        return asked(form={"method": "elicitation/create", "params": params})
+    said = json.dumps(answer.get("content"))
+    return text(f"Elicitation completed: action={answer['action']}, content={said}")
+
+
 async def sampling(ctx: Context, arguments: Result) -> Result:
     if (answer := responses(ctx).get("capital_question")) is None:
         return asked(capital_question=sample("What is the capital of France?"))

@@ -35,6 +35,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.ApprovalAsked: ("task.approval_asked.v1", "approval_required"),
     ev.ApprovalDecided: ("task.approval_decided.v1", "approval_decided"),
     ev.InputAsked: ("task.input_asked.v1", "input_required"),
+    ev.InputReceived: ("task.input_received.v1", "input_received"),
     ev.InputGiven: ("task.input_given.v1", "input_given"),
     ev.Steered: ("task.steered.v1", "user_message"),
     ev.Waited: ("task.waited.v1", "status_changed"),
@@ -292,6 +293,7 @@ _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] =
     ev.ApprovalAsked: _asked,
     ev.ApprovalDecided: _decided,
     ev.InputAsked: toolcalls.asked,
+    ev.InputReceived: toolcalls.given,
     ev.InputGiven: toolcalls.given,
     ev.Steered: _steered,
     ev.Waited: _waited,
@@ -428,7 +430,10 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
         s.time, *_step(m), m.tool_call_id, m.tool_name, m.approved, m.comment, m.author
     ),
     "task.input_asked.v1": lambda m, s: toolcalls.read_asked(m, s.time, _step(m)),
-    "task.input_given.v1": lambda m, s: toolcalls.read_given(m, s.time, _step(m)),
+    "task.input_received.v1": lambda m, s: toolcalls.read_given(
+        m, s.time, _step(m), ev.InputReceived
+    ),
+    "task.input_given.v1": lambda m, s: toolcalls.read_given(m, s.time, _step(m), ev.InputGiven),
     "task.steered.v1": lambda m, s: ev.Steered(s.time, m.text, m.author, m.idempotency_key),
     "task.waited.v1": lambda m, s: ev.Waited(s.time, m.wants, m.deadline.ToDatetime(UTC)),
     "task.resumed.v1": lambda m, s: ev.Resumed(s.time),

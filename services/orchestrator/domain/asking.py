@@ -50,7 +50,7 @@ def declined(requests: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def check(requests: Mapping[str, object], responses: Mapping[str, object]) -> None:
-    """Refuse what is no answer to these requests.
+    """Refuse what answers none of these requests, or is no answer to one.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`.
@@ -74,11 +74,14 @@ def forms(
 
 def _faults(requests: Mapping[str, object], responses: Mapping[str, object]) -> Iterator[Violation]:
     listed = ", ".join(requests)
+    if not responses:
+        for name in requests:
+            yield Violation(f"input_responses.{name}", "is missing", f"answer some of {listed}")
     for name, request in requests.items():
         field = f"input_responses.{name}"
         if name not in responses:
-            yield Violation(field, "is missing", f"answer each of {listed}")
-        elif method_of(request) == METHODS["elicitation"]:
+            continue
+        if method_of(request) == METHODS["elicitation"]:
             yield from _elicited(field, responses[name])
         elif not isinstance(responses[name], Mapping):
             yield Violation(field, "is no object", "send the result of its method")

@@ -96,6 +96,10 @@ class CallSpec:
     input: Mapping[str, object]
     capabilities: Mapping[str, object] | None = None
     """What the tool may ask for; None for what any task can be asked."""
+    requests: Mapping[str, object] | None = None
+    """What the tool asked for before there was a task; None where it was not called yet."""
+    state: str = ""
+    """What it is to be given back with the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,8 +319,20 @@ class InputAsked(StepEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class InputReceived(StepEvent):
+    """Somebody answered a part of what a tool asked for; the call waits for the rest."""
+
+    call_id: str
+    tool: str
+    responses: Mapping[str, object]
+    """What was not answered before, by the names of the requests."""
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
 class InputGiven(StepEvent):
-    """Somebody answered what a tool asked for; the call is made again with that."""
+    """Somebody answered what a tool asked for, or the last of it; the call is made again with all
+    answers."""
 
     call_id: str
     tool: str

@@ -214,7 +214,7 @@ def _decides(task: Task, word: Decide) -> bool:
     call = task.call(word.call_id)
     if call is not None and call.is_approved is word.is_approved:
         return False
-    if call is not None and call.requests is not None and not word.is_approved:
+    if call is not None and _is_of_answers(call) and not word.is_approved:
         return _is_asked(task, call)
     check_open(task)
     if call is None or call.wants != "approval":
@@ -240,9 +240,16 @@ def _responds(task: Task, word: Respond) -> bool:
     if call is None or call.requests is None:
         check_open(task)
         raise _refused("INPUT_NOT_REQUIRED", "asks for anything", task, word.call_id)
-    if is_asked := _is_asked(task, call):
-        asking.check(call.requests, word.responses)
-    return is_asked
+    if not _is_asked(task, call):
+        return False
+    asking.check(call.requests, word.responses)
+    check(Respond(word.call_id, {**word.responses, **call.received}, word.author))
+    return any(name in call.unanswered for name in word.responses)
+
+
+def _is_of_answers(call: Call) -> bool:
+    """Whether a denial is one of what its tool asks for, and not of the call."""
+    return call.requests is not None and call.wants != "approval"
 
 
 def _is_asked(task: Task, call: Call) -> bool:
@@ -307,7 +314,9 @@ def _effects(task: Task, word: Word, at: Moment) -> Sequence[ev.Event]:
                 ev.Steered(at.now, text, author, key),
             ]
         case Decide() | Return() | Respond():
-            return [*resumed, *_of_call(task, word, at.now)]
+            events = _of_call(task, word, at.now)
+            waits_on = isinstance(events[0], ev.InputReceived)
+            return events if waits_on else [*resumed, *events]
         case Moved(child_task_id):
             calls = [call for call in task.unreturned if call.child_task_id == child_task_id]
             moved = [
@@ -342,15 +351,21 @@ def _fits(task: Task, word: Word) -> bool:
 
 
 def _given(task: Task, word: Respond, now: datetime) -> ev.Event:
+    """What was answered: all, with what was before; or a part, where more is missing. Of two
+    answers to the same the first counts."""
     call = task.call(word.call_id)
-    tool = call.tool if call else ""
-    return ev.InputGiven(now, *task.at, word.call_id, tool, word.responses, word.author)
+    tool, missing = (call.tool, call.unanswered) if call else ("", {})
+    new = {name: each for name, each in word.responses.items() if name in missing}
+    if call is not None and len(new) == len(missing):
+        whole = {**call.received, **new}
+        return ev.InputGiven(now, *task.at, word.call_id, tool, whole, word.author)
+    return ev.InputReceived(now, *task.at, word.call_id, tool, new, word.author)
 
 
 def _decided(task: Task, word: Decide, now: datetime) -> Sequence[ev.Event]:
     call = task.call(word.call_id)
-    if call is not None and call.requests is not None:
-        no = asking.declined(call.requests)
+    if call is not None and _is_of_answers(call):
+        no = asking.declined(call.unanswered)
         return [_given(task, Respond(word.call_id, no, word.author), now)]
     tool = call.tool if call else ""
     decided = ev.ApprovalDecided(

@@ -1,7 +1,6 @@
 """A task: what its events add up to. The state machine is `NEXT`; everything here is pure."""
 
 import enum
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -48,6 +47,8 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.ApprovalAsked): State.RUNNING,
     (State.RUNNING, ev.ApprovalDecided): State.RUNNING,
     (State.RUNNING, ev.InputAsked): State.RUNNING,
+    (State.RUNNING, ev.InputReceived): State.RUNNING,
+    (State.WAITING, ev.InputReceived): State.WAITING,
     (State.RUNNING, ev.InputGiven): State.RUNNING,
     (State.RUNNING, ev.Steered): State.RUNNING,
     (State.RUNNING, ev.Waited): State.WAITING,
@@ -86,12 +87,20 @@ class Call:
     """What its tool asked for last."""
     request_state: str = ""
     """What the tool is given back with the answers."""
+    received: Mapping[str, object] = field(default_factory=dict)
+    """Answers to a part of that, while others are missing."""
     responses: Mapping[str, object] | None = None
-    """The answers, once they are there."""
+    """The answers, once they are all there."""
     rounds: int = 0
     """How often its tool asked."""
     content: Large | None = None
     """Where the result's content blocks are, where those are too large for the log."""
+
+    @property
+    def unanswered(self) -> Mapping[str, object]:
+        """What of the requests nobody has answered yet."""
+        asked = self.requests or {}
+        return {name: each for name, each in asked.items() if name not in self.received}
 
     @property
     def answers(self) -> int:
@@ -238,6 +247,7 @@ _BESIDE: Final = (
     ev.ApprovalAsked,
     ev.ApprovalDecided,
     ev.InputAsked,
+    ev.InputReceived,
     ev.InputGiven,
 )
 
@@ -275,16 +285,6 @@ def check_cancel(task: Task) -> bool:
             state=task.state.value,
         )
     return task.state is not State.CANCELED
-
-
-def repeats_a_failure(steps: Sequence[Step]) -> bool:
-    """Whether the last step made a call again that had failed in a step before it."""
-    failed = {_asked(call) for step in steps[:-1] for call in step.calls if call.failure}
-    return any(_asked(call) in failed for step in steps[-1:] for call in step.calls)
-
-
-def _asked(call: Call) -> tuple[str, str]:
-    return call.tool, json.dumps(call.input, sort_keys=True)
 
 
 def _claimed(task: Task, event: ev.Claimed) -> Changes:
@@ -350,10 +350,17 @@ def _input_asked(task: Task, event: ev.InputAsked) -> Changes:
     asked = {
         "requests": event.requests,
         "request_state": event.state,
+        "received": {},
         "responses": None,
         "rounds": (call.rounds if call else 0) + 1,
     }
     return {"steps": _with_call(task, event, wants="input", **asked)}
+
+
+def _input_received(task: Task, event: ev.InputReceived) -> Changes:
+    call = task.call(event.call_id)
+    before = call.received if call else {}
+    return {"steps": _with_call(task, event, received={**before, **event.responses})}
 
 
 def _input_given(task: Task, event: ev.InputGiven) -> Changes:
@@ -442,6 +449,7 @@ def _with_call(
     | ev.ApprovalAsked
     | ev.ApprovalDecided
     | ev.InputAsked
+    | ev.InputReceived
     | ev.InputGiven,
     **changes: Any,
 ) -> tuple[Step, ...]:
@@ -476,6 +484,7 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.ApprovalAsked: _approval_asked,
     ev.ApprovalDecided: _decided,
     ev.InputAsked: _input_asked,
+    ev.InputReceived: _input_received,
     ev.InputGiven: _input_given,
     ev.Steered: _steered,
     ev.Waited: _waited,

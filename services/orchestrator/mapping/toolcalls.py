@@ -24,7 +24,10 @@ def call_spec(message: pb.InvokeRequest) -> ev.CallSpec | None:
     if call.HasField("capabilities"):
         able = structs.to_dict(call.capabilities, field="call.capabilities")
     given = structs.to_dict(call.input, field="call.input")
-    return ev.CallSpec(call.tool, call.version.strip(), given, able)
+    asked = None
+    if call.HasField("input_requests"):
+        asked = structs.to_dict(call.input_requests, field="call.input_requests")
+    return ev.CallSpec(call.tool, call.version.strip(), given, able, asked, call.request_state)
 
 
 def set_call(message: pb.Task, spec: ev.Spec) -> None:
@@ -42,7 +45,7 @@ def set_pending(message: pb.Task, found: Task) -> None:
             tool_call_id=call.call_id, tool_name=call.tool, wants=call.wants
         )
         if call.wants == "input" and call.requests is not None:
-            structs.from_dict(call.requests, pending.input_requests, field="input_requests")
+            structs.from_dict(call.unanswered, pending.input_requests, field="input_requests")
             pending.round = call.rounds
         else:
             pending.input.SetInParent()
@@ -133,7 +136,7 @@ def read_asked(message: pb.TaskEvent, time: datetime, at: At) -> ev.InputAsked:
     return ev.InputAsked(time, at[0], at[1], *call, requests, message.request_state)
 
 
-def given(message: pb.TaskEvent, event: ev.InputGiven, task: Task) -> None:
+def given(message: pb.TaskEvent, event: ev.InputGiven | ev.InputReceived, task: Task) -> None:
     """What a tool was answered."""
     message.tool_call_id = event.call_id
     message.tool_name = event.tool
@@ -142,8 +145,13 @@ def given(message: pb.TaskEvent, event: ev.InputGiven, task: Task) -> None:
     message.author = event.author
 
 
-def read_given(message: pb.TaskEvent, time: datetime, at: At) -> ev.InputGiven:
+def read_given(
+    message: pb.TaskEvent,
+    time: datetime,
+    at: At,
+    kind: type[ev.InputGiven] | type[ev.InputReceived],
+) -> ev.InputGiven | ev.InputReceived:
     """The same."""
     responses = structs.to_dict(message.input_responses)
     call = (message.tool_call_id, message.tool_name)
-    return ev.InputGiven(time, at[0], at[1], *call, responses, message.author)
+    return kind(time, at[0], at[1], *call, responses, message.author)

@@ -388,6 +388,8 @@ class Tasks:
         run, until = started.run, started.until
         if run is None or not started.is_new or run.spec.survives_disconnect:
             return
+        if self._worker.is_draining:
+            return  # The caller was cut off, and the task goes on elsewhere.
         if until is not None and self._world.now() >= until:
             return  # It waits for somebody, or else it had ended before.
         if not run.done.is_set():

@@ -192,6 +192,28 @@ async def test_a_tool_that_asks_is_answered_by_an_update(place: Place) -> None:
     }
 
 
+async def test_answers_may_come_one_by_one(place: Place) -> None:
+    long(place, "greet", greet)
+    task_id = (await begun(place, "greet"))["taskId"]
+    waiting = await shown(place, task_id, "input_required")
+    first, second = waiting["inputRequests"]
+
+    await answer(place, task_id, first)
+    part = await result(place, "tasks/get", {"taskId": task_id}, TASKS)
+    await answer(place, task_id, second)
+    over = await ended(place, task_id)
+
+    assert (part["status"], [*part["inputRequests"]]) == ("input_required", [second])
+    assert over["result"]["structuredContent"].keys() == {"first", "second"}
+
+
+async def answer(place: Place, task_id: str, key: str) -> None:
+    """Answer one question."""
+    given = {key: {"action": "accept", "content": {"name": "Ann"}}}
+    params = {"taskId": task_id, "inputResponses": given}
+    await result(place, "tasks/update", params, TASKS)
+
+
 async def test_answers_to_nothing_are_passed_over(place: Place) -> None:
     long(place, "greet", greet)
     task_id = (await begun(place, "greet"))["taskId"]
@@ -210,8 +232,9 @@ async def test_answers_to_nothing_are_passed_over(place: Place) -> None:
         ({"action": "accept", "content": {"approved": True}}, "weather"),
         ({"action": "accept", "content": {"approved": False, "comment": "no"}}, "TOOL_CALL_DENIED"),
         ({"action": "decline"}, "TOOL_CALL_DENIED"),
+        ({"action": "accept", "content": "yes, please"}, "TOOL_CALL_DENIED"),
     ],
-    ids=["yes", "no", "declined"],
+    ids=["yes", "no", "declined", "no object"],
 )
 async def test_leave_to_call_a_tool_is_asked_for_and_given(
     place: Place, answer: Wire, text: str

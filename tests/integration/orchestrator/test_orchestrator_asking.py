@@ -224,3 +224,52 @@ async def test_what_nobody_is_to_be_asked_is_a_call_that_failed(
     (result,) = [event for event in events if event.type == "tool_result"]
     assert result.error.error_code == "TOOL_INPUT_REFUSED"
     assert events[-1].status == "completed"
+
+
+BOTH = {"date": DATE, "hour": DATE}
+
+
+async def book_both(request: tools_pb.CallToolRequest, _: Told) -> tools_pb.CallToolResponse:
+    """Asks for two things at once, and says what it was told."""
+    if not request.HasField("input_responses"):
+        return asks(BOTH, "sealed")
+    return success({"told": MessageToDict(request.input_responses)})
+
+
+async def test_answers_may_come_one_by_one(place: Place) -> None:
+    place.tools.answers["book"] = book_both
+    task_id, call_id = await waiting(place)
+    submit = pb.SubmitToolResultRequest(task_id=task_id, tool_call_id=call_id)
+
+    submit.input_responses.CopyFrom(responses(ACCEPTED))
+    parts = [await place.suite.stub.SubmitToolResult(submit, timeout=5) for _ in range(2)]
+    submit.input_responses.CopyFrom(responses({"hour": {"action": "decline"}}))
+    await place.suite.stub.SubmitToolResult(submit, timeout=5)
+    await state_of(place.suite, task_id, "completed")
+
+    for part in parts:
+        (pending,) = part.pending_requests
+        assert (part.status, list(pending.input_requests)) == ("waiting", ["hour"])
+    assert parts[0].last_sequence == parts[1].last_sequence
+    log = await log_of(place.suite, task_id)
+    assert told(log) == {**ACCEPTED, "hour": {"action": "decline"}}
+    said = [event for event in log if event.type in ("input_received", "input_given")]
+    assert [MessageToDict(each.input_responses).keys() for each in said] == [
+        {"date"},
+        {"date", "hour"},
+    ]
+    assert len(place.tools.called) == 2
+
+
+async def test_a_part_is_kept_also_when_nobody_has_the_task() -> None:
+    async with booking(BRIEFLY) as place, parked() as nobodys:
+        place.tools.answers["book"] = book_both
+        task_id, call_id = await waiting(place)
+        submit = pb.SubmitToolResultRequest(task_id=task_id, tool_call_id=call_id)
+        for name in BOTH:
+            await nobodys.of(task_id)
+            submit.input_responses.CopyFrom(responses({name: ACCEPTED["date"]}))
+            await place.suite.stub.SubmitToolResult(submit, timeout=5)
+
+        await state_of(place.suite, task_id, "completed")
+        assert told(await log_of(place.suite, task_id)) == dict.fromkeys(BOTH, ACCEPTED["date"])

@@ -24,7 +24,14 @@ from services.tool_registry.ports import Answer as ToolAnswer
 from services.tool_registry.ports import Invocation, Requests
 from tests.integration.orchestrator.conftest import Suite, started
 from tests.integration.orchestrator.places import Place, placed
-from tests.integration.orchestrator.talks import log_of, reason_in, reason_of, state_of, talk
+from tests.integration.orchestrator.talks import (
+    call_in,
+    log_of,
+    reason_in,
+    reason_of,
+    state_of,
+    talk,
+)
 from tests.integration.orchestrator.test_orchestrator_asking import ACCEPTED, DATE, book, responses
 from tests.servers.registry import Told, failed, success
 
@@ -346,3 +353,58 @@ async def test_a_tool_of_the_real_registry_says_how_far_it_is_and_asks() -> None
     assert it.events[-1].status == "completed"
     told = MessageToDict(it.events[-2].output)
     assert (told["told"], told["state"]) == (ACCEPTED, "sealed")
+
+
+def asked(**fields: Any) -> pb.ToolCallSpec:
+    """A call that was made before, in which the tool asked for a date."""
+    fields.setdefault("input_requests", ParseDict({"date": DATE}, Struct()))
+    return call("book", {}, request_state="sealed", **fields)
+
+
+async def test_a_call_in_which_a_tool_has_asked_already_begins_with_the_question(
+    place: Place,
+) -> None:
+    request = pb.InvokeRequest(call=asked(), approval_tools=["book"])
+    task = await place.suite.stub.CreateTask(request, timeout=5)
+    await state_of(place.suite, task.task_id, "waiting")
+    call_id = await call_in(place.suite, task.task_id, "input_required")
+    calls_before = len(place.tools.called)
+
+    submit = pb.SubmitToolResultRequest(
+        task_id=task.task_id, tool_call_id=call_id, input_responses=responses(ACCEPTED)
+    )
+    await place.suite.stub.SubmitToolResult(submit, timeout=5)
+    await call_in(place.suite, task.task_id, "approval_required")
+    approve = pb.ApproveToolCallRequest(task_id=task.task_id, tool_call_id=call_id)
+    await place.suite.stub.ApproveToolCall(approve, timeout=5)
+    ended = await state_of(place.suite, task.task_id, "completed")
+
+    assert MessageToDict(ended.output) == {"told": ACCEPTED, "state": "sealed"}
+    (called,) = place.tools.called
+    assert calls_before == 0
+    assert called.request.idempotency_key == f"{call_id}-1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"input_requests": Struct()}, "call.input_requests"),
+        (
+            {"input_requests": ParseDict({"it": {"method": "roots/list"}}, Struct())},
+            "call.input_requests",
+        ),
+        ({"capabilities": Struct()}, "call.input_requests"),
+        ({"input_requests": None}, "call.request_state"),
+    ],
+    ids=["nothing", "roots", "nobody", "state alone"],
+)
+async def test_what_no_task_asks_for_a_tool_is_refused_at_once(
+    place: Place, fields: dict[str, Any], field: str
+) -> None:
+    request = pb.InvokeRequest(call=asked(**fields))
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await place.suite.stub.CreateTask(request, timeout=5)
+
+    assert reason_in(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert str(caught.value.details()).startswith(f"{field}: ")

@@ -128,10 +128,12 @@ def test_what_no_prompt_can_ask_is_shown_with_its_command(
 
 def test_decisions_and_answers_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     decided = {"type": "approval_decided", **IDS, "approved": False, "comment": "not now"}
+    part = {"type": "input_received", **IDS, "author": "ada"}
     given = {"type": "input_given", **IDS, "author": "ada"}
 
-    assert shown(capsys, decided, given) == [
+    assert shown(capsys, decided, part, given) == [
         "  mine__remove: denied: not now",
+        "  mine__remove: answered in part by ada",
         "  mine__remove: answered by ada",
     ]
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from gateway.mcp import details, offers, questions, refusals, results
+from gateway.mcp import details, offers, patience, questions, refusals, results
 from gateway.mcp.cursors import Cursors
-from services.chassis.context import current, resumed
+from gateway.mcp.refusals import Refused
+from services.chassis.context import current, local_context, resumed
+from services.chassis.errors import Unavailable
 
 Wire = dict[str, Any]
 KEY = b"k" * 32
@@ -198,3 +200,26 @@ def test_only_a_plain_yes_is_leave_to_call_a_tool(
     (request,) = questions.outstanding(task({"wants": "approval"}))
 
     assert request.decision({"approval": response}) == decision
+
+
+def refused(reason: str) -> Refused:
+    return refusals.from_error(Unavailable(reason, "not now"), local_context())
+
+
+@pytest.mark.parametrize(
+    ("reason", "calls"), [(patience.AWAY, 3), ("EDGE_STOPPING", 1)], ids=["away", "stopping"]
+)
+async def test_a_call_is_made_again_only_where_its_service_is_away(
+    monkeypatch: pytest.MonkeyPatch, reason: str, calls: int
+) -> None:
+    monkeypatch.setattr(patience, "_PAUSES", (0.0, 0.0))
+    made: list[str] = []
+
+    async def call() -> None:
+        made.append(reason)
+        raise refused(reason)
+
+    with pytest.raises(Refused):
+        await patience.patiently(call)
+
+    assert len(made) == calls

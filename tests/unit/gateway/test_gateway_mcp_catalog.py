@@ -9,11 +9,12 @@ import pytest
 
 from gateway.mcp import pages
 from gateway.mcp.agents import Agents
+from gateway.mcp.asking import Asking
 from gateway.mcp.catalog import Catalog
 from gateway.mcp.cursors import Cursors
 from gateway.mcp.rpc import Caller, Services
 from gateway.mcp.tasks import Tasks
-from gateway.mcp.tools import LIST, PAGE_BYTES, Tools
+from gateway.mcp.tools import LIST, PAGE_BYTES, Calls, Tools
 from gateway.mcp.watched import Digests, PromptsListChanged
 from gateway.settings import McpSettings
 from gateway.traffic import Traffic
@@ -194,9 +195,8 @@ async def test_pages_of_large_tools_end_by_their_bytes() -> None:
     snapshot = await place.catalog().fresh(place.caller)
     current.set(local_context())
     cursors = Cursors(bytes(32), LIST)
-    tools = Tools(
-        place.services, place.catalog(), cursors, cast("Agents", None), cast("Tasks", None)
-    )
+    calls = Calls(cast("Agents", None), cast("Tasks", None), cast("Asking", None))
+    tools = Tools(place.services, place.catalog(), cursors, calls)
 
     shown, cursor = [], None
     for _ in range(3):

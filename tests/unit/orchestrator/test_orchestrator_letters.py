@@ -68,6 +68,26 @@ ASKS = replay(
         ev.Waited(NOW, "input", UNTIL),
     ]
 )
+TWO = dict.fromkeys(("day", "hour"), REQUESTS["day"])
+ASKS_TWO = replay(
+    [
+        ev.Started(NOW, SPEC),
+        ev.ToolCalled(NOW, 1, 1, "call_3", "book", "1.0.0", {}, ev.Turn()),
+        ev.InputAsked(NOW, 1, 1, "call_3", "book", TWO, "sealed"),
+        ev.Waited(NOW, "input", UNTIL),
+    ]
+)
+HOUR = Respond("call_3", {"hour": {"action": "decline"}}, "him")
+ANSWERED = replay(
+    [
+        ev.Started(NOW, SPEC),
+        ev.ToolCalled(NOW, 1, 1, "call_1", "book", "1.0.0", {}, ev.Turn()),
+        ev.InputAsked(NOW, 1, 1, "call_1", "book", REQUESTS, "sealed"),
+        ev.InputGiven(NOW, 1, 1, "call_1", "book", RESPOND.responses, "her"),
+        ev.ApprovalAsked(NOW, 1, 1, "call_1", "book"),
+        ev.Waited(NOW, "approval", UNTIL),
+    ]
+)
 WAITS = replay([*ASKED, ev.Waited(NOW, "approval", UNTIL)])
 SPEAKS = replay([ev.Started(NOW, SPEC), ev.TextAdded(NOW, 1, 1, "Hel")])
 CUT = evolve(SPEAKS, ev.Waited(NOW, "continue", UNTIL))
@@ -107,6 +127,13 @@ CASES: list[tuple[Task, Sequence[Word], list[str]]] = [
     (ASKS, [DECLINE], ["Resumed", "InputGiven"]),
     (ASKS, [RESPOND, DECLINE, RESPOND], ["Resumed", "InputGiven"]),
     (ASKS, [Return("call_3", 7, "")], []),
+    (ANSWERED, [APPROVE], ["Resumed", "ApprovalDecided"]),
+    (ANSWERED, [DENY], ["Resumed", "ApprovalDecided", "ToolReturned"]),
+    (ASKS_TWO, [RESPOND], ["InputReceived"]),
+    (ASKS_TWO, [RESPOND, RESPOND], ["InputReceived"]),
+    (ASKS_TWO, [RESPOND, HOUR, HOUR], ["InputReceived", "Resumed", "InputGiven"]),
+    (ASKS_TWO, [RESPOND, DECLINE], ["InputReceived", "Resumed", "InputGiven"]),
+    (ASKS_TWO, [Respond("call_3", {}, "her")], []),
     (WAITS, [DENY], ["Resumed", "ApprovalDecided", "ToolReturned"]),
     (WAITS, [RETURN], ["Resumed", "ToolReturned"]),
     (WAITS, [APPROVE, RETURN], ["Resumed", "ApprovalDecided", "ToolReturned"]),
@@ -224,3 +251,47 @@ def test_a_letter_is_about_as_long_as_what_it_brings() -> None:
     _, body = written(Return("call_2", "漢" * 1000, ""))
 
     assert 3000 < len(body.encode()) < 3100
+
+
+def test_answers_that_come_one_by_one_are_given_together_and_the_first_of_each_counts() -> None:
+    other = Respond("call_3", {**HOUR.responses, "day": {"action": "cancel"}}, "him")
+
+    *_, given = heard(ASKS_TWO, [RESPOND, other], MOMENT)
+
+    assert isinstance(given, ev.InputGiven)
+    assert given.responses == {**RESPOND.responses, **HOUR.responses}
+
+
+def test_a_task_that_has_a_part_of_its_answers_waits_on_for_the_others() -> None:
+    (received,) = heard(ASKS_TWO, [RESPOND], MOMENT)
+
+    task = evolve(ASKS_TWO, received)
+
+    (call,) = task.pending
+    assert (task.state, task.deadline) == (State.WAITING, ASKS_TWO.deadline)
+    assert list(call.unanswered) == ["hour"]
+
+
+def test_a_denial_declines_what_nobody_has_answered() -> None:
+    *_, given = heard(ASKS_TWO, [RESPOND, DECLINE], MOMENT)
+
+    assert isinstance(given, ev.InputGiven)
+    assert given.responses == {**RESPOND.responses, "hour": {"action": "decline"}}
+
+
+def test_what_a_tool_asks_for_anew_is_answered_anew() -> None:
+    again = ev.InputAsked(LATER, 1, 1, "call_3", "book", TWO)
+    task = ASKS_TWO
+    for event in [*heard(task, [RESPOND, HOUR], MOMENT), again]:
+        task = evolve(task, event)
+
+    assert list(task.pending[0].unanswered) == ["day", "hour"]
+    assert is_news(task, RESPOND)
+
+
+def test_answers_that_are_too_much_together_are_refused() -> None:
+    much = {"action": "accept", "content": {"said": "x" * (MAX_RESPONSE_BYTES // 2)}}
+    (received,) = heard(ASKS_TWO, [Respond("call_3", {"day": much}, "her")], MOMENT)
+
+    with pytest.raises(InvalidArgument):
+        is_news(evolve(ASKS_TWO, received), Respond("call_3", {"hour": much}, "her"))

@@ -280,7 +280,9 @@ class PendingRequest(_message.Message):
 
     @_builtins.property
     def input_requests(self) -> _struct_pb2.Struct:
-        """What the tool asks for, by name, each an MCP input request, as in `input_required`."""
+        """What the tool asks for and nobody has answered yet, by name, each an MCP input request, as in
+        `input_required`.
+        """
 
     def __init__(
         self,
@@ -369,7 +371,7 @@ class TaskEvent(_message.Message):
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
     `child_status_changed`, `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
-    `input_required`, `input_given`, `user_message`, `message_delta`, `final_answer`,
+    `input_required`, `input_received`, `input_given`, `user_message`, `message_delta`, `final_answer`,
     `step_abandoned`, `model_changed`, `warning` or `task_complete`.
     """
     task_id: _builtins.str
@@ -421,7 +423,7 @@ class TaskEvent(_message.Message):
     approved: _builtins.bool
     """On `approval_decided`: whether the call may run."""
     author: _builtins.str
-    """On `approval_decided`, `input_given` and `user_message`: the subject whose word it is."""
+    """On `approval_decided`, `input_received`, `input_given` and `user_message`: the subject whose word it is."""
     wants: _builtins.str
     """On `status_changed` and `child_status_changed` to `waiting`: what the task, or the child, waits
     for: `approval`, `input`, `continue`, or `child` (the task of an agent that it calls).
@@ -569,7 +571,9 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def input_responses(self) -> _struct_pb2.Struct:
-        """On `input_given`: the responses, by the names of the requests."""
+        """On `input_given`: all responses, by the names of the requests. On `input_received`: those that came,
+        while others are missing.
+        """
 
     @_builtins.property
     def content(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
@@ -1596,10 +1600,14 @@ class ToolCallSpec(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    INPUT_REQUESTS_FIELD_NUMBER: _builtins.int
+    REQUEST_STATE_FIELD_NUMBER: _builtins.int
     tool: _builtins.str
     """The tool's name."""
     version: _builtins.str
     """The version, or a range of versions. Empty means the newest."""
+    request_state: _builtins.str
+    """With `input_requests`: the `request_state` of that answer, which the tool is given back."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """What the tool's input schema asks for; at most 256 KiB as JSON."""
@@ -1611,6 +1619,13 @@ class ToolCallSpec(_message.Message):
         means nothing.
         """
 
+    @_builtins.property
+    def input_requests(self) -> _struct_pb2.Struct:
+        """What the tool asked for when it was called before there was a task, as `input_requests` of that
+        answer had it. The task begins by waiting for this, and calls the tool with the answers. Refused
+        as `INVALID_REQUEST` where a task would not ask it for a tool.
+        """
+
     def __init__(
         self,
         *,
@@ -1618,10 +1633,12 @@ class ToolCallSpec(_message.Message):
         version: _builtins.str = ...,
         input: _struct_pb2.Struct | None = ...,
         capabilities: _struct_pb2.Struct | None = ...,
+        input_requests: _struct_pb2.Struct | None = ...,
+        request_state: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "input", b"input"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "input", b"input", "input_requests", b"input_requests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "input", b"input", "tool", b"tool", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "input", b"input", "input_requests", b"input_requests", "request_state", b"request_state", "tool", b"tool", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2048,8 +2065,8 @@ class ToolResult(_message.Message):
 
     @_builtins.property
     def input_responses(self) -> _struct_pb2.Struct:
-        """For an `input_required` with `input_requests`, instead of the other two: an answer to each of them,
-        by the same names, such as `{"action": "accept", "content": {…}}`. At most 64 KiB as JSON.
+        """For an `input_required` with `input_requests`, instead of the other two: answers to them, all
+        or some, by the same names, such as `{"action": "accept", "content": {…}}`. At most 64 KiB as JSON.
         """
 
     def __init__(
@@ -2235,8 +2252,8 @@ class SubmitToolResultRequest(_message.Message):
 
     @_builtins.property
     def input_responses(self) -> _struct_pb2.Struct:
-        """For an `input_required` with `input_requests`, instead of the other two: an answer to each of them,
-        by the same names, such as `{"action": "accept", "content": {…}}`; `decline` and `cancel` are
+        """For an `input_required` with `input_requests`, instead of the other two: answers to them, all
+        or some, by the same names, such as `{"action": "accept", "content": {…}}`; `decline` and `cancel` are
         actions, too. At most 64 KiB as JSON.
         """
 

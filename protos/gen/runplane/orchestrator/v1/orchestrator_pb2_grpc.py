@@ -273,14 +273,15 @@ class OrchestratorServiceServicer:
 
     def SubmitToolResult(self, request, context):
         """Brings what came of a call of a tool that the client runs itself, or `input_responses` for a tool
-        that asks for something while it runs.
+        that asks for something while it runs. Those may come one by one: the task keeps what it has, and
+        waits for the others.
 
         Returns the task once it has heard. Fails with `NOT_FOUND` (`TASK_NOT_FOUND`), and with
         `FAILED_PRECONDITION` (`INPUT_NOT_REQUIRED`) when no such call waits for its client, with
         `INVALID_ARGUMENT` (`INVALID_REQUEST`) for a result over 2 MiB and for responses that are not what
         was asked for, and with `RESOURCE_EXHAUSTED`
         (`INBOX_FULL`, with RetryInfo) while the task has not heard others that are large. A result that
-        was brought before stays: bringing one again returns the task.
+        was brought before stays, as does each response: bringing one again returns the task.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
