@@ -51,6 +51,7 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "tools_list": listing.run,
     "decisions": _brought("benchmarks.load.decisions"),
     "fallbacks": _brought("benchmarks.load.fallbacks"),  # With two services.
+    "kills": _brought("benchmarks.load.fallbacks", "kills"),
     "replay": _brought("benchmarks.load.replays"),  # With all of the workflow service.
     "validate": tool_calls.validate,
     "workflows": _brought(_WORKFLOWS),

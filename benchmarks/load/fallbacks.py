@@ -24,6 +24,7 @@ from services.orchestrator.app import running
 from services.orchestrator.settings import Settings
 from services.tool_registry.app import running as registry_running
 from services.tool_registry.settings import Settings as RegistrySettings
+from tests.e2e.fleet import fleet
 from tests.servers.models import Mind, serving_models
 
 LOOPBACK: Final = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
@@ -55,6 +56,38 @@ async def run(job: Job) -> Report:
         "errors": dict(errors),
         **{route: summary_ms(seconds) for route, seconds in took.items()},
     }
+
+
+async def kills(job: Job) -> Report:
+    """`job.count` times: the process that runs the model is killed, and another one has the next
+    model."""
+    took: list[float] = []
+    began = perf_counter()
+    for _ in range(job.count):
+        with tempfile.TemporaryDirectory(prefix="runplane-bench-") as folder:
+            took.append(await asyncio.to_thread(_killed, Path(folder)))
+    return {
+        "count": len(took),
+        "seconds": perf_counter() - began,
+        "errors": {},
+        "process": summary_ms(took),
+    }
+
+
+def _killed(folder: Path) -> float:
+    with fleet(folder) as running, grpc.insecure_channel(running.target) as channel:
+        stub = pb_grpc.OrchestratorServiceStub(channel)
+        request = pb.InvokeRequest(query="tokens:1000", tool_choice="none")
+        killed, session_id, has_changed = 0.0, "", False
+        for event in stub.StreamInvoke(request, timeout=_TIMEOUT):
+            session_id = session_id or event.session_id
+            has_changed = has_changed or event.type == "model_changed"
+            if event.type == "message_delta" and not killed:
+                killed = perf_counter()
+                running.home(session_id).kill()
+            elif event.type == "message_delta" and has_changed:
+                return perf_counter() - killed
+    raise RuntimeError("nobody went on with the task")
 
 
 async def _swapped(stub: "pb_grpc.OrchestratorServiceAsyncStub", first: Mind, route: str) -> float:

@@ -25,6 +25,7 @@ def routing(bench: Bench) -> Iterator[Figure]:
                 "µs",
                 [run.number(f"{policy}_us") for run in runs],
                 errors=errors(runs) if is_first else {},
+                note="CPU time",
                 runs=[run.document() for run in runs] if is_first else (),
             )
     replicas = [run.number("replica_us") for run in runs]
@@ -49,3 +50,13 @@ def fallback(bench: Bench) -> Iterator[Figure]:
                 note="from the kill to the next text at a watcher; SQLite, fsync on",
                 runs=[run.document() for run in runs] if is_first else (),
             )
+    job = Job("kills", count=bench.scaled(10))
+    killed = [bench.once(Nothing(), job) for _ in range(bench.times)]
+    for label in ("p50", "max"):
+        yield Figure(
+            "fallback",
+            f"its process is killed, {label}",
+            "ms",
+            [run.number("process", label) for run in killed],
+            errors=errors(killed) if label == "p50" else {},
+        )

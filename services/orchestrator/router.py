@@ -7,7 +7,15 @@ from typing import Final
 from services.chassis.errors import Internal, NotFound, ServiceError
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.routed import Routed
-from services.orchestrator.domain.routing import DEFAULT, Asked, Candidate, Route, asked_of, chosen
+from services.orchestrator.domain.routing import (
+    DEFAULT,
+    Asked,
+    Candidate,
+    Route,
+    asked_of,
+    chosen,
+    rule_of,
+)
 from services.orchestrator.domain.task import Task
 from services.orchestrator.ports import Model, Models
 from services.orchestrator.retries import is_passing
@@ -63,10 +71,13 @@ class Router:
             return await self.models.resolve(request.model), None
         known = await self.models.known()
         asked = asked_of(request, key, has_tools=has_tools)
-        named = {model.name: self._candidate(tenant, model, asked) for model in known.values()}
-        aliases = {name: named[model.name] for name, model in known.items() if name}
+        rule = rule_of(route, asked)
+        names = {*rule.models, *rule.fallback} & known.keys() if rule.models else known.keys()
+        models = {known[name].name: known[name] for name in sorted(names)}
+        named = {name: self._candidate(tenant, each, asked) for name, each in models.items()}
+        aliases = {name: named[known[name].name] for name in names if name}
         found = chosen(route, asked, list(named.values()), aliases)
-        return known[found.models[0]], found
+        return models[found.models[0]], found
 
     async def after(self, task: Task, error: ServiceError, now: Model) -> Model | None:
         """The next model of the task's route, if another one may do better than what it has now."""

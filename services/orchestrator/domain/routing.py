@@ -149,6 +149,13 @@ def asked_of(request: Request, key: str, *, has_tools: bool) -> Asked:
     )
 
 
+def rule_of(route: Route, asked: Asked) -> Rule:
+    """The rule that counts for a request."""
+    return next(
+        each for each in route.rules if not each.classes or asked.request_class in each.classes
+    )
+
+
 def chosen(
     route: Route,
     asked: Asked,
@@ -160,9 +167,7 @@ def chosen(
     Raises:
         FailedPrecondition: `ROUTE_HAS_NO_MODEL`; none is there, or none can do it.
     """
-    rule = next(
-        each for each in route.rules if not each.classes or asked.request_class in each.classes
-    )
+    rule = rule_of(route, asked)
     known = {**aliases, **{each.name: each for each in catalogue}}
     rule = _renamed(rule, known)
     able = _fitting(_among(rule, known, catalogue), asked)
@@ -170,7 +175,7 @@ def chosen(
     spare = _fitting([known[name] for name in rule.fallback if name in known], asked)
     chain = tuple({each.name: each for each in (*preferred, *spare)}.values())[:MOST_MODELS]
     if not chain:
-        raise _nobody(route, rule, asked, catalogue)
+        raise _nobody(route, rule, asked)
     chain, reason = _well_first(chain, reason or "none of the rule's own models can do it")
     return Routed(
         route.name,
@@ -278,24 +283,20 @@ _ORDERS: Final[Mapping[Policy, Callable[[Rule, Asked, Sequence[Candidate]], _Ord
 }
 
 
-def _nobody(
-    route: Route, rule: Rule, asked: Asked, catalogue: Sequence[Candidate]
-) -> FailedPrecondition:
+def _nobody(route: Route, rule: Rule, asked: Asked) -> FailedPrecondition:
     wanted = ", ".join((*rule.models, *rule.fallback)) or "any model"
     if rule.sizes:
         wanted += f" of size {', '.join(sorted(rule.sizes))}"
     needs = ", ".join(sorted(asked.needs))
-    known = ", ".join(each.name for each in catalogue[:20])
     return FailedPrecondition(
         "ROUTE_HAS_NO_MODEL",
         f"the route {route.name} has {wanted} for a {asked.request_class} request, of which none "
-        f"is there that can {needs}; there are {known}",
+        f"is there that can {needs}",
         route=route.name,
         wanted=wanted,
         needs=needs,
-        known=known,
         field="model",
-        suggested_fix="name another model or route, or have one of these loaded",
+        suggested_fix="name a model of GET /v1/models or another route, or load one of these",
     )
 
 
