@@ -1,8 +1,8 @@
 """Tasks whose model cannot go on, and what the next one of their route makes of them."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +30,7 @@ from tests.unit.orchestrator.fakes import (
     SPEC,
     TURN,
     Bench,
+    FakeModels,
     bench,
     end_of,
     pass_time,
@@ -275,6 +276,50 @@ async def test_a_task_whose_model_is_gone_when_it_is_taken_up_gets_the_next_one(
 
     assert (task.text, task.model) == ("One, two", "next")
     assert [each.failure.reason for each in of(other, ev.ModelChanged)] == ["MODEL_NOT_FOUND"]
+
+
+@dataclass
+class Unloaded(FakeModels):
+    """Knows its default model, and has not loaded it."""
+
+    async def known(self) -> Mapping[str, Model]:
+        """See `Models`."""
+        return {each.name: each for each in self.others}
+
+    async def resolve(self, name: str) -> Model:
+        """See `Models`."""
+        if name == MODEL.name:
+            raise FailedPrecondition("MODEL_NOT_LOADED", "it is not loaded")
+        return await super().resolve(name)
+
+
+async def test_a_task_whose_model_is_not_loaded_when_it_is_taken_up_gets_the_next_one() -> None:
+    async with bench(("One, ", asyncio.Event())) as it:
+        run = await it.submit(SPEC, routed=ROUTED)
+        await it.models.said.wait()
+        run.give_up()
+        await end_of(run)
+        async with bench(beside=it.log) as other:
+            other.models = Unloaded((("two",),), others=(NEXT,))
+            claim = await taken(it, other)
+            task = await end_of(await other.worker.take_up(other.world, claim))
+
+    assert (task.text, task.model) == ("One, two", "next")
+
+
+async def test_without_another_model_a_task_whose_model_is_gone_fails_with_that() -> None:
+    async with bench(("One, ", asyncio.Event())) as it:
+        run = await it.submit(SPEC, routed=replace(ROUTED, models=("fake", "gone")))
+        await it.models.said.wait()
+        run.give_up()
+        await end_of(run)
+        async with bench(beside=it.log) as other:
+            other.models.model = NEXT
+            claim = await taken(it, other)
+            task = await end_of(await other.worker.take_up(other.world, claim))
+
+    assert task.failure is not None
+    assert task.failure.reason == "MODEL_NOT_FOUND"
 
 
 async def taken(it: Bench, other: Bench) -> Any:

@@ -240,3 +240,17 @@ def test_tools_and_schemas_need_a_model_that_a_schema_binds(
     request = replace(REQUEST, response_schema=schema)
 
     assert asked_of(request, "", has_tools=has_tools).needs == CAN
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(Policy.PINNED, ("usual", "small"), fallback=("large",)),
+        Rule(Policy.CANARY, ("usual", "small"), percent=1e-9),
+        Rule(Policy.WEIGHTED, ("usual", "small"), (1.0, 0.0)),
+    ],
+)
+def test_a_rule_may_name_a_model_by_an_alias(rule: Rule) -> None:
+    found = chosen(Route("r", (rule,)), ASKED, ALL, {"usual": LARGE})
+
+    assert found.models == ("large", "small")
