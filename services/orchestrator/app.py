@@ -183,6 +183,7 @@ async def _at_work(
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
         measured = Metrics(metrics.of_cache(answers.counts))
+        measured.add(*metrics.of_routing(world.seen, replicas.loads))
         post = Post(world, worker, desk)
         yield _Parts(world, sessions, cases, post, HotStatuses(hot), measured, worker)
 

@@ -120,11 +120,12 @@ class Falling:
         if not isinstance(hearing, Hearing) or (lost := hearing.lost) is None:
             return
         models = self.kit.world.models
+        self.kit.world.seen.hedges["first" if lost.is_second else "second"] += 1
         try:
-            model = await models.resolve(lost.model)
+            model = await models.resolve(lost.generation.model)
         except ServiceError:
             return
-        spent = await resuming.counted_so_far(models, lost, model, "")
+        spent = await resuming.counted_so_far(models, lost.generation, model, "")
         speaker.beside = replace(spent, cost_usd=model.cost_usd(spent.prompt_tokens, 0))
 
     def note(self, speaker: Conversing) -> None:
@@ -173,6 +174,7 @@ class Falling:
         events: list[ev.Event] = [*before]
         events.append(ev.ModelChanged(now, name, model.name, model.version, why))
         if why is not None:
+            kit.world.seen.fallbacks[why.reason] += 1
             said = f"{name} could not go on ({why.reason}): {model.name} does"
             events.append(ev.Warned(now, WARNED, said))
         await kit.journal.append(*events)

@@ -14,6 +14,14 @@ Pieces = AsyncGenerator[Piece, None]
 _END: Final = Piece("")
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A call that was made for nothing."""
+
+    generation: Generation
+    is_second: bool
+
+
 @dataclass
 class Hearing:
     """Speaks for `speakers`, one turn. What became of it is known when it has ended."""
@@ -27,7 +35,7 @@ class Hearing:
     """The model of the second call where no other replica can be asked; empty for none."""
     changes: Callable[[], Awaitable[None]] | None = None
     """Told before the first word, if it is the other model that speaks."""
-    lost: Generation | None = field(default=None, init=False)
+    lost: Lost | None = field(default=None, init=False)
     """The call that was made for nothing."""
 
     async def generate(self, generation: Generation, *, timeout: float) -> Pieces:
@@ -130,14 +138,14 @@ class _Race:
             raise self._errors[id(self.first)]
         return self._won
 
-    def lost(self, first: Generation, second: Generation) -> Generation | None:
+    def lost(self, first: Generation, second: Generation) -> Lost | None:
         """The call that was made for nothing, unless it failed."""
         if self._won is None or not self._has_second:
             return None
         loser = self.second if self._won[0] is self.first else self.first
         if id(loser) in self._errors:
             return None
-        return first if loser is self.first else second
+        return Lost(first, False) if loser is self.first else Lost(second, True)
 
     async def _hear(self, pieces: Pieces) -> None:
         try:

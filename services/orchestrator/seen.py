@@ -1,6 +1,7 @@
 """How fast models were lately, as this process saw them, and which of them failed a moment ago."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -34,6 +35,10 @@ class Seen:
     name may be different ones. They are this process's own, and are lost with it."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self.fallbacks: Counter[str] = Counter()
+        """How often another model went on, by the reason."""
+        self.hedges: Counter[str] = Counter(first=0, second=0)
+        """Turns that two calls were made for, by which of them spoke first."""
         self._now = now
         self._sights: Lately[Named, _Sight] = Lately(MOST_MODELS, owner=_tenant)
         self._failed: Lately[Named, float] = Lately(MOST_MODELS, owner=_tenant)

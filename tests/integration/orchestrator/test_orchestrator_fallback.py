@@ -1,6 +1,7 @@
 """Routes and fallbacks, over real sockets: models that die in the middle of an answer."""
 
 import asyncio
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -169,6 +170,21 @@ async def test_a_task_whose_orchestrator_ends_keeps_the_model_it_fell_back_to(
     assert kinds(events).count("model_changed") == 1
     assert [request.prefix for request in it.small.asked] == ["one two "]
     assert it.large.asked == []
+
+
+async def test_fallbacks_and_replicas_are_measured(tmp_path: Path) -> None:
+    async with minded(tmp_path, pauses_after=2) as it:
+        await it.killed()
+        page = await asyncio.to_thread(_page, it.suite.admin)
+
+    assert 'runplane_orchestrator_fallbacks_total{reason="ENGINE_FAILED"} 1.0' in page
+    assert 'runplane_orchestrator_hedges_total{winner="second"} 0.0' in page
+    assert page.count("runplane_orchestrator_inference_tokens{") == 1
+
+
+def _page(admin: str) -> str:
+    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=5) as reply:
+        return str(reply.read().decode())
 
 
 async def test_an_agent_may_run_on_a_route(tmp_path: Path) -> None:

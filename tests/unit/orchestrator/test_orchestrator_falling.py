@@ -426,3 +426,14 @@ async def test_a_word_to_a_task_breaks_off_both_calls() -> None:
     assert task.text == "two"
     assert it.models.hung_up == ["fake"] * 3
     assert [message.content for message in it.models.asked[2].messages][-1] == "More"
+
+
+async def test_fallbacks_and_second_calls_are_counted() -> None:
+    async with bench((GONE,), ("two",), (asyncio.Event(),), ("four",)) as it:
+        await ended(it)
+        await it.ended(
+            SPEC, task_id="task_2", routed=replace(ROUTED, models=("fake",), hedge_after_ms=300)
+        )
+
+    assert it.seen.fallbacks == {"ENGINE_FAILED": 1}
+    assert it.seen.hedges == {"first": 0, "second": 1}
