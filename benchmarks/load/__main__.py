@@ -20,6 +20,7 @@ from benchmarks.load import (
     listing,
     streams,
     tool_calls,
+    zipf,
 )
 from benchmarks.load.job import Job, Report
 
@@ -54,6 +55,7 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "kills": _brought("benchmarks.load.fallbacks", "kills"),
     "replay": _brought("benchmarks.load.replays"),  # With all of the workflow service.
     "validate": tool_calls.validate,
+    "zipf": zipf.run,
     "workflows": _brought(_WORKFLOWS),
     "workflow_signals": _brought(_WORKFLOWS, "signals"),
     "workflow_undos": _brought(_WORKFLOWS, "undos"),

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from benchmarks.bench import Bench, cpu_each, errors, together
-from benchmarks.figure import Figure
-from benchmarks.load.job import Job
+from benchmarks.figure import Bar, Figure
+from benchmarks.load.job import JSON, Job
+from benchmarks.suite import Suite
 
 WAYS: Final[Mapping[str, tuple[dict[str, str], str]]] = {
     "hit": ({}, '"cached":true'),
@@ -13,6 +14,8 @@ WAYS: Final[Mapping[str, tuple[dict[str, str], str]]] = {
     "without a cache": ({"cache-control": "no-store"}, '"cached":false'),
 }
 """What is sent along, and what the answer has. A miss is hashed and kept."""
+PATH: Final = "/v1/agent/invoke"
+ASKED: Final[dict[str, JSON]] = {"tool_choice": "none", "sampling": {"temperature": 0}}
 CALLERS: Final = {"echo": (1, 32), "llamacpp": (1,)}
 
 
@@ -37,6 +40,33 @@ def cache(bench: Bench) -> Iterator[Figure]:
                         )
                     spent = [together(run, 1, 1e3) for run in runs]
                     yield Figure(row, f"{way}, CPU", "ms", spent, cpu=cpu_each(runs, 1, 1e3))
+            if engine == "echo":
+                yield from _zipf(bench, suite)
+
+
+def _zipf(bench: Bench, suite: Suite) -> Iterator[Figure]:
+    """How many of the questions are hits that people ask, from an empty cache on."""
+    job = Job(
+        "zipf",
+        suite.address,
+        PATH,
+        ASKED,
+        expect='"status":"completed"',
+        callers=8,
+        count=bench.scaled(4_000),
+        options={"questions": bench.scaled(400)},
+    )
+    runs = bench.runs("cache zipf", suite, job)
+    yield Figure(
+        "cache zipf",
+        "hits",
+        "%",
+        [run.number("hits") * 100 / max(run.number("count"), 1) for run in runs],
+        Bar(80, is_least=True),
+        errors=errors(runs),
+        note=f"{job.count:,} requests for {job.options['questions']:,} questions, s = 1",
+        runs=[run.document() for run in runs],
+    )
 
 
 def _job(bench: Bench, address: str, way: str, *, callers: int) -> Job:
@@ -44,8 +74,8 @@ def _job(bench: Bench, address: str, way: str, *, callers: int) -> Job:
     return Job(
         "closed",
         address,
-        "/v1/agent/invoke",
-        {"query": "Say hello.", "tool_choice": "none", "sampling": {"temperature": 0}},
+        PATH,
+        {**ASKED, "query": "Say hello."},
         expect=expect,
         callers=callers,
         seconds=bench.scaled(5),

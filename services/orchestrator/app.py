@@ -84,8 +84,8 @@ class _Parts:
     tasks: Tasks
     post: Post
     statuses: HotStatuses
-    metrics: Metrics
     worker: Worker
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -185,7 +185,7 @@ async def _at_work(
         measured = Metrics(metrics.of_cache(answers.counts))
         measured.add(*metrics.of_routing(world.seen, replicas.loads))
         post = Post(world, worker, desk)
-        yield _Parts(world, sessions, cases, post, HotStatuses(hot), measured, worker)
+        yield _Parts(world, sessions, cases, post, HotStatuses(hot), worker, measured)
 
 
 def _answers(hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> Answers:

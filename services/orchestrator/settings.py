@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     mark_key: Key  # 32 bytes in hexadecimal, for continue marks.
     tasks: TaskSettings = TaskSettings()
     sessions: SessionSettings = SessionSettings()
+    cache: CacheSettings = CacheSettings()
+    quotas: tuple[QuotaSettings, ...] = Field((), max_length=64)  # A JSON list.
     balance: BalanceSettings = BalanceSettings()
     routes: Path | None = None  # A YAML file of routes, which choose models; absent: none.
-    quotas: tuple[QuotaSettings, ...] = Field((), max_length=64)  # A JSON list.
-    cache: CacheSettings = CacheSettings()
     catalogue_ttl: Duration = timedelta(seconds=5)  # How old a list of models or tools may be.

@@ -62,8 +62,6 @@ class CacheCounts:
 @dataclass(frozen=True, slots=True)
 class _Read:
     control: CacheControl
-    words: tuple[str, ...] = ()
-    """Those that are known, as they are written here."""
     unknown: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     """Those that are known, and do not say what they should."""
@@ -100,7 +98,7 @@ def of_header(text: str) -> str:
         raise invalid(Violation(HEADER, "is too long", f"send at most {MAX_CHARACTERS} characters"))
     if read.wrong:
         raise invalid(Violation(HEADER, f"{read.wrong[0][:64]!r} is not understood", _FIX))
-    known = ", ".join(read.words)
+    known = _written(read.control)
     if found := [*faults(known)]:
         raise invalid(replace(found[0], field=HEADER))
     return known
@@ -125,8 +123,18 @@ def _with(read: _Read, name: str, value: str | None) -> _Read:
         return replace(read, wrong=(*read.wrong, f"{name}={value or ''}"))
     if name != _MAX_AGE and value is not None:
         return replace(read, wrong=(*read.wrong, f"{name}={value}"))
-    word = name if value is None else f"{name}={int(value)}"
-    return replace(read, control=_said(read.control, name, value), words=(*read.words, word))
+    return replace(read, control=_said(read.control, name, value))
+
+
+def _written(said: CacheControl) -> str:
+    words = {
+        _ALLOW: said.is_allowed,
+        _NO_CACHE: not said.is_asked,
+        _NO_STORE: not said.is_kept,
+        f"{_MAX_AGE}={said.max_age_seconds}": said.max_age_seconds is not None,
+        _ONLY: said.is_only,
+    }
+    return ", ".join(word for word, is_said in words.items() if is_said)
 
 
 def _said(before: CacheControl, name: str, value: str | None) -> CacheControl:

@@ -57,9 +57,9 @@ async def started(
     price: PriceSettings | None = None,
     registry_target: str | None = None,
     catalogue_ttl: timedelta = timedelta(seconds=5),
+    cache: CacheSettings = UNCACHED,
     quotas: Sequence[QuotaSettings] = (),
     routes: Path | None = None,
-    cache: CacheSettings = UNCACHED,
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process; the inference service or the tool registry may be
     another's. It has no response cache, unless it is told to."""
@@ -81,9 +81,9 @@ async def started(
             tool_registry=ClientSettings(target=registry_target or registry.address),
             tasks=tasks or TaskSettings(),
             catalogue_ttl=catalogue_ttl,
-            routes=routes,
-            quotas=tuple(quotas),
             cache=cache,
+            quotas=tuple(quotas),
+            routes=routes,
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))

@@ -10,11 +10,12 @@ import pytest
 import pytest_asyncio
 from google.protobuf.struct_pb2 import Struct
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.orchestrator.v1 import usage_pb2
 from runplane.type.v1.usage_pb2 import Sampling
 
 from services.chassis.settings import SharedSettings
 from services.inference.settings import EchoSettings, PriceSettings
-from services.orchestrator.settings import CacheSettings
+from services.orchestrator.settings import CacheSettings, QuotaSettings
 from tests.integration.orchestrator.conftest import Suite, started
 from tests.integration.orchestrator.test_orchestrator_tasks import refused, types
 from tests.servers.redis import redis
@@ -181,6 +182,20 @@ async def figures(suite: Suite) -> dict[str, float]:
     return {
         name.removeprefix(head): float(value) for name, value in (x.rsplit(" ", 1) for x in lines)
     }
+
+
+async def test_cached_turns_take_nothing_of_a_quota_and_hold_nothing() -> None:
+    small = QuotaSettings(quota_id="small", period="total", tokens=300)
+    greedy = Sampling(temperature=0, max_tokens=50)
+    async with started(cache=CACHED, quotas=[small]) as suite:
+        answers = [
+            await invoked(suite, "Again", tool_choice="none", sampling=greedy) for _ in range(10)
+        ]
+        used = await suite.usage.GetUsage(usage_pb2.GetUsageRequest(), timeout=5)
+
+    assert [each.metadata.cached for each in answers] == [False] + [True] * 9
+    assert used.total.tokens == answers[0].metrics.tokens_used
+    assert used.total.turns == 1
 
 
 async def test_those_who_ask_at_once_share_a_turn_and_one_who_leaves_takes_nothing_away() -> None:

@@ -1,5 +1,6 @@
 """Tasks whose turns may come from the cache."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,7 +16,18 @@ from services.orchestrator.ports import Errand
 from services.orchestrator.toolports import Returned
 from services.orchestrator.usecases import children
 from tests.unit.orchestrator.caches import BOUNDS, GREEDY, heard
-from tests.unit.orchestrator.fakes import NOW, SPEC, TURN, Bench, FakeTools, Line, bench, tool
+from tests.unit.orchestrator.fakes import (
+    LEASE,
+    NOW,
+    SPEC,
+    TURN,
+    Bench,
+    FakeTools,
+    Line,
+    bench,
+    end_of,
+    tool,
+)
 
 CALL: Final = '{"thought": "t", "tool_calls": [{"tool": "look", "input": {}}]}'
 ANSWER: Final = '{"thought": "t", "answer": "Seen."}'
@@ -98,6 +110,34 @@ async def test_a_cached_turn_takes_nothing_of_what_a_task_may_use() -> None:
     assert [first.state, again.state] == [State.COMPLETED, State.COMPLETED]
     assert (first.tokens, again.tokens) == (2 * TURN.tokens, TURN.tokens)
     assert it.models.asked[-1].max_tokens == 30
+
+
+async def test_a_worker_that_stops_hands_over_those_who_share_a_turn() -> None:
+    async with cached(("Hel", asyncio.Event())) as it:
+        runs = [await it.submit(replace(SPEC, task_id=f"task_{n}", sampling=GREEDY)) for n in "12"]
+        await it.models.said.wait()
+    names = ("task_1", "task_2")
+    left = [await it.log.store.take("default", name, "another", lease=LEASE) for name in names]
+
+    assert [run.is_lost for run in runs] == [True, True]
+    assert len(it.models.asked) == 1
+    assert [run.task.state for run in runs] == [State.RUNNING, State.RUNNING]
+    assert None not in left
+
+
+async def test_a_cancel_of_one_task_leaves_those_who_share_its_turn_alone() -> None:
+    go_on = asyncio.Event()
+    async with cached(("Hel", go_on, "lo")) as it:
+        runs = [await it.submit(replace(SPEC, task_id=f"task_{n}", sampling=GREEDY)) for n in "123"]
+        await it.models.said.wait()
+        it.worker.cancel(runs[0], "enough")
+        canceled = await end_of(runs[0])
+        go_on.set()
+        others = [await end_of(run) for run in runs[1:]]
+
+    assert canceled.state is State.CANCELED
+    assert [(each.text, each.tokens) for each in others] == [("Hello", TURN.tokens), ("Hello", 0)]
+    assert len(it.models.asked) == 1
 
 
 def test_what_a_task_says_of_the_cache_goes_on_to_the_agents_it_calls() -> None:

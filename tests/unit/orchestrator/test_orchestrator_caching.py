@@ -1,6 +1,8 @@
 """What callers say of cached answers."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.chassis.errors import InvalidArgument
 from services.orchestrator.domain import caching
@@ -91,3 +93,20 @@ def test_only_what_is_always_the_same_is_cached_unless_the_caller_allows_more(
     text: str, temperature: float | None, covers: bool
 ) -> None:
     assert caching.control(text).covers(temperature) is covers
+
+
+WORDS = st.sampled_from(["allow", "no-cache", "NO-STORE", "max-age=5", "max-age", "only-if-cached"])
+
+
+@given(st.lists(WORDS | st.text(max_size=8), max_size=60).map(",".join) | st.text(max_size=300))
+def test_whatever_a_header_says_it_is_refused_or_means_the_same_in_the_log(header: str) -> None:
+    try:
+        kept = caching.of_header(header)
+    except InvalidArgument:
+        assert (
+            len(header) > 256 or "=" in header or "only-if-cached" in header or "max-age" in header
+        )
+        return
+
+    assert not [*caching.faults(kept)]
+    assert caching.control(kept) == caching.control(header)
