@@ -172,7 +172,7 @@ async def replicas_of(
 
 
 async def addresses(target: str) -> Sequence[str]:
-    """What stands behind a target: those that it lists, or that its host names have now. What grpc
+    """What stands behind a target: those that it lists, or that its host name has now. What grpc
     alone can read is one.
 
     Raises:
@@ -181,13 +181,10 @@ async def addresses(target: str) -> Sequence[str]:
     for scheme in _LISTED:
         if target.startswith(scheme):
             return target.removeprefix(scheme).split(",")
-    places = [_PLACE.fullmatch(each) for each in target.removeprefix(_NAMED).split(",")]
-    found: dict[str, None] = {}
-    for place in places:
-        if place is None:
-            return [target]
-        found |= dict.fromkeys(await _looked_up(place["host"].strip("[]"), int(place["port"])))
-    return list(found)
+    place = _PLACE.fullmatch(target.removeprefix(_NAMED))
+    if place is None:
+        return [target]
+    return await _looked_up(place["host"].strip("[]"), int(place["port"]))
 
 
 async def _looked_up(host: str, port: int) -> Sequence[str]:
