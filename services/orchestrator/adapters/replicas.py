@@ -34,8 +34,10 @@ MOST_OUTPUT_TOKENS: Final = 1024  # That a call is reckoned to take: few answers
 _LISTED: Final = ("ipv4:", "ipv6:")
 _NAMED: Final = "dns:///"
 _PLACE: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
-_LEAVING: Final = frozenset({"SERVICE_STOPPING", "ENGINE_LOADING"})
+_LEAVING: Final = "SERVICE_STOPPING"
 """What a replica says that can do nothing at all; else it is its models that fail."""
+_LOADING: Final = "ENGINE_LOADING"
+"""What one says that can do it soon; others may have loaded the model already."""
 
 
 @dataclass
@@ -112,9 +114,9 @@ class Replicas:
 
     def _out(self, error: ServiceError) -> timedelta:
         """For how long a replica that said so gets nothing."""
-        if isinstance(error, ResourceExhausted):
+        if isinstance(error, ResourceExhausted) or error.reason == _LOADING:
             return min(self.leave_out, error.retry_after or timedelta(0))
-        is_away = not error.domain or error.reason in _LEAVING
+        is_away = not error.domain or error.reason == _LEAVING
         return self.leave_out if is_away else timedelta(0)
 
     def _found(self, generation: Generation) -> Replica:
