@@ -89,12 +89,20 @@ class Router:
         """The next model of the task's route that is there, with a window above this."""
         if not (names := behind(task)):
             return None
-        try:
-            known = await self.models.known()
-        except ServiceError:  # Nobody can be asked: it is the service that is away.
+        if (known := await self._known()) is None:
             return None
         there = (known[name] for name in names if name in known)
         return next((model for model in there if model.context_tokens > above), None)
+
+    async def _known(self) -> Mapping[str, Model] | None:
+        """The models there are; None if nobody can be asked. One replica that is gone is not all:
+        the next call goes to another one."""
+        for _ in range(2):
+            try:
+                return await self.models.known()
+            except ServiceError:
+                continue
+        return None
 
     def _candidate(self, tenant: str, model: Model, asked: Asked) -> Candidate:
         return Candidate(

@@ -437,3 +437,29 @@ async def test_fallbacks_and_second_calls_are_counted() -> None:
 
     assert it.seen.fallbacks == {"ENGINE_FAILED": 1}
     assert it.seen.hedges == {"first": 0, "second": 1}
+
+
+@dataclass
+class Forgetful(FakeModels):
+    """Its list of models cannot be had so often."""
+
+    failures: int = 0
+
+    async def known(self) -> Mapping[str, Model]:
+        """See `Models`."""
+        if self.failures and self.asked:
+            self.failures -= 1
+            raise Unavailable("PEER_UNREACHABLE", "gone")
+        return await super().known()
+
+
+@pytest.mark.parametrize(("failures", "asked"), [(1, ["fake", "next"]), (2, ["fake", "fake"])])
+async def test_a_list_of_models_that_cannot_be_had_at_once_is_asked_for_again(
+    failures: int, asked: Sequence[str]
+) -> None:
+    async with bench() as it:
+        it.models = Forgetful(((GONE,), ("two",)), others=(NEXT,), failures=failures)
+        task = await it.ended(SPEC, routed=ROUTED)
+
+    assert [each.model for each in it.models.asked] == asked
+    assert task.text == "two"
