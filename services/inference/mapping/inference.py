@@ -195,20 +195,3 @@ def metadata(model: Model, time: datetime, trace_id: str) -> pb.GenerationMetada
     told = pb.GenerationMetadata(model=model.name, model_version=model.version, trace_id=trace_id)
     structs.set_time(told.timestamp, time)
     return told
-
-
-def model(served: Model, *, is_default: bool, price: tuple[float, float] = (0.0, 0.0)) -> pb.Model:
-    """A model; `price` is that of a million tokens of prompt, and of output, in US dollars."""
-    return pb.Model(
-        name=served.name,
-        version=served.version,
-        engine=served.engine,
-        context_tokens=served.context_tokens,
-        default_max_tokens=served.default_max_tokens,
-        slots=served.slots,
-        is_default=is_default,
-        can_continue=served.can_continue,
-        capabilities=sorted(served.capabilities),
-        input_price_usd=price[0],
-        output_price_usd=price[1],
-    )

@@ -10,13 +10,12 @@ from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
 from services.chassis.context import current
-from services.chassis.paging import Pager
 from services.inference.domain.generation import Complete
-from services.inference.domain.model import Model
 from services.inference.domain.reading import Reading
 from services.inference.domain.request import Priority
 from services.inference.mapping import inference as mapping
 from services.inference.mapping import readings as mapping_readings
+from services.inference.rpc.models import ModelServicer
 from services.inference.usecases.inference import Inference
 from services.inference.usecases.readings import Readings
 
@@ -30,14 +29,12 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         self,
         inference: Inference,
         readings: Readings,
-        pager: Pager,
+        models: ModelServicer,
         new_id: Callable[[], str],
-        price: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self._inference = inference
         self._readings = readings
-        self._price = price
-        self._pager = pager
+        self._models = models
         self._new_id = new_id
         self._schemas = mapping.Schemas()
 
@@ -102,23 +99,14 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
         """See the contract."""
-        size = self._pager.size(request.page_size)
-        after = self._pager.after(request.page_token)
-        models = sorted(self._inference.list_models(_tenant()), key=lambda model: model.name)
-        rest = [model for model in models if model.name > after]
-        token = self._pager.token(rest[size - 1].name) if len(rest) > size else ""
-        return pb.ListModelsResponse(models=map(self._model, rest[:size]), next_page_token=token)
+        return await self._models.ListModels(request, context)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """See the contract."""
-        return self._model(self._inference.get_model(_tenant(), request.name))
+        return await self._models.GetModel(request, context)
 
     def _told(self, reading: Reading) -> mapping_readings.Told:
         return mapping_readings.Told(self._new_id(), reading, current.get().trace_id)
-
-    def _model(self, model: Model) -> pb.Model:
-        is_default = model == self._inference.list_models(_tenant())[0]
-        return mapping.model(model, is_default=is_default, price=self._price)
 
 
 def _tenant() -> str:
