@@ -194,7 +194,8 @@ class Held:
         log.info("model loaded", extra={"model": entry.name, "engine": entry.engine})
 
     def _failed(self, error: ServiceError) -> None:
-        self.failure = error
+        self.failure = error.with_traceback(None)  # Its frames hold what is long over.
+        error.__context__ = None  # And so do those of what it was made of.
         facts = {"model": self.entry.name, "error_code": error.reason}
         log.warning("model cannot be loaded", extra=facts)
 

@@ -66,6 +66,7 @@ def _url(member: Member) -> str:
         parts = urlsplit(text)
         is_one = parts.scheme in {"http", "https"} and bool(parts.hostname)
         has_secret = parts.username is not None or bool(parts.query)
+        is_one = is_one and parts.port != 0  # Of one beyond 65535 it says itself that it is none.
     except ValueError:
         is_one, has_secret = False, False
     if not is_one:

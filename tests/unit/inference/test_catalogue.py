@@ -171,6 +171,17 @@ async def test_a_failure_stays_until_somebody_says_something_new() -> None:
     assert (same.state, mended.state) == (State.FAILED, State.READY)
 
 
+async def test_a_failure_is_kept_without_what_led_to_it() -> None:
+    shop = Shop()
+    shop.error = Unavailable("ENGINE_FAILED", "what it said was large")
+    async with shelf(shop) as engines:
+        failed = await loaded(engines, "t", wanted("a"))
+
+    assert failed.failure is not None
+    assert failed.failure.__traceback__ is None
+    assert failed.failure.__context__ is None
+
+
 async def test_an_upstream_that_was_away_is_tried_again() -> None:
     shop = Shop()
     shop.error = Unavailable("ENGINE_FAILED", "away")

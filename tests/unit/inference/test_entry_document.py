@@ -66,6 +66,8 @@ def test_an_entry_says_what_runs_it(said: dict[str, object], runs_on: object) ->
         ({"openai": {"url": "file:///etc/passwd"}}, "model.openai.url"),
         ({"openai": {"url": "http://u:p@host/v1"}}, "model.openai.url"),
         ({"openai": {"url": "http://[::1/v1"}}, "model.openai.url"),
+        ({"openai": {"url": "http://host:99999/v1"}}, "model.openai.url"),
+        ({"openai": {"url": "http://host:0/v1"}}, "model.openai.url"),
         ({"openai": {"url": URL, "dialect": "other"}}, "model.openai.dialect"),
     ],
 )
