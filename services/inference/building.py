@@ -75,7 +75,7 @@ class Building:
             is_embedding=runs_on.is_embedding,
             limit_field=runs_on.limit_field,
             bounds=Bounds(start=_PATIENCE),
-            prefix="the entry's ",
+            prefix="",
         )
         connect = trusted if tenant == EVERYBODY else self.connect
         owner = OPERATORS if tenant == EVERYBODY else tenant

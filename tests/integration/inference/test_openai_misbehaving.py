@@ -13,7 +13,7 @@ from services.chassis.egress.addresses import Allowed
 from services.chassis.egress.client import Egress
 from services.chassis.errors import FailedPrecondition, ResourceExhausted, ServiceError, Unavailable
 from services.chassis.schema import Schema
-from services.inference.domain.request import ResponseSchema
+from services.inference.domain.request import ResponseSchema, Sampling
 from tests.integration.inference.upstreams import (
     DONE,
     HI,
@@ -115,6 +115,18 @@ async def test_an_upstream_that_misbehaves_is_an_engine_that_failed(speak: Speak
             assert (engine.active, engine.waiting) == (0, 0)
         server.speak = streaming(*WHOLE)
         assert "".join((await spoken(engine))[0]) == "Hello there"
+
+
+async def test_an_upstream_that_repeats_itself_is_left_long_before_its_time_is_over() -> None:
+    few = replace(HI, sampling=Sampling(max_tokens=4))
+    async with asking(then_silent(head(), *[delta("again ")] * 40)) as (engine, server):
+        with pytest.raises(Unavailable) as caught:
+            await spoken(engine, few)
+        async with asyncio.timeout(5):
+            await server.hung_up.wait()
+
+        assert engine.active == 0
+    assert "more than it was asked for" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -259,8 +271,10 @@ async def test_an_upstream_of_a_tenant_is_asked_only_where_egress_lets_it() -> N
     assert caught.value.metadata["setting"] == "INFERENCE_EGRESS__ALLOW"
 
 
-async def test_what_was_not_counted_is_counted_here() -> None:
-    parts = (delta("Hello"), delta(" there"), delta(reason="stop"), usage(prompt_tokens=-1), DONE)
+@pytest.mark.parametrize("prompt_tokens", [-1, 2**31 - 1])
+async def test_what_was_not_counted_is_counted_here(prompt_tokens: int) -> None:
+    counts = usage(prompt_tokens=prompt_tokens, completion_tokens=2**31 - 1)
+    parts = (delta("Hello"), delta(" there"), delta(reason="stop"), counts, DONE)
     async with asking(streaming(*parts)) as (engine, _):
         _, end = await spoken(engine)
 

@@ -277,6 +277,8 @@ async def test_vectors_come_in_their_order_and_with_a_length_of_one() -> None:
         [{"index": 0, "embedding": [0, 0]}, {"index": 1, "embedding": [1, 0]}],
         [{"index": 0, "embedding": "AAAA"}, {"index": 1, "embedding": [1, 0]}],
         [{"index": 0, "embedding": [True]}, {"index": 1, "embedding": [1]}],
+        [{"index": 0, "embedding": [10**400]}, {"index": 1, "embedding": [1]}],
+        [{"index": 0, "embedding": [0.1] * 65_537}, {"index": 1, "embedding": [1]}],
         ["a", "b"],
     ],
 )
@@ -288,6 +290,15 @@ async def test_vectors_that_are_none_are_an_engine_that_failed(data: list[object
 
         assert caught.value.reason == "ENGINE_FAILED"
         assert engine.active == 0
+
+
+@pytest.mark.parametrize("counted", [-1, 2**31, True])
+async def test_tokens_of_texts_that_nobody_can_have_counted_are_not_believed(counted: int) -> None:
+    body = {"data": [{"embedding": [1]}], "usage": {"prompt_tokens": counted}}
+    async with asking(saying(answer(json.dumps(body).encode())), is_embedding=True) as (engine, _):
+        embedded = await engine.embed(Embedding("upstream", ("abc",)))
+
+    assert embedded.prompt_tokens == 3
 
 
 async def test_labels_are_scored_by_all_of_their_tokens_and_the_end_of_the_turn() -> None:
@@ -377,6 +388,32 @@ async def test_a_key_that_is_refused_at_the_start_is_not_waited_for(status: str)
 
     assert error.reason == "ENGINE_FAILED"
     assert "INFERENCE_OPENAI__API_KEY" in error.message
+
+
+async def test_an_upstream_that_tells_its_window_letter_by_letter_is_not_waited_for() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    bounds = replace(BOUNDS, window=timedelta(milliseconds=300))
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable) as caught:
+            async with asking(drip, bounds=bounds, lists_models=False):
+                pass
+
+    assert caught.value.reason == "ENGINE_FAILED"
+    assert "in time" in caught.value.message
+
+
+@pytest.mark.parametrize(("told", "names"), [(None, "context_tokens"), (401, "openai.secret")])
+async def test_what_an_entry_says_is_named_as_its_members_are(told: int | None, names: str) -> None:
+    speak = saying(answer(b'{"data": [{"id": "big"}]}', f"{told or 200} There"))
+    error = await loading(speak, context_tokens=None, prefix="")
+
+    assert f"the entry's {names}" in error.message
 
 
 async def test_a_window_that_nobody_tells_is_asked_for_by_its_setting() -> None:

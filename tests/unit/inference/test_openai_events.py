@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.errors import Unavailable
+from services.inference.engines.openai_http.answer import EVENT_PARTS, parsed
 from services.inference.engines.openai_http.events import Events
 
 STREAM = b": hi\n\ndata: one\r\n\r\nevent: x\nid: 7\ndata:two\ndata: more\n\n\n\ndata: [DONE]\n\n"
@@ -48,6 +49,16 @@ def test_an_event_with_too_much_is_an_engine_that_failed(stream: bytes) -> None:
         fed(reading, stream)
 
     assert caught.value.reason == "ENGINE_FAILED"
+
+
+@pytest.mark.parametrize("part", ["[],", '{"a":1},', "1,"])
+def test_json_of_too_many_parts_is_not_even_read(part: str) -> None:
+    text = f'{{"a": [{part * (EVENT_PARTS + 1)} 1]}}'
+
+    with pytest.raises(Unavailable) as caught:
+        parsed(text.encode())
+
+    assert "parts" in caught.value.message
 
 
 def test_an_answer_with_too_much_is_an_engine_that_failed() -> None:

@@ -23,13 +23,20 @@ _REASONS: Final[Mapping[str, FinishReason]] = {
     "function_call": "tool_calls",
 }
 _STARTS: Final = frozenset('{["-0123456789tfn')
+EVENT_PARTS: Final = 128 * 1024
+"""Of one event: so much is read within some milliseconds, on the loop."""
+_PIECES: Final = 8  # That a token comes in, at most: some servers send each letter by itself.
+_BRACKETS: Final = (b"[", b"{", b",")
+_MOST_TOKENS: Final = 2**30  # Of prompt and of output: their sum has to fit into 32 bits.
 
 
 class Answer:
     """Text goes to the outbox as it comes; what is left is there at the end."""
 
-    def __init__(self, outbox: Outbox, schema: ResponseSchema | None) -> None:
+    def __init__(self, outbox: Outbox, schema: ResponseSchema | None, most: int) -> None:
+        """`most` tokens were asked for."""
         self._outbox = outbox
+        self._most = _PIECES * most
         self._schema = schema
         self._texts: list[str] = []  # Of an output that a schema binds.
         self._calls = Calls(MAX_TOOLS)
@@ -109,15 +116,20 @@ class Answer:
             self._texts.append(text)
         if text:
             self.pieces += 1
+            if self.pieces > self._most:
+                raise failures.engine_failed("the upstream says more than it was asked for")
             self._outbox.put(text)
 
 
-def parsed(data: bytes) -> Mapping[str, JSON]:
-    """A JSON object.
+def parsed(data: bytes, most_parts: int = EVENT_PARTS) -> Mapping[str, JSON]:
+    """A JSON object, of about so many values at most: a list of empty lists takes a hundred times
+    the time and the memory that a text of its size takes, and nobody else gets a word in meanwhile.
 
     Raises:
-        Unavailable: `ENGINE_FAILED`; it is none.
+        Unavailable: `ENGINE_FAILED`; it is none, or has more.
     """
+    if sum(map(data.count, _BRACKETS)) > most_parts:
+        raise failures.engine_failed(f"the upstream sent JSON of more than {most_parts} parts")
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -129,18 +141,20 @@ def parsed(data: bytes) -> Mapping[str, JSON]:
 
 def usage(used: Mapping[str, JSON]) -> Usage | None:
     """What was counted; None if the prompt or the output was not."""
-    prompt, completion = _count(used, "prompt_tokens"), _count(used, "completion_tokens")
+    prompt, completion = count(used, "prompt_tokens"), count(used, "completion_tokens")
     if prompt is None or completion is None:
         return None
     details = used.get("prompt_tokens_details")
-    cached = _count(details, "cached_tokens") if isinstance(details, Mapping) else 0
+    cached = count(details, "cached_tokens") if isinstance(details, Mapping) else 0
     return Usage(prompt, completion, min(cached or 0, prompt))
 
 
-def _count(members: Mapping[str, JSON], name: str) -> int | None:
+def count(members: Mapping[str, JSON], name: str) -> int | None:
+    """A number of tokens; None where there is none that can be."""
     value = members.get(name)
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
-    return value if is_count else None  # type: ignore[return-value] # It is an int then.
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < _MOST_TOKENS else None
 
 
 def _check(schema: ResponseSchema, text: str) -> None:

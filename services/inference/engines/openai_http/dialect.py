@@ -27,7 +27,7 @@ class Dialect:
     """Whose endpoints there are beside OpenAI's: for tokens, windows and log-probabilities."""
     has_scores: bool = False
     """Whether it tells how likely labels are, by the endpoints of `extra`."""
-    texts_at_once: int = 256
+    texts_at_once: int = 32
     """How many texts it makes vectors of in one request."""
     max_stops: int = 8
     lists_window: str = ""

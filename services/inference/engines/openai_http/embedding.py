@@ -9,6 +9,7 @@ from services.inference.domain.embedding import Embedded, Embedding
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
 from services.inference.engines.openai_http import tokens
+from services.inference.engines.openai_http.answer import count
 from services.inference.engines.openai_http.upstream import Upstream
 from services.inference.engines.openai_http.wire import Wire
 
@@ -59,31 +60,41 @@ async def _asked(
     answer = await wire.ask("POST", "/embeddings", asked)
     vectors = await asyncio.to_thread(_vectors, answer.get("data"), len(texts))
     used = answer.get("usage")
-    counted = used.get("prompt_tokens") if isinstance(used, Mapping) else None
+    counted = count(used, "prompt_tokens") if isinstance(used, Mapping) else None
     bound = sum(len(each.encode()) for each in texts)
-    return vectors, counted if isinstance(counted, int) else bound
+    return vectors, bound if counted is None else counted
 
 
-def _vectors(data: JSON, count: int) -> tuple[Vector, ...]:
-    if not isinstance(data, list) or len(data) != count:
-        raise failures.engine_failed(f"the upstream did not answer with {count} vectors")
+def _vectors(data: JSON, wanted: int) -> tuple[Vector, ...]:
+    if not isinstance(data, list) or len(data) != wanted:
+        raise failures.engine_failed(f"the upstream did not answer with {wanted} vectors")
     found: dict[int, Vector] = {}
     for place, each in enumerate(data):
         if not isinstance(each, Mapping):
             raise failures.engine_failed("the upstream sent a vector that is none")
         index = each.get("index", place)
         found[index if isinstance(index, int) else place] = _unit(each.get("embedding"))
-    if sorted(found) != list(range(count)):
+    if sorted(found) != list(range(wanted)):
         raise failures.engine_failed("the upstream numbers its vectors in a way of its own")
-    return tuple(found[index] for index in range(count))
+    return tuple(found[index] for index in range(wanted))
 
 
 def _unit(values: JSON) -> Vector:
-    numbers = values if isinstance(values, list) and all(map(_is_number, values)) else []
+    numbers = _numbers(values) if isinstance(values, list) else []
     length = math.hypot(*numbers)
-    if not numbers or len(numbers) > MAX_DIMENSIONS or not 0 < length < math.inf:
+    if not 0 < length < math.inf:
         raise failures.engine_failed("the upstream sent a vector without a direction")
     return tuple(each / length for each in numbers)
+
+
+def _numbers(values: list[JSON]) -> list[float]:
+    """The numbers that they are; none where one is no number that can be, or they are too many."""
+    if len(values) > MAX_DIMENSIONS or not all(map(_is_number, values)):
+        return []
+    try:
+        return [float(value) for value in values]  # type: ignore[arg-type] # They are numbers.
+    except OverflowError:
+        return []
 
 
 def _is_number(value: JSON) -> bool:

@@ -156,7 +156,7 @@ class OpenAIEngine:
 
     async def _ask(self, request: Request, asked: Mapping[str, JSON], outbox: Outbox) -> None:
         outcome: Finished | ServiceError = failures.engine_failed("its answer broke off")
-        answer = Answer(outbox, request.schema)
+        answer = Answer(outbox, request.schema, _most_of(asked, self._upstream))
         try:
             await self._read(asked, answer)
             outcome = answer.finished(answer.usage or await self._counted(request, answer.pieces))
@@ -211,17 +211,24 @@ class OpenAIEngine:
 
     async def _told_window(self) -> int | None:
         """The window that the upstream tells, once it is there; None if it does not."""
-        until = _now() + self._upstream.bounds.start.total_seconds()
+        bounds = self._upstream.bounds
+        until, least = _now() + bounds.start.total_seconds(), bounds.window.total_seconds()
+        fault: ServiceError
         while True:
             try:
-                return await tokens.window(self._wire, self._upstream)
+                async with asyncio.timeout(max(until - _now(), least)):
+                    return await tokens.window(self._wire, self._upstream)
+            except TimeoutError:
+                name = self._upstream.name
+                fault = failures.engine_failed(f"the upstream of {name} does not answer in time")
+                is_final = False
             except RefusedError as error:
                 status, fault = error.refused.status, self._wire.fault(error.refused)
                 if status == _MISSING and self._upstream.context_tokens is not None:
                     return None  # Not every server lists its models.
                 is_final = status < 500 and status != _BUSY
             except Unavailable as error:
-                fault, is_final = error, False
+                fault, is_final = error.with_traceback(None), False  # It holds what was said.
             if is_final or _now() >= until:
                 raise fault
             await asyncio.sleep(_LOADING.total_seconds())  # It may be starting, too.
@@ -243,6 +250,11 @@ class OpenAIEngine:
             message = f"the upstream of {self._upstream.name} has not answered yet; try again soon"
             raise Unavailable("ENGINE_LOADING", message, model=self._upstream.name).after(_LOADING)
         return self._model
+
+
+def _most_of(asked: Mapping[str, JSON], upstream: Upstream) -> int:
+    most = asked[upstream.limit_field]
+    return most if isinstance(most, int) else 0
 
 
 async def _rest(chunks: AsyncIterator[bytes]) -> None:

@@ -26,9 +26,12 @@ class Events:
         self._left -= len(chunk)
         if self._left < 0:
             raise failures.engine_failed(f"its answer has more than {self._answer_bytes} bytes")
-        *lines, rest = (bytes(self._rest) + chunk if self._rest else chunk).split(b"\n")
-        self._rest = bytearray(rest)
-        found = [data for line in lines if (data := self._line(line)) is not None]
+        self._rest += chunk
+        found: list[bytes] = []
+        if b"\n" in chunk:  # Else it would look through all that came before, piece after piece.
+            *lines, rest = bytes(self._rest).split(b"\n")
+            self._rest = bytearray(rest)
+            found = [data for line in lines if (data := self._line(line)) is not None]
         if self._size + len(self._rest) > self._event_bytes:
             raise failures.engine_failed(f"an event has more than {self._event_bytes} bytes")
         return found

@@ -9,6 +9,7 @@ from typing import Final
 from services.inference.domain.request import JSON, Request
 from services.inference.engines import failures
 from services.inference.engines.openai_http import body as bodies
+from services.inference.engines.openai_http.answer import count
 from services.inference.engines.openai_http.faults import RefusedError
 from services.inference.engines.openai_http.upstream import Upstream
 from services.inference.engines.openai_http.wire import Wire
@@ -54,17 +55,17 @@ async def window(wire: Wire, upstream: Upstream) -> int | None:
     """
     if upstream.dialect.extra == "llamacpp":
         settings = (await wire.ask("GET", "/props", root=True)).get("default_generation_settings")
-        return _int(settings, "n_ctx")
+        return count(settings, "n_ctx") if isinstance(settings, Mapping) else None
     listed = (await wire.ask("GET", "/models")).get("data")
     for each in listed if isinstance(listed, list) else ():
         if isinstance(each, Mapping) and each.get("id") == upstream.model:
-            return _int(each, upstream.dialect.lists_window)
+            return count(each, upstream.dialect.lists_window)
     return None
 
 
 async def _by_vllm(wire: Wire, conversation: Mapping[str, JSON]) -> int:
     answer = await wire.ask("POST", "/tokenize", conversation, root=True)
-    return _sure(_int(answer, "count"))
+    return _sure(count(answer, "count"))
 
 
 async def rendered(wire: Wire, upstream: Upstream, request: Request) -> str:
@@ -104,18 +105,13 @@ async def text_tokens(wire: Wire, upstream: Upstream, text: str) -> int:
     match upstream.dialect.extra:
         case "vllm":
             asked: dict[str, JSON] = {"model": upstream.model, "prompt": text}
-            return _sure(_int(await wire.ask("POST", "/tokenize", asked, root=True), "count"))
+            return _sure(count(await wire.ask("POST", "/tokenize", asked, root=True), "count"))
         case "llamacpp":
             return len(await tokenized(wire, text, is_whole=True))
     return at_most_of(text)
 
 
-def _sure(count: int | None) -> int:
-    if count is None:
+def _sure(counted: int | None) -> int:
+    if counted is None:
         raise failures.engine_failed("the upstream counts tokens in a way that is not known")
-    return count
-
-
-def _int(members: JSON, name: str) -> int | None:
-    found = members.get(name) if isinstance(members, Mapping) else None
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    return counted

@@ -16,6 +16,7 @@ Key: TypeAlias = Callable[[], Awaitable[str]]
 """Reads the key anew: it may have been replaced. Empty: none is sent."""
 
 MIB: Final = 1024 * 1024
+_MEMBERS: Final = {"url": "openai.url", "model": "openai.model", "api_key": "openai.secret"}
 
 
 class Connect(Protocol):
@@ -34,6 +35,8 @@ class Bounds:
     """Before its first word, and between two."""
     start: timedelta = timedelta(seconds=60)
     """How long it is waited for when this process starts."""
+    window: timedelta = timedelta(seconds=10)
+    """That it has at least to tell its window then, from its first word to its last."""
     event_bytes: int = MIB
     """Of one piece of a stream."""
     answer_bytes: int = 64 * MIB
@@ -68,10 +71,13 @@ class Upstream:
     """What a body calls the most tokens of an output."""
     bounds: Bounds = field(default_factory=Bounds)
     prefix: str = "INFERENCE_OPENAI__"
-    """Of the settings that errors name: `URL`, `MODEL`, `API_KEY`, …"""
+    """Of the settings that errors name: `URL`, `MODEL`, `API_KEY`, …; empty: an entry of the
+    catalogue says it."""
 
     def setting(self, name: str) -> str:
-        """What the setting of this name is called."""
+        """What the setting of this name is called, or the member of its entry."""
+        if not self.prefix:
+            return f"the entry's {_MEMBERS.get(name, name)}"
         return f"{self.prefix}{name.upper()}"
 
     @property

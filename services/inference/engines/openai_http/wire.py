@@ -15,10 +15,13 @@ from services.inference.domain.request import JSON
 from services.inference.engines import failures
 from services.inference.engines.openai_http.answer import parsed
 from services.inference.engines.openai_http.faults import Refusal, RefusedError, fault, refusal
-from services.inference.engines.openai_http.upstream import Connect, Key, Upstream
+from services.inference.engines.openai_http.upstream import MIB, Connect, Key, Upstream
 
 _REFUSAL_BYTES: Final = 64 * 1024
 _LARGE: Final = 256 * 1024
+_ANSWER_BYTES: Final = 16 * MIB
+"""Of an answer that is no stream: it is there as a whole. Vectors of 32 texts have half of it."""
+_ANSWER_PARTS: Final = 1024 * 1024
 _STREAM: Final = "text/event-stream"
 _OK: Final = 200
 _SPARE: Final = 8
@@ -75,9 +78,10 @@ class Wire:
         """
         url = (self._root if root else self._base) + path
         async with self._asked(method, url, body) as response:
-            content = await self._read(response, self._upstream.bounds.answer_bytes)
+            most = min(self._upstream.bounds.answer_bytes, _ANSWER_BYTES)
+            content = await self._read(response, most)
         if len(content) > _LARGE:
-            return await asyncio.to_thread(parsed, content)
+            return await asyncio.to_thread(parsed, content, _ANSWER_PARTS)
         return parsed(content)
 
     def fault(self, refused: Refusal, *, is_bound: bool = False) -> ServiceError:
