@@ -4,7 +4,7 @@ The file's format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -19,6 +19,20 @@ _MAX_MEMBERS: Final = 65_536
 _MAX_TENSORS: Final = 1_000_000
 _MAX_DIMENSIONS: Final = 8
 _MAX_LISTS: Final = 4  # Within each other.
+_MAX_ITEMS: Final = 2 * 1024 * 1024  # Of a list; the vocabularies of today have some 500,000.
+_MAX_TEXT: Final = 4 * 1024 * 1024
+_READ_THROUGH: Final = 4_096  # What is shorter is read as fast as it is passed by.
+_NAMES: Final = frozenset({"general.architecture", "general.file_type", "tokenizer.ggml.model"})
+_OF_ARCHITECTURE: Final = frozenset(
+    {
+        "attention.head_count",
+        "attention.head_count_kv",
+        "attention.key_length",
+        "block_count",
+        "embedding_length",
+    }
+)
+"""Behind its name, and a dot."""
 _FILE_TYPES: Final[Mapping[int, str]] = {
     0: "f32",
     1: "f16",
@@ -55,10 +69,11 @@ def metadata(path: Path, names: Collection[str]) -> dict[str, Any]:
     """The values of these names, as far as the file has them.
 
     Raises:
-        ValueError: the file ends too early, or holds what the format does not know.
+        ValueError: the file ends too early, holds what the format does not know, or more than any
+            model has.
     """
     with path.open("rb") as file:
-        return _metadata(_Reader(file), names)[0]
+        return _metadata(_Reader(file), names.__contains__)[0]
 
 
 def header(path: Path) -> Header:
@@ -72,11 +87,15 @@ def header(path: Path) -> Header:
             raise ValueError("it is not a GGUF file")
         file.seek(0)
         reader = _Reader(file)
-        found, tensors = _metadata(reader, None)
+        found, tensors = _metadata(reader, _is_of_header)
         last = _last_offset(reader, tensors)
         if tensors and reader.position + last >= reader.size:
             raise ValueError("the file ends before its weights do")
     return _header(found)
+
+
+def _is_of_header(name: str) -> bool:
+    return name in _NAMES or name.partition(".")[2] in _OF_ARCHITECTURE
 
 
 def _header(found: Mapping[str, Any]) -> Header:
@@ -102,17 +121,18 @@ def _token_bytes(found: Mapping[str, Any], architecture: str) -> int:
     return 2 * 2 * number("block_count") * kept * width  # Keys and values, two bytes each.
 
 
-def _metadata(reader: "_Reader", names: Collection[str] | None) -> tuple[dict[str, Any], int]:
+def _metadata(reader: "_Reader", is_wanted: Callable[[str], bool]) -> tuple[dict[str, Any], int]:
     reader.skip(8)  # The magic and the version.
     tensors, count = reader.numbers("QQ")
     if count > _MAX_MEMBERS or tensors > _MAX_TENSORS:
         raise ValueError(f"it says that it has {count:,} values and {tensors:,} tensors")
     found: dict[str, Any] = {}
     for _ in range(count):
-        name = reader.string()
-        value = reader.value(reader.number("I"))
-        if names is None or name in names:
-            found[name] = value
+        name, kind = reader.string(), reader.number("I")
+        if is_wanted(name):
+            found[name] = reader.value(kind)
+        else:
+            reader.pass_by(kind)
     return found, tensors
 
 
@@ -136,7 +156,11 @@ class _Reader:
         file.seek(0)
 
     def skip(self, size: int) -> None:
-        self._read(size)
+        if size <= _READ_THROUGH:
+            self._read(size)
+            return
+        self._take(size)
+        self._file.seek(size, 1)
 
     def numbers(self, layout: str) -> Sequence[Any]:
         layout = f"<{layout}"
@@ -146,28 +170,55 @@ class _Reader:
         return self.numbers(layout)[0]
 
     def string(self) -> str:
-        return self._read(self.number("Q")).decode(errors="replace")
+        return self._read(self._size_of_text()).decode(errors="replace")
+
+    def pass_by(self, kind: int, depth: int = 0) -> None:
+        """What nobody wants to know. It may be most of a header."""
+        if kind == _STRING:
+            self.skip(self._size_of_text())
+        elif kind == _LIST:
+            item, count = self._list_of(depth)
+            if item in {_STRING, _LIST}:
+                for _ in range(count):
+                    self.pass_by(item, depth + 1)
+            else:
+                self.skip(struct.calcsize(f"<{count}{_layout(item)}"))
+        else:
+            self.number(_layout(kind))
 
     def value(self, kind: int, depth: int = 0) -> Any:
         if kind == _STRING:
             return self.string()
         if kind == _LIST:
-            item, count = self.numbers("IQ")
-            return self._list(item, count, depth + 1)
+            item, count = self._list_of(depth)
+            if item in {_STRING, _LIST}:
+                return [self.value(item, depth + 1) for _ in range(count)]
+            return self.numbers(f"{count}{_layout(item)}")
         return self.number(_layout(kind))
 
-    def _list(self, kind: int, count: int, depth: int) -> Sequence[Any]:
-        if depth > _MAX_LISTS or count > self.size - self.position:
+    def _list_of(self, depth: int) -> tuple[int, int]:
+        """The kind of a list's items, and how many there are."""
+        item, count = self.numbers("IQ")
+        if depth >= _MAX_LISTS or count > self.size - self.position:
             raise ValueError("the file ends too early")
-        if kind in {_STRING, _LIST}:
-            return [self.value(kind, depth) for _ in range(count)]
-        return self.numbers(f"{count}{_layout(kind)}")
+        if count > _MAX_ITEMS:
+            raise ValueError(f"it says that a list has {count:,} items")
+        return item, count
+
+    def _size_of_text(self) -> int:
+        size: int = self.number("Q")
+        if size > _MAX_TEXT:
+            raise ValueError(f"it says that a text has {size:,} bytes, or ends before them")
+        return size
 
     def _read(self, size: int) -> bytes:
+        self._take(size)
+        return self._file.read(size)
+
+    def _take(self, size: int) -> None:
         if size > self.size - self.position:
             raise ValueError("the file ends too early")
         self.position += size
-        return self._file.read(size)
 
 
 def _layout(kind: int) -> str:

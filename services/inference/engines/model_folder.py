@@ -23,8 +23,12 @@ def path_of(runs_on: Llamacpp, folder: Path) -> Path:
     """
     if runs_on.package:
         return _packaged(runs_on.package)
-    path = (folder / runs_on.file).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+    try:
+        path = (folder / runs_on.file).resolve()
+        is_there = path.is_relative_to(folder.resolve()) and path.is_file()
+    except (OSError, RuntimeError):  # Links that lead to each other.
+        is_there = False
+    if not is_there:
         raise _missing(
             f"there is no {runs_on.file} in the folder of models",
             f"put it there: runplane models pull FILE, or into {folder}",
@@ -73,7 +77,7 @@ def explaining(path: Path, header: gguf.Header) -> Callable[[ServiceError], Serv
     def explained(error: ServiceError) -> ServiceError:
         if error.reason != "ENGINE_FAILED":
             return error
-        name = header.architecture or "unknown"
+        name = "".join(filter(str.isprintable, header.architecture)) or "unknown"
         return FailedPrecondition(
             "MODEL_FILE_UNSUPPORTED",
             f"llama.cpp cannot load {path.name}, whose architecture is {name[:64]}",

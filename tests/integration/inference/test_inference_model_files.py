@@ -121,7 +121,7 @@ def miscounted(path: Path) -> None:
 def other_architecture(path: Path) -> None:
     data = packaged().read_bytes()
     at = data.index(b"llama", data.index(b"general.architecture") + 20)
-    path.write_bytes(data[:at] + b"xxama" + data[at + 5 :])
+    path.write_bytes(data[:at] + b"\x1b[31m" + data[at + 5 :])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_a_file_that_is_no_model_fails_and_everything_else_goes_on(
         mended = await running.loaded("bad")
 
     assert reason(failed) == model.failure.reason == expected
-    assert model.failure.message
+    assert model.failure.message.isprintable()
     assert said == "hello there"
     assert mended.HasField("response")
 
@@ -168,8 +168,10 @@ async def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "out.gguf").symlink_to(packaged())
+    (folder / "round.gguf").symlink_to("round.gguf")
     async with service(models_dir=folder) as running:
-        await running.create(entry("out", "out.gguf"))
-        failed = await running.loaded("out")
+        for name in ("out", "round"):
+            await running.create(entry(name, f"{name}.gguf"))
+            failed = await running.loaded(name)
 
-    assert reason(failed) == "MODEL_FILE_MISSING"
+            assert reason(failed) == "MODEL_FILE_MISSING"

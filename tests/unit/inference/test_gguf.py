@@ -72,6 +72,7 @@ def test_heads_may_differ_from_layer_to_layer(tmp_path: Path) -> None:
         gguf(text("a") + struct.pack("<I", STRING) + struct.pack("<Q", 2**62)),
         gguf(member("a", LIST, struct.pack("<IQ", U32, 2**60))),
         gguf(member("a", LIST, struct.pack("<IQ", LIST, 1) * 100)),
+        gguf(member("llama.block_count", LIST, struct.pack("<IQ", LIST, 1) * 100)),
         gguf(member("a", 99, b"\0" * 8)) + b"\0" * 128,
         gguf(tensors=text("w") + struct.pack("<I", 1_000)) + b"\0" * 128,
     ],
@@ -81,3 +82,36 @@ def test_a_file_that_is_not_whole_is_told_from_one_that_is(tmp_path: Path, data:
 
     with pytest.raises(ValueError, match=r"ends|not a GGUF|says|dimensions|no type"):
         header(path)
+
+
+@pytest.mark.parametrize("name", ["a", "llama.block_count"])
+@pytest.mark.parametrize(
+    ("start", "size"),
+    [
+        (struct.pack("<IIQ", LIST, 0, 1_000_000_000), 1_000_000_000),
+        (struct.pack("<IIQ", LIST, STRING, 50_000_000), 8 * 50_000_000),
+        (struct.pack("<IQ", STRING, 1_000_000_000), 1_000_000_000),
+    ],
+    ids=["numbers", "texts", "a text"],
+)
+def test_a_header_that_is_larger_than_any_is_not_read(
+    tmp_path: Path, name: str, start: bytes, size: int
+) -> None:
+    path = written(tmp_path, gguf(text(name) + start, tensors=b""))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + size)  # It is there, and takes no room.
+
+    with pytest.raises(ValueError, match="it says that a"):
+        header(path)
+
+
+def test_what_a_header_says_beside_is_passed_by(tmp_path: Path) -> None:
+    beside = (
+        member("tokenizer.ggml.tokens", LIST, struct.pack("<IQ", STRING, 2) + text("a") * 2),
+        member("tokenizer.chat_template", STRING, text("x" * 100_000)),
+        member("tokenizer.ggml.scores", LIST, struct.pack("<IQ", U32, 3_000) + b"\0" * 12_000),
+        member("a", LIST, struct.pack("<IQIQ", LIST, 1, U32, 1) + b"\0" * 4),
+    )
+    found = header(written(tmp_path, gguf(*beside, *MEMBERS) + b"\0" * 128))
+
+    assert found == Header("llama", "q4_k_m", "gpt2", token_bytes=2 * 2 * 2 * 4 * 8)
