@@ -1,9 +1,11 @@
 """What callers can do with the catalogue."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
+from weakref import WeakValueDictionary
 
 from services.chassis.errors import (
     FailedPrecondition,
@@ -45,6 +47,8 @@ class Models:
     follows: Follows
     rules: Rules
     now: Callable[[], datetime]
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """Of a tenant, one after another looks what there is and adds to it."""
 
     async def create(
         self, tenant: str, subject: str, said: object, *, key: str, fingerprint: str
@@ -68,14 +72,18 @@ class Models:
         return self.shelf.seen(tenant, made.name)
 
     async def _create(self, tenant: str, entry: Entry, key: Key | None) -> Entry:
-        await self._check_names(tenant, entry)
         await self._check_target(entry)
+        async with self._turns.setdefault(tenant, asyncio.Lock()):
+            await self._check_names(tenant, entry)
+            await self._check_room(tenant)
+            return await self.store.add(tenant, entry, key)
+
+    async def _check_room(self, tenant: str) -> None:
         most = self.rules.most
         if await self.store.count(tenant, most) >= most:
             message = f"there are {most} models, the most a tenant may have"
             fix = "delete one first"
             raise ResourceExhausted("TOO_MANY_MODELS", message, limit=str(most), suggested_fix=fix)
-        return await self.store.add(tenant, entry, key)
 
     def page(self, tenant: str, *, after: str) -> Sequence[Listed]:
         """Those with a name after this one, in the order of names."""
@@ -103,14 +111,15 @@ class Models:
         new = entry_document.made(_merged(old.document, said, mask), Source.API, field="model")
         if dict(new.document) == dict(old.document):
             return await self.get(tenant, old.name)
-        await self._check_names(tenant, new)
         await self._check_target(new)
         facts = (old.owner, old.revision, old.create_time, self.now())
         owner, number, create_time, now = facts
         changed = replace(
             new, owner=owner, revision=number, create_time=create_time, update_time=now
         )
-        await self.store.change(tenant, changed)
+        async with self._turns.setdefault(tenant, asyncio.Lock()):
+            await self._check_names(tenant, new)
+            await self.store.change(tenant, changed)
         await self.follows.look()
         return self.shelf.seen(tenant, old.name)
 

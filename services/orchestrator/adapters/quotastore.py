@@ -1,11 +1,13 @@
 """Quotas on an event store: a stream for each, whose sequence is the version, and its record."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 from runplane.orchestrator.v1 import usage_pb2 as pb
 
@@ -22,6 +24,8 @@ DELETED: Final = "quota.deleted.v1"
 RECORD: Final = "quota"
 MOST: Final = 256
 """Of one tenant: each is looked at before each call of a model."""
+_ALL: Final = 2 * MOST
+"""Replicas may add their last ones at the same time: those hold as well."""
 _TENANTS: Final = 1024
 _IS_THERE: Final = Compare("is_deleted", "=", False)
 
@@ -34,6 +38,7 @@ class EventStoreQuotas:
         self._declared = sorted(declared, key=lambda quota: quota.quota_id)
         self._ttl = ttl
         self._known: OrderedDict[str, Cached[Sequence[Quota]]] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def of(self, tenant: str) -> Sequence[Quota]:
         """See `QuotaStore`."""
@@ -58,6 +63,10 @@ class EventStoreQuotas:
         """See `QuotaStore`."""
         if any(each.quota_id == quota.quota_id for each in self._declared):
             raise _taken(quota)
+        async with self._turns.setdefault(tenant, asyncio.Lock()):
+            return await self._create(tenant, quota)
+
+    async def _create(self, tenant: str, quota: Quota) -> Quota:
         if len(await self._own(tenant)) >= MOST:
             raise _too_many()
         found = await self._store.record(tenant, RECORD, quota.quota_id)
@@ -110,7 +119,7 @@ class EventStoreQuotas:
         return sorted([*self._declared, *own], key=lambda quota: quota.quota_id)
 
     async def _own(self, tenant: str) -> Sequence[Quota]:
-        query = Query(tenant, RECORD, _IS_THERE, limit=MOST, is_descending=False)
+        query = Query(tenant, RECORD, _IS_THERE, limit=_ALL, is_descending=False)
         return [_quota(record) for record in await self._store.records(query)]
 
 

@@ -223,6 +223,21 @@ async def test_a_tenant_has_so_many_models() -> None:
     assert (code, info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_MODELS")
 
 
+async def test_those_who_come_at_once_have_no_more_models_and_no_name_in_common(
+    tmp_path: Path,
+) -> None:
+    shared = SharedSettings(page_token_key="ab" * 32, event_store=f"sqlite:///{tmp_path}")
+    async with service(shared=shared, catalogue=CatalogueSettings(most=8)) as running:
+        models = [{"name": f"m{n}", "aliases": ["first"], "echo": {}} for n in range(8)]
+        models += [{"name": f"n{n}", "echo": {}} for n in range(20)]
+        await asyncio.gather(*map(running.create, models), return_exceptions=True)
+        listed = await running.models.ListModels(inference_pb2.ListModelsRequest())
+
+    mine = [model for model in listed.models if model.source == "api"]
+    assert len(mine) == 8
+    assert sum("first" in model.aliases for model in mine) == 1
+
+
 async def test_a_model_without_its_file_fails_and_says_why(tmp_path: Path) -> None:
     async with service(models_dir=tmp_path) as running:
         await running.create({"name": "gone", "llamacpp": {"file": "gone.gguf"}})
