@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
+from weakref import WeakValueDictionary
 
 from google.longrunning.operations_pb2 import Operation
 from google.protobuf.message import Message
@@ -82,6 +83,8 @@ class Operations:
     kept: Kept
     _runs: dict[str, _Run] = field(default_factory=dict)
     """By the id of the stream."""
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """Of a tenant, one after another counts what runs and adds to it."""
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self, kind: str, target: str, metadata: Message) -> Operation:
@@ -92,18 +95,22 @@ class Operations:
         """
         context = current.get()
         who = context.principal
-        if await self.kept.running(who.tenant, MOST_RUNNING) >= MOST_RUNNING:
-            message = f"{MOST_RUNNING} operations run already"
-            full = ResourceExhausted("TOO_MANY_OPERATIONS", message, limit=str(MOST_RUNNING))
-            raise full.after(timedelta(seconds=1))
         order = Order(kind, target, who.tenant, who.subject, context.trace_id)
         operation = Operation(name=f"{PREFIX}{self.setup.new_id()}")
         operation.metadata.Pack(metadata)
         work = Work(KIND, self.setup.owner, self.setup.lease)
-        claim = await self.kept.begin(order, operation, work, self.setup.now())
+        async with self._turns.setdefault(who.tenant, asyncio.Lock()):
+            await self._check_room(who.tenant)
+            claim = await self.kept.begin(order, operation, work, self.setup.now())
         if claim is not None:
             self._run(claim)
         return operation
+
+    async def _check_room(self, tenant: str) -> None:
+        if await self.kept.running(tenant, MOST_RUNNING) >= MOST_RUNNING:
+            message = f"{MOST_RUNNING} operations run already"
+            full = ResourceExhausted("TOO_MANY_OPERATIONS", message, limit=str(MOST_RUNNING))
+            raise full.after(timedelta(seconds=1))
 
     async def wait(self, tenant: str, name: str, timeout: timedelta) -> Operation:
         """The operation when it is done, or when the time is over."""

@@ -1,7 +1,7 @@
 """Operations over an event store in memory: done, failed, cancelled, taken over."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from services.chassis import ids
 from services.chassis.context import Principal, current, local_context
 from services.chassis.errors import FailedPrecondition, NotFound, ResourceExhausted
 from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.eventlog.port import Query, Record
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.operations import runner
 from services.chassis.operations.kept import Order
@@ -229,3 +230,23 @@ async def test_a_tenant_has_so_many_operations_at_a_time(
 
     assert caught.value.reason == "TOO_MANY_OPERATIONS"
     assert caught.value.retry_after is not None
+
+
+class Elsewhere(MemoryEventStore):
+    """A store that others get a word in beside."""
+
+    async def records(self, query: Query) -> Sequence[Record]:
+        found = await super().records(query)
+        await asyncio.sleep(0)
+        return found
+
+
+async def test_those_who_come_at_once_have_no_more_operations(
+    hot: MemoryHotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "MOST_RUNNING", 2)
+    async with working(Elsewhere(now=now), hot, {"say": Handler(for_ever)}) as operations:
+        starts = (operations.start("say", "hello", StringValue()) for _ in range(9))
+        outcomes = await asyncio.gather(*starts, return_exceptions=True)
+
+    assert sum(isinstance(each, ResourceExhausted) for each in outcomes) == 7
