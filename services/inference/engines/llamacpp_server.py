@@ -56,6 +56,7 @@ def started(file: ModelFile, sizes: Sizes, key: str, is_embedding: bool) -> Serv
         _place(cpu_params, sizes.threads)
     params.api_keys = [key]  # The port is for this process alone.
     params.n_threads_http = 2
+    params.endpoint_metrics = True  # What `let_go` asks.
     params.verbosity = 0
     try:
         return cast("Server", xllamacpp.Server(params))
