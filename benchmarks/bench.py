@@ -19,6 +19,8 @@ from benchmarks import suite as suites
 from benchmarks.load.job import JSON, Job, Report
 
 LOAD_SECONDS: Final = 330
+UNCACHED: Final = {"ORCHESTRATOR_CACHE__ENABLED": "false"}
+"""What rows measure is done, and not remembered."""
 NOISY: Final = 0.35
 """Cores that others used during a run; above it, the run is repeated."""
 MORE_RUNS: Final = 2
@@ -70,9 +72,9 @@ class Bench:
     def suite(
         self, engine: str, *arguments: str, **environment: str
     ) -> AbstractContextManager[suites.Suite]:
-        """A suite of this row's own."""
+        """A suite of this row's own; without a response cache, unless the environment says so."""
         self.say(f"starting a suite with {' '.join((engine, *arguments))} {environment or ''}")
-        return suites.running(engine, environment, arguments)
+        return suites.running(engine, UNCACHED | environment, arguments)
 
     @contextmanager
     def echo(self) -> Iterator[suites.Suite]:

@@ -32,7 +32,7 @@ from gateway.pb.google.api.annotations_pb import ext_http
 from gateway.pb.google.api.http_pb import HttpRule
 from gateway.pb.google.longrunning import operations_pb
 from gateway.pb.google.rpc import error_details_pb
-from gateway.pb.runplane.inference.v1 import inference_pb, models_pb
+from gateway.pb.runplane.inference.v1 import batches_pb, inference_pb, models_pb
 from gateway.pb.runplane.orchestrator.v1 import (
     agents_pb,
     orchestrator_pb,
@@ -45,7 +45,12 @@ from gateway.shapes import FREE, Field, Kind, Shape
 
 # The services behind the edge, by the name that settings and people use, and their files.
 CONTRACTS: Final = {
-    "inference": (inference_pb.desc(), models_pb.desc(), operations_pb.desc()),
+    "inference": (
+        inference_pb.desc(),
+        models_pb.desc(),
+        batches_pb.desc(),
+        operations_pb.desc(),
+    ),
     "orchestrator": (
         orchestrator_pb.desc(),
         agents_pb.desc(),

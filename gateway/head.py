@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.chassis.context import (
+    CACHE_CONTROL,
     IDEMPOTENCY_KEY,
     REQUEST_KEY,
     TRACE_KEY,
@@ -25,9 +26,10 @@ _PASSED: Final = {
     b"traceparent": TRACE_KEY,
     b"runplane-version": VERSION_KEY,
     b"idempotency-key": IDEMPOTENCY_KEY,
+    b"cache-control": CACHE_CONTROL,
 }
 # Of these, what the context does not carry on by itself.
-_BESIDE: Final = (b"runplane-version", b"idempotency-key")
+_BESIDE: Final = (b"runplane-version", b"idempotency-key", b"cache-control")
 _READ: Final = frozenset(
     {
         *_PASSED,
@@ -87,6 +89,9 @@ def read(headers: Headers) -> Head:
     fields = dict(said)
     if len(fields) < len(said):
         _check_once([name for name, _ in said])
+        if b"cache-control" in fields:  # A list, each word of which counts (RFC 9110, 5.3).
+            words = [value for name, value in said if name == b"cache-control"]
+            fields[b"cache-control"] = b", ".join(words)
     passed = [
         (key, fields[name].decode("latin-1")) for name, key in _PASSED.items() if name in fields
     ]

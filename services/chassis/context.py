@@ -14,6 +14,7 @@ VERSION_KEY: Final = "runplane-version"
 REQUEST_KEY: Final = "x-request-id"
 TRACE_KEY: Final = "traceparent"
 IDEMPOTENCY_KEY: Final = "idempotency-key"
+CACHE_CONTROL: Final = "cache-control"
 TENANT_KEY: Final = "runplane-tenant"
 SUBJECT_KEY: Final = "runplane-subject"
 ROLES_KEY: Final = "runplane-roles"
@@ -51,6 +52,8 @@ class RequestContext:
     """16 hexadecimal digits: this process's part of the trace."""
     idempotency_key: str = ""
     """What came beside the request as such. It names this call, and is not sent along."""
+    cache_control: str = ""
+    """What came beside it of cached answers. It is of this call, too."""
 
     @property
     def traceparent(self) -> str:
@@ -147,6 +150,7 @@ def from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -> Request
         trace_id=trace[1] if trace else new_trace_id(),
         span_id=new_span_id(),
         idempotency_key=values.get(IDEMPOTENCY_KEY, ""),
+        cache_control=values.get(CACHE_CONTROL, ""),
     )
 
 

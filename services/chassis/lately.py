@@ -1,6 +1,6 @@
 """What was used lately. Pure, but for its memory."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 class Lately(Generic[Name, Value]):
     """Keeps at most `size` values, those that were used last. An owner that has a quarter of them
-    pushes out its own, and not what others have."""
+    pushes out its own, and not what others have. With `weigh`, `size` is of their weights."""
 
     def __init__(
         self,
@@ -18,13 +18,18 @@ class Lately(Generic[Name, Value]):
         *,
         owner: Callable[[Name], Hashable] | None = None,
         forget: Callable[[Value], object] | None = None,
+        weigh: Callable[[Value], int] = lambda _: 1,
     ) -> None:
         """`forget` is told of each value that has to make room."""
         self._size = size
         self._forget = forget
+        self._weigh = weigh
         self._values: OrderedDict[Name, Value] = OrderedDict()
         self._owner = owner
         self._owned: dict[Hashable, OrderedDict[Name, None]] = {}
+        self._weights: Counter[Hashable] = Counter()
+        self.weight = 0
+        """Of all that is kept."""
 
     def __len__(self) -> int:
         return len(self._values)
@@ -37,9 +42,11 @@ class Lately(Generic[Name, Value]):
 
     def put(self, name: Name, value: Value) -> Value:
         """Keep a value, in place of the one of the same name."""
+        self.drop(name)
         self._values[name] = value
         self._touch(name)
-        if len(self._values) > self._size:
+        self._weight_of(name, self._weigh(value))
+        while self.weight > self._size:
             oldest = self._oldest(name)
             old = self._values[oldest]
             self.drop(oldest)
@@ -49,7 +56,9 @@ class Lately(Generic[Name, Value]):
 
     def drop(self, name: Name) -> None:
         """Keep it no longer."""
-        self._values.pop(name, None)
+        if (value := self._values.pop(name, None)) is None:
+            return
+        self._weight_of(name, -self._weigh(value))
         if self._owner is not None and (own := self._owned.get(self._owner(name))) is not None:
             own.pop(name, None)
             if not own:
@@ -60,9 +69,21 @@ class Lately(Generic[Name, Value]):
         return self._values.values()
 
     def _oldest(self, name: Name) -> Name:
-        """What gives way to a value of this name."""
-        own = self._owned[self._owner(name)] if self._owner is not None else {}
-        return next(iter(own if len(own) > max(1, self._size // 4) else self._values))
+        """What gives way to a value of this name. One alone may have more than its share."""
+        if self._owner is None:
+            return next(iter(self._values))
+        own = self._owned[owner := self._owner(name)]
+        has_its_share = len(own) > 1 and self._weights[owner] > self._size // 4
+        return next(iter(own if has_its_share else self._values))
+
+    def _weight_of(self, name: Name, change: int) -> None:
+        self.weight += change
+        if self._owner is None:
+            return
+        owner = self._owner(name)
+        self._weights[owner] += change
+        if not self._weights[owner]:
+            del self._weights[owner]
 
     def _touch(self, name: Name) -> None:
         self._values.move_to_end(name)

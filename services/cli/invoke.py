@@ -33,7 +33,7 @@ def _seconds(context: click.Context, option: click.Parameter, value: float) -> f
 @click.argument("query")
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they are, one a line.")
 @at_edge
-@click.option("--model", help="The model to ask. Default: the suite's.")
+@click.option("--model", help="The model to ask, or a route. Default: the suite's.")
 @click.option(
     "--tool",
     "tools",
@@ -50,6 +50,12 @@ def _seconds(context: click.Context, option: click.Parameter, value: float) -> f
     help="Seconds that the task may take, at most 300.",
 )
 @click.option("--schema", type=click.File("rb"), help="A JSON Schema that the answer must match.")
+@click.option(
+    "--cache",
+    metavar="WORDS",
+    help="What it says of cached answers: allow, no-cache, no-store, max-age=SECONDS, "
+    "only-if-cached, with commas between.",
+)
 def invoke(  # noqa: PLR0913, PLR0917 - one parameter for each option
     query: str,
     as_json: bool,
@@ -59,6 +65,7 @@ def invoke(  # noqa: PLR0913, PLR0917 - one parameter for each option
     tools: tuple[str, ...],
     timeout: float,
     schema: TextIO | None,
+    cache: str | None,
 ) -> None:
     """Ask an agent QUERY and watch it think, call tools and answer. `-` reads the query from
     standard input. Ctrl-C cancels the task."""
@@ -69,6 +76,8 @@ def invoke(  # noqa: PLR0913, PLR0917 - one parameter for each option
         body["tools"] = list(tools)
     if schema is not None:
         body["response_schema"] = _schema(schema)
+    if cache:
+        body["cache"] = cache
     sys.exit(0 if ask(found(url, state), body, as_json=as_json) == "completed" else TASK_FAILED)
 
 

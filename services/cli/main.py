@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import click
 
+from services.cli.batch import batch
 from services.cli.demo import demo
 from services.cli.invoke import invoke
 from services.cli.models import models
@@ -37,6 +38,10 @@ Run a workflow:
   runplane workflow start document_processing '{"doc_id": "doc_123"}'
 
 \b
+Have many turns generated behind everything else:
+  runplane batch create questions.jsonl
+
+\b
 See what models took, and bound it:
   runplane usage
   runplane quotas create monthly --cost-usd 50
@@ -62,5 +67,6 @@ main.add_command(demo)
 main.add_command(tools)
 main.add_command(models)
 main.add_command(workflow)
+main.add_command(batch)
 main.add_command(usage)
 main.add_command(quotas)

@@ -151,8 +151,10 @@ class Renderer:
         metrics = event.get("metrics")
         if isinstance(metrics, Mapping):
             seconds = float(metrics.get("total_duration_ms", 0)) / 1000
-            tokens = metrics.get("tokens_used", 0)
-            facts = f"{self.status} in {seconds:.2f} s, {tokens} tokens, {event.get('task_id')}"
+            used = f"{metrics.get('tokens_used', 0)} tokens"
+            if saved := metrics.get("tokens_saved"):
+                used += f" ({saved} more from the cache)"
+            facts = f"{self.status} in {seconds:.2f} s, {used}, {event.get('task_id')}"
             self._line(click.style(facts, dim=True))
 
     def _clear(self) -> None:

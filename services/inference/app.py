@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
+from runplane.inference.v1 import batches_pb2, batches_pb2_grpc, models_pb2, models_pb2_grpc
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
-from runplane.inference.v1 import models_pb2, models_pb2_grpc
 
 from services.chassis import ids
 from services.chassis.egress.addresses import Allowed, Denied
@@ -22,13 +22,21 @@ from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
 from services.chassis.hotstore.open import hot_store
 from services.chassis.hotstore.port import HotStore
+from services.chassis.metrics import Metrics
 from services.chassis.operations import rpc as operations_rpc
 from services.chassis.operations.runner import Setup, operating
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.inference.adapters.batchdesk import EventStoreBatchDesk
+from services.inference.adapters.batchlog import EventStoreBatches
 from services.inference.adapters.models_file import read_models
 from services.inference.adapters.modelstore import EventStoreModels
+from services.inference.batching.figures import of_batches
+from services.inference.batching.gate import Gate
+from services.inference.batching.turn import World
+from services.inference.batching.worker import Sizes as BatchSizes
+from services.inference.batching.worker import working
 from services.inference.building import Building, read_facts
 from services.inference.catalogue import Engines, Own
 from services.inference.engines.chat import Defaults
@@ -41,11 +49,16 @@ from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
 from services.inference.engines.openai_http.upstream import Bounds, Key, Upstream, name_of
 from services.inference.following import Following, following
+from services.inference.mapping import batches as batch_mapping
+from services.inference.mapping.inference import Schemas
 from services.inference.ports import Engine
 from services.inference.rpc import models as of_models
+from services.inference.rpc.batches import BatchServicer
 from services.inference.rpc.inference import InferenceServicer
 from services.inference.rpc.models import ModelServicer
 from services.inference.settings import EchoSettings, LlamacppSettings, OpenAISettings, Settings
+from services.inference.usecases.batches import Batches
+from services.inference.usecases.batches import Bounds as BatchBounds
 from services.inference.usecases.inference import Inference
 from services.inference.usecases.models import Models, Rules
 
@@ -53,6 +66,7 @@ DOMAIN: Final = "inference.runplane.dev"
 SERVICES: Final = [
     pb.DESCRIPTOR.services_by_name["InferenceService"].full_name,
     models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    batches_pb2.DESCRIPTOR.services_by_name["BatchService"].full_name,
     operations_rpc.SERVICE,
 ]
 
@@ -109,6 +123,8 @@ async def running(
         model_servicer = ModelServicer(models, operations, pager("models"))
         servicer = InferenceServicer(inference, model_servicer, partial(ids.new, "req"))
         of_operations = operations_rpc.OperationsServicer(operations, pager("operations"))
+        measured = Metrics()
+        batch_servicer = await enter(_batches(settings, shared, stores, inference, measured))
         server = await enter(
             serving(
                 settings.server,
@@ -116,10 +132,12 @@ async def running(
                 register=[
                     partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer),
                     partial(models_pb2_grpc.add_ModelServiceServicer_to_server, model_servicer),
+                    partial(batches_pb2_grpc.add_BatchServiceServicer_to_server, batch_servicer),
                     partial(operations_rpc.add_to_server, of_operations),
                 ],
                 services=SERVICES,
                 prepare=partial(_prepared, engines, followed),
+                metrics=measured,
             )
         )
         await enter(following(followed, stores.hot, settings.catalogue.look))
@@ -148,6 +166,37 @@ async def _shelved(
             yield engines, followed, Models(store, engines, followed, rules, now)
         finally:
             await engines.close()
+
+
+@asynccontextmanager
+async def _batches(
+    settings: Settings,
+    shared: SharedSettings,
+    stores: Stores,
+    inference: Inference,
+    measured: Metrics,
+) -> AsyncIterator[BatchServicer]:
+    """Batches, which run from here on as engines are loaded, until the context is left."""
+    chosen, schemas = settings.batch, Schemas()
+    log = EventStoreBatches(stores.events, stores.hot, schemas)
+    desk = EventStoreBatchDesk(stores.events, ids.new("batches"), chosen.lease)
+    gate = Gate(inference.catalogue, chosen.max_items)
+    world = World(log, replace(inference, merge=chosen.pace), gate, inference.now)
+    sizes = BatchSizes(chosen.max_running, chosen.lease / 4, chosen.look)
+    async with working(desk, world, sizes) as worker:
+        measured.add(*of_batches(worker, gate))
+        batches = Batches(
+            log,
+            desk,
+            worker,
+            inference.catalogue,
+            BatchBounds(settings.limits.prompt_bytes, chosen.max_open, chosen.duration),
+            batch_mapping.placed,
+            inference.now,
+            partial(ids.new, "batch"),
+        )
+        pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
+        yield BatchServicer(batches, schemas, (pager("batches"), pager("batch_items")))
 
 
 async def _prepared(engines: Engines, followed: Following) -> None:

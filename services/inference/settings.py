@@ -122,6 +122,18 @@ class LimitSettings(BaseModel, frozen=True):
     prompt_bytes: int = Field(512 * 1024, ge=1)  # The contents of all messages.
 
 
+class BatchSettings(BaseModel, frozen=True):
+    """How batches run."""
+
+    max_running: int = Field(16, ge=1)  # Batches in this process's hands; the others wait.
+    max_items: int | None = Field(None, ge=1)  # At once on one engine. Absent: all slots but one.
+    max_open: int = Field(100, ge=1)  # Of one tenant, that have not ended.
+    duration: Duration = Field(timedelta(hours=24), gt=timedelta(0))  # Where a batch says nothing.
+    pace: Duration = Field(timedelta(seconds=1), ge=timedelta(0))  # What a stopped item may lose.
+    lease: Duration = Field(timedelta(seconds=8), gt=timedelta(0))  # Then another takes it up.
+    look: Duration = Field(timedelta(milliseconds=500), gt=timedelta(0))  # For what nobody has.
+
+
 class Settings(BaseSettings):
     """The inference service's settings."""
 
@@ -144,6 +156,7 @@ class Settings(BaseSettings):
     stream: StreamSettings = StreamSettings()
     limits: LimitSettings = LimitSettings()
     price: PriceSettings = PriceSettings()
+    batch: BatchSettings = BatchSettings()
     catalogue: CatalogueSettings = CatalogueSettings()
     egress: EgressSettings = EgressSettings()  # For models that the API creates.
     secrets: SecretSettings = Field(default_factory=SecretSettings)

@@ -21,16 +21,24 @@ from services.chassis import ids
 from services.chassis.client import channel
 from services.chassis.eventlog.open import event_store
 from services.chassis.hotstore.open import hot_store
+from services.chassis.hotstore.port import HotStore
+from services.chassis.metrics import Metrics
 from services.chassis.objectstore.open import object_store
 from services.chassis.paging import Pager
 from services.chassis.sealing import Seal
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.orchestrator import metrics
 from services.orchestrator.adapters.agentstore import EventStoreAgents
+from services.orchestrator.adapters.answers import Answers
+from services.orchestrator.adapters.answers import Bounds as CacheBounds
+from services.orchestrator.adapters.cached_models import CachedModels
 from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.ledger import EventStoreLedger
 from services.orchestrator.adapters.quotastore import EventStoreQuotas
+from services.orchestrator.adapters.replicas import replicas_of
+from services.orchestrator.adapters.routes import routes_of
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.adapters.statuses import HotStatuses
@@ -56,7 +64,7 @@ from services.orchestrator.usecases.sessions import Sessions
 from services.orchestrator.usecases.talks import Talks
 from services.orchestrator.usecases.tasks import Bounds, Tasks
 from services.orchestrator.usecases.usage import Usages
-from services.orchestrator.worker import Sizes, on_duty, working
+from services.orchestrator.worker import Sizes, Worker, on_duty, working
 from services.orchestrator.world import World, utc_now
 
 SERVICES = [
@@ -76,13 +84,19 @@ class _Parts:
     tasks: Tasks
     post: Post
     statuses: HotStatuses
+    worker: Worker
+    metrics: Metrics
 
 
 @asynccontextmanager
 async def running(
     settings: Settings, shared: SharedSettings, *, now: Callable[[], datetime] = utc_now
 ) -> AsyncIterator[Running]:
-    """Run the orchestrator until the context is left."""
+    """Run the orchestrator until the context is left.
+
+    Raises:
+        FailedPrecondition: `ROUTES_INVALID`; the file of routes cannot be used.
+    """
     page_key = bytes.fromhex(shared.page_token_key.get_secret_value())
     async with _at_work(settings, shared, now) as parts:
         world, tasks = parts.world, parts.tasks
@@ -113,8 +127,12 @@ async def running(
                 partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, of_usage),
             ],
             services=SERVICES,
+            metrics=parts.metrics,
         ) as server:
-            yield server
+            try:
+                yield server
+            finally:
+                parts.worker.drain()
 
 
 @asynccontextmanager
@@ -123,19 +141,23 @@ async def _at_work(
 ) -> AsyncIterator[_Parts]:
     """Stores, peers and the worker, which takes up tasks from here on."""
     tasks, ttl = settings.tasks, settings.catalogue_ttl
+    routes = routes_of(settings.routes)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="orchestrator"))
         hot = await enter(hot_store(shared.hot_store))
         values = await enter(_values(shared, tasks.inline_bytes))
         inference = await enter(channel(settings.inference))
+        replicas = await enter(replicas_of(settings.inference, settings.balance))
         registry = await enter(channel(settings.tool_registry))
         owner, lease = ids.new("worker"), tasks.lease
         desk = await enter(at_desk(store, hot, owner=owner, lease=lease))
         sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
         worker = await enter(working(desk, sizes))
         task_log = EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values)
-        models = GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl)
+        answers = _answers(hot, settings, now)
+        asked = GrpcModels(inference, replicas, timeout=settings.inference.timeout, ttl=ttl)
+        models = CachedModels(asked, answers, worker.spawn, is_on=settings.cache.enabled)
         sessions = EventStoreSessions(store)
         world = World(
             log=task_log,
@@ -155,11 +177,20 @@ async def _at_work(
             ),
             max_wait=tasks.max_wait,
             linger=tasks.linger,
+            routes=routes,
         )
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
-        yield _Parts(world, sessions, cases, Post(world, worker, desk), HotStatuses(hot))
+        measured = Metrics(metrics.of_cache(answers.counts))
+        measured.add(*metrics.of_routing(world.seen, replicas.loads))
+        post = Post(world, worker, desk)
+        yield _Parts(world, sessions, cases, post, HotStatuses(hot), worker, measured)
+
+
+def _answers(hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> Answers:
+    cache = settings.cache
+    return Answers(hot, CacheBounds(cache.near_bytes, cache.most_bytes, cache.ttl), now)
 
 
 def _declared(quotas: Sequence[QuotaSettings]) -> list[Quota]:

@@ -8,6 +8,7 @@ from services.chassis.errors import FailedPrecondition
 from services.orchestrator.budget import Budget
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.binding import unbound
+from services.orchestrator.domain.caching import control
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import Task
@@ -61,8 +62,19 @@ class Planner:
         if self.equipment.tools and sampling.temperature is None:
             sampling = replace(sampling, temperature=0.0)
         messages = self._messages(task)
-        schema = plan.schema()
-        return Generation(task.spec.model, messages, sampling, plan.max_tokens, schema, plan.prefix)
+        routed = task.spec.routed
+        return Generation(
+            task.model,
+            messages,
+            sampling,
+            plan.max_tokens,
+            plan.schema(),
+            plan.prefix,
+            task.spec.tenant,
+            control(task.spec.cache),
+            affinity=task.spec.session_id,
+            priority="" if routed is None else routed.priority,
+        )
 
     def check(self, outcome: Outcome, plan: Plan) -> None:
         """Raises `Malformed` when an answer is not what the caller's schema asks for."""
@@ -86,7 +98,10 @@ class Planner:
         return min(_by_tokens(task, prompt), by_cost(task, prompt, self.equipment.model))
 
     async def _prompt_tokens(self, task: Task) -> int:
-        return await self.models.count_tokens(task.spec.model, self._messages(task))
+        """Of the next turn; twice those, where a second call may be made beside the first."""
+        tokens = await self.models.count_tokens(task.model, self._messages(task))
+        routed = task.spec.routed
+        return tokens if routed is None or routed.hedge_after_ms is None else 2 * tokens
 
     def _messages(self, task: Task) -> Sequence[ev.Message]:
         return conversation(task.spec, self.equipment.briefing, task.steps, task.said)

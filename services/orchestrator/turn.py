@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
 from services.orchestrator.domain.events import Turn
 from services.orchestrator.domain.reader import Reader
 from services.orchestrator.domain.step import Outcome, Plan
-from services.orchestrator.ports import Generation, LogLost, Models
+from services.orchestrator.ports import Generation, LogLost, Speakers
 
 MERGE_SECONDS: Final = 0.02
 MAX_OUTPUT_CHARACTERS: Final = 512 * 1024  # Of one turn: it has to fit into one message.
@@ -103,14 +104,16 @@ class Conversing:
     ) -> None:
         self.at = at
         self.turn = Turn()
+        self.beside = Turn()
         self.began_at = perf_counter()
         self.first_token_at: float | None = None
         self._reader = Reader(plan)
         self._merger = Merger(spawn, deliver)
         self._think = think
         self._thought = ""
+        self._keep: Callable[[], None] | None = None
 
-    async def listen(self, models: Models, generation: Generation, *, timeout: float) -> Outcome:
+    async def listen(self, models: Speakers, generation: Generation, *, timeout: float) -> Outcome:
         """Ask the model and hear it out.
 
         Raises:
@@ -124,10 +127,13 @@ class Conversing:
             async for piece in pieces:
                 if (room := room - len(piece.text)) < 0:
                     raise Cut
+                if piece.is_cached != self.turn.is_cached:
+                    self.turn = replace(self.turn, is_cached=piece.is_cached)
                 if piece.text:
                     await self._hear(piece.text, is_last=piece.turn is not None)
                 if piece.turn is not None:
                     self.turn, reason = piece.turn, piece.finish_reason
+                    self._keep = piece.keep
                 elif self._reader.is_beyond:
                     break
         if reason == "length" and not self._reader.has_ended:
@@ -140,6 +146,11 @@ class Conversing:
     def heard(self) -> str:
         """The model's output so far, as it came."""
         return self._reader.seen
+
+    def keep(self) -> None:
+        """What was said is what was asked for: it may be the answer to the same question again."""
+        if self._keep is not None:
+            self._keep()
 
     def unthought(self) -> str:
         """A thought that was heard and is not passed on yet; it is then the caller's to pass on."""

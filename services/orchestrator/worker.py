@@ -29,7 +29,7 @@ from services.orchestrator.world import World
 log = logging.getLogger(__name__)
 
 GONE: Final = "the caller went away"
-PASSES_TO_ASK: Final = 2
+PASSES_TO_ASK: Final = 3
 """Turns of the loop until a run that was started has sent its question to the model."""
 
 
@@ -76,6 +76,8 @@ class Worker:
         self._strangers: frozenset[Claim] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
+        self.is_draining = False
+        """Whether callers may be cut off by this process, and have not left."""
 
     def spawn(
         self, work: Coroutine[None, None, None], context: contextvars.Context | None = None
@@ -96,7 +98,7 @@ class Worker:
             ResourceExhausted: `TOO_MANY_TASKS`, with RetryInfo.
             Unavailable: `SERVICE_STOPPING`.
         """
-        if self._is_stopping:
+        if self.is_draining:
             raise Unavailable("SERVICE_STOPPING", "the service is stopping; try another replica")
         queued = len(self._queue) + len(self._followers)
         is_full = (must_wait or not self._free) and queued >= self._sizes.max_queued
@@ -143,7 +145,7 @@ class Worker:
         try:
             await uncut(self.spawn, self._begin(run, event, key))
         except asyncio.CancelledError:
-            if not run.spec.survives_disconnect:
+            if not (run.spec.survives_disconnect or self.is_draining):
                 run.cancel(GONE)
             raise
 
@@ -226,9 +228,13 @@ class Worker:
             except Exception:
                 log.exception("no work found")
 
+    def drain(self) -> None:
+        """Take no more tasks; those that run go on."""
+        self.is_draining = True
+
     async def stop(self) -> None:
-        """Take no more tasks, stop those that run where they are, and hand them over."""
-        self._is_stopping = True
+        """Stop those that run where they are, and hand them over."""
+        self.is_draining = self._is_stopping = True
         for waiting in (*self._queue.values(), *self._followers.values()):
             waiting.expiry.cancel()
         left = [run.claim for run in self._runs.values() if run.claim is not None]
@@ -268,7 +274,7 @@ class Worker:
 
     async def _look_around(self, world: World) -> None:
         has_room = len(self._followers) <= self._sizes.max_queued
-        if self._free and has_room and not self._is_stopping:
+        if self._free and has_room and not self.is_draining:
             for claim in await self._desk.find(self._free):
                 log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
                 await self._take_up_if_readable(world, claim)

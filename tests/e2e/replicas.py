@@ -18,7 +18,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
 from services.chassis.client import channel
 from services.chassis.settings import ClientSettings
-from tests.e2e.running import PLAIN, until
+from tests.e2e.running import PLAIN, UNCACHED, until
 from tests.servers.ports import free
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +112,7 @@ def cluster(
         "ORCHESTRATOR_TOOL_REGISTRY__TARGET": registry.address,
         "ORCHESTRATOR_MARK_KEY": KEY,
         "RUNPLANE_EVENT_STORE": event_store,
+        **UNCACHED,
         **environment,
     }
     orchestrators = [process("orchestrator", n, **settings) for n in range(1, replicas + 1)]

@@ -24,6 +24,8 @@ PLAIN = {
         ("RUNPLANE_", "INFERENCE_", "TOOL_REGISTRY_", "ORCHESTRATOR_", "WORKFLOW_", "GATEWAY_")
     )
 }
+UNCACHED = {"ORCHESTRATOR_CACHE__ENABLED": "false"}
+"""What one test asks, another may have asked before."""
 
 
 def until(holds: Callable[[], object], *, seconds: float = 20) -> None:
@@ -89,13 +91,15 @@ def outcome(*arguments: str, given: str = "", **environment: str) -> tuple[int, 
 
 
 @contextmanager
-def suite(folder: Path, *arguments: str) -> Iterator[Suite]:
-    """A suite with its state in `folder`, stopped in the end by Ctrl-C's signal."""
+def suite(folder: Path, *arguments: str, **environment: str) -> Iterator[Suite]:
+    """A suite with its state in `folder`, stopped in the end by Ctrl-C's signal. It has no response
+    cache, unless the environment says so."""
     state, output = folder / "state", folder / "output"
     with reserved(SUITE) as port:
         line = [RUNPLANE, "up", "--port", str(port), "--state", str(state), *arguments]
         with output.open("wb") as file:
-            process = subprocess.Popen(line, env=PLAIN, stdout=file, stderr=file)
+            env = PLAIN | UNCACHED | environment
+            process = subprocess.Popen(line, env=env, stdout=file, stderr=file)
         running = Suite(process, port, state, output)
         try:
             until(lambda: (state / "run.json").exists() or process.poll() is not None, seconds=60)

@@ -38,6 +38,7 @@ BATCH: Final = 512
 BLOCK_MS: Final = 1_000
 SECONDS: Final = 2.0  # For a command; then Redis counts as away.
 PAUSE: Final = 1.0  # Before it is tried again.
+QUIET: Final = timedelta(seconds=5)  # Between two lines that say that it is away.
 ENDING: Final = 0.05  # For readers that were told to end; then their connections are closed.
 # A cluster's client closes connections that others are just opening: an AttributeError of its own.
 _FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError)
@@ -69,6 +70,7 @@ class RedisHotStore:
         self._going_out: deque[tuple[str, Entry]] = deque(maxlen=WAITING)
         self._has_some = asyncio.Event()
         self._commands = asyncio.Semaphore(COMMANDS)
+        self._said_at: datetime | None = None
         self._is_settled = asyncio.Event()
         self._is_settled.set()
 
@@ -133,7 +135,7 @@ class RedisHotStore:
             except _FAILURES as error:
                 if _is_cancelled():
                     return
-                _say_away(error)
+                self._say_away(error)
                 await asyncio.sleep(PAUSE)
                 continue
             for messages in _by_stream(found):
@@ -156,7 +158,7 @@ class RedisHotStore:
                 await pipeline.execute()
         except _FAILURES as error:
             if not _is_cancelled():
-                _say_away(error)
+                self._say_away(error)
                 await asyncio.sleep(PAUSE)
 
     async def _passed_on(self, messages: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> bytes:
@@ -173,8 +175,15 @@ class RedisHotStore:
             async with asyncio.timeout(SECONDS), self._commands:
                 return await command(*given)
         except _FAILURES as error:
-            _say_away(error)
+            self._say_away(error)
             return otherwise
+
+    def _say_away(self, error: Exception) -> None:
+        """Once in a while: those who ask ask often, and each of them would say it."""
+        now = self._now()
+        if self._said_at is None or now - self._said_at > QUIET:
+            self._said_at = now
+            log.warning("hot store is away", extra={"cause": type(error).__name__})
 
 
 @asynccontextmanager
@@ -256,7 +265,3 @@ def _is_cancelled() -> bool:
     """Whether to stop. The client may make an error of its own of a cancellation, or nothing."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _say_away(error: Exception) -> None:
-    log.warning("hot store is away", extra={"cause": type(error).__name__})

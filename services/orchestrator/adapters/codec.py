@@ -16,7 +16,7 @@ from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import State, Task
-from services.orchestrator.mapping import agents, sessions, toolcalls
+from services.orchestrator.mapping import agents, routing, sessions, toolcalls
 from services.orchestrator.mapping import large as mapping_large
 from services.orchestrator.mapping import tasks as mapping
 
@@ -43,6 +43,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.Answered: ("task.answered.v1", "final_answer"),
     ev.StepAbandoned: ("task.step_abandoned.v1", "step_abandoned"),
     ev.Warned: ("task.warned.v1", "warning"),
+    ev.ModelChanged: ("task.model_changed.v1", "model_changed"),
     ev.Completed: ("task.completed.v1", "task_complete"),
     ev.Failed: ("task.failed.v1", "task_complete"),
     ev.Canceled: ("task.canceled.v1", "task_complete"),
@@ -74,7 +75,7 @@ def record(task: Task) -> Record:
         "agent_id": body.agent_id,
         "parent_task_id": body.parent_task_id,
         "owner": body.owner,
-        "model": task.spec.model,
+        "model": task.model,
         "create_time": text_of(task.create_time),
         "update_time": text_of(task.update_time),
         **{f"labels.{name}": value for name, value in task.spec.labels.items()},
@@ -122,11 +123,13 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
     message.watch = f"/v1/tasks/{spec.task_id}:watch"
     message.request.MergeFromString(spec.request)
     message.request.limits.steps = spec.limits.steps  # Whatever the default is later.
+    if spec.cache:  # Also of a task that another one asks for.
+        message.request.cache = spec.cache
     if spec.agent_id:
         agents.record_terms(spec, message)
     message.owner = spec.owner
     structs.set_time(message.deadline, spec.deadline)
-    message.metadata.CopyFrom(mapping.metadata(spec))
+    message.metadata.CopyFrom(mapping.metadata(task))
     for name, large in spec.large:
         message.request_references.add(field=name, reference=mapping_large.reference(large))
     toolcalls.set_tools(message, spec.pinned)
@@ -243,12 +246,17 @@ def _warned(message: pb.TaskEvent, event: ev.Warned, task: Task) -> None:
     message.warning.message = event.message
 
 
+def _model_changed(message: pb.TaskEvent, event: ev.ModelChanged, task: Task) -> None:
+    error = None if event.failure is None else mapping.error(event.failure)
+    message.model_change.CopyFrom(routing.change(event, error))
+
+
 def _end(message: pb.TaskEvent, event: ev.Completed | ev.Failed | ev.Canceled, task: Task) -> None:
     message.event_type = END
     message.status = task.state.value
     message.chunks.extend(mapping.chunks(task))
     message.metrics.CopyFrom(mapping.metrics(task))
-    message.metadata.CopyFrom(mapping.metadata(task.spec))
+    message.metadata.CopyFrom(mapping.metadata(task))
     message.warnings.extend(mapping.warnings(task))
     if isinstance(event, ev.Failed):
         message.error.CopyFrom(mapping.error(event.failure))
@@ -260,10 +268,12 @@ def _turn(message: pb.TaskEvent, turn: ev.Turn) -> None:
     message.usage.prompt_tokens = turn.prompt_tokens
     message.usage.completion_tokens = turn.completion_tokens
     message.usage.cached_tokens = turn.cached_tokens
-    message.usage.total_tokens = turn.tokens
+    message.usage.total_tokens = turn.tokens + turn.saved_tokens
     message.duration_ms = turn.duration_ms
     if turn.cost_usd:
         message.cost_usd = turn.cost_usd
+    if turn.is_cached:
+        message.cached = True
     if turn.time_to_first_token_ms is not None:
         message.time_to_first_token_ms = turn.time_to_first_token_ms
 
@@ -291,6 +301,7 @@ _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] =
     ev.Answered: _answered,
     ev.StepAbandoned: _abandoned,
     ev.Warned: _warned,
+    ev.ModelChanged: _model_changed,
     ev.Completed: _end,
     ev.Failed: _end,
     ev.Canceled: _end,
@@ -319,6 +330,7 @@ def _read_turn(message: pb.TaskEvent) -> ev.Turn:
         duration_ms=message.duration_ms,
         time_to_first_token_ms=message.time_to_first_token_ms if has_first else None,
         cost_usd=message.cost_usd,
+        is_cached=message.cached,
     )
 
 
@@ -331,6 +343,13 @@ def _read_error(message: pb.TaskError) -> ev.Failure:
         message.retry_after_ms if message.HasField("retry_after_ms") else None,
         message.domain,
     )
+
+
+def _read_model_changed(message: pb.TaskEvent, stored: Where) -> ev.Event:
+    changed = message.model_change
+    failure = _read_error(changed.error) if changed.HasField("error") else None
+    models = (changed.from_model, changed.model, changed.model_version)
+    return ev.ModelChanged(stored.time, *models, failure)
 
 
 def _read_called(message: pb.TaskEvent, stored: Where) -> ev.Event:
@@ -421,6 +440,7 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     "task.answered.v1": _read_answered,
     "task.step_abandoned.v1": _read_abandoned,
     "task.warned.v1": lambda m, s: ev.Warned(s.time, m.warning.code, m.warning.message),
+    "task.model_changed.v1": _read_model_changed,
     "task.completed.v1": lambda m, s: ev.Completed(s.time),
     "task.failed.v1": lambda m, s: ev.Failed(s.time, _read_error(m.error)),
     "task.canceled.v1": lambda m, s: ev.Canceled(s.time, m.comment),

@@ -16,6 +16,7 @@ from services.chassis import structs
 from services.chassis.client import streaming, unary
 from services.chassis.errors import FailedPrecondition, NotFound, ServiceError, Unavailable
 from services.orchestrator.adapters.cached import CachedForTenants
+from services.orchestrator.adapters.replicas import Replicas
 from services.orchestrator.domain.events import Message, Turn
 from services.orchestrator.mapping.sampling import sampling
 from services.orchestrator.ports import Generation, Model, Piece
@@ -29,7 +30,16 @@ USABLE = (entries_pb2.MODEL_STATE_UNSPECIFIED, entries_pb2.MODEL_STATE_READY)
 class GrpcModels:
     """Asks the inference service; its list of models may be `ttl` old."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, timeout: timedelta, ttl: timedelta) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        replicas: Replicas,
+        *,
+        timeout: timedelta,
+        ttl: timedelta,
+    ) -> None:
+        """What is read comes from any replica, by `channel`; `replicas` share the generations."""
+        self._replicas = replicas
         self._stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(channel)
         of_models: models_pb2_grpc.ModelServiceAsyncStub = models_pb2_grpc.ModelServiceStub(channel)
         self._list, self._get = of_models.ListModels, of_models.GetModel
@@ -52,6 +62,10 @@ class GrpcModels:
             )
         return model
 
+    async def known(self) -> Mapping[str, Model]:
+        """All models that can be asked, by each of their names; the default one also by none."""
+        return await self._known.get()
+
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """How long a prompt is, the start of the turn included."""
         sent = map(_message, messages)
@@ -64,10 +78,11 @@ class GrpcModels:
     ) -> AsyncGenerator[Piece, None]:
         """One turn; closing the generator closes the call, which stops the engine."""
         request = self._request(generation)
-        call = streaming(self._stub.StreamGenerate, request, timeout=timeout)
-        async with aclosing(call) as messages:
-            async for message in messages:
-                yield _piece(message)
+        with self._replicas.lent(generation) as replica:
+            call = streaming(replica.stub.StreamGenerate, request, timeout=timeout)
+            async with aclosing(call) as messages:
+                async for message in messages:
+                    yield _piece(message)
 
     def _request(self, generation: Generation) -> pb.GenerateRequest:
         request = pb.GenerateRequest(
@@ -75,6 +90,7 @@ class GrpcModels:
             messages=map(_message, generation.messages),
             sampling=sampling(replace(generation.sampling, max_tokens=generation.max_tokens)),
             prefix=generation.prefix,
+            priority=generation.priority,
         )
         if generation.schema is not None:
             request.response_schema.CopyFrom(self._struct(generation.schema))
@@ -141,6 +157,8 @@ def _model(message: pb.Model) -> Model:
         message.can_continue,
         message.input_price_usd,
         message.output_price_usd,
+        frozenset(message.capabilities),
+        message.size_class,
     )
 
 
@@ -153,4 +171,4 @@ def _piece(message: pb.StreamGenerateResponse) -> Piece:
         return Piece(message.text)
     usage = message.usage
     turn = Turn(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-    return Piece(message.text, message.finish_reason, turn)
+    return Piece(message.text, message.finish_reason, turn, message.metadata.model_version)

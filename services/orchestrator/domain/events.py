@@ -6,6 +6,7 @@ from datetime import datetime
 
 from services.orchestrator.domain.large import Large, LargeTexts
 from services.orchestrator.domain.place import FIRST, Place, Window
+from services.orchestrator.domain.routed import Routed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,18 @@ class Turn:
     time_to_first_token_ms: float | None = None
     """From the task's acceptance; on its first turn only."""
     cost_usd: float = 0.0
+    is_cached: bool = False
+    """Whether it came from the response cache: then its tokens are those that were saved."""
 
     @property
     def tokens(self) -> int:
-        """Of prompt and output together."""
-        return self.prompt_tokens + self.completion_tokens
+        """That were used, of prompt and output together."""
+        return 0 if self.is_cached else self.prompt_tokens + self.completion_tokens
+
+    @property
+    def saved_tokens(self) -> int:
+        """That would have been used without the cache."""
+        return self.prompt_tokens + self.completion_tokens if self.is_cached else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +157,10 @@ class Spec:
     """Its tools; None where it has none, and in logs that do not say."""
     call: CallSpec | None = None
     """The one call that it is; None where it asks a model."""
+    routed: Routed | None = None
+    """How `model` was chosen; None where the request named it."""
+    cache: str = ""
+    """What its caller says of cached answers, as `caching` reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +391,17 @@ class Warned(Event):
 
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChanged(Event):
+    """Another model of the task's route goes on."""
+
+    before: str
+    model: str
+    version: str
+    failure: Failure | None
+    """Why the one before does not; None where it was only slower."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,16 @@ def _bytes(messages: Iterable[Message]) -> int:
 
 
 def _describe(tool: Tool) -> str:
-    properties = tool.input_schema.get("properties")
-    names = list(properties) if isinstance(properties, Mapping) else []
-    return f"- {tool.name}({', '.join(names)}): {tool.description}"
+    return f"- {tool.name}({', '.join(_names(tool.input_schema))}): {tool.description}"
+
+
+def _names(schema: Mapping[str, object]) -> list[str]:
+    """Of a tool's inputs, those first that it requires; in an order that is always the same."""
+    properties, required = schema.get("properties"), schema.get("required")
+    if not isinstance(properties, Mapping):
+        return []
+    first = [name for name in required if name in properties] if isinstance(required, list) else []
+    return [*first, *sorted(properties.keys() - set(first))]
 
 
 @lru_cache(64)
@@ -127,6 +134,7 @@ def _answer(thought: str, answer: str) -> str:
 
 
 def _say(output: object) -> str:
+    output = _ordered(output)
     if not isinstance(output, Mapping):
         return f"The answer is {output}."
     facts = ", ".join(f"the {key} is {value}" for key, value in list(output.items())[:2])
@@ -141,7 +149,7 @@ def _steps(steps: Sequence[Step], said: Sequence[tuple[int, str]]) -> Iterable[M
 
 
 def _step(step: Step) -> Iterable[Message]:
-    calls = [{"tool": call.tool, "input": call.input} for call in step.calls]
+    calls = [{"tool": call.tool, "input": _ordered(call.input)} for call in step.calls]
     yield Message(
         "assistant", _dumps({"thought": step.thought or "I use a tool.", "tool_calls": calls})
     )
@@ -153,7 +161,7 @@ def _result(call: Call) -> str:
     if isinstance(call.output, Large):
         return _beginning(call.call_id, call.output)
     if call.failure is None:
-        return _dumps(call.output)
+        return _dumps(_ordered(call.output))
     failed = call.failure
     told = {"reason": failed.reason, "error": failed.message, "suggested_fix": failed.suggested_fix}
     return _dumps(told)
@@ -178,6 +186,14 @@ def excerpt(text: str) -> str:
     if len(text) <= EXCERPT_CHARACTERS:
         return text
     return f"{text[:EXCERPT_CHARACTERS]} … ({len(text) - EXCERPT_CHARACTERS} characters left out)"
+
+
+def _ordered(value: object) -> object:
+    """Members of objects in one order. Those of protobuf's maps come in another one in each
+    process, and a prompt that differs in nothing else would be another to engines and caches."""
+    if isinstance(value, Mapping):
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    return [_ordered(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _dumps(value: object) -> str:

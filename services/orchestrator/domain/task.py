@@ -1,7 +1,6 @@
 """A task: what its events add up to. The state machine is `NEXT`; everything here is pure."""
 
 import enum
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -59,6 +58,7 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.Answered): State.RUNNING,
     (State.RUNNING, ev.StepAbandoned): State.RUNNING,
     (State.RUNNING, ev.Warned): State.RUNNING,
+    (State.RUNNING, ev.ModelChanged): State.RUNNING,
     (State.RUNNING, ev.Completed): State.COMPLETED,
     (State.RUNNING, ev.Failed): State.FAILED,
     (State.RUNNING, ev.Canceled): State.CANCELED,
@@ -138,6 +138,10 @@ class Task:
     failure: ev.Failure | None = None
     tokens: int = 0
     cost_usd: float = 0.0
+    saved_tokens: int = 0
+    """Of turns that came from the response cache; they are not among `tokens`."""
+    is_cached: bool = False
+    """Whether the answer did."""
     thought_ms: float = 0.0
     tool_ms: float = 0.0
     tools_began: datetime | None = None
@@ -167,6 +171,18 @@ class Task:
     """Whether a pause ended, and nothing was said since."""
     window: Window | None = None
     """What its model is shown of its session, once it runs; None for nothing."""
+    changed: ev.ModelChanged | None = None
+    """How it came to the model that it has now; None for the one that it began with."""
+
+    @property
+    def model(self) -> str:
+        """The model that answers."""
+        return self.changed.model if self.changed else self.spec.model
+
+    @property
+    def model_version(self) -> str:
+        """Its version."""
+        return self.changed.version if self.changed else self.spec.model_version
 
     @property
     def deadline(self) -> datetime:
@@ -269,16 +285,6 @@ def check_cancel(task: Task) -> bool:
             state=task.state.value,
         )
     return task.state is not State.CANCELED
-
-
-def repeats_a_failure(steps: Sequence[Step]) -> bool:
-    """Whether the last step made a call again that had failed in a step before it."""
-    failed = {_asked(call) for step in steps[:-1] for call in step.calls if call.failure}
-    return any(_asked(call) in failed for step in steps[-1:] for call in step.calls)
-
-
-def _asked(call: Call) -> tuple[str, str]:
-    return call.tool, json.dumps(call.input, sort_keys=True)
 
 
 def _claimed(task: Task, event: ev.Claimed) -> Changes:
@@ -401,6 +407,7 @@ def _answered(task: Task, event: ev.Answered) -> Changes:
         "text": event.answer,
         "output": event.output,
         "is_answered": True,
+        "is_cached": event.turn is not None and event.turn.is_cached,
         **_with_turn(task, event.turn),
     }
 
@@ -411,6 +418,10 @@ def _abandoned(task: Task, event: ev.StepAbandoned) -> Changes:
 
 def _warned(task: Task, event: ev.Warned) -> Changes:
     return {"warnings": (*task.warnings, event)}
+
+
+def _model_changed(task: Task, event: ev.ModelChanged) -> Changes:
+    return {"changed": event}
 
 
 def _failed(task: Task, event: ev.Failed) -> Changes:
@@ -456,6 +467,7 @@ def _with_turn(task: Task, turn: ev.Turn | None) -> Changes:
     return {
         "tokens": task.tokens + turn.tokens,
         "cost_usd": task.cost_usd + turn.cost_usd,
+        "saved_tokens": task.saved_tokens + turn.saved_tokens,
         "thought_ms": task.thought_ms + turn.duration_ms,
         "time_to_first_token_ms": turn.time_to_first_token_ms if first is None else first,
     }
@@ -480,5 +492,6 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.Answered: _answered,
     ev.StepAbandoned: _abandoned,
     ev.Warned: _warned,
+    ev.ModelChanged: _model_changed,
     ev.Failed: _failed,
 }

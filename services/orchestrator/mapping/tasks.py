@@ -10,6 +10,7 @@ from runplane.type.v1 import content_pb2
 from services.chassis import structs
 from services.chassis.filtering import Fields, written
 from services.chassis.fingerprint import fingerprint
+from services.orchestrator.domain import caching
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.request import (
@@ -20,7 +21,7 @@ from services.orchestrator.domain.request import (
     split,
 )
 from services.orchestrator.domain.task import Call, State, Task
-from services.orchestrator.mapping import large, sessions, toolcalls
+from services.orchestrator.mapping import large, routing, sessions, toolcalls
 from services.orchestrator.mapping.sampling import read_sampling
 
 DEFAULT_STEPS: Final = 8
@@ -53,18 +54,21 @@ STATES: Final = {
 }
 
 
-def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) -> Request:
-    """What a caller asks for; `key` is an idempotency key that came beside the message. One that
-    was accepted before needs no fingerprint.
+def request(
+    message: pb.InvokeRequest, key: str = "", *, cache: str = "", is_new: bool = True
+) -> Request:
+    """What a caller asks for; beside the message came `key`, an idempotency key, and `cache`, what
+    is said of cached answers. One that was accepted before needs no fingerprint.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`; the schema holds what JSON does not.
     """
     message.DiscardUnknownFields()  # Nobody reads them, and they would be kept in the log.
+    key = message.idempotency_key or key
+    mark = fingerprint(message) if key and is_new else ""
+    if cache and not message.cache and not message.HasField("call"):
+        message.cache = caching.of_header(cache)
     sampling, limits = message.sampling, message.limits
-    has_schema = message.HasField("response_schema")
-    given = message.response_schema
-    schema = structs.to_dict(given, field="response_schema") if has_schema else None
     return Request(
         query=message.query,
         messages=[
@@ -73,7 +77,7 @@ def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) ->
         model=message.model,
         tools=list(message.tools[: MAX_TOOLS + 1]),
         tool_choice=message.tool_choice,
-        response_schema=schema,
+        response_schema=_schema(message),
         sampling=read_sampling(sampling),
         timeout_ms=message.timeout_ms if message.HasField("timeout_ms") else None,
         steps=limits.steps if limits.HasField("steps") else None,
@@ -88,14 +92,22 @@ def request(message: pb.InvokeRequest, key: str = "", *, is_new: bool = True) ->
         ],
         approval_tools=list(message.approval_tools[: MAX_TOOLS + 1]),
         labels=dict(message.labels),
-        idempotency_key=(key := message.idempotency_key or key),
-        fingerprint=fingerprint(message) if key and is_new else "",
+        idempotency_key=key,
+        fingerprint=mark,
         source=message.SerializeToString(),
         agent_id=message.agent_id,
         session_id=message.session_id,
         on_busy=message.on_busy,
         call=toolcalls.call_spec(message),
+        cache=message.cache,
+        request_class=message.request_class,
     )
+
+
+def _schema(message: pb.InvokeRequest) -> dict[str, object] | None:
+    if not message.HasField("response_schema"):
+        return None
+    return structs.to_dict(message.response_schema, field="response_schema")
 
 
 def _client_tool(index: int, message: pb.ClientTool) -> ev.ClientTool:
@@ -141,6 +153,8 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         on_busy=asked.on_busy,
         pinned=toolcalls.tools(start),
         call=asked.call,
+        cache=asked.cache,
+        routed=routing.read(start.metadata),
     )
 
 
@@ -166,7 +180,7 @@ def listed(found: Task) -> pb.Task:
         result=found.text,
         last_sequence=found.sequence,
         metrics=metrics(found),
-        metadata=metadata(found.spec),
+        metadata=metadata(found),
         warnings=warnings(found),
         labels=found.spec.labels,
     )
@@ -187,7 +201,7 @@ def response(found: Task) -> pb.InvokeResponse:
         status=found.state.value,
         result=found.text,
         metrics=metrics(found),
-        metadata=metadata(found.spec),
+        metadata=metadata(found),
         warnings=warnings(found),
     )
     _output(found, message)
@@ -211,7 +225,7 @@ def partial(found: Task, mark: str, retry_after: timedelta) -> pb.InvokeResponse
         continue_mark=mark,
         retry_after=retry_after.total_seconds() * 1000,
         metrics=metrics(found),
-        metadata=metadata(found.spec),
+        metadata=metadata(found),
         warnings=warnings(found),
     )
 
@@ -228,17 +242,19 @@ def metrics(found: Task) -> pb.TaskMetrics:
             None if found.time_to_first_token_ms is None else round(found.time_to_first_token_ms, 3)
         ),
         cost_usd=round(found.cost_usd, 9),
+        tokens_saved=found.saved_tokens or None,
     )
 
 
-def metadata(of: ev.Spec) -> pb.TaskMetadata:
+def metadata(found: Task) -> pb.TaskMetadata:
     """What runs a task."""
     return pb.TaskMetadata(
-        model=of.model,
-        model_version=of.model_version,
-        session_id=of.session_id,
-        cached=False,
-        trace_id=of.trace_id,
+        model=found.model,
+        model_version=found.model_version,
+        session_id=found.spec.session_id,
+        cached=found.is_cached,
+        trace_id=found.spec.trace_id,
+        routing=routing.message(found.spec.routed),
     )
 
 

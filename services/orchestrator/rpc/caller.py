@@ -21,6 +21,11 @@ def caller(context: "grpc.aio.ServicerContext[Any, Any]") -> Caller:
     )
 
 
+def cache_control() -> str:
+    """What was said of cached answers, as metadata."""
+    return current.get().cache_control
+
+
 def idempotency_key(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
     """The key that came as metadata."""
     return current.get().idempotency_key

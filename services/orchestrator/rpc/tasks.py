@@ -22,7 +22,7 @@ from services.orchestrator.mapping import large
 from services.orchestrator.mapping import talks as talking
 from services.orchestrator.mapping import tasks as mapping
 from services.orchestrator.ports import Statuses
-from services.orchestrator.rpc.caller import caller, idempotency_key
+from services.orchestrator.rpc.caller import cache_control, caller, idempotency_key
 from services.orchestrator.settings import TaskSettings
 from services.orchestrator.usecases.caller import Caller
 from services.orchestrator.usecases.objects import Objects
@@ -55,7 +55,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.InvokeResponse:
         """Run a query to its end."""
-        asked = mapping.request(request, idempotency_key(context))
+        asked = mapping.request(request, idempotency_key(context), cache=cache_control())
         timeout = self._settings.invoke_timeout
         answer = await self._tasks.invoke(asked, caller(context), default_timeout=timeout)
         return await self._response(answer)
@@ -77,7 +77,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[pb.TaskEvent]:
         """Run a query and stream its task's events."""
-        asked = mapping.request(request, idempotency_key(context))
+        asked = mapping.request(request, idempotency_key(context), cache=cache_control())
         streaming = self._tasks.stream(asked, caller(context))
         async with aclosing(streaming) as events:
             async for event in events:
@@ -87,7 +87,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.InvokeRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.Task:
         """Start a task in the background."""
-        asked = mapping.request(request, idempotency_key(context))
+        asked = mapping.request(request, idempotency_key(context), cache=cache_control())
         return mapping.task(await self._tasks.create(asked, caller(context)))
 
     async def ListTasks(

@@ -156,4 +156,5 @@ def _request(errand: Errand) -> Request:
         parent_task_id=errand.parent.task_id,
         depth=errand.parent.depth + 1,
         until=errand.until,
+        cache=errand.parent.cache,
     )

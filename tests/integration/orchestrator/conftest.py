@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import grpc
 import pytest_asyncio
@@ -17,13 +18,14 @@ from services.inference.app import running as inference_running
 from services.inference.settings import EchoSettings, PriceSettings
 from services.inference.settings import Settings as InferenceSettings
 from services.orchestrator.app import running
-from services.orchestrator.settings import QuotaSettings, Settings, TaskSettings
+from services.orchestrator.settings import CacheSettings, QuotaSettings, Settings, TaskSettings
 from services.tool_registry.app import running as tool_registry_running
 from services.tool_registry.ports import Tool
 from services.tool_registry.settings import Settings as ToolRegistrySettings
 
 LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
 SHARED = SharedSettings(page_token_key="00" * 32)
+UNCACHED = CacheSettings(enabled=False)  # What one test asks, another may have asked before.
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Suite:
     agents: "agents_pb2_grpc.AgentServiceAsyncStub"
     inference: "inference_pb2_grpc.InferenceServiceAsyncStub"
     address: str
+    admin: str
     sessions: "sessions_pb2_grpc.SessionServiceAsyncStub"
     usage: "usage_pb2_grpc.UsageServiceAsyncStub"
 
@@ -54,10 +57,12 @@ async def started(
     price: PriceSettings | None = None,
     registry_target: str | None = None,
     catalogue_ttl: timedelta = timedelta(seconds=5),
+    cache: CacheSettings = UNCACHED,
     quotas: Sequence[QuotaSettings] = (),
+    routes: Path | None = None,
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process; the inference service or the tool registry may be
-    another's."""
+    another's. It has no response cache, unless it is told to."""
     async with AsyncExitStack() as stack:
         models = InferenceSettings(
             engine="echo",
@@ -76,7 +81,9 @@ async def started(
             tool_registry=ClientSettings(target=registry_target or registry.address),
             tasks=tasks or TaskSettings(),
             catalogue_ttl=catalogue_ttl,
+            cache=cache,
             quotas=tuple(quotas),
+            routes=routes,
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))
@@ -86,6 +93,7 @@ async def started(
             agents_pb2_grpc.AgentServiceStub(channel),
             inference_pb2_grpc.InferenceServiceStub(asked),
             orchestrator.address,
+            orchestrator.admin,
             sessions_pb2_grpc.SessionServiceStub(channel),
             usage_pb2_grpc.UsageServiceStub(channel),
         )

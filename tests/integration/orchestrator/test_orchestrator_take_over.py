@@ -1,16 +1,20 @@
 """Sessions whose orchestrator stops in the middle of a turn, and whose next one goes on."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import grpc
 import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
+from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
 from services.chassis.settings import SharedSettings
-from tests.integration.orchestrator.conftest import SHARED, started
+from tests.integration.orchestrator.conftest import SHARED, Suite, started
 from tests.integration.orchestrator.sessions import begun, ended, messages, prompt_tokens, said
 
 SLOW = "sleep:700\nslow"
+LONGER_THAN_THE_GRACE = "sleep:2500\nslow"
 
 
 @pytest.fixture
@@ -44,3 +48,32 @@ async def test_turns_go_on_in_order_and_with_their_history_after_a_restart(
     assert texts == ["first of all"] * 2 + [SLOW, "slow", *"bbccxx"]
     assert await prompt_of(events) == alone + 2 * (3 + 1) + 1  # The query has two words, not one.
     assert last == alone + 2 * (3 + 1) + (2 + 1) + (1 + 1) + 4 * (1 + 1)
+
+
+async def test_a_caller_that_is_cut_off_by_a_stop_has_not_left_its_task(
+    kept: SharedSettings,
+) -> None:
+    request = pb.InvokeRequest(query=LONGER_THAN_THE_GRACE, tool_choice="none")
+    async with AsyncExitStack() as callers, asyncio.timeout(30):
+        async with started(shared=kept) as suite:
+            channel = grpc.aio.insecure_channel(suite.address)
+            stub: pb_grpc.OrchestratorServiceAsyncStub = pb_grpc.OrchestratorServiceStub(
+                await callers.enter_async_context(channel)
+            )
+            watching = stub.StreamInvoke(request, timeout=20)
+            first = await watching.read()
+            invoking = asyncio.ensure_future(stub.Invoke(request, timeout=20))
+            while len((listed := await tasks_of(suite)).tasks) < 2:  # noqa: ASYNC110 - over a wire
+                await asyncio.sleep(0.01)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await invoking
+
+    async with started(shared=kept) as suite, asyncio.timeout(20):
+        done = [await ended(suite, each.task_id) for each in listed.tasks]
+
+    assert first.task_id in {each.task_id for each in done}
+    assert [each.status for each in done] == ["completed", "completed"]
+
+
+async def tasks_of(suite: Suite) -> pb.ListTasksResponse:
+    return await suite.stub.ListTasks(pb.ListTasksRequest(), timeout=5)

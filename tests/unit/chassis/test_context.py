@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.context import (
+    CACHE_CONTROL,
     IDEMPOTENCY_KEY,
     Principal,
     RequestContext,
@@ -45,6 +46,13 @@ def test_an_idempotency_key_is_read_and_not_sent_along() -> None:
     assert read.idempotency_key == "key 1"
     assert IDEMPOTENCY_KEY not in dict(read.metadata())
     assert from_metadata([]).idempotency_key == ""
+
+
+def test_what_is_said_of_cached_answers_is_read_and_not_sent_along() -> None:
+    read = from_metadata([(CACHE_CONTROL, "no-store")])
+
+    assert read.cache_control == "no-store"
+    assert CACHE_CONTROL not in dict(read.metadata())
 
 
 @pytest.mark.parametrize("metadata", [None, ()])

@@ -54,3 +54,31 @@ def test_all_owners_together_have_no_more_than_there_may_be() -> None:
 
     assert len(kept) == 7
     assert len(kept._owned) == 7
+
+
+def test_with_weights_there_is_room_for_so_much_together() -> None:
+    kept: Lately[str, str] = Lately(10, weigh=len)
+    kept.put("a", "1234")
+    kept.put("b", "1234")
+    kept.put("c", "123")
+    kept.put("b", "12")
+
+    assert list(kept.values()) == ["123", "12"]
+    assert kept.weight == 5
+
+
+def test_what_is_heavier_than_all_there_is_room_for_is_not_kept() -> None:
+    kept: Lately[str, str] = Lately(4, weigh=len)
+    kept.put("a", "12345")
+
+    assert (kept.get("a"), kept.weight) == (None, 0)
+
+
+def test_an_owner_that_weighs_much_pushes_out_only_what_is_its_own() -> None:
+    kept: Lately[tuple[str, int], str] = Lately(100, owner=lambda key: key[0], weigh=len)
+    kept.put(("a", 0), "x" * 20)
+    for number in range(50):
+        kept.put(("b", number), "x" * 10)
+
+    assert kept.get(("a", 0)) is not None
+    assert [number for number in range(50) if kept.get(("b", number))] == list(range(42, 50))

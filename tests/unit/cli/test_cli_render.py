@@ -112,6 +112,14 @@ def test_the_end_says_what_it_took(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, COMPLETE) == ["completed in 1.23 s, 56 tokens, task_1"]
 
 
+def test_the_end_says_what_came_from_the_cache(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"total_duration_ms": 1.0, "tokens_used": 0, "tokens_saved": 56}
+
+    (line,) = shown(capsys, {**COMPLETE, "metrics": metrics})
+
+    assert "0 tokens (56 more from the cache)" in line
+
+
 def test_a_failure_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     failed = {**COMPLETE, "status": "failed", **error()}
 

@@ -29,6 +29,12 @@ def test_ids_and_version_travel_on_and_the_principal_is_the_edges() -> None:
     assert "x-runplane-subject" not in sent
 
 
+def test_what_is_said_of_cached_answers_travels_on_all_of_it() -> None:
+    known = head.read([(b"cache-control", b"no-store"), (b"cache-control", b"max-age=5")])
+
+    assert dict(known.metadata)["cache-control"] == "no-store, max-age=5"
+
+
 @pytest.mark.parametrize("value", [b"a b", b"a\xff", b"x" * 129, b'"'])
 def test_a_request_id_that_is_none_is_refused(value: bytes) -> None:
     with pytest.raises(InvalidArgument) as caught:

@@ -110,6 +110,42 @@ def test_a_history_is_the_same_after_it_was_stored(ending: ev.Event) -> None:
     assert replay(read) == replay(history)
 
 
+def test_what_the_cache_said_is_the_same_after_it_was_stored() -> None:
+    request = pb.InvokeRequest(limits=pb.TaskLimits(steps=4), query="12*7?", cache="allow")
+    spec = replace(SPEC, tools=(), limits=ev.Limits(4), labels={}, cache="allow")
+    spec = replace(spec, request=request.SerializeToString())
+    history = [
+        ev.Started(NOW, spec),
+        ev.Answered(NOW, 1, 1, "84", None, replace(TURN, is_cached=True)),
+        ev.Completed(NOW),
+    ]
+
+    assert through_the_store(history) == history
+
+
+def test_what_the_cache_said_is_told_apart_from_what_was_used() -> None:
+    saved = replace(TURN, is_cached=True)
+    history = [*HISTORY[:-1], ev.Answered(NOW, 2, 1, "84", None, saved), ev.Completed(NOW)]
+    task = replay(history)
+
+    answered = pb.TaskEvent.FromString(stored(history[-2], task).body)
+    shown = mapping.task(task)
+
+    assert (answered.cached, answered.usage.total_tokens) == (True, 15)
+    assert shown.metadata.cached
+    assert (shown.metrics.tokens_used, shown.metrics.tokens_saved) == (70, 15)
+
+
+def test_what_a_task_says_of_the_cache_holds_for_the_tasks_below_it() -> None:
+    spec = replace(AS_AGENT, cache="no-store", request=b"")
+    task = evolve(None, ev.Started(NOW, spec))
+
+    read = codec.decode(stored(ev.Started(NOW, spec), task), "default")
+
+    assert isinstance(read, ev.Started)
+    assert read.spec.cache == "no-store"
+
+
 def test_what_tools_say_is_the_same_after_it_was_stored() -> None:
     read = through_the_store(CALLED)
 

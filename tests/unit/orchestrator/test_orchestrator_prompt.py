@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -90,3 +91,25 @@ def test_a_long_result_is_cut_and_says_so() -> None:
 
     assert len(text) < EXCERPT_CHARACTERS + 100
     assert "5 characters left out" in text
+
+
+def test_members_of_objects_stand_in_one_order_whatever_order_they_came_in() -> None:
+    """They come in any: that of maps of protobuf is another in each process."""
+
+    def told(*names: str) -> list[Message]:
+        given = dict.fromkeys(names, 1)
+        schema = {"type": "object", "properties": {name: {} for name in names}, "required": ["to"]}
+        example = Example("How far?", given, {"found": given})
+        asks = replace(CALCULATOR, input_schema=schema, examples=(example,))
+        done = Call("call_1", "calculator", given, output=[given], latency_ms=1.0)
+        return conversation(asked("How far?"), Briefing((asks,)), [Step("I use it.", (done,))])
+
+    assert told("from", "value", "to") == told("to", "from", "value")
+
+
+def test_what_a_tool_requires_is_named_first() -> None:
+    schema = {"properties": {name: {} for name in "abcd"}, "required": ["c", "b"]}
+
+    system, *_ = conversation(asked("x"), Briefing((replace(CALCULATOR, input_schema=schema),)), [])
+
+    assert "- calculator(c, b, a, d): " in system.content

@@ -48,12 +48,12 @@ class OrchestratorServiceStub:
     task unless `on_disconnect` is `continue`.
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
-    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-    `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`,
+    `ROUTE_HAS_NO_MODEL`), `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
     (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
-    (`TOKEN_LIMIT_REACHED`, `COST_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
+    (`TOKEN_LIMIT_REACHED`, `COST_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`, `ANSWER_NOT_CACHED`), `DEADLINE_EXCEEDED`
     (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
     (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). With `call` instead of a query the
@@ -196,12 +196,12 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     task unless `on_disconnect` is `continue`.
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
-    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-    `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`,
+    `ROUTE_HAS_NO_MODEL`), `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
     (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
-    (`TOKEN_LIMIT_REACHED`, `COST_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
+    (`TOKEN_LIMIT_REACHED`, `COST_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`, `ANSWER_NOT_CACHED`), `DEADLINE_EXCEEDED`
     (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
     (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
     request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). With `call` instead of a query the
@@ -347,12 +347,12 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         task unless `on_disconnect` is `continue`.
         Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
         `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
-        `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-        `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+        `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`,
+        `ROUTE_HAS_NO_MODEL`), `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
         (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
-        (`TOKEN_LIMIT_REACHED`, `COST_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`), `DEADLINE_EXCEEDED`
+        (`TOKEN_LIMIT_REACHED`, `COST_LIMIT_REACHED`, `MODEL_OUTPUT_INVALID`, `ANSWER_NOT_CACHED`), `DEADLINE_EXCEEDED`
         (`TASK_TIMEOUT`, `TASK_WAIT_EXPIRED`), `INTERNAL`, and what inference says, such as `UNAVAILABLE`
         (`ENGINE_FAILED`). Each call is a new task, except with an `idempotency_key`: the same key attaches to the same task, and with another
         request fails with `ALREADY_EXISTS` (`IDEMPOTENCY_KEY_REUSED`). With `call` instead of a query the
