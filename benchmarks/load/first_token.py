@@ -21,7 +21,7 @@ from benchmarks.load.figures import quantile, summary_ms
 from benchmarks.load.http import Connection, connect, request
 from benchmarks.load.job import JSON, Job, Report
 from benchmarks.load.streams import DELTA
-from services.inference.app import engine_of
+from services.inference.app import engines_of
 from services.inference.domain.request import Message, Request, Sampling
 from services.inference.ports import Engine
 from services.inference.settings import Settings
@@ -40,7 +40,7 @@ async def run(job: Job) -> Report:
     query = str(job.options["query"])
     turns = (("system", _SYSTEM), ("user", query))
     settings = Settings.model_validate({"engine": job.engine})
-    engine = engine_of(settings)
+    (engine,) = engines_of(settings)
     await engine.load()
     edge = await connect(job.address)
     body: dict[str, JSON] = {

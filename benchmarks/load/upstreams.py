@@ -1,15 +1,18 @@
 """One model three ways: in our process, behind its own HTTP server, and by us over that server.
 
-The ways take turns; the callers of a turn all ask at once, each the same again and again.
+The ways take turns, each behind each of the others as often; the callers of a turn all ask at
+once, each the same again and again.
 """
 
 import asyncio
+import itertools
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import grpc
 from runplane.inference.v1 import inference_pb2 as pb
@@ -36,29 +39,31 @@ class _Seen:
 
 
 async def run(job: Job) -> Report:
-    """`job.count` turns of `job.callers`: `options.here` and `options.through` are gRPC ports,
-    `job.path` is the server's address."""
+    """`job.count` turns of `job.callers`: `options.here` and `options.through` are gRPC ports, the
+    second of which need not be; `job.path` is the server's address, and `options.tokens` how many
+    are asked for."""
+    tokens = int(cast("int", job.options.get("tokens", TOKENS)))
     errors: Counter[str] = Counter()
     began = perf_counter()
-    async with (
-        grpc.aio.insecure_channel(str(job.options["here"])) as here,
-        grpc.aio.insecure_channel(str(job.options["through"])) as through,
-    ):
-        ways: dict[str, Ask] = {
-            "here": _by_grpc(here),
-            "http": _by_http(job.path),
-            "through": _by_grpc(through),
-        }
+    async with AsyncExitStack() as stack:
+        ways: dict[str, Ask] = {"http": _by_http(job.path, tokens)}
+        for way in ("here", "through"):
+            if (port := job.options.get(way)) is not None:
+                channel = grpc.aio.insecure_channel(str(port))
+                ways[way] = _by_grpc(await stack.enter_async_context(channel), tokens)
         seen = {way: _Seen() for way in ways}
-        for turn in range(-1, job.count):  # The first one fills the caches.
-            for way, ask in ways.items():
-                await _turn(ask, job.callers, seen[way] if turn >= 0 else _Seen(), errors)
+        orders = itertools.cycle(itertools.permutations(ways))
+        # The first turn fills the caches.
+        for turn, order in zip(range(-1, job.count), orders, strict=False):
+            for way in order:
+                await _turn(ways[way], job.callers, seen[way] if turn >= 0 else _Seen(), errors)
     figures: dict[str, JSON] = {
         way: {**summary_ms(each.first), "tokens_per_second": each.tokens / each.seconds}
         for way, each in seen.items()
     }
     return {
         "count": job.count * job.callers,
+        "turns": job.count,
         "seconds": perf_counter() - began,
         "errors": dict(errors),
         **figures,
@@ -81,13 +86,13 @@ def _prompt(caller: int) -> str:
     return f"Write story number {caller + 1} about the sea. Do not stop."
 
 
-def _by_grpc(channel: grpc.aio.Channel) -> Ask:
+def _by_grpc(channel: grpc.aio.Channel, limit: int) -> Ask:
     stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(channel)
 
     async def ask(caller: int) -> tuple[float, int]:
         asked = pb.GenerateRequest(
             messages=[{"role": "user", "content": _prompt(caller)}],
-            sampling={"temperature": 0, "top_p": 0.9, "max_tokens": TOKENS},
+            sampling={"temperature": 0, "top_p": 0.9, "max_tokens": limit},
         )
         began, first, tokens = perf_counter(), 0.0, 0
         async for piece in stub.StreamGenerate(asked, timeout=_TIMEOUT):
@@ -98,13 +103,13 @@ def _by_grpc(channel: grpc.aio.Channel) -> Ask:
     return ask
 
 
-def _by_http(address: str) -> Ask:
+def _by_http(address: str, limit: int) -> Ask:
     async def ask(caller: int) -> tuple[float, int]:
         body: dict[str, JSON] = {
             "messages": [{"role": "user", "content": _prompt(caller)}],
             "temperature": 0,
             "top_p": 0.9,
-            "max_tokens": TOKENS,
+            "max_tokens": limit,
             "stream": True,
             "stream_options": {"include_usage": True},
             # As our engine says it, too.

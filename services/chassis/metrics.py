@@ -3,7 +3,7 @@
 Figures are read when they are asked for, so that counting costs those who work nothing more.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,12 +36,17 @@ class Metrics(Collector):
 
     def __init__(self, figures: list[Figure] | None = None) -> None:
         self._figures = figures or []
+        self._included: list[Callable[[], Iterable[Metric]]] = []
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     def add(self, *figures: Figure) -> None:
         """Show these as well."""
         self._figures += figures
+
+    def include(self, read: Callable[[], Iterable[Metric]]) -> None:
+        """Show what this tells as well, such as a library's own."""
+        self._included.append(read)
 
     def describe(self) -> list[Metric]:
         """Nothing: figures are known when they are read."""
@@ -56,6 +61,8 @@ class Metrics(Collector):
             for value, number in figure.read().items():
                 metric.add_metric([value] if labels else [], number)
             yield metric
+        for included in self._included:
+            yield from included()
 
     def page(self) -> bytes:
         """All of them as text."""

@@ -17,6 +17,14 @@ OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3, "workfl
 ADMIN: Final = {"gateway": 5, "orchestrator": 6, "inference": 7, "tool_registry": 8, "workflow": 9}
 
 
+COMPUTING: Final = ("llamacpp", "vllm")
+"""Engines whose threads, or whose processes, compute all the time."""
+MODEL_SETTINGS: Final = {
+    "llamacpp": "INFERENCE_LLAMACPP__MODEL_PATH",
+    "vllm": "INFERENCE_VLLM__MODEL",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Where everything listens. Replicas are called `orchestrator`, `orchestrator-2` and on."""
@@ -56,7 +64,7 @@ class Options:
 
     engine: str
     """Empty: only what a file of models says."""
-    model: Path | None
+    model: str | None
     log_level: str
     page_token_key: str = ""
     grace: timedelta = timedelta(seconds=20)
@@ -119,7 +127,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         "RUNPLANE_HOT_STORE": options.hot_store,
         "RUNPLANE_EVENT_BUS": options.event_bus,
         "RUNPLANE_LOG__LEVEL": options.log_level,
-        "RUNPLANE_SCHEDULING": "normal" if options.engine in {"", "llamacpp"} else "batch",
+        "RUNPLANE_SCHEDULING": "normal" if options.engine in {"", *COMPUTING} else "batch",
     }
     if options.object_store:
         shared["RUNPLANE_OBJECT_STORE"] = options.object_store
@@ -178,7 +186,9 @@ def _inference(options: Options) -> dict[str, str]:
     if options.models_dir is not None:
         chosen["INFERENCE_MODELS_DIR"] = str(options.models_dir)
     if options.model is not None:
-        chosen["INFERENCE_LLAMACPP__MODEL_PATH"] = str(options.model.resolve())
+        path = Path(options.model).resolve()
+        # What is no path names a model on a hub.
+        chosen[MODEL_SETTINGS[options.engine]] = str(path) if path.exists() else options.model
     if options.upstream is not None:
         chosen |= options.upstream.environment
     return chosen

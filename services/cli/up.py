@@ -22,18 +22,20 @@ from services.cli.ports import is_taken, obstacle
 from services.cli.replicas import check_shared
 from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
-from services.cli.suite import EGRESS, Options, Plan, planned, programs
+from services.cli.suite import COMPUTING, EGRESS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
 from services.cli.upstream import Upstream, upstream_options
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
+LOADING: Final = "loading the model …"
 WAITING: Final = {
     "": "loading models …",
-    "llamacpp": "loading the model …",
+    "llamacpp": LOADING,
+    "vllm": LOADING,
     "openai": "asking the upstream …",
 }
 QUESTION: Final = "What is 12*7?"
-QUESTIONS: Final = {"": QUESTION, "llamacpp": QUESTION, "openai": QUESTION, "echo": SCRIPT}
+QUESTIONS: Final = dict.fromkeys(WAITING, QUESTION) | {"echo": SCRIPT}
 
 
 def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -45,9 +47,9 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.command()
 @click.option(
     "--engine",
-    type=click.Choice(["llamacpp", "echo", "openai"]),
-    help="What answers: an embedded model (llamacpp, the default without --models), one behind a "
-    "server elsewhere (openai), or `echo`, which needs none.",
+    type=click.Choice(["llamacpp", "vllm", "echo", "openai"]),
+    help="What answers: an embedded model (llamacpp, the default without --models), one that vLLM "
+    "runs, one behind a server elsewhere (openai), or `echo`, which needs none.",
 )
 @click.option(
     "--models",
@@ -66,8 +68,8 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 @upstream_options
 @click.option(
     "--model",
-    type=click.Path(path_type=Path),
-    help="A GGUF file. Default: SmolLM2-135M-Instruct, which `make install` brings.",
+    help="A GGUF file, or for vLLM a folder or a name on a hub. Default: SmolLM2-135M-Instruct, "
+    "which `make install` brings.",
 )
 @click.option(
     "--port",
@@ -166,7 +168,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     models: Path | None,
     models_dir: Path | None,
     upstream: Upstream | None,
-    model: Path | None,
+    model: str | None,
     port: int,
     host: str,
     state: Path,
@@ -208,14 +210,17 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))
 
 
-def _engine(engine: str | None, models: Path | None, model: Path | None) -> str:
+def _engine(engine: str | None, models: Path | None, model: str | None) -> str:
     """What answers; empty where a file of models says all."""
     engine = engine or ("" if models is not None else "llamacpp")
     if models is not None and not models.is_file():
         raise click.ClickException(f"there is no file {models}; name a YAML file of models")
-    if model is not None and engine != "llamacpp":
-        raise click.UsageError(f"--model is for --engine llamacpp; {engine or 'this'} has none")
-    if model is not None and not model.is_file():
+    if model is not None and engine not in COMPUTING:
+        fault = f"--model is for --engine llamacpp and vllm; {engine or 'this'} has none"
+        raise click.UsageError(fault)
+    if model is None and engine == "vllm":
+        raise click.UsageError("--engine vllm needs a --model: a folder, or OWNER/NAME on a hub")
+    if model is not None and engine == "llamacpp" and not Path(model).is_file():
         raise click.ClickException(
             f"there is no model file {model}; name a GGUF file, or leave --model out for the one "
             "that `make install` brings"

@@ -1,12 +1,12 @@
 """The composition root: the only place that names engines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from runplane.inference.v1 import batches_pb2, batches_pb2_grpc, models_pb2, models_pb2_grpc
@@ -28,6 +28,7 @@ from services.chassis.operations.runner import Setup, operating
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
+from services.inference import metrics
 from services.inference.adapters.batchdesk import EventStoreBatchDesk
 from services.inference.adapters.batchlog import EventStoreBatches
 from services.inference.adapters.models_file import read_models
@@ -48,6 +49,9 @@ from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
 from services.inference.engines.openai_http.upstream import Bounds, Key, Upstream, name_of
+from services.inference.engines.vllm import VllmEngine
+from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
+from services.inference.engines.vllm_options import Options, checked
 from services.inference.following import Following, following
 from services.inference.mapping import batches as batch_mapping
 from services.inference.mapping.inference import Schemas
@@ -56,11 +60,20 @@ from services.inference.rpc import models as of_models
 from services.inference.rpc.batches import BatchServicer
 from services.inference.rpc.inference import InferenceServicer
 from services.inference.rpc.models import ModelServicer
-from services.inference.settings import EchoSettings, LlamacppSettings, OpenAISettings, Settings
+from services.inference.settings import (
+    EchoSettings,
+    LlamacppSettings,
+    OpenAISettings,
+    Settings,
+    VllmModelSettings,
+    VllmSettings,
+)
 from services.inference.usecases.batches import Batches
 from services.inference.usecases.batches import Bounds as BatchBounds
 from services.inference.usecases.inference import Inference
 from services.inference.usecases.models import Models, Rules
+from services.inference.usecases.readings import Readings
+from services.inference.watch import watched
 
 DOMAIN: Final = "inference.runplane.dev"
 SERVICES: Final = [
@@ -121,9 +134,12 @@ async def running(
         operations = await enter(operating(stores.events, stores.hot, handlers, setup))
         inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
         model_servicer = ModelServicer(models, operations, pager("models"))
-        servicer = InferenceServicer(inference, model_servicer, partial(ids.new, "req"))
+        readings = Readings(engines, settings.limits.prompt_bytes, now)
+        new_id = partial(ids.new, "req")
+        servicer = InferenceServicer(inference, readings, model_servicer, new_id)
         of_operations = operations_rpc.OperationsServicer(operations, pager("operations"))
         measured = Metrics()
+        measured.include(metrics.families(lambda: engines.engines))
         batch_servicer = await enter(_batches(settings, shared, stores, inference, measured))
         server = await enter(
             serving(
@@ -141,6 +157,7 @@ async def running(
             )
         )
         await enter(following(followed, stores.hot, settings.catalogue.look))
+        await enter(watched(engines.check, server.health))
         yield server
 
 
@@ -211,9 +228,9 @@ def _own(settings: Settings) -> Own | None:
         return None
     price = (settings.price.input_usd, settings.price.output_usd)
     if settings.engine != "llamacpp":
-        return Own([engine_of(settings)], price)
+        return Own(engines_of(settings), price)
     path = located(settings.llamacpp.model_path, settings.llamacpp.model_name).path
-    return Own([engine_of(settings)], price, partial(read_facts, path))
+    return Own(engines_of(settings), price, partial(read_facts, path))
 
 
 async def _check_url(egress: Egress, url: str) -> None:
@@ -224,19 +241,22 @@ async def _check_url(egress: Egress, url: str) -> None:
         await egress.resolve(parts.hostname or "", port)
 
 
-def engine_of(settings: Settings) -> Engine:
-    """The engine that the settings name, not yet loaded.
+def engines_of(settings: Settings) -> Sequence[Engine]:
+    """The engines that the settings name, not yet loaded.
 
     Raises:
-        FailedPrecondition: `ENGINE_NOT_INSTALLED`; a wheel or a file is missing.
+        FailedPrecondition: `ENGINE_NOT_INSTALLED`, a wheel or a file is missing;
+            `ENGINE_MISCONFIGURED`, it cannot be as the settings want it.
     """
     match settings.engine:
         case "echo":
-            return _echo(settings.echo)
+            return [_echo(settings.echo)]
         case "openai":
-            return _openai(settings.openai)
+            return [_openai(settings.openai)]
+        case "vllm":
+            return _vllm(settings.vllm)
         case "llamacpp":
-            return _llamacpp(settings.llamacpp)
+            return [_llamacpp(settings.llamacpp)]
 
 
 def _echo(settings: EchoSettings) -> EchoEngine:
@@ -251,7 +271,31 @@ def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
         located(settings.model_path, settings.model_name),
         Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
         Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
+        is_embedding=settings.embedding,
     )
+
+
+def _vllm(settings: VllmSettings) -> Sequence[Engine]:
+    options = Options(
+        **_model(settings),
+        max_tokens=settings.default_max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        adapters=settings.lora,
+    )
+    engines: list[Engine] = [VllmEngine(checked(options))]
+    if (embedding := settings.embedding) is not None:
+        variable = f"{options.variable}EMBEDDING__"
+        beside = Options(
+            **_model(embedding), pooling=embedding.pooling, is_measured=False, variable=variable
+        )
+        engines.append(VllmEmbeddingEngine(checked(beside)))
+    return engines
+
+
+def _model(settings: VllmModelSettings) -> dict[str, Any]:
+    told = settings.model_dump(include={"model", "slots", "queue", "context_tokens", "arguments"})
+    return {**told, "name": settings.name}
 
 
 def _openai(settings: OpenAISettings) -> OpenAIEngine:

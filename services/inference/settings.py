@@ -1,5 +1,6 @@
 """`INFERENCE_…`: what this service can be told."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -7,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    JsonValue,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.egress.settings import (
@@ -38,6 +47,7 @@ class LlamacppSettings(BaseModel, frozen=True):
     model_name: str | None = Field(None, pattern=NAME)  # Absent: the file's.
     slots: int = Field(4, ge=1, le=64)  # Generations at a time, batched together.
     queue: int = Field(64, ge=0)
+    embedding: bool = False  # Makes vectors of texts, and does nothing else.
     context_tokens: int = Field(4_096, ge=256)  # For each slot; 23 KB of memory a token.
     default_max_tokens: int = Field(512, ge=1)
     temperature: float = Field(0.2, ge=0, le=2)  # What SmolLM2's authors advise.
@@ -45,6 +55,50 @@ class LlamacppSettings(BaseModel, frozen=True):
     threads: int | None = Field(None, ge=1)  # Absent: one for each CPU.
     prompt_cache_mib: int = Field(256, ge=0)  # Prompts remembered beyond the slots' own.
     batch_tokens: int = Field(128, ge=32)  # A cancel waits for at most one batch of the prompt.
+
+
+class VllmModelSettings(BaseModel, frozen=True):
+    """A model that vLLM runs."""
+
+    model: str = Field(min_length=1)  # A folder in Hugging Face's format, or OWNER/NAME of its hub.
+    model_name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")  # Absent: the folder's.
+    slots: int = Field(32, ge=1, le=4_096)  # Requests that are computed together.
+    queue: int = Field(256, ge=0)
+    context_tokens: int = Field(4_096, ge=16)  # Prompt and output together.
+    # The rest as a JSON object, by vLLM's names: {"tensor_parallel_size": 2, "dtype": "bfloat16"}.
+    arguments: Mapping[str, JsonValue] = {}
+
+    @property
+    def name(self) -> str:
+        """What the model is asked by."""
+        last = self.model.rstrip("/").rpartition("/")[2]
+        return self.model_name or re.sub(r"[^a-z0-9_.]+", "-", last.lower())[:64]
+
+
+class VllmEmbeddingSettings(VllmModelSettings, frozen=True):
+    """A model that makes vectors, by an engine of its own beside the one that generates."""
+
+    pooling: Literal["mean", "model"] = "mean"  # Or as the model's authors have it.
+
+
+class VllmSettings(VllmModelSettings, frozen=True):
+    """The engine for machines with GPUs."""
+
+    model: str = ""  # Needed by this engine.
+    default_max_tokens: int = Field(512, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)  # Absent: what the model's authors advise.
+    top_p: float | None = Field(None, gt=0, le=1)
+    lora: Mapping[str, Path] = {}  # Adapters as a JSON object: the name to ask by, the folder.
+    embedding: VllmEmbeddingSettings | None = None
+
+    @field_validator("lora")
+    @classmethod
+    def _are_names(cls, adapters: Mapping[str, Path]) -> Mapping[str, Path]:
+        """An adapter is a model of its own, and has a name as one."""
+        for name in adapters:
+            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+                raise ValueError(f"has a name {name[:64]!r}; use letters, digits and _ . -")
+        return adapters
 
 
 def _upstream(url: str) -> str:
@@ -145,12 +199,13 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8082")
-    engine: Literal["llamacpp", "echo", "openai"] = (
+    engine: Literal["llamacpp", "vllm", "echo", "openai"] = (
         "llamacpp"  # Said, or without a file: the default one.
     )
     models: Path | None = None  # A file of further models: docs/models.md.
     models_dir: Path = Path("models")  # Where GGUF files of entries are; nothing else is read.
     llamacpp: LlamacppSettings = LlamacppSettings()
+    vllm: VllmSettings = VllmSettings()
     echo: EchoSettings = EchoSettings()
     openai: OpenAISettings = OpenAISettings()
     stream: StreamSettings = StreamSettings()
@@ -165,6 +220,12 @@ class Settings(BaseSettings):
     def has_engine(self) -> bool:
         """Whether there is an engine beside the models of a file."""
         return self.models is None or "engine" in self.model_fields_set
+
+    @model_validator(mode="after")
+    def _has_model(self) -> Self:
+        if self.engine == "vllm" and not self.vllm.model:
+            raise ValueError("engine vllm needs a model: set INFERENCE_VLLM__MODEL to a folder")
+        return self
 
     @model_validator(mode="after")
     def _has_upstream(self) -> Self:

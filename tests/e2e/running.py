@@ -91,7 +91,9 @@ def outcome(*arguments: str, given: str = "", **environment: str) -> tuple[int, 
 
 
 @contextmanager
-def suite(folder: Path, *arguments: str, **environment: str) -> Iterator[Suite]:
+def suite(
+    folder: Path, *arguments: str, seconds: float = 60, **environment: str
+) -> Iterator[Suite]:
     """A suite with its state in `folder`, stopped in the end by Ctrl-C's signal. It has no response
     cache, unless the environment says so."""
     state, output = folder / "state", folder / "output"
@@ -102,7 +104,9 @@ def suite(folder: Path, *arguments: str, **environment: str) -> Iterator[Suite]:
             process = subprocess.Popen(line, env=env, stdout=file, stderr=file)
         running = Suite(process, port, state, output)
         try:
-            until(lambda: (state / "run.json").exists() or process.poll() is not None, seconds=60)
+            until(
+                lambda: (state / "run.json").exists() or process.poll() is not None, seconds=seconds
+            )
             assert process.poll() is None, running.said
             yield running
         finally:

@@ -14,6 +14,8 @@ class Capability(StrEnum):
     """The rest of a turn, from its start."""
     SCHEMA = "schema"
     """A turn that is bound by a JSON Schema."""
+    CONSTRAINT = "constraint"
+    """A turn that is one of some texts, or that a regular expression or a grammar binds."""
     CLASSIFY = "classify"
     """How likely each of some labels is as its answer."""
     EMBED = "embed"

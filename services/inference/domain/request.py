@@ -7,7 +7,8 @@ from enum import IntEnum
 from typing import Final, TypeAlias
 
 from services.chassis.errors import Violation, invalid
-from services.inference.domain import tools
+from services.inference.domain import constraint, tools
+from services.inference.domain.constraint import Constraint
 from services.inference.domain.model import Capability, Model
 from services.inference.domain.tools import Tool, tool_faults
 
@@ -71,6 +72,8 @@ class Request:
     """What the turn may call. Nobody calls it here: the calls are what comes back."""
     tool_choice: str = ""
     """`auto`, `none`, `required`, or the name of the one to call; empty means `auto`."""
+    constraint: Constraint = constraint.FREE
+    """What binds the turn, other than a schema."""
 
 
 def check(request: Request, model: Model, *, max_bytes: int) -> None:
@@ -85,6 +88,7 @@ def check(request: Request, model: Model, *, max_bytes: int) -> None:
         *_sampling_faults(request.sampling),
         *_prefix_faults(request, model),
         *_schema_faults(request, model),
+        *constraint.faults(request.constraint, model, others=_binding(request)),
         *_tool_faults(request, model),
     ]
     if faults:
@@ -132,6 +136,16 @@ def _prefix_faults(request: Request, model: Model) -> Iterator[Violation]:
         fault = f"is nothing that {model.name} goes on from"
         fix = "leave it out, or name a model whose can_continue is true"
         yield Violation("prefix", fault, fix)
+
+
+def _binding(request: Request) -> tuple[str, ...]:
+    """What else is set that says how the turn begins, or what it may be."""
+    others = {
+        "response_schema": request.schema is not None,
+        "prefix": bool(request.prefix),
+        "tools": bool(request.tools),
+    }
+    return tuple(name for name, is_set in others.items() if is_set)
 
 
 def _schema_faults(request: Request, model: Model) -> Iterator[Violation]:

@@ -18,9 +18,6 @@ class Server(Protocol):
 
     listening_address: str
 
-    def handle_metrics(self) -> object:
-        """Figures, once the thread that computes gets to it."""
-
     def handle_chat_completions(
         self, body: Mapping[str, JSON], callback: Callable[[Mapping[str, JSON]], bool]
     ) -> None:

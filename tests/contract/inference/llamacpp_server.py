@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from xllamacpp import CommonParams, Server
+from xllamacpp import CommonParams, Server, llama_pooling_type
 
 from services.inference.engines.model_file import located
 
@@ -20,7 +20,10 @@ def started(slots: int, context_tokens: int, *, is_embedding: bool = False) -> S
     params.n_batch = params.n_ubatch = 128
     params.api_keys = [KEY]
     params.n_threads_http = 2 * slots + 4
-    params.embedding = is_embedding
+    if is_embedding:
+        params.embedding = True
+        params.pooling_type = llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        params.n_batch = params.n_ubatch = context_tokens  # A text is read as a whole.
     params.verbosity = 0
     return Server(params)
 

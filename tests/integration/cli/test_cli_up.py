@@ -188,6 +188,13 @@ def test_a_missing_model_file_is_one_line(tmp_path: Path) -> None:
     check_one_line(outcome("up", *arguments), "/nonexistent.gguf")
 
 
+def test_vllm_wants_a_model(tmp_path: Path) -> None:
+    code, _, err = outcome("up", "--engine", "vllm", "--state", str(tmp_path))
+
+    assert code == 2
+    assert "--model" in err
+
+
 def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.gguf").write_text("not a model")
     port = str(free(SUITE))

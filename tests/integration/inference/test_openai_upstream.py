@@ -17,6 +17,9 @@ from services.inference.domain.request import Message, ResponseSchema, Sampling
 from services.inference.domain.scoring import Scoring
 from services.inference.domain.tools import Tool, ToolCall
 from services.inference.engines.openai_http import keys
+from services.inference.engines.openai_http.engine import OpenAIEngine
+from services.inference.engines.openai_http.trusted import trusted
+from services.inference.engines.openai_http.upstream import Upstream
 from tests.integration.inference.upstreams import (
     BOUNDS,
     DONE,
@@ -24,6 +27,7 @@ from tests.integration.inference.upstreams import (
     KEY,
     WHOLE,
     Server,
+    Speak,
     answer,
     asking,
     delta,
@@ -355,3 +359,61 @@ async def test_an_upstream_that_is_starting_is_waited_for() -> None:
         starting, dialect="vllm", bounds=bounds, context_tokens=None, lists_models=False
     ) as (engine, _):
         assert engine.models()[0].context_tokens == 99
+
+
+async def loading(speak: Speak, **more: object) -> ServiceError:
+    """Why an upstream is not started with; it may take a minute to answer, if that helps."""
+    bounds = replace(BOUNDS, start=timedelta(minutes=1))
+    async with asyncio.timeout(5):
+        with pytest.raises(ServiceError) as caught:
+            async with asking(speak, bounds=bounds, lists_models=False, **more):
+                pass
+    return caught.value
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+async def test_a_key_that_is_refused_at_the_start_is_not_waited_for(status: str) -> None:
+    error = await loading(saying(answer(b"{}", status)))
+
+    assert error.reason == "ENGINE_FAILED"
+    assert "INFERENCE_OPENAI__API_KEY" in error.message
+
+
+async def test_a_window_that_nobody_tells_is_asked_for_by_its_setting() -> None:
+    error = await loading(saying(answer(b'{"data": [{"id": "big"}]}')), context_tokens=None)
+
+    assert error.reason == "ENGINE_FAILED"
+    assert "INFERENCE_OPENAI__CONTEXT_TOKENS" in error.message
+
+
+async def test_a_server_that_lists_no_models_is_started_with_if_its_window_is_known() -> None:
+    async with asking(saying(answer(b"{}", "404 Not Found")), lists_models=False) as (engine, _):
+        assert engine.models()[0].context_tokens == 1_000
+
+
+@pytest.mark.parametrize(("told", "window"), [(500, 500), (5_000, 1_000)])
+async def test_the_smaller_window_counts(told: int, window: int) -> None:
+    listed = json.dumps({"data": [{"id": "big", "max_model_len": told}]}).encode()
+    async with asking(saying(answer(listed)), dialect="vllm", lists_models=False) as (engine, _):
+        assert engine.models()[0].context_tokens == window
+
+
+async def test_an_upstream_that_has_not_answered_yet_says_when_to_come_back() -> None:
+    upstream = Upstream("upstream", "http://127.0.0.1:1/v1", "big")
+    engine = OpenAIEngine(upstream, trusted)
+
+    with pytest.raises(Unavailable) as caught:
+        engine.models()
+    await engine.close()
+
+    assert (caught.value.reason, bool(caught.value.retry_after)) == ("ENGINE_LOADING", True)
+
+
+async def test_a_text_that_is_too_long_there_is_refused_by_its_place() -> None:
+    refused = answer(b'{"error": {"message": "maximum context length is 8"}}', "400 Bad")
+    async with asking(saying(refused), is_embedding=True) as (engine, _):
+        with pytest.raises(InvalidArgument) as caught:
+            await engine.embed(Embedding("upstream", ("a", "longer than a")))
+
+    assert caught.value.reason == "CONTEXT_WINDOW_EXCEEDED"
+    assert caught.value.metadata["field"] == "inputs[1]"

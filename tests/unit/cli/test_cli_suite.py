@@ -56,7 +56,9 @@ def test_callers_know_where_the_called_listen() -> None:
     assert orchestrator["ORCHESTRATOR_TOOL_REGISTRY__TARGET"] == "127.0.0.1:3"
 
 
-@pytest.mark.parametrize(("engine", "scheduling"), [("llamacpp", "normal"), ("echo", "batch")])
+@pytest.mark.parametrize(
+    ("engine", "scheduling"), [("llamacpp", "normal"), ("vllm", "normal"), ("echo", "batch")]
+)
 def test_beside_an_embedded_model_no_process_waits_for_its_time_slice(
     engine: str, scheduling: str
 ) -> None:
@@ -113,7 +115,7 @@ def test_only_the_edge_leaves_the_machine() -> None:
 
 
 def test_an_engine_and_its_model_are_told_to_inference_alone(tmp_path: Path) -> None:
-    options = Options("llamacpp", tmp_path / "a.gguf", "info")
+    options = Options("llamacpp", str(tmp_path / "a.gguf"), "info")
 
     assert environment("inference")["INFERENCE_ENGINE"] == "echo"
     assert environment("inference", options)["INFERENCE_LLAMACPP__MODEL_PATH"] == str(
@@ -121,6 +123,20 @@ def test_an_engine_and_its_model_are_told_to_inference_alone(tmp_path: Path) -> 
     )
     assert "INFERENCE_LLAMACPP__MODEL_PATH" not in environment("inference")
     assert not any("MODEL" in name for name in environment("gateway", options))
+
+
+def test_a_model_on_a_hub_keeps_its_name_and_a_folder_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    told = [
+        environment("inference", Options("vllm", model, "info"))["INFERENCE_VLLM__MODEL"]
+        for model in ("owner/name", "model")
+    ]
+
+    assert told == ["owner/name", str(tmp_path / "model")]
 
 
 def test_the_graces_of_all_fit_into_that_of_the_suite() -> None:

@@ -26,6 +26,9 @@ class Dialect:
     extra: Extra | None = None
     """Whose endpoints there are beside OpenAI's: for tokens, windows and log-probabilities."""
     has_scores: bool = False
+    """Whether it tells how likely labels are, by the endpoints of `extra`."""
+    texts_at_once: int = 256
+    """How many texts it makes vectors of in one request."""
     max_stops: int = 8
     lists_window: str = ""
     """The member of a model in the list of models that has its window, if one does."""
@@ -44,5 +47,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         has_tools=False,  # Most templates of small models know no tools.
         going_on={},
         extra="llamacpp",
+        has_scores=True,
+        texts_at_once=1,  # It cuts texts of different lengths, unless it was started to share.
     ),
 }

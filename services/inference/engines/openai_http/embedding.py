@@ -2,44 +2,72 @@
 
 import asyncio
 import math
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 from services.inference.domain.embedding import Embedded, Embedding
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
+from services.inference.engines.openai_http import tokens
 from services.inference.engines.openai_http.upstream import Upstream
 from services.inference.engines.openai_http.wire import Wire
 
 MAX_DIMENSIONS: Final = 65_536
 
+Vector: TypeAlias = tuple[float, ...]
 
-async def embedded(
-    wire: Wire, upstream: Upstream, embedding: Embedding, queue_ms: float
-) -> Embedded:
+
+async def embedded(wire: Wire, upstream: Upstream, embedding: Embedding, window: int) -> Embedded:
     """A vector of length 1 for each text, in their order.
 
     Raises:
-        RefusedError: the upstream refuses it.
+        RefusedError: the upstream refuses them.
+        InvalidArgument: `CONTEXT_WINDOW_EXCEEDED`; one has more tokens than the window.
         Unavailable: `ENGINE_FAILED`; it does not answer with so many vectors.
     """
+    for index, text in enumerate(embedding.inputs):
+        await _check(wire, upstream, (f"inputs[{index}]", text), window)
+    vectors: list[Vector] = []
+    prompt_tokens = 0
+    at_once = upstream.dialect.texts_at_once
+    for start in range(0, len(embedding.inputs), at_once):
+        texts = embedding.inputs[start : start + at_once]
+        found, used = await _asked(wire, upstream, texts)
+        vectors += found
+        prompt_tokens += used
+    return Embedded(tuple(vectors), prompt_tokens)
+
+
+async def _check(wire: Wire, upstream: Upstream, named: tuple[str, str], window: int) -> None:
+    """Refuse a text that is longer than the window, where that can be told."""
+    field, text = named
+    if tokens.at_most_of(text) <= window or upstream.dialect.extra is None:
+        return
+    size = await tokens.text_tokens(wire, upstream, text)
+    if size > window:
+        raise failures.text_exceeds(field, size, window)
+
+
+async def _asked(
+    wire: Wire, upstream: Upstream, texts: Sequence[str]
+) -> tuple[Sequence[Vector], int]:
     asked: dict[str, JSON] = {
         "model": upstream.model,
-        "input": list(embedding.inputs),
+        "input": list(texts),
         "encoding_format": "float",
     }
     answer = await wire.ask("POST", "/embeddings", asked)
-    vectors = await asyncio.to_thread(_vectors, answer.get("data"), len(embedding.inputs))
+    vectors = await asyncio.to_thread(_vectors, answer.get("data"), len(texts))
     used = answer.get("usage")
     counted = used.get("prompt_tokens") if isinstance(used, Mapping) else None
-    prompt = counted if isinstance(counted, int) else sum(len(e.encode()) for e in embedding.inputs)
-    return Embedded(vectors, prompt, queue_ms)
+    bound = sum(len(each.encode()) for each in texts)
+    return vectors, counted if isinstance(counted, int) else bound
 
 
-def _vectors(data: JSON, count: int) -> tuple[tuple[float, ...], ...]:
+def _vectors(data: JSON, count: int) -> tuple[Vector, ...]:
     if not isinstance(data, list) or len(data) != count:
         raise failures.engine_failed(f"the upstream did not answer with {count} vectors")
-    found: dict[int, tuple[float, ...]] = {}
+    found: dict[int, Vector] = {}
     for place, each in enumerate(data):
         if not isinstance(each, Mapping):
             raise failures.engine_failed("the upstream sent a vector that is none")
@@ -50,7 +78,7 @@ def _vectors(data: JSON, count: int) -> tuple[tuple[float, ...], ...]:
     return tuple(found[index] for index in range(count))
 
 
-def _unit(values: JSON) -> tuple[float, ...]:
+def _unit(values: JSON) -> Vector:
     numbers = values if isinstance(values, list) and all(map(_is_number, values)) else []
     length = math.hypot(*numbers)
     if not numbers or len(numbers) > MAX_DIMENSIONS or not 0 < length < math.inf:

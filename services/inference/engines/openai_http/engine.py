@@ -15,12 +15,12 @@ from services.inference.domain.request import JSON, Message, Priority, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import failures
 from services.inference.engines.openai_http import embedding as embeddings
-from services.inference.engines.openai_http import scoring as scores
 from services.inference.engines.openai_http import tokens
 from services.inference.engines.openai_http.answer import Answer
 from services.inference.engines.openai_http.body import body
 from services.inference.engines.openai_http.events import Events
 from services.inference.engines.openai_http.faults import Refusal, RefusedError
+from services.inference.engines.openai_http.scores import SCORES
 from services.inference.engines.openai_http.upstream import Connect, Key, Upstream
 from services.inference.engines.openai_http.wire import Wire
 from services.inference.engines.outbox import Outbox
@@ -46,6 +46,8 @@ class OpenAIEngine:
         retry_after = upstream.bounds.retry_after
         self._slots = Slots(upstream.slots, queue=upstream.queue, retry_after=retry_after)
         self._model: Model | None = None
+        extra = upstream.dialect.extra
+        self._scores = SCORES[extra](self._wire, upstream) if extra else None
 
     @property
     def active(self) -> int:
@@ -67,7 +69,7 @@ class OpenAIEngine:
         window = await self._told_window()
         declared = self._upstream.context_tokens
         if (least := min(filter(None, (window, declared)), default=None)) is None:
-            setting = f"{self._upstream.prefix}CONTEXT_TOKENS"
+            setting = self._upstream.setting("context_tokens")
             why = f"the upstream does not tell the window of {self._upstream.model}: set {setting}"
             raise failures.engine_failed(why)
         self._model = self._with_window(least)
@@ -108,20 +110,24 @@ class OpenAIEngine:
 
     async def score(self, scoring: Scoring) -> Scored:
         """As the port says, by the upstream's log-probabilities."""
-        if Capability.CLASSIFY not in self._upstream.capabilities:
+        if self._scores is None or Capability.CLASSIFY not in self._upstream.capabilities:
             raise failures.unable(scoring.model, Capability.CLASSIFY)
         asked = Request(scoring.model, scoring.messages)
         async with self._slot(scoring.priority) as queue_ms, self._translated(asked):
-            return await scores.scored(self._wire, self._upstream, scoring, queue_ms)
+            window = self._ready().context_tokens
+            return await self._scores.scored(scoring, window, queue_ms)
 
     async def embed(self, embedding: Embedding) -> Embedded:
         """As the port says."""
         if Capability.EMBED not in self._upstream.capabilities:
             raise failures.unable(embedding.model, Capability.EMBED)
-        longest = Message("user", max(embedding.inputs, key=len))
-        asked = Request(embedding.model, (longest,))
-        async with self._slot(embedding.priority) as queue_ms, self._translated(asked):
-            return await embeddings.embedded(self._wire, self._upstream, embedding, queue_ms)
+        window = self._ready().context_tokens
+        async with self._slot(embedding.priority) as queue_ms:
+            try:
+                work = embeddings.embedded(self._wire, self._upstream, embedding, window)
+                return replace(await work, queue_ms=queue_ms)
+            except RefusedError as error:
+                raise self._unread(error.refused, embedding) from None
 
     @asynccontextmanager
     async def _slot(self, priority: Priority) -> AsyncIterator[float]:
@@ -186,6 +192,14 @@ class OpenAIEngine:
         except ServiceError as error:
             return error
         return failures.window_exceeded(counted, self._ready().context_tokens)
+
+    def _unread(self, refused: Refusal, embedding: Embedding) -> ServiceError:
+        """Of texts that are too long, the longest is named: the upstream does not say which."""
+        if not refused.is_of_window:
+            return self._wire.fault(refused)
+        sizes = [tokens.at_most_of(text) for text in embedding.inputs]
+        window, most = self._ready().context_tokens, max(sizes)
+        return failures.text_exceeds(f"inputs[{sizes.index(most)}]", max(most, window + 1), window)
 
     @asynccontextmanager
     async def _translated(self, request: Request) -> AsyncIterator[None]:

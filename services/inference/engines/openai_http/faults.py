@@ -81,7 +81,7 @@ def fault(refused: Refusal, upstream: Upstream, now: datetime, *, is_bound: bool
     """
     status, said = refused.status, f": {refused.message}" if refused.message else ""
     if status in _KEYS:
-        setting = f"{upstream.prefix}API_KEY"
+        setting = upstream.setting("api_key")
         return failures.engine_failed(
             f"the upstream does not take the key of this model ({status}): see {setting}"
         )
@@ -89,12 +89,13 @@ def fault(refused: Refusal, upstream: Upstream, now: datetime, *, is_bound: bool
         return _overloaded(refused, upstream, now)
     if 300 <= status < 400:
         return failures.engine_failed(
-            f"the upstream redirects ({status}), which is not followed: see {upstream.prefix}URL"
+            f"the upstream redirects ({status}), which is not followed: see "
+            f"{upstream.setting('url')}"
         )
     if status == 404:
         return failures.engine_failed(
-            f"the upstream has no such model or path{said}: see {upstream.prefix}MODEL and "
-            f"{upstream.prefix}URL"
+            f"the upstream has no such model or path{said}: see {upstream.setting('model')} and "
+            f"{upstream.setting('url')}"
         )
     if is_bound and _SCHEMA.search(f"{refused.kind} {refused.message}"):
         return failures.schema_refused(refused.message)

@@ -28,7 +28,8 @@ async def prompt_tokens(wire: Wire, upstream: Upstream, request: Request) -> int
             case "vllm":
                 return await _by_vllm(wire, bodies.conversation(request, upstream))
             case "llamacpp":
-                return await _by_llamacpp(wire, bodies.conversation(request, upstream))
+                prompt = await rendered(wire, upstream, request)
+                return len(await tokenized(wire, prompt, is_whole=True))
         return at_most(request)
     except RefusedError as error:
         raise wire.fault(error.refused) from None
@@ -37,7 +38,12 @@ async def prompt_tokens(wire: Wire, upstream: Upstream, request: Request) -> int
 def at_most(request: Request) -> int:
     """An upper bound of a prompt's tokens."""
     texts = [each.content for each in request.messages] + [request.prefix]
-    return sum(len(text.encode()) for text in texts) + MESSAGE_TOKENS * len(texts)
+    return sum(map(at_most_of, texts))
+
+
+def at_most_of(text: str) -> int:
+    """An upper bound of a text's tokens."""
+    return len(text.encode()) + MESSAGE_TOKENS
 
 
 async def window(wire: Wire, upstream: Upstream) -> int | None:
@@ -61,12 +67,47 @@ async def _by_vllm(wire: Wire, conversation: Mapping[str, JSON]) -> int:
     return _sure(_int(answer, "count"))
 
 
-async def _by_llamacpp(wire: Wire, conversation: Mapping[str, JSON]) -> int:
-    turns = {"messages": conversation["messages"]}
+async def rendered(wire: Wire, upstream: Upstream, request: Request) -> str:
+    """The prompt that llama.cpp's template makes.
+
+    Raises:
+        RefusedError: the upstream refuses it.
+        Unavailable: `ENGINE_FAILED`.
+    """
+    turns = {"messages": bodies.conversation(request, upstream)["messages"]}
     prompt = (await wire.ask("POST", "/apply-template", turns, root=True)).get("prompt")
-    asked: dict[str, JSON] = {"content": prompt, "add_special": True, "parse_special": True}
-    tokens = (await wire.ask("POST", "/tokenize", asked, root=True)).get("tokens")
-    return _sure(len(tokens) if isinstance(tokens, list) else None)
+    if not isinstance(prompt, str):
+        raise failures.engine_failed("the upstream fills its template in a way that is not known")
+    return prompt
+
+
+async def tokenized(wire: Wire, text: str, *, is_whole: bool) -> list[int]:
+    """A text's tokens by llama.cpp; of a whole prompt, with those that begin one.
+
+    Raises:
+        RefusedError, Unavailable: as `rendered`.
+    """
+    asked: dict[str, JSON] = {"content": text, "add_special": is_whole, "parse_special": True}
+    found = (await wire.ask("POST", "/tokenize", asked, root=True)).get("tokens")
+    tokens = [each for each in found if isinstance(each, int)] if isinstance(found, list) else None
+    if tokens is None:
+        raise failures.engine_failed("the upstream counts tokens in a way that is not known")
+    return tokens
+
+
+async def text_tokens(wire: Wire, upstream: Upstream, text: str) -> int:
+    """Tokens of a text that is no conversation, or at most so many.
+
+    Raises:
+        RefusedError, Unavailable: as `rendered`.
+    """
+    match upstream.dialect.extra:
+        case "vllm":
+            asked: dict[str, JSON] = {"model": upstream.model, "prompt": text}
+            return _sure(_int(await wire.ask("POST", "/tokenize", asked, root=True), "count"))
+        case "llamacpp":
+            return len(await tokenized(wire, text, is_whole=True))
+    return at_most_of(text)
 
 
 def _sure(count: int | None) -> int:

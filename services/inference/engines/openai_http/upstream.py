@@ -70,6 +70,10 @@ class Upstream:
     prefix: str = "INFERENCE_OPENAI__"
     """Of the settings that errors name: `URL`, `MODEL`, `API_KEY`, …"""
 
+    def setting(self, name: str) -> str:
+        """What the setting of this name is called."""
+        return f"{self.prefix}{name.upper()}"
+
     @property
     def schema_mode(self) -> SchemaMode:
         """How an output is bound."""

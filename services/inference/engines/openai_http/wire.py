@@ -60,7 +60,7 @@ class Wire:
                 shown = kind[:64].encode("ascii", "replace").decode() or "nothing"
                 raise failures.engine_failed(
                     f"the upstream answered with {shown} and no stream of events: see "
-                    f"{self._upstream.prefix}URL"
+                    f"{self._upstream.setting('url')}"
                 )
             yield response
 

@@ -23,29 +23,33 @@ _LEAST: Final = -1e4
 """For a token that cannot come: a logarithm that can be summed."""
 
 
-async def scored(wire: Wire, upstream: Upstream, scoring: Scoring, queue_ms: float) -> Scored:
-    """The labels, some at a time.
+class VllmScores:
+    """Scores labels, some at a time."""
 
-    Raises:
-        RefusedError: the upstream refuses one.
-        Unavailable: `ENGINE_FAILED`; it does not tell log-probabilities.
-    """
-    request = Request(scoring.model, scoring.messages)
-    start = await tokens.prompt_tokens(wire, upstream, request)
-    places = asyncio.Semaphore(_AT_ONCE)
+    def __init__(self, wire: Wire, upstream: Upstream) -> None:
+        self._wire = wire
+        self._upstream = upstream
 
-    async def one(label: str) -> tuple[float, int]:
-        async with places:
-            return await _label(wire, upstream, request, label, start)
+    async def scored(self, scoring: Scoring, window: int, queue_ms: float) -> Scored:
+        """See `Scores`."""
+        request = Request(scoring.model, scoring.messages)
+        start = await tokens.prompt_tokens(self._wire, self._upstream, request)
+        if start >= window:
+            raise failures.window_exceeded(start, window)
+        places = asyncio.Semaphore(_AT_ONCE)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(label)) for label in scoring.labels]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    found = [task.result() for task in tasks]
-    written = sum(end - start for _, end in found)
-    return Scored(tuple(each for each, _ in found), Usage(start, written), queue_ms)
+        async def one(label: str) -> tuple[float, int]:
+            async with places:
+                return await _label(self._wire, self._upstream, request, label, start)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(label)) for label in scoring.labels]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        found = [task.result() for task in tasks]
+        written = sum(end - start for _, end in found)
+        return Scored(tuple(each for each, _ in found), Usage(start, written), queue_ms)
 
 
 async def _label(
