@@ -13,7 +13,7 @@ from typing import Final
 import psutil
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from runplane.inference.v1 import inference_pb2
+from runplane.inference.v1 import models_pb2
 
 from benchmarks.load.job import JSON
 from benchmarks.suite import Suite, seconds
@@ -21,7 +21,7 @@ from services.cli.ports import free, is_free
 
 READY_SECONDS: Final = 20
 _TYPE: Final = "type.googleapis.com/envoy.extensions"
-_SERVICE: Final = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
+_SERVICE: Final = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _descriptors() -> FileDescriptorSet:
             add(dependency)
         file.CopyToProto(found.file.add())
 
-    add(inference_pb2.DESCRIPTOR)
+    add(models_pb2.DESCRIPTOR)
     return found
 
 

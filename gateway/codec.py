@@ -23,13 +23,16 @@ from protobuf import (
     DescMessage,
     DescMethod,
     Message,
+    Registry,
     ScalarType,
     merge_from_json,
 )
 
 from gateway.pb.google.api.annotations_pb import ext_http
 from gateway.pb.google.api.http_pb import HttpRule
-from gateway.pb.runplane.inference.v1 import inference_pb
+from gateway.pb.google.longrunning import operations_pb
+from gateway.pb.google.rpc import error_details_pb
+from gateway.pb.runplane.inference.v1 import batches_pb, inference_pb, models_pb
 from gateway.pb.runplane.orchestrator.v1 import (
     agents_pb,
     orchestrator_pb,
@@ -42,7 +45,12 @@ from gateway.shapes import FREE, Field, Kind, Shape
 
 # The services behind the edge, by the name that settings and people use, and their files.
 CONTRACTS: Final = {
-    "inference": (inference_pb.desc(),),
+    "inference": (
+        inference_pb.desc(),
+        models_pb.desc(),
+        batches_pb.desc(),
+        operations_pb.desc(),
+    ),
     "orchestrator": (
         orchestrator_pb.desc(),
         agents_pb.desc(),
@@ -52,6 +60,8 @@ CONTRACTS: Final = {
     "tool_registry": (tool_registry_pb.desc(), servers_pb.desc(), resources_pb.desc()),
     "workflow": (definitions_pb.desc(), workflow_pb.desc()),
 }
+# What an Any may hold: the messages of the contracts, and the details of errors.
+_REGISTRY: Final = Registry(*chain.from_iterable(CONTRACTS.values()), error_details_pb.desc())
 
 _SCALARS: Final = {
     ScalarType.BOOL: Kind.BOOL,
@@ -164,19 +174,23 @@ class ReplyCodec:
     def whole(self, raw: bytes) -> bytes:
         """The JSON of an answer: fields without presence are there even when empty."""
         reply = self._parse(raw)
-        text = reply.to_json(use_proto_field_name=True, always_emit_implicit=True)
+        text = reply.to_json(
+            registry=_REGISTRY, use_proto_field_name=True, always_emit_implicit=True
+        )
         return (_integral(text) if self._holds_free else text).encode()
 
     def loaded(self, raw: bytes) -> dict[str, Any]:
         """What `whole` says, for those who look into it."""
-        text = self._parse(raw).to_json(use_proto_field_name=True, always_emit_implicit=True)
+        text = self._parse(raw).to_json(
+            registry=_REGISTRY, use_proto_field_name=True, always_emit_implicit=True
+        )
         found: dict[str, Any] = _loaded(text)
         return found
 
     def piece(self, raw: bytes) -> tuple[str, int | None, str]:
         """A stream's message: type, sequence if it has one, and JSON of only what is there."""
         message = self._parse(raw)
-        text = message.to_json(use_proto_field_name=True)
+        text = message.to_json(registry=_REGISTRY, use_proto_field_name=True)
         if self._holds_free:
             text = _integral(text)
         if not self._is_event:

@@ -18,7 +18,13 @@ ROOT = PROTOS.parent
 WELL_KNOWN = str(files("grpc_tools") / "_proto")
 BIN = Path(sys.executable).parent
 PLUGINS = ["protoc-gen-mypy", "protoc-gen-mypy_grpc", "protoc-gen-py"]
-EDGE_ALSO = ["google/api/annotations.proto", "google/api/http.proto", "google/rpc/status.proto"]
+EDGE_ALSO = [
+    "google/api/annotations.proto",
+    "google/api/http.proto",
+    "google/longrunning/operations.proto",
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
+]
 TREES = {"protos/gen": ROOT / "protos/gen", "gateway/pb": ROOT / "gateway/pb"}
 
 

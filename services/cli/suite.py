@@ -17,7 +17,7 @@ OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3, "workfl
 ADMIN: Final = {"gateway": 5, "orchestrator": 6, "inference": 7, "tool_registry": 8, "workflow": 9}
 
 
-COMPUTING: Final = ("llamacpp", "vllm")
+COMPUTING: Final = ("", "llamacpp", "vllm")
 """Engines whose threads, or whose processes, compute all the time."""
 MODEL_SETTINGS: Final = {
     "llamacpp": "INFERENCE_LLAMACPP__MODEL_PATH",
@@ -63,6 +63,7 @@ class Options:
     """What the person who starts a suite chose."""
 
     engine: str
+    """Empty: only what a file of models says."""
     model: str | None
     log_level: str
     page_token_key: str = ""
@@ -80,6 +81,10 @@ class Options:
     """Whether MCP servers may be programs; None: if only this machine reaches the edge."""
     upstream: Upstream | None = None
     """The server that answers, where the engine is one elsewhere."""
+    models: Path | None = None
+    """A file of further models."""
+    models_dir: Path | None = None
+    """Where GGUF files are that models name."""
 
 
 def planned(host: str, port: int, replicas: Mapping[str, int] | None = None) -> Plan:
@@ -175,7 +180,11 @@ def _targets(plan: Plan, name: str, callees: tuple[str, ...]) -> dict[str, str]:
 
 
 def _inference(options: Options) -> dict[str, str]:
-    chosen = {"INFERENCE_ENGINE": options.engine}
+    chosen = {"INFERENCE_ENGINE": options.engine} if options.engine else {}
+    if options.models is not None:
+        chosen["INFERENCE_MODELS"] = str(options.models.resolve())
+    if options.models_dir is not None:
+        chosen["INFERENCE_MODELS_DIR"] = str(options.models_dir)
     if options.model is not None:
         path = Path(options.model).resolve()
         # What is no path names a model on a hub.

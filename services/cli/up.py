@@ -22,15 +22,21 @@ from services.cli.ports import is_taken, obstacle
 from services.cli.replicas import check_shared
 from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
-from services.cli.suite import EGRESS, Options, Plan, planned, programs
+from services.cli.suite import EGRESS, MODEL_SETTINGS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
 from services.cli.upstream import Upstream, upstream_options
 
 SCRIPT: Final = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
 LOADING: Final = "loading the model …"
-WAITING: Final = {"llamacpp": LOADING, "vllm": LOADING, "openai": "asking the upstream …"}
+WAITING: Final = {
+    "": "loading models …",
+    "llamacpp": LOADING,
+    "vllm": LOADING,
+    "openai": "asking the upstream …",
+}
 QUESTION: Final = "What is 12*7?"
 QUESTIONS: Final = {
+    "": QUESTION,
     "llamacpp": QUESTION,
     "vllm": QUESTION,
     "openai": QUESTION,
@@ -48,10 +54,22 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--engine",
     type=click.Choice(["llamacpp", "vllm", "echo", "openai"]),
-    default="llamacpp",
-    show_default=True,
-    help="What answers: an embedded model, one that vLLM runs, one behind a server elsewhere "
-    "(openai), or `echo`, which needs none.",
+    help="What answers: an embedded model (llamacpp, the default without --models), one that vLLM "
+    "runs, one behind a server elsewhere (openai), or `echo`, which needs none.",
+)
+@click.option(
+    "--models",
+    envvar="INFERENCE_MODELS",
+    show_envvar=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A YAML file of further models, all of which are served; see docs/models.md.",
+)
+@click.option(
+    "--models-dir",
+    envvar="INFERENCE_MODELS_DIR",
+    show_envvar=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where GGUF files are that models name. Default: models in the state folder.",
 )
 @upstream_options
 @click.option(
@@ -152,7 +170,9 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
     help="What the services log, to the state folder and with --verbose to the terminal.",
 )
 def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
-    engine: str,
+    engine: str | None,
+    models: Path | None,
+    models_dir: Path | None,
     upstream: Upstream | None,
     model: str | None,
     port: int,
@@ -173,7 +193,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     Several suites run side by side with a --port and a --state each.
     """
-    _check_model(engine, model)
+    engine = _engine(engine, models, model)
     check_shared(replicas, event_store, hot_store)
     folder = StateFolder(state)
     with folder.held():
@@ -189,14 +209,22 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             replicas=replicas,
             has_programs=has_programs,
             upstream=upstream,
+            models=models,
+            models_dir=models_dir.absolute() if models_dir is not None else folder.models,
             grace=timedelta(seconds=grace),
         )
         asyncio.run(_up(folder, options, (host, port), verbose=verbose))
 
 
-def _check_model(engine: str, model: str | None) -> None:
-    if model is not None and engine == "echo":
-        raise click.UsageError("--model is for --engine llamacpp and vllm; echo has none")
+def _engine(engine: str | None, models: Path | None, model: str | None) -> str:
+    """What answers; empty where a file of models says all."""
+    engine = engine or ("" if models is not None else "llamacpp")
+    if models is not None and not models.is_file():
+        raise click.ClickException(f"there is no file {models}; name a YAML file of models")
+    if model is not None and engine not in MODEL_SETTINGS:
+        raise click.UsageError(
+            f"--model is for --engine llamacpp and vllm; {engine or 'this'} has none"
+        )
     if model is None and engine == "vllm":
         raise click.UsageError("--engine vllm needs a --model: a folder, or OWNER/NAME on a hub")
     if model is not None and engine == "llamacpp" and not Path(model).is_file():
@@ -204,6 +232,7 @@ def _check_model(engine: str, model: str | None) -> None:
             f"there is no model file {model}; name a GGUF file, or leave --model out for the one "
             "that `make install` brings"
         )
+    return engine
 
 
 def _object_store(folder: StateFolder, event_store: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The events of a workflow of a running suite, over as many connections as it takes."""
+"""Events of a running suite, such as those of a workflow, over as many connections as it takes."""
 
 import json
 from collections.abc import Iterator
@@ -43,13 +43,18 @@ def ended(edge: str, workflow_id: str, *, after: int = 0, as_json: bool) -> int:
 
 
 def watched(edge: str, workflow_id: str, after: int) -> Iterator[Event]:
+    """The events of a workflow after a sequence, as `followed`."""
+    return followed(edge, f"/v1/workflows/{quote(workflow_id, safe='')}:watch", after)
+
+
+def followed(edge: str, path: str, after: int) -> Iterator[Event]:
     """The events after a sequence. A stream that breaks off is taken up where it did."""
     met = False
     away: float | None = None  # Since when; one that held longer than that was there.
     while True:
         began = monotonic()
         try:
-            for event in _stream(edge, workflow_id, after, is_known=met):
+            for event in _stream(edge, path, after, is_known=met):
                 met, after = True, int(event["sequence"])
                 away = None
                 yield event
@@ -74,10 +79,9 @@ class _Broken(Exception):
         """Whether that is how streams end."""
 
 
-def _stream(edge: str, workflow_id: str, after: int, *, is_known: bool) -> Iterator[Event]:
+def _stream(edge: str, path: str, after: int, *, is_known: bool) -> Iterator[Event]:
     import httpx2  # noqa: PLC0415 - takes 0.1 s, which `runplane up` need not pay
 
-    path = f"/v1/workflows/{quote(workflow_id, safe='')}:watch"
     limits = httpx2.Timeout(10, read=None)
     query = {"after_sequence": after}
     try:

@@ -1,26 +1,45 @@
 """The composition root: the only place that names engines."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from runplane.inference.v1 import batches_pb2, batches_pb2_grpc, models_pb2, models_pb2_grpc
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
 from services.chassis import ids
+from services.chassis.egress.addresses import Allowed, Denied
+from services.chassis.egress.client import Egress
+from services.chassis.egress.secrets import StoredSecrets
+from services.chassis.errors import Unavailable
 from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import EventStore
 from services.chassis.hotstore.open import hot_store
 from services.chassis.hotstore.port import HotStore
 from services.chassis.metrics import Metrics
+from services.chassis.operations import rpc as operations_rpc
+from services.chassis.operations.runner import Setup, operating
 from services.chassis.paging import Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
 from services.inference import metrics
-from services.inference.catalogue import Engines
+from services.inference.adapters.batchdesk import EventStoreBatchDesk
+from services.inference.adapters.batchlog import EventStoreBatches
+from services.inference.adapters.models_file import read_models
+from services.inference.adapters.modelstore import EventStoreModels
+from services.inference.batching.figures import of_batches
+from services.inference.batching.gate import Gate
+from services.inference.batching.turn import World
+from services.inference.batching.worker import Sizes as BatchSizes
+from services.inference.batching.worker import working
+from services.inference.building import Building, read_facts
+from services.inference.catalogue import Engines, Own
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo import EchoEngine, Speed
 from services.inference.engines.llamacpp import LlamacppEngine, Sizes
@@ -33,8 +52,14 @@ from services.inference.engines.openai_http.upstream import Bounds, Key, Upstrea
 from services.inference.engines.vllm import VllmEngine
 from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
 from services.inference.engines.vllm_options import Options, checked
+from services.inference.following import Following, following
+from services.inference.mapping import batches as batch_mapping
+from services.inference.mapping.inference import Schemas
 from services.inference.ports import Engine
+from services.inference.rpc import models as of_models
+from services.inference.rpc.batches import BatchServicer
 from services.inference.rpc.inference import InferenceServicer
+from services.inference.rpc.models import ModelServicer
 from services.inference.settings import (
     EchoSettings,
     LlamacppSettings,
@@ -43,11 +68,19 @@ from services.inference.settings import (
     VllmModelSettings,
     VllmSettings,
 )
+from services.inference.usecases.batches import Batches
+from services.inference.usecases.batches import Bounds as BatchBounds
 from services.inference.usecases.inference import Inference
+from services.inference.usecases.models import Models, Rules
 from services.inference.watch import watched
 
 DOMAIN: Final = "inference.runplane.dev"
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
+SERVICES: Final = [
+    pb.DESCRIPTOR.services_by_name["InferenceService"].full_name,
+    models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    batches_pb2.DESCRIPTOR.services_by_name["BatchService"].full_name,
+    operations_rpc.SERVICE,
+]
 
 
 def utc_now() -> datetime:
@@ -90,31 +123,119 @@ async def running(
         FailedPrecondition: the engine's wheel or the model's file is missing.
         OSError: an address cannot be listened on.
     """
+    pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(opened(shared))
-        engines = Engines(engines_of(settings))
-        stack.push_async_callback(engines.close)
+        enter = stack.enter_async_context
+        stores = await enter(opened(shared))
+        engines, followed, models = await enter(_shelved(settings, stores, now))
+        setup = Setup(ids.new("operator"), DOMAIN, now, partial(ids.new, "op"))
+        handlers = of_models.handlers(models)
+        operations = await enter(operating(stores.events, stores.hot, handlers, setup))
+        inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
+        model_servicer = ModelServicer(models, operations, pager("models"))
+        servicer = InferenceServicer(inference, model_servicer, partial(ids.new, "req"))
+        of_operations = operations_rpc.OperationsServicer(operations, pager("operations"))
         measured = Metrics()
         measured.include(metrics.families(lambda: engines.engines))
-        inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
-        servicer = InferenceServicer(
-            inference,
-            Pager(bytes.fromhex(shared.page_token_key.get_secret_value()), "models"),
-            partial(ids.new, "req"),
-            (settings.price.input_usd, settings.price.output_usd),
-        )
-        server = await stack.enter_async_context(
+        batch_servicer = await enter(_batches(settings, shared, stores, inference, measured))
+        server = await enter(
             serving(
                 settings.server,
                 domain=DOMAIN,
-                register=[partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer)],
-                services=[SERVICE],
-                prepare=engines.load,
+                register=[
+                    partial(pb_grpc.add_InferenceServiceServicer_to_server, servicer),
+                    partial(models_pb2_grpc.add_ModelServiceServicer_to_server, model_servicer),
+                    partial(batches_pb2_grpc.add_BatchServiceServicer_to_server, batch_servicer),
+                    partial(operations_rpc.add_to_server, of_operations),
+                ],
+                services=SERVICES,
+                prepare=partial(_prepared, engines, followed),
                 metrics=measured,
             )
         )
-        await stack.enter_async_context(watched(engines.check, server.health))
+        await enter(following(followed, stores.hot, settings.catalogue.look))
+        await enter(watched(engines.check, server.health))
         yield server
+
+
+@asynccontextmanager
+async def _shelved(
+    settings: Settings, stores: Stores, now: Callable[[], datetime]
+) -> AsyncIterator[tuple[Engines, Following, Models]]:
+    """The models of this process; what is loaded is let go of when the context is left."""
+    declared = read_models(settings.models) if settings.models is not None else ()
+    own, chosen = _own(settings), settings.egress
+    allowed, never = Allowed.parsed(chosen.allow), Denied.parsed(chosen.deny)
+    secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
+    async with (
+        Egress(allowed, never, settings="INFERENCE_EGRESS") as egress,
+        asyncio.TaskGroup() as group,
+    ):
+        building = Building(settings.models_dir, secrets, egress.client)
+        engines = Engines(own, building, group, most_loaded=settings.catalogue.most_loaded)
+        store = EventStoreModels(stores.events)
+        followed = Following(engines, store, stores.hot, declared)
+        rules = Rules(settings.catalogue.most, partial(_check_url, egress))
+        try:
+            yield engines, followed, Models(store, engines, followed, rules, now)
+        finally:
+            await engines.close()
+
+
+@asynccontextmanager
+async def _batches(
+    settings: Settings,
+    shared: SharedSettings,
+    stores: Stores,
+    inference: Inference,
+    measured: Metrics,
+) -> AsyncIterator[BatchServicer]:
+    """Batches, which run from here on as engines are loaded, until the context is left."""
+    chosen, schemas = settings.batch, Schemas()
+    log = EventStoreBatches(stores.events, stores.hot, schemas)
+    desk = EventStoreBatchDesk(stores.events, ids.new("batches"), chosen.lease)
+    gate = Gate(inference.catalogue, chosen.max_items)
+    world = World(log, replace(inference, merge=chosen.pace), gate, inference.now)
+    sizes = BatchSizes(chosen.max_running, chosen.lease / 4, chosen.look)
+    async with working(desk, world, sizes) as worker:
+        measured.add(*of_batches(worker, gate))
+        batches = Batches(
+            log,
+            desk,
+            worker,
+            inference.catalogue,
+            BatchBounds(settings.limits.prompt_bytes, chosen.max_open, chosen.duration),
+            batch_mapping.placed,
+            inference.now,
+            partial(ids.new, "batch"),
+        )
+        pager = partial(Pager, bytes.fromhex(shared.page_token_key.get_secret_value()))
+        yield BatchServicer(batches, schemas, (pager("batches"), pager("batch_items")))
+
+
+async def _prepared(engines: Engines, followed: Following) -> None:
+    """Load the settings' own model, and what else is declared; what cannot be loaded says so."""
+    await engines.load()
+    await followed.see()
+    await engines.loaded()
+
+
+def _own(settings: Settings) -> Own | None:
+    if not settings.has_engine:
+        return None
+    price = (settings.price.input_usd, settings.price.output_usd)
+    if settings.engine != "llamacpp":
+        return Own(engines_of(settings), price)
+    path = located(settings.llamacpp.model_path, settings.llamacpp.model_name).path
+    return Own(engines_of(settings), price, partial(read_facts, path))
+
+
+async def _check_url(egress: Egress, url: str) -> None:
+    """Refuse what is not called from here. A name without an address may get one."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    with suppress(Unavailable):
+        await egress.resolve(parts.hostname or "", port)
 
 
 def engines_of(settings: Settings) -> Sequence[Engine]:

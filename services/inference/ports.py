@@ -1,11 +1,14 @@
 """What the use cases need from engines, and from those who keep them."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from services.chassis.errors import ServiceError
+from services.chassis.eventlog.port import Kept, Key
 from services.inference.domain.embedding import Embedded, Embedding
+from services.inference.domain.entry import NO_FACTS, Entry, Facts, Listed, Wanted
 from services.inference.domain.generation import Finished
 from services.inference.domain.model import Model
 from services.inference.domain.request import Message, Request
@@ -95,6 +98,8 @@ class Serving:
 
     model: Model
     engine: Engine
+    price: tuple[float, float] = (0.0, 0.0)
+    """What a million tokens of prompt cost, and of output, in US dollars."""
 
 
 class Catalogue(Protocol):
@@ -106,6 +111,7 @@ class Catalogue(Protocol):
 
         Raises:
             NotFound: `MODEL_NOT_FOUND`, with the names there are.
+            FailedPrecondition: `MODEL_NOT_LOADED`, with why and the fix.
             Unavailable: `ENGINE_LOADING`; it is being loaded.
         """
 
@@ -115,3 +121,104 @@ class Catalogue(Protocol):
         Raises:
             Unavailable: `ENGINE_LOADING`; they are being loaded.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An engine for an entry, not loaded yet, and what its file says."""
+
+    engine: Engine
+    facts: Facts = NO_FACTS
+    explained: Callable[[ServiceError], ServiceError] = lambda error: error
+    """Why it could not be loaded, by one who knows more than it does."""
+
+
+class Builder(Protocol):
+    """Makes engines for entries."""
+
+    async def __call__(self, tenant: str, entry: Entry) -> Built:
+        """Make one; the tenant is that of who created the entry.
+
+        Raises:
+            FailedPrecondition: what it needs is not there or not right: `MODEL_FILE_MISSING`,
+                `MODEL_FILE_INVALID`, `MODEL_FILE_UNSUPPORTED`, `ENGINE_NOT_INSTALLED`.
+            ResourceExhausted: `MODEL_MEMORY_EXCEEDED`.
+        """
+
+
+class Shelf(Protocol):
+    """What this process has of the catalogue."""
+
+    def listed(self, tenant: str) -> Sequence[Listed]:
+        """All that this tenant may see, loaded or not.
+
+        Raises:
+            Unavailable: `ENGINE_LOADING`; the model of the settings is being loaded.
+        """
+
+    def seen(self, tenant: str, name: str, *, field: str = "name") -> Listed:
+        """The one of this name or alias.
+
+        Raises:
+            NotFound: `MODEL_NOT_FOUND`.
+            Unavailable: as `listed`.
+        """
+
+    async def known(self) -> None:
+        """Wait until this process knows what there is: soon after its start."""
+
+    async def settled(self, tenant: str, name: str) -> Listed:
+        """The same, once it is neither being loaded nor unloaded."""
+
+
+class ModelStore(Protocol):
+    """Keeps the entries that tenants create."""
+
+    async def find(self, tenant: str, name: str) -> Entry | None:
+        """An entry."""
+
+    async def count(self, tenant: str, most: int) -> int:
+        """How many a tenant has; as many as `most` at any rate."""
+
+    async def add(self, tenant: str, entry: Entry, key: Key | None) -> Entry:
+        """Keep a new entry, in its first revision.
+
+        Raises:
+            AlreadyExists: `MODEL_ALREADY_EXISTS`, or `IDEMPOTENCY_KEY_TAKEN`.
+        """
+
+    async def kept(self, tenant: str, key: Key) -> Kept | None:
+        """What a key stands for: the name of an entry."""
+
+    async def change(self, tenant: str, entry: Entry) -> Entry:
+        """Keep the revision that follows the entry's.
+
+        Raises:
+            Aborted: `MODEL_CONFLICT`; the entry's is not the newest.
+        """
+
+    async def remove(self, tenant: str, entry: Entry, time: datetime) -> None:
+        """Let there be no such entry any more.
+
+        Raises:
+            Aborted: `MODEL_CONFLICT`; the entry's revision is not the newest.
+        """
+
+    async def want(self, tenant: str, name: str, time: datetime, *, is_wanted: bool) -> None:
+        """Say whether it is to be loaded, in every process; of what is declared, too."""
+
+    async def every(self) -> Sequence[tuple[str, Wanted]]:
+        """All entries, each with its tenant, and whether they are to be loaded."""
+
+    async def wishes(self) -> Sequence[tuple[str, bool, int]]:
+        """What was said of those that are declared: name, whether to load, and how often."""
+
+
+class Follows(Protocol):
+    """Makes this process, and others, see what has just been stored."""
+
+    async def see(self) -> None:
+        """Here now."""
+
+    async def look(self) -> None:
+        """Here now, and elsewhere soon."""

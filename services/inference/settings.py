@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -18,8 +19,14 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis.egress.settings import (
+    EgressSettings,
+    StoredSecretSettings,
+    of_environment,
+)
 from services.chassis.settings import SECRETS, Duration, ServerSettings
 
+_OF_SECRETS: Final = "INFERENCE_SECRET_"
 NAME: Final = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
@@ -145,10 +152,39 @@ class PriceSettings(BaseModel, frozen=True):
     output_usd: float = Field(0.0, ge=0.0, allow_inf_nan=False)
 
 
+class SecretSettings(StoredSecretSettings, frozen=True):
+    """Where the secrets are that models name: those of a file are the tenant `default`'s."""
+
+    # INFERENCE_SECRET_NAME, for the tenant `default`.
+    environment: Mapping[str, SecretStr] = Field(
+        default_factory=partial(of_environment, _OF_SECRETS)
+    )
+
+
+class CatalogueSettings(BaseModel, frozen=True):
+    """The models beside that of `engine`."""
+
+    most: int = Field(64, ge=0)  # That the API creates, of one tenant.
+    most_loaded: int = Field(8, ge=0)  # At a time, in this process.
+    look: Duration = Field(timedelta(seconds=3), gt=timedelta(0))  # For what others have changed.
+
+
 class LimitSettings(BaseModel, frozen=True):
     """What is taken at most."""
 
     prompt_bytes: int = Field(512 * 1024, ge=1)  # The contents of all messages.
+
+
+class BatchSettings(BaseModel, frozen=True):
+    """How batches run."""
+
+    max_running: int = Field(16, ge=1)  # Batches in this process's hands; the others wait.
+    max_items: int | None = Field(None, ge=1)  # At once on one engine. Absent: all slots but one.
+    max_open: int = Field(100, ge=1)  # Of one tenant, that have not ended.
+    duration: Duration = Field(timedelta(hours=24), gt=timedelta(0))  # Where a batch says nothing.
+    pace: Duration = Field(timedelta(seconds=1), ge=timedelta(0))  # What a stopped item may lose.
+    lease: Duration = Field(timedelta(seconds=8), gt=timedelta(0))  # Then another takes it up.
+    look: Duration = Field(timedelta(milliseconds=500), gt=timedelta(0))  # For what nobody has.
 
 
 class Settings(BaseSettings):
@@ -162,7 +198,11 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8082")
-    engine: Literal["llamacpp", "vllm", "echo", "openai"] = "llamacpp"
+    engine: Literal["llamacpp", "vllm", "echo", "openai"] = (
+        "llamacpp"  # Said, or without a file: the default one.
+    )
+    models: Path | None = None  # A file of further models: docs/models.md.
+    models_dir: Path = Path("models")  # Where GGUF files of entries are; nothing else is read.
     llamacpp: LlamacppSettings = LlamacppSettings()
     vllm: VllmSettings = VllmSettings()
     echo: EchoSettings = EchoSettings()
@@ -170,6 +210,15 @@ class Settings(BaseSettings):
     stream: StreamSettings = StreamSettings()
     limits: LimitSettings = LimitSettings()
     price: PriceSettings = PriceSettings()
+    batch: BatchSettings = BatchSettings()
+    catalogue: CatalogueSettings = CatalogueSettings()
+    egress: EgressSettings = EgressSettings()  # For models that the API creates.
+    secrets: SecretSettings = Field(default_factory=SecretSettings)
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether there is an engine beside the models of a file."""
+        return self.models is None or "engine" in self.model_fields_set
 
     @model_validator(mode="after")
     def _has_model(self) -> Self:

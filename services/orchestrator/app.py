@@ -37,6 +37,8 @@ from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
 from services.orchestrator.adapters.ledger import EventStoreLedger
 from services.orchestrator.adapters.quotastore import EventStoreQuotas
+from services.orchestrator.adapters.replicas import replicas_of
+from services.orchestrator.adapters.routes import routes_of
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.sessionstore import EventStoreSessions
 from services.orchestrator.adapters.statuses import HotStatuses
@@ -90,7 +92,11 @@ class _Parts:
 async def running(
     settings: Settings, shared: SharedSettings, *, now: Callable[[], datetime] = utc_now
 ) -> AsyncIterator[Running]:
-    """Run the orchestrator until the context is left."""
+    """Run the orchestrator until the context is left.
+
+    Raises:
+        FailedPrecondition: `ROUTES_INVALID`; the file of routes cannot be used.
+    """
     page_key = bytes.fromhex(shared.page_token_key.get_secret_value())
     async with _at_work(settings, shared, now) as parts:
         world, tasks = parts.world, parts.tasks
@@ -135,12 +141,14 @@ async def _at_work(
 ) -> AsyncIterator[_Parts]:
     """Stores, peers and the worker, which takes up tasks from here on."""
     tasks, ttl = settings.tasks, settings.catalogue_ttl
+    routes = routes_of(settings.routes)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store(shared.event_store, service="orchestrator"))
         hot = await enter(hot_store(shared.hot_store))
         values = await enter(_values(shared, tasks.inline_bytes))
         inference = await enter(channel(settings.inference))
+        replicas = await enter(replicas_of(settings.inference, settings.balance))
         registry = await enter(channel(settings.tool_registry))
         owner, lease = ids.new("worker"), tasks.lease
         desk = await enter(at_desk(store, hot, owner=owner, lease=lease))
@@ -148,7 +156,7 @@ async def _at_work(
         worker = await enter(working(desk, sizes))
         task_log = EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values)
         answers = _answers(hot, settings, now)
-        asked = GrpcModels(inference, timeout=settings.inference.timeout, ttl=ttl)
+        asked = GrpcModels(inference, replicas, timeout=settings.inference.timeout, ttl=ttl)
         models = CachedModels(asked, answers, worker.spawn, is_on=settings.cache.enabled)
         sessions = EventStoreSessions(store)
         world = World(
@@ -169,11 +177,13 @@ async def _at_work(
             ),
             max_wait=tasks.max_wait,
             linger=tasks.linger,
+            routes=routes,
         )
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
         measured = Metrics(metrics.of_cache(answers.counts))
+        measured.add(*metrics.of_routing(world.seen, replicas.loads))
         post = Post(world, worker, desk)
         yield _Parts(world, sessions, cases, post, HotStatuses(hot), worker, measured)
 

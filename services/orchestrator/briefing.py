@@ -12,8 +12,9 @@ from services.orchestrator.domain.narrowing import narrowed
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.tool import Tool, of_client
 from services.orchestrator.equipment import NO_MODEL, Catalogues, Equipment
-from services.orchestrator.ports import AgentStore
+from services.orchestrator.ports import AgentStore, Model
 from services.orchestrator.retries import patiently
+from services.orchestrator.router import Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,15 @@ class Briefings:
 
     catalogues: Catalogues
     agents: AgentStore
+    router: Router
 
-    async def first(self, request: Request, tenant: str) -> tuple[Request, Equipment]:
-        """The terms that a task of this request has, and what it runs with.
+    async def first(
+        self, request: Request, tenant: str, session_id: str = ""
+    ) -> tuple[Request, Equipment]:
+        """The terms that a task of this request has in this session, and what it runs with.
 
         Raises:
+            FailedPrecondition: `ROUTE_HAS_NO_MODEL`.
             NotFound: `AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`, `TOOL_NOT_FOUND` or
                 `TOOL_VERSION_NOT_FOUND`.
             InvalidArgument: `TOOL_NOT_ALLOWED` or `INVALID_REQUEST`; its agent may not do that.
@@ -37,36 +42,42 @@ class Briefings:
         if request.agent_id:
             agent = await self.agents.newest(tenant, request.agent_id)
             request, instructions = narrowed(request, agent), agent.instructions
-        equipment = await self.equip(
-            tenant, request.model, request.tools, has_tools=request.tool_choice != "none"
-        )
-        if request.tool_choice != "none":
+        has_tools = request.tool_choice != "none"
+        model, routed = await self.router.choose(tenant, request, session_id, has_tools=has_tools)
+        equipment = await self.equip(tenant, model, request.tools, has_tools=has_tools)
+        if has_tools:
             equipment = with_client_tools(equipment, request.client_tools)
-        return request, replace(equipment, instructions=instructions)
+        return request, replace(equipment, instructions=instructions, routed=routed)
+
+    async def check(
+        self, tenant: str, model: str, names: Sequence[str], *, has_tools: bool
+    ) -> None:
+        """Refuse names of a model or a route, of tools and of agents, that nobody has. Raises as
+        `equip`, and `NotFound` (`MODEL_NOT_FOUND`)."""
+        await self.router.check(model)
+        await self.equip(tenant, NO_MODEL, names, has_tools=has_tools)
 
     async def equip(
-        self, tenant: str, model: str, names: Sequence[str], *, has_tools: bool
+        self, tenant: str, model: Model, names: Sequence[str], *, has_tools: bool
     ) -> Equipment:
-        """The model of this name, and the tools and agents of these.
+        """This model, with the tools and agents of these names.
 
         Raises:
-            NotFound: `MODEL_NOT_FOUND`, `AGENT_NOT_FOUND`, `TOOL_NOT_FOUND` or
-                `TOOL_VERSION_NOT_FOUND`.
+            NotFound: `AGENT_NOT_FOUND`, `TOOL_NOT_FOUND` or `TOOL_VERSION_NOT_FOUND`.
         """
-        agents = await self._among(tenant, names) if has_tools else {}
-        found = await self.catalogues.models.resolve(model)
         if not has_tools:
-            return Equipment(found, {})
+            return Equipment(model, {})
+        agents = await self._among(tenant, names)
         tools, pinned = await self.catalogues.chosen(tenant, names, agents)
-        return Equipment(found, tools, pinned=pinned)
+        return Equipment(model, tools, pinned=pinned)
 
-    async def again(self, spec: Spec) -> Equipment:
-        """What a task that was begun goes on with, whatever has become of its agent and its
-        tools."""
+    async def again(self, spec: Spec, model_name: str) -> Equipment:
+        """What a task that was begun goes on with on this model, whatever has become of its agent
+        and its tools."""
         tools = await patiently(lambda: self._tools_again(spec))
         if spec.call is not None:
             return Equipment(NO_MODEL, tools, pinned=spec.pinned)
-        model = await patiently(lambda: self.catalogues.models.resolve(spec.model))
+        model = await patiently(lambda: self.catalogues.models.resolve(model_name))
         equipment = Equipment(model, tools, pinned=spec.pinned)
         if spec.has_tools:
             equipment = with_client_tools(equipment, spec.client_tools)

@@ -11,6 +11,7 @@ from services.orchestrator.domain.catalogue import Catalogue, pinned
 from services.orchestrator.domain.events import CallSpec, Message, Pinned
 from services.orchestrator.domain.named import VERSION_FIX, Named, named
 from services.orchestrator.domain.prompt import Briefing
+from services.orchestrator.domain.routed import Routed
 from services.orchestrator.domain.tool import Tool, gone
 from services.orchestrator.ports import Model, Models
 from services.orchestrator.toolports import Tools
@@ -31,6 +32,8 @@ class Equipment:
     history: Sequence[Message] = ()
     pinned: Pinned | None = None
     """Those of the tools that the registry has; None where it has none of them."""
+    routed: Routed | None = None
+    """How its model was chosen; None where it was named."""
 
     @property
     def briefing(self) -> Briefing:

@@ -1,7 +1,11 @@
 """What the orchestrator measures, and its names."""
 
+from collections.abc import Callable, Sequence
+
 from services.chassis.metrics import Figure
+from services.orchestrator.domain.balancing import Load
 from services.orchestrator.domain.caching import CacheCounts
+from services.orchestrator.seen import Seen
 
 
 def of_cache(counts: CacheCounts) -> list[Figure]:
@@ -36,5 +40,37 @@ def of_cache(counts: CacheCounts) -> list[Figure]:
             "runplane_orchestrator_cache_entries",
             "Turns that are kept in this process.",
             lambda: {"": counts.entries},
+        ),
+    ]
+
+
+def of_routing(seen: Seen, loads: Callable[[], Sequence[Load]]) -> list[Figure]:
+    """What becomes of turns beyond their first model, and of replicas."""
+    return [
+        Figure(
+            "runplane_orchestrator_fallbacks",
+            "How often another model of a task's route went on, by why the one before could not.",
+            lambda: dict(seen.fallbacks),
+            label="reason",
+            is_counter=True,
+        ),
+        Figure(
+            "runplane_orchestrator_hedges",
+            "Turns that a second call was made for, by which call spoke first.",
+            lambda: dict(seen.hedges),
+            label="winner",
+            is_counter=True,
+        ),
+        Figure(
+            "runplane_orchestrator_inference_tokens",
+            "What each replica of the inference service was asked for and has not done, about.",
+            lambda: {each.address: each.tokens for each in loads()},
+            label="replica",
+        ),
+        Figure(
+            "runplane_orchestrator_inference_out",
+            "Whether a replica of the inference service is left out for a while: it failed.",
+            lambda: {each.address: float(each.is_out) for each in loads()},
+            label="replica",
         ),
     ]

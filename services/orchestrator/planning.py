@@ -62,8 +62,9 @@ class Planner:
         if self.equipment.tools and sampling.temperature is None:
             sampling = replace(sampling, temperature=0.0)
         messages = self._messages(task)
+        routed = task.spec.routed
         return Generation(
-            task.spec.model,
+            task.model,
             messages,
             sampling,
             plan.max_tokens,
@@ -71,6 +72,8 @@ class Planner:
             plan.prefix,
             task.spec.tenant,
             control(task.spec.cache),
+            affinity=task.spec.session_id,
+            priority="" if routed is None else routed.priority,
         )
 
     def check(self, outcome: Outcome, plan: Plan) -> None:
@@ -95,7 +98,10 @@ class Planner:
         return min(_by_tokens(task, prompt), by_cost(task, prompt, self.equipment.model))
 
     async def _prompt_tokens(self, task: Task) -> int:
-        return await self.models.count_tokens(task.spec.model, self._messages(task))
+        """Of the next turn; twice those, where a second call may be made beside the first."""
+        tokens = await self.models.count_tokens(task.model, self._messages(task))
+        routed = task.spec.routed
+        return tokens if routed is None or routed.hedge_after_ms is None else 2 * tokens
 
     def _messages(self, task: Task) -> Sequence[ev.Message]:
         return conversation(task.spec, self.equipment.briefing, task.steps, task.said)

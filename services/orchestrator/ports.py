@@ -39,6 +39,8 @@ class Model:
     input_usd: float = 0.0
     """What a million tokens of prompt cost."""
     output_usd: float = 0.0
+    capabilities: frozenset[str] = frozenset({"generate", "schema"})
+    size_class: str = ""
 
     def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         """What so many tokens cost."""
@@ -60,6 +62,12 @@ class Generation:
     """Whose it is."""
     cache: CacheControl | None = None
     """What its caller says of cached answers; None to have nothing to do with them."""
+    affinity: str = ""
+    """What calls have in common whose prompts begin alike: their session."""
+    priority: str = ""
+    """Who goes first, as the inference service names it; empty for the usual one."""
+    apart_from: "Generation | None" = None
+    """A call that goes on, and that this one is not to share a replica with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +85,23 @@ class Piece:
     """On the last piece of a turn that may be cached: call it once the turn is known to be good."""
 
 
-class Models(Protocol):
+class Speakers(Protocol):
+    """Models as far as one turn needs them."""
+
+    def generate(self, generation: Generation, *, timeout: float) -> AsyncGenerator[Piece, None]:
+        """One turn, `timeout` in seconds. Closing the generator must stop the model.
+
+        Raises:
+            ServiceError: what the inference service says.
+            Unavailable: `NO_OTHER_REPLICA`; there is none apart from the call that is named.
+        """
+
+
+class Models(Speakers, Protocol):
     """The models that can be asked."""
+
+    async def known(self) -> Mapping[str, Model]:
+        """All of them, by each of their names; the default one also by none."""
 
     async def resolve(self, name: str) -> Model:
         """The model of this name; empty means the default.
@@ -89,13 +112,6 @@ class Models(Protocol):
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """How long a prompt is, the start of the turn included."""
-
-    def generate(self, generation: Generation, *, timeout: float) -> AsyncGenerator[Piece, None]:
-        """One turn, `timeout` in seconds. Closing the generator must stop the model.
-
-        Raises:
-            ServiceError: what the inference service says.
-        """
 
 
 class Schemas(Protocol):

@@ -41,8 +41,8 @@ async def plan(models: Models, budget: Budget, task: Task, equipment: Equipment)
     begun = Begun(thought, task.text, 0)
     found = Plan((), bool(equipment.tools), None, 0, begun)
     messages = conversation(spec, equipment.briefing, task.steps, task.said)
-    prompt = await models.count_tokens(spec.model, messages, found.prefix)
-    said = prompt - await models.count_tokens(spec.model, messages)
+    prompt = await models.count_tokens(task.model, messages, found.prefix)
+    said = prompt - await models.count_tokens(task.model, messages)
     left = (spec.sampling.max_tokens or equipment.model.default_max_tokens) - said
     if spec.limits.tokens is not None:
         left = min(left, spec.limits.tokens - task.tokens - prompt)

@@ -15,8 +15,10 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.catalogue import not_offered
 from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.letters import Cancel, Moment, Word, heard
-from services.orchestrator.domain.task import State, Task, repeats_a_failure
+from services.orchestrator.domain.repeating import repeats_a_failure
+from services.orchestrator.domain.task import State, Task
 from services.orchestrator.equipment import Equipment
+from services.orchestrator.falling import Falling
 from services.orchestrator.inbox import expire
 from services.orchestrator.kit import Kit
 from services.orchestrator.ports import LogLost
@@ -201,9 +203,10 @@ class Run:
         if self.task.is_answered:
             return True
         if self._kit.held is None:
-            self._kit.held = await self._world.briefings.again(self.spec)
+            await Falling(self._kit).equip()
         if self.task.state is State.PENDING:
             await self._claim()
+        await Falling(self._kit).own_up()
         if (pinned := self.spec.pinned) is not None and pinned.left_out:
             await self._kit.warn("TOOLS_NOT_OFFERED", not_offered(pinned))
         await self._remember()

@@ -1,6 +1,7 @@
 """`ORCHESTRATOR_…`."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -49,6 +50,14 @@ class SessionSettings(BaseModel, frozen=True):
     history_share: float = Field(0.5, ge=0, le=0.9)  # Of what a request leaves of the window.
 
 
+class BalanceSettings(BaseModel, frozen=True):
+    """How generations are shared out among the replicas of the inference service."""
+
+    refresh: Duration = Field(timedelta(seconds=5), gt=timedelta(0))  # Of their addresses.
+    leave_out: Duration = Field(timedelta(seconds=5), ge=timedelta(0))  # One out of reach.
+    hot_tokens: int = Field(4096, ge=0)  # Beyond the idlest one: sessions then go elsewhere.
+
+
 class CacheSettings(BaseModel, frozen=True):
     """Turns of models that are kept to be said again."""
 
@@ -76,4 +85,6 @@ class Settings(BaseSettings):
     sessions: SessionSettings = SessionSettings()
     cache: CacheSettings = CacheSettings()
     quotas: tuple[QuotaSettings, ...] = Field((), max_length=64)  # A JSON list.
+    balance: BalanceSettings = BalanceSettings()
+    routes: Path | None = None  # A YAML file of routes, which choose models; absent: none.
     catalogue_ttl: Duration = timedelta(seconds=5)  # How old a list of models or tools may be.

@@ -13,6 +13,7 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.failures import failure
 from services.orchestrator.domain.step import Malformed, Outcome, Plan
 from services.orchestrator.domain.task import Task
+from services.orchestrator.falling import Falling
 from services.orchestrator.inbox import Interrupted
 from services.orchestrator.kit import Kit
 from services.orchestrator.planning import refused
@@ -37,6 +38,7 @@ class Speaking:
         self._journal = kit.journal
         self._now = kit.world.now
         self._models = kit.world.models
+        self._falling = Falling(kit)
         self._speaker: Conversing | None = None
 
     async def step(self, number: int, *, is_last: bool) -> None:
@@ -49,6 +51,7 @@ class Speaking:
         at = self._kit.task.at
         first = at[1] + 1 if at[0] == number else 1
         for attempt in itertools.count(first):
+            await self._falling.hasten()
             plan = await self._kit.planner.plan(self._kit.task, is_last=is_last)
             speaker = self._speaker = self._conversing(plan, number, attempt)
             try:
@@ -69,11 +72,12 @@ class Speaking:
                 may_retry = malformed + failed < ATTEMPTS and is_passing(fault)
             else:
                 return
-            await self.rest()  # It does not count.
-            await self._abandon((number, attempt), failure(error), self._took(speaker))
-            if not may_retry:
-                raise error
-            await backoff(attempt - first + 1, error)
+            if not await self._gave_up(speaker, error, may_retry=may_retry):
+                await backoff(attempt - first + 1, error)
+            elif self._kit.task.is_speaking:
+                return  # The next model goes on from here.
+            else:
+                malformed, failed, first = 0, 0, attempt + 1
 
     async def go_on(self) -> None:
         """Say the rest of what the model was saying when its turn was cut; else that attempt is
@@ -99,7 +103,9 @@ class Speaking:
             if plan is not None and self._speaker is not None:
                 await self._break_off(self._speaker, plan)
         except ServiceError as error:
-            await self.rest()  # It does not count.
+            rest = await self.rest()  # It does not count, unless the next model goes on from it.
+            if await self._falling.to_next(error, rest, task.at, self.took()):
+                return
             await self._abandon(task.at, failure(error), self.took())
             _check_attempts(task)
             await backoff(1, error)
@@ -142,15 +148,37 @@ class Speaking:
             speaker.turn = await resuming.counted(self._models, generation, plan, outcome.answer)
         await self._said(outcome, speaker)
 
+    async def _gave_up(self, speaker: Conversing, error: ServiceError, *, may_retry: bool) -> bool:
+        """After an attempt that failed: whether another model goes on.
+
+        Raises:
+            ServiceError: none does, and it is not tried again.
+        """
+        rest, took = await self.rest(), self._took(speaker)
+        is_its_last = is_passing(error) or not may_retry
+        if is_its_last and await self._falling.to_next(error, rest, speaker.at, took):
+            return True
+        await self._abandon(speaker.at, failure(error), took)  # The rest does not count.
+        if not may_retry:
+            raise error
+        return False
+
     async def _listened(self, speaker: Conversing, plan: Plan, *, anew: bool = False) -> Outcome:
         """What the model says, `anew` where what it said was no good. Raises `Interrupted` when the
         task is told something."""
         generation = self._kit.planner.generation(self._kit.task, plan)
         if anew and generation.cache is not None:
             generation = replace(generation, cache=generation.cache.anew())
-        async with self._kit.inbox.interruptible():
-            outcome = await speaker.listen(self._models, generation, timeout=self._kit.left())
-        return outcome  # noqa: RET504 - to mypy, a context may swallow what is raised in it
+        hearing = await self._falling.hearing(self._models)
+        try:
+            async with self._kit.inbox.interruptible():
+                outcome = await speaker.listen(hearing, generation, timeout=self._kit.left())
+        except (Cut, Malformed, ServiceError):
+            await self._falling.charge(hearing, speaker)
+            raise
+        await self._falling.charge(hearing, speaker)
+        self._falling.note(speaker)
+        return outcome
 
     async def _break_off(self, speaker: Conversing, plan: Plan) -> None:
         """What was said stays said, and what it took is counted."""
@@ -185,14 +213,16 @@ class Speaking:
         return Conversing((number, attempt), plan, self._kit.world.spawn, deliver, think)
 
     def _took(self, speaker: Conversing) -> ev.Turn:
-        turn, first = speaker.turn, None
+        turn, beside, first = speaker.turn, speaker.beside, None
         if self._kit.task.time_to_first_token_ms is None and speaker.first_token_at is not None:
             first = round((speaker.first_token_at - self._kit.accepted_at) * 1000, 3)
+        cost = 0.0 if turn.is_cached else self._kit.model.cost_usd(*_tokens(turn))
         return replace(
             turn,
+            prompt_tokens=turn.prompt_tokens + beside.prompt_tokens,
             duration_ms=round((perf_counter() - speaker.began_at) * 1000, 3),
             time_to_first_token_ms=first,
-            cost_usd=0.0 if turn.is_cached else self._kit.model.cost_usd(*_tokens(turn)),
+            cost_usd=cost + beside.cost_usd,
         )
 
 

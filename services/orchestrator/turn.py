@@ -10,7 +10,7 @@ from typing import Final
 from services.orchestrator.domain.events import Turn
 from services.orchestrator.domain.reader import Reader
 from services.orchestrator.domain.step import Outcome, Plan
-from services.orchestrator.ports import Generation, LogLost, Models
+from services.orchestrator.ports import Generation, LogLost, Speakers
 
 MERGE_SECONDS: Final = 0.02
 MAX_OUTPUT_CHARACTERS: Final = 512 * 1024  # Of one turn: it has to fit into one message.
@@ -104,6 +104,7 @@ class Conversing:
     ) -> None:
         self.at = at
         self.turn = Turn()
+        self.beside = Turn()
         self.began_at = perf_counter()
         self.first_token_at: float | None = None
         self._reader = Reader(plan)
@@ -112,7 +113,7 @@ class Conversing:
         self._thought = ""
         self._keep: Callable[[], None] | None = None
 
-    async def listen(self, models: Models, generation: Generation, *, timeout: float) -> Outcome:
+    async def listen(self, models: Speakers, generation: Generation, *, timeout: float) -> Outcome:
         """Ask the model and hear it out.
 
         Raises:

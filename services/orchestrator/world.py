@@ -1,16 +1,19 @@
 """What runs act on."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from services.orchestrator.briefing import Briefings
 from services.orchestrator.budget import Budget
+from services.orchestrator.domain.routing import Route
 from services.orchestrator.equipment import Catalogues
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
 from services.orchestrator.ports import AgentStore, Children, Models, Schemas, TaskLog
+from services.orchestrator.router import Router
+from services.orchestrator.seen import Seen
 from services.orchestrator.toolports import Tools
 
 
@@ -33,6 +36,14 @@ class World:
     """How long a task may wait for a person or a client, each time."""
     linger: timedelta = timedelta(seconds=2)
     """How long a task that waits is kept at hand."""
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    """By name."""
+    seen: Seen = field(default_factory=Seen)
+
+    @property
+    def router(self) -> Router:
+        """What chooses models."""
+        return Router(self.models, self.routes, self.seen)
 
     @property
     def catalogues(self) -> Catalogues:
@@ -42,7 +53,7 @@ class World:
     @property
     def briefings(self) -> Briefings:
         """Where terms and equipment come from."""
-        return Briefings(self.catalogues, self.agents)
+        return Briefings(self.catalogues, self.agents, self.router)
 
 
 def utc_now() -> datetime:

@@ -1,15 +1,18 @@
 """`TOOL_REGISTRY_…`: what this service can be told."""
 
-import os
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Final
+from functools import partial
+from typing import Final
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.chassis.egress.addresses import Allowed, Denied
+from services.chassis.egress.settings import (
+    EgressSettings,
+    StoredSecretSettings,
+    of_environment,
+)
 from services.chassis.settings import SECRETS, Duration, ServerSettings
 
 _OF_SECRETS: Final = "TOOL_REGISTRY_SECRET_"
@@ -41,44 +44,13 @@ class CircuitSettings(BaseModel, frozen=True):
     longest_pause: Duration = Field(timedelta(minutes=5), gt=timedelta(0))
 
 
-def _allowed(text: str) -> str:
-    Allowed.parsed(text)
-    return text
-
-
-def _denied(text: str) -> str:
-    Denied.parsed(text)
-    return text
-
-
-class EgressSettings(BaseModel, frozen=True):
-    """Where tools may be sent beside the public internet."""
-
-    # Ranges and host names, between commas: `10.1.0.0/16,*.intern.example`.
-    allow: Annotated[str, AfterValidator(_allowed)] = ""
-    # Where they are not sent all the same, such as Runplane's own ports: `10.1.0.7:8081,[::1]:443`.
-    deny: Annotated[str, AfterValidator(_denied)] = ""
-
-
-def _of_environment() -> Mapping[str, SecretStr]:
-    return {
-        name.removeprefix(_OF_SECRETS).upper(): SecretStr(value)
-        for name, value in os.environ.items()
-        if name.startswith(_OF_SECRETS)
-    }
-
-
-class SecretSettings(BaseModel, frozen=True):
+class SecretSettings(StoredSecretSettings, frozen=True):
     """Where the secrets are that tools name."""
 
-    folder: Path | None = None  # Files TENANT/NAME. They may change while the service runs.
     # TOOL_REGISTRY_SECRET_NAME, for the tenant `default`.
-    environment: Mapping[str, SecretStr] = Field(default_factory=_of_environment)
-
-    @property
-    def values(self) -> Mapping[str, str]:
-        """Those of the environment, by name."""
-        return {name: value.get_secret_value() for name, value in self.environment.items()}
+    environment: Mapping[str, SecretStr] = Field(
+        default_factory=partial(of_environment, _OF_SECRETS)
+    )
 
 
 class McpSettings(BaseModel, frozen=True):

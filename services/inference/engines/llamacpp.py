@@ -108,9 +108,10 @@ class LlamacppEngine:
     async def close(self) -> None:
         """Let go of the model, once every slot is idle."""
         await asyncio.to_thread(self._threads.shutdown)
-        if self._loaded is not None:
-            await self._loaded.http.aclose()
+        if (loaded := self._loaded) is not None:
             self._loaded = None
+            await loaded.http.aclose()
+            await asyncio.to_thread(loaded.let_go)
 
     async def check(self) -> None:
         """It lives as long as this process."""
@@ -224,6 +225,10 @@ class _Loaded:
         self.model = model
         self.labels = LabelTokens(self)
         self._tame = tame
+
+    def let_go(self) -> None:
+        """Free the model's memory and end its threads now: what refers to this may live on."""
+        del self.server
 
     def tamed(self, messages: Sequence[Message], prefix: str) -> tuple[tuple[Message, ...], str]:
         """What is said, and nothing that the model would take for the end of a turn."""

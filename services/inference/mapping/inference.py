@@ -13,7 +13,6 @@ from services.chassis.errors import Violation, invalid
 from services.chassis.schema import Schema
 from services.inference.domain.constraint import MAX_CHOICES, Constraint
 from services.inference.domain.generation import Complete
-from services.inference.domain.model import Model
 from services.inference.domain.request import (
     JSON,
     MAX_MESSAGES,
@@ -195,20 +194,3 @@ def _metadata(end: Complete, trace_id: str) -> pb.GenerationMetadata:
     )
     structs.set_time(metadata.timestamp, end.time)
     return metadata
-
-
-def model(served: Model, *, is_default: bool, price: tuple[float, float] = (0.0, 0.0)) -> pb.Model:
-    """A model; `price` is that of a million tokens of prompt, and of output, in US dollars."""
-    return pb.Model(
-        name=served.name,
-        version=served.version,
-        engine=served.engine,
-        context_tokens=served.context_tokens,
-        default_max_tokens=served.default_max_tokens,
-        slots=served.slots,
-        is_default=is_default,
-        can_continue=served.can_continue,
-        capabilities=sorted(served.capabilities),
-        input_price_usd=price[0],
-        output_price_usd=price[1],
-    )

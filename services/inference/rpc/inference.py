@@ -9,10 +9,9 @@ from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
 from services.chassis.context import current
-from services.chassis.paging import Pager
 from services.inference.domain.generation import Complete
-from services.inference.domain.model import Model
 from services.inference.mapping import inference as mapping
+from services.inference.rpc.models import ModelServicer
 from services.inference.usecases.inference import Inference
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -22,15 +21,10 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
     """`runplane.inference.v1.InferenceService`."""
 
     def __init__(
-        self,
-        inference: Inference,
-        pager: Pager,
-        new_id: Callable[[], str],
-        price: tuple[float, float] = (0.0, 0.0),
+        self, inference: Inference, models: ModelServicer, new_id: Callable[[], str]
     ) -> None:
         self._inference = inference
-        self._price = price
-        self._pager = pager
+        self._models = models
         self._new_id = new_id
         self._schemas = mapping.Schemas()
 
@@ -71,20 +65,11 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
         """See the contract."""
-        size = self._pager.size(request.page_size)
-        after = self._pager.after(request.page_token)
-        models = sorted(self._inference.list_models(_tenant()), key=lambda model: model.name)
-        rest = [model for model in models if model.name > after]
-        token = self._pager.token(rest[size - 1].name) if len(rest) > size else ""
-        return pb.ListModelsResponse(models=map(self._model, rest[:size]), next_page_token=token)
+        return await self._models.ListModels(request, context)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """See the contract."""
-        return self._model(self._inference.get_model(_tenant(), request.name))
-
-    def _model(self, model: Model) -> pb.Model:
-        is_default = model == self._inference.list_models(_tenant())[0]
-        return mapping.model(model, is_default=is_default, price=self._price)
+        return await self._models.GetModel(request, context)
 
 
 def _tenant() -> str:

@@ -47,18 +47,6 @@ class Inference:
         model = serving.model
         return await serving.engine.count_tokens(model.name, messages, prefix), model
 
-    def list_models(self, tenant: str) -> Sequence[Model]:
-        """All models, the default one first."""
-        return self.catalogue.models(tenant)
-
-    def get_model(self, tenant: str, name: str) -> Model:
-        """The model of this name.
-
-        Raises:
-            NotFound: `MODEL_NOT_FOUND`, with the names there are.
-        """
-        return self.catalogue.find(tenant, name, field="name").model
-
     async def _generate(
         self, tenant: str, request: Request, pace: timedelta
     ) -> AsyncGenerator[Delta | Complete, None]:

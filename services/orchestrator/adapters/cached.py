@@ -5,9 +5,13 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Generic, TypeVar
 
+from services.chassis.context import current
 from services.chassis.errors import ServiceError
+from services.chassis.lately import Lately
 
 Value = TypeVar("Value")
+
+_TENANTS = 256
 
 
 class Cached(Generic[Value]):
@@ -51,3 +55,19 @@ class Cached(Generic[Value]):
         value, asked_at = self._held
         is_fresh = asyncio.get_running_loop().time() - asked_at < self._ttl
         return value if is_fresh else None
+
+
+class CachedForTenants(Generic[Value]):
+    """The same, of each tenant's own: what one is shown is not another's."""
+
+    def __init__(self, fetch: Callable[[], Awaitable[Value]], ttl: timedelta) -> None:
+        self._fetch = fetch
+        self._ttl = ttl
+        self._tenants: Lately[str, Cached[Value]] = Lately(_TENANTS)
+
+    async def get(self) -> Value:
+        """The value for the current tenant. Raises what `fetch` raises."""
+        tenant = current.get().principal.tenant
+        if (cached := self._tenants.get(tenant)) is None:
+            cached = self._tenants.put(tenant, Cached(self._fetch, self._ttl))
+        return await cached.get()

@@ -38,6 +38,10 @@ class CachedModels:
         self._flights: dict[Name, Flight] = {}
         self._schemas: dict[int, tuple[Mapping[str, object], str]] = {}
 
+    async def known(self) -> Mapping[str, Model]:
+        """See `Models`."""
+        return await self._models.known()
+
     async def resolve(self, name: str) -> Model:
         """See `Models`."""
         return await self._models.resolve(name)

@@ -16,7 +16,7 @@ from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
 from services.orchestrator.domain.task import State, Task
-from services.orchestrator.mapping import agents, sessions, toolcalls
+from services.orchestrator.mapping import agents, routing, sessions, toolcalls
 from services.orchestrator.mapping import large as mapping_large
 from services.orchestrator.mapping import tasks as mapping
 
@@ -43,6 +43,7 @@ NAMES: Final[dict[type[ev.Event], tuple[str, str]]] = {
     ev.Answered: ("task.answered.v1", "final_answer"),
     ev.StepAbandoned: ("task.step_abandoned.v1", "step_abandoned"),
     ev.Warned: ("task.warned.v1", "warning"),
+    ev.ModelChanged: ("task.model_changed.v1", "model_changed"),
     ev.Completed: ("task.completed.v1", "task_complete"),
     ev.Failed: ("task.failed.v1", "task_complete"),
     ev.Canceled: ("task.canceled.v1", "task_complete"),
@@ -74,7 +75,7 @@ def record(task: Task) -> Record:
         "agent_id": body.agent_id,
         "parent_task_id": body.parent_task_id,
         "owner": body.owner,
-        "model": task.spec.model,
+        "model": task.model,
         "create_time": text_of(task.create_time),
         "update_time": text_of(task.update_time),
         **{f"labels.{name}": value for name, value in task.spec.labels.items()},
@@ -128,7 +129,7 @@ def _start(message: pb.TaskEvent, event: ev.Queued | ev.Started, task: Task) -> 
         agents.record_terms(spec, message)
     message.owner = spec.owner
     structs.set_time(message.deadline, spec.deadline)
-    message.metadata.CopyFrom(mapping.metadata(spec))
+    message.metadata.CopyFrom(mapping.metadata(task))
     for name, large in spec.large:
         message.request_references.add(field=name, reference=mapping_large.reference(large))
     toolcalls.set_tools(message, spec.pinned)
@@ -245,12 +246,17 @@ def _warned(message: pb.TaskEvent, event: ev.Warned, task: Task) -> None:
     message.warning.message = event.message
 
 
+def _model_changed(message: pb.TaskEvent, event: ev.ModelChanged, task: Task) -> None:
+    error = None if event.failure is None else mapping.error(event.failure)
+    message.model_change.CopyFrom(routing.change(event, error))
+
+
 def _end(message: pb.TaskEvent, event: ev.Completed | ev.Failed | ev.Canceled, task: Task) -> None:
     message.event_type = END
     message.status = task.state.value
     message.chunks.extend(mapping.chunks(task))
     message.metrics.CopyFrom(mapping.metrics(task))
-    message.metadata.CopyFrom(mapping.metadata(task.spec, is_cached=task.is_cached))
+    message.metadata.CopyFrom(mapping.metadata(task))
     message.warnings.extend(mapping.warnings(task))
     if isinstance(event, ev.Failed):
         message.error.CopyFrom(mapping.error(event.failure))
@@ -295,6 +301,7 @@ _WRITE: Final[dict[type[ev.Event], Callable[[pb.TaskEvent, Any, Task], None]]] =
     ev.Answered: _answered,
     ev.StepAbandoned: _abandoned,
     ev.Warned: _warned,
+    ev.ModelChanged: _model_changed,
     ev.Completed: _end,
     ev.Failed: _end,
     ev.Canceled: _end,
@@ -336,6 +343,13 @@ def _read_error(message: pb.TaskError) -> ev.Failure:
         message.retry_after_ms if message.HasField("retry_after_ms") else None,
         message.domain,
     )
+
+
+def _read_model_changed(message: pb.TaskEvent, stored: Where) -> ev.Event:
+    changed = message.model_change
+    failure = _read_error(changed.error) if changed.HasField("error") else None
+    models = (changed.from_model, changed.model, changed.model_version)
+    return ev.ModelChanged(stored.time, *models, failure)
 
 
 def _read_called(message: pb.TaskEvent, stored: Where) -> ev.Event:
@@ -426,6 +440,7 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     "task.answered.v1": _read_answered,
     "task.step_abandoned.v1": _read_abandoned,
     "task.warned.v1": lambda m, s: ev.Warned(s.time, m.warning.code, m.warning.message),
+    "task.model_changed.v1": _read_model_changed,
     "task.completed.v1": lambda m, s: ev.Completed(s.time),
     "task.failed.v1": lambda m, s: ev.Failed(s.time, _read_error(m.error)),
     "task.canceled.v1": lambda m, s: ev.Canceled(s.time, m.comment),

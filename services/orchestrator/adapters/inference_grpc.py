@@ -7,35 +7,50 @@ from datetime import timedelta
 
 import grpc
 from google.protobuf.struct_pb2 import Struct
+from runplane.inference.v1 import entries_pb2, models_pb2_grpc
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 from runplane.type.v1 import content_pb2
 
 from services.chassis import structs
 from services.chassis.client import streaming, unary
-from services.chassis.errors import NotFound
-from services.orchestrator.adapters.cached import Cached
+from services.chassis.errors import FailedPrecondition, NotFound, ServiceError, Unavailable
+from services.orchestrator.adapters.cached import CachedForTenants
+from services.orchestrator.adapters.replicas import Replicas
 from services.orchestrator.domain.events import Message, Turn
 from services.orchestrator.mapping.sampling import sampling
 from services.orchestrator.ports import Generation, Model, Piece
 
 _PAGE = 1000
 _KEPT = 64
+# A service of an earlier release says nothing of states.
+USABLE = (entries_pb2.MODEL_STATE_UNSPECIFIED, entries_pb2.MODEL_STATE_READY)
 
 
 class GrpcModels:
     """Asks the inference service; its list of models may be `ttl` old."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, timeout: timedelta, ttl: timedelta) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        replicas: Replicas,
+        *,
+        timeout: timedelta,
+        ttl: timedelta,
+    ) -> None:
+        """What is read comes from any replica, by `channel`; `replicas` share the generations."""
+        self._replicas = replicas
         self._stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(channel)
+        of_models: models_pb2_grpc.ModelServiceAsyncStub = models_pb2_grpc.ModelServiceStub(channel)
+        self._list, self._get = of_models.ListModels, of_models.GetModel
         self._timeout = timeout.total_seconds()
-        self._known = Cached(self._fetch, ttl)
+        self._known = CachedForTenants(self._fetch, ttl)
         self._structs: dict[int, tuple[Mapping[str, object], Struct]] = {}
 
     async def resolve(self, name: str) -> Model:
         """The model of this name; empty means the default."""
         known = await self._known.get()
-        if (model := known.get(name)) is None:
+        if (model := known.get(name) or await self._looked_up(name)) is None:
             names = ", ".join(sorted(filter(None, known)))
             raise NotFound(
                 "MODEL_NOT_FOUND",
@@ -46,6 +61,10 @@ class GrpcModels:
                 suggested_fix=f"use one of {names}, or leave model out for the default",
             )
         return model
+
+    async def known(self) -> Mapping[str, Model]:
+        """All models that can be asked, by each of their names; the default one also by none."""
+        return await self._known.get()
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """How long a prompt is, the start of the turn included."""
@@ -59,10 +78,11 @@ class GrpcModels:
     ) -> AsyncGenerator[Piece, None]:
         """One turn; closing the generator closes the call, which stops the engine."""
         request = self._request(generation)
-        call = streaming(self._stub.StreamGenerate, request, timeout=timeout)
-        async with aclosing(call) as messages:
-            async for message in messages:
-                yield _piece(message)
+        with self._replicas.lent(generation) as replica:
+            call = streaming(replica.stub.StreamGenerate, request, timeout=timeout)
+            async with aclosing(call) as messages:
+                async for message in messages:
+                    yield _piece(message)
 
     def _request(self, generation: Generation) -> pb.GenerateRequest:
         request = pb.GenerateRequest(
@@ -70,6 +90,7 @@ class GrpcModels:
             messages=map(_message, generation.messages),
             sampling=sampling(replace(generation.sampling, max_tokens=generation.max_tokens)),
             prefix=generation.prefix,
+            priority=generation.priority,
         )
         if generation.schema is not None:
             request.response_schema.CopyFrom(self._struct(generation.schema))
@@ -85,13 +106,46 @@ class GrpcModels:
         self._structs[id(schema)] = schema, struct
         return struct
 
+    async def _looked_up(self, name: str) -> Model | None:
+        """A model that is new, or that cannot be asked now; None if there is none.
+
+        Raises:
+            FailedPrecondition: `MODEL_NOT_LOADED`.
+            Unavailable: `ENGINE_LOADING`.
+        """
+        if not name:
+            return None
+        try:
+            found = await unary(self._get, pb.GetModelRequest(name=name), timeout=self._timeout)
+        except NotFound:
+            return None
+        if found.state not in USABLE:
+            raise _not_usable(found)
+        return _model(found)
+
     async def _fetch(self) -> Mapping[str, Model]:
         request = pb.ListModelsRequest(page_size=_PAGE)
-        listed = await unary(self._stub.ListModels, request, timeout=self._timeout)
-        known = {model.name: _model(model) for model in listed.models}
-        for default in (model for model in listed.models if model.is_default):
+        listed = await unary(self._list, request, timeout=self._timeout)
+        usable = [model for model in listed.models if model.state in USABLE]
+        known = {alias: _model(model) for model in usable for alias in model.aliases}
+        known |= {model.name: _model(model) for model in usable}
+        for default in (model for model in usable if model.is_default):
             known[""] = known[default.name]
         return known
+
+
+def _not_usable(model: pb.Model) -> ServiceError:
+    if model.state == entries_pb2.MODEL_STATE_LOADING:
+        message = f"{model.name} is being loaded; try again in a second"
+        return Unavailable("ENGINE_LOADING", message, model=model.name).after(timedelta(seconds=1))
+    why = f": {model.failure.message}" if model.failure.message else ""
+    return FailedPrecondition(
+        "MODEL_NOT_LOADED",
+        f"{model.name} is not loaded{why}",
+        field="model",
+        model=model.name,
+        suggested_fix=f"load it: POST /v1/models/{model.name}:load, or use another model",
+    )
 
 
 def _model(message: pb.Model) -> Model:
@@ -103,6 +157,8 @@ def _model(message: pb.Model) -> Model:
         message.can_continue,
         message.input_price_usd,
         message.output_price_usd,
+        frozenset(message.capabilities),
+        message.size_class,
     )
 
 

@@ -54,6 +54,8 @@ class Agent:
     response_schema: Mapping[str, object] | None = None
     approval_tools: Sequence[str] = ()
     """Names of tools whose calls need an approval; `*` for all."""
+    request_class: str = ""
+    """What kind of work its tasks are."""
 
     @property
     def has_tools(self) -> bool:
@@ -72,6 +74,7 @@ FIELDS: Final[Mapping[str, Callable[[Agent], object]]] = {
     "sampling": lambda agent: agent.sampling,
     "labels": lambda agent: agent.labels,
     "approval_tools": lambda agent: tuple(agent.approval_tools),
+    "request_class": lambda agent: agent.request_class,
 }
 """What an update may replace."""
 
@@ -206,4 +209,5 @@ def _asked(agent: Agent) -> rq.Request:
         idempotency_key="",
         fingerprint="",
         source=b"",
+        request_class=agent.request_class,
     )

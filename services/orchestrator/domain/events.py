@@ -6,6 +6,7 @@ from datetime import datetime
 
 from services.orchestrator.domain.large import Large, LargeTexts
 from services.orchestrator.domain.place import FIRST, Place, Window
+from services.orchestrator.domain.routed import Routed
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,8 @@ class Spec:
     """Its tools; None where it has none, and in logs that do not say."""
     call: CallSpec | None = None
     """The one call that it is; None where it asks a model."""
+    routed: Routed | None = None
+    """How `model` was chosen; None where the request named it."""
     cache: str = ""
     """What its caller says of cached answers, as `caching` reads it."""
 
@@ -388,6 +391,17 @@ class Warned(Event):
 
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChanged(Event):
+    """Another model of the task's route goes on."""
+
+    before: str
+    model: str
+    version: str
+    failure: Failure | None
+    """Why the one before does not; None where it was only slower."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ def narrowed(request: Request, agent: Agent) -> Request:
         request,
         agent_version=agent.version,
         model=agent.model or request.model,
+        request_class=request.request_class or agent.request_class,
         tools=tuple(_within(name, agent) for name in request.tools) or agent.tools,
         tool_choice=request.tool_choice or agent.tool_choice,
         approval_tools=_approved(request, agent),

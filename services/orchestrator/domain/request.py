@@ -20,6 +20,7 @@ TOOL_CHOICES: Final = ("", "auto", "none")
 ON_DISCONNECT: Final = ("", "cancel", "continue")
 ON_DEADLINE: Final = ("", "continue", "pause")
 ON_BUSY: Final = ("", "reject", "enqueue", "interrupt")
+CLASSES: Final = ("", "classification", "short_answer", "tool_use", "long_reasoning")
 MAX_STEPS: Final = 32
 MAX_COST_USD: Final = 1_000_000
 MAX_TIMEOUT_MS: Final = 300_000
@@ -78,6 +79,8 @@ class Request:
     """Empty for what the session says."""
     call: CallSpec | None = None
     """The one call that the task is; None where it asks a model."""
+    request_class: str = ""
+    """What kind of work it is; empty for what it looks like."""
     cache: str = ""
     """What it says of cached answers, as `caching` reads it."""
 
@@ -176,6 +179,7 @@ _TO_A_MODEL: Final[Mapping[str, Callable[[Request], object]]] = {
     "query": lambda request: request.query,
     "messages": lambda request: request.messages,
     "model": lambda request: request.model,
+    "request_class": lambda request: request.request_class,
     "agent_id": lambda request: request.agent_id,
     "session_id": lambda request: request.session_id,
     "on_busy": lambda request: request.on_busy,
@@ -224,6 +228,9 @@ def _words(request: Request) -> Iterator[Violation]:
         yield Violation("on_disconnect", "is not a choice", "use cancel or continue")
     if request.on_deadline not in ON_DEADLINE:
         yield Violation("on_deadline", "is not a choice", "use continue or pause")
+    if request.request_class not in CLASSES:
+        fix = f"use one of {', '.join(CLASSES[1:])}, or leave it out"
+        yield Violation("request_class", "is no kind of work", fix)
     if len(request.idempotency_key) > 256:
         yield Violation("idempotency_key", "is too long", "send at most 256 characters")
     yield from _names(request)

@@ -1,7 +1,6 @@
 """A task: what its events add up to. The state machine is `NEXT`; everything here is pure."""
 
 import enum
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -59,6 +58,7 @@ NEXT: Final[dict[tuple[State | None, type[ev.Event]], State]] = {
     (State.RUNNING, ev.Answered): State.RUNNING,
     (State.RUNNING, ev.StepAbandoned): State.RUNNING,
     (State.RUNNING, ev.Warned): State.RUNNING,
+    (State.RUNNING, ev.ModelChanged): State.RUNNING,
     (State.RUNNING, ev.Completed): State.COMPLETED,
     (State.RUNNING, ev.Failed): State.FAILED,
     (State.RUNNING, ev.Canceled): State.CANCELED,
@@ -171,6 +171,18 @@ class Task:
     """Whether a pause ended, and nothing was said since."""
     window: Window | None = None
     """What its model is shown of its session, once it runs; None for nothing."""
+    changed: ev.ModelChanged | None = None
+    """How it came to the model that it has now; None for the one that it began with."""
+
+    @property
+    def model(self) -> str:
+        """The model that answers."""
+        return self.changed.model if self.changed else self.spec.model
+
+    @property
+    def model_version(self) -> str:
+        """Its version."""
+        return self.changed.version if self.changed else self.spec.model_version
 
     @property
     def deadline(self) -> datetime:
@@ -273,16 +285,6 @@ def check_cancel(task: Task) -> bool:
             state=task.state.value,
         )
     return task.state is not State.CANCELED
-
-
-def repeats_a_failure(steps: Sequence[Step]) -> bool:
-    """Whether the last step made a call again that had failed in a step before it."""
-    failed = {_asked(call) for step in steps[:-1] for call in step.calls if call.failure}
-    return any(_asked(call) in failed for step in steps[-1:] for call in step.calls)
-
-
-def _asked(call: Call) -> tuple[str, str]:
-    return call.tool, json.dumps(call.input, sort_keys=True)
 
 
 def _claimed(task: Task, event: ev.Claimed) -> Changes:
@@ -418,6 +420,10 @@ def _warned(task: Task, event: ev.Warned) -> Changes:
     return {"warnings": (*task.warnings, event)}
 
 
+def _model_changed(task: Task, event: ev.ModelChanged) -> Changes:
+    return {"changed": event}
+
+
 def _failed(task: Task, event: ev.Failed) -> Changes:
     return {"failure": event.failure}
 
@@ -486,5 +492,6 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.Answered: _answered,
     ev.StepAbandoned: _abandoned,
     ev.Warned: _warned,
+    ev.ModelChanged: _model_changed,
     ev.Failed: _failed,
 }

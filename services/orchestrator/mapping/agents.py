@@ -42,6 +42,7 @@ def agent(message: pb.Agent) -> Agent:
         sampling=read_sampling(message.sampling),
         labels=dict(list(message.labels.items())[: MAX_LABELS + 1]),
         approval_tools=tuple(message.approval_tools[: MAX_TOOLS + 1]),
+        request_class=message.request_class,
     )
 
 
@@ -67,6 +68,7 @@ def listed(of: Agent) -> pb.Agent:
         tool_choice=of.tool_choice,
         labels=of.labels,
         approval_tools=of.approval_tools,
+        request_class=of.request_class,
     )
     if of.limits != Limits():
         made.limits.CopyFrom(limits(of.limits, of.limits.duration_ms))

@@ -21,7 +21,7 @@ from services.orchestrator.domain.request import (
     split,
 )
 from services.orchestrator.domain.task import Call, State, Task
-from services.orchestrator.mapping import large, sessions, toolcalls
+from services.orchestrator.mapping import large, routing, sessions, toolcalls
 from services.orchestrator.mapping.sampling import read_sampling
 
 DEFAULT_STEPS: Final = 8
@@ -69,9 +69,6 @@ def request(
     if cache and not message.cache and not message.HasField("call"):
         message.cache = caching.of_header(cache)
     sampling, limits = message.sampling, message.limits
-    has_schema = message.HasField("response_schema")
-    given = message.response_schema
-    schema = structs.to_dict(given, field="response_schema") if has_schema else None
     return Request(
         query=message.query,
         messages=[
@@ -80,7 +77,7 @@ def request(
         model=message.model,
         tools=list(message.tools[: MAX_TOOLS + 1]),
         tool_choice=message.tool_choice,
-        response_schema=schema,
+        response_schema=_schema(message),
         sampling=read_sampling(sampling),
         timeout_ms=message.timeout_ms if message.HasField("timeout_ms") else None,
         steps=limits.steps if limits.HasField("steps") else None,
@@ -103,7 +100,14 @@ def request(
         on_busy=message.on_busy,
         call=toolcalls.call_spec(message),
         cache=message.cache,
+        request_class=message.request_class,
     )
+
+
+def _schema(message: pb.InvokeRequest) -> dict[str, object] | None:
+    if not message.HasField("response_schema"):
+        return None
+    return structs.to_dict(message.response_schema, field="response_schema")
 
 
 def _client_tool(index: int, message: pb.ClientTool) -> ev.ClientTool:
@@ -150,6 +154,7 @@ def spec(start: pb.TaskEvent, tenant: str) -> ev.Spec:
         pinned=toolcalls.tools(start),
         call=asked.call,
         cache=asked.cache,
+        routed=routing.read(start.metadata),
     )
 
 
@@ -175,7 +180,7 @@ def listed(found: Task) -> pb.Task:
         result=found.text,
         last_sequence=found.sequence,
         metrics=metrics(found),
-        metadata=metadata(found.spec, is_cached=found.is_cached),
+        metadata=metadata(found),
         warnings=warnings(found),
         labels=found.spec.labels,
     )
@@ -196,7 +201,7 @@ def response(found: Task) -> pb.InvokeResponse:
         status=found.state.value,
         result=found.text,
         metrics=metrics(found),
-        metadata=metadata(found.spec, is_cached=found.is_cached),
+        metadata=metadata(found),
         warnings=warnings(found),
     )
     _output(found, message)
@@ -220,7 +225,7 @@ def partial(found: Task, mark: str, retry_after: timedelta) -> pb.InvokeResponse
         continue_mark=mark,
         retry_after=retry_after.total_seconds() * 1000,
         metrics=metrics(found),
-        metadata=metadata(found.spec),
+        metadata=metadata(found),
         warnings=warnings(found),
     )
 
@@ -241,14 +246,15 @@ def metrics(found: Task) -> pb.TaskMetrics:
     )
 
 
-def metadata(of: ev.Spec, *, is_cached: bool = False) -> pb.TaskMetadata:
+def metadata(found: Task) -> pb.TaskMetadata:
     """What runs a task."""
     return pb.TaskMetadata(
-        model=of.model,
-        model_version=of.model_version,
-        session_id=of.session_id,
-        cached=is_cached,
-        trace_id=of.trace_id,
+        model=found.model,
+        model_version=found.model_version,
+        session_id=found.spec.session_id,
+        cached=found.is_cached,
+        trace_id=found.spec.trace_id,
+        routing=routing.message(found.spec.routed),
     )
 
 

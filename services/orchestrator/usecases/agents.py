@@ -94,4 +94,4 @@ class Agents:
             self._schemas.check(agent.response_schema, field="response_schema")
         named = (agent.model, tuple(agent.tools))
         if before is None or named != (before.model, tuple(before.tools)):
-            await self._briefings.equip(tenant, *named, has_tools=bool(agent.tools))
+            await self._briefings.check(tenant, *named, has_tools=bool(agent.tools))

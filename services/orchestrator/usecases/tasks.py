@@ -25,7 +25,7 @@ from services.orchestrator.domain.task import Task, check_cancel
 from services.orchestrator.equipment import Equipment
 from services.orchestrator.marks import Marks
 from services.orchestrator.memory import LEAST_OUTPUT_TOKENS
-from services.orchestrator.ports import Desk, Model
+from services.orchestrator.ports import Desk
 from services.orchestrator.post import Post
 from services.orchestrator.reading import equipped
 from services.orchestrator.run import Run
@@ -260,7 +260,9 @@ class Tasks:
         if request.response_schema is not None:
             self._world.schemas.check(request.response_schema, field="response_schema")
         await self._check_client_tools(request, caller.tenant)
-        request, equipment = await self._world.briefings.first(request, caller.tenant)
+        session_id = "" if request.call else request.session_id or ids.new("session")
+        briefings = self._world.briefings
+        request, equipment = await briefings.first(request, caller.tenant, session_id)
         if request.call is not None:
             (tool,) = equipment.tools.values()
             single.check(self._world.schemas, request.call, tool)
@@ -270,8 +272,8 @@ class Tasks:
         deadline = min(deadline, request.until or deadline)
         rq.check_readable(request, self._bounds.large)
         whole, (request, large) = request, self._world.log.shortened(request)
-        spec = self._spec(request, caller, equipment.model, deadline)
-        spec = replace(spec, large=large, pinned=equipment.pinned)
+        spec = self._spec(request, caller, equipment, deadline)
+        spec = replace(spec, session_id=session_id, large=large)
         equipment = equipped(equipment, spec, dict(large))
         await self._check_fits(spec, equipment)
         if request.session_id and not request.parent_task_id:
@@ -323,19 +325,19 @@ class Tasks:
         await self._world.catalogues.check_free(tenant, names, field="client_tools")
 
     def _spec(
-        self, request: rq.Request, caller: Caller, model: Model, deadline: datetime
+        self, request: rq.Request, caller: Caller, equipment: Equipment, deadline: datetime
     ) -> ev.Spec:
         query, history = rq.split(request)
         return ev.Spec(
             task_id=ids.new("task"),
             tenant=caller.tenant,
             owner=caller.subject,
-            session_id="" if request.call else request.session_id or ids.new("session"),
+            session_id=request.session_id,
             trace_id=caller.trace_id,
             query=query,
             history=tuple(history),
-            model=model.name,
-            model_version=model.version,
+            model=equipment.model.name,
+            model_version=equipment.model.version,
             tools=tuple(request.tools),
             has_tools=request.tool_choice != "none",
             response_schema=request.response_schema,
@@ -355,7 +357,9 @@ class Tasks:
             parent_task_id=request.parent_task_id,
             depth=request.depth,
             on_busy=request.on_busy,
+            pinned=equipment.pinned,
             call=request.call,
+            routed=equipment.routed,
             cache=request.cache,
         )
 

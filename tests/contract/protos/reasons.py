@@ -21,7 +21,8 @@ GENERATED = ROOT / "gateway" / "pb"
 KINDS = {kind.__name__ for kind in ServiceError.__subclasses__()}
 CODES = {code.name for code in grpc.StatusCode}
 VARIABLE = re.compile(
-    "(RUNPLANE|GATEWAY|INFERENCE|ORCHESTRATOR|TOOL_REGISTRY|GRPC|VLLM|TOOL_KIND|TOOL_STATE)_"
+    "(RUNPLANE|GATEWAY|INFERENCE|ORCHESTRATOR|TOOL_REGISTRY|GRPC|VLLM|TOOL_KIND|TOOL_STATE|"
+    "MODEL_STATE|HF)_"
 )
 """Names of environment variables and of values in the contracts: they look like reasons."""
 NAME = re.compile(r"[A-Z][A-Z0-9_]+[A-Z0-9]")

@@ -6,12 +6,13 @@ import pytest
 from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pool import Default
-from runplane.inference.v1 import inference_pb2
+from runplane.inference.v1 import inference_pb2, models_pb2
 from runplane.orchestrator.v1 import agents_pb2, orchestrator_pb2, sessions_pb2, usage_pb2
 from runplane.tool_registry.v1 import resources_pb2, servers_pb2, tool_registry_pb2
 
 FILES = (
     inference_pb2,
+    models_pb2,
     orchestrator_pb2,
     agents_pb2,
     usage_pb2,
@@ -51,10 +52,12 @@ def named(method: MethodDescriptor) -> str:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_every_rpc_has_an_http_rule(method: MethodDescriptor) -> None:
+def test_every_rpc_has_an_http_rule_unless_another_has_taken_its_place(
+    method: MethodDescriptor,
+) -> None:
     rule = method.GetOptions().Extensions[annotations_pb2.http]
 
-    assert rule.WhichOneof("pattern")
+    assert bool(rule.WhichOneof("pattern")) != method.GetOptions().deprecated
 
 
 @pytest.mark.parametrize("method", METHODS, ids=named)
@@ -77,6 +80,7 @@ def test_every_service_is_looked_at() -> None:
         "AgentService",
         "InferenceService",
         "McpServerService",
+        "ModelService",
         "OrchestratorService",
         "ResourceService",
         "SessionService",

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.struct_pb2 import Struct, Value
 from grpc_health.v1 import health_pb2_grpc
-from runplane.inference.v1 import inference_pb2, inference_pb2_grpc
+from runplane.inference.v1 import inference_pb2, inference_pb2_grpc, models_pb2_grpc
 from runplane.orchestrator.v1 import (
     agents_pb2_grpc,
     orchestrator_pb2,
@@ -116,6 +116,13 @@ class Inference(inference_pb2_grpc.InferenceServiceServicer):
     async def CountTokens(self, request: Any, context: Any) -> Any:
         await self._script.unary(request, context)
         return inference_pb2.CountTokensResponse(prompt_tokens=len(request.messages))
+
+
+class Models(models_pb2_grpc.ModelServiceServicer):
+    """Pages, and gives back what it is asked for."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
 
     async def ListModels(self, request: Any, context: Any) -> Any:
         await self._script.unary(request, context)
@@ -313,6 +320,8 @@ async def _serve(name: str, script: Script) -> AsyncIterator[Running]:
     server = grpc.aio.server()
     health = Health([f"runplane.{name}.v1.{service}"])
     add(servicer, boundary.before(server))
+    if name == "inference":
+        models_pb2_grpc.add_ModelServiceServicer_to_server(Models(script), boundary.before(server))
     if name == "orchestrator":
         agents_pb2_grpc.add_AgentServiceServicer_to_server(Agents(script), boundary.before(server))
     if name == "tool_registry":

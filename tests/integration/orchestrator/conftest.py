@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import grpc
 import pytest_asyncio
@@ -58,6 +59,7 @@ async def started(
     catalogue_ttl: timedelta = timedelta(seconds=5),
     cache: CacheSettings = UNCACHED,
     quotas: Sequence[QuotaSettings] = (),
+    routes: Path | None = None,
 ) -> AsyncIterator[Suite]:
     """A suite of real services in this process; the inference service or the tool registry may be
     another's. It has no response cache, unless it is told to."""
@@ -81,6 +83,7 @@ async def started(
             catalogue_ttl=catalogue_ttl,
             cache=cache,
             quotas=tuple(quotas),
+            routes=routes,
         )
         orchestrator = await stack.enter_async_context(running(settings, shared))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(orchestrator.address))

@@ -13,8 +13,9 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
 from services.chassis import structs
+from services.chassis.egress.settings import EgressSettings
 from services.tool_registry.app import running
-from services.tool_registry.settings import EgressSettings, SecretSettings, Settings
+from services.tool_registry.settings import SecretSettings, Settings
 from tests.integration.tool_registry.conftest import LOOPBACK, SHARED, Fault, fault_of, request
 from tests.integration.tool_registry.hosts import listening
 from tests.integration.tool_registry.http_targets import JSON, KEY, Target, answered

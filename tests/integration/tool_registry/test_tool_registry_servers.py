@@ -19,9 +19,10 @@ from runplane.tool_registry.v1 import (
 )
 
 from services.chassis import structs
+from services.chassis.egress.settings import EgressSettings
 from services.chassis.settings import SharedSettings
 from services.tool_registry.app import running
-from services.tool_registry.settings import EgressSettings, McpSettings, Settings
+from services.tool_registry.settings import McpSettings, Settings
 from tests.integration.tool_registry.conftest import LOOPBACK, SHARED, Fault, fault_of
 from tests.integration.tool_registry.liar import liar
 from tests.integration.tool_registry.mcp_server import everything, over_http

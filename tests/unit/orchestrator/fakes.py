@@ -28,6 +28,7 @@ from services.orchestrator.budget import Budget
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.catalogue import Catalogue, catalogue
 from services.orchestrator.domain.request import Request
+from services.orchestrator.domain.routing import Route
 from services.orchestrator.domain.task import Task
 from services.orchestrator.domain.tool import Tool
 from services.orchestrator.equipment import Equipment
@@ -36,6 +37,7 @@ from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
 from services.orchestrator.ports import Generation, Model, Models, Piece
 from services.orchestrator.run import Run
+from services.orchestrator.seen import Seen
 from services.orchestrator.toolports import Invocation, Returned
 from services.orchestrator.usecases.children import ChildTasks
 from services.orchestrator.usecases.tasks import Bounds, Caller, Tasks
@@ -122,12 +124,20 @@ class FakeModels:
     """Set when a turn has come to where it waits."""
     closes_after: asyncio.Event | None = None
     """What closing a turn waits for."""
+    others: Sequence[Model] = ()
+    """Models beside the default one."""
+    hung_up: list[str] = field(default_factory=list)
+    """Whose turns ended, however they did."""
+
+    async def known(self) -> Mapping[str, Model]:
+        """See `Models`."""
+        return {"": self.model} | {each.name: each for each in (self.model, *self.others)}
 
     async def resolve(self, name: str) -> Model:
         """See `Models`."""
-        if name not in ("", MODEL.name):
+        if (found := (await self.known()).get(name)) is None:
             raise NotFound("MODEL_NOT_FOUND", f"there is no model {name}")
-        return self.model
+        return found
 
     async def count_tokens(
         self, model: str, messages: Sequence[ev.Message], prefix: str = ""
@@ -152,6 +162,7 @@ class FakeModels:
                     await line.wait()
             yield Piece("", self.finish_reason, TURN)
         finally:
+            self.hung_up.append(generation.model)
             if self.closes_after is not None:
                 await self.closes_after.wait()
 
@@ -270,6 +281,8 @@ class Bench:
     log: SlowLog
     desk: EventStoreDesk
     clock: FakeClock = field(default_factory=FakeClock)
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
     before: Models | None = None
     """What stands before its models."""
 
@@ -289,6 +302,8 @@ class Bench:
             memory,
             Places(self.sessions, self.log, self.clock),
             self.budget,
+            routes=self.routes,
+            seen=self.seen,
         )
 
     @property

@@ -5,6 +5,7 @@ import pytest
 
 from services.chassis.errors import FailedPrecondition
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.repeating import repeats_a_failure
 from services.orchestrator.domain.task import (
     CLOSED,
     NEXT,
@@ -13,7 +14,6 @@ from services.orchestrator.domain.task import (
     Step,
     check_cancel,
     evolve,
-    repeats_a_failure,
     replay,
 )
 from tests.unit.orchestrator.fakes import NOW, SPEC

@@ -15,23 +15,25 @@ from protobuf import Message
 from protobuf._codegen import file_desc
 from protobuf.wkt.google.protobuf import struct_pb, timestamp_pb
 
+from . import entries_pb
 from ....google.api import annotations_pb
 from ...type.v1 import content_pb, usage_pb
 
 if TYPE_CHECKING:
-    from protobuf import DescFile
+    from protobuf import DescFile, Oneof
     from protobuf.wkt.google.protobuf.struct_pb import Struct
     from protobuf.wkt.google.protobuf.timestamp_pb import Timestamp
 
     from ...type.v1.content_pb import Message as Message_
     from ...type.v1.usage_pb import Sampling, Usage
+    from .entries_pb import EchoEntry, LlamacppEntry, ModelFailure, ModelState, OpenAiEntry
 
 
-_ModelFields: TypeAlias = Literal["name", "version", "engine", "context_tokens", "default_max_tokens", "slots", "is_default", "input_price_usd", "output_price_usd", "can_continue", "capabilities"]
+_ModelFields: TypeAlias = Literal["name", "version", "engine", "context_tokens", "default_max_tokens", "slots", "is_default", "input_price_usd", "output_price_usd", "can_continue", "capabilities", "aliases", "size_class", "quantization", "tokenizer", "state", "failure", "source", "create_time", "update_time", "revision", "is_wanted", "owner", "llamacpp", "echo", "openai"]
 
 class Model(Message[_ModelFields]):
     """
-    A model that this service serves.
+    A model of the catalogue. What is not said to be output only is said when it is created.
 
     ```proto
     message runplane.inference.v1.Model
@@ -39,19 +41,21 @@ class Model(Message[_ModelFields]):
 
     Attributes:
         name:
-            The name callers use, such as `smollm2-135m-instruct`.
+            The name callers use, such as `smollm2-135m-instruct`: 1 to 64 of A-Z a-z 0-9 _ . -. It never
+            changes.
 
             ```proto
             string name = 1;
             ```
         version:
             Changes whenever the same request may get another answer: weights, quantisation or engine.
+            Output only; empty until it was loaded.
 
             ```proto
             string version = 2;
             ```
         engine:
-            The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere.
+            The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere. Output only.
 
             ```proto
             string engine = 3;
@@ -75,7 +79,7 @@ class Model(Message[_ModelFields]):
             int32 slots = 6;
             ```
         is_default:
-            Whether this is the model used when a request names none.
+            Whether this is the model used when a request names none. Output only.
 
             ```proto
             bool is_default = 7;
@@ -93,21 +97,102 @@ class Model(Message[_ModelFields]):
             double output_price_usd = 10;
             ```
         can_continue:
-            Whether it goes on from a `prefix`.
+            Whether it goes on from a `prefix`. Output only.
 
             ```proto
             bool can_continue = 8;
             ```
         capabilities:
             What it can be asked for, by name: `generate`, `continue` (from a `prefix`), `schema` (an output
-            that a `response_schema` binds), `constraint` (that `choice`, `regex` or `grammar` bind), `classify`, `embed`, `tools` (calls of `tools`).
+            that a `response_schema` binds), `constraint` (that `choice`, `regex` or `grammar` bind),
+            `classify`, `embed`, `tools` (calls of `tools`). Output only; empty until it was loaded.
 
             ```proto
             repeated string capabilities = 11;
             ```
+        aliases:
+            Further names that it can be asked by, at most 16.
+
+            ```proto
+            repeated string aliases = 12;
+            ```
+        size_class:
+            How large it is, as those who choose models see it: `small`, `medium`, `large` or `frontier`;
+            empty where nobody said.
+
+            ```proto
+            string size_class = 13;
+            ```
+        quantization:
+            How its weights are kept, such as `q4_1`; of a GGUF file, what the file says.
+
+            ```proto
+            string quantization = 14;
+            ```
+        tokenizer:
+            Its tokenizer; of a GGUF file, what the file says, such as `gpt2`.
+
+            ```proto
+            string tokenizer = 15;
+            ```
+        state:
+            Whether it can be asked. Each process has models of its own loaded: this is what the one says
+            that answers. Output only.
+
+            ```proto
+            runplane.inference.v1.ModelState state = 16;
+            ```
+        failure:
+            Of a model that failed: why. Output only.
+
+            ```proto
+            optional runplane.inference.v1.ModelFailure failure = 17;
+            ```
+        source:
+            Where it comes from: `settings`, `file` or `api`. Only those of `api` can be changed. Output only.
+
+            ```proto
+            string source = 18;
+            ```
+        create_time:
+            When it was created by the API. Output only.
+
+            ```proto
+            optional google.protobuf.Timestamp create_time = 19;
+            ```
+        update_time:
+            When it was changed last by the API. Output only.
+
+            ```proto
+            optional google.protobuf.Timestamp update_time = 20;
+            ```
+        revision:
+            Counts its changes from 1. In an update: the one that is to be changed; 0 for the newest.
+
+            ```proto
+            int32 revision = 21;
+            ```
+        is_wanted:
+            Whether every process is to have it loaded. Output only: `LoadModel` and `UnloadModel` say so.
+
+            ```proto
+            bool is_wanted = 22;
+            ```
+        owner:
+            Who created it: the subject of the caller. Output only.
+
+            ```proto
+            string owner = 23;
+            ```
+        entry:
+            What runs it.
+
+            ```proto
+            oneof entry
+            ```
     """
 
-    __slots__ = ("name", "version", "engine", "context_tokens", "default_max_tokens", "slots", "is_default", "input_price_usd", "output_price_usd", "can_continue", "capabilities")
+    __slots__ = ("name", "version", "engine", "context_tokens", "default_max_tokens", "slots", "is_default", "input_price_usd", "output_price_usd", "can_continue", "capabilities", "aliases", "size_class", "quantization", "tokenizer", "state", "failure", "source", "create_time", "update_time", "revision", "is_wanted", "owner", "entry")
 
     if TYPE_CHECKING:
 
@@ -125,6 +210,19 @@ class Model(Message[_ModelFields]):
             output_price_usd: float = 0,
             can_continue: bool = False,
             capabilities: list[str] | None = None,
+            aliases: list[str] | None = None,
+            size_class: str = "",
+            quantization: str = "",
+            tokenizer: str = "",
+            state: ModelState | None = None,
+            failure: ModelFailure | None = None,
+            source: str = "",
+            create_time: Timestamp | None = None,
+            update_time: Timestamp | None = None,
+            revision: int = 0,
+            is_wanted: bool = False,
+            owner: str = "",
+            entry: Oneof[Literal["llamacpp"], LlamacppEntry] | Oneof[Literal["echo"], EchoEntry] | Oneof[Literal["openai"], OpenAiEntry] | None = None,
         ) -> None:
             pass
 
@@ -139,6 +237,19 @@ class Model(Message[_ModelFields]):
         output_price_usd: float
         can_continue: bool
         capabilities: list[str]
+        aliases: list[str]
+        size_class: str
+        quantization: str
+        tokenizer: str
+        state: ModelState
+        failure: ModelFailure | None
+        source: str
+        create_time: Timestamp | None
+        update_time: Timestamp | None
+        revision: int
+        is_wanted: bool
+        owner: str
+        entry: Oneof[Literal["llamacpp"], LlamacppEntry] | Oneof[Literal["echo"], EchoEntry] | Oneof[Literal["openai"], OpenAiEntry] | None
 
 _GenerateRequestFields: TypeAlias = Literal["model", "messages", "sampling", "response_schema", "prefix", "priority", "tools", "tool_choice", "choice", "regex", "grammar"]
 
@@ -871,11 +982,12 @@ class GetModelRequest(Message[_GetModelRequestFields]):
 
 
 _DESC = file_desc(
-    b'\n%runplane/inference/v1/inference.proto\x12\x15runplane.inference.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\xf0\x02\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x16\n\x06engine\x18\x03 \x01(\tR\x06engine\x12%\n\x0econtext_tokens\x18\x04 \x01(\x05R\rcontextTokens\x12,\n\x12default_max_tokens\x18\x05 \x01(\x05R\x10defaultMaxTokens\x12\x14\n\x05slots\x18\x06 \x01(\x05R\x05slots\x12\x1d\n\nis_default\x18\x07 \x01(\x08R\tisDefault\x12&\n\x0finput_price_usd\x18\t \x01(\x01R\rinputPriceUsd\x12(\n\x10output_price_usd\x18\n \x01(\x01R\x0eoutputPriceUsd\x12!\n\x0ccan_continue\x18\x08 \x01(\x08R\x0bcanContinue\x12"\n\x0ccapabilities\x18\x0b \x03(\tR\x0ccapabilities"\xb2\x03\n\x0fGenerateRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x126\n\x08sampling\x18\x03 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12@\n\x0fresponse_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x12\x16\n\x06prefix\x18\x05 \x01(\tR\x06prefix\x12\x1a\n\x08priority\x18\x06 \x01(\tR\x08priority\x12;\n\x05tools\x18\x07 \x03(\x0b2%.runplane.inference.v1.ToolDefinitionR\x05tools\x12\x1f\n\x0btool_choice\x18\x08 \x01(\tR\ntoolChoice\x12\x16\n\x06choice\x18\n \x03(\tR\x06choice\x12\x14\n\x05regex\x18\x0b \x01(\tR\x05regex\x12\x18\n\x07grammar\x18\x0c \x01(\tR\x07grammar"\x82\x01\n\x0eToolDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"]\n\x08ToolCall\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12-\n\x05input\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x05input"\xed\x02\n\x10GenerateResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12#\n\rfinish_reason\x18\x04 \x01(\tR\x0cfinishReason\x12-\n\x05usage\x18\x05 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x06 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x07 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\x08 \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCalls"\xb0\x03\n\x16StreamGenerateResponse\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x0e\n\x02id\x18\x03 \x01(\tR\x02id\x12\x17\n\x04text\x18\x04 \x01(\tH\x00R\x04text\x88\x01\x01\x12(\n\rfinish_reason\x18\x05 \x01(\tH\x01R\x0cfinishReason\x88\x01\x01\x12-\n\x05usage\x18\x06 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x07 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x08 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\t \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCallsB\x07\n\x05_textB\x10\n\x0e_finish_reason"\xad\x01\n\x11GenerationMetrics\x12\x1d\n\nlatency_ms\x18\x01 \x01(\x01R\tlatencyMs\x122\n\x16time_to_first_token_ms\x18\x02 \x01(\x01R\x12timeToFirstTokenMs\x12\x19\n\x08queue_ms\x18\x03 \x01(\x01R\x07queueMs\x12*\n\x11tokens_per_second\x18\x04 \x01(\x01R\x0ftokensPerSecond"\xa4\x01\n\x12GenerationMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x128\n\ttimestamp\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x19\n\x08trace_id\x18\x04 \x01(\tR\x07traceId"y\n\x12CountTokensRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x16\n\x06prefix\x18\x03 \x01(\tR\x06prefix"w\n\x13CountTokensResponse\x12#\n\rprompt_tokens\x18\x01 \x01(\x05R\x0cpromptTokens\x12%\n\x0econtext_tokens\x18\x02 \x01(\x05R\rcontextTokens\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model"O\n\x11ListModelsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"r\n\x12ListModelsResponse\x124\n\x06models\x18\x01 \x03(\x0b2\x1c.runplane.inference.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"%\n\x0fGetModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name2\x91\x05\n\x10InferenceService\x12~\n\x08Generate\x12&.runplane.inference.v1.GenerateRequest\x1a\'.runplane.inference.v1.GenerateResponse"!\x82\xd3\xe4\x93\x02\x1b"\x16/v1/inference/generate:\x01*\x12\x8a\x01\n\x0eStreamGenerate\x12&.runplane.inference.v1.GenerateRequest\x1a-.runplane.inference.v1.StreamGenerateResponse"\x1f\x82\xd3\xe4\x93\x02\x19"\x14/v1/inference/stream:\x01*0\x01\x12\x8b\x01\n\x0bCountTokens\x12).runplane.inference.v1.CountTokensRequest\x1a*.runplane.inference.v1.CountTokensResponse"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/inference/count_tokens:\x01*\x12u\n\nListModels\x12(.runplane.inference.v1.ListModelsRequest\x1a).runplane.inference.v1.ListModelsResponse"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12k\n\x08GetModel\x12&.runplane.inference.v1.GetModelRequest\x1a\x1c.runplane.inference.v1.Model"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}b\x06proto3',
+    b'\n%runplane/inference/v1/inference.proto\x12\x15runplane.inference.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#runplane/inference/v1/entries.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\x87\x08\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x16\n\x06engine\x18\x03 \x01(\tR\x06engine\x12%\n\x0econtext_tokens\x18\x04 \x01(\x05R\rcontextTokens\x12,\n\x12default_max_tokens\x18\x05 \x01(\x05R\x10defaultMaxTokens\x12\x14\n\x05slots\x18\x06 \x01(\x05R\x05slots\x12\x1d\n\nis_default\x18\x07 \x01(\x08R\tisDefault\x12&\n\x0finput_price_usd\x18\t \x01(\x01R\rinputPriceUsd\x12(\n\x10output_price_usd\x18\n \x01(\x01R\x0eoutputPriceUsd\x12!\n\x0ccan_continue\x18\x08 \x01(\x08R\x0bcanContinue\x12"\n\x0ccapabilities\x18\x0b \x03(\tR\x0ccapabilities\x12\x18\n\x07aliases\x18\x0c \x03(\tR\x07aliases\x12\x1d\n\nsize_class\x18\r \x01(\tR\tsizeClass\x12"\n\x0cquantization\x18\x0e \x01(\tR\x0cquantization\x12\x1c\n\ttokenizer\x18\x0f \x01(\tR\ttokenizer\x127\n\x05state\x18\x10 \x01(\x0e2!.runplane.inference.v1.ModelStateR\x05state\x12=\n\x07failure\x18\x11 \x01(\x0b2#.runplane.inference.v1.ModelFailureR\x07failure\x12\x16\n\x06source\x18\x12 \x01(\tR\x06source\x12;\n\x0bcreate_time\x18\x13 \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x14 \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1a\n\x08revision\x18\x15 \x01(\x05R\x08revision\x12\x1b\n\tis_wanted\x18\x16 \x01(\x08R\x08isWanted\x12\x14\n\x05owner\x18\x17 \x01(\tR\x05owner\x12B\n\x08llamacpp\x18\x18 \x01(\x0b2$.runplane.inference.v1.LlamacppEntryH\x00R\x08llamacpp\x126\n\x04echo\x18\x19 \x01(\x0b2 .runplane.inference.v1.EchoEntryH\x00R\x04echo\x12<\n\x06openai\x18\x1a \x01(\x0b2".runplane.inference.v1.OpenAiEntryH\x00R\x06openaiB\x07\n\x05entry"\xb2\x03\n\x0fGenerateRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x126\n\x08sampling\x18\x03 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12@\n\x0fresponse_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x12\x16\n\x06prefix\x18\x05 \x01(\tR\x06prefix\x12\x1a\n\x08priority\x18\x06 \x01(\tR\x08priority\x12;\n\x05tools\x18\x07 \x03(\x0b2%.runplane.inference.v1.ToolDefinitionR\x05tools\x12\x1f\n\x0btool_choice\x18\x08 \x01(\tR\ntoolChoice\x12\x16\n\x06choice\x18\n \x03(\tR\x06choice\x12\x14\n\x05regex\x18\x0b \x01(\tR\x05regex\x12\x18\n\x07grammar\x18\x0c \x01(\tR\x07grammar"\x82\x01\n\x0eToolDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"]\n\x08ToolCall\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12-\n\x05input\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x05input"\xed\x02\n\x10GenerateResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12#\n\rfinish_reason\x18\x04 \x01(\tR\x0cfinishReason\x12-\n\x05usage\x18\x05 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x06 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x07 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\x08 \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCalls"\xb0\x03\n\x16StreamGenerateResponse\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x0e\n\x02id\x18\x03 \x01(\tR\x02id\x12\x17\n\x04text\x18\x04 \x01(\tH\x00R\x04text\x88\x01\x01\x12(\n\rfinish_reason\x18\x05 \x01(\tH\x01R\x0cfinishReason\x88\x01\x01\x12-\n\x05usage\x18\x06 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x07 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x08 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\t \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCallsB\x07\n\x05_textB\x10\n\x0e_finish_reason"\xad\x01\n\x11GenerationMetrics\x12\x1d\n\nlatency_ms\x18\x01 \x01(\x01R\tlatencyMs\x122\n\x16time_to_first_token_ms\x18\x02 \x01(\x01R\x12timeToFirstTokenMs\x12\x19\n\x08queue_ms\x18\x03 \x01(\x01R\x07queueMs\x12*\n\x11tokens_per_second\x18\x04 \x01(\x01R\x0ftokensPerSecond"\xa4\x01\n\x12GenerationMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x128\n\ttimestamp\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x19\n\x08trace_id\x18\x04 \x01(\tR\x07traceId"y\n\x12CountTokensRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x16\n\x06prefix\x18\x03 \x01(\tR\x06prefix"w\n\x13CountTokensResponse\x12#\n\rprompt_tokens\x18\x01 \x01(\x05R\x0cpromptTokens\x12%\n\x0econtext_tokens\x18\x02 \x01(\x05R\rcontextTokens\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model"O\n\x11ListModelsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"r\n\x12ListModelsResponse\x124\n\x06models\x18\x01 \x03(\x0b2\x1c.runplane.inference.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"%\n\x0fGetModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name2\xec\x04\n\x10InferenceService\x12~\n\x08Generate\x12&.runplane.inference.v1.GenerateRequest\x1a\'.runplane.inference.v1.GenerateResponse"!\x82\xd3\xe4\x93\x02\x1b"\x16/v1/inference/generate:\x01*\x12\x8a\x01\n\x0eStreamGenerate\x12&.runplane.inference.v1.GenerateRequest\x1a-.runplane.inference.v1.StreamGenerateResponse"\x1f\x82\xd3\xe4\x93\x02\x19"\x14/v1/inference/stream:\x01*0\x01\x12\x8b\x01\n\x0bCountTokens\x12).runplane.inference.v1.CountTokensRequest\x1a*.runplane.inference.v1.CountTokensResponse"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/inference/count_tokens:\x01*\x12f\n\nListModels\x12(.runplane.inference.v1.ListModelsRequest\x1a).runplane.inference.v1.ListModelsResponse"\x03\x88\x02\x01\x12U\n\x08GetModel\x12&.runplane.inference.v1.GetModelRequest\x1a\x1c.runplane.inference.v1.Model"\x03\x88\x02\x01b\x06proto3',
     [
         annotations_pb.desc(),
         struct_pb.desc(),
         timestamp_pb.desc(),
+        entries_pb.desc(),
         content_pb.desc(),
         usage_pb.desc(),
     ],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .orchestrator_pb import TaskLimits
 
 
-_AgentFields: TypeAlias = Literal["agent_id", "version", "owner", "description", "instructions", "model", "tools", "tool_choice", "limits", "response_schema", "sampling", "labels", "create_time", "update_time", "approval_tools"]
+_AgentFields: TypeAlias = Literal["agent_id", "version", "owner", "description", "instructions", "model", "tools", "tool_choice", "limits", "response_schema", "sampling", "labels", "create_time", "update_time", "approval_tools", "request_class"]
 
 class Agent(Message[_AgentFields]):
     """
@@ -71,7 +71,7 @@ class Agent(Message[_AgentFields]):
             string instructions = 5;
             ```
         model:
-            The model. Empty means the default model, or what a request says.
+            The model, or a route. Empty means the default one, or what a request says.
 
             ```proto
             string model = 6;
@@ -139,9 +139,16 @@ class Agent(Message[_AgentFields]):
             ```proto
             repeated string approval_tools = 20;
             ```
+        request_class:
+            What kind of work its tasks are, for a route, as in `InvokeRequest.request_class`; a request may
+            say otherwise. Empty means what each request looks like.
+
+            ```proto
+            string request_class = 41;
+            ```
     """
 
-    __slots__ = ("agent_id", "version", "owner", "description", "instructions", "model", "tools", "tool_choice", "limits", "response_schema", "sampling", "labels", "create_time", "update_time", "approval_tools")
+    __slots__ = ("agent_id", "version", "owner", "description", "instructions", "model", "tools", "tool_choice", "limits", "response_schema", "sampling", "labels", "create_time", "update_time", "approval_tools", "request_class")
 
     if TYPE_CHECKING:
 
@@ -163,6 +170,7 @@ class Agent(Message[_AgentFields]):
             create_time: Timestamp | None = None,
             update_time: Timestamp | None = None,
             approval_tools: list[str] | None = None,
+            request_class: str = "",
         ) -> None:
             pass
 
@@ -181,6 +189,7 @@ class Agent(Message[_AgentFields]):
         create_time: Timestamp | None
         update_time: Timestamp | None
         approval_tools: list[str]
+        request_class: str
 
 _CreateAgentRequestFields: TypeAlias = Literal["agent", "idempotency_key"]
 
@@ -438,7 +447,7 @@ class DeleteAgentRequest(Message[_DeleteAgentRequestFields]):
 
 
 _DESC = file_desc(
-    b'\n%runplane/orchestrator/v1/agents.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+runplane/orchestrator/v1/orchestrator.proto\x1a\x1crunplane/type/v1/usage.proto"\xbe\x05\n\x05Agent\x12\x19\n\x08agent_id\x18\x01 \x01(\tR\x07agentId\x12\x18\n\x07version\x18\x02 \x01(\x05R\x07version\x12\x14\n\x05owner\x18\x03 \x01(\tR\x05owner\x12 \n\x0bdescription\x18\x04 \x01(\tR\x0bdescription\x12"\n\x0cinstructions\x18\x05 \x01(\tR\x0cinstructions\x12\x14\n\x05model\x18\x06 \x01(\tR\x05model\x12\x14\n\x05tools\x18\x07 \x03(\tR\x05tools\x12\x1f\n\x0btool_choice\x18\x08 \x01(\tR\ntoolChoice\x12<\n\x06limits\x18\t \x01(\x0b2$.runplane.orchestrator.v1.TaskLimitsR\x06limits\x12@\n\x0fresponse_schema\x18\n \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x126\n\x08sampling\x18\x0b \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12C\n\x06labels\x18\x0c \x03(\x0b2+.runplane.orchestrator.v1.Agent.LabelsEntryR\x06labels\x12;\n\x0bcreate_time\x18\r \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x0e \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x12%\n\x0eapproval_tools\x18\x14 \x03(\tR\rapprovalTools\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"t\n\x12CreateAgentRequest\x125\n\x05agent\x18\x01 \x01(\x0b2\x1f.runplane.orchestrator.v1.AgentR\x05agent\x12\'\n\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey"g\n\x11ListAgentsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"u\n\x12ListAgentsResponse\x127\n\x06agents\x18\x01 \x03(\x0b2\x1f.runplane.orchestrator.v1.AgentR\x06agents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"W\n\x0fGetAgentRequest\x12\x19\n\x08agent_id\x18\x01 \x01(\tR\x07agentId\x12\x1d\n\x07version\x18\x02 \x01(\x05H\x00R\x07version\x88\x01\x01B\n\n\x08_version"\x87\x01\n\x12UpdateAgentRequest\x12\x19\n\x08agent_id\x18\x01 \x01(\tR\x07agentId\x125\n\x05agent\x18\x02 \x01(\x0b2\x1f.runplane.orchestrator.v1.AgentR\x05agent\x12\x1f\n\x0bupdate_mask\x18\x03 \x03(\tR\nupdateMask"/\n\x12DeleteAgentRequest\x12\x19\n\x08agent_id\x18\x01 \x01(\tR\x07agentId2\xf4\x04\n\x0cAgentService\x12w\n\x0bCreateAgent\x12,.runplane.orchestrator.v1.CreateAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent"\x19\x82\xd3\xe4\x93\x02\x13"\n/v1/agents:\x05agent\x12{\n\nListAgents\x12+.runplane.orchestrator.v1.ListAgentsRequest\x1a,.runplane.orchestrator.v1.ListAgentsResponse"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/agents\x12u\n\x08GetAgent\x12).runplane.orchestrator.v1.GetAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/agents/{agent_id}\x12\x82\x01\n\x0bUpdateAgent\x12,.runplane.orchestrator.v1.UpdateAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent"$\x82\xd3\xe4\x93\x02\x1e2\x15/v1/agents/{agent_id}:\x05agent\x12r\n\x0bDeleteAgent\x12,.runplane.orchestrator.v1.DeleteAgentRequest\x1a\x16.google.protobuf.Empty"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/agents/{agent_id}b\x06proto3',
+    b'\n%runplane/orchestrator/v1/agents.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+runplane/orchestrator/v1/orchestrator.proto\x1a\x1crunplane/type/v1/usage.proto"\xe3\x05\n\x05Agent\x12\x19\n\x08agent_id\x18\x01 \x01(\tR\x07agentId\x12\x18\n\x07version\x18\x02 \x01(\x05R\x07version\x12\x14\n\x05owner\x18\x03 \x01(\tR\x05owner\x12 \n\x0bdescription\x18\x04 \x01(\tR\x0bdescription\x12"\n\x0cinstructions\x18\x05 \x01(\tR\x0cinstructions\x12\x14\n\x05model\x18\x06 \x01(\tR\x05model\x12\x14\n\x05tools\x18\x07 \x03(\tR\x05tools\x12\x1f\n\x0btool_choice\x18\x08 \x01(\tR\ntoolChoice\x12<\n\x06limits\x18\t \x01(\x0b2$.runplane.orchestrator.v1.TaskLimitsR\x06limits\x12@\n\x0fresponse_schema\x18\n \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x126\n\x08sampling\x18\x0b \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12C\n\x06labels\x18\x0c \x03(\x0b2+.runplane.orchestrator.v1.Agent.LabelsEntryR\x06labels\x12;\n\x0bcreate_time\x18\r \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x0e \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x12%\n\x0eapproval_tools\x18\x14 \x03(\tR\rapprovalTools\x12#\n\rrequest_class\x18) \x01(\tR\x0crequestClass\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"t\n\x12CreateAgentRequest\x125\n\x05agent\x18\x01 \x01(\x0b2\x1f.runplane.orchestrator.v1.AgentR\x05agent\x12\'\n\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey"g\n\x11ListAgentsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"u\n\x12ListAgentsResponse\x127\n\x06agents\x18\x01 \x03(\x0b2\x1f.runplane.orchestrator.v1.AgentR\x06agents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"W\n\x0fGetAgentRequest\x12\x19\n\x08agent_id\x18\x01 \x01(\tR\x07agentId\x12\x1d\n\x07version\x18\x02 \x01(\x05H\x00R\x07version\x88\x01\x01B\n\n\x08_version"\x87\x01\n\x12UpdateAgentRequest\x12\x19\n\x08agent_id\x18\x01 \x01(\tR\x07agentId\x125\n\x05agent\x18\x02 \x01(\x0b2\x1f.runplane.orchestrator.v1.AgentR\x05agent\x12\x1f\n\x0bupdate_mask\x18\x03 \x03(\tR\nupdateMask"/\n\x12DeleteAgentRequest\x12\x19\n\x08agent_id\x18\x01 \x01(\tR\x07agentId2\xf4\x04\n\x0cAgentService\x12w\n\x0bCreateAgent\x12,.runplane.orchestrator.v1.CreateAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent"\x19\x82\xd3\xe4\x93\x02\x13"\n/v1/agents:\x05agent\x12{\n\nListAgents\x12+.runplane.orchestrator.v1.ListAgentsRequest\x1a,.runplane.orchestrator.v1.ListAgentsResponse"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/agents\x12u\n\x08GetAgent\x12).runplane.orchestrator.v1.GetAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/agents/{agent_id}\x12\x82\x01\n\x0bUpdateAgent\x12,.runplane.orchestrator.v1.UpdateAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent"$\x82\xd3\xe4\x93\x02\x1e2\x15/v1/agents/{agent_id}:\x05agent\x12r\n\x0bDeleteAgent\x12,.runplane.orchestrator.v1.DeleteAgentRequest\x1a\x16.google.protobuf.Empty"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/agents/{agent_id}b\x06proto3',
     [
         annotations_pb.desc(),
         empty_pb.desc(),

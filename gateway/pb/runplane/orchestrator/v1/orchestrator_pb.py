@@ -141,8 +141,8 @@ class Task(Message[_TaskFields]):
             model), `STEP_LIMIT_REACHED` and `FAILED_CALL_REPEATED` (it had to answer without another tool),
             `RESULT_CUT` (`result` is only the beginning: see `result_reference`), or why an answer could not
             be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then. `TOOLS_NOT_OFFERED`
-            (there are more tools than are offered to a task that names none), `TOOL_CONTENT_DROPPED` (content
-            of a result could not be kept), and what the tool registry warns of, such as `TOOL_DEFAULTED` and
+            (there are more tools than are offered to a task that names none), `MODEL_FALLBACK` (another model
+            of the task's route goes on), `TOOL_CONTENT_DROPPED` (content of a result could not be kept), and what the tool registry warns of, such as `TOOL_DEFAULTED` and
             `TOOL_DEPRECATED`.
 
             ```proto
@@ -331,7 +331,7 @@ class PendingRequest(Message[_PendingRequestFields]):
         round: int
         child_task_id: str
 
-_TaskEventFields: TypeAlias = Literal["type", "task_id", "sequence", "time", "step_id", "attempt", "status", "session_id", "watch", "request", "owner", "deadline", "reasoning", "tool_call_id", "tool_name", "tool_version", "input", "output", "latency_ms", "text", "answer", "error", "warning", "usage", "duration_ms", "event_type", "chunks", "metrics", "metadata", "warnings", "time_to_first_token_ms", "approved", "author", "wants", "cost_usd", "comment", "agent_id", "agent_version", "parent_task_id", "depth", "child_task_id", "tokens_used", "reference", "request_references", "place", "memory", "tools", "progress", "total", "message", "level", "input_requests", "request_state", "input_responses", "content", "content_reference", "idempotency_key", "cached"]
+_TaskEventFields: TypeAlias = Literal["type", "task_id", "sequence", "time", "step_id", "attempt", "status", "session_id", "watch", "request", "owner", "deadline", "reasoning", "tool_call_id", "tool_name", "tool_version", "input", "output", "latency_ms", "text", "answer", "error", "warning", "usage", "duration_ms", "event_type", "chunks", "metrics", "metadata", "warnings", "time_to_first_token_ms", "approved", "author", "wants", "cost_usd", "comment", "agent_id", "agent_version", "parent_task_id", "depth", "child_task_id", "tokens_used", "reference", "request_references", "place", "memory", "tools", "progress", "total", "message", "level", "input_requests", "request_state", "input_responses", "content", "content_reference", "idempotency_key", "model_change", "cached"]
 
 class TaskEvent(Message[_TaskEventFields]):
     """
@@ -346,7 +346,7 @@ class TaskEvent(Message[_TaskEventFields]):
             What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
             `child_status_changed`, `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
             `input_required`, `input_received`, `input_given`, `user_message`, `message_delta`, `final_answer`,
-            `step_abandoned`, `warning` or `task_complete`.
+            `step_abandoned`, `model_changed`, `warning` or `task_complete`.
 
             ```proto
             string type = 1;
@@ -719,6 +719,13 @@ class TaskEvent(Message[_TaskEventFields]):
             ```proto
             optional string idempotency_key = 80;
             ```
+        model_change:
+            On `model_changed`: which model goes on, and why. Text that was said in a step that is not
+            abandoned stays, and the model goes on from it.
+
+            ```proto
+            optional runplane.orchestrator.v1.ModelChange model_change = 121;
+            ```
         cached:
             With `usage`: whether the turn came from the response cache. Its tokens are then those that were
             saved: they cost nothing, and no limit counts them.
@@ -728,7 +735,7 @@ class TaskEvent(Message[_TaskEventFields]):
             ```
     """
 
-    __slots__ = ("type", "task_id", "sequence", "time", "step_id", "attempt", "status", "session_id", "watch", "request", "owner", "deadline", "reasoning", "tool_call_id", "tool_name", "tool_version", "input", "output", "latency_ms", "text", "answer", "error", "warning", "usage", "duration_ms", "event_type", "chunks", "metrics", "metadata", "warnings", "time_to_first_token_ms", "approved", "author", "wants", "cost_usd", "comment", "agent_id", "agent_version", "parent_task_id", "depth", "child_task_id", "tokens_used", "reference", "request_references", "place", "memory", "tools", "progress", "total", "message", "level", "input_requests", "request_state", "input_responses", "content", "content_reference", "idempotency_key", "cached")
+    __slots__ = ("type", "task_id", "sequence", "time", "step_id", "attempt", "status", "session_id", "watch", "request", "owner", "deadline", "reasoning", "tool_call_id", "tool_name", "tool_version", "input", "output", "latency_ms", "text", "answer", "error", "warning", "usage", "duration_ms", "event_type", "chunks", "metrics", "metadata", "warnings", "time_to_first_token_ms", "approved", "author", "wants", "cost_usd", "comment", "agent_id", "agent_version", "parent_task_id", "depth", "child_task_id", "tokens_used", "reference", "request_references", "place", "memory", "tools", "progress", "total", "message", "level", "input_requests", "request_state", "input_responses", "content", "content_reference", "idempotency_key", "model_change", "cached")
 
     if TYPE_CHECKING:
 
@@ -792,6 +799,7 @@ class TaskEvent(Message[_TaskEventFields]):
             content: list[Struct] | None = None,
             content_reference: ValueReference | None = None,
             idempotency_key: str | None = None,
+            model_change: ModelChange | None = None,
             cached: bool | None = None,
         ) -> None:
             pass
@@ -853,6 +861,7 @@ class TaskEvent(Message[_TaskEventFields]):
         content: list[Struct]
         content_reference: ValueReference | None
         idempotency_key: str
+        model_change: ModelChange | None
         cached: bool
 
 _TaskToolsFields: TypeAlias = Literal["tools", "left_out"]
@@ -1302,7 +1311,7 @@ class TaskMetrics(Message[_TaskMetricsFields]):
         cost_usd: float
         tokens_saved: int
 
-_TaskMetadataFields: TypeAlias = Literal["model", "model_version", "session_id", "cached", "trace_id"]
+_TaskMetadataFields: TypeAlias = Literal["model", "model_version", "session_id", "cached", "trace_id", "routing"]
 
 class TaskMetadata(Message[_TaskMetadataFields]):
     """
@@ -1343,9 +1352,15 @@ class TaskMetadata(Message[_TaskMetadataFields]):
             ```proto
             string trace_id = 5;
             ```
+        routing:
+            How the model was chosen; absent where the request named it, or had the default one.
+
+            ```proto
+            optional runplane.orchestrator.v1.TaskRouting routing = 26;
+            ```
     """
 
-    __slots__ = ("model", "model_version", "session_id", "cached", "trace_id")
+    __slots__ = ("model", "model_version", "session_id", "cached", "trace_id", "routing")
 
     if TYPE_CHECKING:
 
@@ -1357,6 +1372,7 @@ class TaskMetadata(Message[_TaskMetadataFields]):
             session_id: str = "",
             cached: bool | None = None,
             trace_id: str = "",
+            routing: TaskRouting | None = None,
         ) -> None:
             pass
 
@@ -1365,6 +1381,153 @@ class TaskMetadata(Message[_TaskMetadataFields]):
         session_id: str
         cached: bool
         trace_id: str
+        routing: TaskRouting | None
+
+_TaskRoutingFields: TypeAlias = Literal["route", "request_class", "policy", "reason", "models", "priority", "hedge_after_ms", "patience_ms"]
+
+class TaskRouting(Message[_TaskRoutingFields]):
+    """
+    How a route chose a task's model.
+
+    ```proto
+    message runplane.orchestrator.v1.TaskRouting
+    ```
+
+    Attributes:
+        route:
+            The route's name.
+
+            ```proto
+            string route = 1;
+            ```
+        request_class:
+            The kind of work that it took the request for, as in `InvokeRequest.request_class`.
+
+            ```proto
+            string request_class = 2;
+            ```
+        policy:
+            `cheapest`, `fastest`, `pinned`, `weighted` or `canary`.
+
+            ```proto
+            string policy = 3;
+            ```
+        reason:
+            Why the first of `models` was chosen, for people.
+
+            ```proto
+            string reason = 4;
+            ```
+        models:
+            The model that was chosen when the task was accepted, then those that go on where it cannot, in
+            their order. `TaskMetadata.model` is the one that answers now.
+
+            ```proto
+            repeated string models = 5;
+            ```
+        priority:
+            Who goes first at the inference service, `interactive` or `batch`; empty for the usual one.
+
+            ```proto
+            string priority = 6;
+            ```
+        hedge_after_ms:
+            After how many milliseconds of silence a turn is asked for a second time elsewhere.
+
+            ```proto
+            optional double hedge_after_ms = 7;
+            ```
+        patience_ms:
+            For how many milliseconds a model may be silent before the next one goes on.
+
+            ```proto
+            optional double patience_ms = 8;
+            ```
+    """
+
+    __slots__ = ("route", "request_class", "policy", "reason", "models", "priority", "hedge_after_ms", "patience_ms")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            route: str = "",
+            request_class: str = "",
+            policy: str = "",
+            reason: str = "",
+            models: list[str] | None = None,
+            priority: str = "",
+            hedge_after_ms: float | None = None,
+            patience_ms: float | None = None,
+        ) -> None:
+            pass
+
+        route: str
+        request_class: str
+        policy: str
+        reason: str
+        models: list[str]
+        priority: str
+        hedge_after_ms: float
+        patience_ms: float
+
+_ModelChangeFields: TypeAlias = Literal["from_model", "model", "model_version", "error"]
+
+class ModelChange(Message[_ModelChangeFields]):
+    """
+    That another model goes on with a task.
+
+    ```proto
+    message runplane.orchestrator.v1.ModelChange
+    ```
+
+    Attributes:
+        from_model:
+            The model before.
+
+            ```proto
+            string from_model = 1;
+            ```
+        model:
+            The model from here on.
+
+            ```proto
+            string model = 2;
+            ```
+        model_version:
+            Its version.
+
+            ```proto
+            string model_version = 3;
+            ```
+        error:
+            Why: what the model before failed with. Absent where it was slower than the other one, which was
+            asked beside it.
+
+            ```proto
+            optional runplane.orchestrator.v1.TaskError error = 4;
+            ```
+    """
+
+    __slots__ = ("from_model", "model", "model_version", "error")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            from_model: str = "",
+            model: str = "",
+            model_version: str = "",
+            error: TaskError | None = None,
+        ) -> None:
+            pass
+
+        from_model: str
+        model: str
+        model_version: str
+        error: TaskError | None
 
 _TaskErrorFields: TypeAlias = Literal["grpc_status", "error_code", "message", "suggested_fix", "retry_after_ms", "domain"]
 
@@ -1438,7 +1601,7 @@ class TaskError(Message[_TaskErrorFields]):
         retry_after_ms: float
         domain: str
 
-_InvokeRequestFields: TypeAlias = Literal["query", "messages", "model", "tools", "tool_choice", "response_schema", "sampling", "timeout_ms", "limits", "on_disconnect", "labels", "idempotency_key", "agent_id", "session_id", "on_busy", "client_tools", "approval_tools", "on_deadline", "call", "cache"]
+_InvokeRequestFields: TypeAlias = Literal["query", "messages", "model", "tools", "tool_choice", "response_schema", "sampling", "timeout_ms", "limits", "on_disconnect", "labels", "idempotency_key", "agent_id", "session_id", "on_busy", "client_tools", "approval_tools", "on_deadline", "call", "request_class", "cache"]
 
 class InvokeRequest(Message[_InvokeRequestFields]):
     """
@@ -1466,7 +1629,8 @@ class InvokeRequest(Message[_InvokeRequestFields]):
             repeated runplane.type.v1.Message messages = 2;
             ```
         model:
-            The model. Empty means the agent's, or the default model.
+            The model, or a route, which chooses one. Empty means the agent's, else the route `default` where
+            there is one, else the default model.
 
             ```proto
             string model = 3;
@@ -1594,6 +1758,13 @@ class InvokeRequest(Message[_InvokeRequestFields]):
             ```proto
             optional runplane.orchestrator.v1.ToolCallSpec call = 40;
             ```
+        request_class:
+            What kind of work it is, for the route that chooses its model: `classification`, `short_answer`,
+            `tool_use` or `long_reasoning`. Empty means the agent's, or what the request looks like.
+
+            ```proto
+            string request_class = 61;
+            ```
         cache:
             What it says of cached answers: words of HTTP's `Cache-Control`, with commas between, at most 256
             characters. A model's turn that is always the same (`temperature` 0) may be answered with what the
@@ -1607,7 +1778,7 @@ class InvokeRequest(Message[_InvokeRequestFields]):
             ```
     """
 
-    __slots__ = ("query", "messages", "model", "tools", "tool_choice", "response_schema", "sampling", "timeout_ms", "limits", "on_disconnect", "labels", "idempotency_key", "agent_id", "session_id", "on_busy", "client_tools", "approval_tools", "on_deadline", "call", "cache")
+    __slots__ = ("query", "messages", "model", "tools", "tool_choice", "response_schema", "sampling", "timeout_ms", "limits", "on_disconnect", "labels", "idempotency_key", "agent_id", "session_id", "on_busy", "client_tools", "approval_tools", "on_deadline", "call", "request_class", "cache")
 
     if TYPE_CHECKING:
 
@@ -1633,6 +1804,7 @@ class InvokeRequest(Message[_InvokeRequestFields]):
             approval_tools: list[str] | None = None,
             on_deadline: str = "",
             call: ToolCallSpec | None = None,
+            request_class: str = "",
             cache: str = "",
         ) -> None:
             pass
@@ -1656,6 +1828,7 @@ class InvokeRequest(Message[_InvokeRequestFields]):
         approval_tools: list[str]
         on_deadline: str
         call: ToolCallSpec | None
+        request_class: str
         cache: str
 
 _ToolCallSpecFields: TypeAlias = Literal["tool", "version", "input", "capabilities", "input_requests", "request_state"]
@@ -2816,7 +2989,7 @@ class TaskState(Enum):
 
 
 _DESC = file_desc(
-    b'\n+runplane/orchestrator/v1/orchestrator.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\xd7\t\n\x04Task\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x129\n\x05state\x18\x03 \x01(\x0e2#.runplane.orchestrator.v1.TaskStateR\x05state\x12\x14\n\x05query\x18\x04 \x01(\tR\x05query\x12\x1d\n\nsession_id\x18\x05 \x01(\tR\tsessionId\x12\x19\n\x08agent_id\x18\x06 \x01(\tR\x07agentId\x12\x14\n\x05owner\x18\x07 \x01(\tR\x05owner\x12\x16\n\x06result\x18\x08 \x01(\tR\x06result\x123\n\x06output\x18\t \x01(\x0b2\x16.google.protobuf.ValueH\x00R\x06output\x88\x01\x01\x12>\n\x05error\x18\n \x01(\x0b2#.runplane.orchestrator.v1.TaskErrorH\x01R\x05error\x88\x01\x01\x12#\n\rlast_sequence\x18\x0b \x01(\x05R\x0clastSequence\x12;\n\x0bcreate_time\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\r \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x126\n\x08deadline\x18\x0e \x01(\x0b2\x1a.google.protobuf.TimestampR\x08deadline\x12?\n\x07metrics\x18\x0f \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsR\x07metrics\x12B\n\x08metadata\x18\x10 \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataR\x08metadata\x125\n\x08warnings\x18\x11 \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x12B\n\x06labels\x18\x12 \x03(\x0b2*.runplane.orchestrator.v1.Task.LabelsEntryR\x06labels\x12$\n\x0eparent_task_id\x18\x14 \x01(\tR\x0cparentTaskId\x12#\n\ragent_version\x18\x15 \x01(\x05R\x0cagentVersion\x12X\n\x10result_reference\x18( \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x02R\x0fresultReference\x88\x01\x01\x12:\n\x04call\x18) \x01(\x0b2&.runplane.orchestrator.v1.ToolCallSpecR\x04call\x12S\n\x10pending_requests\x18* \x03(\x0b2(.runplane.orchestrator.v1.PendingRequestR\x0fpendingRequests\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n\x07_outputB\x08\n\x06_errorB\x13\n\x11_result_reference"\x8e\x02\n\x0ePendingRequest\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12\x1b\n\ttool_name\x18\x02 \x01(\tR\x08toolName\x12\x14\n\x05wants\x18\x03 \x01(\tR\x05wants\x12-\n\x05input\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12>\n\x0einput_requests\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\rinputRequests\x12\x14\n\x05round\x18\x06 \x01(\x05R\x05round\x12"\n\rchild_task_id\x18\x07 \x01(\tR\x0bchildTaskId"\xd5\x19\n\tTaskEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x17\n\x07task_id\x18\x02 \x01(\tR\x06taskId\x12\x1a\n\x08sequence\x18\x03 \x01(\x05R\x08sequence\x12.\n\x04time\x18\x04 \x01(\x0b2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n\x07step_id\x18\x05 \x01(\tH\x00R\x06stepId\x88\x01\x01\x12\x1d\n\x07attempt\x18\x06 \x01(\x05H\x01R\x07attempt\x88\x01\x01\x12\x1b\n\x06status\x18\x07 \x01(\tH\x02R\x06status\x88\x01\x01\x12"\n\nsession_id\x18\x08 \x01(\tH\x03R\tsessionId\x88\x01\x01\x12\x19\n\x05watch\x18\t \x01(\tH\x04R\x05watch\x88\x01\x01\x12F\n\x07request\x18\n \x01(\x0b2\'.runplane.orchestrator.v1.InvokeRequestH\x05R\x07request\x88\x01\x01\x12\x19\n\x05owner\x18\x0b \x01(\tH\x06R\x05owner\x88\x01\x01\x12;\n\x08deadline\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampH\x07R\x08deadline\x88\x01\x01\x12!\n\treasoning\x18\r \x01(\tH\x08R\treasoning\x88\x01\x01\x12%\n\x0ctool_call_id\x18\x0e \x01(\tH\tR\ntoolCallId\x88\x01\x01\x12 \n\ttool_name\x18\x0f \x01(\tH\nR\x08toolName\x88\x01\x01\x12&\n\x0ctool_version\x18\x10 \x01(\tH\x0bR\x0btoolVersion\x88\x01\x01\x122\n\x05input\x18\x11 \x01(\x0b2\x17.google.protobuf.StructH\x0cR\x05input\x88\x01\x01\x123\n\x06output\x18\x12 \x01(\x0b2\x16.google.protobuf.ValueH\rR\x06output\x88\x01\x01\x12"\n\nlatency_ms\x18\x13 \x01(\x01H\x0eR\tlatencyMs\x88\x01\x01\x12\x17\n\x04text\x18\x14 \x01(\tH\x0fR\x04text\x88\x01\x01\x12\x1b\n\x06answer\x18\x15 \x01(\tH\x10R\x06answer\x88\x01\x01\x12>\n\x05error\x18\x16 \x01(\x0b2#.runplane.orchestrator.v1.TaskErrorH\x11R\x05error\x88\x01\x01\x128\n\x07warning\x18\x17 \x01(\x0b2\x19.runplane.type.v1.WarningH\x12R\x07warning\x88\x01\x01\x122\n\x05usage\x18\x18 \x01(\x0b2\x17.runplane.type.v1.UsageH\x13R\x05usage\x88\x01\x01\x12$\n\x0bduration_ms\x18\x19 \x01(\x01H\x14R\ndurationMs\x88\x01\x01\x12"\n\nevent_type\x18\x1a \x01(\tH\x15R\teventType\x88\x01\x01\x127\n\x06chunks\x18\x1b \x03(\x0b2\x1f.runplane.orchestrator.v1.ChunkR\x06chunks\x12D\n\x07metrics\x18\x1c \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsH\x16R\x07metrics\x88\x01\x01\x12G\n\x08metadata\x18\x1d \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataH\x17R\x08metadata\x88\x01\x01\x125\n\x08warnings\x18\x1e \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x127\n\x16time_to_first_token_ms\x18\x1f \x01(\x01H\x18R\x12timeToFirstTokenMs\x88\x01\x01\x12\x1f\n\x08approved\x18  \x01(\x08H\x19R\x08approved\x88\x01\x01\x12\x1b\n\x06author\x18! \x01(\tH\x1aR\x06author\x88\x01\x01\x12\x19\n\x05wants\x18" \x01(\tH\x1bR\x05wants\x88\x01\x01\x12\x1e\n\x08cost_usd\x18$ \x01(\x01H\x1cR\x07costUsd\x88\x01\x01\x12\x1d\n\x07comment\x18# \x01(\tH\x1dR\x07comment\x88\x01\x01\x12\x1e\n\x08agent_id\x18( \x01(\tH\x1eR\x07agentId\x88\x01\x01\x12(\n\ragent_version\x18) \x01(\x05H\x1fR\x0cagentVersion\x88\x01\x01\x12)\n\x0eparent_task_id\x18* \x01(\tH R\x0cparentTaskId\x88\x01\x01\x12\x19\n\x05depth\x18+ \x01(\x05H!R\x05depth\x88\x01\x01\x12\'\n\rchild_task_id\x18, \x01(\tH"R\x0bchildTaskId\x88\x01\x01\x12$\n\x0btokens_used\x18- \x01(\x05H#R\ntokensUsed\x88\x01\x01\x12K\n\treference\x182 \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH$R\treference\x88\x01\x01\x12Y\n\x12request_references\x183 \x03(\x0b2*.runplane.orchestrator.v1.RequestReferenceR\x11requestReferences\x12>\n\x05place\x18< \x01(\x0b2#.runplane.orchestrator.v1.TaskPlaceH%R\x05place\x88\x01\x01\x12A\n\x06memory\x18= \x01(\x0b2$.runplane.orchestrator.v1.TaskMemoryH&R\x06memory\x88\x01\x01\x12>\n\x05tools\x18F \x01(\x0b2#.runplane.orchestrator.v1.TaskToolsH\'R\x05tools\x88\x01\x01\x12\x1f\n\x08progress\x18G \x01(\x01H(R\x08progress\x88\x01\x01\x12\x19\n\x05total\x18H \x01(\x01H)R\x05total\x88\x01\x01\x12\x1d\n\x07message\x18I \x01(\tH*R\x07message\x88\x01\x01\x12\x19\n\x05level\x18J \x01(\tH+R\x05level\x88\x01\x01\x12C\n\x0einput_requests\x18K \x01(\x0b2\x17.google.protobuf.StructH,R\rinputRequests\x88\x01\x01\x12(\n\rrequest_state\x18L \x01(\tH-R\x0crequestState\x88\x01\x01\x12E\n\x0finput_responses\x18M \x01(\x0b2\x17.google.protobuf.StructH.R\x0einputResponses\x88\x01\x01\x121\n\x07content\x18N \x03(\x0b2\x17.google.protobuf.StructR\x07content\x12Z\n\x11content_reference\x18O \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH/R\x10contentReference\x88\x01\x01\x12,\n\x0fidempotency_key\x18P \x01(\tH0R\x0eidempotencyKey\x88\x01\x01\x12\x1b\n\x06cached\x18e \x01(\x08H1R\x06cached\x88\x01\x01B\n\n\x08_step_idB\n\n\x08_attemptB\t\n\x07_statusB\r\n\x0b_session_idB\x08\n\x06_watchB\n\n\x08_requestB\x08\n\x06_ownerB\x0b\n\t_deadlineB\x0c\n\n_reasoningB\x0f\n\r_tool_call_idB\x0c\n\n_tool_nameB\x0f\n\r_tool_versionB\x08\n\x06_inputB\t\n\x07_outputB\r\n\x0b_latency_msB\x07\n\x05_textB\t\n\x07_answerB\x08\n\x06_errorB\n\n\x08_warningB\x08\n\x06_usageB\x0e\n\x0c_duration_msB\r\n\x0b_event_typeB\n\n\x08_metricsB\x0b\n\t_metadataB\x19\n\x17_time_to_first_token_msB\x0b\n\t_approvedB\t\n\x07_authorB\x08\n\x06_wantsB\x0b\n\t_cost_usdB\n\n\x08_commentB\x0b\n\t_agent_idB\x10\n\x0e_agent_versionB\x11\n\x0f_parent_task_idB\x08\n\x06_depthB\x10\n\x0e_child_task_idB\x0e\n\x0c_tokens_usedB\x0c\n\n_referenceB\x08\n\x06_placeB\t\n\x07_memoryB\x08\n\x06_toolsB\x0b\n\t_progressB\x08\n\x06_totalB\n\n\x08_messageB\x08\n\x06_levelB\x11\n\x0f_input_requestsB\x10\n\x0e_request_stateB\x12\n\x10_input_responsesB\x14\n\x12_content_referenceB\x12\n\x10_idempotency_keyB\t\n\x07_cached"`\n\tTaskTools\x128\n\x05tools\x18\x01 \x03(\x0b2".runplane.orchestrator.v1.TaskToolR\x05tools\x12\x19\n\x08left_out\x18\x02 \x01(\x05R\x07leftOut"8\n\x08TaskTool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version"p\n\x10RequestReference\x12\x14\n\x05field\x18\x01 \x01(\tR\x05field\x12F\n\treference\x18\x02 \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceR\treference"\x91\x01\n\x0eValueReference\x12\x16\n\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x05R\tsizeBytes\x12\x1d\n\nmedia_type\x18\x03 \x01(\tR\tmediaType\x12\x1d\n\x07excerpt\x18\x04 \x01(\tH\x00R\x07excerpt\x88\x01\x01B\n\n\x08_excerpt"U\n\tTaskPlace\x12\x12\n\x04turn\x18\x01 \x01(\x05R\x04turn\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x18\n\x07follows\x18\x03 \x01(\tR\x07follows"\xd1\x01\n\nTaskMemory\x12%\n\x0eafter_sequence\x18\x01 \x01(\x05R\rafterSequence\x12)\n\x10summary_sequence\x18\x02 \x01(\x05R\x0fsummarySequence\x12-\n\x12message_characters\x18\x03 \x01(\x05R\x11messageCharacters\x12\x15\n\x06is_cut\x18\x04 \x01(\x08R\x05isCut\x12+\n\x11summarize_through\x18\x05 \x01(\x05R\x10summarizeThrough"\xc1\x02\n\x05Chunk\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n\x07content\x18\x02 \x01(\tH\x00R\x07content\x88\x01\x01\x12\x17\n\x04tool\x18\x03 \x01(\tH\x01R\x04tool\x88\x01\x01\x122\n\x05input\x18\x04 \x01(\x0b2\x17.google.protobuf.StructH\x02R\x05input\x88\x01\x01\x123\n\x06output\x18\x05 \x01(\x0b2\x16.google.protobuf.ValueH\x03R\x06output\x88\x01\x01\x12K\n\treference\x18\n \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x04R\treference\x88\x01\x01B\n\n\x08_contentB\x07\n\x05_toolB\x08\n\x06_inputB\t\n\x07_outputB\x0c\n\n_reference"\xd5\x03\n\x0bTaskMetrics\x12/\n\x11total_duration_ms\x18\x01 \x01(\x01H\x00R\x0ftotalDurationMs\x88\x01\x01\x123\n\x13thought_duration_ms\x18\x02 \x01(\x01H\x01R\x11thoughtDurationMs\x88\x01\x01\x12-\n\x10tool_duration_ms\x18\x03 \x01(\x01H\x02R\x0etoolDurationMs\x88\x01\x01\x12$\n\x0btokens_used\x18\x04 \x01(\x05H\x03R\ntokensUsed\x88\x01\x01\x127\n\x16time_to_first_token_ms\x18\x05 \x01(\x01H\x04R\x12timeToFirstTokenMs\x88\x01\x01\x12\x1e\n\x08cost_usd\x18\x06 \x01(\x01H\x05R\x07costUsd\x88\x01\x01\x12&\n\x0ctokens_saved\x18\x1b \x01(\x05H\x06R\x0btokensSaved\x88\x01\x01B\x14\n\x12_total_duration_msB\x16\n\x14_thought_duration_msB\x13\n\x11_tool_duration_msB\x0e\n\x0c_tokens_usedB\x19\n\x17_time_to_first_token_msB\x0b\n\t_cost_usdB\x0f\n\r_tokens_saved"\xab\x01\n\x0cTaskMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12\x1b\n\x06cached\x18\x04 \x01(\x08H\x00R\x06cached\x88\x01\x01\x12\x19\n\x08trace_id\x18\x05 \x01(\tR\x07traceIdB\t\n\x07_cached"\xe0\x01\n\tTaskError\x12\x1f\n\x0bgrpc_status\x18\x01 \x01(\tR\ngrpcStatus\x12\x1d\n\nerror_code\x18\x02 \x01(\tR\terrorCode\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x04 \x01(\tR\x0csuggestedFix\x12)\n\x0eretry_after_ms\x18\x05 \x01(\x01H\x00R\x0cretryAfterMs\x88\x01\x01\x12\x16\n\x06domain\x18\x06 \x01(\tR\x06domainB\x11\n\x0f_retry_after_ms"\xa0\x07\n\rInvokeRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12\x14\n\x05tools\x18\x04 \x03(\tR\x05tools\x12\x1f\n\x0btool_choice\x18\x05 \x01(\tR\ntoolChoice\x12@\n\x0fresponse_schema\x18\x06 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x126\n\x08sampling\x18\x07 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12"\n\ntimeout_ms\x18\x08 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12<\n\x06limits\x18\t \x01(\x0b2$.runplane.orchestrator.v1.TaskLimitsR\x06limits\x12#\n\ron_disconnect\x18\n \x01(\tR\x0conDisconnect\x12K\n\x06labels\x18\x0b \x03(\x0b23.runplane.orchestrator.v1.InvokeRequest.LabelsEntryR\x06labels\x12\'\n\x0fidempotency_key\x18\x0c \x01(\tR\x0eidempotencyKey\x12\x19\n\x08agent_id\x18\r \x01(\tR\x07agentId\x12\x1d\n\nsession_id\x18\x0e \x01(\tR\tsessionId\x12\x17\n\x07on_busy\x18\x0f \x01(\tR\x06onBusy\x12G\n\x0cclient_tools\x18\x10 \x03(\x0b2$.runplane.orchestrator.v1.ClientToolR\x0bclientTools\x12%\n\x0eapproval_tools\x18\x11 \x03(\tR\rapprovalTools\x12\x1f\n\x0bon_deadline\x18\x12 \x01(\tR\nonDeadline\x12:\n\x04call\x18( \x01(\x0b2&.runplane.orchestrator.v1.ToolCallSpecR\x04call\x12\x14\n\x05cache\x18Q \x01(\tR\x05cache\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\r\n\x0b_timeout_ms"\x8d\x02\n\x0cToolCallSpec\x12\x12\n\x04tool\x18\x01 \x01(\tR\x04tool\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12-\n\x05input\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12;\n\x0ccapabilities\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0ccapabilities\x12>\n\x0einput_requests\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\rinputRequests\x12#\n\rrequest_state\x18\x06 \x01(\tR\x0crequestState"~\n\nClientTool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"\xbc\x01\n\nTaskLimits\x12\x19\n\x05steps\x18\x01 \x01(\x05H\x00R\x05steps\x88\x01\x01\x12\x1b\n\x06tokens\x18\x02 \x01(\x05H\x01R\x06tokens\x88\x01\x01\x12$\n\x0bduration_ms\x18\x03 \x01(\x01H\x02R\ndurationMs\x88\x01\x01\x12\x1e\n\x08cost_usd\x18\x04 \x01(\x01H\x03R\x07costUsd\x88\x01\x01B\x08\n\x06_stepsB\t\n\x07_tokensB\x0e\n\x0c_duration_msB\x0b\n\t_cost_usd"\xf5\x04\n\x0eInvokeResponse\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x16\n\x06result\x18\x03 \x01(\tR\x06result\x123\n\x06output\x18\x04 \x01(\x0b2\x16.google.protobuf.ValueH\x00R\x06output\x88\x01\x01\x12?\n\x07metrics\x18\x05 \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsR\x07metrics\x12B\n\x08metadata\x18\x06 \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataR\x08metadata\x125\n\x08warnings\x18\x07 \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x12*\n\x0epartial_result\x18\x08 \x01(\tH\x01R\rpartialResult\x88\x01\x01\x12(\n\rcontinue_mark\x18\t \x01(\tH\x02R\x0ccontinueMark\x88\x01\x01\x12$\n\x0bretry_after\x18\n \x01(\x01H\x03R\nretryAfter\x88\x01\x01\x12X\n\x10result_reference\x18( \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x04R\x0fresultReference\x88\x01\x01B\t\n\x07_outputB\x11\n\x0f_partial_resultB\x10\n\x0e_continue_markB\x0e\n\x0c_retry_afterB\x13\n\x11_result_reference"m\n\x13ContinueTaskRequest\x12#\n\rcontinue_mark\x18\x01 \x01(\tR\x0ccontinueMark\x12"\n\ntimeout_ms\x18\x02 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01B\r\n\x0b_timeout_ms"f\n\x10ListTasksRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"q\n\x11ListTasksResponse\x124\n\x05tasks\x18\x01 \x03(\x0b2\x1e.runplane.orchestrator.v1.TaskR\x05tasks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken")\n\x0eGetTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId"R\n\x10WatchTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12%\n\x0eafter_sequence\x18\x02 \x01(\x05R\rafterSequence"\xb6\x03\n\x0fConverseRequest\x12?\n\x05start\x18\x01 \x01(\x0b2\'.runplane.orchestrator.v1.InvokeRequestH\x00R\x05start\x12@\n\x04join\x18\x02 \x01(\x0b2*.runplane.orchestrator.v1.WatchTaskRequestH\x00R\x04join\x12J\n\x0cuser_message\x18\x03 \x01(\x0b2%.runplane.orchestrator.v1.UserMessageH\x00R\x0buserMessage\x12G\n\x0btool_result\x18\x04 \x01(\x0b2$.runplane.orchestrator.v1.ToolResultH\x00R\ntoolResult\x12D\n\x08approval\x18\x05 \x01(\x0b2&.runplane.orchestrator.v1.ToolApprovalH\x00R\x08approval\x12:\n\x06cancel\x18\x06 \x01(\x0b2 .runplane.orchestrator.v1.CancelH\x00R\x06cancelB\t\n\x07message"J\n\x0bUserMessage\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text\x12\'\n\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey"\xb6\x01\n\nToolResult\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12.\n\x06output\x18\x02 \x01(\x0b2\x16.google.protobuf.ValueR\x06output\x12\x14\n\x05error\x18\x03 \x01(\tR\x05error\x12@\n\x0finput_responses\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0einputResponses"f\n\x0cToolApproval\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12\x1a\n\x08approved\x18\x02 \x01(\x08R\x08approved\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment" \n\x06Cancel\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason"h\n\x10SteerTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\x12\'\n\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey"m\n\x16ApproveToolCallRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment"j\n\x13DenyToolCallRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment"\xdc\x01\n\x17SubmitToolResultRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output\x12\x14\n\x05error\x18\x04 \x01(\tR\x05error\x12@\n\x0finput_responses\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\x0einputResponses"D\n\x11CancelTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason"w\n\x14GetTaskObjectRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x16\n\x06offset\x18\x03 \x01(\x05R\x06offset\x12\x16\n\x06length\x18\x04 \x01(\x05R\x06length"\xdd\x01\n\nTaskObject\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x05R\tsizeBytes\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\x12\x16\n\x06offset\x18\x05 \x01(\x05R\x06offset\x12\x12\n\x04text\x18\x06 \x01(\tR\x04text\x12$\n\x0bnext_offset\x18\x07 \x01(\x05H\x00R\nnextOffset\x88\x01\x01B\x0e\n\x0c_next_offset*\xb9\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TASK_STATE_PENDING\x10\x01\x12\x16\n\x12TASK_STATE_RUNNING\x10\x02\x12\x16\n\x12TASK_STATE_WAITING\x10\x03\x12\x18\n\x14TASK_STATE_COMPLETED\x10\x04\x12\x15\n\x11TASK_STATE_FAILED\x10\x05\x12\x17\n\x13TASK_STATE_CANCELED\x10\x062\xc3\x0e\n\x13OrchestratorService\x12\x93\x01\n\x06Invoke\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a(.runplane.orchestrator.v1.InvokeResponse"6\x82\xd3\xe4\x93\x020"\x10/v1/agent/invoke:\x01*Z\x19"\x14/api/v1/agent/invoke:\x01*\x12\x86\x01\n\x0cContinueTask\x12-.runplane.orchestrator.v1.ContinueTaskRequest\x1a(.runplane.orchestrator.v1.InvokeResponse"\x1d\x82\xd3\xe4\x93\x02\x17"\x12/v1/agent/continue:\x01*\x12{\n\x0cStreamInvoke\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a#.runplane.orchestrator.v1.TaskEvent"\x1b\x82\xd3\xe4\x93\x02\x15"\x10/v1/agent/stream:\x01*0\x01\x12k\n\nCreateTask\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a\x1e.runplane.orchestrator.v1.Task"\x14\x82\xd3\xe4\x93\x02\x0e"\t/v1/tasks:\x01*\x12w\n\tListTasks\x12*.runplane.orchestrator.v1.ListTasksRequest\x1a+.runplane.orchestrator.v1.ListTasksResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tasks\x12p\n\x07GetTask\x12(.runplane.orchestrator.v1.GetTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/tasks/{task_id}\x12\x81\x01\n\tWatchTask\x12*.runplane.orchestrator.v1.WatchTaskRequest\x1a#.runplane.orchestrator.v1.TaskEvent"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/tasks/{task_id}:watch0\x01\x12z\n\x08Converse\x12).runplane.orchestrator.v1.ConverseRequest\x1a#.runplane.orchestrator.v1.TaskEvent"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/agent/converse(\x010\x01\x12}\n\tSteerTask\x12*.runplane.orchestrator.v1.SteerTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"$\x82\xd3\xe4\x93\x02\x1e"\x19/v1/tasks/{task_id}:steer:\x01*\x12\x8b\x01\n\x0fApproveToolCall\x120.runplane.orchestrator.v1.ApproveToolCallRequest\x1a\x1e.runplane.orchestrator.v1.Task"&\x82\xd3\xe4\x93\x02 "\x1b/v1/tasks/{task_id}:approve:\x01*\x12\x82\x01\n\x0cDenyToolCall\x12-.runplane.orchestrator.v1.DenyToolCallRequest\x1a\x1e.runplane.orchestrator.v1.Task"#\x82\xd3\xe4\x93\x02\x1d"\x18/v1/tasks/{task_id}:deny:\x01*\x12\x8c\x01\n\x10SubmitToolResult\x121.runplane.orchestrator.v1.SubmitToolResultRequest\x1a\x1e.runplane.orchestrator.v1.Task"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tasks/{task_id}:submit:\x01*\x12\x80\x01\n\nCancelTask\x12+.runplane.orchestrator.v1.CancelTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tasks/{task_id}:cancel:\x01*\x12\x93\x01\n\rGetTaskObject\x12..runplane.orchestrator.v1.GetTaskObjectRequest\x1a$.runplane.orchestrator.v1.TaskObject",\x82\xd3\xe4\x93\x02&\x12$/v1/tasks/{task_id}/objects/{sha256}b\x06proto3',
+    b'\n+runplane/orchestrator/v1/orchestrator.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\xd7\t\n\x04Task\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x129\n\x05state\x18\x03 \x01(\x0e2#.runplane.orchestrator.v1.TaskStateR\x05state\x12\x14\n\x05query\x18\x04 \x01(\tR\x05query\x12\x1d\n\nsession_id\x18\x05 \x01(\tR\tsessionId\x12\x19\n\x08agent_id\x18\x06 \x01(\tR\x07agentId\x12\x14\n\x05owner\x18\x07 \x01(\tR\x05owner\x12\x16\n\x06result\x18\x08 \x01(\tR\x06result\x123\n\x06output\x18\t \x01(\x0b2\x16.google.protobuf.ValueH\x00R\x06output\x88\x01\x01\x12>\n\x05error\x18\n \x01(\x0b2#.runplane.orchestrator.v1.TaskErrorH\x01R\x05error\x88\x01\x01\x12#\n\rlast_sequence\x18\x0b \x01(\x05R\x0clastSequence\x12;\n\x0bcreate_time\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\r \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x126\n\x08deadline\x18\x0e \x01(\x0b2\x1a.google.protobuf.TimestampR\x08deadline\x12?\n\x07metrics\x18\x0f \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsR\x07metrics\x12B\n\x08metadata\x18\x10 \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataR\x08metadata\x125\n\x08warnings\x18\x11 \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x12B\n\x06labels\x18\x12 \x03(\x0b2*.runplane.orchestrator.v1.Task.LabelsEntryR\x06labels\x12$\n\x0eparent_task_id\x18\x14 \x01(\tR\x0cparentTaskId\x12#\n\ragent_version\x18\x15 \x01(\x05R\x0cagentVersion\x12X\n\x10result_reference\x18( \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x02R\x0fresultReference\x88\x01\x01\x12:\n\x04call\x18) \x01(\x0b2&.runplane.orchestrator.v1.ToolCallSpecR\x04call\x12S\n\x10pending_requests\x18* \x03(\x0b2(.runplane.orchestrator.v1.PendingRequestR\x0fpendingRequests\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n\x07_outputB\x08\n\x06_errorB\x13\n\x11_result_reference"\x8e\x02\n\x0ePendingRequest\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12\x1b\n\ttool_name\x18\x02 \x01(\tR\x08toolName\x12\x14\n\x05wants\x18\x03 \x01(\tR\x05wants\x12-\n\x05input\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12>\n\x0einput_requests\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\rinputRequests\x12\x14\n\x05round\x18\x06 \x01(\x05R\x05round\x12"\n\rchild_task_id\x18\x07 \x01(\tR\x0bchildTaskId"\xb5\x1a\n\tTaskEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x17\n\x07task_id\x18\x02 \x01(\tR\x06taskId\x12\x1a\n\x08sequence\x18\x03 \x01(\x05R\x08sequence\x12.\n\x04time\x18\x04 \x01(\x0b2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n\x07step_id\x18\x05 \x01(\tH\x00R\x06stepId\x88\x01\x01\x12\x1d\n\x07attempt\x18\x06 \x01(\x05H\x01R\x07attempt\x88\x01\x01\x12\x1b\n\x06status\x18\x07 \x01(\tH\x02R\x06status\x88\x01\x01\x12"\n\nsession_id\x18\x08 \x01(\tH\x03R\tsessionId\x88\x01\x01\x12\x19\n\x05watch\x18\t \x01(\tH\x04R\x05watch\x88\x01\x01\x12F\n\x07request\x18\n \x01(\x0b2\'.runplane.orchestrator.v1.InvokeRequestH\x05R\x07request\x88\x01\x01\x12\x19\n\x05owner\x18\x0b \x01(\tH\x06R\x05owner\x88\x01\x01\x12;\n\x08deadline\x18\x0c \x01(\x0b2\x1a.google.protobuf.TimestampH\x07R\x08deadline\x88\x01\x01\x12!\n\treasoning\x18\r \x01(\tH\x08R\treasoning\x88\x01\x01\x12%\n\x0ctool_call_id\x18\x0e \x01(\tH\tR\ntoolCallId\x88\x01\x01\x12 \n\ttool_name\x18\x0f \x01(\tH\nR\x08toolName\x88\x01\x01\x12&\n\x0ctool_version\x18\x10 \x01(\tH\x0bR\x0btoolVersion\x88\x01\x01\x122\n\x05input\x18\x11 \x01(\x0b2\x17.google.protobuf.StructH\x0cR\x05input\x88\x01\x01\x123\n\x06output\x18\x12 \x01(\x0b2\x16.google.protobuf.ValueH\rR\x06output\x88\x01\x01\x12"\n\nlatency_ms\x18\x13 \x01(\x01H\x0eR\tlatencyMs\x88\x01\x01\x12\x17\n\x04text\x18\x14 \x01(\tH\x0fR\x04text\x88\x01\x01\x12\x1b\n\x06answer\x18\x15 \x01(\tH\x10R\x06answer\x88\x01\x01\x12>\n\x05error\x18\x16 \x01(\x0b2#.runplane.orchestrator.v1.TaskErrorH\x11R\x05error\x88\x01\x01\x128\n\x07warning\x18\x17 \x01(\x0b2\x19.runplane.type.v1.WarningH\x12R\x07warning\x88\x01\x01\x122\n\x05usage\x18\x18 \x01(\x0b2\x17.runplane.type.v1.UsageH\x13R\x05usage\x88\x01\x01\x12$\n\x0bduration_ms\x18\x19 \x01(\x01H\x14R\ndurationMs\x88\x01\x01\x12"\n\nevent_type\x18\x1a \x01(\tH\x15R\teventType\x88\x01\x01\x127\n\x06chunks\x18\x1b \x03(\x0b2\x1f.runplane.orchestrator.v1.ChunkR\x06chunks\x12D\n\x07metrics\x18\x1c \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsH\x16R\x07metrics\x88\x01\x01\x12G\n\x08metadata\x18\x1d \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataH\x17R\x08metadata\x88\x01\x01\x125\n\x08warnings\x18\x1e \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x127\n\x16time_to_first_token_ms\x18\x1f \x01(\x01H\x18R\x12timeToFirstTokenMs\x88\x01\x01\x12\x1f\n\x08approved\x18  \x01(\x08H\x19R\x08approved\x88\x01\x01\x12\x1b\n\x06author\x18! \x01(\tH\x1aR\x06author\x88\x01\x01\x12\x19\n\x05wants\x18" \x01(\tH\x1bR\x05wants\x88\x01\x01\x12\x1e\n\x08cost_usd\x18$ \x01(\x01H\x1cR\x07costUsd\x88\x01\x01\x12\x1d\n\x07comment\x18# \x01(\tH\x1dR\x07comment\x88\x01\x01\x12\x1e\n\x08agent_id\x18( \x01(\tH\x1eR\x07agentId\x88\x01\x01\x12(\n\ragent_version\x18) \x01(\x05H\x1fR\x0cagentVersion\x88\x01\x01\x12)\n\x0eparent_task_id\x18* \x01(\tH R\x0cparentTaskId\x88\x01\x01\x12\x19\n\x05depth\x18+ \x01(\x05H!R\x05depth\x88\x01\x01\x12\'\n\rchild_task_id\x18, \x01(\tH"R\x0bchildTaskId\x88\x01\x01\x12$\n\x0btokens_used\x18- \x01(\x05H#R\ntokensUsed\x88\x01\x01\x12K\n\treference\x182 \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH$R\treference\x88\x01\x01\x12Y\n\x12request_references\x183 \x03(\x0b2*.runplane.orchestrator.v1.RequestReferenceR\x11requestReferences\x12>\n\x05place\x18< \x01(\x0b2#.runplane.orchestrator.v1.TaskPlaceH%R\x05place\x88\x01\x01\x12A\n\x06memory\x18= \x01(\x0b2$.runplane.orchestrator.v1.TaskMemoryH&R\x06memory\x88\x01\x01\x12>\n\x05tools\x18F \x01(\x0b2#.runplane.orchestrator.v1.TaskToolsH\'R\x05tools\x88\x01\x01\x12\x1f\n\x08progress\x18G \x01(\x01H(R\x08progress\x88\x01\x01\x12\x19\n\x05total\x18H \x01(\x01H)R\x05total\x88\x01\x01\x12\x1d\n\x07message\x18I \x01(\tH*R\x07message\x88\x01\x01\x12\x19\n\x05level\x18J \x01(\tH+R\x05level\x88\x01\x01\x12C\n\x0einput_requests\x18K \x01(\x0b2\x17.google.protobuf.StructH,R\rinputRequests\x88\x01\x01\x12(\n\rrequest_state\x18L \x01(\tH-R\x0crequestState\x88\x01\x01\x12E\n\x0finput_responses\x18M \x01(\x0b2\x17.google.protobuf.StructH.R\x0einputResponses\x88\x01\x01\x121\n\x07content\x18N \x03(\x0b2\x17.google.protobuf.StructR\x07content\x12Z\n\x11content_reference\x18O \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH/R\x10contentReference\x88\x01\x01\x12,\n\x0fidempotency_key\x18P \x01(\tH0R\x0eidempotencyKey\x88\x01\x01\x12M\n\x0cmodel_change\x18y \x01(\x0b2%.runplane.orchestrator.v1.ModelChangeH1R\x0bmodelChange\x88\x01\x01\x12\x1b\n\x06cached\x18e \x01(\x08H2R\x06cached\x88\x01\x01B\n\n\x08_step_idB\n\n\x08_attemptB\t\n\x07_statusB\r\n\x0b_session_idB\x08\n\x06_watchB\n\n\x08_requestB\x08\n\x06_ownerB\x0b\n\t_deadlineB\x0c\n\n_reasoningB\x0f\n\r_tool_call_idB\x0c\n\n_tool_nameB\x0f\n\r_tool_versionB\x08\n\x06_inputB\t\n\x07_outputB\r\n\x0b_latency_msB\x07\n\x05_textB\t\n\x07_answerB\x08\n\x06_errorB\n\n\x08_warningB\x08\n\x06_usageB\x0e\n\x0c_duration_msB\r\n\x0b_event_typeB\n\n\x08_metricsB\x0b\n\t_metadataB\x19\n\x17_time_to_first_token_msB\x0b\n\t_approvedB\t\n\x07_authorB\x08\n\x06_wantsB\x0b\n\t_cost_usdB\n\n\x08_commentB\x0b\n\t_agent_idB\x10\n\x0e_agent_versionB\x11\n\x0f_parent_task_idB\x08\n\x06_depthB\x10\n\x0e_child_task_idB\x0e\n\x0c_tokens_usedB\x0c\n\n_referenceB\x08\n\x06_placeB\t\n\x07_memoryB\x08\n\x06_toolsB\x0b\n\t_progressB\x08\n\x06_totalB\n\n\x08_messageB\x08\n\x06_levelB\x11\n\x0f_input_requestsB\x10\n\x0e_request_stateB\x12\n\x10_input_responsesB\x14\n\x12_content_referenceB\x12\n\x10_idempotency_keyB\x0f\n\r_model_changeB\t\n\x07_cached"`\n\tTaskTools\x128\n\x05tools\x18\x01 \x03(\x0b2".runplane.orchestrator.v1.TaskToolR\x05tools\x12\x19\n\x08left_out\x18\x02 \x01(\x05R\x07leftOut"8\n\x08TaskTool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version"p\n\x10RequestReference\x12\x14\n\x05field\x18\x01 \x01(\tR\x05field\x12F\n\treference\x18\x02 \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceR\treference"\x91\x01\n\x0eValueReference\x12\x16\n\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x05R\tsizeBytes\x12\x1d\n\nmedia_type\x18\x03 \x01(\tR\tmediaType\x12\x1d\n\x07excerpt\x18\x04 \x01(\tH\x00R\x07excerpt\x88\x01\x01B\n\n\x08_excerpt"U\n\tTaskPlace\x12\x12\n\x04turn\x18\x01 \x01(\x05R\x04turn\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x18\n\x07follows\x18\x03 \x01(\tR\x07follows"\xd1\x01\n\nTaskMemory\x12%\n\x0eafter_sequence\x18\x01 \x01(\x05R\rafterSequence\x12)\n\x10summary_sequence\x18\x02 \x01(\x05R\x0fsummarySequence\x12-\n\x12message_characters\x18\x03 \x01(\x05R\x11messageCharacters\x12\x15\n\x06is_cut\x18\x04 \x01(\x08R\x05isCut\x12+\n\x11summarize_through\x18\x05 \x01(\x05R\x10summarizeThrough"\xc1\x02\n\x05Chunk\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n\x07content\x18\x02 \x01(\tH\x00R\x07content\x88\x01\x01\x12\x17\n\x04tool\x18\x03 \x01(\tH\x01R\x04tool\x88\x01\x01\x122\n\x05input\x18\x04 \x01(\x0b2\x17.google.protobuf.StructH\x02R\x05input\x88\x01\x01\x123\n\x06output\x18\x05 \x01(\x0b2\x16.google.protobuf.ValueH\x03R\x06output\x88\x01\x01\x12K\n\treference\x18\n \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x04R\treference\x88\x01\x01B\n\n\x08_contentB\x07\n\x05_toolB\x08\n\x06_inputB\t\n\x07_outputB\x0c\n\n_reference"\xd5\x03\n\x0bTaskMetrics\x12/\n\x11total_duration_ms\x18\x01 \x01(\x01H\x00R\x0ftotalDurationMs\x88\x01\x01\x123\n\x13thought_duration_ms\x18\x02 \x01(\x01H\x01R\x11thoughtDurationMs\x88\x01\x01\x12-\n\x10tool_duration_ms\x18\x03 \x01(\x01H\x02R\x0etoolDurationMs\x88\x01\x01\x12$\n\x0btokens_used\x18\x04 \x01(\x05H\x03R\ntokensUsed\x88\x01\x01\x127\n\x16time_to_first_token_ms\x18\x05 \x01(\x01H\x04R\x12timeToFirstTokenMs\x88\x01\x01\x12\x1e\n\x08cost_usd\x18\x06 \x01(\x01H\x05R\x07costUsd\x88\x01\x01\x12&\n\x0ctokens_saved\x18\x1b \x01(\x05H\x06R\x0btokensSaved\x88\x01\x01B\x14\n\x12_total_duration_msB\x16\n\x14_thought_duration_msB\x13\n\x11_tool_duration_msB\x0e\n\x0c_tokens_usedB\x19\n\x17_time_to_first_token_msB\x0b\n\t_cost_usdB\x0f\n\r_tokens_saved"\xec\x01\n\x0cTaskMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12\x1b\n\x06cached\x18\x04 \x01(\x08H\x00R\x06cached\x88\x01\x01\x12\x19\n\x08trace_id\x18\x05 \x01(\tR\x07traceId\x12?\n\x07routing\x18\x1a \x01(\x0b2%.runplane.orchestrator.v1.TaskRoutingR\x07routingB\t\n\x07_cached"\xa0\x02\n\x0bTaskRouting\x12\x14\n\x05route\x18\x01 \x01(\tR\x05route\x12#\n\rrequest_class\x18\x02 \x01(\tR\x0crequestClass\x12\x16\n\x06policy\x18\x03 \x01(\tR\x06policy\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n\x06models\x18\x05 \x03(\tR\x06models\x12\x1a\n\x08priority\x18\x06 \x01(\tR\x08priority\x12)\n\x0ehedge_after_ms\x18\x07 \x01(\x01H\x00R\x0chedgeAfterMs\x88\x01\x01\x12$\n\x0bpatience_ms\x18\x08 \x01(\x01H\x01R\npatienceMs\x88\x01\x01B\x11\n\x0f_hedge_after_msB\x0e\n\x0c_patience_ms"\xb1\x01\n\x0bModelChange\x12\x1d\n\nfrom_model\x18\x01 \x01(\tR\tfromModel\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x03 \x01(\tR\x0cmodelVersion\x12>\n\x05error\x18\x04 \x01(\x0b2#.runplane.orchestrator.v1.TaskErrorH\x00R\x05error\x88\x01\x01B\x08\n\x06_error"\xe0\x01\n\tTaskError\x12\x1f\n\x0bgrpc_status\x18\x01 \x01(\tR\ngrpcStatus\x12\x1d\n\nerror_code\x18\x02 \x01(\tR\terrorCode\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x04 \x01(\tR\x0csuggestedFix\x12)\n\x0eretry_after_ms\x18\x05 \x01(\x01H\x00R\x0cretryAfterMs\x88\x01\x01\x12\x16\n\x06domain\x18\x06 \x01(\tR\x06domainB\x11\n\x0f_retry_after_ms"\xc5\x07\n\rInvokeRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12\x14\n\x05tools\x18\x04 \x03(\tR\x05tools\x12\x1f\n\x0btool_choice\x18\x05 \x01(\tR\ntoolChoice\x12@\n\x0fresponse_schema\x18\x06 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x126\n\x08sampling\x18\x07 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12"\n\ntimeout_ms\x18\x08 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01\x12<\n\x06limits\x18\t \x01(\x0b2$.runplane.orchestrator.v1.TaskLimitsR\x06limits\x12#\n\ron_disconnect\x18\n \x01(\tR\x0conDisconnect\x12K\n\x06labels\x18\x0b \x03(\x0b23.runplane.orchestrator.v1.InvokeRequest.LabelsEntryR\x06labels\x12\'\n\x0fidempotency_key\x18\x0c \x01(\tR\x0eidempotencyKey\x12\x19\n\x08agent_id\x18\r \x01(\tR\x07agentId\x12\x1d\n\nsession_id\x18\x0e \x01(\tR\tsessionId\x12\x17\n\x07on_busy\x18\x0f \x01(\tR\x06onBusy\x12G\n\x0cclient_tools\x18\x10 \x03(\x0b2$.runplane.orchestrator.v1.ClientToolR\x0bclientTools\x12%\n\x0eapproval_tools\x18\x11 \x03(\tR\rapprovalTools\x12\x1f\n\x0bon_deadline\x18\x12 \x01(\tR\nonDeadline\x12:\n\x04call\x18( \x01(\x0b2&.runplane.orchestrator.v1.ToolCallSpecR\x04call\x12#\n\rrequest_class\x18= \x01(\tR\x0crequestClass\x12\x14\n\x05cache\x18Q \x01(\tR\x05cache\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\r\n\x0b_timeout_ms"\x8d\x02\n\x0cToolCallSpec\x12\x12\n\x04tool\x18\x01 \x01(\tR\x04tool\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12-\n\x05input\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x05input\x12;\n\x0ccapabilities\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0ccapabilities\x12>\n\x0einput_requests\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\rinputRequests\x12#\n\rrequest_state\x18\x06 \x01(\tR\x0crequestState"~\n\nClientTool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"\xbc\x01\n\nTaskLimits\x12\x19\n\x05steps\x18\x01 \x01(\x05H\x00R\x05steps\x88\x01\x01\x12\x1b\n\x06tokens\x18\x02 \x01(\x05H\x01R\x06tokens\x88\x01\x01\x12$\n\x0bduration_ms\x18\x03 \x01(\x01H\x02R\ndurationMs\x88\x01\x01\x12\x1e\n\x08cost_usd\x18\x04 \x01(\x01H\x03R\x07costUsd\x88\x01\x01B\x08\n\x06_stepsB\t\n\x07_tokensB\x0e\n\x0c_duration_msB\x0b\n\t_cost_usd"\xf5\x04\n\x0eInvokeResponse\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x16\n\x06result\x18\x03 \x01(\tR\x06result\x123\n\x06output\x18\x04 \x01(\x0b2\x16.google.protobuf.ValueH\x00R\x06output\x88\x01\x01\x12?\n\x07metrics\x18\x05 \x01(\x0b2%.runplane.orchestrator.v1.TaskMetricsR\x07metrics\x12B\n\x08metadata\x18\x06 \x01(\x0b2&.runplane.orchestrator.v1.TaskMetadataR\x08metadata\x125\n\x08warnings\x18\x07 \x03(\x0b2\x19.runplane.type.v1.WarningR\x08warnings\x12*\n\x0epartial_result\x18\x08 \x01(\tH\x01R\rpartialResult\x88\x01\x01\x12(\n\rcontinue_mark\x18\t \x01(\tH\x02R\x0ccontinueMark\x88\x01\x01\x12$\n\x0bretry_after\x18\n \x01(\x01H\x03R\nretryAfter\x88\x01\x01\x12X\n\x10result_reference\x18( \x01(\x0b2(.runplane.orchestrator.v1.ValueReferenceH\x04R\x0fresultReference\x88\x01\x01B\t\n\x07_outputB\x11\n\x0f_partial_resultB\x10\n\x0e_continue_markB\x0e\n\x0c_retry_afterB\x13\n\x11_result_reference"m\n\x13ContinueTaskRequest\x12#\n\rcontinue_mark\x18\x01 \x01(\tR\x0ccontinueMark\x12"\n\ntimeout_ms\x18\x02 \x01(\x01H\x00R\ttimeoutMs\x88\x01\x01B\r\n\x0b_timeout_ms"f\n\x10ListTasksRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06filter\x18\x03 \x01(\tR\x06filter"q\n\x11ListTasksResponse\x124\n\x05tasks\x18\x01 \x03(\x0b2\x1e.runplane.orchestrator.v1.TaskR\x05tasks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken")\n\x0eGetTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId"R\n\x10WatchTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12%\n\x0eafter_sequence\x18\x02 \x01(\x05R\rafterSequence"\xb6\x03\n\x0fConverseRequest\x12?\n\x05start\x18\x01 \x01(\x0b2\'.runplane.orchestrator.v1.InvokeRequestH\x00R\x05start\x12@\n\x04join\x18\x02 \x01(\x0b2*.runplane.orchestrator.v1.WatchTaskRequestH\x00R\x04join\x12J\n\x0cuser_message\x18\x03 \x01(\x0b2%.runplane.orchestrator.v1.UserMessageH\x00R\x0buserMessage\x12G\n\x0btool_result\x18\x04 \x01(\x0b2$.runplane.orchestrator.v1.ToolResultH\x00R\ntoolResult\x12D\n\x08approval\x18\x05 \x01(\x0b2&.runplane.orchestrator.v1.ToolApprovalH\x00R\x08approval\x12:\n\x06cancel\x18\x06 \x01(\x0b2 .runplane.orchestrator.v1.CancelH\x00R\x06cancelB\t\n\x07message"J\n\x0bUserMessage\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text\x12\'\n\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey"\xb6\x01\n\nToolResult\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12.\n\x06output\x18\x02 \x01(\x0b2\x16.google.protobuf.ValueR\x06output\x12\x14\n\x05error\x18\x03 \x01(\tR\x05error\x12@\n\x0finput_responses\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0einputResponses"f\n\x0cToolApproval\x12 \n\x0ctool_call_id\x18\x01 \x01(\tR\ntoolCallId\x12\x1a\n\x08approved\x18\x02 \x01(\x08R\x08approved\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment" \n\x06Cancel\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason"h\n\x10SteerTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\x12\'\n\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey"m\n\x16ApproveToolCallRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment"j\n\x13DenyToolCallRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12\x18\n\x07comment\x18\x03 \x01(\tR\x07comment"\xdc\x01\n\x17SubmitToolResultRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12 \n\x0ctool_call_id\x18\x02 \x01(\tR\ntoolCallId\x12.\n\x06output\x18\x03 \x01(\x0b2\x16.google.protobuf.ValueR\x06output\x12\x14\n\x05error\x18\x04 \x01(\tR\x05error\x12@\n\x0finput_responses\x18\x05 \x01(\x0b2\x17.google.protobuf.StructR\x0einputResponses"D\n\x11CancelTaskRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason"w\n\x14GetTaskObjectRequest\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x16\n\x06offset\x18\x03 \x01(\x05R\x06offset\x12\x16\n\x06length\x18\x04 \x01(\x05R\x06length"\xdd\x01\n\nTaskObject\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x05R\tsizeBytes\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\x12\x16\n\x06offset\x18\x05 \x01(\x05R\x06offset\x12\x12\n\x04text\x18\x06 \x01(\tR\x04text\x12$\n\x0bnext_offset\x18\x07 \x01(\x05H\x00R\nnextOffset\x88\x01\x01B\x0e\n\x0c_next_offset*\xb9\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TASK_STATE_PENDING\x10\x01\x12\x16\n\x12TASK_STATE_RUNNING\x10\x02\x12\x16\n\x12TASK_STATE_WAITING\x10\x03\x12\x18\n\x14TASK_STATE_COMPLETED\x10\x04\x12\x15\n\x11TASK_STATE_FAILED\x10\x05\x12\x17\n\x13TASK_STATE_CANCELED\x10\x062\xc3\x0e\n\x13OrchestratorService\x12\x93\x01\n\x06Invoke\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a(.runplane.orchestrator.v1.InvokeResponse"6\x82\xd3\xe4\x93\x020"\x10/v1/agent/invoke:\x01*Z\x19"\x14/api/v1/agent/invoke:\x01*\x12\x86\x01\n\x0cContinueTask\x12-.runplane.orchestrator.v1.ContinueTaskRequest\x1a(.runplane.orchestrator.v1.InvokeResponse"\x1d\x82\xd3\xe4\x93\x02\x17"\x12/v1/agent/continue:\x01*\x12{\n\x0cStreamInvoke\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a#.runplane.orchestrator.v1.TaskEvent"\x1b\x82\xd3\xe4\x93\x02\x15"\x10/v1/agent/stream:\x01*0\x01\x12k\n\nCreateTask\x12\'.runplane.orchestrator.v1.InvokeRequest\x1a\x1e.runplane.orchestrator.v1.Task"\x14\x82\xd3\xe4\x93\x02\x0e"\t/v1/tasks:\x01*\x12w\n\tListTasks\x12*.runplane.orchestrator.v1.ListTasksRequest\x1a+.runplane.orchestrator.v1.ListTasksResponse"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/tasks\x12p\n\x07GetTask\x12(.runplane.orchestrator.v1.GetTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/tasks/{task_id}\x12\x81\x01\n\tWatchTask\x12*.runplane.orchestrator.v1.WatchTaskRequest\x1a#.runplane.orchestrator.v1.TaskEvent"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/tasks/{task_id}:watch0\x01\x12z\n\x08Converse\x12).runplane.orchestrator.v1.ConverseRequest\x1a#.runplane.orchestrator.v1.TaskEvent"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/agent/converse(\x010\x01\x12}\n\tSteerTask\x12*.runplane.orchestrator.v1.SteerTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"$\x82\xd3\xe4\x93\x02\x1e"\x19/v1/tasks/{task_id}:steer:\x01*\x12\x8b\x01\n\x0fApproveToolCall\x120.runplane.orchestrator.v1.ApproveToolCallRequest\x1a\x1e.runplane.orchestrator.v1.Task"&\x82\xd3\xe4\x93\x02 "\x1b/v1/tasks/{task_id}:approve:\x01*\x12\x82\x01\n\x0cDenyToolCall\x12-.runplane.orchestrator.v1.DenyToolCallRequest\x1a\x1e.runplane.orchestrator.v1.Task"#\x82\xd3\xe4\x93\x02\x1d"\x18/v1/tasks/{task_id}:deny:\x01*\x12\x8c\x01\n\x10SubmitToolResult\x121.runplane.orchestrator.v1.SubmitToolResultRequest\x1a\x1e.runplane.orchestrator.v1.Task"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tasks/{task_id}:submit:\x01*\x12\x80\x01\n\nCancelTask\x12+.runplane.orchestrator.v1.CancelTaskRequest\x1a\x1e.runplane.orchestrator.v1.Task"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/tasks/{task_id}:cancel:\x01*\x12\x93\x01\n\rGetTaskObject\x12..runplane.orchestrator.v1.GetTaskObjectRequest\x1a$.runplane.orchestrator.v1.TaskObject",\x82\xd3\xe4\x93\x02&\x12$/v1/tasks/{task_id}/objects/{sha256}b\x06proto3',
     [
         annotations_pb.desc(),
         struct_pb.desc(),
@@ -2837,6 +3010,8 @@ _DESC = file_desc(
         "Chunk": Chunk,
         "TaskMetrics": TaskMetrics,
         "TaskMetadata": TaskMetadata,
+        "TaskRouting": TaskRouting,
+        "ModelChange": ModelChange,
         "TaskError": TaskError,
         "InvokeRequest": InvokeRequest,
         "ToolCallSpec": ToolCallSpec,

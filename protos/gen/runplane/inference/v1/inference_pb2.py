@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from runplane.inference.v1 import entries_pb2 as runplane_dot_inference_dot_v1_dot_entries__pb2
 from runplane.type.v1 import content_pb2 as runplane_dot_type_dot_v1_dot_content__pb2
 from runplane.type.v1 import usage_pb2 as runplane_dot_type_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%runplane/inference/v1/inference.proto\x12\x15runplane.inference.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto\"\xec\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\x05\x12\x1a\n\x12\x64\x65\x66\x61ult_max_tokens\x18\x05 \x01(\x05\x12\r\n\x05slots\x18\x06 \x01(\x05\x12\x12\n\nis_default\x18\x07 \x01(\x08\x12\x17\n\x0finput_price_usd\x18\t \x01(\x01\x12\x18\n\x10output_price_usd\x18\n \x01(\x01\x12\x14\n\x0c\x63\x61n_continue\x18\x08 \x01(\x08\x12\x14\n\x0c\x63\x61pabilities\x18\x0b \x03(\t\"\xca\x02\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.runplane.type.v1.Message\x12,\n\x08sampling\x18\x03 \x01(\x0b\x32\x1a.runplane.type.v1.Sampling\x12\x30\n\x0fresponse_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06prefix\x18\x05 \x01(\t\x12\x10\n\x08priority\x18\x06 \x01(\t\x12\x34\n\x05tools\x18\x07 \x03(\x0b\x32%.runplane.inference.v1.ToolDefinition\x12\x13\n\x0btool_choice\x18\x08 \x01(\t\x12\x0e\n\x06\x63hoice\x18\n \x03(\t\x12\r\n\x05regex\x18\x0b \x01(\t\x12\x0f\n\x07grammar\x18\x0c \x01(\t\"b\n\x0eToolDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12-\n\x0cinput_schema\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"L\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xa8\x02\n\x10GenerateResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x15\n\rfinish_reason\x18\x04 \x01(\t\x12&\n\x05usage\x18\x05 \x01(\x0b\x32\x17.runplane.type.v1.Usage\x12\x39\n\x07metrics\x18\x06 \x01(\x0b\x32(.runplane.inference.v1.GenerationMetrics\x12;\n\x08metadata\x18\x07 \x01(\x0b\x32).runplane.inference.v1.GenerationMetadata\x12\x33\n\ntool_calls\x18\x08 \x03(\x0b\x32\x1f.runplane.inference.v1.ToolCall\"\xe3\x02\n\x16StreamGenerateResponse\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12\n\n\x02id\x18\x03 \x01(\t\x12\x11\n\x04text\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rfinish_reason\x18\x05 \x01(\tH\x01\x88\x01\x01\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.runplane.type.v1.Usage\x12\x39\n\x07metrics\x18\x07 \x01(\x0b\x32(.runplane.inference.v1.GenerationMetrics\x12;\n\x08metadata\x18\x08 \x01(\x0b\x32).runplane.inference.v1.GenerationMetadata\x12\x33\n\ntool_calls\x18\t \x03(\x0b\x32\x1f.runplane.inference.v1.ToolCallB\x07\n\x05_textB\x10\n\x0e_finish_reason\"t\n\x11GenerationMetrics\x12\x12\n\nlatency_ms\x18\x01 \x01(\x01\x12\x1e\n\x16time_to_first_token_ms\x18\x02 \x01(\x01\x12\x10\n\x08queue_ms\x18\x03 \x01(\x01\x12\x19\n\x11tokens_per_second\x18\x04 \x01(\x01\"{\n\x12GenerationMetadata\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trace_id\x18\x04 \x01(\t\"`\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.runplane.type.v1.Message\x12\x0e\n\x06prefix\x18\x03 \x01(\t\"S\n\x13\x43ountTokensResponse\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.runplane.inference.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\x91\x05\n\x10InferenceService\x12~\n\x08Generate\x12&.runplane.inference.v1.GenerateRequest\x1a\'.runplane.inference.v1.GenerateResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/inference/generate:\x01*\x12\x8a\x01\n\x0eStreamGenerate\x12&.runplane.inference.v1.GenerateRequest\x1a-.runplane.inference.v1.StreamGenerateResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/inference/stream:\x01*0\x01\x12\x8b\x01\n\x0b\x43ountTokens\x12).runplane.inference.v1.CountTokensRequest\x1a*.runplane.inference.v1.CountTokensResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/inference/count_tokens:\x01*\x12u\n\nListModels\x12(.runplane.inference.v1.ListModelsRequest\x1a).runplane.inference.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12k\n\x08GetModel\x12&.runplane.inference.v1.GetModelRequest\x1a\x1c.runplane.inference.v1.Model\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%runplane/inference/v1/inference.proto\x12\x15runplane.inference.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#runplane/inference/v1/entries.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto\"\xf3\x05\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\x05\x12\x1a\n\x12\x64\x65\x66\x61ult_max_tokens\x18\x05 \x01(\x05\x12\r\n\x05slots\x18\x06 \x01(\x05\x12\x12\n\nis_default\x18\x07 \x01(\x08\x12\x17\n\x0finput_price_usd\x18\t \x01(\x01\x12\x18\n\x10output_price_usd\x18\n \x01(\x01\x12\x14\n\x0c\x63\x61n_continue\x18\x08 \x01(\x08\x12\x14\n\x0c\x63\x61pabilities\x18\x0b \x03(\t\x12\x0f\n\x07\x61liases\x18\x0c \x03(\t\x12\x12\n\nsize_class\x18\r \x01(\t\x12\x14\n\x0cquantization\x18\x0e \x01(\t\x12\x11\n\ttokenizer\x18\x0f \x01(\t\x12\x30\n\x05state\x18\x10 \x01(\x0e\x32!.runplane.inference.v1.ModelState\x12\x34\n\x07\x66\x61ilure\x18\x11 \x01(\x0b\x32#.runplane.inference.v1.ModelFailure\x12\x0e\n\x06source\x18\x12 \x01(\t\x12/\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x15 \x01(\x05\x12\x11\n\tis_wanted\x18\x16 \x01(\x08\x12\r\n\x05owner\x18\x17 \x01(\t\x12\x38\n\x08llamacpp\x18\x18 \x01(\x0b\x32$.runplane.inference.v1.LlamacppEntryH\x00\x12\x30\n\x04\x65\x63ho\x18\x19 \x01(\x0b\x32 .runplane.inference.v1.EchoEntryH\x00\x12\x34\n\x06openai\x18\x1a \x01(\x0b\x32\".runplane.inference.v1.OpenAiEntryH\x00\x42\x07\n\x05\x65ntry\"\xca\x02\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.runplane.type.v1.Message\x12,\n\x08sampling\x18\x03 \x01(\x0b\x32\x1a.runplane.type.v1.Sampling\x12\x30\n\x0fresponse_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06prefix\x18\x05 \x01(\t\x12\x10\n\x08priority\x18\x06 \x01(\t\x12\x34\n\x05tools\x18\x07 \x03(\x0b\x32%.runplane.inference.v1.ToolDefinition\x12\x13\n\x0btool_choice\x18\x08 \x01(\t\x12\x0e\n\x06\x63hoice\x18\n \x03(\t\x12\r\n\x05regex\x18\x0b \x01(\t\x12\x0f\n\x07grammar\x18\x0c \x01(\t\"b\n\x0eToolDefinition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12-\n\x0cinput_schema\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"L\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xa8\x02\n\x10GenerateResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x15\n\rfinish_reason\x18\x04 \x01(\t\x12&\n\x05usage\x18\x05 \x01(\x0b\x32\x17.runplane.type.v1.Usage\x12\x39\n\x07metrics\x18\x06 \x01(\x0b\x32(.runplane.inference.v1.GenerationMetrics\x12;\n\x08metadata\x18\x07 \x01(\x0b\x32).runplane.inference.v1.GenerationMetadata\x12\x33\n\ntool_calls\x18\x08 \x03(\x0b\x32\x1f.runplane.inference.v1.ToolCall\"\xe3\x02\n\x16StreamGenerateResponse\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x05\x12\n\n\x02id\x18\x03 \x01(\t\x12\x11\n\x04text\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rfinish_reason\x18\x05 \x01(\tH\x01\x88\x01\x01\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.runplane.type.v1.Usage\x12\x39\n\x07metrics\x18\x07 \x01(\x0b\x32(.runplane.inference.v1.GenerationMetrics\x12;\n\x08metadata\x18\x08 \x01(\x0b\x32).runplane.inference.v1.GenerationMetadata\x12\x33\n\ntool_calls\x18\t \x03(\x0b\x32\x1f.runplane.inference.v1.ToolCallB\x07\n\x05_textB\x10\n\x0e_finish_reason\"t\n\x11GenerationMetrics\x12\x12\n\nlatency_ms\x18\x01 \x01(\x01\x12\x1e\n\x16time_to_first_token_ms\x18\x02 \x01(\x01\x12\x10\n\x08queue_ms\x18\x03 \x01(\x01\x12\x19\n\x11tokens_per_second\x18\x04 \x01(\x01\"{\n\x12GenerationMetadata\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trace_id\x18\x04 \x01(\t\"`\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.runplane.type.v1.Message\x12\x0e\n\x06prefix\x18\x03 \x01(\t\"S\n\x13\x43ountTokensResponse\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.runplane.inference.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xec\x04\n\x10InferenceService\x12~\n\x08Generate\x12&.runplane.inference.v1.GenerateRequest\x1a\'.runplane.inference.v1.GenerateResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/inference/generate:\x01*\x12\x8a\x01\n\x0eStreamGenerate\x12&.runplane.inference.v1.GenerateRequest\x1a-.runplane.inference.v1.StreamGenerateResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/inference/stream:\x01*0\x01\x12\x8b\x01\n\x0b\x43ountTokens\x12).runplane.inference.v1.CountTokensRequest\x1a*.runplane.inference.v1.CountTokensResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/inference/count_tokens:\x01*\x12\x66\n\nListModels\x12(.runplane.inference.v1.ListModelsRequest\x1a).runplane.inference.v1.ListModelsResponse\"\x03\x88\x02\x01\x12U\n\x08GetModel\x12&.runplane.inference.v1.GetModelRequest\x1a\x1c.runplane.inference.v1.Model\"\x03\x88\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,35 +44,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INFERENCESERVICE'].methods_by_name['CountTokens']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['CountTokens']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/inference/count_tokens:\001*'
   _globals['_INFERENCESERVICE'].methods_by_name['ListModels']._loaded_options = None
-  _globals['_INFERENCESERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/models'
+  _globals['_INFERENCESERVICE'].methods_by_name['ListModels']._serialized_options = b'\210\002\001'
   _globals['_INFERENCESERVICE'].methods_by_name['GetModel']._loaded_options = None
-  _globals['_INFERENCESERVICE'].methods_by_name['GetModel']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/models/{name}'
-  _globals['_MODEL']._serialized_start=220
-  _globals['_MODEL']._serialized_end=456
-  _globals['_GENERATEREQUEST']._serialized_start=459
-  _globals['_GENERATEREQUEST']._serialized_end=789
-  _globals['_TOOLDEFINITION']._serialized_start=791
-  _globals['_TOOLDEFINITION']._serialized_end=889
-  _globals['_TOOLCALL']._serialized_start=891
-  _globals['_TOOLCALL']._serialized_end=967
-  _globals['_GENERATERESPONSE']._serialized_start=970
-  _globals['_GENERATERESPONSE']._serialized_end=1266
-  _globals['_STREAMGENERATERESPONSE']._serialized_start=1269
-  _globals['_STREAMGENERATERESPONSE']._serialized_end=1624
-  _globals['_GENERATIONMETRICS']._serialized_start=1626
-  _globals['_GENERATIONMETRICS']._serialized_end=1742
-  _globals['_GENERATIONMETADATA']._serialized_start=1744
-  _globals['_GENERATIONMETADATA']._serialized_end=1867
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=1869
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=1965
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1967
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=2050
-  _globals['_LISTMODELSREQUEST']._serialized_start=2052
-  _globals['_LISTMODELSREQUEST']._serialized_end=2110
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2112
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2203
-  _globals['_GETMODELREQUEST']._serialized_start=2205
-  _globals['_GETMODELREQUEST']._serialized_end=2236
-  _globals['_INFERENCESERVICE']._serialized_start=2239
-  _globals['_INFERENCESERVICE']._serialized_end=2896
+  _globals['_INFERENCESERVICE'].methods_by_name['GetModel']._serialized_options = b'\210\002\001'
+  _globals['_MODEL']._serialized_start=257
+  _globals['_MODEL']._serialized_end=1012
+  _globals['_GENERATEREQUEST']._serialized_start=1015
+  _globals['_GENERATEREQUEST']._serialized_end=1345
+  _globals['_TOOLDEFINITION']._serialized_start=1347
+  _globals['_TOOLDEFINITION']._serialized_end=1445
+  _globals['_TOOLCALL']._serialized_start=1447
+  _globals['_TOOLCALL']._serialized_end=1523
+  _globals['_GENERATERESPONSE']._serialized_start=1526
+  _globals['_GENERATERESPONSE']._serialized_end=1822
+  _globals['_STREAMGENERATERESPONSE']._serialized_start=1825
+  _globals['_STREAMGENERATERESPONSE']._serialized_end=2180
+  _globals['_GENERATIONMETRICS']._serialized_start=2182
+  _globals['_GENERATIONMETRICS']._serialized_end=2298
+  _globals['_GENERATIONMETADATA']._serialized_start=2300
+  _globals['_GENERATIONMETADATA']._serialized_end=2423
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=2425
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=2521
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=2523
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=2606
+  _globals['_LISTMODELSREQUEST']._serialized_start=2608
+  _globals['_LISTMODELSREQUEST']._serialized_end=2666
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2668
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2759
+  _globals['_GETMODELREQUEST']._serialized_start=2761
+  _globals['_GETMODELREQUEST']._serialized_end=2792
+  _globals['_INFERENCESERVICE']._serialized_start=2795
+  _globals['_INFERENCESERVICE']._serialized_end=3415
 # @@protoc_insertion_point(module_scope)

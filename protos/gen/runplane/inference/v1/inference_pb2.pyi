@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from runplane.inference.v1 import entries_pb2 as _entries_pb2
 from runplane.type.v1 import content_pb2 as _content_pb2
 from runplane.type.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
@@ -24,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Model(_message.Message):
-    """A model that this service serves."""
+    """A model of the catalogue. What is not said to be output only is said when it is created."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -39,12 +40,31 @@ class Model(_message.Message):
     OUTPUT_PRICE_USD_FIELD_NUMBER: _builtins.int
     CAN_CONTINUE_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    SIZE_CLASS_FIELD_NUMBER: _builtins.int
+    QUANTIZATION_FIELD_NUMBER: _builtins.int
+    TOKENIZER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    IS_WANTED_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    LLAMACPP_FIELD_NUMBER: _builtins.int
+    ECHO_FIELD_NUMBER: _builtins.int
+    OPENAI_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name callers use, such as `smollm2-135m-instruct`."""
+    """The name callers use, such as `smollm2-135m-instruct`: 1 to 64 of A-Z a-z 0-9 _ . -. It never
+    changes.
+    """
     version: _builtins.str
-    """Changes whenever the same request may get another answer: weights, quantisation or engine."""
+    """Changes whenever the same request may get another answer: weights, quantisation or engine.
+    Output only; empty until it was loaded.
+    """
     engine: _builtins.str
-    """The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere."""
+    """The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere. Output only."""
     context_tokens: _builtins.int
     """The most tokens of prompt and output together."""
     default_max_tokens: _builtins.int
@@ -52,18 +72,67 @@ class Model(_message.Message):
     slots: _builtins.int
     """Generations that run at the same time; more wait in a bounded queue."""
     is_default: _builtins.bool
-    """Whether this is the model used when a request names none."""
+    """Whether this is the model used when a request names none. Output only."""
     input_price_usd: _builtins.float
     """What a million tokens of prompt cost, in US dollars; 0 for a model that charges nothing."""
     output_price_usd: _builtins.float
     """What a million tokens of output cost, in US dollars."""
     can_continue: _builtins.bool
-    """Whether it goes on from a `prefix`."""
+    """Whether it goes on from a `prefix`. Output only."""
+    size_class: _builtins.str
+    """How large it is, as those who choose models see it: `small`, `medium`, `large` or `frontier`;
+    empty where nobody said.
+    """
+    quantization: _builtins.str
+    """How its weights are kept, such as `q4_1`; of a GGUF file, what the file says."""
+    tokenizer: _builtins.str
+    """Its tokenizer; of a GGUF file, what the file says, such as `gpt2`."""
+    state: _entries_pb2.ModelState.ValueType
+    """Whether it can be asked. Each process has models of its own loaded: this is what the one says
+    that answers. Output only.
+    """
+    source: _builtins.str
+    """Where it comes from: `settings`, `file` or `api`. Only those of `api` can be changed. Output only."""
+    revision: _builtins.int
+    """Counts its changes from 1. In an update: the one that is to be changed; 0 for the newest."""
+    is_wanted: _builtins.bool
+    """Whether every process is to have it loaded. Output only: `LoadModel` and `UnloadModel` say so."""
+    owner: _builtins.str
+    """Who created it: the subject of the caller. Output only."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it can be asked for, by name: `generate`, `continue` (from a `prefix`), `schema` (an output
-        that a `response_schema` binds), `constraint` (that `choice`, `regex` or `grammar` bind), `classify`, `embed`, `tools` (calls of `tools`).
+        that a `response_schema` binds), `constraint` (that `choice`, `regex` or `grammar` bind),
+        `classify`, `embed`, `tools` (calls of `tools`). Output only; empty until it was loaded.
         """
+
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further names that it can be asked by, at most 16."""
+
+    @_builtins.property
+    def failure(self) -> _entries_pb2.ModelFailure:
+        """Of a model that failed: why. Output only."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was created by the API. Output only."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was changed last by the API. Output only."""
+
+    @_builtins.property
+    def llamacpp(self) -> _entries_pb2.LlamacppEntry:
+        """llama.cpp, in the service's own process."""
+
+    @_builtins.property
+    def echo(self) -> _entries_pb2.EchoEntry:
+        """Nothing: it says what it is told."""
+
+    @_builtins.property
+    def openai(self) -> _entries_pb2.OpenAiEntry:
+        """Another server."""
 
     def __init__(
         self,
@@ -79,12 +148,29 @@ class Model(_message.Message):
         output_price_usd: _builtins.float = ...,
         can_continue: _builtins.bool = ...,
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        size_class: _builtins.str = ...,
+        quantization: _builtins.str = ...,
+        tokenizer: _builtins.str = ...,
+        state: _entries_pb2.ModelState.ValueType = ...,
+        failure: _entries_pb2.ModelFailure | None = ...,
+        source: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        revision: _builtins.int = ...,
+        is_wanted: _builtins.bool = ...,
+        owner: _builtins.str = ...,
+        llamacpp: _entries_pb2.LlamacppEntry | None = ...,
+        echo: _entries_pb2.EchoEntry | None = ...,
+        openai: _entries_pb2.OpenAiEntry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "echo", b"echo", "entry", b"entry", "failure", b"failure", "llamacpp", b"llamacpp", "openai", b"openai", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_continue", b"can_continue", "capabilities", b"capabilities", "context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "engine", b"engine", "input_price_usd", b"input_price_usd", "is_default", b"is_default", "name", b"name", "output_price_usd", b"output_price_usd", "slots", b"slots", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "can_continue", b"can_continue", "capabilities", b"capabilities", "context_tokens", b"context_tokens", "create_time", b"create_time", "default_max_tokens", b"default_max_tokens", "echo", b"echo", "engine", b"engine", "entry", b"entry", "failure", b"failure", "input_price_usd", b"input_price_usd", "is_default", b"is_default", "is_wanted", b"is_wanted", "llamacpp", b"llamacpp", "name", b"name", "openai", b"openai", "output_price_usd", b"output_price_usd", "owner", b"owner", "quantization", b"quantization", "revision", b"revision", "size_class", b"size_class", "slots", b"slots", "source", b"source", "state", b"state", "tokenizer", b"tokenizer", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_entry: _TypeAlias = _typing.Literal["llamacpp", "echo", "openai"]  # noqa: Y015
+    _WhichOneofArgType_entry: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_entry) -> _WhichOneofReturnType_entry | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
 

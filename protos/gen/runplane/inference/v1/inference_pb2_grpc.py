@@ -111,18 +111,18 @@ class InferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists the models served, ordered by name.
+        """Lists the models, ordered by name: what `ModelService.ListModels` does.
 
-        Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+        For clients of earlier releases. Fails as that does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Returns one model.
+        """Returns one model: what `ModelService.GetModel` does.
 
-        Fails with `NOT_FOUND` (`MODEL_NOT_FOUND`).
+        For clients of earlier releases. Fails as that does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from runplane.inference.v1 import inference_pb2 as _inference_pb2
 import abc as _abc_1
+import builtins as _builtins
 import grpc as _grpc
 import sys
 import typing as _typing
@@ -15,6 +16,11 @@ if sys.version_info >= (3, 11):
     from typing import Self as _Self
 else:
     from typing_extensions import Self as _Self
+
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
 
 _T = _typing.TypeVar("_T")
 
@@ -62,16 +68,20 @@ class InferenceServiceStub:
     Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
     512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
     """
-    ListModels: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]
-    """Lists the models served, ordered by name.
+    @_builtins.property
+    @_deprecated("""This method has been marked as deprecated using proto method options.""")
+    def ListModels(self) -> _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]:
+        """Lists the models, ordered by name: what `ModelService.ListModels` does.
 
-    Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
-    """
-    GetModel: _grpc.UnaryUnaryMultiCallable[_inference_pb2.GetModelRequest, _inference_pb2.Model]
-    """Returns one model.
+        For clients of earlier releases. Fails as that does.
+        """
+    @_builtins.property
+    @_deprecated("""This method has been marked as deprecated using proto method options.""")
+    def GetModel(self) -> _grpc.UnaryUnaryMultiCallable[_inference_pb2.GetModelRequest, _inference_pb2.Model]:
+        """Returns one model: what `ModelService.GetModel` does.
 
-    Fails with `NOT_FOUND` (`MODEL_NOT_FOUND`).
-    """
+        For clients of earlier releases. Fails as that does.
+        """
 
 @_typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
@@ -107,16 +117,20 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
     512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
     """
-    ListModels: _aio.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists the models served, ordered by name.
+    @_builtins.property
+    @_deprecated("""This method has been marked as deprecated using proto method options.""")
+    def ListModels(self) -> _aio.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]:  # type: ignore[override]
+        """Lists the models, ordered by name: what `ModelService.ListModels` does.
 
-    Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
-    """
-    GetModel: _aio.UnaryUnaryMultiCallable[_inference_pb2.GetModelRequest, _inference_pb2.Model]  # type: ignore[assignment]
-    """Returns one model.
+        For clients of earlier releases. Fails as that does.
+        """
+    @_builtins.property
+    @_deprecated("""This method has been marked as deprecated using proto method options.""")
+    def GetModel(self) -> _aio.UnaryUnaryMultiCallable[_inference_pb2.GetModelRequest, _inference_pb2.Model]:  # type: ignore[override]
+        """Returns one model: what `ModelService.GetModel` does.
 
-    Fails with `NOT_FOUND` (`MODEL_NOT_FOUND`).
-    """
+        For clients of earlier releases. Fails as that does.
+        """
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Serves language models.
@@ -168,26 +182,28 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
         """
 
+    @_deprecated("""Lists the models, ordered by name: what `ModelService.ListModels` does.\n\nFor clients of earlier releases. Fails as that does.""")
     @_abc_1.abstractmethod
     def ListModels(
         self,
         request: _inference_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inference_pb2.ListModelsResponse, _abc.Awaitable[_inference_pb2.ListModelsResponse]]:
-        """Lists the models served, ordered by name.
+        """Lists the models, ordered by name: what `ModelService.ListModels` does.
 
-        Fails with `INVALID_ARGUMENT` (`PAGE_SIZE_INVALID`, `PAGE_TOKEN_INVALID`).
+        For clients of earlier releases. Fails as that does.
         """
 
+    @_deprecated("""Returns one model: what `ModelService.GetModel` does.\n\nFor clients of earlier releases. Fails as that does.""")
     @_abc_1.abstractmethod
     def GetModel(
         self,
         request: _inference_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inference_pb2.Model, _abc.Awaitable[_inference_pb2.Model]]:
-        """Returns one model.
+        """Returns one model: what `ModelService.GetModel` does.
 
-        Fails with `NOT_FOUND` (`MODEL_NOT_FOUND`).
+        For clients of earlier releases. Fails as that does.
         """
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

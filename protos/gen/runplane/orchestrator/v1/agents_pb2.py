@@ -30,7 +30,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as runplane_dot_orchestrat
 from runplane.type.v1 import usage_pb2 as runplane_dot_type_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%runplane/orchestrator/v1/agents.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+runplane/orchestrator/v1/orchestrator.proto\x1a\x1crunplane/type/v1/usage.proto\"\x93\x04\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x14\n\x0cinstructions\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\r\n\x05tools\x18\x07 \x03(\t\x12\x13\n\x0btool_choice\x18\x08 \x01(\t\x12\x34\n\x06limits\x18\t \x01(\x0b\x32$.runplane.orchestrator.v1.TaskLimits\x12\x30\n\x0fresponse_schema\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12,\n\x08sampling\x18\x0b \x01(\x0b\x32\x1a.runplane.type.v1.Sampling\x12;\n\x06labels\x18\x0c \x03(\x0b\x32+.runplane.orchestrator.v1.Agent.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61pproval_tools\x18\x14 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x12\x43reateAgentRequest\x12.\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x1f.runplane.orchestrator.v1.Agent\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"J\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"^\n\x12ListAgentsResponse\x12/\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x1f.runplane.orchestrator.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"E\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\n\n\x08_version\"k\n\x12UpdateAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12.\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x1f.runplane.orchestrator.v1.Agent\x12\x13\n\x0bupdate_mask\x18\x03 \x03(\t\"&\n\x12\x44\x65leteAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t2\xf4\x04\n\x0c\x41gentService\x12w\n\x0b\x43reateAgent\x12,.runplane.orchestrator.v1.CreateAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent\"\x19\x82\xd3\xe4\x93\x02\x13\"\n/v1/agents:\x05\x61gent\x12{\n\nListAgents\x12+.runplane.orchestrator.v1.ListAgentsRequest\x1a,.runplane.orchestrator.v1.ListAgentsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/agents\x12u\n\x08GetAgent\x12).runplane.orchestrator.v1.GetAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/agents/{agent_id}\x12\x82\x01\n\x0bUpdateAgent\x12,.runplane.orchestrator.v1.UpdateAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent\"$\x82\xd3\xe4\x93\x02\x1e\x32\x15/v1/agents/{agent_id}:\x05\x61gent\x12r\n\x0b\x44\x65leteAgent\x12,.runplane.orchestrator.v1.DeleteAgentRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/agents/{agent_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%runplane/orchestrator/v1/agents.proto\x12\x18runplane.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+runplane/orchestrator/v1/orchestrator.proto\x1a\x1crunplane/type/v1/usage.proto\"\xaa\x04\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x14\n\x0cinstructions\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\r\n\x05tools\x18\x07 \x03(\t\x12\x13\n\x0btool_choice\x18\x08 \x01(\t\x12\x34\n\x06limits\x18\t \x01(\x0b\x32$.runplane.orchestrator.v1.TaskLimits\x12\x30\n\x0fresponse_schema\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12,\n\x08sampling\x18\x0b \x01(\x0b\x32\x1a.runplane.type.v1.Sampling\x12;\n\x06labels\x18\x0c \x03(\x0b\x32+.runplane.orchestrator.v1.Agent.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61pproval_tools\x18\x14 \x03(\t\x12\x15\n\rrequest_class\x18) \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x12\x43reateAgentRequest\x12.\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x1f.runplane.orchestrator.v1.Agent\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"J\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"^\n\x12ListAgentsResponse\x12/\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x1f.runplane.orchestrator.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"E\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\n\n\x08_version\"k\n\x12UpdateAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12.\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x1f.runplane.orchestrator.v1.Agent\x12\x13\n\x0bupdate_mask\x18\x03 \x03(\t\"&\n\x12\x44\x65leteAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t2\xf4\x04\n\x0c\x41gentService\x12w\n\x0b\x43reateAgent\x12,.runplane.orchestrator.v1.CreateAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent\"\x19\x82\xd3\xe4\x93\x02\x13\"\n/v1/agents:\x05\x61gent\x12{\n\nListAgents\x12+.runplane.orchestrator.v1.ListAgentsRequest\x1a,.runplane.orchestrator.v1.ListAgentsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/agents\x12u\n\x08GetAgent\x12).runplane.orchestrator.v1.GetAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/agents/{agent_id}\x12\x82\x01\n\x0bUpdateAgent\x12,.runplane.orchestrator.v1.UpdateAgentRequest\x1a\x1f.runplane.orchestrator.v1.Agent\"$\x82\xd3\xe4\x93\x02\x1e\x32\x15/v1/agents/{agent_id}:\x05\x61gent\x12r\n\x0b\x44\x65leteAgent\x12,.runplane.orchestrator.v1.DeleteAgentRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/agents/{agent_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,21 +50,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTSERVICE'].methods_by_name['DeleteAgent']._loaded_options = None
   _globals['_AGENTSERVICE'].methods_by_name['DeleteAgent']._serialized_options = b'\202\323\344\223\002\027*\025/v1/agents/{agent_id}'
   _globals['_AGENT']._serialized_start=265
-  _globals['_AGENT']._serialized_end=796
-  _globals['_AGENT_LABELSENTRY']._serialized_start=751
-  _globals['_AGENT_LABELSENTRY']._serialized_end=796
-  _globals['_CREATEAGENTREQUEST']._serialized_start=798
-  _globals['_CREATEAGENTREQUEST']._serialized_end=891
-  _globals['_LISTAGENTSREQUEST']._serialized_start=893
-  _globals['_LISTAGENTSREQUEST']._serialized_end=967
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=969
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=1063
-  _globals['_GETAGENTREQUEST']._serialized_start=1065
-  _globals['_GETAGENTREQUEST']._serialized_end=1134
-  _globals['_UPDATEAGENTREQUEST']._serialized_start=1136
-  _globals['_UPDATEAGENTREQUEST']._serialized_end=1243
-  _globals['_DELETEAGENTREQUEST']._serialized_start=1245
-  _globals['_DELETEAGENTREQUEST']._serialized_end=1283
-  _globals['_AGENTSERVICE']._serialized_start=1286
-  _globals['_AGENTSERVICE']._serialized_end=1914
+  _globals['_AGENT']._serialized_end=819
+  _globals['_AGENT_LABELSENTRY']._serialized_start=774
+  _globals['_AGENT_LABELSENTRY']._serialized_end=819
+  _globals['_CREATEAGENTREQUEST']._serialized_start=821
+  _globals['_CREATEAGENTREQUEST']._serialized_end=914
+  _globals['_LISTAGENTSREQUEST']._serialized_start=916
+  _globals['_LISTAGENTSREQUEST']._serialized_end=990
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=992
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=1086
+  _globals['_GETAGENTREQUEST']._serialized_start=1088
+  _globals['_GETAGENTREQUEST']._serialized_end=1157
+  _globals['_UPDATEAGENTREQUEST']._serialized_start=1159
+  _globals['_UPDATEAGENTREQUEST']._serialized_end=1266
+  _globals['_DELETEAGENTREQUEST']._serialized_start=1268
+  _globals['_DELETEAGENTREQUEST']._serialized_end=1306
+  _globals['_AGENTSERVICE']._serialized_start=1309
+  _globals['_AGENTSERVICE']._serialized_end=1937
 # @@protoc_insertion_point(module_scope)

@@ -63,6 +63,7 @@ class Agent(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     APPROVAL_TOOLS_FIELD_NUMBER: _builtins.int
+    REQUEST_CLASS_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """Its name: 1 to 64 of A-Z a-z 0-9 _ -. It never changes."""
     version: _builtins.int
@@ -76,9 +77,13 @@ class Agent(_message.Message):
     agent.
     """
     model: _builtins.str
-    """The model. Empty means the default model, or what a request says."""
+    """The model, or a route. Empty means the default one, or what a request says."""
     tool_choice: _builtins.str
     """`auto` (the default): it calls tools as it sees fit. `none`: it answers at once."""
+    request_class: _builtins.str
+    """What kind of work its tasks are, for a route, as in `InvokeRequest.request_class`; a request may
+    say otherwise. Empty means what each request looks like.
+    """
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the tools it may call, at most 128, alone or with a version or a range of versions, such
@@ -140,10 +145,11 @@ class Agent(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         approval_tools: _abc.Iterable[_builtins.str] | None = ...,
+        request_class: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "limits", b"limits", "response_schema", b"response_schema", "sampling", b"sampling", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "approval_tools", b"approval_tools", "create_time", b"create_time", "description", b"description", "instructions", b"instructions", "labels", b"labels", "limits", b"limits", "model", b"model", "owner", b"owner", "response_schema", b"response_schema", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "approval_tools", b"approval_tools", "create_time", b"create_time", "description", b"description", "instructions", b"instructions", "labels", b"labels", "limits", b"limits", "model", b"model", "owner", b"owner", "request_class", b"request_class", "response_schema", b"response_schema", "sampling", b"sampling", "tool_choice", b"tool_choice", "tools", b"tools", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

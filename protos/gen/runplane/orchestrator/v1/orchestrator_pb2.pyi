@@ -172,8 +172,8 @@ class Task(_message.Message):
         model), `STEP_LIMIT_REACHED` and `FAILED_CALL_REPEATED` (it had to answer without another tool),
         `RESULT_CUT` (`result` is only the beginning: see `result_reference`), or why an answer could not
         be put into the object store, `OBJECT_STORE_UNAVAILABLE`; it is whole then. `TOOLS_NOT_OFFERED`
-        (there are more tools than are offered to a task that names none), `TOOL_CONTENT_DROPPED` (content
-        of a result could not be kept), and what the tool registry warns of, such as `TOOL_DEFAULTED` and
+        (there are more tools than are offered to a task that names none), `MODEL_FALLBACK` (another model
+        of the task's route goes on), `TOOL_CONTENT_DROPPED` (content of a result could not be kept), and what the tool registry warns of, such as `TOOL_DEFAULTED` and
         `TOOL_DEPRECATED`.
         """
 
@@ -366,12 +366,13 @@ class TaskEvent(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     CONTENT_REFERENCE_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    MODEL_CHANGE_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What happened: `task_start`, `status_changed`, `agent_thought`, `tool_call`, `child_task`,
     `child_status_changed`, `tool_progress`, `tool_log`, `tool_result`, `approval_required`, `approval_decided`,
     `input_required`, `input_received`, `input_given`, `user_message`, `message_delta`, `final_answer`,
-    `step_abandoned`, `warning` or `task_complete`.
+    `step_abandoned`, `model_changed`, `warning` or `task_complete`.
     """
     task_id: _builtins.str
     """The task it happened in."""
@@ -582,6 +583,12 @@ class TaskEvent(_message.Message):
     def content_reference(self) -> Global___ValueReference:
         """On `tool_result`: where these blocks are, as a JSON array, when they are too large for the log."""
 
+    @_builtins.property
+    def model_change(self) -> Global___ModelChange:
+        """On `model_changed`: which model goes on, and why. Text that was said in a step that is not
+        abandoned stays, and the model goes on from it.
+        """
+
     def __init__(
         self,
         *,
@@ -642,11 +649,12 @@ class TaskEvent(_message.Message):
         content: _abc.Iterable[_struct_pb2.Struct] | None = ...,
         content_reference: Global___ValueReference | None = ...,
         idempotency_key: _builtins.str | None = ...,
+        model_change: Global___ModelChange | None = ...,
         cached: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_cached", b"_cached", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "cached", b"cached", "child_task_id", b"child_task_id", "comment", b"comment", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_state", b"request_state", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_cached", b"_cached", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_model_change", b"_model_change", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "cached", b"cached", "child_task_id", b"child_task_id", "comment", b"comment", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "model_change", b"model_change", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_state", b"request_state", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "usage", b"usage", "wants", b"wants", "warning", b"warning", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_cached", b"_cached", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "cached", b"cached", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "content", b"content", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "request_state", b"request_state", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_agent_version", b"_agent_version", "_answer", b"_answer", "_approved", b"_approved", "_attempt", b"_attempt", "_author", b"_author", "_cached", b"_cached", "_child_task_id", b"_child_task_id", "_comment", b"_comment", "_content_reference", b"_content_reference", "_cost_usd", b"_cost_usd", "_deadline", b"_deadline", "_depth", b"_depth", "_duration_ms", b"_duration_ms", "_error", b"_error", "_event_type", b"_event_type", "_idempotency_key", b"_idempotency_key", "_input", b"_input", "_input_requests", b"_input_requests", "_input_responses", b"_input_responses", "_latency_ms", b"_latency_ms", "_level", b"_level", "_memory", b"_memory", "_message", b"_message", "_metadata", b"_metadata", "_metrics", b"_metrics", "_model_change", b"_model_change", "_output", b"_output", "_owner", b"_owner", "_parent_task_id", b"_parent_task_id", "_place", b"_place", "_progress", b"_progress", "_reasoning", b"_reasoning", "_reference", b"_reference", "_request", b"_request", "_request_state", b"_request_state", "_session_id", b"_session_id", "_status", b"_status", "_step_id", b"_step_id", "_text", b"_text", "_time_to_first_token_ms", b"_time_to_first_token_ms", "_tokens_used", b"_tokens_used", "_tool_call_id", b"_tool_call_id", "_tool_name", b"_tool_name", "_tool_version", b"_tool_version", "_tools", b"_tools", "_total", b"_total", "_usage", b"_usage", "_wants", b"_wants", "_warning", b"_warning", "_watch", b"_watch", "agent_id", b"agent_id", "agent_version", b"agent_version", "answer", b"answer", "approved", b"approved", "attempt", b"attempt", "author", b"author", "cached", b"cached", "child_task_id", b"child_task_id", "chunks", b"chunks", "comment", b"comment", "content", b"content", "content_reference", b"content_reference", "cost_usd", b"cost_usd", "deadline", b"deadline", "depth", b"depth", "duration_ms", b"duration_ms", "error", b"error", "event_type", b"event_type", "idempotency_key", b"idempotency_key", "input", b"input", "input_requests", b"input_requests", "input_responses", b"input_responses", "latency_ms", b"latency_ms", "level", b"level", "memory", b"memory", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "model_change", b"model_change", "output", b"output", "owner", b"owner", "parent_task_id", b"parent_task_id", "place", b"place", "progress", b"progress", "reasoning", b"reasoning", "reference", b"reference", "request", b"request", "request_references", b"request_references", "request_state", b"request_state", "sequence", b"sequence", "session_id", b"session_id", "status", b"status", "step_id", b"step_id", "task_id", b"task_id", "text", b"text", "time", b"time", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_used", b"tokens_used", "tool_call_id", b"tool_call_id", "tool_name", b"tool_name", "tool_version", b"tool_version", "tools", b"tools", "total", b"total", "type", b"type", "usage", b"usage", "wants", b"wants", "warning", b"warning", "warnings", b"warnings", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -700,6 +708,8 @@ class TaskEvent(_message.Message):
     _WhichOneofArgType__metadata: _TypeAlias = _typing.Literal["_metadata", b"_metadata"]  # noqa: Y015
     _WhichOneofReturnType__metrics: _TypeAlias = _typing.Literal["metrics"]  # noqa: Y015
     _WhichOneofArgType__metrics: _TypeAlias = _typing.Literal["_metrics", b"_metrics"]  # noqa: Y015
+    _WhichOneofReturnType__model_change: _TypeAlias = _typing.Literal["model_change"]  # noqa: Y015
+    _WhichOneofArgType__model_change: _TypeAlias = _typing.Literal["_model_change", b"_model_change"]  # noqa: Y015
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
     _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
@@ -800,6 +810,8 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__metadata) -> _WhichOneofReturnType__metadata | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__metrics) -> _WhichOneofReturnType__metrics | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_change) -> _WhichOneofReturnType__model_change | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
     @_typing.overload
@@ -1201,6 +1213,7 @@ class TaskMetadata(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    ROUTING_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     model_version: _builtins.str
@@ -1211,6 +1224,10 @@ class TaskMetadata(_message.Message):
     """Whether the answer came from the response cache: no model was asked for its last turn."""
     trace_id: _builtins.str
     """The trace, 32 hexadecimal digits."""
+    @_builtins.property
+    def routing(self) -> Global___TaskRouting:
+        """How the model was chosen; absent where the request named it, or had the default one."""
+
     def __init__(
         self,
         *,
@@ -1219,16 +1236,118 @@ class TaskMetadata(_message.Message):
         session_id: _builtins.str = ...,
         cached: _builtins.bool | None = ...,
         trace_id: _builtins.str = ...,
+        routing: Global___TaskRouting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cached", b"_cached", "cached", b"cached"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cached", b"_cached", "cached", b"cached", "routing", b"routing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached", b"_cached", "cached", b"cached", "model", b"model", "model_version", b"model_version", "session_id", b"session_id", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached", b"_cached", "cached", b"cached", "model", b"model", "model_version", b"model_version", "routing", b"routing", "session_id", b"session_id", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cached: _TypeAlias = _typing.Literal["cached"]  # noqa: Y015
     _WhichOneofArgType__cached: _TypeAlias = _typing.Literal["_cached", b"_cached"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cached) -> _WhichOneofReturnType__cached | None: ...
 
 Global___TaskMetadata: _TypeAlias = TaskMetadata  # noqa: Y015
+
+@_typing.final
+class TaskRouting(_message.Message):
+    """How a route chose a task's model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    REQUEST_CLASS_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    HEDGE_AFTER_MS_FIELD_NUMBER: _builtins.int
+    PATIENCE_MS_FIELD_NUMBER: _builtins.int
+    route: _builtins.str
+    """The route's name."""
+    request_class: _builtins.str
+    """The kind of work that it took the request for, as in `InvokeRequest.request_class`."""
+    policy: _builtins.str
+    """`cheapest`, `fastest`, `pinned`, `weighted` or `canary`."""
+    reason: _builtins.str
+    """Why the first of `models` was chosen, for people."""
+    priority: _builtins.str
+    """Who goes first at the inference service, `interactive` or `batch`; empty for the usual one."""
+    hedge_after_ms: _builtins.float
+    """After how many milliseconds of silence a turn is asked for a second time elsewhere."""
+    patience_ms: _builtins.float
+    """For how many milliseconds a model may be silent before the next one goes on."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The model that was chosen when the task was accepted, then those that go on where it cannot, in
+        their order. `TaskMetadata.model` is the one that answers now.
+        """
+
+    def __init__(
+        self,
+        *,
+        route: _builtins.str = ...,
+        request_class: _builtins.str = ...,
+        policy: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        priority: _builtins.str = ...,
+        hedge_after_ms: _builtins.float | None = ...,
+        patience_ms: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hedge_after_ms", b"_hedge_after_ms", "_patience_ms", b"_patience_ms", "hedge_after_ms", b"hedge_after_ms", "patience_ms", b"patience_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hedge_after_ms", b"_hedge_after_ms", "_patience_ms", b"_patience_ms", "hedge_after_ms", b"hedge_after_ms", "models", b"models", "patience_ms", b"patience_ms", "policy", b"policy", "priority", b"priority", "reason", b"reason", "request_class", b"request_class", "route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hedge_after_ms: _TypeAlias = _typing.Literal["hedge_after_ms"]  # noqa: Y015
+    _WhichOneofArgType__hedge_after_ms: _TypeAlias = _typing.Literal["_hedge_after_ms", b"_hedge_after_ms"]  # noqa: Y015
+    _WhichOneofReturnType__patience_ms: _TypeAlias = _typing.Literal["patience_ms"]  # noqa: Y015
+    _WhichOneofArgType__patience_ms: _TypeAlias = _typing.Literal["_patience_ms", b"_patience_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hedge_after_ms) -> _WhichOneofReturnType__hedge_after_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patience_ms) -> _WhichOneofReturnType__patience_ms | None: ...
+
+Global___TaskRouting: _TypeAlias = TaskRouting  # noqa: Y015
+
+@_typing.final
+class ModelChange(_message.Message):
+    """That another model goes on with a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    from_model: _builtins.str
+    """The model before."""
+    model: _builtins.str
+    """The model from here on."""
+    model_version: _builtins.str
+    """Its version."""
+    @_builtins.property
+    def error(self) -> Global___TaskError:
+        """Why: what the model before failed with. Absent where it was slower than the other one, which was
+        asked beside it.
+        """
+
+    def __init__(
+        self,
+        *,
+        from_model: _builtins.str = ...,
+        model: _builtins.str = ...,
+        model_version: _builtins.str = ...,
+        error: Global___TaskError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "error", b"error", "from_model", b"from_model", "model", b"model", "model_version", b"model_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
+    _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
+
+Global___ModelChange: _TypeAlias = ModelChange  # noqa: Y015
 
 @_typing.final
 class TaskError(_message.Message):
@@ -1319,6 +1438,7 @@ class InvokeRequest(_message.Message):
     APPROVAL_TOOLS_FIELD_NUMBER: _builtins.int
     ON_DEADLINE_FIELD_NUMBER: _builtins.int
     CALL_FIELD_NUMBER: _builtins.int
+    REQUEST_CLASS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What is asked; at most 64 KiB together with `messages`. Of a single text over 64 KiB, here or in
@@ -1327,7 +1447,9 @@ class InvokeRequest(_message.Message):
     with a user's turn.
     """
     model: _builtins.str
-    """The model. Empty means the agent's, or the default model."""
+    """The model, or a route, which chooses one. Empty means the agent's, else the route `default` where
+    there is one, else the default model.
+    """
     tool_choice: _builtins.str
     """`auto` (the default): the agent calls tools as it sees fit. `none`: it answers at once."""
     timeout_ms: _builtins.float
@@ -1362,6 +1484,10 @@ class InvokeRequest(_message.Message):
     on_deadline: _builtins.str
     """What becomes of the task when `Invoke` answers `partial`: `continue` (the default), or `pause`
     until `ContinueTask`, or until it is told something more. It has no effect elsewhere.
+    """
+    request_class: _builtins.str
+    """What kind of work it is, for the route that chooses its model: `classification`, `short_answer`,
+    `tool_use` or `long_reasoning`. Empty means the agent's, or what the request looks like.
     """
     cache: _builtins.str
     """What it says of cached answers: words of HTTP's `Cache-Control`, with commas between, at most 256
@@ -1451,11 +1577,12 @@ class InvokeRequest(_message.Message):
         approval_tools: _abc.Iterable[_builtins.str] | None = ...,
         on_deadline: _builtins.str = ...,
         call: Global___ToolCallSpec | None = ...,
+        request_class: _builtins.str = ...,
         cache: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "call", b"call", "limits", b"limits", "response_schema", b"response_schema", "sampling", b"sampling", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "agent_id", b"agent_id", "approval_tools", b"approval_tools", "cache", b"cache", "call", b"call", "client_tools", b"client_tools", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_busy", b"on_busy", "on_deadline", b"on_deadline", "on_disconnect", b"on_disconnect", "query", b"query", "response_schema", b"response_schema", "sampling", b"sampling", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "agent_id", b"agent_id", "approval_tools", b"approval_tools", "cache", b"cache", "call", b"call", "client_tools", b"client_tools", "idempotency_key", b"idempotency_key", "labels", b"labels", "limits", b"limits", "messages", b"messages", "model", b"model", "on_busy", b"on_busy", "on_deadline", b"on_deadline", "on_disconnect", b"on_disconnect", "query", b"query", "request_class", b"request_class", "response_schema", b"response_schema", "sampling", b"sampling", "session_id", b"session_id", "timeout_ms", b"timeout_ms", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
     _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015

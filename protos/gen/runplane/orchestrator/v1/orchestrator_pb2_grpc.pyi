@@ -48,8 +48,8 @@ class OrchestratorServiceStub:
     task unless `on_disconnect` is `continue`.
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
-    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-    `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`,
+    `ROUTE_HAS_NO_MODEL`), `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
     (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
@@ -196,8 +196,8 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     task unless `on_disconnect` is `continue`.
     Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
     `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
-    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-    `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+    `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`,
+    `ROUTE_HAS_NO_MODEL`), `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
     (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
     RetryInfo) before there is a task. A task that fails ends the call with the
     task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`
@@ -347,8 +347,8 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         task unless `on_disconnect` is `continue`.
         Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `SCHEMA_INVALID`, `TOOL_NOT_ALLOWED`,
         `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`AGENT_NOT_FOUND`, `MODEL_NOT_FOUND`,
-        `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`),
-        `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
+        `TOOL_NOT_FOUND`, `SESSION_NOT_FOUND`), `FAILED_PRECONDITION` (`SESSION_BUSY`, `SESSION_FULL`,
+        `ROUTE_HAS_NO_MODEL`), `ABORTED` (`SESSION_CONTENDED`), `UNAVAILABLE`
         (`SERVICE_STOPPING`) and `RESOURCE_EXHAUSTED` (`TOO_MANY_TASKS`, with
         RetryInfo) before there is a task. A task that fails ends the call with the
         task's error, whose metadata names `task_id` and `session_id`: `FAILED_PRECONDITION`

@@ -1,0 +1,1 @@
+"""Batches: started and read by callers, run by workers behind everybody who waits for an answer."""
