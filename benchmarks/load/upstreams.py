@@ -1,9 +1,11 @@
 """One model three ways: in our process, behind its own HTTP server, and by us over that server.
 
-The ways take turns; the callers of a turn all ask at once, each the same again and again.
+The ways take turns, each behind each of the others as often; the callers of a turn all ask at
+once, each the same again and again.
 """
 
 import asyncio
+import itertools
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -50,9 +52,11 @@ async def run(job: Job) -> Report:
                 channel = grpc.aio.insecure_channel(str(port))
                 ways[way] = _by_grpc(await stack.enter_async_context(channel), tokens)
         seen = {way: _Seen() for way in ways}
-        for turn in range(-1, job.count):  # The first one fills the caches.
-            for way, ask in ways.items():
-                await _turn(ask, job.callers, seen[way] if turn >= 0 else _Seen(), errors)
+        orders = itertools.cycle(itertools.permutations(ways))
+        # The first turn fills the caches.
+        for turn, order in zip(range(-1, job.count), orders, strict=False):
+            for way in order:
+                await _turn(ways[way], job.callers, seen[way] if turn >= 0 else _Seen(), errors)
     figures: dict[str, JSON] = {
         way: {**summary_ms(each.first), "tokens_per_second": each.tokens / each.seconds}
         for way, each in seen.items()

@@ -10,6 +10,7 @@ from services.cli.batch import batch
 from services.cli.demo import demo
 from services.cli.invoke import invoke
 from services.cli.models import models
+from services.cli.readings import classify, embed
 from services.cli.tools import tools
 from services.cli.up import up
 from services.cli.usage import quotas, usage
@@ -65,6 +66,8 @@ main.add_command(up)
 main.add_command(invoke)
 main.add_command(demo)
 main.add_command(tools)
+main.add_command(classify)
+main.add_command(embed)
 main.add_command(models)
 main.add_command(workflow)
 main.add_command(batch)

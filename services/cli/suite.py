@@ -17,7 +17,7 @@ OFFSETS: Final = {"orchestrator": 1, "inference": 2, "tool_registry": 3, "workfl
 ADMIN: Final = {"gateway": 5, "orchestrator": 6, "inference": 7, "tool_registry": 8, "workflow": 9}
 
 
-COMPUTING: Final = ("", "llamacpp", "vllm")
+COMPUTING: Final = ("llamacpp", "vllm")
 """Engines whose threads, or whose processes, compute all the time."""
 MODEL_SETTINGS: Final = {
     "llamacpp": "INFERENCE_LLAMACPP__MODEL_PATH",
@@ -127,7 +127,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
         "RUNPLANE_HOT_STORE": options.hot_store,
         "RUNPLANE_EVENT_BUS": options.event_bus,
         "RUNPLANE_LOG__LEVEL": options.log_level,
-        "RUNPLANE_SCHEDULING": "normal" if options.engine in COMPUTING else "batch",
+        "RUNPLANE_SCHEDULING": "normal" if options.engine in {"", *COMPUTING} else "batch",
     }
     if options.object_store:
         shared["RUNPLANE_OBJECT_STORE"] = options.object_store

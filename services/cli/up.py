@@ -22,7 +22,7 @@ from services.cli.ports import is_taken, obstacle
 from services.cli.replicas import check_shared
 from services.cli.replicas import wanted as replicas_wanted
 from services.cli.state import DEFAULT, StateFolder
-from services.cli.suite import EGRESS, MODEL_SETTINGS, Options, Plan, planned, programs
+from services.cli.suite import COMPUTING, EGRESS, Options, Plan, planned, programs
 from services.cli.supervisor import Backoff, Child, Listener, StartFailed, supervised
 from services.cli.upstream import Upstream, upstream_options
 
@@ -35,13 +35,7 @@ WAITING: Final = {
     "openai": "asking the upstream …",
 }
 QUESTION: Final = "What is 12*7?"
-QUESTIONS: Final = {
-    "": QUESTION,
-    "llamacpp": QUESTION,
-    "vllm": QUESTION,
-    "openai": QUESTION,
-    "echo": SCRIPT,
-}
+QUESTIONS: Final = dict.fromkeys(WAITING, QUESTION) | {"echo": SCRIPT}
 
 
 def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -221,10 +215,9 @@ def _engine(engine: str | None, models: Path | None, model: str | None) -> str:
     engine = engine or ("" if models is not None else "llamacpp")
     if models is not None and not models.is_file():
         raise click.ClickException(f"there is no file {models}; name a YAML file of models")
-    if model is not None and engine not in MODEL_SETTINGS:
-        raise click.UsageError(
-            f"--model is for --engine llamacpp and vllm; {engine or 'this'} has none"
-        )
+    if model is not None and engine not in COMPUTING:
+        fault = f"--model is for --engine llamacpp and vllm; {engine or 'this'} has none"
+        raise click.UsageError(fault)
     if model is None and engine == "vllm":
         raise click.UsageError("--engine vllm needs a --model: a folder, or OWNER/NAME on a hub")
     if model is not None and engine == "llamacpp" and not Path(model).is_file():

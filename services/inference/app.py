@@ -72,6 +72,7 @@ from services.inference.usecases.batches import Batches
 from services.inference.usecases.batches import Bounds as BatchBounds
 from services.inference.usecases.inference import Inference
 from services.inference.usecases.models import Models, Rules
+from services.inference.usecases.readings import Readings
 from services.inference.watch import watched
 
 DOMAIN: Final = "inference.runplane.dev"
@@ -133,7 +134,9 @@ async def running(
         operations = await enter(operating(stores.events, stores.hot, handlers, setup))
         inference = Inference(engines, settings.stream.merge, settings.limits.prompt_bytes, now)
         model_servicer = ModelServicer(models, operations, pager("models"))
-        servicer = InferenceServicer(inference, model_servicer, partial(ids.new, "req"))
+        readings = Readings(engines, settings.limits.prompt_bytes, now)
+        new_id = partial(ids.new, "req")
+        servicer = InferenceServicer(inference, readings, model_servicer, new_id)
         of_operations = operations_rpc.OperationsServicer(operations, pager("operations"))
         measured = Metrics()
         measured.include(metrics.families(lambda: engines.engines))
@@ -268,6 +271,7 @@ def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
         located(settings.model_path, settings.model_name),
         Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
         Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
+        is_embedding=settings.embedding,
     )
 
 

@@ -47,6 +47,7 @@ class LlamacppSettings(BaseModel, frozen=True):
     model_name: str | None = Field(None, pattern=NAME)  # Absent: the file's.
     slots: int = Field(4, ge=1, le=64)  # Generations at a time, batched together.
     queue: int = Field(64, ge=0)
+    embedding: bool = False  # Makes vectors of texts, and does nothing else.
     context_tokens: int = Field(4_096, ge=256)  # For each slot; 23 KB of memory a token.
     default_max_tokens: int = Field(512, ge=1)
     temperature: float = Field(0.2, ge=0, le=2)  # What SmolLM2's authors advise.

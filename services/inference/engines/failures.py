@@ -1,6 +1,9 @@
 """The errors that every engine raises alike."""
 
 from services.chassis.errors import InvalidArgument, Unavailable, Violation, invalid
+from services.inference.domain.abilities import unable
+
+__all__ = ["engine_failed", "schema_refused", "text_exceeds", "unable", "window_exceeded"]
 
 
 def window_exceeded(prompt_tokens: int, limit_tokens: int) -> InvalidArgument:
@@ -46,15 +49,3 @@ def constraint_refused(field: str, why: str) -> InvalidArgument:
 def engine_failed(why: str) -> Unavailable:
     """The engine, not the request, is at fault."""
     return Unavailable("ENGINE_FAILED", f"the engine failed: {why[:500]}", cause=why[:500])
-
-
-def unable(model: str, capability: str) -> InvalidArgument:
-    """The model does other things than what it is asked for."""
-    return invalid(
-        Violation(
-            "model",
-            f"is {model!r}, which does not {capability}",
-            f"name a model whose capabilities include {capability}; see GET /v1/models",
-        ),
-        reason="MODEL_CAPABILITY_MISSING",
-    )

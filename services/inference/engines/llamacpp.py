@@ -2,11 +2,12 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final, Protocol, TypeVar, cast
 
 import httpx2
@@ -34,17 +35,18 @@ _RETRY_AFTER: Final = timedelta(seconds=1)
 _TOKENIZE_SECONDS: Final = 30
 _ADDED_TOKENS: Final = 3  # Those that begin and end a text, and a space before it.
 
-Outcome_co = TypeVar("Outcome_co", covariant=True)
 
-
-class Work(Protocol[Outcome_co]):
+class Work(Protocol):
     """Something for a thread to do with the model."""
 
     is_closed: bool
     """Nobody waits for it any more: stop."""
 
-    def run(self, server: Server) -> Outcome_co:
+    def run(self, server: Server) -> object:
         """Do it. Blocks."""
+
+
+Worked = TypeVar("Worked", bound=Work)
 
 
 class LlamacppEngine:
@@ -151,41 +153,38 @@ class LlamacppEngine:
     async def score(self, scoring: Scoring) -> Scored:
         """As the port says. A label's tokens are scored one by one, what labels share once."""
         loaded = self._able(Capability.CLASSIFY)
-        messages, _ = loaded.tamed(scoring.messages, "")
-        rendered = await loaded.rendered(messages)
-        prompt = await loaded.tokens(rendered, is_whole=True)
-        labels = loaded.tamed([Message("assistant", label) for label in scoring.labels], "")[0]
-        paths = await loaded.labels.paths(rendered, [each.content for each in labels])
-        size, window = len(prompt) + max(map(len, paths)), loaded.model.context_tokens
-        if size > window:
-            raise failures.window_exceeded(size, window)
-        walk = Walk(prompt, paths, await loaded.labels.closing())
-        likely, queue_ms = await self._on_a_slot(walk, loaded.server, scoring.priority)
-        usage = Usage(len(prompt), walk.scored_tokens, walk.cached_tokens or 0)
-        return Scored(likely, usage, queue_ms)
+        making = partial(loaded.walk, scoring)
+        walk, queue_ms = await self._on_a_slot(making, loaded.server, scoring.priority)
+        usage = Usage(walk.prompt_tokens, walk.scored_tokens, walk.cached_tokens or 0)
+        return Scored(walk.found, usage, queue_ms)
 
     async def embed(self, embedding: Embedding) -> Embedded:
         """As the port says, by the mean of what the model makes of all tokens, or as it does."""
         loaded = self._able(Capability.EMBED)
-        window = loaded.model.context_tokens
-        sized = await loaded.sized(embedding.inputs)
-        work = Vectors(sized, most=window)
-        vectors, queue_ms = await self._on_a_slot(work, loaded.server, embedding.priority)
-        return Embedded(vectors, work.prompt_tokens, queue_ms)
+        making = partial(loaded.vectors, embedding.inputs)
+        work, queue_ms = await self._on_a_slot(making, loaded.server, embedding.priority)
+        return Embedded(tuple(work.found), work.prompt_tokens, queue_ms)
 
     async def _on_a_slot(
-        self, work: Work[Outcome_co], server: Server, priority: Priority
-    ) -> tuple[Outcome_co, float]:
-        """What comes of the work, and the milliseconds it waited. Cancelling it closes the work."""
+        self, making: Callable[[], Awaitable[Worked]], server: Server, priority: Priority
+    ) -> tuple[Worked, float]:
+        """The work that was made and done, and the milliseconds it waited for a slot. Cancelling
+        it closes the work."""
         queue_ms = await self._slots.acquire(priority)
+        try:
+            work = await making()
+            running = self._threads.submit(work.run, server)
+        except BaseException:
+            self._slots.release()
+            raise
         loop = asyncio.get_running_loop()
-        running = self._threads.submit(work.run, server)
         # The slot is free when the thread is, and before anybody hears of the end.
         running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
         try:
-            return await asyncio.wrap_future(running), queue_ms
+            await asyncio.wrap_future(running)
         finally:
             work.is_closed = True
+        return work, queue_ms
 
     def _able(self, capability: Capability) -> "_Loaded":
         """The model, if it can do that.
@@ -216,6 +215,11 @@ class LlamacppEngine:
         )
 
 
+class _Measured(Protocol):
+    def handle_metrics(self) -> object:
+        """Figures, once the thread that computes gets to it."""
+
+
 class _Loaded:
     """A loaded model: the server in this process, and its own loopback port for the rest."""
 
@@ -227,7 +231,12 @@ class _Loaded:
         self._tame = tame
 
     def let_go(self) -> None:
-        """Free the model's memory and end its threads now: what refers to this may live on."""
+        """Free the model's memory and end its threads now: what refers to this may live on.
+
+        A server that is told to stop before its thread has begun to work never hears of it, and
+        waits for it with the interpreter's lock in its hands. So it is asked for something first.
+        """
+        cast("_Measured", self.server).handle_metrics()
         del self.server
 
     def tamed(self, messages: Sequence[Message], prefix: str) -> tuple[tuple[Message, ...], str]:
@@ -254,22 +263,37 @@ class _Loaded:
         rendered = await self.rendered(*self.tamed(messages, prefix))
         return await self.tokens(rendered, is_whole=True)
 
-    async def sized(self, inputs: Sequence[str]) -> list[tuple[str, int]]:
-        """The texts, tamed, with no less than their tokens: a token has a byte at least.
+    async def walk(self, scoring: Scoring) -> Walk:
+        """What scores labels.
 
         Raises:
-            InvalidArgument: `CONTEXT_WINDOW_EXCEEDED`; one has more than the model takes.
+            InvalidArgument: `CONTEXT_WINDOW_EXCEEDED`; prompt and longest label leave no room.
+        """
+        messages, _ = self.tamed(scoring.messages, "")
+        rendered = await self.rendered(messages)
+        prompt = await self.tokens(rendered, is_whole=True)
+        paths = await self.labels.paths(rendered, [self._tame(each) for each in scoring.labels])
+        size, window = len(prompt) + max(map(len, paths)), self.model.context_tokens
+        if size > window:
+            raise failures.window_exceeded(size, window)
+        return Walk(prompt, paths, await self.labels.closing())
+
+    async def vectors(self, inputs: Sequence[str]) -> Vectors:
+        """What makes vectors of texts.
+
+        Raises:
+            InvalidArgument: `CONTEXT_WINDOW_EXCEEDED`; one has more tokens than the model takes.
         """
         window = self.model.context_tokens
-        found: list[tuple[str, int]] = []
+        sized: list[tuple[str, int]] = []
         for index, text in enumerate(map(self._tame, inputs)):
-            size = len(text.encode()) + _ADDED_TOKENS
+            size = len(text.encode()) + _ADDED_TOKENS  # A token has a byte at least.
             if size > window:
                 size = len(await self.tokens(text, is_whole=True))
             if size > window:
                 raise failures.text_exceeds(f"inputs[{index}]", size, window)
-            found.append((text, size))
-        return found
+            sized.append((text, size))
+        return Vectors(sized, most=window)
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, JSON] | None = None

@@ -12,6 +12,7 @@ from services.inference.engines import failures
 from services.inference.engines.completion import Server
 from services.inference.engines.model_file import ModelFile
 from services.inference.engines.vectors import GROUP
+from services.inference.engines.vocabulary import has_pooling
 
 _NICENESS: Final = 10
 
@@ -44,6 +45,13 @@ def started(file: ModelFile, sizes: Sizes, key: str, is_embedding: bool) -> Serv
             f"llama.cpp's wheel xllamacpp does not load ({error}): install one for this machine, "
             "or start with --engine echo (INFERENCE_ENGINE=echo)",
         ) from None
+    try:
+        return cast("Server", xllamacpp.Server(_params(xllamacpp, file, sizes, key, is_embedding)))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise failures.engine_failed(f"{file.path} cannot be loaded: {error}") from None
+
+
+def _params(xllamacpp: Any, file: ModelFile, sizes: Sizes, key: str, is_embedding: bool) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(file.path)
     params.n_parallel = sizes.slots
@@ -51,19 +59,19 @@ def started(file: ModelFile, sizes: Sizes, key: str, is_embedding: bool) -> Serv
     params.n_batch = params.n_ubatch = sizes.batch_tokens
     params.cache_ram_mib = sizes.prompt_cache_mib
     if is_embedding:
-        _embed(params, sizes, xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN)
+        _embed(params, sizes)
+        if not has_pooling(file.path):
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     for cpu_params in (params.cpuparams, params.cpuparams_batch):
         _place(cpu_params, sizes.threads)
     params.api_keys = [key]  # The port is for this process alone.
     params.n_threads_http = 2
+    params.endpoint_metrics = True  # What `let_go` asks.
     params.verbosity = 0
-    try:
-        return cast("Server", xllamacpp.Server(params))
-    except (RuntimeError, ValueError) as error:
-        raise failures.engine_failed(f"{file.path} cannot be loaded: {error}") from None
+    return params
 
 
-def _embed(params: Any, sizes: Sizes, mean: object) -> None:
+def _embed(params: Any, sizes: Sizes) -> None:
     """Have it read whole texts, several at once, and make a vector of each.
 
     Texts of different lengths are cut where each has a cache of its own, and a vector of a part is
@@ -71,7 +79,6 @@ def _embed(params: Any, sizes: Sizes, mean: object) -> None:
     are over.
     """
     params.embedding = True
-    params.pooling_type = mean
     params.kv_unified = True
     params.n_parallel = max(sizes.slots, GROUP)
     params.n_batch = params.n_ubatch = sizes.context_tokens

@@ -21,20 +21,20 @@ class Vectors:
         """Texts and their sizes. A group has a size of at most `most`, if it has several."""
         self._groups = groups(texts, most=most)
         self.prompt_tokens = 0
+        self.found: list[Vector] = []
+        """A vector for each text that was read, of length 1."""
         self.is_closed = False
 
-    def run(self, server: Server) -> tuple[Vector, ...]:
-        """A vector for each text, of length 1; fewer if it was closed. Blocks.
+    def run(self, server: Server) -> None:
+        """Read all of them, unless it is closed. Blocks.
 
         Raises:
             ServiceError: llama.cpp cannot.
         """
-        found: list[Vector] = []
         for group in self._groups:
             if self.is_closed:
-                break
-            found += self._read(server, group)
-        return tuple(found)
+                return
+            self.found += self._read(server, group)
 
     def _read(self, server: Server, group: Sequence[str]) -> Iterator[Vector]:
         try:

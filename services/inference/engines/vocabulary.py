@@ -16,6 +16,8 @@ Tame = Callable[[str], str]
 _CONTROL: Final = (3, 4)  # Control and user-defined tokens: matched by their spelling.
 _TOKENS: Final = "tokenizer.ggml.tokens"
 _TYPES: Final = "tokenizer.ggml.token_type"
+_ARCHITECTURE: Final = "general.architecture"
+_POOLING: Final = ".pooling_type"  # Behind the name of the architecture.
 _SHORTEST: Final = 3
 
 
@@ -28,6 +30,16 @@ def control_tokens(path: Path) -> Sequence[str]:
     found = gguf.metadata(path, {_TOKENS, _TYPES})
     kinds = zip(found.get(_TOKENS, ()), found.get(_TYPES, ()), strict=False)
     return [token for token, kind in kinds if kind in _CONTROL and len(token) >= _SHORTEST]
+
+
+def has_pooling(path: Path) -> bool:
+    """Whether the model says itself how its tokens become one vector: whether it was made for that.
+
+    Raises:
+        ValueError: as above.
+    """
+    architecture = gguf.metadata(path, {_ARCHITECTURE}).get(_ARCHITECTURE)
+    return bool(gguf.metadata(path, {f"{architecture}{_POOLING}"}))
 
 
 def taming(tokens: Sequence[str]) -> Tame:

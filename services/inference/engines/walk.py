@@ -36,10 +36,13 @@ class Walk:
         self._prompt = prompt
         self._paths = paths
         self._closing = closing
+        self.prompt_tokens = len(prompt)
         self.cached_tokens: int | None = None
         """Tokens of the prompt that the first question found in the cache."""
         self.scored_tokens = len({path[:end] for path in paths for end in range(1, len(path))})
         """Tokens of the labels, without what ends a turn; what several begin with counts once."""
+        self.found: tuple[float, ...] = ()
+        """What `run` returned."""
         self.is_closed = False
 
     def run(self, server: Server) -> tuple[float, ...]:
@@ -54,7 +57,8 @@ class Walk:
             if self.is_closed:
                 return ()
             known |= {(*beginning, token): max(likely[token], LEAST) for token in tokens}
-        return sums(self._paths, known)
+        self.found = sums(self._paths, known)
+        return self.found
 
     def _following(self, server: Server, beginning: Path, tokens: Sequence[int]) -> _Likely:
         """The log-probabilities of the tokens behind the beginning."""

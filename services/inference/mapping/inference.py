@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final, cast
 
 from google.protobuf.struct_pb2 import Struct
@@ -12,7 +13,8 @@ from services.chassis import structs
 from services.chassis.errors import Violation, invalid
 from services.chassis.schema import Schema
 from services.inference.domain.constraint import MAX_CHOICES, Constraint
-from services.inference.domain.generation import Complete
+from services.inference.domain.generation import Complete, Usage
+from services.inference.domain.model import Model
 from services.inference.domain.request import (
     JSON,
     MAX_MESSAGES,
@@ -78,7 +80,7 @@ def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
             else None
         ),
         prefix=message.prefix,
-        priority=_priority(message.priority),
+        priority=priority(message.priority),
         constraint=Constraint(
             tuple(message.choice[: MAX_CHOICES + 1]), message.regex, message.grammar
         ),
@@ -100,16 +102,16 @@ def _tool(sent: pb.ToolDefinition, field: str) -> Tool:
     return Tool(sent.name, sent.description, schema)
 
 
-def _priority(name: str) -> Priority:
+def priority(name: str) -> Priority:
     """Who goes first.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`; there is no such word.
     """
-    if (priority := PRIORITIES.get(name)) is None:
+    if (found := PRIORITIES.get(name)) is None:
         fault = f"is {name[:32]!r}, which is no priority"
         raise invalid(Violation("priority", fault, "send interactive or batch, or leave it out"))
-    return priority
+    return found
 
 
 def messages(sent: Sequence[content_pb2.Message]) -> tuple[Message, ...]:
@@ -134,9 +136,9 @@ def response(generation_id: str, text: str, end: Complete, trace_id: str) -> pb.
         status="completed",
         text=text,
         finish_reason=end.finished.reason,
-        usage=_usage(end),
+        usage=usage(end.finished.usage),
         metrics=_metrics(end),
-        metadata=_metadata(end, trace_id),
+        metadata=metadata(end.model, end.time, trace_id),
         tool_calls=map(_call, end.finished.tool_calls),
     )
 
@@ -156,9 +158,9 @@ def complete(
         id=generation_id,
         text=end.finished.text or None,
         finish_reason=end.finished.reason,
-        usage=_usage(end),
+        usage=usage(end.finished.usage),
         metrics=_metrics(end),
-        metadata=_metadata(end, trace_id),
+        metadata=metadata(end.model, end.time, trace_id),
         tool_calls=map(_call, end.finished.tool_calls),
     )
 
@@ -169,8 +171,8 @@ def _call(call: ToolCall) -> pb.ToolCall:
     return made
 
 
-def _usage(end: Complete) -> usage_pb2.Usage:
-    used = end.finished.usage
+def usage(used: Usage) -> usage_pb2.Usage:
+    """Tokens used."""
     return usage_pb2.Usage(
         prompt_tokens=used.prompt_tokens,
         completion_tokens=used.completion_tokens,
@@ -188,9 +190,8 @@ def _metrics(end: Complete) -> pb.GenerationMetrics:
     )
 
 
-def _metadata(end: Complete, trace_id: str) -> pb.GenerationMetadata:
-    metadata = pb.GenerationMetadata(
-        model=end.model.name, model_version=end.model.version, trace_id=trace_id
-    )
-    structs.set_time(metadata.timestamp, end.time)
-    return metadata
+def metadata(model: Model, time: datetime, trace_id: str) -> pb.GenerationMetadata:
+    """What produced it, and when."""
+    told = pb.GenerationMetadata(model=model.name, model_version=model.version, trace_id=trace_id)
+    structs.set_time(told.timestamp, time)
+    return told

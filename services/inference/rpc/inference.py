@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from datetime import timedelta
 from typing import TypeAlias
 
 import grpc
@@ -10,9 +11,13 @@ from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
 from services.chassis.context import current
 from services.inference.domain.generation import Complete
+from services.inference.domain.reading import Reading
+from services.inference.domain.request import Priority
 from services.inference.mapping import inference as mapping
+from services.inference.mapping import readings as mapping_readings
 from services.inference.rpc.models import ModelServicer
 from services.inference.usecases.inference import Inference
+from services.inference.usecases.readings import Readings
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -21,9 +26,14 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
     """`runplane.inference.v1.InferenceService`."""
 
     def __init__(
-        self, inference: Inference, models: ModelServicer, new_id: Callable[[], str]
+        self,
+        inference: Inference,
+        readings: Readings,
+        models: ModelServicer,
+        new_id: Callable[[], str],
     ) -> None:
         self._inference = inference
+        self._readings = readings
         self._models = models
         self._new_id = new_id
         self._schemas = mapping.Schemas()
@@ -61,6 +71,30 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
             prompt_tokens=count, context_tokens=model.context_tokens, model=model.name
         )
 
+    async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
+        """See the contract."""
+        asked = mapping_readings.question(request, Priority.INTERACTIVE)
+        result, reading = await self._readings.classify(_tenant(), asked, request.input)
+        return mapping_readings.classified(self._told(reading), result)
+
+    async def BatchClassify(
+        self, request: pb.BatchClassifyRequest, context: Context
+    ) -> pb.BatchClassifyResponse:
+        """See the contract."""
+        asked = mapping_readings.question(request, Priority.BATCH)
+        inputs = mapping_readings.inputs(request.inputs)
+        left = context.time_remaining()
+        items, reading = await self._readings.batch_classify(
+            _tenant(), asked, inputs, time_left=None if left is None else timedelta(seconds=left)
+        )
+        return mapping_readings.batch_classified(self._told(reading), items)
+
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
+        """See the contract."""
+        asked = mapping_readings.embedding(request)
+        embeddings = await self._readings.embed(_tenant(), asked)
+        return mapping_readings.embedded(self._told(embeddings.reading), embeddings.vectors)
+
     async def ListModels(
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
@@ -70,6 +104,9 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """See the contract."""
         return await self._models.GetModel(request, context)
+
+    def _told(self, reading: Reading) -> mapping_readings.Told:
+        return mapping_readings.Told(self._new_id(), reading, current.get().trace_id)
 
 
 def _tenant() -> str:

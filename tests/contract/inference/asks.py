@@ -35,4 +35,4 @@ async def answer(
 async def idle(engine: Engine) -> None:
     async with asyncio.timeout(5):
         while engine.active:  # noqa: ASYNC110 - the port tells a number, not an event
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)  # What still computes gives way to who never rests.

@@ -70,6 +70,15 @@ async def _llamacpp() -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
+async def _llamacpp_embedding() -> AsyncIterator[Engine]:
+    sizes = Sizes(slots=SLOTS, queue=QUEUE, context_tokens=EMBEDDED_TOKENS)
+    engine = LlamacppEngine(located(None, None), sizes, DEFAULTS, is_embedding=True)
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
+@asynccontextmanager
 async def upstream(
     dialect: str, url: str, model: str, key: str, **more: object
 ) -> AsyncIterator[Engine]:
@@ -80,15 +89,6 @@ async def upstream(
 
     asked = Upstream("upstream", url, model, DIALECTS[dialect], slots=SLOTS, queue=QUEUE, **more)
     engine = OpenAIEngine(asked, trusted, read)
-    await engine.load()
-    yield engine
-    await engine.close()
-
-
-@asynccontextmanager
-async def _llamacpp_embedding() -> AsyncIterator[Engine]:
-    sizes = Sizes(slots=SLOTS, queue=QUEUE, context_tokens=EMBEDDED_TOKENS)
-    engine = LlamacppEngine(located(None, None), sizes, DEFAULTS, is_embedding=True)
     await engine.load()
     yield engine
     await engine.close()

@@ -87,6 +87,17 @@ async def test_the_same_labels_get_the_same_scores(engine: Engine) -> None:
     assert one == pytest.approx(other, abs=1e-3)
 
 
+async def test_scoring_side_by_side_mixes_nothing_up(engine: Engine) -> None:
+    asked = [scoring(engine, ("calm", "wild"), text) for text in ("How wild!", "Calm, so calm.")]
+    alone = [(await scored(engine, each)).log_probabilities for each in asked]
+
+    together = await asyncio.gather(*(scored(engine, each) for each in asked))
+
+    assert [each.log_probabilities for each in together] == [
+        pytest.approx(each, abs=0.2) for each in alone
+    ]
+
+
 async def test_the_prompt_of_labels_counts_as_count_tokens_counts_it(engine: Engine) -> None:
     asked = scoring(engine, ("calm", "wild"))
 
@@ -113,7 +124,7 @@ async def test_scoring_that_is_cancelled_frees_its_slot(engine: Engine) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         reading = group.create_task(engine.score(scoring(engine, ("calm", "wild"), text)))
         while not engine.active:  # noqa: ASYNC110 - the port tells a number, not an event
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         reading.cancel()
     await idle(engine)
 
@@ -130,7 +141,7 @@ async def test_scoring_that_finds_slots_and_queue_full_is_turned_away(engine: En
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(engine.score(scoring(engine, ("a", "b"))))
             while not engine.waiting:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
             with pytest.raises(ResourceExhausted) as caught:
                 await engine.score(scoring(engine, ("a", "b")))
             await stack.aclose()

@@ -16,7 +16,7 @@ from tests.contract.inference.engines import QUEUE, SLOTS
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.needs(Capability.EMBED)]
 
 TEXTS = ("x", "The sea is wide.", " ", "😀", "<|im_end|>", "The moon " * 9, "漢字")
-SLOW = "sleep:600000\nThe sea is wide."
+SLOW = "sleep:600000\nx"
 
 
 async def embedded(engine: Engine, *inputs: str) -> Embedded:
@@ -69,7 +69,7 @@ async def test_embedding_that_is_cancelled_frees_its_slot(engine: Engine) -> Non
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         reading = group.create_task(embedded(engine, *[SLOW] * 32))
         while not engine.active:  # noqa: ASYNC110 - the port tells a number, not an event
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         reading.cancel()
     await idle(engine)
 
@@ -80,7 +80,7 @@ async def test_embedding_that_finds_slots_and_queue_full_is_turned_away(engine: 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         asked = [group.create_task(embedded(engine, *[SLOW] * 32)) for _ in range(SLOTS + QUEUE)]
         while (engine.active, engine.waiting) != (SLOTS, QUEUE):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         with pytest.raises(ResourceExhausted) as caught:
             await embedded(engine, "x")
         for each in asked:

@@ -2,21 +2,24 @@
 
 import asyncio
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.struct_pb2 import Struct
+from google.rpc.error_details_pb2 import ErrorInfo
 from runplane.inference.v1 import inference_pb2 as pb
 from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
 from services.chassis.settings import SharedSettings
+from services.chassis.status import status_of
 from services.inference.app import running
 from services.inference.settings import LlamacppSettings, Settings
 from tests.integration.inference.conftest import LOOPBACK
@@ -133,6 +136,52 @@ async def test_a_cancelled_stream_frees_its_slot(client: Client) -> None:
         response = await once_free(client, asking("Hello", sampling={"max_tokens": 1}))
 
     assert response.usage.completion_tokens == 1
+
+
+async def test_labels_are_scored_and_the_slot_is_free_again(client: Client) -> None:
+    request = pb.ClassifyRequest(input="I love it!", labels=["good", "bad", "good enough"])
+
+    response = await client.Classify(request, timeout=60)
+    after = await client.Generate(asking("Hello", sampling={"max_tokens": 1}))
+
+    assert sorted(each.label for each in response.results) == ["bad", "good", "good enough"]
+    assert abs(math.fsum(each.score for each in response.results) - 1) <= 1e-9
+    assert response.usage.completion_tokens >= 3
+    assert after.usage.completion_tokens == 1
+
+
+async def test_a_model_that_generates_does_not_embed(client: Client) -> None:
+    request = pb.EmbedRequest(inputs=["x"], model="smollm2-135m-instruct")
+
+    assert await reason(client.Embed(request)) == "MODEL_CAPABILITY_MISSING"
+
+
+async def test_an_instance_that_embeds_does_nothing_else() -> None:
+    sizes = LlamacppSettings(slots=1, queue=0, context_tokens=256, embedding=True)
+    settings = Settings(server=LOOPBACK, llamacpp=sizes)
+    async with (
+        running(settings, SharedSettings(page_token_key="ab" * 32)) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        embedder = Client(channel)
+        model = (await embedder.ListModels(pb.ListModelsRequest())).models[0]
+        response = await embedder.Embed(pb.EmbedRequest(inputs=["The sea.", "A whale."]))
+        refused = [
+            await reason(embedder.Generate(asking("Hello"))),
+            await reason(embedder.Classify(pb.ClassifyRequest(input="x", labels=["a", "b"]))),
+        ]
+
+    assert list(model.capabilities) == ["embed"]
+    assert [len(each.values) for each in response.embeddings] == [576, 576]
+    assert refused == ["MODEL_CAPABILITY_MISSING"] * 2
+
+
+async def reason(call: Awaitable[object]) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    info = ErrorInfo()
+    next(each for each in status_of(caught.value).details if each.Unpack(info))
+    return info.reason
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference.engines.model_file import located
-from services.inference.engines.vocabulary import control_tokens, taming
+from services.inference.engines.vocabulary import control_tokens, has_pooling, taming
 
 
 def string(text: str) -> bytes:
@@ -49,6 +49,17 @@ def test_a_file_without_a_vocabulary_has_none(tmp_path: Path) -> None:
     path.write_bytes(gguf(*OTHERS))
 
     assert control_tokens(path) == []
+
+
+@pytest.mark.parametrize("has_one", [True, False])
+def test_a_model_that_was_made_for_vectors_says_how_it_pools(tmp_path: Path, has_one: bool) -> None:
+    path = tmp_path / "model.gguf"
+    architecture = string("general.architecture") + struct.pack("<I", 8) + string("bert")
+    pooling = string("bert.pooling_type") + struct.pack("<II", 4, 2)
+    path.write_bytes(gguf(architecture, *([pooling] if has_one else []), TOKENS))
+
+    assert has_pooling(path) is has_one
+    assert not has_pooling(located(None, None).path)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """How likely paths of tokens are, asked of a server whose model is known to the last digit."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import cast
 
@@ -77,6 +77,10 @@ class KnownServer:
         callback({"choices": [], "usage": {"prompt_tokens_details": {"cached_tokens": 2}}})
 
 
+def walked(server: KnownServer, paths: Sequence[tuple[int, ...]]) -> tuple[float, ...]:
+    return Walk(PROMPT, paths, CLOSING).run(server)
+
+
 def path(*tokens: int) -> tuple[int, ...]:
     return (*tokens, CLOSING)
 
@@ -96,7 +100,7 @@ PATHS = (
 def test_every_path_is_as_likely_as_the_model_finds_it(spread: float) -> None:
     server = KnownServer(spread=spread)
 
-    found = Walk(PROMPT, PATHS, CLOSING).run(server)
+    found = walked(server, PATHS)
 
     assert found == pytest.approx([server.likely(each) for each in PATHS], abs=1e-6)
 
@@ -104,7 +108,7 @@ def test_every_path_is_as_likely_as_the_model_finds_it(spread: float) -> None:
 def test_what_paths_share_is_asked_once_or_twice_and_in_an_order_that_keeps_the_cache() -> None:
     server = KnownServer()
 
-    Walk(PROMPT, PATHS, CLOSING).run(server)
+    walked(server, PATHS)
 
     beginnings = {each[:end] for each in PATHS for end in range(len(each))}
     assert len(server.asked) <= 3 * len(beginnings)
@@ -115,7 +119,7 @@ def test_what_paths_share_is_asked_once_or_twice_and_in_an_order_that_keeps_the_
 def test_a_token_next_to_impossible_counts_as_little_and_not_as_nothing() -> None:
     server = KnownServer(spread=90.0)
 
-    found = Walk(PROMPT, [path(20), path(30)], CLOSING).run(server)
+    found = walked(server, [path(20), path(30)])
 
     assert all(2 * LEAST <= each <= 0 for each in found)
 
@@ -133,9 +137,9 @@ def test_a_walk_that_is_closed_asks_nothing_more() -> None:
     walk = Walk(PROMPT, PATHS, CLOSING)
     server.on_ask = lambda: setattr(walk, "is_closed", True)
 
-    found = walk.run(server)
+    walk.run(server)
 
-    assert (found, len(server.asked)) == ((), 1)
+    assert (walk.found, len(server.asked)) == ((), 1)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +160,7 @@ def test_what_the_server_says_went_wrong_is_told(
     server.handle_completions = lambda _, callback: callback({"error": error})
 
     with pytest.raises(kind) as caught:
-        Walk(PROMPT, PATHS, CLOSING).run(server)
+        walked(server, PATHS)
 
     assert caught.value.reason == reason
 
@@ -166,7 +170,7 @@ def test_a_server_that_tells_nothing_is_a_failed_engine() -> None:
     server.handle_completions = lambda _, callback: callback({"choices": []})
 
     with pytest.raises(Unavailable) as caught:
-        Walk(PROMPT, PATHS, CLOSING).run(server)
+        walked(server, PATHS)
 
     assert caught.value.reason == "ENGINE_FAILED"
 

@@ -868,6 +868,729 @@ class CountTokensResponse(Message[_CountTokensResponseFields]):
         context_tokens: int
         model: str
 
+_ClassifyRequestFields: TypeAlias = Literal["input", "labels", "model", "instructions", "examples", "priority"]
+
+class ClassifyRequest(Message[_ClassifyRequestFields]):
+    """
+    Asks which label a text has.
+
+    ```proto
+    message runplane.inference.v1.ClassifyRequest
+    ```
+
+    Attributes:
+        input:
+            The text, not empty.
+
+            ```proto
+            string input = 1;
+            ```
+        labels:
+            The labels to choose from: 2 to 100 different ones of at most 128 characters. They are scored
+            as they are written: words that say what they mean do better than codes.
+
+            ```proto
+            repeated string labels = 2;
+            ```
+        model:
+            The model's name. Empty means the first one that classifies.
+
+            ```proto
+            string model = 3;
+            ```
+        instructions:
+            What to go by, in words, such as `Judge the customer's mood.`; the labels are listed behind it.
+
+            ```proto
+            string instructions = 4;
+            ```
+        examples:
+            Texts whose labels are known, at most 64.
+
+            ```proto
+            repeated runplane.inference.v1.ClassifyExample examples = 5;
+            ```
+        priority:
+            Who goes first where not all can go at once: `interactive`, the default, or `batch`.
+
+            ```proto
+            string priority = 6;
+            ```
+    """
+
+    __slots__ = ("input", "labels", "model", "instructions", "examples", "priority")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            input: str = "",
+            labels: list[str] | None = None,
+            model: str = "",
+            instructions: str = "",
+            examples: list[ClassifyExample] | None = None,
+            priority: str = "",
+        ) -> None:
+            pass
+
+        input: str
+        labels: list[str]
+        model: str
+        instructions: str
+        examples: list[ClassifyExample]
+        priority: str
+
+_ClassifyExampleFields: TypeAlias = Literal["input", "label"]
+
+class ClassifyExample(Message[_ClassifyExampleFields]):
+    """
+    A text whose label is known.
+
+    ```proto
+    message runplane.inference.v1.ClassifyExample
+    ```
+
+    Attributes:
+        input:
+            The text, not empty.
+
+            ```proto
+            string input = 1;
+            ```
+        label:
+            Its label, one of the request's.
+
+            ```proto
+            string label = 2;
+            ```
+    """
+
+    __slots__ = ("input", "label")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            input: str = "",
+            label: str = "",
+        ) -> None:
+            pass
+
+        input: str
+        label: str
+
+_ClassifyResponseFields: TypeAlias = Literal["id", "status", "results", "metrics", "metadata", "usage"]
+
+class ClassifyResponse(Message[_ClassifyResponseFields]):
+    """
+    How likely each label is.
+
+    ```proto
+    message runplane.inference.v1.ClassifyResponse
+    ```
+
+    Attributes:
+        id:
+            The classification's id, `req_…`.
+
+            ```proto
+            string id = 1;
+            ```
+        status:
+            `completed`.
+
+            ```proto
+            string status = 2;
+            ```
+        results:
+            All labels, the likeliest first.
+
+            ```proto
+            repeated runplane.inference.v1.LabelScore results = 3;
+            ```
+        metrics:
+            How fast it was.
+
+            ```proto
+            optional runplane.inference.v1.ReadingMetrics metrics = 4;
+            ```
+        metadata:
+            What produced it.
+
+            ```proto
+            optional runplane.inference.v1.GenerationMetadata metadata = 5;
+            ```
+        usage:
+            Tokens used; `completion_tokens` are those of the labels, what several begin with counted once.
+
+            ```proto
+            optional runplane.type.v1.Usage usage = 6;
+            ```
+    """
+
+    __slots__ = ("id", "status", "results", "metrics", "metadata", "usage")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: str = "",
+            status: str = "",
+            results: list[LabelScore] | None = None,
+            metrics: ReadingMetrics | None = None,
+            metadata: GenerationMetadata | None = None,
+            usage: Usage | None = None,
+        ) -> None:
+            pass
+
+        id: str
+        status: str
+        results: list[LabelScore]
+        metrics: ReadingMetrics | None
+        metadata: GenerationMetadata | None
+        usage: Usage | None
+
+_LabelScoreFields: TypeAlias = Literal["label", "score", "confidence"]
+
+class LabelScore(Message[_LabelScoreFields]):
+    """
+    A label and how likely it is.
+
+    ```proto
+    message runplane.inference.v1.LabelScore
+    ```
+
+    Attributes:
+        label:
+            The label.
+
+            ```proto
+            string label = 1;
+            ```
+        score:
+            Its share of the probability of all labels, from 0 to 1.
+
+            ```proto
+            double score = 2;
+            ```
+        confidence:
+            The same: how sure the model is of this label.
+
+            ```proto
+            double confidence = 3;
+            ```
+    """
+
+    __slots__ = ("label", "score", "confidence")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            label: str = "",
+            score: float = 0,
+            confidence: float = 0,
+        ) -> None:
+            pass
+
+        label: str
+        score: float
+        confidence: float
+
+_BatchClassifyRequestFields: TypeAlias = Literal["inputs", "labels", "model", "instructions", "examples", "priority"]
+
+class BatchClassifyRequest(Message[_BatchClassifyRequestFields]):
+    """
+    Asks which labels several texts have.
+
+    ```proto
+    message runplane.inference.v1.BatchClassifyRequest
+    ```
+
+    Attributes:
+        inputs:
+            The texts, 1 to 128; fewer where labels are so many and long that the answer would have more
+            than 3 MiB. An empty one fails alone.
+
+            ```proto
+            repeated string inputs = 1;
+            ```
+        labels:
+            As in `ClassifyRequest`.
+
+            ```proto
+            repeated string labels = 2;
+            ```
+        model:
+            As in `ClassifyRequest`.
+
+            ```proto
+            string model = 3;
+            ```
+        instructions:
+            As in `ClassifyRequest`.
+
+            ```proto
+            string instructions = 4;
+            ```
+        examples:
+            As in `ClassifyRequest`.
+
+            ```proto
+            repeated runplane.inference.v1.ClassifyExample examples = 5;
+            ```
+        priority:
+            Who goes first where not all can go at once: `batch`, the default here, or `interactive`.
+
+            ```proto
+            string priority = 6;
+            ```
+    """
+
+    __slots__ = ("inputs", "labels", "model", "instructions", "examples", "priority")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            inputs: list[str] | None = None,
+            labels: list[str] | None = None,
+            model: str = "",
+            instructions: str = "",
+            examples: list[ClassifyExample] | None = None,
+            priority: str = "",
+        ) -> None:
+            pass
+
+        inputs: list[str]
+        labels: list[str]
+        model: str
+        instructions: str
+        examples: list[ClassifyExample]
+        priority: str
+
+_BatchClassifyResponseFields: TypeAlias = Literal["id", "status", "items", "completed", "failed", "metrics", "metadata", "usage"]
+
+class BatchClassifyResponse(Message[_BatchClassifyResponseFields]):
+    """
+    What came of several texts.
+
+    ```proto
+    message runplane.inference.v1.BatchClassifyResponse
+    ```
+
+    Attributes:
+        id:
+            The classification's id, `req_…`.
+
+            ```proto
+            string id = 1;
+            ```
+        status:
+            `completed`, `partial` (some items failed) or `failed` (all did).
+
+            ```proto
+            string status = 2;
+            ```
+        items:
+            An item for each text, in the order of the texts.
+
+            ```proto
+            repeated runplane.inference.v1.BatchClassifyItem items = 3;
+            ```
+        completed:
+            How many items are completed.
+
+            ```proto
+            int32 completed = 4;
+            ```
+        failed:
+            How many items failed.
+
+            ```proto
+            int32 failed = 5;
+            ```
+        metrics:
+            How fast it was, all together.
+
+            ```proto
+            optional runplane.inference.v1.ReadingMetrics metrics = 6;
+            ```
+        metadata:
+            What produced it.
+
+            ```proto
+            optional runplane.inference.v1.GenerationMetadata metadata = 7;
+            ```
+        usage:
+            Tokens used by the items that are completed.
+
+            ```proto
+            optional runplane.type.v1.Usage usage = 8;
+            ```
+    """
+
+    __slots__ = ("id", "status", "items", "completed", "failed", "metrics", "metadata", "usage")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: str = "",
+            status: str = "",
+            items: list[BatchClassifyItem] | None = None,
+            completed: int = 0,
+            failed: int = 0,
+            metrics: ReadingMetrics | None = None,
+            metadata: GenerationMetadata | None = None,
+            usage: Usage | None = None,
+        ) -> None:
+            pass
+
+        id: str
+        status: str
+        items: list[BatchClassifyItem]
+        completed: int
+        failed: int
+        metrics: ReadingMetrics | None
+        metadata: GenerationMetadata | None
+        usage: Usage | None
+
+_BatchClassifyItemFields: TypeAlias = Literal["index", "status", "results", "error"]
+
+class BatchClassifyItem(Message[_BatchClassifyItemFields]):
+    """
+    What came of one of several texts.
+
+    ```proto
+    message runplane.inference.v1.BatchClassifyItem
+    ```
+
+    Attributes:
+        index:
+            The place of its text in `inputs`, from 0.
+
+            ```proto
+            int32 index = 1;
+            ```
+        status:
+            `completed` or `failed`.
+
+            ```proto
+            string status = 2;
+            ```
+        results:
+            All labels, the likeliest first; none if it failed.
+
+            ```proto
+            repeated runplane.inference.v1.LabelScore results = 3;
+            ```
+        error:
+            Why it failed; absent if it did not.
+
+            ```proto
+            optional runplane.inference.v1.ClassifyError error = 4;
+            ```
+    """
+
+    __slots__ = ("index", "status", "results", "error")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            index: int = 0,
+            status: str = "",
+            results: list[LabelScore] | None = None,
+            error: ClassifyError | None = None,
+        ) -> None:
+            pass
+
+        index: int
+        status: str
+        results: list[LabelScore]
+        error: ClassifyError | None
+
+_ClassifyErrorFields: TypeAlias = Literal["grpc_status", "error_code", "message", "suggested_fix", "retry_after_ms"]
+
+class ClassifyError(Message[_ClassifyErrorFields]):
+    """
+    Why one of several texts failed.
+
+    ```proto
+    message runplane.inference.v1.ClassifyError
+    ```
+
+    Attributes:
+        grpc_status:
+            The canonical name of the gRPC code, such as `RESOURCE_EXHAUSTED`.
+
+            ```proto
+            string grpc_status = 1;
+            ```
+        error_code:
+            A stable name in UPPER_SNAKE_CASE, such as `ENGINE_OVERLOADED`.
+
+            ```proto
+            string error_code = 2;
+            ```
+        message:
+            What went wrong.
+
+            ```proto
+            string message = 3;
+            ```
+        suggested_fix:
+            What to send instead. May be empty.
+
+            ```proto
+            string suggested_fix = 4;
+            ```
+        retry_after_ms:
+            When the same may go better, in milliseconds from then.
+
+            ```proto
+            optional double retry_after_ms = 5;
+            ```
+    """
+
+    __slots__ = ("grpc_status", "error_code", "message", "suggested_fix", "retry_after_ms")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            grpc_status: str = "",
+            error_code: str = "",
+            message: str = "",
+            suggested_fix: str = "",
+            retry_after_ms: float | None = None,
+        ) -> None:
+            pass
+
+        grpc_status: str
+        error_code: str
+        message: str
+        suggested_fix: str
+        retry_after_ms: float
+
+_EmbedRequestFields: TypeAlias = Literal["inputs", "model", "priority"]
+
+class EmbedRequest(Message[_EmbedRequestFields]):
+    """
+    Asks for vectors of texts.
+
+    ```proto
+    message runplane.inference.v1.EmbedRequest
+    ```
+
+    Attributes:
+        inputs:
+            The texts, 1 to 128, none of them empty; fewer where the model's vectors are so long that the
+            answer would have more than 3 MiB.
+
+            ```proto
+            repeated string inputs = 1;
+            ```
+        model:
+            The model's name. Empty means the first one that embeds.
+
+            ```proto
+            string model = 2;
+            ```
+        priority:
+            Who goes first where not all can go at once: `interactive`, the default, or `batch`.
+
+            ```proto
+            string priority = 3;
+            ```
+    """
+
+    __slots__ = ("inputs", "model", "priority")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            inputs: list[str] | None = None,
+            model: str = "",
+            priority: str = "",
+        ) -> None:
+            pass
+
+        inputs: list[str]
+        model: str
+        priority: str
+
+_EmbedResponseFields: TypeAlias = Literal["embeddings", "metrics", "metadata", "usage", "id", "status"]
+
+class EmbedResponse(Message[_EmbedResponseFields]):
+    """
+    Vectors of texts.
+
+    ```proto
+    message runplane.inference.v1.EmbedResponse
+    ```
+
+    Attributes:
+        embeddings:
+            A vector for each text, in the order of the texts.
+
+            ```proto
+            repeated runplane.inference.v1.TextEmbedding embeddings = 1;
+            ```
+        metrics:
+            How fast it was.
+
+            ```proto
+            optional runplane.inference.v1.ReadingMetrics metrics = 2;
+            ```
+        metadata:
+            What produced it.
+
+            ```proto
+            optional runplane.inference.v1.GenerationMetadata metadata = 3;
+            ```
+        usage:
+            Tokens used; none is produced.
+
+            ```proto
+            optional runplane.type.v1.Usage usage = 4;
+            ```
+        id:
+            The embedding's id, `req_…`.
+
+            ```proto
+            string id = 5;
+            ```
+        status:
+            `completed`.
+
+            ```proto
+            string status = 6;
+            ```
+    """
+
+    __slots__ = ("embeddings", "metrics", "metadata", "usage", "id", "status")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            embeddings: list[TextEmbedding] | None = None,
+            metrics: ReadingMetrics | None = None,
+            metadata: GenerationMetadata | None = None,
+            usage: Usage | None = None,
+            id: str = "",
+            status: str = "",
+        ) -> None:
+            pass
+
+        embeddings: list[TextEmbedding]
+        metrics: ReadingMetrics | None
+        metadata: GenerationMetadata | None
+        usage: Usage | None
+        id: str
+        status: str
+
+_TextEmbeddingFields: TypeAlias = Literal["index", "values"]
+
+class TextEmbedding(Message[_TextEmbeddingFields]):
+    """
+    A text as a vector.
+
+    ```proto
+    message runplane.inference.v1.TextEmbedding
+    ```
+
+    Attributes:
+        index:
+            The place of its text in `inputs`, from 0.
+
+            ```proto
+            int32 index = 1;
+            ```
+        values:
+            The vector, of length 1; how many values it has is the model's.
+
+            ```proto
+            repeated float values = 2 [packed = true];
+            ```
+    """
+
+    __slots__ = ("index", "values")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            index: int = 0,
+            values: list[float] | None = None,
+        ) -> None:
+            pass
+
+        index: int
+        values: list[float]
+
+_ReadingMetricsFields: TypeAlias = Literal["latency_ms", "queue_ms", "tokens_per_second"]
+
+class ReadingMetrics(Message[_ReadingMetricsFields]):
+    """
+    How fast texts were read, measured in this service.
+
+    ```proto
+    message runplane.inference.v1.ReadingMetrics
+    ```
+
+    Attributes:
+        latency_ms:
+            From request to answer, in milliseconds.
+
+            ```proto
+            double latency_ms = 1;
+            ```
+        queue_ms:
+            Time spent waiting for a slot, in milliseconds; of several texts, of the one that waited longest.
+
+            ```proto
+            double queue_ms = 2;
+            ```
+        tokens_per_second:
+            Tokens of prompts and labels by the seconds that nothing waited.
+
+            ```proto
+            double tokens_per_second = 3;
+            ```
+    """
+
+    __slots__ = ("latency_ms", "queue_ms", "tokens_per_second")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            latency_ms: float = 0,
+            queue_ms: float = 0,
+            tokens_per_second: float = 0,
+        ) -> None:
+            pass
+
+        latency_ms: float
+        queue_ms: float
+        tokens_per_second: float
+
 _ListModelsRequestFields: TypeAlias = Literal["page_size", "page_token"]
 
 class ListModelsRequest(Message[_ListModelsRequestFields]):
@@ -982,7 +1705,7 @@ class GetModelRequest(Message[_GetModelRequestFields]):
 
 
 _DESC = file_desc(
-    b'\n%runplane/inference/v1/inference.proto\x12\x15runplane.inference.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#runplane/inference/v1/entries.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\x87\x08\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x16\n\x06engine\x18\x03 \x01(\tR\x06engine\x12%\n\x0econtext_tokens\x18\x04 \x01(\x05R\rcontextTokens\x12,\n\x12default_max_tokens\x18\x05 \x01(\x05R\x10defaultMaxTokens\x12\x14\n\x05slots\x18\x06 \x01(\x05R\x05slots\x12\x1d\n\nis_default\x18\x07 \x01(\x08R\tisDefault\x12&\n\x0finput_price_usd\x18\t \x01(\x01R\rinputPriceUsd\x12(\n\x10output_price_usd\x18\n \x01(\x01R\x0eoutputPriceUsd\x12!\n\x0ccan_continue\x18\x08 \x01(\x08R\x0bcanContinue\x12"\n\x0ccapabilities\x18\x0b \x03(\tR\x0ccapabilities\x12\x18\n\x07aliases\x18\x0c \x03(\tR\x07aliases\x12\x1d\n\nsize_class\x18\r \x01(\tR\tsizeClass\x12"\n\x0cquantization\x18\x0e \x01(\tR\x0cquantization\x12\x1c\n\ttokenizer\x18\x0f \x01(\tR\ttokenizer\x127\n\x05state\x18\x10 \x01(\x0e2!.runplane.inference.v1.ModelStateR\x05state\x12=\n\x07failure\x18\x11 \x01(\x0b2#.runplane.inference.v1.ModelFailureR\x07failure\x12\x16\n\x06source\x18\x12 \x01(\tR\x06source\x12;\n\x0bcreate_time\x18\x13 \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x14 \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1a\n\x08revision\x18\x15 \x01(\x05R\x08revision\x12\x1b\n\tis_wanted\x18\x16 \x01(\x08R\x08isWanted\x12\x14\n\x05owner\x18\x17 \x01(\tR\x05owner\x12B\n\x08llamacpp\x18\x18 \x01(\x0b2$.runplane.inference.v1.LlamacppEntryH\x00R\x08llamacpp\x126\n\x04echo\x18\x19 \x01(\x0b2 .runplane.inference.v1.EchoEntryH\x00R\x04echo\x12<\n\x06openai\x18\x1a \x01(\x0b2".runplane.inference.v1.OpenAiEntryH\x00R\x06openaiB\x07\n\x05entry"\xb2\x03\n\x0fGenerateRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x126\n\x08sampling\x18\x03 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12@\n\x0fresponse_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x12\x16\n\x06prefix\x18\x05 \x01(\tR\x06prefix\x12\x1a\n\x08priority\x18\x06 \x01(\tR\x08priority\x12;\n\x05tools\x18\x07 \x03(\x0b2%.runplane.inference.v1.ToolDefinitionR\x05tools\x12\x1f\n\x0btool_choice\x18\x08 \x01(\tR\ntoolChoice\x12\x16\n\x06choice\x18\n \x03(\tR\x06choice\x12\x14\n\x05regex\x18\x0b \x01(\tR\x05regex\x12\x18\n\x07grammar\x18\x0c \x01(\tR\x07grammar"\x82\x01\n\x0eToolDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"]\n\x08ToolCall\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12-\n\x05input\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x05input"\xed\x02\n\x10GenerateResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12#\n\rfinish_reason\x18\x04 \x01(\tR\x0cfinishReason\x12-\n\x05usage\x18\x05 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x06 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x07 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\x08 \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCalls"\xb0\x03\n\x16StreamGenerateResponse\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x0e\n\x02id\x18\x03 \x01(\tR\x02id\x12\x17\n\x04text\x18\x04 \x01(\tH\x00R\x04text\x88\x01\x01\x12(\n\rfinish_reason\x18\x05 \x01(\tH\x01R\x0cfinishReason\x88\x01\x01\x12-\n\x05usage\x18\x06 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x07 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x08 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\t \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCallsB\x07\n\x05_textB\x10\n\x0e_finish_reason"\xad\x01\n\x11GenerationMetrics\x12\x1d\n\nlatency_ms\x18\x01 \x01(\x01R\tlatencyMs\x122\n\x16time_to_first_token_ms\x18\x02 \x01(\x01R\x12timeToFirstTokenMs\x12\x19\n\x08queue_ms\x18\x03 \x01(\x01R\x07queueMs\x12*\n\x11tokens_per_second\x18\x04 \x01(\x01R\x0ftokensPerSecond"\xa4\x01\n\x12GenerationMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x128\n\ttimestamp\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x19\n\x08trace_id\x18\x04 \x01(\tR\x07traceId"y\n\x12CountTokensRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x16\n\x06prefix\x18\x03 \x01(\tR\x06prefix"w\n\x13CountTokensResponse\x12#\n\rprompt_tokens\x18\x01 \x01(\x05R\x0cpromptTokens\x12%\n\x0econtext_tokens\x18\x02 \x01(\x05R\rcontextTokens\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model"O\n\x11ListModelsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"r\n\x12ListModelsResponse\x124\n\x06models\x18\x01 \x03(\x0b2\x1c.runplane.inference.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"%\n\x0fGetModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name2\xec\x04\n\x10InferenceService\x12~\n\x08Generate\x12&.runplane.inference.v1.GenerateRequest\x1a\'.runplane.inference.v1.GenerateResponse"!\x82\xd3\xe4\x93\x02\x1b"\x16/v1/inference/generate:\x01*\x12\x8a\x01\n\x0eStreamGenerate\x12&.runplane.inference.v1.GenerateRequest\x1a-.runplane.inference.v1.StreamGenerateResponse"\x1f\x82\xd3\xe4\x93\x02\x19"\x14/v1/inference/stream:\x01*0\x01\x12\x8b\x01\n\x0bCountTokens\x12).runplane.inference.v1.CountTokensRequest\x1a*.runplane.inference.v1.CountTokensResponse"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/inference/count_tokens:\x01*\x12f\n\nListModels\x12(.runplane.inference.v1.ListModelsRequest\x1a).runplane.inference.v1.ListModelsResponse"\x03\x88\x02\x01\x12U\n\x08GetModel\x12&.runplane.inference.v1.GetModelRequest\x1a\x1c.runplane.inference.v1.Model"\x03\x88\x02\x01b\x06proto3',
+    b'\n%runplane/inference/v1/inference.proto\x12\x15runplane.inference.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#runplane/inference/v1/entries.proto\x1a\x1erunplane/type/v1/content.proto\x1a\x1crunplane/type/v1/usage.proto"\x87\x08\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x16\n\x06engine\x18\x03 \x01(\tR\x06engine\x12%\n\x0econtext_tokens\x18\x04 \x01(\x05R\rcontextTokens\x12,\n\x12default_max_tokens\x18\x05 \x01(\x05R\x10defaultMaxTokens\x12\x14\n\x05slots\x18\x06 \x01(\x05R\x05slots\x12\x1d\n\nis_default\x18\x07 \x01(\x08R\tisDefault\x12&\n\x0finput_price_usd\x18\t \x01(\x01R\rinputPriceUsd\x12(\n\x10output_price_usd\x18\n \x01(\x01R\x0eoutputPriceUsd\x12!\n\x0ccan_continue\x18\x08 \x01(\x08R\x0bcanContinue\x12"\n\x0ccapabilities\x18\x0b \x03(\tR\x0ccapabilities\x12\x18\n\x07aliases\x18\x0c \x03(\tR\x07aliases\x12\x1d\n\nsize_class\x18\r \x01(\tR\tsizeClass\x12"\n\x0cquantization\x18\x0e \x01(\tR\x0cquantization\x12\x1c\n\ttokenizer\x18\x0f \x01(\tR\ttokenizer\x127\n\x05state\x18\x10 \x01(\x0e2!.runplane.inference.v1.ModelStateR\x05state\x12=\n\x07failure\x18\x11 \x01(\x0b2#.runplane.inference.v1.ModelFailureR\x07failure\x12\x16\n\x06source\x18\x12 \x01(\tR\x06source\x12;\n\x0bcreate_time\x18\x13 \x01(\x0b2\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x14 \x01(\x0b2\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1a\n\x08revision\x18\x15 \x01(\x05R\x08revision\x12\x1b\n\tis_wanted\x18\x16 \x01(\x08R\x08isWanted\x12\x14\n\x05owner\x18\x17 \x01(\tR\x05owner\x12B\n\x08llamacpp\x18\x18 \x01(\x0b2$.runplane.inference.v1.LlamacppEntryH\x00R\x08llamacpp\x126\n\x04echo\x18\x19 \x01(\x0b2 .runplane.inference.v1.EchoEntryH\x00R\x04echo\x12<\n\x06openai\x18\x1a \x01(\x0b2".runplane.inference.v1.OpenAiEntryH\x00R\x06openaiB\x07\n\x05entry"\xb2\x03\n\x0fGenerateRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x126\n\x08sampling\x18\x03 \x01(\x0b2\x1a.runplane.type.v1.SamplingR\x08sampling\x12@\n\x0fresponse_schema\x18\x04 \x01(\x0b2\x17.google.protobuf.StructR\x0eresponseSchema\x12\x16\n\x06prefix\x18\x05 \x01(\tR\x06prefix\x12\x1a\n\x08priority\x18\x06 \x01(\tR\x08priority\x12;\n\x05tools\x18\x07 \x03(\x0b2%.runplane.inference.v1.ToolDefinitionR\x05tools\x12\x1f\n\x0btool_choice\x18\x08 \x01(\tR\ntoolChoice\x12\x16\n\x06choice\x18\n \x03(\tR\x06choice\x12\x14\n\x05regex\x18\x0b \x01(\tR\x05regex\x12\x18\n\x07grammar\x18\x0c \x01(\tR\x07grammar"\x82\x01\n\x0eToolDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12:\n\x0cinput_schema\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x0binputSchema"]\n\x08ToolCall\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12-\n\x05input\x18\x03 \x01(\x0b2\x17.google.protobuf.StructR\x05input"\xed\x02\n\x10GenerateResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12#\n\rfinish_reason\x18\x04 \x01(\tR\x0cfinishReason\x12-\n\x05usage\x18\x05 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x06 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x07 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\x08 \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCalls"\xb0\x03\n\x16StreamGenerateResponse\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n\x08sequence\x18\x02 \x01(\x05R\x08sequence\x12\x0e\n\x02id\x18\x03 \x01(\tR\x02id\x12\x17\n\x04text\x18\x04 \x01(\tH\x00R\x04text\x88\x01\x01\x12(\n\rfinish_reason\x18\x05 \x01(\tH\x01R\x0cfinishReason\x88\x01\x01\x12-\n\x05usage\x18\x06 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12B\n\x07metrics\x18\x07 \x01(\x0b2(.runplane.inference.v1.GenerationMetricsR\x07metrics\x12E\n\x08metadata\x18\x08 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12>\n\ntool_calls\x18\t \x03(\x0b2\x1f.runplane.inference.v1.ToolCallR\ttoolCallsB\x07\n\x05_textB\x10\n\x0e_finish_reason"\xad\x01\n\x11GenerationMetrics\x12\x1d\n\nlatency_ms\x18\x01 \x01(\x01R\tlatencyMs\x122\n\x16time_to_first_token_ms\x18\x02 \x01(\x01R\x12timeToFirstTokenMs\x12\x19\n\x08queue_ms\x18\x03 \x01(\x01R\x07queueMs\x12*\n\x11tokens_per_second\x18\x04 \x01(\x01R\x0ftokensPerSecond"\xa4\x01\n\x12GenerationMetadata\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12#\n\rmodel_version\x18\x02 \x01(\tR\x0cmodelVersion\x128\n\ttimestamp\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x19\n\x08trace_id\x18\x04 \x01(\tR\x07traceId"y\n\x12CountTokensRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x125\n\x08messages\x18\x02 \x03(\x0b2\x19.runplane.type.v1.MessageR\x08messages\x12\x16\n\x06prefix\x18\x03 \x01(\tR\x06prefix"w\n\x13CountTokensResponse\x12#\n\rprompt_tokens\x18\x01 \x01(\x05R\x0cpromptTokens\x12%\n\x0econtext_tokens\x18\x02 \x01(\x05R\rcontextTokens\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model"\xd9\x01\n\x0fClassifyRequest\x12\x14\n\x05input\x18\x01 \x01(\tR\x05input\x12\x16\n\x06labels\x18\x02 \x03(\tR\x06labels\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12"\n\x0cinstructions\x18\x04 \x01(\tR\x0cinstructions\x12B\n\x08examples\x18\x05 \x03(\x0b2&.runplane.inference.v1.ClassifyExampleR\x08examples\x12\x1a\n\x08priority\x18\x06 \x01(\tR\x08priority"=\n\x0fClassifyExample\x12\x14\n\x05input\x18\x01 \x01(\tR\x05input\x12\x14\n\x05label\x18\x02 \x01(\tR\x05label"\xae\x02\n\x10ClassifyResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12;\n\x07results\x18\x03 \x03(\x0b2!.runplane.inference.v1.LabelScoreR\x07results\x12?\n\x07metrics\x18\x04 \x01(\x0b2%.runplane.inference.v1.ReadingMetricsR\x07metrics\x12E\n\x08metadata\x18\x05 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12-\n\x05usage\x18\x06 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage"X\n\nLabelScore\x12\x14\n\x05label\x18\x01 \x01(\tR\x05label\x12\x14\n\x05score\x18\x02 \x01(\x01R\x05score\x12\x1e\n\nconfidence\x18\x03 \x01(\x01R\nconfidence"\xe0\x01\n\x14BatchClassifyRequest\x12\x16\n\x06inputs\x18\x01 \x03(\tR\x06inputs\x12\x16\n\x06labels\x18\x02 \x03(\tR\x06labels\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12"\n\x0cinstructions\x18\x04 \x01(\tR\x0cinstructions\x12B\n\x08examples\x18\x05 \x03(\x0b2&.runplane.inference.v1.ClassifyExampleR\x08examples\x12\x1a\n\x08priority\x18\x06 \x01(\tR\x08priority"\xec\x02\n\x15BatchClassifyResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12>\n\x05items\x18\x03 \x03(\x0b2(.runplane.inference.v1.BatchClassifyItemR\x05items\x12\x1c\n\tcompleted\x18\x04 \x01(\x05R\tcompleted\x12\x16\n\x06failed\x18\x05 \x01(\x05R\x06failed\x12?\n\x07metrics\x18\x06 \x01(\x0b2%.runplane.inference.v1.ReadingMetricsR\x07metrics\x12E\n\x08metadata\x18\x07 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12-\n\x05usage\x18\x08 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage"\xba\x01\n\x11BatchClassifyItem\x12\x14\n\x05index\x18\x01 \x01(\x05R\x05index\x12\x16\n\x06status\x18\x02 \x01(\tR\x06status\x12;\n\x07results\x18\x03 \x03(\x0b2!.runplane.inference.v1.LabelScoreR\x07results\x12:\n\x05error\x18\x04 \x01(\x0b2$.runplane.inference.v1.ClassifyErrorR\x05error"\xcc\x01\n\rClassifyError\x12\x1f\n\x0bgrpc_status\x18\x01 \x01(\tR\ngrpcStatus\x12\x1d\n\nerror_code\x18\x02 \x01(\tR\terrorCode\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12#\n\rsuggested_fix\x18\x04 \x01(\tR\x0csuggestedFix\x12)\n\x0eretry_after_ms\x18\x05 \x01(\x01H\x00R\x0cretryAfterMs\x88\x01\x01B\x11\n\x0f_retry_after_ms"X\n\x0cEmbedRequest\x12\x16\n\x06inputs\x18\x01 \x03(\tR\x06inputs\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x1a\n\x08priority\x18\x03 \x01(\tR\x08priority"\xb4\x02\n\rEmbedResponse\x12D\n\nembeddings\x18\x01 \x03(\x0b2$.runplane.inference.v1.TextEmbeddingR\nembeddings\x12?\n\x07metrics\x18\x02 \x01(\x0b2%.runplane.inference.v1.ReadingMetricsR\x07metrics\x12E\n\x08metadata\x18\x03 \x01(\x0b2).runplane.inference.v1.GenerationMetadataR\x08metadata\x12-\n\x05usage\x18\x04 \x01(\x0b2\x17.runplane.type.v1.UsageR\x05usage\x12\x0e\n\x02id\x18\x05 \x01(\tR\x02id\x12\x16\n\x06status\x18\x06 \x01(\tR\x06status"=\n\rTextEmbedding\x12\x14\n\x05index\x18\x01 \x01(\x05R\x05index\x12\x16\n\x06values\x18\x02 \x03(\x02R\x06values"v\n\x0eReadingMetrics\x12\x1d\n\nlatency_ms\x18\x01 \x01(\x01R\tlatencyMs\x12\x19\n\x08queue_ms\x18\x02 \x01(\x01R\x07queueMs\x12*\n\x11tokens_per_second\x18\x03 \x01(\x01R\x0ftokensPerSecond"O\n\x11ListModelsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken"r\n\x12ListModelsResponse\x124\n\x06models\x18\x01 \x03(\x0b2\x1c.runplane.inference.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"%\n\x0fGetModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name2\xf6\x07\n\x10InferenceService\x12~\n\x08Generate\x12&.runplane.inference.v1.GenerateRequest\x1a\'.runplane.inference.v1.GenerateResponse"!\x82\xd3\xe4\x93\x02\x1b"\x16/v1/inference/generate:\x01*\x12\x8a\x01\n\x0eStreamGenerate\x12&.runplane.inference.v1.GenerateRequest\x1a-.runplane.inference.v1.StreamGenerateResponse"\x1f\x82\xd3\xe4\x93\x02\x19"\x14/v1/inference/stream:\x01*0\x01\x12\x8b\x01\n\x0bCountTokens\x12).runplane.inference.v1.CountTokensRequest\x1a*.runplane.inference.v1.CountTokensResponse"%\x82\xd3\xe4\x93\x02\x1f"\x1a/v1/inference/count_tokens:\x01*\x12~\n\x08Classify\x12&.runplane.inference.v1.ClassifyRequest\x1a\'.runplane.inference.v1.ClassifyResponse"!\x82\xd3\xe4\x93\x02\x1b"\x16/v1/inference/classify:\x01*\x12\x93\x01\n\rBatchClassify\x12+.runplane.inference.v1.BatchClassifyRequest\x1a,.runplane.inference.v1.BatchClassifyResponse"\'\x82\xd3\xe4\x93\x02!"\x1c/v1/inference/classify:batch:\x01*\x12r\n\x05Embed\x12#.runplane.inference.v1.EmbedRequest\x1a$.runplane.inference.v1.EmbedResponse"\x1e\x82\xd3\xe4\x93\x02\x18"\x13/v1/inference/embed:\x01*\x12f\n\nListModels\x12(.runplane.inference.v1.ListModelsRequest\x1a).runplane.inference.v1.ListModelsResponse"\x03\x88\x02\x01\x12U\n\x08GetModel\x12&.runplane.inference.v1.GetModelRequest\x1a\x1c.runplane.inference.v1.Model"\x03\x88\x02\x01b\x06proto3',
     [
         annotations_pb.desc(),
         struct_pb.desc(),
@@ -1002,6 +1725,18 @@ _DESC = file_desc(
         "GenerationMetadata": GenerationMetadata,
         "CountTokensRequest": CountTokensRequest,
         "CountTokensResponse": CountTokensResponse,
+        "ClassifyRequest": ClassifyRequest,
+        "ClassifyExample": ClassifyExample,
+        "ClassifyResponse": ClassifyResponse,
+        "LabelScore": LabelScore,
+        "BatchClassifyRequest": BatchClassifyRequest,
+        "BatchClassifyResponse": BatchClassifyResponse,
+        "BatchClassifyItem": BatchClassifyItem,
+        "ClassifyError": ClassifyError,
+        "EmbedRequest": EmbedRequest,
+        "EmbedResponse": EmbedResponse,
+        "TextEmbedding": TextEmbedding,
+        "ReadingMetrics": ReadingMetrics,
         "ListModelsRequest": ListModelsRequest,
         "ListModelsResponse": ListModelsResponse,
         "GetModelRequest": GetModelRequest,

@@ -596,6 +596,488 @@ class CountTokensResponse(_message.Message):
 Global___CountTokensResponse: _TypeAlias = CountTokensResponse  # noqa: Y015
 
 @_typing.final
+class ClassifyRequest(_message.Message):
+    """Asks which label a text has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    input: _builtins.str
+    """The text, not empty."""
+    model: _builtins.str
+    """The model's name. Empty means the first one that classifies."""
+    instructions: _builtins.str
+    """What to go by, in words, such as `Judge the customer's mood.`; the labels are listed behind it."""
+    priority: _builtins.str
+    """Who goes first where not all can go at once: `interactive`, the default, or `batch`."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels to choose from: 2 to 100 different ones of at most 128 characters. They are scored
+        as they are written: words that say what they mean do better than codes.
+        """
+
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifyExample]:
+        """Texts whose labels are known, at most 64."""
+
+    def __init__(
+        self,
+        *,
+        input: _builtins.str = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        model: _builtins.str = ...,
+        instructions: _builtins.str = ...,
+        examples: _abc.Iterable[Global___ClassifyExample] | None = ...,
+        priority: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examples", b"examples", "input", b"input", "instructions", b"instructions", "labels", b"labels", "model", b"model", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClassifyRequest: _TypeAlias = ClassifyRequest  # noqa: Y015
+
+@_typing.final
+class ClassifyExample(_message.Message):
+    """A text whose label is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    input: _builtins.str
+    """The text, not empty."""
+    label: _builtins.str
+    """Its label, one of the request's."""
+    def __init__(
+        self,
+        *,
+        input: _builtins.str = ...,
+        label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "label", b"label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClassifyExample: _TypeAlias = ClassifyExample  # noqa: Y015
+
+@_typing.final
+class ClassifyResponse(_message.Message):
+    """How likely each label is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The classification's id, `req_…`."""
+    status: _builtins.str
+    """`completed`."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
+        """All labels, the likeliest first."""
+
+    @_builtins.property
+    def metrics(self) -> Global___ReadingMetrics:
+        """How fast it was."""
+
+    @_builtins.property
+    def metadata(self) -> Global___GenerationMetadata:
+        """What produced it."""
+
+    @_builtins.property
+    def usage(self) -> _usage_pb2.Usage:
+        """Tokens used; `completion_tokens` are those of the labels, what several begin with counted once."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        results: _abc.Iterable[Global___LabelScore] | None = ...,
+        metrics: Global___ReadingMetrics | None = ...,
+        metadata: Global___GenerationMetadata | None = ...,
+        usage: _usage_pb2.Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "metrics", b"metrics", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "metadata", b"metadata", "metrics", b"metrics", "results", b"results", "status", b"status", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClassifyResponse: _TypeAlias = ClassifyResponse  # noqa: Y015
+
+@_typing.final
+class LabelScore(_message.Message):
+    """A label and how likely it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The label."""
+    score: _builtins.float
+    """Its share of the probability of all labels, from 0 to 1."""
+    confidence: _builtins.float
+    """The same: how sure the model is of this label."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        score: _builtins.float = ...,
+        confidence: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "label", b"label", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelScore: _TypeAlias = LabelScore  # noqa: Y015
+
+@_typing.final
+class BatchClassifyRequest(_message.Message):
+    """Asks which labels several texts have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUTS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """As in `ClassifyRequest`."""
+    instructions: _builtins.str
+    """As in `ClassifyRequest`."""
+    priority: _builtins.str
+    """Who goes first where not all can go at once: `batch`, the default here, or `interactive`."""
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts, 1 to 128; fewer where labels are so many and long that the answer would have more
+        than 3 MiB. An empty one fails alone.
+        """
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in `ClassifyRequest`."""
+
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifyExample]:
+        """As in `ClassifyRequest`."""
+
+    def __init__(
+        self,
+        *,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        model: _builtins.str = ...,
+        instructions: _builtins.str = ...,
+        examples: _abc.Iterable[Global___ClassifyExample] | None = ...,
+        priority: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examples", b"examples", "inputs", b"inputs", "instructions", b"instructions", "labels", b"labels", "model", b"model", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchClassifyRequest: _TypeAlias = BatchClassifyRequest  # noqa: Y015
+
+@_typing.final
+class BatchClassifyResponse(_message.Message):
+    """What came of several texts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    COMPLETED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The classification's id, `req_…`."""
+    status: _builtins.str
+    """`completed`, `partial` (some items failed) or `failed` (all did)."""
+    completed: _builtins.int
+    """How many items are completed."""
+    failed: _builtins.int
+    """How many items failed."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchClassifyItem]:
+        """An item for each text, in the order of the texts."""
+
+    @_builtins.property
+    def metrics(self) -> Global___ReadingMetrics:
+        """How fast it was, all together."""
+
+    @_builtins.property
+    def metadata(self) -> Global___GenerationMetadata:
+        """What produced it."""
+
+    @_builtins.property
+    def usage(self) -> _usage_pb2.Usage:
+        """Tokens used by the items that are completed."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        items: _abc.Iterable[Global___BatchClassifyItem] | None = ...,
+        completed: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        metrics: Global___ReadingMetrics | None = ...,
+        metadata: Global___GenerationMetadata | None = ...,
+        usage: _usage_pb2.Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "metrics", b"metrics", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "id", b"id", "items", b"items", "metadata", b"metadata", "metrics", b"metrics", "status", b"status", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchClassifyResponse: _TypeAlias = BatchClassifyResponse  # noqa: Y015
+
+@_typing.final
+class BatchClassifyItem(_message.Message):
+    """What came of one of several texts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The place of its text in `inputs`, from 0."""
+    status: _builtins.str
+    """`completed` or `failed`."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
+        """All labels, the likeliest first; none if it failed."""
+
+    @_builtins.property
+    def error(self) -> Global___ClassifyError:
+        """Why it failed; absent if it did not."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        status: _builtins.str = ...,
+        results: _abc.Iterable[Global___LabelScore] | None = ...,
+        error: Global___ClassifyError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "index", b"index", "results", b"results", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchClassifyItem: _TypeAlias = BatchClassifyItem  # noqa: Y015
+
+@_typing.final
+class ClassifyError(_message.Message):
+    """Why one of several texts failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRPC_STATUS_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SUGGESTED_FIX_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
+    grpc_status: _builtins.str
+    """The canonical name of the gRPC code, such as `RESOURCE_EXHAUSTED`."""
+    error_code: _builtins.str
+    """A stable name in UPPER_SNAKE_CASE, such as `ENGINE_OVERLOADED`."""
+    message: _builtins.str
+    """What went wrong."""
+    suggested_fix: _builtins.str
+    """What to send instead. May be empty."""
+    retry_after_ms: _builtins.float
+    """When the same may go better, in milliseconds from then."""
+    def __init__(
+        self,
+        *,
+        grpc_status: _builtins.str = ...,
+        error_code: _builtins.str = ...,
+        message: _builtins.str = ...,
+        suggested_fix: _builtins.str = ...,
+        retry_after_ms: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms", "error_code", b"error_code", "grpc_status", b"grpc_status", "message", b"message", "retry_after_ms", b"retry_after_ms", "suggested_fix", b"suggested_fix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retry_after_ms: _TypeAlias = _typing.Literal["retry_after_ms"]  # noqa: Y015
+    _WhichOneofArgType__retry_after_ms: _TypeAlias = _typing.Literal["_retry_after_ms", b"_retry_after_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after_ms) -> _WhichOneofReturnType__retry_after_ms | None: ...
+
+Global___ClassifyError: _TypeAlias = ClassifyError  # noqa: Y015
+
+@_typing.final
+class EmbedRequest(_message.Message):
+    """Asks for vectors of texts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUTS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name. Empty means the first one that embeds."""
+    priority: _builtins.str
+    """Who goes first where not all can go at once: `interactive`, the default, or `batch`."""
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts, 1 to 128, none of them empty; fewer where the model's vectors are so long that the
+        answer would have more than 3 MiB.
+        """
+
+    def __init__(
+        self,
+        *,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
+        model: _builtins.str = ...,
+        priority: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "model", b"model", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
+
+@_typing.final
+class EmbedResponse(_message.Message):
+    """Vectors of texts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The embedding's id, `req_…`."""
+    status: _builtins.str
+    """`completed`."""
+    @_builtins.property
+    def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextEmbedding]:
+        """A vector for each text, in the order of the texts."""
+
+    @_builtins.property
+    def metrics(self) -> Global___ReadingMetrics:
+        """How fast it was."""
+
+    @_builtins.property
+    def metadata(self) -> Global___GenerationMetadata:
+        """What produced it."""
+
+    @_builtins.property
+    def usage(self) -> _usage_pb2.Usage:
+        """Tokens used; none is produced."""
+
+    def __init__(
+        self,
+        *,
+        embeddings: _abc.Iterable[Global___TextEmbedding] | None = ...,
+        metrics: Global___ReadingMetrics | None = ...,
+        metadata: Global___GenerationMetadata | None = ...,
+        usage: _usage_pb2.Usage | None = ...,
+        id: _builtins.str = ...,
+        status: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "metrics", b"metrics", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "id", b"id", "metadata", b"metadata", "metrics", b"metrics", "status", b"status", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
+
+@_typing.final
+class TextEmbedding(_message.Message):
+    """A text as a vector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The place of its text in `inputs`, from 0."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The vector, of length 1; how many values it has is the model's."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextEmbedding: _TypeAlias = TextEmbedding  # noqa: Y015
+
+@_typing.final
+class ReadingMetrics(_message.Message):
+    """How fast texts were read, measured in this service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    QUEUE_MS_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    latency_ms: _builtins.float
+    """From request to answer, in milliseconds."""
+    queue_ms: _builtins.float
+    """Time spent waiting for a slot, in milliseconds; of several texts, of the one that waited longest."""
+    tokens_per_second: _builtins.float
+    """Tokens of prompts and labels by the seconds that nothing waited."""
+    def __init__(
+        self,
+        *,
+        latency_ms: _builtins.float = ...,
+        queue_ms: _builtins.float = ...,
+        tokens_per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency_ms", b"latency_ms", "queue_ms", b"queue_ms", "tokens_per_second", b"tokens_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadingMetrics: _TypeAlias = ReadingMetrics  # noqa: Y015
+
+@_typing.final
 class ListModelsRequest(_message.Message):
     """Asks for a page of models."""
 

@@ -54,6 +54,21 @@ class InferenceServiceStub:
                 request_serializer=runplane_dot_inference_dot_v1_dot_inference__pb2.CountTokensRequest.SerializeToString,
                 response_deserializer=runplane_dot_inference_dot_v1_dot_inference__pb2.CountTokensResponse.FromString,
                 _registered_method=True)
+        self.Classify = channel.unary_unary(
+                '/runplane.inference.v1.InferenceService/Classify',
+                request_serializer=runplane_dot_inference_dot_v1_dot_inference__pb2.ClassifyRequest.SerializeToString,
+                response_deserializer=runplane_dot_inference_dot_v1_dot_inference__pb2.ClassifyResponse.FromString,
+                _registered_method=True)
+        self.BatchClassify = channel.unary_unary(
+                '/runplane.inference.v1.InferenceService/BatchClassify',
+                request_serializer=runplane_dot_inference_dot_v1_dot_inference__pb2.BatchClassifyRequest.SerializeToString,
+                response_deserializer=runplane_dot_inference_dot_v1_dot_inference__pb2.BatchClassifyResponse.FromString,
+                _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/runplane.inference.v1.InferenceService/Embed',
+                request_serializer=runplane_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=runplane_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/runplane.inference.v1.InferenceService/ListModels',
                 request_serializer=runplane_dot_inference_dot_v1_dot_inference__pb2.ListModelsRequest.SerializeToString,
@@ -110,6 +125,47 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Classify(self, request, context):
+        """Says how likely each of some labels is for a text; the scores of all sum to 1.
+
+        Returns when all labels are scored. A score is the label's share of the probability that the
+        model gives to each label as the whole of its answer, up to and with its end. Nothing is
+        generated, and no sampling applies: the same request to the same model version gets the same
+        scores, but for rounding. Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
+        (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED`, and `MODEL_CAPABILITY_MISSING` for a model that
+        does not classify), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchClassify(self, request, context):
+        """Does for several texts what `Classify` does for one.
+
+        Returns when all of them are done, or shortly before the deadline: texts that are not done then
+        fail with `DEADLINE_EXCEEDED`. A text that fails fails alone: its item has the error. They run beside
+        interactive requests and leave a slot to these; where the queue is full, an item fails with
+        `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does, where no text
+        could succeed: for bad labels, or a model that is not there; and with `DEADLINE_EXCEEDED` where
+        none was done in time. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """Makes a vector of each text, of length 1: the nearer two texts are, the larger is the product
+        of theirs.
+
+        Returns when all of them are made; one that cannot be fails the call. Cancelling the call stops
+        the engine. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED` for a
+        text that is longer than the model's window, and `MODEL_CAPABILITY_MISSING` for a model that
+        does not embed), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """Lists the models, ordered by name: what `ModelService.ListModels` does.
 
@@ -145,6 +201,21 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.CountTokens,
                     request_deserializer=runplane_dot_inference_dot_v1_dot_inference__pb2.CountTokensRequest.FromString,
                     response_serializer=runplane_dot_inference_dot_v1_dot_inference__pb2.CountTokensResponse.SerializeToString,
+            ),
+            'Classify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Classify,
+                    request_deserializer=runplane_dot_inference_dot_v1_dot_inference__pb2.ClassifyRequest.FromString,
+                    response_serializer=runplane_dot_inference_dot_v1_dot_inference__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'BatchClassify': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchClassify,
+                    request_deserializer=runplane_dot_inference_dot_v1_dot_inference__pb2.BatchClassifyRequest.FromString,
+                    response_serializer=runplane_dot_inference_dot_v1_dot_inference__pb2.BatchClassifyResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=runplane_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.FromString,
+                    response_serializer=runplane_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -243,6 +314,87 @@ class InferenceService:
             '/runplane.inference.v1.InferenceService/CountTokens',
             runplane_dot_inference_dot_v1_dot_inference__pb2.CountTokensRequest.SerializeToString,
             runplane_dot_inference_dot_v1_dot_inference__pb2.CountTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Classify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.inference.v1.InferenceService/Classify',
+            runplane_dot_inference_dot_v1_dot_inference__pb2.ClassifyRequest.SerializeToString,
+            runplane_dot_inference_dot_v1_dot_inference__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchClassify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.inference.v1.InferenceService/BatchClassify',
+            runplane_dot_inference_dot_v1_dot_inference__pb2.BatchClassifyRequest.SerializeToString,
+            runplane_dot_inference_dot_v1_dot_inference__pb2.BatchClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runplane.inference.v1.InferenceService/Embed',
+            runplane_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+            runplane_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,

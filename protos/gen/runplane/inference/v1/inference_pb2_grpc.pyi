@@ -68,6 +68,35 @@ class InferenceServiceStub:
     Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
     512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
     """
+    Classify: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ClassifyRequest, _inference_pb2.ClassifyResponse]
+    """Says how likely each of some labels is for a text; the scores of all sum to 1.
+
+    Returns when all labels are scored. A score is the label's share of the probability that the
+    model gives to each label as the whole of its answer, up to and with its end. Nothing is
+    generated, and no sampling applies: the same request to the same model version gets the same
+    scores, but for rounding. Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
+    (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED`, and `MODEL_CAPABILITY_MISSING` for a model that
+    does not classify), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+    """
+    BatchClassify: _grpc.UnaryUnaryMultiCallable[_inference_pb2.BatchClassifyRequest, _inference_pb2.BatchClassifyResponse]
+    """Does for several texts what `Classify` does for one.
+
+    Returns when all of them are done, or shortly before the deadline: texts that are not done then
+    fail with `DEADLINE_EXCEEDED`. A text that fails fails alone: its item has the error. They run beside
+    interactive requests and leave a slot to these; where the queue is full, an item fails with
+    `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does, where no text
+    could succeed: for bad labels, or a model that is not there; and with `DEADLINE_EXCEEDED` where
+    none was done in time. Idempotent.
+    """
+    Embed: _grpc.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]
+    """Makes a vector of each text, of length 1: the nearer two texts are, the larger is the product
+    of theirs.
+
+    Returns when all of them are made; one that cannot be fails the call. Cancelling the call stops
+    the engine. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED` for a
+    text that is longer than the model's window, and `MODEL_CAPABILITY_MISSING` for a model that
+    does not embed), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+    """
     @_builtins.property
     @_deprecated("""This method has been marked as deprecated using proto method options.""")
     def ListModels(self) -> _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]:
@@ -116,6 +145,35 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
 
     Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
     512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+    """
+    Classify: _aio.UnaryUnaryMultiCallable[_inference_pb2.ClassifyRequest, _inference_pb2.ClassifyResponse]  # type: ignore[assignment]
+    """Says how likely each of some labels is for a text; the scores of all sum to 1.
+
+    Returns when all labels are scored. A score is the label's share of the probability that the
+    model gives to each label as the whole of its answer, up to and with its end. Nothing is
+    generated, and no sampling applies: the same request to the same model version gets the same
+    scores, but for rounding. Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
+    (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED`, and `MODEL_CAPABILITY_MISSING` for a model that
+    does not classify), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+    """
+    BatchClassify: _aio.UnaryUnaryMultiCallable[_inference_pb2.BatchClassifyRequest, _inference_pb2.BatchClassifyResponse]  # type: ignore[assignment]
+    """Does for several texts what `Classify` does for one.
+
+    Returns when all of them are done, or shortly before the deadline: texts that are not done then
+    fail with `DEADLINE_EXCEEDED`. A text that fails fails alone: its item has the error. They run beside
+    interactive requests and leave a slot to these; where the queue is full, an item fails with
+    `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does, where no text
+    could succeed: for bad labels, or a model that is not there; and with `DEADLINE_EXCEEDED` where
+    none was done in time. Idempotent.
+    """
+    Embed: _aio.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Makes a vector of each text, of length 1: the nearer two texts are, the larger is the product
+    of theirs.
+
+    Returns when all of them are made; one that cannot be fails the call. Cancelling the call stops
+    the engine. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED` for a
+    text that is longer than the model's window, and `MODEL_CAPABILITY_MISSING` for a model that
+    does not embed), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
     """
     @_builtins.property
     @_deprecated("""This method has been marked as deprecated using proto method options.""")
@@ -180,6 +238,53 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
         512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+        """
+
+    @_abc_1.abstractmethod
+    def Classify(
+        self,
+        request: _inference_pb2.ClassifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.ClassifyResponse, _abc.Awaitable[_inference_pb2.ClassifyResponse]]:
+        """Says how likely each of some labels is for a text; the scores of all sum to 1.
+
+        Returns when all labels are scored. A score is the label's share of the probability that the
+        model gives to each label as the whole of its answer, up to and with its end. Nothing is
+        generated, and no sampling applies: the same request to the same model version gets the same
+        scores, but for rounding. Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
+        (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED`, and `MODEL_CAPABILITY_MISSING` for a model that
+        does not classify), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchClassify(
+        self,
+        request: _inference_pb2.BatchClassifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.BatchClassifyResponse, _abc.Awaitable[_inference_pb2.BatchClassifyResponse]]:
+        """Does for several texts what `Classify` does for one.
+
+        Returns when all of them are done, or shortly before the deadline: texts that are not done then
+        fail with `DEADLINE_EXCEEDED`. A text that fails fails alone: its item has the error. They run beside
+        interactive requests and leave a slot to these; where the queue is full, an item fails with
+        `ENGINE_OVERLOADED` and may be sent again. Fails as a whole, as `Classify` does, where no text
+        could succeed: for bad labels, or a model that is not there; and with `DEADLINE_EXCEEDED` where
+        none was done in time. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _inference_pb2.EmbedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.EmbedResponse, _abc.Awaitable[_inference_pb2.EmbedResponse]]:
+        """Makes a vector of each text, of length 1: the nearer two texts are, the larger is the product
+        of theirs.
+
+        Returns when all of them are made; one that cannot be fails the call. Cancelling the call stops
+        the engine. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED` for a
+        text that is longer than the model's window, and `MODEL_CAPABILITY_MISSING` for a model that
+        does not embed), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
         """
 
     @_deprecated("""Lists the models, ordered by name: what `ModelService.ListModels` does.\n\nFor clients of earlier releases. Fails as that does.""")
