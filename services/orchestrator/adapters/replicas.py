@@ -20,6 +20,7 @@ from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
 from services.chassis.client import channel
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
+from services.chassis.lately import Lately
 from services.chassis.settings import ClientSettings
 from services.orchestrator.domain.balancing import Load, replica
 from services.orchestrator.domain.routing import BYTES_A_TOKEN
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 LookUp = Callable[[], Awaitable[Sequence[str]]]
 """Where the replicas are now."""
 
+MOST_FULL: Final = 1024  # Models of one replica that are remembered to be full.
 MOST_OUTPUT_TOKENS: Final = 1024  # That a call is reckoned to take: few answers are longer.
 _LISTED: Final = ("ipv4:", "ipv6:")
 _NAMED: Final = "dns:///"
@@ -38,6 +40,14 @@ _LEAVING: Final = "SERVICE_STOPPING"
 """What a replica says that can do nothing at all; else it is its models that fail."""
 _LOADING: Final = "ENGINE_LOADING"
 """What one says that can do it soon; others may have loaded the model already."""
+
+
+Asked = tuple[str, str]
+"""A tenant, and the model that it asks."""
+
+
+def _lately() -> Lately[Asked, float]:
+    return Lately(MOST_FULL, owner=lambda asked: asked[0])
 
 
 @dataclass
@@ -51,7 +61,14 @@ class Replica:
     """Of the calls that go on here."""
     calls: int = 0
     out_until: float = 0.0
+    full_until: Lately[Asked, float] = field(default_factory=_lately)
+    """Whose models can do nothing more here until then."""
     is_gone: bool = False
+
+    def is_out(self, asked: Asked | None, now: float) -> bool:
+        """Whether it is passed by, for a model of somebody's."""
+        full_until = self.full_until.get(asked) if asked is not None else None
+        return max(self.out_until, full_until or 0.0) > now
 
 
 @dataclass
@@ -80,17 +97,17 @@ class Replicas:
         try:
             yield found
         except (ResourceExhausted, Unavailable) as error:
-            found.out_until = max(found.out_until, self.now() + self._out(error).total_seconds())
+            self._pass_by(found, _asked(generation), error)
             raise
         finally:
             found.tokens -= tokens
             found.calls -= 1
             self._placed.pop(id(generation), None)
 
-    def loads(self) -> Sequence[Load]:
-        """What is asked of each now."""
+    def loads(self, asked: Asked | None = None) -> Sequence[Load]:
+        """What is asked of each now, and which of them are out, for this model or for all."""
         now = self.now()
-        return [Load(x.address, x.tokens, x.out_until > now) for x in self._there.values()]
+        return [Load(x.address, x.tokens, x.is_out(asked, now)) for x in self._there.values()]
 
     async def set(self, addresses: Sequence[str]) -> None:
         """These are there from now on, and no others."""
@@ -112,15 +129,17 @@ class Replicas:
         for each in (*self._there.values(), *self._gone):
             await each.close.aclose()
 
-    def _out(self, error: ServiceError) -> timedelta:
-        """For how long a replica that said so gets nothing."""
+    def _pass_by(self, found: Replica, asked: Asked, error: ServiceError) -> None:
+        """Ask something else of a replica that said so, or nothing at all, for a while. What a
+        tenant's own model says puts no replica out for the others."""
         if isinstance(error, ResourceExhausted) or error.reason == _LOADING:
-            return min(self.leave_out, error.retry_after or timedelta(0))
-        is_away = not error.domain or error.reason == _LEAVING
-        return self.leave_out if is_away else timedelta(0)
+            wait = min(self.leave_out, error.retry_after or timedelta(0)).total_seconds()
+            found.full_until.put(asked, self.now() + wait)
+        elif not error.domain or error.reason == _LEAVING:
+            found.out_until = max(found.out_until, self.now() + self.leave_out.total_seconds())
 
     def _found(self, generation: Generation) -> Replica:
-        loads = self.loads()
+        loads = self.loads(_asked(generation))
         if (other := generation.apart_from) is not None:
             there = self._placed.get(id(other))
             loads = [each for each in loads if each.address != there and not each.is_out]
@@ -130,6 +149,10 @@ class Replicas:
             raise Unavailable("NO_REPLICA", "no replica of the inference service is known")
         key = generation.affinity if other is None else ""
         return self._there[replica(loads, key, hot_tokens=self.hot_tokens).address]
+
+
+def _asked(generation: Generation) -> Asked:
+    return generation.tenant, generation.model
 
 
 def weight(generation: Generation) -> int:

@@ -166,6 +166,18 @@ async def test_a_replica_that_is_full_is_passed_by_until_it_says_to_try_again() 
     assert where != home
 
 
+async def test_what_one_tenants_model_says_sends_nobody_else_elsewhere() -> None:
+    full = EchoSettings(delay=timedelta(milliseconds=20), slots=1, queue=0)
+    async with fleet(2, echo=full) as it, it.speaking(turn("session_1")) as (home, _):
+        with pytest.raises(ResourceExhausted):
+            await said(it, turn("session_1"))
+        own = {each.address for each in it.replicas.loads(("", "echo")) if each.is_out}
+        others = {each.address for each in it.replicas.loads(("other", "echo")) if each.is_out}
+
+    assert own == {home}
+    assert others == it.out() == set()
+
+
 async def test_addresses_are_looked_up_again_and_again() -> None:
     told = iter([["a:1"], ["a:1", "b:1"], Unavailable("NO_REPLICA", "for a moment"), ["b:1"]])
     asked_for_more = asyncio.Event()
