@@ -75,7 +75,7 @@ class Building:
             is_embedding=runs_on.is_embedding,
             limit_field=runs_on.limit_field,
             bounds=Bounds(start=_PATIENCE),
-            prefix="",
+            prefix="the entry's ",
         )
         connect = trusted if tenant == EVERYBODY else self.connect
         owner = OPERATORS if tenant == EVERYBODY else tenant

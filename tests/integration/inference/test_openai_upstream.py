@@ -408,14 +408,6 @@ async def test_an_upstream_that_tells_its_window_letter_by_letter_is_not_waited_
     assert "in time" in caught.value.message
 
 
-@pytest.mark.parametrize(("told", "names"), [(None, "context_tokens"), (401, "openai.secret")])
-async def test_what_an_entry_says_is_named_as_its_members_are(told: int | None, names: str) -> None:
-    speak = saying(answer(b'{"data": [{"id": "big"}]}', f"{told or 200} There"))
-    error = await loading(speak, context_tokens=None, prefix="")
-
-    assert f"the entry's {names}" in error.message
-
-
 async def test_a_window_that_nobody_tells_is_asked_for_by_its_setting() -> None:
     error = await loading(saying(answer(b'{"data": [{"id": "big"}]}')), context_tokens=None)
 

@@ -16,7 +16,6 @@ Key: TypeAlias = Callable[[], Awaitable[str]]
 """Reads the key anew: it may have been replaced. Empty: none is sent."""
 
 MIB: Final = 1024 * 1024
-_MEMBERS: Final = {"url": "openai.url", "model": "openai.model", "api_key": "openai.secret"}
 
 
 class Connect(Protocol):
@@ -71,13 +70,10 @@ class Upstream:
     """What a body calls the most tokens of an output."""
     bounds: Bounds = field(default_factory=Bounds)
     prefix: str = "INFERENCE_OPENAI__"
-    """Of the settings that errors name: `URL`, `MODEL`, `API_KEY`, …; empty: an entry of the
-    catalogue says it."""
+    """Of the settings that errors name: `URL`, `MODEL`, `API_KEY`, …"""
 
     def setting(self, name: str) -> str:
-        """What the setting of this name is called, or the member of its entry."""
-        if not self.prefix:
-            return f"the entry's {_MEMBERS.get(name, name)}"
+        """What the setting of this name is called."""
         return f"{self.prefix}{name.upper()}"
 
     @property
