@@ -69,10 +69,7 @@ class Falling:
         """Have the next model go on after this failure of the attempt `at`, of which `rest` is not
         written yet; whether there is one that may do better."""
         kit = self.kit
-        if is_faulty(error):
-            kit.world.seen.failed(self._named(kit.task.model))
-        model = await kit.world.router.after(kit.task, error, kit.model)
-        if model is None:
+        if (model := await self._after(error)) is None:
             return False
         why = failure(error)
         if self._goes_on(model, rest, error):
@@ -80,6 +77,21 @@ class Falling:
         else:
             await self._change(model, why, ev.StepAbandoned(kit.world.now(), *at, why, turn))
         return True
+
+    async def instead(self, error: ServiceError) -> bool:
+        """Before a turn that this one cannot have: let the next model have it; whether there is one
+        that may do better."""
+        if (model := await self._after(error)) is None:
+            return False
+        await self._change(model, failure(error))
+        return True
+
+    async def beside(self) -> Model | None:
+        """The model that may be asked beside the task's own in the next turn."""
+        routed = self.kit.task.spec.routed
+        if routed is None or routed.hedge_after_ms is None:
+            return None
+        return await self.kit.world.router.next(self.kit.task)
 
     async def hasten(self) -> None:
         """Before a turn: let the next model have it, where this one would not be done in time and
@@ -139,6 +151,12 @@ class Falling:
             seconds=perf_counter() - speaker.began_at,
             tokens=speaker.turn.completion_tokens,
         )
+
+    async def _after(self, error: ServiceError) -> Model | None:
+        kit = self.kit
+        if is_faulty(error):
+            kit.world.seen.failed(self._named(kit.task.model))
+        return await kit.world.router.after(kit.task, error, kit.model)
 
     def _named(self, model: str) -> tuple[str, str]:
         return self.kit.task.spec.tenant, model

@@ -78,13 +78,12 @@ def _taken(events: Sequence[ev.Event]) -> Iterator[tuple[date, Amounts]]:
 
 
 def _turn(event: ev.Event) -> ev.Turn | None:
-    if isinstance(event, ev.ToolCalled | ev.Answered | ev.StepAbandoned):
-        return event.turn
-    return None
+    return event.turn if isinstance(event, _HAS_TURN) else None
 
 
 def _day(time: datetime) -> date:
     return time.date()
 
 
-_ENDS = frozenset({ev.Completed, ev.Failed, ev.Canceled, ev.StepAbandoned})
+_ENDS = frozenset({ev.Completed, ev.Failed, ev.Canceled, ev.StepAbandoned, ev.Waited})
+_HAS_TURN = (ev.ToolCalled, ev.Answered, ev.StepAbandoned, ev.Waited, ev.Failed, ev.Canceled)
