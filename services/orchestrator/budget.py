@@ -79,7 +79,7 @@ class Budget:
         return math.floor(min(rooms[least], 2**31))
 
     async def _bounds(self, task: Task) -> Sequence[Bound]:
-        quotas = await patiently(lambda: self.quotas.of(task.spec.tenant))
+        quotas = await self.quotas.of(task.spec.tenant)
         return [bound for quota in quotas for bound in bounds(quota, task.spec)]
 
 
