@@ -11,6 +11,7 @@ from services.chassis.errors import (
     FailedPrecondition,
     NotFound,
     ServiceError,
+    Unavailable,
 )
 from services.orchestrator import resuming
 from services.orchestrator.domain import events as ev
@@ -25,7 +26,7 @@ LEAST_SECONDS: Final = 0.5  # Of silence that is borne, however little time is l
 MARGIN: Final = 1.2  # What the next model needs, and some more.
 WARNED: Final = "MODEL_FALLBACK"
 GONE: Final = "MODEL_NOT_FOUND"
-AWAY: Final = frozenset({GONE, "MODEL_NOT_LOADED"})
+AWAY: Final = frozenset({GONE, "MODEL_NOT_LOADED", "ENGINE_LOADING"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,14 @@ class Falling:
         Raises:
             NotFound: `MODEL_NOT_FOUND`; none of them is there.
             FailedPrecondition: `MODEL_NOT_LOADED`.
+            Unavailable: `ENGINE_LOADING`; or somebody cannot be asked.
         """
         kit, task = self.kit, self.kit.task
         missing: ServiceError | None = None
         for name in (task.model, *behind(task)):
             try:
                 kit.held = await kit.world.briefings.again(task.spec, name)
-            except (NotFound, FailedPrecondition) as error:
+            except (NotFound, FailedPrecondition, Unavailable) as error:
                 if error.reason not in AWAY:
                     raise
                 missing = missing or error
@@ -142,11 +144,13 @@ class Falling:
 
     def note(self, speaker: Conversing) -> None:
         """How fast the model was in a turn that was heard out."""
-        first = speaker.first_token_at
+        kit, first = self.kit, speaker.first_token_at
+        if not kit.world.routes and kit.task.spec.routed is None:
+            return  # Nobody wants to know.
         if first is None or first < speaker.began_at or speaker.turn.is_cached:
             return  # It went on from what another one had begun, or said nothing itself.
-        self.kit.world.seen.spoke(
-            self._named(self.kit.task.model),
+        kit.world.seen.spoke(
+            self._named(kit.task.model),
             first_seconds=first - speaker.began_at,
             seconds=perf_counter() - speaker.began_at,
             tokens=speaker.turn.completion_tokens,

@@ -21,6 +21,8 @@ from services.orchestrator.ports import Model, Models
 from services.orchestrator.retries import is_passing
 from services.orchestrator.seen import Seen
 
+SHARED_TURN_LOST: Final = "SHARED_TURN_LOST"
+"""That one that began a turn which this one shares had no more time for it."""
 _WIDER: Final = "CONTEXT_WINDOW_EXCEEDED"
 _ITS_OWN: Final = frozenset(
     {
@@ -123,7 +125,9 @@ def may_do_better(error: ServiceError) -> bool:
 
 
 def is_faulty(error: ServiceError) -> bool:
-    """Whether whoever serves the model is at fault, and not the request."""
+    """Whether whoever serves the model is at fault, and not the request, or another task."""
+    if error.reason == SHARED_TURN_LOST:
+        return False
     return is_passing(error) or isinstance(error, Internal | NotFound)
 
 

@@ -1,0 +1,94 @@
+"""When the next model of a route has a turn, and when not: the seams to cache, claims and races."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+from services.chassis.errors import Unavailable
+from services.orchestrator.domain.events import Sampling
+from services.orchestrator.hearing import Hearing
+from services.orchestrator.ports import Generation, Model, Piece
+from tests.unit.orchestrator.fakes import MODEL, SPEC, bench, end_of
+from tests.unit.orchestrator.test_orchestrator_falling import (
+    NEXT,
+    ROUTED,
+    Unloaded,
+    ended,
+    taken,
+)
+
+
+async def test_a_turn_that_another_task_let_go_of_says_nothing_against_its_model() -> None:
+    lost = Unavailable("SHARED_TURN_LOST", "the turn that this one shares had no more time")
+    async with bench((lost,), ("two",)) as it:
+        task = await ended(it)
+
+    assert [each.model for each in it.models.asked] == ["fake", "fake"]
+    assert (task.text, task.model) == ("two", "fake")
+    assert not it.seen.is_ailing(("default", "fake"))
+
+
+@dataclass
+class Loading(Unloaded):
+    """Loads its default model, and takes long."""
+
+    async def resolve(self, name: str) -> Model:
+        """See `Models`."""
+        if name == MODEL.name:
+            raise Unavailable("ENGINE_LOADING", "it is being loaded")
+        return await super().resolve(name)
+
+
+async def test_a_task_whose_model_is_still_loaded_when_it_is_taken_up_gets_the_next_one() -> None:
+    async with bench(("One, ", asyncio.Event())) as it:
+        run = await it.submit(SPEC, routed=ROUTED)
+        await it.models.said.wait()
+        run.give_up()
+        await end_of(run)
+        async with bench(beside=it.log) as other:
+            other.models = Loading((("two",),), others=(NEXT,))
+            claim = await taken(it, other)
+            task = await end_of(await other.worker.take_up(other.world, claim))
+
+    assert (task.text, task.model) == ("One, two", "next")
+
+
+@dataclass
+class Speaker:
+    """Says one word, and is silent then."""
+
+    may_speak: asyncio.Event = field(default_factory=asyncio.Event)
+    has_spoken: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: int = 0
+
+    async def generate(
+        self, generation: Generation, *, timeout: float
+    ) -> AsyncGenerator[Piece, None]:
+        """See `Speakers`."""
+        try:
+            await self.may_speak.wait()
+            self.has_spoken.set()
+            yield Piece("One")
+            await asyncio.Event().wait()
+        finally:
+            self.closed += 1
+
+
+async def test_a_race_that_is_given_up_just_when_it_is_won_closes_both_calls() -> None:
+    speaker = Speaker()
+    hearing = Hearing(speaker, hedge_after=0.01)
+    generation = Generation("fake", (), Sampling(), 8, None)
+
+    async def heard() -> None:
+        async for _ in hearing.generate(generation, timeout=5):
+            raise AssertionError
+
+    listening = asyncio.create_task(heard())
+    await asyncio.sleep(1)  # Leaps: both calls are made by then.
+    speaker.may_speak.set()
+    await speaker.has_spoken.wait()
+    listening.cancel()
+    await asyncio.wait([listening])
+
+    assert listening.cancelled()
+    assert speaker.closed == 2
