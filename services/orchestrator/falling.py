@@ -199,9 +199,11 @@ class Falling:
             kit.world.seen.fallbacks[why.reason] += 1
             said = f"{name} could not go on ({why.reason}): {model.name} does"
             events.append(ev.Warned(now, WARNED, said))
-        await kit.journal.append(*events)
-        if kit.held is not None:
-            kit.held = replace(kit.held, model=model)
+        try:
+            await kit.journal.append(*events)
+        finally:  # Who is cancelled meanwhile has changed all the same.
+            if kit.held is not None and kit.task.model == model.name:
+                kit.held = replace(kit.held, model=model)
 
 
 def _seconds(milliseconds: float | None) -> float | None:

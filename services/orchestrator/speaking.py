@@ -217,7 +217,7 @@ class Speaking:
         try:
             async with self._kit.inbox.interruptible():
                 outcome = await speaker.listen(hearing, generation, timeout=self._kit.left())
-        except (Cut, Malformed, ServiceError):
+        except (Cut, Interrupted, Malformed, ServiceError):
             await self._falling.charge(hearing, speaker)
             raise
         await self._falling.charge(hearing, speaker)

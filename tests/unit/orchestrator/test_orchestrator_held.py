@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -80,6 +81,14 @@ async def fits(it: Bench, tokens: float) -> bool:
     return await hold(spec, [bound], Usage(tokens), lasts=lasts, today=NOW.date()) is None
 
 
+async def said(it: Bench, text: str) -> None:
+    """Once the task's log has this text."""
+    async with asyncio.timeout(5), aclosing(it.log.watch("default", "task_1", after=0)) as events:
+        async for event in events:
+            if text.encode() in event:
+                return
+
+
 async def tell(it: Bench, run: Run, word: Word) -> None:
     await it.desk.send("default", SPEC.task_id, *written(word))
     await it.worker.read_letters(run)
@@ -121,6 +130,31 @@ async def test_what_is_held_suffices_for_the_dearer_of_two_models_that_may_answe
         assert (await used(it))[1] <= 100
     assert task.model == "next"
     assert [each.max_tokens for each in it.models.asked] == [6, 6, 6]
+
+
+async def test_a_model_that_won_while_its_task_was_told_something_is_charged_at_its_own_price() -> (
+    None
+):
+    async with bench((asyncio.Event(),), (NOBODY,), ("two",), ("three",)) as it:
+        it.log.holds = ev.ModelChanged
+        run = await begun(it, routed=HEDGED)
+        await it.log.holding.wait()
+        await tell(it, run, Say("More", "local", ""))
+        it.log.let_go.set()
+        task = await end_of(run)
+
+    assert (task.text, task.model) == ("three", "next")
+    assert task.cost_usd == TURN.prompt_tokens * 2 + TURN.completion_tokens * 10
+
+
+async def test_both_calls_are_paid_for_where_a_word_breaks_off_the_one_that_won() -> None:
+    async with bench((asyncio.Event(),), ("Two", asyncio.Event()), ("three",)) as it:
+        run = await begun(it, routed=replace(HEDGED, models=("fake",)))
+        await said(it, "Two")
+        await tell(it, run, Say("More", "local", ""))
+        task = await end_of(run)
+
+    assert task.tokens == 10 + 11 + TURN.tokens
 
 
 async def test_a_limit_suffices_for_the_dearer_of_two_models_that_may_answer() -> None:
