@@ -215,6 +215,11 @@ class LlamacppEngine:
         )
 
 
+class _Measured(Protocol):
+    def handle_metrics(self) -> object:
+        """Figures, once the thread that computes gets to it."""
+
+
 class _Loaded:
     """A loaded model: the server in this process, and its own loopback port for the rest."""
 
@@ -226,7 +231,12 @@ class _Loaded:
         self._tame = tame
 
     def let_go(self) -> None:
-        """Free the model's memory and end its threads now: what refers to this may live on."""
+        """Free the model's memory and end its threads now: what refers to this may live on.
+
+        A server that is told to stop before its thread has begun to work never hears of it, and
+        waits for it with the interpreter's lock in its hands. So it is asked for something first.
+        """
+        cast("_Measured", self.server).handle_metrics()
         del self.server
 
     def tamed(self, messages: Sequence[Message], prefix: str) -> tuple[tuple[Message, ...], str]:

@@ -66,6 +66,7 @@ def _params(xllamacpp: Any, file: ModelFile, sizes: Sizes, key: str, is_embeddin
         _place(cpu_params, sizes.threads)
     params.api_keys = [key]  # The port is for this process alone.
     params.n_threads_http = 2
+    params.endpoint_metrics = True  # What `let_go` asks.
     params.verbosity = 0
     return params
 
