@@ -81,6 +81,14 @@ class Router:
         found = chosen(route, asked, list(named.values()), aliases)
         return models[found.models[0]], found
 
+    async def widest(self, model: Model, routed: Routed | None) -> Model:
+        """The model of a task's route that takes the longest prompt; the task's own without one."""
+        if routed is None:
+            return model
+        known = await self.models.known()
+        there = [known[name] for name in routed.models if name in known]
+        return max([model, *there], key=lambda each: each.context_tokens)
+
     async def after(self, task: Task, error: ServiceError, now: Model) -> Model | None:
         """The next model of the task's route, if another one may do better than what it has now."""
         if not may_do_better(error):

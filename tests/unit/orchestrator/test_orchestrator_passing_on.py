@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from services.chassis.errors import Unavailable
+import pytest
+
+from services.chassis.errors import InvalidArgument, Unavailable
 from services.orchestrator.domain.events import Sampling
+from services.orchestrator.domain.routing import Policy, Route, Rule
 from services.orchestrator.hearing import Hearing
 from services.orchestrator.ports import Generation, Model, Piece
-from tests.unit.orchestrator.fakes import MODEL, SPEC, bench, end_of
+from tests.unit.orchestrator.fakes import MODEL, REQUEST, SPEC, bench, caller, end_of
 from tests.unit.orchestrator.test_orchestrator_falling import (
     NEXT,
     ROUTED,
@@ -92,3 +95,38 @@ async def test_a_race_that_is_given_up_just_when_it_is_won_closes_both_calls() -
 
     assert listening.cancelled()
     assert speaker.closed == 2
+
+
+def route(*models: str) -> Route:
+    return Route("default", (Rule(Policy.PINNED, models),))
+
+
+async def test_a_prompt_that_is_longer_than_it_looked_is_left_to_a_wider_model_of_the_route() -> (
+    None
+):
+    too_long = InvalidArgument("CONTEXT_WINDOW_EXCEEDED", "too long")
+    async with bench((too_long,), ("two",)) as it:
+        it.models.model, it.models.others = replace(MODEL, context_tokens=600), (NEXT,)
+        it.models.prompt_tokens = 700
+        it.routes = {"default": route("fake", "next")}
+        task = await it.tasks.create(replace(REQUEST, query="long" * 225), caller())
+        run = it.worker.find("default", task.spec.task_id)
+        assert run is not None
+        ended_ = await end_of(run)
+
+    assert (ended_.text, ended_.model) == ("two", "next")
+
+
+async def test_a_prompt_that_no_model_of_the_route_takes_is_refused_at_once() -> None:
+    async with bench() as it:
+        it.models.model = replace(MODEL, context_tokens=600)
+        it.models.others = (replace(NEXT, context_tokens=650),)
+        it.models.prompt_tokens = 700
+        it.routes = {"default": route("fake", "next")}
+        with pytest.raises(InvalidArgument) as caught:
+            await it.tasks.create(replace(REQUEST, query="long" * 225), caller())
+
+    assert (caught.value.reason, caught.value.metadata["model"]) == (
+        "CONTEXT_WINDOW_EXCEEDED",
+        "next",
+    )
