@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, cast
 
+from services.chassis.egress.lookups import on_behalf
 from services.chassis.egress.secrets import StoredSecrets
 from services.chassis.errors import FailedPrecondition
 from services.inference.domain.entry import (
@@ -50,6 +51,7 @@ class Building:
 
     async def __call__(self, tenant: str, entry: Entry) -> Built:
         """See `Builder`."""
+        on_behalf.set(tenant)  # Names that are slow to be found hold up no other tenant's.
         match entry.runs_on:
             case Llamacpp() as runs_on:
                 return await self._llamacpp(entry, runs_on)
