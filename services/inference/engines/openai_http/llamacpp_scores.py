@@ -1,8 +1,8 @@
 """How likely labels are, by a llama.cpp elsewhere: the same walk as in this process, over HTTP."""
 
 import asyncio
-import concurrent.futures
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
 
 from services.inference.domain.generation import Usage
@@ -25,6 +25,9 @@ class LlamacppScores:
         self._wire = wire
         self._upstream = upstream
         self._labels = LabelTokens(self)
+        # One for each slot. The loop's own would wait here for what needs one of them, such as a
+        # key that is read.
+        self._threads = ThreadPoolExecutor(upstream.slots, thread_name_prefix="scores")
 
     async def rendered(self, messages: Sequence[Message], prefix: str = "") -> str:
         """See `Tokenizer`."""
@@ -52,7 +55,7 @@ class LlamacppScores:
     async def _walked(self, walk: Walk) -> tuple[float, ...]:
         """What comes of the walk, in a thread. Being cancelled, it stops it and waits for it."""
         remote = _Remote(self._wire, self._upstream)
-        walking = asyncio.get_running_loop().run_in_executor(None, walk.run, remote)
+        walking = asyncio.get_running_loop().run_in_executor(self._threads, walk.run, remote)
         try:
             return await asyncio.shield(walking)
         finally:
@@ -68,7 +71,7 @@ class _Remote:
         self._wire = wire
         self._upstream = upstream
         self._loop = asyncio.get_running_loop()
-        self._asking: concurrent.futures.Future[None] | None = None
+        self._asking: Future[None] | None = None
         self._is_closed = False
         self.listening_address = upstream.url
 
@@ -85,7 +88,7 @@ class _Remote:
         self._asking = asyncio.run_coroutine_threadsafe(self._asked(body, callback), self._loop)
         if self._is_closed:  # Meanwhile.
             self._asking.cancel()
-        with suppress(concurrent.futures.CancelledError):
+        with suppress(CancelledError):
             self._asking.result()
 
     def handle_chat_completions(
