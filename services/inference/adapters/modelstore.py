@@ -112,9 +112,7 @@ class EventStoreModels:
             try:
                 kept = _read(record)
             except Internal:
-                log.exception(
-                    "what is stored of a model cannot be read", extra={"model": record.id}
-                )
+                log.exception("stored model cannot be read", extra={"model": record.id})
                 continue
             if kept is not None:
                 found.append((tenant, Wanted(kept.entry, kept.is_wanted, kept.sequence)))
@@ -209,9 +207,9 @@ def _read(record: Record) -> _Kept | None:
         return None
     try:
         entry, is_wanted = decode(record.body)
-    except InvalidArgument as error:
-        message = f"what is stored of the model {record.id} cannot be read: {error.message}"
-        raise Internal("MODEL_CORRUPT", message, model=record.id) from None
+    except (InvalidArgument, KeyError, TypeError, ValueError) as error:
+        message = f"what is stored of the model {record.id} cannot be read"
+        raise Internal("MODEL_CORRUPT", message, model=record.id) from error
     return _Kept(entry, is_wanted, int(record.attributes["sequence"]))
 
 
@@ -220,6 +218,7 @@ def decode(body: bytes) -> tuple[Entry, bool]:
 
     Raises:
         InvalidArgument: `MODEL_INVALID`; it is none any more.
+        KeyError, TypeError, ValueError: it never was one.
     """
     said = json.loads(body)
     entry = replace(
