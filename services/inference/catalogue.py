@@ -89,7 +89,7 @@ class Engines:
             gone = self._held.pop(place)
             gone.follow(replace(gone.wanted, is_wanted=False))
             self._leaving.append(gone)
-        self._leaving = [each for each in self._leaving if each.engine is not None]
+        self._leaving = [each for each in self._leaving if not each.is_at_rest]
         self._held = {place: self._followed(place, each) for place, each in wanted.items()}
         self._aliases = {
             (tenant, alias): held

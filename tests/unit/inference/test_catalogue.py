@@ -219,6 +219,18 @@ async def test_a_deleted_entry_is_let_go_of() -> None:
     assert [each.is_closed for each in shop.built] == [True]
 
 
+async def test_an_entry_that_is_deleted_while_it_is_loaded_holds_up_no_end() -> None:
+    shop = Shop()
+    shop.may_load.clear()
+    async with shelf(shop) as engines:
+        engines.follow({("t", "a"): wanted("a")})
+        await asyncio.sleep(0)
+        engines.follow({})
+        await engines.close()
+
+        assert [each.is_closed for each in shop.built] == [True]
+
+
 async def test_room_is_for_models_that_are_here() -> None:
     async with shelf(Shop(), most=1) as engines:
         names = ("a", "b", "c")
