@@ -25,7 +25,7 @@ from services.inference.domain.request import (
     Sampling,
 )
 from services.inference.domain.schema_order import in_order
-from services.inference.domain.tools import MAX_TOOLS, Tool, ToolCall
+from services.inference.domain.tools import MAX_TOOLS, MAX_TOOLS_BYTES, Tool, ToolCall
 
 PRIORITIES: Final = {
     "": Priority.INTERACTIVE,
@@ -33,7 +33,8 @@ PRIORITIES: Final = {
     "batch": Priority.BATCH,
 }
 
-_MAX_SCHEMAS: Final = 64
+_BOUND: Final = "response_schema"
+_MAX_SCHEMAS: Final = 256
 _MAX_SCHEMA_BYTES: Final = 1024 * 1024  # Of source; what is made of it takes fifty times as much.
 
 
@@ -41,28 +42,29 @@ class Schemas:
     """Schemas as they come in, compiled. An agent sends the same few over and over."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, ResponseSchema] = OrderedDict()
+        self._known: OrderedDict[tuple[bytes, bool], ResponseSchema] = OrderedDict()
         self._bytes = 0
 
-    def compiled(self, document: Struct) -> ResponseSchema:
-        """The schema, its properties in order.
+    def compiled(self, document: Struct, *, field: str = _BOUND) -> ResponseSchema:
+        """The schema, its properties in order. `field` is where it stands, for errors.
 
         Raises:
             InvalidArgument: `SCHEMA_INVALID`; it is no JSON Schema, or beyond bounds.
         """
-        key = document.SerializeToString(deterministic=True)
+        said = document.SerializeToString(deterministic=True)
+        key = said, field == _BOUND
         if (known := self._known.get(key)) is not None:
             self._known.move_to_end(key)
             return known
-        self._known[key] = schema = _schema(document)
-        self._bytes += len(key)
+        self._known[key] = schema = _schema(document, field)
+        self._bytes += len(said)
         while len(self._known) > _MAX_SCHEMAS or self._bytes > _MAX_SCHEMA_BYTES:
-            self._bytes -= len(self._known.popitem(last=False)[0])
+            (oldest, _), _ = self._known.popitem(last=False)
+            self._bytes -= len(oldest)
         return schema
 
 
-def _schema(document: Struct) -> ResponseSchema:
-    field = "response_schema"
+def _schema(document: Struct, field: str) -> ResponseSchema:
     received = cast("Mapping[str, JSON]", structs.to_dict(document, field=field))
     ordered = in_order(received)
     return ResponseSchema(ordered, Schema(ordered, field=field).violations)
@@ -84,22 +86,23 @@ def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
         constraint=Constraint(
             tuple(message.choice[: MAX_CHOICES + 1]), message.regex, message.grammar
         ),
-        tools=_tools(message.tools),
+        tools=_tools(message.tools, schemas),
         tool_choice=message.tool_choice,
     )
 
 
-def _tools(sent: Sequence[pb.ToolDefinition]) -> tuple[Tool, ...]:
+def _tools(sent: Sequence[pb.ToolDefinition], schemas: Schemas) -> tuple[Tool, ...]:
     """What may be called; of too many, as much as shows that they are."""
-    return tuple(_tool(tool, f"tools[{at}]") for at, tool in enumerate(sent[: MAX_TOOLS + 1]))
+    if (size := sum(tool.ByteSize() for tool in sent)) > MAX_TOOLS_BYTES:
+        fault = f"has {size} bytes; at most {MAX_TOOLS_BYTES} are taken"
+        raise invalid(Violation("tools", fault, "send fewer tools, or smaller schemas"))
+    shown = enumerate(sent[: MAX_TOOLS + 1])
+    return tuple(_tool(tool, schemas, f"tools[{index}].input_schema") for index, tool in shown)
 
 
-def _tool(sent: pb.ToolDefinition, field: str) -> Tool:
-    where = f"{field}.input_schema"
-    document = cast("Mapping[str, JSON]", structs.to_dict(sent.input_schema, field=where))
-    schema = in_order(document) or {"type": "object"}
-    Schema(schema, field=where)
-    return Tool(sent.name, sent.description, schema)
+def _tool(sent: pb.ToolDefinition, schemas: Schemas, field: str) -> Tool:
+    schema = schemas.compiled(sent.input_schema, field=field).document
+    return Tool(sent.name, sent.description, schema or {"type": "object"})
 
 
 def priority(name: str) -> Priority:
