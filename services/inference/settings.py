@@ -61,7 +61,7 @@ class VllmModelSettings(BaseModel, frozen=True):
     """A model that vLLM runs."""
 
     model: str = Field(min_length=1)  # A folder in Hugging Face's format, or OWNER/NAME of its hub.
-    model_name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")  # Absent: the folder's.
+    model_name: str | None = Field(None, pattern=NAME)  # Absent: the folder's.
     slots: int = Field(32, ge=1, le=4_096)  # Requests that are computed together.
     queue: int = Field(256, ge=0)
     context_tokens: int = Field(4_096, ge=16)  # Prompt and output together.
@@ -96,7 +96,7 @@ class VllmSettings(VllmModelSettings, frozen=True):
     def _are_names(cls, adapters: Mapping[str, Path]) -> Mapping[str, Path]:
         """An adapter is a model of its own, and has a name as one."""
         for name in adapters:
-            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+            if not re.fullmatch(NAME, name):
                 raise ValueError(f"has a name {name[:64]!r}; use letters, digits and _ . -")
         return adapters
 
@@ -199,9 +199,8 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8082")
-    engine: Literal["llamacpp", "vllm", "echo", "openai"] = (
-        "llamacpp"  # Said, or without a file: the default one.
-    )
+    # Of the default model. Absent, with a file of models: there is none beside those.
+    engine: Literal["llamacpp", "vllm", "echo", "openai"] = "llamacpp"
     models: Path | None = None  # A file of further models: docs/models.md.
     models_dir: Path = Path("models")  # Where GGUF files of entries are; nothing else is read.
     llamacpp: LlamacppSettings = LlamacppSettings()

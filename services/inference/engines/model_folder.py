@@ -11,8 +11,6 @@ from services.inference.engines import gguf
 from services.inference.engines.memory import available_bytes
 
 _SPARE_BYTES: Final = 64 * 1024 * 1024
-_DEFAULT_TOKENS: Final = 4_096
-_DEFAULT_SLOTS: Final = 4
 
 
 def path_of(runs_on: Llamacpp, folder: Path) -> Path:

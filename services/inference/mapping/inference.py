@@ -13,7 +13,7 @@ from services.chassis import structs
 from services.chassis.errors import Violation, invalid
 from services.chassis.schema import Schema
 from services.inference.domain.constraint import MAX_CHOICES, Constraint
-from services.inference.domain.generation import Complete, Usage
+from services.inference.domain.generation import Complete, Metrics, Usage
 from services.inference.domain.model import Model
 from services.inference.domain.request import (
     JSON,
@@ -140,7 +140,7 @@ def response(generation_id: str, text: str, end: Complete, trace_id: str) -> pb.
         text=text,
         finish_reason=end.finished.reason,
         usage=usage(end.finished.usage),
-        metrics=_metrics(end),
+        metrics=metrics(end.metrics),
         metadata=metadata(end.model, end.time, trace_id),
         tool_calls=map(_call, end.finished.tool_calls),
     )
@@ -162,7 +162,7 @@ def complete(
         text=end.finished.text or None,
         finish_reason=end.finished.reason,
         usage=usage(end.finished.usage),
-        metrics=_metrics(end),
+        metrics=metrics(end.metrics),
         metadata=metadata(end.model, end.time, trace_id),
         tool_calls=map(_call, end.finished.tool_calls),
     )
@@ -184,12 +184,13 @@ def usage(used: Usage) -> usage_pb2.Usage:
     )
 
 
-def _metrics(end: Complete) -> pb.GenerationMetrics:
+def metrics(found: Metrics) -> pb.GenerationMetrics:
+    """How fast a generation was."""
     return pb.GenerationMetrics(
-        latency_ms=round(end.metrics.latency_ms, 3),
-        time_to_first_token_ms=round(end.metrics.time_to_first_token_ms, 3),
-        queue_ms=round(end.metrics.queue_ms, 3),
-        tokens_per_second=round(end.metrics.tokens_per_second, 3),
+        latency_ms=round(found.latency_ms, 3),
+        time_to_first_token_ms=round(found.time_to_first_token_ms, 3),
+        queue_ms=round(found.queue_ms, 3),
+        tokens_per_second=round(found.tokens_per_second, 3),
     )
 
 

@@ -105,10 +105,12 @@ class Models:
             return await self.get(tenant, old.name)
         await self._check_names(tenant, new)
         await self._check_target(new)
-        facts = (old.owner, old.revision, old.create_time, self.now())
-        owner, number, create_time, now = facts
         changed = replace(
-            new, owner=owner, revision=number, create_time=create_time, update_time=now
+            new,
+            owner=old.owner,
+            revision=old.revision,
+            create_time=old.create_time,
+            update_time=self.now(),
         )
         await self.store.change(tenant, changed)
         await self.follows.look()
