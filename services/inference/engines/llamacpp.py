@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +14,7 @@ import httpx2
 
 from services.chassis.errors import Unavailable
 from services.inference.domain.embedding import Embedded, Embedding
-from services.inference.domain.generation import Finished, Usage
+from services.inference.domain.generation import Finished
 from services.inference.domain.model import GENERATING, Capability, Model
 from services.inference.domain.request import JSON, Message, Priority, Request
 from services.inference.domain.scoring import Scored, Scoring
@@ -133,10 +133,7 @@ class LlamacppEngine:
         queue_ms = await self._slots.acquire(request.priority)
         outbox = Outbox()
         completion = Completion(outbox, is_bound=request.schema is not None)
-        loop = asyncio.get_running_loop()
-        running = self._threads.submit(completion.run, loaded.server, body)
-        # The slot is free when the thread is, which may be after the generator is closed.
-        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
+        running = self._submitted(completion.run, loaded.server, body)
         async with aclosing(outbox.pieces(pace)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Finished):
@@ -155,8 +152,7 @@ class LlamacppEngine:
         loaded = self._able(Capability.CLASSIFY)
         making = partial(loaded.walk, scoring)
         walk, queue_ms = await self._on_a_slot(making, loaded.server, scoring.priority)
-        usage = Usage(walk.prompt_tokens, walk.scored_tokens, walk.cached_tokens or 0)
-        return Scored(walk.found, usage, queue_ms)
+        return Scored(walk.found, walk.usage, queue_ms)
 
     async def embed(self, embedding: Embedding) -> Embedded:
         """As the port says, by the mean of what the model makes of all tokens, or as it does."""
@@ -173,18 +169,23 @@ class LlamacppEngine:
         queue_ms = await self._slots.acquire(priority)
         try:
             work = await making()
-            running = self._threads.submit(work.run, server)
         except BaseException:
             self._slots.release()
             raise
-        loop = asyncio.get_running_loop()
-        # The slot is free when the thread is, and before anybody hears of the end.
-        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
+        running = self._submitted(work.run, server)
         try:
             await asyncio.wrap_future(running)
         finally:
             work.is_closed = True
         return work, queue_ms
+
+    def _submitted(self, run: Callable[..., object], *args: object) -> Future[object]:
+        """Have a thread run it. The slot is free when the thread is, which may be after its caller
+        has gone, and before anybody hears of its end."""
+        loop = asyncio.get_running_loop()
+        running = self._threads.submit(run, *args)
+        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
+        return running
 
     def _able(self, capability: Capability) -> "_Loaded":
         """The model, if it can do that.
@@ -270,13 +271,8 @@ class _Loaded:
             InvalidArgument: `CONTEXT_WINDOW_EXCEEDED`; prompt and longest label leave no room.
         """
         messages, _ = self.tamed(scoring.messages, "")
-        rendered = await self.rendered(messages)
-        prompt = await self.tokens(rendered, is_whole=True)
-        paths = await self.labels.paths(rendered, [self._tame(each) for each in scoring.labels])
-        size, window = len(prompt) + max(map(len, paths)), self.model.context_tokens
-        if size > window:
-            raise failures.window_exceeded(size, window)
-        return Walk(prompt, paths, await self.labels.closing())
+        labels = [self._tame(each) for each in scoring.labels]
+        return await self.labels.walk(messages, labels, self.model.context_tokens)
 
     async def vectors(self, inputs: Sequence[str]) -> Vectors:
         """What makes vectors of texts.

@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
 
-from services.inference.domain.generation import Usage
 from services.inference.domain.request import JSON, Message, Request
 from services.inference.domain.scoring import Scored, Scoring
-from services.inference.engines import failures
 from services.inference.engines.label_tokens import LabelTokens
 from services.inference.engines.openai_http import tokens
 from services.inference.engines.openai_http.answer import DONE, parsed
@@ -40,24 +38,16 @@ class LlamacppScores:
 
     async def scored(self, scoring: Scoring, window: int, queue_ms: float) -> Scored:
         """See `Scores`."""
-        rendered = await self.rendered(scoring.messages)
-        prompt = await self.tokens(rendered, is_whole=True)
-        paths = await self._labels.paths(rendered, scoring.labels)
-        size = len(prompt) + max(map(len, paths))
-        if size > window:
-            raise failures.window_exceeded(size, window)
-        walk = Walk(prompt, paths, await self._labels.closing())
-        likely = await self._walked(walk)
-        return Scored(
-            likely, Usage(len(prompt), walk.scored_tokens, walk.cached_tokens or 0), queue_ms
-        )
+        walk = await self._labels.walk(scoring.messages, scoring.labels, window)
+        await self._go(walk)
+        return Scored(walk.found, walk.usage, queue_ms)
 
-    async def _walked(self, walk: Walk) -> tuple[float, ...]:
-        """What comes of the walk, in a thread. Being cancelled, it stops it and waits for it."""
+    async def _go(self, walk: Walk) -> None:
+        """Go along it, in a thread. Being cancelled, this stops it and waits for it."""
         remote = _Remote(self._wire, self._upstream)
         walking = asyncio.get_running_loop().run_in_executor(self._threads, walk.run, remote)
         try:
-            return await asyncio.shield(walking)
+            await asyncio.shield(walking)
         finally:
             walk.is_closed = True
             remote.close()
