@@ -5,7 +5,7 @@ import threading
 from importlib import import_module
 from typing import Final
 
-from services.inference.engines.model_file import located
+from services.inference.engines.llamacpp.model_file import located
 
 SLOTS: Final = 8
 CONTEXT_TOKENS: Final = 1_024

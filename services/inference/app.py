@@ -41,9 +41,10 @@ from services.inference.batching.worker import working
 from services.inference.building import Building, read_facts
 from services.inference.catalogue import Engines, Own
 from services.inference.engines.chat import Defaults
-from services.inference.engines.echo import EchoEngine, Speed
-from services.inference.engines.llamacpp import LlamacppEngine, Sizes
-from services.inference.engines.model_file import located
+from services.inference.engines.echo.engine import EchoEngine, Speed
+from services.inference.engines.llamacpp.engine import LlamacppEngine
+from services.inference.engines.llamacpp.model_file import located
+from services.inference.engines.llamacpp.server import Sizes
 from services.inference.engines.openai_http import keys
 from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine

@@ -19,11 +19,13 @@ from services.inference.domain.entry import (
     Llamacpp,
     OpenAi,
 )
-from services.inference.engines import gguf, model_folder
+from services.inference.engines import gguf
 from services.inference.engines.chat import Defaults
-from services.inference.engines.echo import EchoEngine, Speed
-from services.inference.engines.llamacpp import LlamacppEngine, Sizes
-from services.inference.engines.model_file import ModelFile
+from services.inference.engines.echo.engine import EchoEngine, Speed
+from services.inference.engines.llamacpp import model_folder
+from services.inference.engines.llamacpp.engine import LlamacppEngine
+from services.inference.engines.llamacpp.model_file import ModelFile
+from services.inference.engines.llamacpp.server import Sizes
 from services.inference.engines.openai_http.dialect import DIALECTS, SchemaMode
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted

@@ -14,9 +14,10 @@ from typing import Final
 from services.inference.domain.model import Capability
 from services.inference.domain.request import JSON
 from services.inference.engines.chat import Defaults
-from services.inference.engines.echo import EchoEngine
-from services.inference.engines.llamacpp import LlamacppEngine, Sizes
-from services.inference.engines.model_file import located
+from services.inference.engines.echo.engine import EchoEngine
+from services.inference.engines.llamacpp.engine import LlamacppEngine
+from services.inference.engines.llamacpp.model_file import located
+from services.inference.engines.llamacpp.server import Sizes
 from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted

@@ -16,9 +16,10 @@ from services.chassis.schema import Schema
 from services.inference.domain.model import Capability
 from services.inference.domain.request import JSON, Message, Request, ResponseSchema, Sampling
 from services.inference.engines.chat import Defaults
-from services.inference.engines.echo import EchoEngine
-from services.inference.engines.llamacpp import LlamacppEngine, Sizes
-from services.inference.engines.model_file import located
+from services.inference.engines.echo.engine import EchoEngine
+from services.inference.engines.llamacpp.engine import LlamacppEngine
+from services.inference.engines.llamacpp.model_file import located
+from services.inference.engines.llamacpp.server import Sizes
 from services.inference.ports import Engine
 from tests.contract.inference.asks import AT_ONCE, NEVER, answer, asking, idle
 from tests.contract.inference.engines import ENGINES, QUEUE, SLOTS

@@ -23,7 +23,7 @@ from services.inference.domain import batch as bt
 from services.inference.domain.generation import Finished
 from services.inference.domain.model import Model
 from services.inference.domain.request import Message, Request
-from services.inference.engines.echo import EchoEngine
+from services.inference.engines.echo.engine import EchoEngine
 from services.inference.mapping.inference import Schemas
 from services.inference.ports import Serving
 from services.inference.usecases.inference import Inference

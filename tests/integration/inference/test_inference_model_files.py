@@ -10,7 +10,7 @@ import psutil
 import pytest
 from runplane.inference.v1 import entries_pb2, inference_pb2
 
-from services.inference.engines import model_folder
+from services.inference.engines.llamacpp import model_folder
 from services.inference.settings import CatalogueSettings
 from tests.integration.inference.models import failure, reason, service
 

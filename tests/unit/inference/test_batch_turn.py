@@ -10,7 +10,7 @@ from services.inference.domain.batch import Item, ItemState, Spec
 from services.inference.domain.generation import Finished
 from services.inference.domain.model import Model
 from services.inference.domain.request import Message, Request
-from services.inference.engines.echo import EchoEngine
+from services.inference.engines.echo.engine import EchoEngine
 from services.inference.ports import Serving
 from services.inference.usecases.inference import Inference
 

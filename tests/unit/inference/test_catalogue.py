@@ -12,7 +12,7 @@ from services.inference.catalogue import Engines, Own
 from services.inference.domain.entry import EVERYBODY, Echo, Entry, Listed, Llamacpp, State, Wanted
 from services.inference.domain.generation import Finished
 from services.inference.domain.request import Message, Request
-from services.inference.engines.echo import EchoEngine
+from services.inference.engines.echo.engine import EchoEngine
 from services.inference.ports import Built
 
 ASKED = Request("a", (Message("user", "one two three"),))

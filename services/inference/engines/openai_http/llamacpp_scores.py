@@ -7,13 +7,13 @@ from contextlib import aclosing, suppress
 
 from services.inference.domain.request import JSON, Message, Request
 from services.inference.domain.scoring import Scored, Scoring
-from services.inference.engines.label_tokens import LabelTokens
+from services.inference.engines.llamacpp.label_tokens import LabelTokens
+from services.inference.engines.llamacpp.walk import Walk
 from services.inference.engines.openai_http import tokens
 from services.inference.engines.openai_http.answer import DONE, parsed
 from services.inference.engines.openai_http.events import Events
 from services.inference.engines.openai_http.upstream import Upstream
 from services.inference.engines.openai_http.wire import Wire
-from services.inference.engines.walk import Walk
 
 
 class LlamacppScores:

@@ -19,17 +19,15 @@ from services.inference.domain.model import GENERATING, Capability, Model
 from services.inference.domain.request import JSON, Message, Priority, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import chat, failures
-from services.inference.engines.completion import Completion, Server
-from services.inference.engines.label_tokens import LabelTokens
-from services.inference.engines.llamacpp_server import Sizes, give_way, started
-from services.inference.engines.model_file import ModelFile
+from services.inference.engines.llamacpp.completion import Completion, Server
+from services.inference.engines.llamacpp.label_tokens import LabelTokens
+from services.inference.engines.llamacpp.model_file import ModelFile
+from services.inference.engines.llamacpp.server import Sizes, give_way, started
+from services.inference.engines.llamacpp.vectors import Vectors
+from services.inference.engines.llamacpp.walk import Walk
 from services.inference.engines.outbox import Outbox
 from services.inference.engines.slots import Slots
-from services.inference.engines.vectors import Vectors
 from services.inference.engines.vocabulary import Tame, control_tokens, taming
-from services.inference.engines.walk import Walk
-
-__all__ = ["LlamacppEngine", "Sizes"]
 
 _RETRY_AFTER: Final = timedelta(seconds=1)
 _TOKENIZE_SECONDS: Final = 30

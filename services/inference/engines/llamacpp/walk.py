@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 from services.inference.domain.generation import Usage
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
-from services.inference.engines.branches import Path, branches, sums
-from services.inference.engines.completion import Server
-from services.inference.engines.question import Question
+from services.inference.engines.llamacpp.branches import Path, branches, sums
+from services.inference.engines.llamacpp.completion import Server
+from services.inference.engines.llamacpp.question import Question
 
 LEAST: Final = -100.0
 """Nothing counts as less likely: llama.cpp computes with 32 bits, and rounds such a token to 0."""

@@ -8,7 +8,7 @@ from typing import Final
 from services.chassis.errors import FailedPrecondition, ResourceExhausted, ServiceError
 from services.inference.domain.entry import Llamacpp
 from services.inference.engines import gguf
-from services.inference.engines.memory import available_bytes
+from services.inference.engines.llamacpp.memory import available_bytes
 
 _SPARE_BYTES: Final = 64 * 1024 * 1024
 

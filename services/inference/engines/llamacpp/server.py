@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol, cast
 
 from services.chassis.errors import FailedPrecondition
 from services.inference.engines import failures
-from services.inference.engines.completion import Server
-from services.inference.engines.model_file import ModelFile
-from services.inference.engines.vectors import GROUP
+from services.inference.engines.llamacpp.completion import Server
+from services.inference.engines.llamacpp.model_file import ModelFile
+from services.inference.engines.llamacpp.vectors import GROUP
 from services.inference.engines.vocabulary import has_pooling
 
 _NICENESS: Final = 10

@@ -14,9 +14,9 @@ from services.inference.domain.model import GENERATING, Capability, Model
 from services.inference.domain.request import Message, Priority, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import failures
-from services.inference.engines.play import plan
-from services.inference.engines.readings import hashed, likely, units
-from services.inference.engines.script import MAX_TOKENS, Step, last_user_text, parse
+from services.inference.engines.echo.play import plan
+from services.inference.engines.echo.readings import hashed, likely, units
+from services.inference.engines.echo.script import MAX_TOKENS, Step, last_user_text, parse
 from services.inference.engines.slots import Slots
 
 NAME: Final = "echo"
