@@ -49,7 +49,7 @@ class VllmEngine:
         return self._slots.waiting
 
     async def load(self) -> None:
-        """As the port says. The processes that compute are started here."""
+        """See `Engine`. The processes that compute are started here."""
         await self._host.load()
 
     async def close(self) -> None:
@@ -57,7 +57,7 @@ class VllmEngine:
         await self._host.close()
 
     async def check(self) -> None:
-        """As the port says."""
+        """See `Engine`."""
         await self._host.check()
 
     def models(self) -> Sequence[Model]:
@@ -79,7 +79,7 @@ class VllmEngine:
     async def generate(
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
-        """As the port says."""
+        """See `Engine`."""
         core = self._host.ready()
         prompt = await self._prompt(core, request.messages, request.prefix)
         queue_ms = await self._slots.acquire(request.priority)
@@ -94,12 +94,12 @@ class VllmEngine:
             yield replace(end, queue_ms=queue_ms + end.queue_ms)
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
-        """As the port says, by the model's own template."""
+        """See `Engine`; by the model's own template."""
         core = self._host.ready()
         return len((await core.prompt(*_tamed(core, messages, prefix))).tokens)
 
     async def score(self, scoring: Scoring) -> Scored:
-        """As the port says. Beginnings that labels share are asked for once."""
+        """See `Engine`. Beginnings that labels share are asked for once."""
         core = self._host.ready()
         spelled = [await core.spelled(core.tame(label)) for label in scoring.labels]
         trie = labels(spelled, core.end)

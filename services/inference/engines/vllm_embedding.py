@@ -42,7 +42,7 @@ class VllmEmbeddingEngine:
         return self._slots.waiting
 
     async def load(self) -> None:
-        """As the port says. The processes that compute are started here."""
+        """See `Engine`. The processes that compute are started here."""
         await self._host.load()
 
     async def close(self) -> None:
@@ -50,7 +50,7 @@ class VllmEmbeddingEngine:
         await self._host.close()
 
     async def check(self) -> None:
-        """As the port says."""
+        """See `Engine`."""
         await self._host.check()
 
     def models(self) -> Sequence[Model]:
@@ -77,7 +77,7 @@ class VllmEmbeddingEngine:
         raise failures.unable(scoring.model, Capability.CLASSIFY)
 
     async def embed(self, embedding: Embedding) -> Embedded:
-        """As the port says."""
+        """See `Engine`."""
         core = self._host.ready()
         prompts = [await _prompt(core, *each) for each in enumerate(embedding.inputs)]
         queue_ms = await self._slots.acquire(embedding.priority)

@@ -74,7 +74,7 @@ class EchoEngine:
     async def generate(
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
-        """As the port says."""
+        """See `Engine`."""
         prompt_tokens = _count(request.messages, request.prefix)
         if prompt_tokens >= CONTEXT_TOKENS:
             raise failures.window_exceeded(prompt_tokens, CONTEXT_TOKENS)

@@ -123,7 +123,7 @@ class LlamacppEngine:
     async def generate(
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
-        """As the port says."""
+        """See `Engine`."""
         loaded = self._able(Capability.GENERATE)
         messages, prefix = loaded.tamed(request.messages, request.prefix)
         tamed = replace(request, messages=messages, prefix=prefix)
@@ -142,18 +142,18 @@ class LlamacppEngine:
                     yield piece
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
-        """As the port says, by the model's own template."""
+        """See `Engine`; by the model's own template."""
         return len(await self._ready().prompt_tokens(messages, prefix))
 
     async def score(self, scoring: Scoring) -> Scored:
-        """As the port says. A label's tokens are scored one by one, what labels share once."""
+        """See `Engine`. A label's tokens are scored one by one, what labels share once."""
         loaded = self._able(Capability.CLASSIFY)
         making = partial(loaded.walk, scoring)
         walk, queue_ms = await self._on_a_slot(making, loaded.server, scoring.priority)
         return Scored(walk.found, walk.usage, queue_ms)
 
     async def embed(self, embedding: Embedding) -> Embedded:
-        """As the port says, by the mean of what the model makes of all tokens, or as it does."""
+        """See `Engine`; by the mean of what the model makes of all tokens, or as it does."""
         loaded = self._able(Capability.EMBED)
         making = partial(loaded.vectors, embedding.inputs)
         work, queue_ms = await self._on_a_slot(making, loaded.server, embedding.priority)
