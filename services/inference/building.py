@@ -39,6 +39,13 @@ OPENAI: Final = OpenAISettings()
 _PATIENCE: Final = timedelta(seconds=10)
 """With an upstream that does not answer yet."""
 _ECHO_SLOTS: Final = 256
+_MEMBERS: Final = {
+    "url": "openai.url",
+    "model": "openai.model",
+    "api_key": "openai.secret",
+    "context_tokens": "context_tokens",
+}
+"""What an entry calls what the settings of an upstream have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class Building:
             is_embedding=runs_on.is_embedding,
             limit_field=runs_on.limit_field,
             bounds=Bounds(start=_PATIENCE),
-            prefix="the entry's ",
+            setting=_MEMBERS.__getitem__,
         )
         connect = trusted if tenant == EVERYBODY else self.connect
         owner = OPERATORS if tenant == EVERYBODY else tenant

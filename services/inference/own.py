@@ -76,7 +76,7 @@ def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
         located(settings.model_path, settings.model_name),
         Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
         Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
-        is_embedding=settings.embedding,
+        is_embedding=settings.is_embedding,
     )
 
 
@@ -108,13 +108,13 @@ def _openai(settings: OpenAISettings) -> OpenAIEngine:
         include={"context_tokens", "default_max_tokens", "slots", "queue", "limit_field"}
     )
     upstream = Upstream(
-        settings.name or name_of(settings.model),
+        settings.model_name or name_of(settings.model),
         settings.url,
         settings.model,
         DIALECTS[settings.dialect],
         schema=settings.schema_mode,
-        has_tools=settings.tools,
-        is_embedding=settings.embedding,
+        has_tools=settings.has_tools,
+        is_embedding=settings.is_embedding,
         bounds=Bounds(**settings.model_dump(include={field.name for field in fields(Bounds)})),
         **same,
     )

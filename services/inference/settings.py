@@ -47,7 +47,7 @@ class LlamacppSettings(BaseModel, frozen=True):
     model_name: str | None = Field(None, pattern=NAME)  # Absent: the file's.
     slots: int = Field(4, ge=1, le=64)  # Generations at a time, batched together.
     queue: int = Field(64, ge=0)
-    embedding: bool = False  # Makes vectors of texts, and does nothing else.
+    is_embedding: bool = False  # Makes vectors of texts, and does nothing else.
     context_tokens: int = Field(4_096, ge=256)  # For each slot; 23 KB of memory a token.
     default_max_tokens: int = Field(512, ge=1)
     temperature: float = Field(0.2, ge=0, le=2)  # What SmolLM2's authors advise.
@@ -116,7 +116,7 @@ class OpenAISettings(BaseModel, frozen=True):
 
     url: Annotated[str, AfterValidator(_upstream)] = ""  # With its `/v1`.
     model: str = Field("", max_length=256)  # What the model is called there.
-    name: str | None = Field(None, pattern=NAME)  # And here. Absent: the end of `model`.
+    model_name: str | None = Field(None, pattern=NAME)  # And here. Absent: the end of `model`.
     dialect: Literal["openai", "vllm", "llamacpp"] = "openai"  # What the server has beside it.
     api_key: SecretStr | None = None
     api_key_file: Path | None = None  # Read for each request: it may be replaced.
@@ -125,8 +125,8 @@ class OpenAISettings(BaseModel, frozen=True):
     slots: int = Field(32, ge=1, le=1_024)  # Requests to it at a time.
     queue: int = Field(256, ge=0)
     schema_mode: Literal["json_schema", "json_object", "none"] | None = None  # Absent: dialect's.
-    tools: bool | None = None  # Whether the model calls tools. Absent: as the dialect has it.
-    embedding: bool = False  # The model embeds, and does nothing else.
+    has_tools: bool | None = None  # Whether the model calls tools. Absent: as the dialect has it.
+    is_embedding: bool = False  # The model embeds, and does nothing else.
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     connect: Duration = Field(timedelta(seconds=5), gt=timedelta(0))
     silence: Duration = Field(timedelta(seconds=60), gt=timedelta(0))  # Before and between words.
