@@ -55,7 +55,8 @@ class Model(Message[_ModelFields]):
             string version = 2;
             ```
         engine:
-            The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere. Output only.
+            The engine that runs it: `llamacpp`, `vllm`, `echo`, or `openai` for a server elsewhere. Output
+            only.
 
             ```proto
             string engine = 3;

@@ -64,7 +64,9 @@ class Model(_message.Message):
     Output only; empty until it was loaded.
     """
     engine: _builtins.str
-    """The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere. Output only."""
+    """The engine that runs it: `llamacpp`, `vllm`, `echo`, or `openai` for a server elsewhere. Output
+    only.
+    """
     context_tokens: _builtins.int
     """The most tokens of prompt and output together."""
     default_max_tokens: _builtins.int
