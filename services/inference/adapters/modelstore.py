@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -94,16 +95,19 @@ class EventStoreModels:
 
     async def want(self, tenant: str, name: str, time: datetime, *, is_wanted: bool) -> None:
         """See `ModelStore`."""
-        event = WANTED if is_wanted else UNWANTED
         while True:
             kept, _ = await self._kept(tenant, name)
-            try:
-                if kept is None:
-                    return await self._wish(name, NewEvent(event, time, b""))
-                said = replace(kept, is_wanted=is_wanted, sequence=kept.sequence + 1)
-                return await self._append(tenant, event, said, None, time)
-            except Aborted:  # Somebody said something else of it meanwhile.
-                continue
+            if kept is None:
+                raise missing(name)
+            said = replace(kept, is_wanted=is_wanted, sequence=kept.sequence + 1)
+            with suppress(Aborted):  # Somebody said something else of it meanwhile.
+                return await self._append(tenant, _event(is_wanted), said, None, time)
+
+    async def wish(self, name: str, time: datetime, *, is_wanted: bool) -> None:
+        """See `ModelStore`."""
+        while True:
+            with suppress(Aborted):  # As above.
+                return await self._wish(name, NewEvent(_event(is_wanted), time, b""))
 
     async def every(self) -> Sequence[tuple[str, Wanted]]:
         """See `ModelStore`."""
@@ -178,6 +182,10 @@ class EventStoreModels:
                 key=key,
             )
         )
+
+
+def _event(is_wanted: bool) -> str:
+    return WANTED if is_wanted else UNWANTED
 
 
 def _stream(name: str) -> str:

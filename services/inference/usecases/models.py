@@ -1,6 +1,7 @@
 """What callers can do with the catalogue."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -130,6 +131,9 @@ class Models:
             PermissionDenied: `MODEL_NOT_YOURS`.
             FailedPrecondition: `MODEL_NOT_CHANGEABLE`; it stays loaded.
         """
+        return (await self._operable(tenant, name, is_unload=is_unload)).name
+
+    async def _operable(self, tenant: str, name: str, *, is_unload: bool) -> Entry:
         entry = (await self.get(tenant, name)).entry
         if entry.source is not Source.API and tenant != OPERATORS:
             message = (
@@ -138,7 +142,7 @@ class Models:
             raise PermissionDenied("MODEL_NOT_YOURS", message, model=entry.name, field="name")
         if entry.source is Source.SETTINGS and is_unload:
             raise _unchangeable(entry)
-        return entry.name
+        return entry
 
     async def load(self, tenant: str, name: str) -> Listed:
         """Have a model loaded, in every process; return when this one has it.
@@ -168,11 +172,18 @@ class Models:
         return await self.get(tenant, name)
 
     async def stop_loading(self, tenant: str, name: str) -> None:
-        """Let a model be unloaded, without waiting for it."""
-        await self._want(tenant, name, is_wanted=False)
+        """Let a model be unloaded, without waiting for it; let one be that is gone, or stays."""
+        with suppress(NotFound, FailedPrecondition):
+            await self._want(tenant, name, is_wanted=False)
 
     async def _want(self, tenant: str, name: str, *, is_wanted: bool) -> None:
-        await self.store.want(tenant, name, self.now(), is_wanted=is_wanted)
+        """Asked once more whose it is: it may have been deleted since, and a declared one of the
+        same name have come to light."""
+        entry = await self._operable(tenant, name, is_unload=not is_wanted)
+        if entry.source is Source.API:
+            await self.store.want(tenant, entry.name, self.now(), is_wanted=is_wanted)
+        else:
+            await self.store.wish(entry.name, self.now(), is_wanted=is_wanted)
         await self.follows.look()
 
     async def _stored(self, tenant: str, name: str) -> Entry:
