@@ -25,7 +25,7 @@ def path_of(runs_on: Llamacpp, folder: Path) -> Path:
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
         raise _missing(
             f"there is no {runs_on.file} in the folder of models",
-            f"put it there: runplane models pull FILE, or into {folder}",
+            "put it there: runplane models pull FILE; INFERENCE_MODELS_DIR says where that is",
         )
     return path
 
