@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from services.chassis.errors import NotFound, Unavailable
 from services.inference.counted import Counted
@@ -23,7 +23,7 @@ from services.inference.held import Held, Room
 from services.inference.ports import Builder, Engine, Serving
 
 _KNOWN_NAMES: Final = 20
-Place = tuple[str, str]
+Place: TypeAlias = tuple[str, str]
 """A tenant and a name."""
 
 

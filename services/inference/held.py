@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from services.chassis.errors import (
     FailedPrecondition,
@@ -58,8 +58,8 @@ class Room:
         self.loaded -= not entry.is_free_to_load
 
 
-Build = Callable[[Entry], Awaitable[Built]]
-Spawn = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+Build: TypeAlias = Callable[[Entry], Awaitable[Built]]
+Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 
 
 class Held:
