@@ -22,10 +22,9 @@ from services.inference.domain.entry import (
 from services.inference.engines import gguf
 from services.inference.engines.chat import Defaults
 from services.inference.engines.echo.engine import EchoEngine, Speed
-from services.inference.engines.llamacpp import model_folder
+from services.inference.engines.llamacpp import model_folder, server
 from services.inference.engines.llamacpp.engine import LlamacppEngine
 from services.inference.engines.llamacpp.model_file import ModelFile
-from services.inference.engines.llamacpp.server import Sizes
 from services.inference.engines.openai_http.dialect import DIALECTS, SchemaMode
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
@@ -98,10 +97,11 @@ class Building:
         path, header = await asyncio.to_thread(self._looked_at, runs_on)
         slots = entry.slots or DEFAULTS.slots
         tokens = entry.context_tokens or DEFAULTS.context_tokens
-        model_folder.check_memory(path, header, tokens * slots)
+        contexts = server.contexts(slots, is_embedding=runs_on.is_embedding)
+        model_folder.check_memory(path, header, tokens * contexts)
         engine = LlamacppEngine(
             ModelFile(path, entry.name),
-            Sizes(
+            server.Sizes(
                 slots=slots,
                 queue=runs_on.queue,
                 context_tokens=tokens,

