@@ -13,6 +13,7 @@ from typing import Final, Never
 
 import uvloop
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsError
 
 from services.chassis.errors import ServiceError
@@ -89,9 +90,13 @@ def _run_in_batches() -> None:
 def _faults(error: ValidationError) -> list[str]:
     """Each fault as the environment variable and what is wrong with it."""
     return [
-        f"{_variable(error.title, each['loc'])}: {_MESSAGES.get(each['type'], each['msg'])}"
+        f"{_variable(error.title, each['loc'])}: {_MESSAGES.get(each['type'], _said(each))}"
         for each in error.errors(include_input=False, include_url=False)
     ]
+
+
+def _said(error: ErrorDetails) -> str:
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _unreadable(error: SettingsError) -> str:
