@@ -55,7 +55,7 @@ class Router:
             NotFound: `MODEL_NOT_FOUND`.
         """
         if self.route(name) is None:
-            await self.models.resolve(name)
+            await self._resolved(name)
 
     async def choose(
         self, tenant: str, request: Request, key: str, *, has_tools: bool
@@ -68,7 +68,7 @@ class Router:
             FailedPrecondition: `ROUTE_HAS_NO_MODEL`.
         """
         if (route := self.route(request.model)) is None:
-            return await self.models.resolve(request.model), None
+            return await self._resolved(request.model), None
         known = await self.models.known()
         asked = asked_of(request, key, has_tools=has_tools)
         rule = rule_of(route, asked)
@@ -78,6 +78,16 @@ class Router:
         aliases = {name: named[known[name].name] for name in names if name}
         found = chosen(route, asked, list(named.values()), aliases)
         return models[found.models[0]], found
+
+    async def _resolved(self, name: str) -> Model:
+        try:
+            return await self.models.resolve(name)
+        except NotFound as error:
+            if self.routes:
+                routes = ", ".join(sorted(self.routes))
+                error.message += f"; routes are {routes}"
+                error.metadata["routes"] = routes
+            raise
 
     async def after(self, task: Task, error: ServiceError, now: Model) -> Model | None:
         """The next model of the task's route, if another one may do better than what it has now."""
