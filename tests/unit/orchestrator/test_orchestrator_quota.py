@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from services.chassis.errors import InvalidArgument
 from services.orchestrator.adapters import accounts
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import quota as qt
@@ -50,6 +51,13 @@ def test_a_quota_holds_for_the_tasks_of_its_subject(
     found = qt.bounds(replace(QUOTA, scope=scope, subject=subject), OF_BOTH)
 
     assert [bound.account for bound in found] == accounts_of
+
+
+def test_tokens_are_whole() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        qt.check(replace(QUOTA, tokens=1.5))
+
+    assert [each.field for each in caught.value.violations] == ["tokens"]
 
 
 def test_the_default_agent_is_no_agent_that_a_quota_is_of() -> None:
