@@ -30,6 +30,7 @@ GC_THRESHOLDS = (20_000, 20, 20)  # Requests leave few cycles: looking each 700 
 # What pydantic says of these does not say what to write.
 _MESSAGES: Final = {
     "missing": "is not set",
+    "extra_forbidden": "is not known",
     "time_delta_parsing": "is not a duration such as 20, 500ms or PT20S",
 }
 
