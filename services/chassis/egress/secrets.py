@@ -79,8 +79,8 @@ def _variable(name: str) -> str:
 def _missing(name: str, message: str) -> FailedPrecondition:
     variable = f"…_SECRET_{_variable(name[:64])}"
     fix = (
-        f"put {MIN_CHARACTERS} to {MAX_BYTES} characters into the service's {variable} (for the "
-        f"tenant {_ENVIRONMENT_TENANT}), or a file TENANT/{name[:64]} of its …_SECRETS__FOLDER"
+        f"put {MIN_CHARACTERS} to {MAX_BYTES} characters into the service's {variable}, for the "
+        f"tenant {_ENVIRONMENT_TENANT}, or into a file TENANT/{name[:64]} of its …_SECRETS__FOLDER"
     )
     return FailedPrecondition("SECRET_NOT_FOUND", message, secret=name[:64], suggested_fix=fix)
 

@@ -160,7 +160,7 @@ def _not_found(name: str, names: str) -> NotFound:
     fix = f"use one of {names}, or leave model out for the default"
     if not name:
         message = f"no model that is served can answer; there are {names or 'none'}"
-        fix = "serve one whose capabilities include generate; docs/models.md says how"
+        fix = "load or serve one whose capabilities include generate; docs/models.md says how"
     elif not names:
         fix = "serve one; docs/models.md says how"
     return NotFound(
