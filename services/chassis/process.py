@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 BAD_SETTINGS = 2
 CANNOT_START = 1
+BREAK_OFF_SECONDS: Final = 5.0
+"""For what a start that is broken off has to let go of."""
 GC_THRESHOLDS = (20_000, 20, 20)  # Requests leave few cycles: looking each 700 objects costs 5 %.
 
 # What pydantic says of these does not say what to write.
@@ -52,29 +54,50 @@ def serve(
     if process.scheduling == "batch":
         _run_in_batches()  # Threads inherit it, so before there are any.
     with logging_to_stderr(name, process.log.level):
+        runner, is_broken_off = asyncio.Runner(loop_factory=uvloop.new_event_loop), False
         try:
-            uvloop.run(_until_signal(running))
+            is_broken_off = not runner.run(_until_signal(running))
         except (ServiceError, OSError, ExceptionGroup) as error:
             causes = _leaves(error)
             if not all(isinstance(cause, ServiceError | OSError) for cause in causes):
                 raise
             _quit(CANNOT_START, name, "; ".join(map(str, causes)))
+        finally:
+            if not is_broken_off:
+                runner.close()
+    if is_broken_off:  # A thread that loads a model cannot be stopped, and would be waited for.
+        os._exit(0)
 
 
-async def _until_signal(running: AbstractAsyncContextManager[Running]) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+async def _until_signal(running: AbstractAsyncContextManager[Running]) -> bool:
+    """Whether it came to serve; a signal breaks a start off."""
+    loop, starting = asyncio.get_running_loop(), asyncio.current_task()
+    stop, serves = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        stop.set()
+        if not serves.is_set() and starting is not None:
+            log.info("stopping before it serves")
+            starting.cancel()
+            loop.call_later(BREAK_OFF_SECONDS, os._exit, 0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with running as server:
-        # What start-up made lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
-        log.info("serving", extra={"address": server.address, "admin": server.admin})
-        await stop.wait()
-        log.info("stopping")
+        loop.add_signal_handler(number, signalled)
+    try:
+        async with running as server:
+            serves.set()
+            # What start-up made lives as long as the process: it need not be looked at again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
+            log.info("serving", extra={"address": server.address, "admin": server.admin})
+            await stop.wait()
+            log.info("stopping")
+    except asyncio.CancelledError:
+        if serves.is_set() or not stop.is_set():
+            raise
     log.info("stopped")
+    return serves.is_set()
 
 
 def _run_in_batches() -> None:

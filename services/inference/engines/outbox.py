@@ -9,16 +9,18 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import timedelta
+from threading import get_ident
 
 from services.chassis.errors import ServiceError
 from services.inference.domain.generation import Finished
 
 
 class Outbox:
-    """One generation's text. One thread puts, one coroutine takes."""
+    """One generation's text. A thread, or a task of the same loop, puts; a coroutine takes."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._home = get_ident()
         self._texts: deque[str] = deque()  # Bounded by the generation's token limit.
         self._outcome: Finished | ServiceError | None = None
         self._wants_text = False
@@ -27,16 +29,16 @@ class Outbox:
         """Nobody takes any more: stop producing."""
 
     def put(self, text: str) -> None:
-        """Add text. Called by the producing thread."""
+        """Add text. Called by whoever produces."""
         self._texts.append(text)
         if self._wants_text:
             self._wants_text = False
-            self._loop.call_soon_threadsafe(self._wake)
+            self._wake_from_anywhere()
 
     def end(self, outcome: Finished | ServiceError) -> None:
-        """Say how it ended. Called by the producing thread, once, last."""
+        """Say how it ended. Called by whoever produces, once, last."""
         self._outcome = outcome
-        self._loop.call_soon_threadsafe(self._wake)
+        self._wake_from_anywhere()
 
     async def pieces(self, pace: timedelta) -> AsyncGenerator[str | Finished, None]:
         """The text, merged as the engine port promises, then the end.
@@ -82,6 +84,13 @@ class Outbox:
     async def _woken(self) -> None:
         self._waiter = self._loop.create_future()
         await self._waiter
+
+    def _wake_from_anywhere(self) -> None:
+        """To wake a loop from another thread takes system calls, and a turn of the loop more."""
+        if get_ident() == self._home:
+            self._wake()
+        else:
+            self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

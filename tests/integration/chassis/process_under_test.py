@@ -1,6 +1,10 @@
 """A service in a process of its own, for `test_chassis_process`."""
 
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,11 +22,23 @@ class Settings(BaseSettings):
 
     server: ServerSettings = ServerSettings()
     slots: int = Field(1, ge=1, le=4)
+    loading_seconds: float = 0.0
 
 
 def load() -> tuple[ProcessSettings, AbstractAsyncContextManager[Running]]:
     """Read the settings."""
-    return SharedSettings(), serving_tools(settings=Settings().server)
+    settings = Settings()
+    return SharedSettings(), loaded(settings.loading_seconds, settings.server)
+
+
+@asynccontextmanager
+async def loaded(seconds: float, server: ServerSettings) -> AsyncIterator[Running]:
+    """It serves once something is loaded that cannot be interrupted."""
+    if seconds:
+        sys.stderr.write("loading\n")
+        await asyncio.to_thread(time.sleep, seconds)
+    async with serving_tools(settings=server) as running:
+        yield running
 
 
 if __name__ == "__main__":

@@ -78,6 +78,18 @@ async def test_a_signal_stops_it_with_exit_code_0(number: signal.Signals) -> Non
     assert (child.returncode, messages) == (0, ["stopping", "stopped"])
 
 
+async def test_a_signal_ends_a_start_that_cannot_be_interrupted() -> None:
+    async with process(TESTER_LOADING_SECONDS="60") as child:
+        assert child.stderr
+        first = await child.stderr.readline()
+        child.send_signal(signal.SIGTERM)
+        _, rest = await child.communicate()
+
+    messages = [json.loads(line)["message"] for line in rest.decode().splitlines()]
+    assert first == b"loading\n"
+    assert (child.returncode, messages) == (0, ["stopping before it serves", "stopped"])
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [

@@ -127,6 +127,7 @@ async def test_an_upstream_that_misbehaves_is_an_engine_that_failed(speak: Speak
         (LATER, 300, 300),
         ("-3", 1, 1),
     ],
+    ids=["soon", "absent", "no number", "late", "a date", "the past"],
 )
 async def test_an_upstream_that_is_overloaded_says_when_to_come_back(
     retry_after: str, low: float, high: float

@@ -152,8 +152,14 @@ def test_what_is_no_cloudevent_is_refused_by_the_attribute_at_fault(
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=50)
+FIELDS = {"id", "source", "type", "specversion", "subject", "time"} | {
+    "datacontenttype",
+    "dataschema",
+    "partitionkey",
+    "traceparent",
+}
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=20).filter(
-    lambda name: name not in {"id", "source", "type", "specversion", "subject", "time"}
+    lambda name: name not in FIELDS
 )
 
 
