@@ -79,16 +79,6 @@ class Router:
         found = chosen(route, asked, list(named.values()), aliases)
         return models[found.models[0]], found
 
-    async def _resolved(self, name: str) -> Model:
-        try:
-            return await self.models.resolve(name)
-        except NotFound as error:
-            if self.routes:
-                routes = ", ".join(sorted(self.routes))
-                error.message += f"; routes are {routes}"
-                error.metadata["routes"] = routes
-            raise
-
     async def after(self, task: Task, error: ServiceError, now: Model) -> Model | None:
         """The next model of the task's route, if another one may do better than what it has now."""
         if not may_do_better(error):
@@ -113,6 +103,16 @@ class Router:
             except ServiceError:
                 continue
         return None
+
+    async def _resolved(self, name: str) -> Model:
+        try:
+            return await self.models.resolve(name)
+        except NotFound as error:
+            if self.routes:
+                routes = ", ".join(sorted(self.routes))
+                error.message += f"; routes are {routes}"
+                error.metadata["routes"] = routes
+            raise
 
     def _candidate(self, tenant: str, model: Model, asked: Asked) -> Candidate:
         return Candidate(
