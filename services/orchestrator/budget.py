@@ -12,6 +12,7 @@ from typing import Final
 from services.orchestrator.domain.quota import Bound, Usage, bounds, exceeded, room
 from services.orchestrator.domain.task import Task
 from services.orchestrator.ports import Ledger, Model, QuotaStore
+from services.orchestrator.retries import patiently
 
 FIRST_LOOK_SECONDS: Final = 0.02
 LAST_LOOK_SECONDS: Final = 0.5
@@ -57,7 +58,10 @@ class Budget:
     ) -> Sequence[Usage] | None:
         now = self.now()
         lasts = max(timedelta(0), task.deadline - now) + SPARE
-        return await self.ledger.hold(task.spec, holding, takes_, lasts=lasts, today=now.date())
+        hold = self.ledger.hold
+        return await patiently(
+            lambda: hold(task.spec, holding, takes_, lasts=lasts, today=now.date())
+        )
 
     def _fitting(
         self, holding: Sequence[Bound], used: Sequence[Usage], before: Usage, model: Model

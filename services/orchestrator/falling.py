@@ -11,6 +11,7 @@ from services.chassis.errors import (
     FailedPrecondition,
     NotFound,
     ServiceError,
+    Unavailable,
 )
 from services.orchestrator import resuming
 from services.orchestrator.domain import events as ev
@@ -25,7 +26,7 @@ LEAST_SECONDS: Final = 0.5  # Of silence that is borne, however little time is l
 MARGIN: Final = 1.2  # What the next model needs, and some more.
 WARNED: Final = "MODEL_FALLBACK"
 GONE: Final = "MODEL_NOT_FOUND"
-AWAY: Final = frozenset({GONE, "MODEL_NOT_LOADED"})
+AWAY: Final = frozenset({GONE, "MODEL_NOT_LOADED", "ENGINE_LOADING"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,14 @@ class Falling:
         Raises:
             NotFound: `MODEL_NOT_FOUND`; none of them is there.
             FailedPrecondition: `MODEL_NOT_LOADED`.
+            Unavailable: `ENGINE_LOADING`; or somebody cannot be asked.
         """
         kit, task = self.kit, self.kit.task
         missing: ServiceError | None = None
         for name in (task.model, *behind(task)):
             try:
                 kit.held = await kit.world.briefings.again(task.spec, name)
-            except (NotFound, FailedPrecondition) as error:
+            except (NotFound, FailedPrecondition, Unavailable) as error:
                 if error.reason not in AWAY:
                     raise
                 missing = missing or error
@@ -69,10 +71,7 @@ class Falling:
         """Have the next model go on after this failure of the attempt `at`, of which `rest` is not
         written yet; whether there is one that may do better."""
         kit = self.kit
-        if is_faulty(error):
-            kit.world.seen.failed(self._named(kit.task.model))
-        model = await kit.world.router.after(kit.task, error, kit.model)
-        if model is None:
+        if (model := await self._after(error)) is None:
             return False
         why = failure(error)
         if self._goes_on(model, rest, error):
@@ -80,6 +79,21 @@ class Falling:
         else:
             await self._change(model, why, ev.StepAbandoned(kit.world.now(), *at, why, turn))
         return True
+
+    async def instead(self, error: ServiceError) -> bool:
+        """Before a turn that this one cannot have: let the next model have it; whether there is one
+        that may do better."""
+        if (model := await self._after(error)) is None:
+            return False
+        await self._change(model, failure(error))
+        return True
+
+    async def beside(self) -> Model | None:
+        """The model that may be asked beside the task's own in the next turn."""
+        routed = self.kit.task.spec.routed
+        if routed is None or routed.hedge_after_ms is None:
+            return None
+        return await self.kit.world.router.next(self.kit.task)
 
     async def hasten(self) -> None:
         """Before a turn: let the next model have it, where this one would not be done in time and
@@ -130,15 +144,23 @@ class Falling:
 
     def note(self, speaker: Conversing) -> None:
         """How fast the model was in a turn that was heard out."""
-        first = speaker.first_token_at
+        kit, first = self.kit, speaker.first_token_at
+        if not kit.world.routes and kit.task.spec.routed is None:
+            return  # Nobody wants to know.
         if first is None or first < speaker.began_at or speaker.turn.is_cached:
             return  # It went on from what another one had begun, or said nothing itself.
-        self.kit.world.seen.spoke(
-            self._named(self.kit.task.model),
+        kit.world.seen.spoke(
+            self._named(kit.task.model),
             first_seconds=first - speaker.began_at,
             seconds=perf_counter() - speaker.began_at,
             tokens=speaker.turn.completion_tokens,
         )
+
+    async def _after(self, error: ServiceError) -> Model | None:
+        kit = self.kit
+        if is_faulty(error):
+            kit.world.seen.failed(self._named(kit.task.model))
+        return await kit.world.router.after(kit.task, error, kit.model)
 
     def _named(self, model: str) -> tuple[str, str]:
         return self.kit.task.spec.tenant, model
@@ -177,9 +199,11 @@ class Falling:
             kit.world.seen.fallbacks[why.reason] += 1
             said = f"{name} could not go on ({why.reason}): {model.name} does"
             events.append(ev.Warned(now, WARNED, said))
-        await kit.journal.append(*events)
-        if kit.held is not None:
-            kit.held = replace(kit.held, model=model)
+        try:
+            await kit.journal.append(*events)
+        finally:  # Who is cancelled meanwhile has changed all the same.
+            if kit.held is not None and kit.task.model == model.name:
+                kit.held = replace(kit.held, model=model)
 
 
 def _seconds(milliseconds: float | None) -> float | None:

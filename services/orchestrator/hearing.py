@@ -124,6 +124,17 @@ class _Race:
         Raises:
             ServiceError: what the first call failed with, if none of them spoke.
         """
+        try:
+            await self._run(after)
+        except BaseException:
+            if self._won is not None:
+                await self._won[0].aclose()
+            raise
+        if self._won is None:
+            raise self._errors[id(self.first)]
+        return self._won
+
+    async def _run(self, after: float) -> None:
         async with asyncio.TaskGroup() as group:
             running = {group.create_task(self._hear(self.first))}
             _, running = await asyncio.wait(running, timeout=after)
@@ -134,9 +145,6 @@ class _Race:
                 _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for each in running:
                 each.cancel()
-        if self._won is None:
-            raise self._errors[id(self.first)]
-        return self._won
 
     def lost(self, first: Generation, second: Generation) -> Lost | None:
         """The call that was made for nothing, unless it failed."""

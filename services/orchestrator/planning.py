@@ -1,10 +1,11 @@
 """What the model is asked next, and how it has to answer."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
-from services.chassis.errors import FailedPrecondition
+from services.chassis.errors import FailedPrecondition, ServiceError
 from services.orchestrator.budget import Budget
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.binding import unbound
@@ -35,8 +36,8 @@ class Planner:
     known: Loose = field(default_factory=dict)
     """What was found out for the steps before: several schemas are compiled for it."""
 
-    async def plan(self, task: Task, *, is_last: bool) -> Plan:
-        """How the next turn is to answer.
+    async def plan(self, task: Task, *, is_last: bool, beside: Model | None = None) -> Plan:
+        """How the next turn is to answer; `beside` its model, this one may be asked, too.
 
         Raises:
             FailedPrecondition: `TOKEN_LIMIT_REACHED` or `COST_LIMIT_REACHED`.
@@ -44,11 +45,12 @@ class Planner:
         """
         spec = task.spec
         wanted = spec.sampling.max_tokens or self.equipment.model.default_max_tokens
+        model = dearer(self.equipment.model, beside)
+        count = partial(self._prompt_tokens, task, beside)
         if spec.limits.tokens is not None or spec.limits.cost_usd is not None:
-            wanted = min(wanted, await self._affordable(task))
-        wanted = await self.budget.hold(
-            task, self.equipment.model, wanted, lambda: self._prompt_tokens(task)
-        )
+            prompt = await count()
+            wanted = min(wanted, _by_tokens(task, prompt), by_cost(task, prompt, model))
+        wanted = await self.budget.hold(task, model, wanted, count)
         tools = () if is_last else tuple(self.equipment.tools.values())
         is_wrapped = bool(self.equipment.tools)
         return Plan(
@@ -92,19 +94,39 @@ class Planner:
             self.known[tools] = loose
         return loose
 
-    async def _affordable(self, task: Task) -> int:
-        """How many tokens the next turn may produce; none if its prompt takes what is left."""
-        prompt = await self._prompt_tokens(task)
-        return min(_by_tokens(task, prompt), by_cost(task, prompt, self.equipment.model))
-
-    async def _prompt_tokens(self, task: Task) -> int:
-        """Of the next turn; twice those, where a second call may be made beside the first."""
-        tokens = await self.models.count_tokens(task.model, self._messages(task))
-        routed = task.spec.routed
-        return tokens if routed is None or routed.hedge_after_ms is None else 2 * tokens
+    async def _prompt_tokens(self, task: Task, beside: Model | None) -> int:
+        count = partial(self.models.count_tokens, messages=self._messages(task))
+        return await with_second(task, await count(task.model), beside, count)
 
     def _messages(self, task: Task) -> Sequence[ev.Message]:
         return conversation(task.spec, self.equipment.briefing, task.steps, task.said)
+
+
+async def with_second(
+    task: Task, prompt: int, beside: Model | None, count: Callable[[str], Awaitable[int]]
+) -> int:
+    """The tokens of a prompt, and those of a second call where one may be made beside the first: of
+    the same model, or of the one `beside` it, which counts in its own way."""
+    routed = task.spec.routed
+    if routed is None or routed.hedge_after_ms is None:
+        return prompt
+    if beside is None:
+        return 2 * prompt
+    try:
+        return prompt + max(prompt, await count(beside.name))
+    except ServiceError:  # Then it cannot be called, either.
+        return 2 * prompt
+
+
+def dearer(model: Model, beside: Model | None) -> Model:
+    """The model, at the prices that are enough whichever of both answers."""
+    if beside is None:
+        return model
+    return replace(
+        model,
+        input_usd=max(model.input_usd, beside.input_usd),
+        output_usd=max(model.output_usd, beside.output_usd),
+    )
 
 
 def _by_tokens(task: Task, prompt: int) -> int:

@@ -6,12 +6,12 @@ from typing import Final
 
 from services.chassis.errors import FailedPrecondition, ServiceError
 from services.orchestrator.budget import Budget
-from services.orchestrator.domain.events import Turn
+from services.orchestrator.domain.events import Message, Turn
 from services.orchestrator.domain.prompt import conversation
 from services.orchestrator.domain.step import Begun, Plan, answer_characters
 from services.orchestrator.domain.task import Task
 from services.orchestrator.equipment import Equipment
-from services.orchestrator.planning import by_cost
+from services.orchestrator.planning import by_cost, dearer, with_second
 from services.orchestrator.ports import Generation, Model, Models
 
 MOST_LOSSES: Final = 8  # Of workers: after more, a task may be what ends them.
@@ -29,8 +29,10 @@ def can_go_on(task: Task, model: Model, epoch: int) -> bool:
     return is_in_the_middle and is_free and model.can_continue and has_room
 
 
-async def plan(models: Models, budget: Budget, task: Task, equipment: Equipment) -> Plan:
-    """How the rest of the turn is to be said.
+async def plan(
+    models: Models, budget: Budget, task: Task, equipment: Equipment, beside: Model | None = None
+) -> Plan:
+    """How the rest of the turn is to be said; `beside` its model, this one may be asked, too.
 
     Raises:
         FailedPrecondition: `MODEL_OUTPUT_INVALID`; no tokens are left for it.
@@ -41,12 +43,15 @@ async def plan(models: Models, budget: Budget, task: Task, equipment: Equipment)
     begun = Begun(thought, task.text, 0)
     found = Plan((), bool(equipment.tools), None, 0, begun)
     messages = conversation(spec, equipment.briefing, task.steps, task.said)
-    prompt = await models.count_tokens(task.model, messages, found.prefix)
-    said = prompt - await models.count_tokens(task.model, messages)
+    own = await models.count_tokens(task.model, messages, found.prefix)
+    said = own - await models.count_tokens(task.model, messages)
+    count = partial(models.count_tokens, messages=messages, prefix=found.prefix)
+    prompt = await with_second(task, own, beside, count)
+    model = dearer(equipment.model, beside)
     left = (spec.sampling.max_tokens or equipment.model.default_max_tokens) - said
     if spec.limits.tokens is not None:
         left = min(left, spec.limits.tokens - task.tokens - prompt)
-    left = min(left, by_cost(task, prompt, equipment.model))
+    left = min(left, by_cost(task, prompt, model))
     if left < 1:
         raise FailedPrecondition(
             "MODEL_OUTPUT_INVALID",
@@ -54,7 +59,7 @@ async def plan(models: Models, budget: Budget, task: Task, equipment: Equipment)
             field="sampling.max_tokens",
             suggested_fix="raise sampling.max_tokens or limits.tokens, or ask for less",
         )
-    left = await budget.hold(task, equipment.model, left, partial(_known, prompt))
+    left = await budget.hold(task, model, left, partial(_known, prompt))
     begun = replace(begun, most_characters=answer_characters(said + left))
     return replace(found, max_tokens=left, begun=begun)
 
@@ -75,9 +80,14 @@ async def counted(models: Models, generation: Generation, plan: Plan, answer: st
 async def counted_so_far(models: Models, generation: Generation, model: Model, heard: str) -> Turn:
     """What a turn took that was broken off after this output. Not worth a failure."""
     try:
-        whole = prompt = await models.count_tokens(generation.model, generation.messages)
+        whole = prompt = await models.count_tokens(
+            generation.model, generation.messages, generation.prefix
+        )
         if heard and model.can_continue:
             whole = await models.count_tokens(generation.model, generation.messages, heard)
+        elif heard:
+            said = (*generation.messages, Message("assistant", heard))
+            whole = await models.count_tokens(generation.model, said)
     except ServiceError:
         return Turn()
     return Turn(prompt_tokens=prompt, completion_tokens=max(0, whole - prompt))

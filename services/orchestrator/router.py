@@ -21,6 +21,8 @@ from services.orchestrator.ports import Model, Models
 from services.orchestrator.retries import is_passing
 from services.orchestrator.seen import Seen
 
+SHARED_TURN_LOST: Final = "SHARED_TURN_LOST"
+"""That one that began a turn which this one shares had no more time for it."""
 _WIDER: Final = "CONTEXT_WINDOW_EXCEEDED"
 _ITS_OWN: Final = frozenset(
     {
@@ -79,6 +81,14 @@ class Router:
         found = chosen(route, asked, list(named.values()), aliases)
         return models[found.models[0]], found
 
+    async def widest(self, model: Model, routed: Routed | None) -> Model:
+        """The model of a task's route that takes the longest prompt; the task's own without one."""
+        if routed is None:
+            return model
+        known = await self.models.known()
+        there = [known[name] for name in routed.models if name in known]
+        return max([model, *there], key=lambda each: each.context_tokens)
+
     async def after(self, task: Task, error: ServiceError, now: Model) -> Model | None:
         """The next model of the task's route, if another one may do better than what it has now."""
         if not may_do_better(error):
@@ -133,7 +143,9 @@ def may_do_better(error: ServiceError) -> bool:
 
 
 def is_faulty(error: ServiceError) -> bool:
-    """Whether whoever serves the model is at fault, and not the request."""
+    """Whether whoever serves the model is at fault, and not the request, or another task."""
+    if error.reason == SHARED_TURN_LOST:
+        return False
     return is_passing(error) or isinstance(error, Internal | NotFound)
 
 

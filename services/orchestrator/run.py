@@ -244,6 +244,8 @@ class Run:
         if outcome is None:
             return
         outcome = await after_children(self.task, outcome, self._world.children, self._world.now)
+        if isinstance(outcome, ev.Failed | ev.Canceled):
+            outcome = replace(outcome, turn=await self._speaking.took_in_all())
         if isinstance(outcome, ev.Failed):
             log.info("task failed", extra=self._named() | {"error_code": outcome.failure.reason})
         await self._journal.append(*await self._speaking.rest(), outcome)
@@ -315,6 +317,8 @@ class Run:
         was_waiting = self.task.state is State.WAITING
         moment = Moment(self._world.now(), self._world.max_wait, self._speaking.took())
         await self._journal.append(*heard(self.task, words, moment), answered=answered)
+        if self.task.state is State.WAITING:
+            self._speaking.forget()
         if was_waiting and self.task.state is not State.WAITING:
             self._tell_parent()
 

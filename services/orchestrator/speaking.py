@@ -1,8 +1,10 @@
 """The model's turns in a task: asked for, heard out, and written down as they come."""
 
+import asyncio
 import itertools
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Final
@@ -17,6 +19,7 @@ from services.orchestrator.falling import Falling
 from services.orchestrator.inbox import Interrupted
 from services.orchestrator.kit import Kit
 from services.orchestrator.planning import refused
+from services.orchestrator.ports import Generation
 from services.orchestrator.retries import ATTEMPTS, backoff, is_passing
 from services.orchestrator.turn import Conversing, Cut
 
@@ -24,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MALFORMED_ATTEMPTS: Final = 2  # At a step whose output is cut or not what was asked for.
 MOST_ATTEMPTS: Final = 8  # At a step, lost workers included: a task may be what ends them.
+COUNT_SECONDS: Final = 1.0  # For what a turn took that was broken off.
 WORKER_LOST: Final = ev.Failure(
     "UNAVAILABLE", "WORKER_LOST", "the worker was lost in the middle of this step"
 )
@@ -52,7 +56,7 @@ class Speaking:
         first = at[1] + 1 if at[0] == number else 1
         for attempt in itertools.count(first):
             await self._falling.hasten()
-            plan = await self._kit.planner.plan(self._kit.task, is_last=is_last)
+            plan = await self._planned(is_last=is_last)
             speaker = self._speaker = self._conversing(plan, number, attempt)
             try:
                 outcome = await self._listened(speaker, plan, anew=malformed > 0)
@@ -96,7 +100,11 @@ class Speaking:
         plan = None
         try:
             plan = await resuming.plan(
-                self._models, self._kit.world.budget, task, self._kit.equipment
+                self._models,
+                self._kit.world.budget,
+                task,
+                self._kit.equipment,
+                await self._falling.beside(),
             )
             await self._say_rest(plan, task.at)
         except Interrupted:
@@ -128,10 +136,46 @@ class Speaking:
             return ev.Turn()
         return self._took(speaker)
 
+    async def took_in_all(self) -> ev.Turn | None:
+        """What the turn took that ends with its task; None if none is under way."""
+        speaker, task = self._speaker, self._kit.task
+        if speaker is None or (asked := speaker.asked) is None:
+            return None
+        if speaker.at == task.at and not task.is_speaking:
+            return None  # The log has it.
+        if speaker.turn == ev.Turn():
+            await self._count(speaker, asked)
+        return self._took(speaker) if speaker.turn.tokens else None
+
+    def forget(self) -> None:
+        """The log has what the attempt took that is under way."""
+        self._speaker = None
+
     def close(self) -> None:
         """Pass nothing on any more."""
         if self._speaker is not None:
             self._speaker.close()
+
+    async def _planned(self, *, is_last: bool) -> Plan:
+        """How the next turn is to answer. Where its model cannot count the prompt now, the
+        next model has the turn, or it is asked again.
+
+        Raises:
+            ServiceError: it cannot be planned, or not now.
+        """
+        failed = 0
+        while True:
+            beside = await self._falling.beside()
+            try:
+                return await self._kit.planner.plan(self._kit.task, is_last=is_last, beside=beside)
+            except ServiceError as error:
+                failed += 1
+                if await self._falling.instead(error):
+                    failed = 0
+                elif failed >= ATTEMPTS or not is_passing(error):
+                    raise
+                else:
+                    await backoff(failed, error)
 
     async def _say_rest(self, plan: Plan, at: tuple[int, int]) -> None:
         task = self._kit.task
@@ -173,7 +217,7 @@ class Speaking:
         try:
             async with self._kit.inbox.interruptible():
                 outcome = await speaker.listen(hearing, generation, timeout=self._kit.left())
-        except (Cut, Malformed, ServiceError):
+        except (Cut, Interrupted, Malformed, ServiceError):
             await self._falling.charge(hearing, speaker)
             raise
         await self._falling.charge(hearing, speaker)
@@ -184,9 +228,14 @@ class Speaking:
         """What was said stays said, and what it took is counted."""
         await self._journal.append(*await self.rest())
         if self._kit.task.is_speaking and not speaker.turn.is_cached:
-            model, generation = self._kit.equipment.model, self._kit.planner.generation
-            asked = generation(self._kit.task, plan)
-            speaker.turn = await resuming.counted_so_far(self._models, asked, model, speaker.heard)
+            await self._count(speaker, self._kit.planner.generation(self._kit.task, plan))
+
+    async def _count(self, speaker: Conversing, asked: Generation) -> None:
+        """What a turn took that nobody says: in a moment or not at all."""
+        model, heard = self._kit.model, speaker.heard
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COUNT_SECONDS):
+                speaker.turn = await resuming.counted_so_far(self._models, asked, model, heard)
 
     async def _abandon(self, at: tuple[int, int], why: ev.Failure, turn: ev.Turn) -> None:
         await self._journal.append(ev.StepAbandoned(self._now(), *at, why, turn))

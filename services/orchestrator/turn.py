@@ -112,6 +112,7 @@ class Conversing:
         self._think = think
         self._thought = ""
         self._keep: Callable[[], None] | None = None
+        self.asked: Generation | None = None
 
     async def listen(self, models: Speakers, generation: Generation, *, timeout: float) -> Outcome:
         """Ask the model and hear it out.
@@ -121,7 +122,7 @@ class Conversing:
             Cut: it ended at its token limit.
             ServiceError: what the inference service says.
         """
-        reason = ""
+        self.asked, reason = generation, ""
         room = MAX_OUTPUT_CHARACTERS - len(generation.prefix)
         async with aclosing(models.generate(generation, timeout=timeout)) as pieces:
             async for piece in pieces:

@@ -98,7 +98,7 @@ class Worker:
             ResourceExhausted: `TOO_MANY_TASKS`, with RetryInfo.
             Unavailable: `SERVICE_STOPPING`.
         """
-        if self.is_draining:
+        if self._is_stopping or (self.is_draining and not is_child):
             raise Unavailable("SERVICE_STOPPING", "the service is stopping; try another replica")
         queued = len(self._queue) + len(self._followers)
         is_full = (must_wait or not self._free) and queued >= self._sizes.max_queued

@@ -82,6 +82,7 @@ class Operations:
     kept: Kept
     _runs: dict[str, _Run] = field(default_factory=dict)
     """By the id of the stream."""
+    _strangers: frozenset[Claim] = frozenset()
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self, kind: str, target: str, metadata: Message) -> Operation:
@@ -136,6 +137,8 @@ class Operations:
                 await self._look()
             except ServiceError as error:
                 log.warning("operations cannot be seen", extra={"error_code": error.reason})
+            except Exception:
+                log.exception("operations cannot be seen")
             try:
                 async with asyncio.timeout(self.setup.look.total_seconds()):
                     await self._bell.wait()
@@ -145,8 +148,10 @@ class Operations:
 
     async def _look(self) -> None:
         owner, lease = self.setup.owner, self.setup.lease
+        runs = list(self._runs.items())  # What begins from here on need not be among those held.
         held = {claim.stream_id: claim for claim in await self.store.renew(owner, lease=lease)}
-        for stream_id, run in list(self._runs.items()):
+        await self._part_with(frozenset(held.values()))
+        for stream_id, run in runs:
             if held.get(stream_id) != run.claim and run.task is not None:
                 run.task.cancel()  # Somebody else goes on.
         for letter in await self.store.letters(owner) if held else ():
@@ -155,6 +160,14 @@ class Operations:
                 asked.cancel()
         for claim in await self.store.claim(KIND, owner, limit=MOST_RUNNING, lease=lease):
             self._run(claim)
+
+    async def _part_with(self, held: frozenset[Claim]) -> None:
+        """Give back what has no run, twice in a row: it was left behind."""
+        strangers = held - {run.claim for run in self._runs.values()}
+        forgotten = strangers & self._strangers
+        self._strangers = strangers - forgotten
+        if forgotten:
+            await self.store.release(list(forgotten))
 
     def _run(self, claim: Claim) -> None:
         if (before := self._runs.get(claim.stream_id)) is not None and before.task is not None:
@@ -172,8 +185,10 @@ class Operations:
             await self.hot.publish(_topic(order.tenant, operation.name), [Entry(0, b"")])
         except Aborted:
             log.info("an operation went to somebody else", extra={"stream": run.claim.stream_id})
-        except ServiceError as error:  # Its lease runs out, and it is taken up again.
+        except ServiceError as error:  # Its claim is given back, and it is taken up again.
             log.warning("an operation was left behind", extra={"error_code": error.reason})
+        except Exception:  # One that this release cannot read must not end the others.
+            log.exception("an operation was left behind", extra={"stream": run.claim.stream_id})
         finally:
             if self._runs.get(run.claim.stream_id) is run:
                 del self._runs[run.claim.stream_id]

@@ -5,18 +5,19 @@ from datetime import date, datetime
 
 from services.chassis.eventlog.tallies import Amounts, Tally, Want
 from services.orchestrator.domain import events as ev
-from services.orchestrator.domain.quota import Bound, Scope, Usage, days, subject_of
+from services.orchestrator.domain.quota import Bound, Scope, Usage, concerned, days
 
 _LAST = "\U0010ffff"
 
 
 def tallies(spec: ev.Spec, events: Sequence[ev.Event]) -> list[Tally]:
     """What these events say that models took, for all whose use it is."""
+    if not (taken := [*_taken(events)]):
+        return []
     return [
-        Tally(name(scope, subject_of(scope, spec), day), figures)
-        for day, figures in _taken(events)
-        for scope in Scope
-        if scope is Scope.TENANT or subject_of(scope, spec)
+        Tally(name(scope, subject, day), figures)
+        for scope, subject in concerned(spec)
+        for day, figures in taken
     ]
 
 
@@ -27,7 +28,7 @@ def ends_a_call(events: Sequence[ev.Event]) -> bool:
 
 def name(scope: Scope, subject: str, day: date | str) -> str:
     """The tally of a day."""
-    return f"{scope}/{subject}/{day}"
+    return f"{scope.value}/{subject}/{day}"
 
 
 def want(bound: Bound, takes: Usage, today: date) -> Want:
@@ -58,9 +59,9 @@ def all_of(scope: Scope) -> tuple[str, str]:
     return f"{scope}/", f"{scope}/{_LAST}"
 
 
-def next_after(scope: Scope, row: str) -> str:
-    """The least name behind that of a row, `SUBJECT/DAY`."""
-    return f"{scope}/{row}\x01"
+def next_name(of: str) -> str:
+    """The least name behind another."""
+    return f"{of}\x01"
 
 
 def parted(tally: Tally) -> tuple[str, date]:
@@ -78,13 +79,12 @@ def _taken(events: Sequence[ev.Event]) -> Iterator[tuple[date, Amounts]]:
 
 
 def _turn(event: ev.Event) -> ev.Turn | None:
-    if isinstance(event, ev.ToolCalled | ev.Answered | ev.StepAbandoned):
-        return event.turn
-    return None
+    return event.turn if isinstance(event, _HAS_TURN) else None
 
 
 def _day(time: datetime) -> date:
     return time.date()
 
 
-_ENDS = frozenset({ev.Completed, ev.Failed, ev.Canceled, ev.StepAbandoned})
+_ENDS = frozenset({ev.Completed, ev.Failed, ev.Canceled, ev.StepAbandoned, ev.Waited})
+_HAS_TURN = (ev.ToolCalled, ev.Answered, ev.StepAbandoned, ev.Waited, ev.Failed, ev.Canceled)

@@ -224,6 +224,8 @@ def _waited(message: pb.TaskEvent, event: ev.Waited, task: Task) -> None:
     message.status = task.state.value
     message.wants = event.wants
     structs.set_time(message.deadline, event.until)
+    if event.turn is not None:
+        _turn(message, event.turn)
 
 
 def _answered(message: pb.TaskEvent, event: ev.Answered, task: Task) -> None:
@@ -262,6 +264,8 @@ def _end(message: pb.TaskEvent, event: ev.Completed | ev.Failed | ev.Canceled, t
         message.error.CopyFrom(mapping.error(event.failure))
     if isinstance(event, ev.Canceled) and event.reason:
         message.comment = event.reason
+    if not isinstance(event, ev.Completed) and event.turn is not None:
+        _turn(message, event.turn)
 
 
 def _turn(message: pb.TaskEvent, turn: ev.Turn) -> None:
@@ -320,6 +324,10 @@ def _step(message: pb.TaskEvent) -> tuple[int, int]:
     return int(message.step_id.removeprefix("step_")), message.attempt
 
 
+def _turn_of(message: pb.TaskEvent) -> ev.Turn | None:
+    return _read_turn(message) if message.HasField("usage") else None
+
+
 def _read_turn(message: pb.TaskEvent) -> ev.Turn:
     usage: usage_pb2.Usage = message.usage
     has_first = message.HasField("time_to_first_token_ms")
@@ -360,7 +368,7 @@ def _read_called(message: pb.TaskEvent, stored: Where) -> ev.Event:
         message.tool_name,
         message.tool_version,
         structs.to_dict(message.input),
-        _read_turn(message) if message.HasField("usage") else None,
+        _turn_of(message),
     )
 
 
@@ -387,8 +395,7 @@ def _read_returned(message: pb.TaskEvent, stored: Where) -> ev.Event:
 
 def _read_answered(message: pb.TaskEvent, stored: Where) -> ev.Event:
     output = _read_output(message)
-    turn = _read_turn(message) if message.HasField("usage") else None
-    return ev.Answered(stored.time, *_step(message), message.answer, output, turn)
+    return ev.Answered(stored.time, *_step(message), message.answer, output, _turn_of(message))
 
 
 def _read_output(message: pb.TaskEvent) -> object:
@@ -435,13 +442,15 @@ _READ: Final[dict[str, Callable[[pb.TaskEvent, Where], ev.Event]]] = {
     ),
     "task.input_given.v1": lambda m, s: toolcalls.read_given(m, s.time, _step(m), ev.InputGiven),
     "task.steered.v1": lambda m, s: ev.Steered(s.time, m.text, m.author, m.idempotency_key),
-    "task.waited.v1": lambda m, s: ev.Waited(s.time, m.wants, m.deadline.ToDatetime(UTC)),
+    "task.waited.v1": lambda m, s: ev.Waited(
+        s.time, m.wants, m.deadline.ToDatetime(UTC), _turn_of(m)
+    ),
     "task.resumed.v1": lambda m, s: ev.Resumed(s.time),
     "task.answered.v1": _read_answered,
     "task.step_abandoned.v1": _read_abandoned,
     "task.warned.v1": lambda m, s: ev.Warned(s.time, m.warning.code, m.warning.message),
     "task.model_changed.v1": _read_model_changed,
     "task.completed.v1": lambda m, s: ev.Completed(s.time),
-    "task.failed.v1": lambda m, s: ev.Failed(s.time, _read_error(m.error)),
-    "task.canceled.v1": lambda m, s: ev.Canceled(s.time, m.comment),
+    "task.failed.v1": lambda m, s: ev.Failed(s.time, _read_error(m.error), _turn_of(m)),
+    "task.canceled.v1": lambda m, s: ev.Canceled(s.time, m.comment, _turn_of(m)),
 }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from services.chassis.eventlog.port import EventStore
-from services.chassis.eventlog.tallies import Hold
+from services.chassis.eventlog.tallies import Hold, Tally
 from services.orchestrator.adapters import accounts
 from services.orchestrator.domain.events import Spec
 from services.orchestrator.domain.quota import MAX_DAYS, Bound, Scope, Usage
@@ -28,8 +28,13 @@ class EventStoreLedger:
         self, tenant: str, scope: Scope, subject: str, first: date, last: date
     ) -> Sequence[tuple[date, Usage]]:
         """See `Ledger`."""
-        names = (accounts.name(scope, subject, first), accounts.name(scope, subject, last))
-        found = await self._store.tallied(tenant, *names, limit=MAX_DAYS)
+        name, until = accounts.name(scope, subject, first), accounts.name(scope, subject, last)
+        found: list[Tally] = []
+        while page := await self._store.tallied(tenant, name, until, limit=MAX_DAYS):
+            found += page
+            if len(page) < MAX_DAYS:
+                break
+            name = accounts.next_name(page[-1].name)
         return [(accounts.parted(each)[1], accounts.usage(each.amounts)) for each in found]
 
     async def page(
@@ -38,6 +43,6 @@ class EventStoreLedger:
         """See `Ledger`."""
         first, last = accounts.all_of(scope)
         if after:
-            first = accounts.next_after(scope, after)
+            first = accounts.next_name(f"{scope.value}/{after}")
         found = await self._store.tallied(tenant, first, last, limit=limit)
         return [(*accounts.parted(each), accounts.usage(each.amounts)) for each in found]

@@ -378,6 +378,8 @@ class Waited(Event):
     """`approval`, `input`, `continue`, or `child`: what the task of an agent's call waits for."""
     until: datetime
     """When it has waited too long."""
+    turn: Turn | None = None
+    """What the model's turn took that it is in the middle of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +416,8 @@ class Failed(Event):
     """The task ended with an error."""
 
     failure: Failure
+    turn: Turn | None = None
+    """What the model's turn took that ended with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,3 +425,5 @@ class Canceled(Event):
     """Someone cancelled the task."""
 
     reason: str
+    turn: Turn | None = None
+    """As of `Failed`."""

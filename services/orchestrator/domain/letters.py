@@ -291,6 +291,10 @@ class Moment:
     turn: ev.Turn = field(default_factory=ev.Turn)
     """What the model's turn took that is broken off."""
 
+    def took(self, task: Task) -> ev.Turn:
+        """The same, unless the task's log has it since a pause."""
+        return ev.Turn() if task.state is State.WAITING or task.was_paused else self.turn
+
 
 def heard(task: Task, words: Sequence[Word], at: Moment) -> Sequence[ev.Event]:
     """What becomes of a task that is told this, in order. What it can make nothing of is left out:
@@ -307,7 +311,7 @@ def _effects(task: Task, word: Word, at: Moment) -> Sequence[ev.Event]:
     resumed = [ev.Resumed(at.now)] if task.state is State.WAITING else []
     match word:
         case Say(text, author, key):
-            lost = [ev.StepAbandoned(at.now, *task.at, STEERED, at.turn)]
+            lost = [ev.StepAbandoned(at.now, *task.at, STEERED, at.took(task))]
             return [
                 *resumed,
                 *(lost if task.is_speaking else ()),
@@ -326,7 +330,9 @@ def _effects(task: Task, word: Word, at: Moment) -> Sequence[ev.Event]:
             ]
             return [*resumed, *moved] if moved else ()
         case Pause() if task.state is State.RUNNING:
-            return [ev.Waited(at.now, "continue", at.now + at.max_wait)]
+            turn = at.took(task) if task.is_speaking else ev.Turn()
+            told = turn if turn.tokens else None
+            return [ev.Waited(at.now, "continue", at.now + at.max_wait, told)]
         case GoOn() if task.wants == "continue":
             return resumed
     return ()

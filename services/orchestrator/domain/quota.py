@@ -85,15 +85,19 @@ class Bound:
 
 def bounds(quota: Quota, spec: Spec) -> Iterator[Bound]:
     """How a quota holds for a task, if it does."""
-    subject = subject_of(quota.scope, spec)
-    is_of_tenant = quota.scope is Scope.TENANT
-    if is_of_tenant or (subject and quota.subject in {"", subject}):
-        yield Bound(quota, subject)
+    for scope, subject in concerned(spec):
+        if scope is quota.scope and quota.subject in {"", subject}:
+            yield Bound(quota, subject)
 
 
-def subject_of(scope: Scope, spec: Spec) -> str:
-    """The agent or the session of a task; empty for the tenant, and where it has none."""
-    return {Scope.TENANT: "", Scope.AGENT: spec.agent_id, Scope.SESSION: spec.session_id}[scope]
+def concerned(spec: Spec) -> Iterator[tuple[Scope, str]]:
+    """Whose use a task's use is: its tenant's, and that of its agent and its session, if it has
+    them."""
+    yield Scope.TENANT, ""
+    if spec.agent_id:
+        yield Scope.AGENT, spec.agent_id
+    if spec.session_id:
+        yield Scope.SESSION, spec.session_id
 
 
 def days(period: Period, today: date) -> tuple[date, date]:

@@ -385,6 +385,7 @@ def _waited(task: Task, event: ev.Waited) -> Changes:
         "waits_since": event.time,
         "waits_until": event.until,
         "waits": task.waits + 1,
+        **_with_turn(task, event.turn),
     }
 
 
@@ -425,7 +426,7 @@ def _model_changed(task: Task, event: ev.ModelChanged) -> Changes:
 
 
 def _failed(task: Task, event: ev.Failed) -> Changes:
-    return {"failure": event.failure}
+    return {"failure": event.failure, **_with_turn(task, event.turn)}
 
 
 def _with_step(
@@ -494,4 +495,5 @@ _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
     ev.Warned: _warned,
     ev.ModelChanged: _model_changed,
     ev.Failed: _failed,
+    ev.Canceled: lambda task, event: _with_turn(task, event.turn),
 }

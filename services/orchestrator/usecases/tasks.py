@@ -367,18 +367,20 @@ class Tasks:
         """A token is at least a byte, so that a short prompt need not be counted."""
         if spec.call is not None:
             return
-        window = equipment.model.context_tokens - LEAST_OUTPUT_TOKENS
-        if most_bytes(spec, equipment.briefing) <= window:
+        own = equipment.model
+        if most_bytes(spec, equipment.briefing) <= own.context_tokens - LEAST_OUTPUT_TOKENS:
             return
+        model = await self._world.router.widest(own, spec.routed)
+        window = model.context_tokens - LEAST_OUTPUT_TOKENS
         messages = conversation(spec, equipment.briefing, ())
-        prompt = await self._world.models.count_tokens(spec.model, messages)
+        prompt = await self._world.models.count_tokens(model.name, messages)
         if prompt > window:
             raise InvalidArgument(
                 "CONTEXT_WINDOW_EXCEEDED",
-                f"the prompt has {prompt} tokens; {spec.model} takes {window} with room to answer",
+                f"the prompt has {prompt} tokens; {model.name} takes {window} with room to answer",
                 prompt_tokens=str(prompt),
                 limit_tokens=str(window),
-                model=spec.model,
+                model=model.name,
                 field="query",
                 suggested_fix="shorten the query or the messages, or allow fewer tools",
             )

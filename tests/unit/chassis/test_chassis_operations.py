@@ -1,7 +1,7 @@
 """Operations over an event store in memory: done, failed, cancelled, taken over."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,11 +13,12 @@ from google.rpc.error_details_pb2 import ErrorInfo
 
 from services.chassis import ids
 from services.chassis.context import Principal, current, local_context
-from services.chassis.errors import FailedPrecondition, NotFound, ResourceExhausted
+from services.chassis.errors import FailedPrecondition, NotFound, ResourceExhausted, Unavailable
 from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.eventlog.port import Append, Claim, NewEvent, Work
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.operations import runner
-from services.chassis.operations.kept import Order
+from services.chassis.operations.kept import KIND, Order
 from services.chassis.operations.runner import Handler, Operations, Setup, operating
 
 LONG = timedelta(seconds=30)
@@ -229,3 +230,81 @@ async def test_a_tenant_has_so_many_operations_at_a_time(
 
     assert caught.value.reason == "TOO_MANY_OPERATIONS"
     assert caught.value.retry_after is not None
+
+
+class SlowStore(MemoryEventStore):
+    """Takes its time over a renewal, once it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(now=now)
+        self.is_slow = False
+        self.has_looked, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def renew(self, owner: str, *, lease: timedelta) -> Sequence[Claim]:
+        """See `EventStore`."""
+        held = await super().renew(owner, lease=lease)
+        if self.is_slow:
+            self.has_looked.set()
+            await self.goes_on.wait()
+        return held
+
+
+async def test_an_operation_that_starts_while_claims_are_renewed_goes_on(
+    hot: MemoryHotStore,
+) -> None:
+    store, done = SlowStore(), asyncio.Event()
+    began: list[str] = []
+
+    async def do(order: Order) -> StringValue:
+        began.append(order.target)
+        await done.wait()
+        return StringValue()
+
+    async with working(store, hot, {"say": Handler(do)}) as operations:
+        store.is_slow = True
+        await store.has_looked.wait()
+        started = await operations.start("say", "hello", StringValue())
+        store.has_looked.clear()
+        store.goes_on.set()
+        await store.has_looked.wait()  # So the renewal before is over.
+        done.set()
+        ended = await operations.wait("default", started.name, LONG)
+
+    assert ended.done
+    assert began == ["hello"]
+
+
+class Forgetful(MemoryEventStore):
+    """Does not take an outcome once."""
+
+    def __init__(self) -> None:
+        super().__init__(now=now)
+        self.failures = 1
+
+    async def append(self, batch: Append) -> Claim | None:
+        """See `EventStore`."""
+        if batch.is_done and self.failures:
+            self.failures -= 1
+            raise Unavailable("STORE_AWAY", "away")
+        return await super().append(batch)
+
+
+async def test_an_operation_whose_outcome_was_not_kept_is_done_again(hot: MemoryHotStore) -> None:
+    async with working(Forgetful(), hot, {"say": Handler(echoed)}) as operations:
+        started = await operations.start("say", "hello", StringValue())
+        done = await operations.wait("default", started.name, LONG)
+
+    assert done.done
+
+
+async def test_an_order_that_cannot_be_read_does_not_end_the_others(
+    store: MemoryEventStore, hot: MemoryHotStore
+) -> None:
+    event = NewEvent("operation.started.v9", now(), b"what is this")
+    async with working(store, hot, {"say": Handler(echoed)}) as operations:
+        await store.append(Append("default", "operation/op_1", 0, [event], work=Work(KIND)))
+        operations.wake()
+        started = await operations.start("say", "hello", StringValue())
+        done = await operations.wait("default", started.name, LONG)
+
+    assert done.done

@@ -65,6 +65,19 @@ async def test_a_child_that_is_just_beginning_hears_of_a_cancel() -> None:
     assert it.log.kinds().count("Canceled") == 2
 
 
+async def test_a_service_that_takes_nothing_new_lets_its_tasks_call_agents_all_the_same() -> None:
+    go = asyncio.Event()
+    async with bench((go, CALL), ("Hi",), (ANSWER,)) as it:
+        parent = await begun(it)
+        await it.models.said.wait()
+        it.worker.drain()
+        go.set()
+        task = await end_of(parent)
+
+    assert (task.state, task.text) == (State.COMPLETED, "Done")
+    assert it.log.kinds().count("Completed") == 2
+
+
 async def test_a_child_in_another_worker_hears_of_a_cancel() -> None:
     hangs = asyncio.Event()
     async with (

@@ -53,6 +53,8 @@ HISTORY = [
     ev.InputAsked(NOW, 1, 2, "call_2", "teleport"),
     ev.Waited(NOW, "approval", NOW + timedelta(hours=24)),
     ev.Resumed(NOW),
+    ev.Waited(NOW, "continue", NOW + timedelta(hours=24), TURN),
+    ev.Resumed(NOW),
     ev.ApprovalDecided(NOW, 1, 2, "call_1", "calculator", True, "go on", "her"),
     ev.ChildStarted(NOW, 1, 2, "call_2", "task_2"),
     ev.ToolReturned(NOW, 1, 2, "call_1", "calculator", "1.0.0", {"value": 84}, None, 1.5, 40),
@@ -82,7 +84,14 @@ CALLED = [
     ev.Answered(NOW, 3, 1, "84", {"value": 84}, None),
     ev.Completed(NOW),
 ]
-ENDINGS = [ev.Completed(NOW), ev.Failed(NOW, FAILURE), ev.Canceled(NOW, "enough")]
+BROKEN_OFF = replace(TURN, cost_usd=0.5)
+ENDINGS = [
+    ev.Completed(NOW),
+    ev.Failed(NOW, FAILURE),
+    ev.Failed(NOW, FAILURE, BROKEN_OFF),
+    ev.Canceled(NOW, "enough"),
+    ev.Canceled(NOW, "enough", BROKEN_OFF),
+]
 
 
 def stored(event: ev.Event, task: Task) -> StoredEvent:
@@ -133,7 +142,7 @@ def test_what_the_cache_said_is_told_apart_from_what_was_used() -> None:
 
     assert (answered.cached, answered.usage.total_tokens) == (True, 15)
     assert shown.metadata.cached
-    assert (shown.metrics.tokens_used, shown.metrics.tokens_saved) == (70, 15)
+    assert (shown.metrics.tokens_used, shown.metrics.tokens_saved) == (85, 15)
 
 
 def test_what_a_task_says_of_the_cache_holds_for_the_tasks_below_it() -> None:

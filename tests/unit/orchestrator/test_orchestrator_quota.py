@@ -2,13 +2,17 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.eventlog.port import Append, NewEvent
+from services.chassis.eventlog.tallies import Tally
 from services.orchestrator.adapters import accounts
+from services.orchestrator.adapters.ledger import EventStoreLedger
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import quota as qt
 from services.orchestrator.domain.quota import Period, Quota, Scope, Usage
@@ -131,3 +135,17 @@ def test_a_call_of_an_agent_counts_with_its_own_task_only() -> None:
 def test_what_a_cancelled_task_held_is_let_go() -> None:
     assert accounts.ends_a_call([ev.Canceled(NOW, "enough")])
     assert not accounts.ends_a_call([ev.TextAdded(NOW, 1, 1, "8")])
+
+
+async def test_a_quota_that_never_ends_is_shown_with_all_that_was_ever_used() -> None:
+    store = MemoryEventStore()
+    ledger = EventStoreLedger(store)
+    all_days = [TODAY + timedelta(days=n) for n in range(2 * qt.MAX_DAYS)]
+    names = [accounts.name(Scope.TENANT, "", each) for each in all_days]
+    tallies = [Tally(name, (1.0, 0.0, 0.0, 1.0)) for name in names]
+    event = NewEvent("task.started.v1", NOW, b"")
+    await store.append(Append("default", "task_1", 0, [event], tallies=tallies))
+
+    found = await ledger.days("default", Scope.TENANT, "", date.min, date.max)
+
+    assert [day for day, _ in found] == all_days

@@ -92,7 +92,6 @@ begin
   ) names;
   delete from holds where tenant = tenant_ and id = id_;
   for want in select * from jsonb_array_elements(wants) loop
-    -- In one statement: what is spent between two would be counted in neither, or in both.
     -- In one statement: what is spent between two would be counted twice, or not at all.
     select array[coalesce(sum(first) filter (where not is_held), 0),
                  coalesce(sum(second) filter (where not is_held), 0),

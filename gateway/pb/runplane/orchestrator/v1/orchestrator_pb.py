@@ -501,8 +501,8 @@ class TaskEvent(Message[_TaskEventFields]):
             optional runplane.type.v1.Warning warning = 23;
             ```
         usage:
-            On the last event of a model's turn (its last `tool_call`, `final_answer` or `step_abandoned`):
-            tokens used by the turn.
+            On the last event of a model's turn (its last `tool_call`, `final_answer` or `step_abandoned`; or
+            where it was broken off, `status_changed` or `task_complete`): tokens used by the turn.
 
             ```proto
             optional runplane.type.v1.Usage usage = 24;

@@ -517,8 +517,8 @@ class TaskEvent(_message.Message):
 
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
-        """On the last event of a model's turn (its last `tool_call`, `final_answer` or `step_abandoned`):
-        tokens used by the turn.
+        """On the last event of a model's turn (its last `tool_call`, `final_answer` or `step_abandoned`; or
+        where it was broken off, `status_changed` or `task_complete`): tokens used by the turn.
         """
 
     @_builtins.property
