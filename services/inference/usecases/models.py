@@ -141,7 +141,7 @@ class Models:
             )
             raise PermissionDenied("MODEL_NOT_YOURS", message, model=entry.name, field="name")
         if entry.source is Source.SETTINGS and is_unload:
-            raise _unchangeable(entry)
+            raise _unchangeable(entry, "it stays loaded: declare it in a file of models instead")
         return entry
 
     async def load(self, tenant: str, name: str) -> Listed:
@@ -197,7 +197,7 @@ class Models:
             return entry
         seen = (await self.get(tenant, name)).entry
         if seen.source is not Source.API:
-            raise _unchangeable(seen)
+            raise _unchangeable(seen, "change it there, or create one of another name")
         return await self._stored(tenant, seen.name)
 
     async def _check_names(self, tenant: str, entry: Entry) -> None:
@@ -232,7 +232,7 @@ def _merged(
     return {**kept, **{name: said[name] for name in mask if name in said}}
 
 
-def _unchangeable(entry: Entry) -> FailedPrecondition:
+def _unchangeable(entry: Entry, fix: str) -> FailedPrecondition:
     where = {Source.FILE: "in the file of INFERENCE_MODELS", Source.SETTINGS: "in the settings"}
     place = where.get(entry.source, "elsewhere")
     return FailedPrecondition(
@@ -240,5 +240,5 @@ def _unchangeable(entry: Entry) -> FailedPrecondition:
         f"{entry.name} is declared {place}",
         model=entry.name,
         field="name",
-        suggested_fix=f"change it {place}, or create one of another name",
+        suggested_fix=fix,
     )
