@@ -17,9 +17,9 @@ from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
 from services.inference.engines.openai_http.upstream import Bounds, Key, Upstream, name_of
-from services.inference.engines.vllm import VllmEngine
-from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
-from services.inference.engines.vllm_options import Options, checked
+from services.inference.engines.vllm.embedding import VllmEmbeddingEngine
+from services.inference.engines.vllm.engine import VllmEngine
+from services.inference.engines.vllm.options import Options, checked
 from services.inference.ports import Engine
 from services.inference.settings import (
     EchoSettings,

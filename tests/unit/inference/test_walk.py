@@ -10,7 +10,7 @@ import pytest
 from services.chassis.errors import InvalidArgument, Unavailable
 from services.inference.domain.generation import Usage
 from services.inference.domain.request import JSON
-from services.inference.engines.llamacpp.branches import branches, sums
+from services.inference.engines.branches import branches, sums
 from services.inference.engines.llamacpp.walk import LEAST, Walk
 
 CLOSING = 0

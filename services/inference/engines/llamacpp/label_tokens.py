@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from services.chassis.lately import Lately
 from services.inference.domain.request import Message
 from services.inference.engines import failures
-from services.inference.engines.llamacpp.branches import Path
+from services.inference.engines.branches import Path
 from services.inference.engines.llamacpp.walk import Walk
 
 _MARK: Final = "0x7e57"  # A text that no template has a reason to touch.

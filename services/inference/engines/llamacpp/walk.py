@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from services.inference.domain.generation import Usage
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
-from services.inference.engines.llamacpp.branches import Path, branches, sums
+from services.inference.engines.branches import Path, branches, sums
 from services.inference.engines.llamacpp.completion import Server
 from services.inference.engines.llamacpp.question import Question
 
