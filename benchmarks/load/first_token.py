@@ -21,8 +21,8 @@ from benchmarks.load.figures import quantile, summary_ms
 from benchmarks.load.http import Connection, connect, request
 from benchmarks.load.job import JSON, Job, Report
 from benchmarks.load.streams import DELTA
-from services.inference.app import engines_of
 from services.inference.domain.request import Message, Request, Sampling
+from services.inference.own import engines_of
 from services.inference.ports import Engine
 from services.inference.settings import Settings
 

@@ -43,7 +43,7 @@ def classify(bench: Bench) -> Iterator[Figure]:
 
 def embed(bench: Bench) -> Iterator[Figure]:
     """One text a request, and several."""
-    with bench.suite("llamacpp", INFERENCE_LLAMACPP__EMBEDDING="true") as suite:
+    with bench.suite("llamacpp", INFERENCE_LLAMACPP__IS_EMBEDDING="true") as suite:
         for texts in (1, TOGETHER):
             body: dict[str, JSON] = {"inputs": [f"{number}: {TEXT}" for number in range(texts)]}
             job = replace(_job(suite, "embed", body, '"values":'), seconds=bench.scaled(10))

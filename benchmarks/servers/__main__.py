@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from benchmarks.servers import adding, llamacpp, web
@@ -15,5 +16,16 @@ KINDS: Final[dict[str, Callable[[int], None]]] = {
     "stdio": web.serve_stdio,
 }
 
+USAGE: Final = f"usage: python -m benchmarks.servers {'|'.join(KINDS)} [PORT]"
+
+
+def main(kind: str = "", port: str = "0") -> None:
+    """Serve until Ctrl-C."""
+    if kind not in KINDS or not port.isdecimal():
+        sys.exit(USAGE)
+    with suppress(KeyboardInterrupt):
+        KINDS[kind](int(port))
+
+
 if __name__ == "__main__":
-    KINDS[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    main(*sys.argv[1:3])

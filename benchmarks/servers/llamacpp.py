@@ -1,11 +1,12 @@
 """llama.cpp's own HTTP server, set as our engine sets the one in its process."""
 
 import os
+import sys
 import threading
 from importlib import import_module
 from typing import Final
 
-from services.inference.engines.model_file import located
+from services.inference.engines.llamacpp.model_file import located
 
 SLOTS: Final = 8
 CONTEXT_TOKENS: Final = 1_024
@@ -30,5 +31,6 @@ def serve(port: int) -> None:
         each.cpumask = [cpu in cpus for cpu in range(len(each.cpumask))]
         each.mask_valid = each.strict_cpu = True
     server = xllamacpp.Server(params)
+    sys.stderr.write(f"http://127.0.0.1:{port}/v1 serves until Ctrl-C\n")
     threading.Event().wait()
     del server

@@ -13,6 +13,7 @@ from typing import Final, Never
 
 import uvloop
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsError
 
 from services.chassis.errors import ServiceError
@@ -31,6 +32,7 @@ GC_THRESHOLDS = (20_000, 20, 20)  # Requests leave few cycles: looking each 700 
 # What pydantic says of these does not say what to write.
 _MESSAGES: Final = {
     "missing": "is not set",
+    "extra_forbidden": "is not known",
     "time_delta_parsing": "is not a duration such as 20, 500ms or PT20S",
 }
 
@@ -112,9 +114,13 @@ def _run_in_batches() -> None:
 def _faults(error: ValidationError) -> list[str]:
     """Each fault as the environment variable and what is wrong with it."""
     return [
-        f"{_variable(error.title, each['loc'])}: {_MESSAGES.get(each['type'], each['msg'])}"
+        f"{_variable(error.title, each['loc'])}: {_MESSAGES.get(each['type'], _said(each))}"
         for each in error.errors(include_input=False, include_url=False)
     ]
+
+
+def _said(error: ErrorDetails) -> str:
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _unreadable(error: SettingsError) -> str:

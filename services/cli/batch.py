@@ -163,6 +163,7 @@ def cancel(batch_id: str, reason: str | None, url: str | None, state: Path | Non
 def delete(batch_id: str, url: str | None, state: Path | None) -> None:
     """Delete a batch that has ended, with its items."""
     answered(found(url, state), "DELETE", _path(batch_id))
+    click.echo(plain(f"{batch_id} deleted"))
 
 
 def _ended(edge: str, batch_id: str, *, after: int, as_json: bool) -> int:

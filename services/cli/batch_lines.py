@@ -13,6 +13,7 @@ Json = Mapping[str, Any]
 MAX_ITEMS: Final = 1_000
 MAX_BYTES: Final = 1_500_000
 """Of one batch: the edge takes 2 MiB."""
+MAX_FAULTS: Final = 20
 CHAT: Final = "/v1/chat/completions"
 _ITEM: Final = frozenset({"key", "messages", "model", "sampling", "response_schema", "prefix"})
 _SAMPLING: Final = {"temperature": "temperature", "top_p": "top_p", "seed": "seed"}
@@ -21,21 +22,24 @@ _WHY: Final = {"canceled": "batch_cancelled", "expired": "batch_expired"}
 
 
 class Unusable(ValueError):
-    """A line is no item. Says which, and why."""
+    """Lines are no items. Says which, and why."""
 
 
 def items(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The items that lines are. Empty lines are none.
 
     Raises:
-        Unusable: one of them is none.
+        Unusable: behind the last line, with the first of those that are none.
     """
+    faults: list[str] = []
     for number, line in enumerate(lines, 1):
-        if line.strip():
+        if line.strip() and len(faults) < MAX_FAULTS:
             try:
                 yield _item(json.loads(line))
             except (ValueError, RecursionError) as error:
-                raise Unusable(f"line {number}: {error}") from None
+                faults.append(f"line {number}: {error}")
+    if faults:
+        raise Unusable("\n  ".join(["lines are no items:", *faults]))
 
 
 def batches(found: Iterable[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:

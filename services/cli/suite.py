@@ -85,6 +85,8 @@ class Options:
     """A file of further models."""
     models_dir: Path | None = None
     """Where GGUF files are that models name."""
+    routes: Path | None = None
+    """A file of routes, which choose among the models."""
 
 
 def planned(host: str, port: int, replicas: Mapping[str, int] | None = None) -> Plan:
@@ -116,6 +118,7 @@ def programs(plan: Plan, options: Options) -> list[Program]:
             "GRPC_ENABLE_FORK_SUPPORT": "false",  # It forks to run programs only.
         },
         "orchestrator": _targets(plan, "orchestrator", ("inference", "tool_registry"))
+        | _routes(options)
         | {"ORCHESTRATOR_MARK_KEY": options.mark_key},
         "workflow": _targets(plan, "workflow", ("tool_registry", "orchestrator")),
         "gateway": _targets(plan, "gateway", SERVICES)
@@ -177,6 +180,11 @@ def _grace(name: str, whole: timedelta) -> dict[str, str]:
 
 def _targets(plan: Plan, name: str, callees: tuple[str, ...]) -> dict[str, str]:
     return {f"{name.upper()}_{each.upper()}__TARGET": plan.target(each) for each in callees}
+
+
+def _routes(options: Options) -> dict[str, str]:
+    routes = options.routes
+    return {} if routes is None else {"ORCHESTRATOR_ROUTES": str(routes.resolve())}
 
 
 def _inference(options: Options) -> dict[str, str]:

@@ -55,6 +55,7 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
     "--models",
     envvar="INFERENCE_MODELS",
     show_envvar=True,
+    metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A YAML file of further models, all of which are served; see docs/models.md.",
 )
@@ -64,6 +65,14 @@ def _bus(context: click.Context, option: click.Parameter, value: str) -> str:
     show_envvar=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="Where GGUF files are that models name. Default: models in the state folder.",
+)
+@click.option(
+    "--routes",
+    envvar="ORCHESTRATOR_ROUTES",
+    show_envvar=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A YAML file of routes, which choose among the models; see docs/routing.md.",
 )
 @upstream_options
 @click.option(
@@ -167,6 +176,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     engine: str | None,
     models: Path | None,
     models_dir: Path | None,
+    routes: Path | None,
     upstream: Upstream | None,
     model: str | None,
     port: int,
@@ -188,6 +198,8 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Several suites run side by side with a --port and a --state each.
     """
     engine = _engine(engine, models, model)
+    if routes is not None and not routes.is_file():
+        raise click.ClickException(f"there is no file {routes}; name a YAML file of routes")
     check_shared(replicas, event_store, hot_store)
     folder = StateFolder(state)
     with folder.held():
@@ -204,6 +216,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter for each option
             has_programs=has_programs,
             upstream=upstream,
             models=models,
+            routes=routes,
             models_dir=models_dir.absolute() if models_dir is not None else folder.models,
             grace=timedelta(seconds=grace),
         )

@@ -12,16 +12,19 @@ from services.cli.edge import Json, answered, at_edge, found
 from services.cli.plain import plain
 
 PAGE: Final = 500
+EXITS: Final = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no connection."
 COLUMNS: Final = ("tokens", "prompt_tokens", "completion_tokens", "cost_usd", "turns")
 SCOPES: Final = click.Choice(["tenant", "agent", "session"])
 PERIODS: Final = click.Choice(["day", "month", "total"])
-_TOKENS: Final = click.option("--tokens", type=click.FloatRange(min=0), help="At most so many.")
+_TOKENS: Final = click.option(
+    "--tokens", type=click.IntRange(min=0), help="At most so many, in and out."
+)
 _COST: Final = click.option(
     "--cost-usd", type=click.FloatRange(min=0), help="At most so many US dollars."
 )
 
 
-@click.command()
+@click.command(epilog=EXITS)
 @click.option("--agent", metavar="ID", help="Of this agent; `all` for each of them.")
 @click.option("--session", metavar="ID", help="Of this session; `all` for each of them.")
 @click.option("--from", "start", metavar="DAY", help="Default: the first of this month.")
@@ -53,7 +56,7 @@ def usage(url: str | None, state: Path | None, **asked: str | None) -> None:
     _table([*rows, (subject, "in all", said["total"])])
 
 
-@click.group()
+@click.group(epilog=EXITS)
 def quotas() -> None:
     """List, create, change and delete quotas: bounds on what models take.
 
@@ -113,7 +116,7 @@ def change(quota_id: str, url: str | None, state: Path | None, **wanted: Any) ->
 def delete(quota_id: str, url: str | None, state: Path | None) -> None:
     """Delete a quota."""
     answered(found(url, state), "DELETE", _path(quota_id))
-    click.echo(f"{quota_id} is deleted")
+    click.echo(plain(f"{quota_id} deleted"))
 
 
 def _rows(edge: str, scope: str) -> Iterator[Json]:

@@ -1,12 +1,12 @@
-"""The composition root: the only place that names engines."""
+"""The composition root. Engines are named by `own` and `building`, adapters only here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from runplane.inference.v1 import batches_pb2, batches_pb2_grpc, models_pb2, models_pb2_grpc
@@ -38,35 +38,18 @@ from services.inference.batching.gate import Gate
 from services.inference.batching.turn import World
 from services.inference.batching.worker import Sizes as BatchSizes
 from services.inference.batching.worker import working
-from services.inference.building import Building, read_facts
-from services.inference.catalogue import Engines, Own
-from services.inference.engines.chat import Defaults
-from services.inference.engines.echo import EchoEngine, Speed
-from services.inference.engines.llamacpp import LlamacppEngine, Sizes
-from services.inference.engines.model_file import located
-from services.inference.engines.openai_http import keys
-from services.inference.engines.openai_http.dialect import DIALECTS
-from services.inference.engines.openai_http.engine import OpenAIEngine
-from services.inference.engines.openai_http.trusted import trusted
-from services.inference.engines.openai_http.upstream import Bounds, Key, Upstream, name_of
-from services.inference.engines.vllm import VllmEngine
-from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
-from services.inference.engines.vllm_options import Options, checked
+from services.inference.building import Building
+from services.inference.catalogue import Engines
 from services.inference.following import Following, following
 from services.inference.mapping import batches as batch_mapping
 from services.inference.mapping.inference import Schemas
-from services.inference.ports import Engine
+from services.inference.own import own_engines
 from services.inference.rpc import models as of_models
 from services.inference.rpc.batches import BatchServicer
 from services.inference.rpc.inference import InferenceServicer
 from services.inference.rpc.models import ModelServicer
 from services.inference.settings import (
-    EchoSettings,
-    LlamacppSettings,
-    OpenAISettings,
     Settings,
-    VllmModelSettings,
-    VllmSettings,
 )
 from services.inference.usecases.batches import Batches
 from services.inference.usecases.batches import Bounds as BatchBounds
@@ -167,7 +150,7 @@ async def _shelved(
 ) -> AsyncIterator[tuple[Engines, Following, Models]]:
     """The models of this process; what is loaded is let go of when the context is left."""
     declared = read_models(settings.models) if settings.models is not None else ()
-    own, chosen = _own(settings), settings.egress
+    own, chosen = own_engines(settings), settings.egress
     allowed, never = Allowed.parsed(chosen.allow), Denied.parsed(chosen.deny)
     secrets = StoredSecrets(settings.secrets.folder, settings.secrets.values)
     async with (
@@ -223,100 +206,9 @@ async def _prepared(engines: Engines, followed: Following) -> None:
     await engines.loaded()
 
 
-def _own(settings: Settings) -> Own | None:
-    if not settings.has_engine:
-        return None
-    price = (settings.price.input_usd, settings.price.output_usd)
-    if settings.engine != "llamacpp":
-        return Own(engines_of(settings), price)
-    path = located(settings.llamacpp.model_path, settings.llamacpp.model_name).path
-    return Own(engines_of(settings), price, partial(read_facts, path))
-
-
 async def _check_url(egress: Egress, url: str) -> None:
     """Refuse what is not called from here. A name without an address may get one."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     with suppress(Unavailable):
         await egress.resolve(parts.hostname or "", port)
-
-
-def engines_of(settings: Settings) -> Sequence[Engine]:
-    """The engines that the settings name, not yet loaded.
-
-    Raises:
-        FailedPrecondition: `ENGINE_NOT_INSTALLED`, a wheel or a file is missing;
-            `ENGINE_MISCONFIGURED`, it cannot be as the settings want it.
-    """
-    match settings.engine:
-        case "echo":
-            return [_echo(settings.echo)]
-        case "openai":
-            return [_openai(settings.openai)]
-        case "vllm":
-            return _vllm(settings.vllm)
-        case "llamacpp":
-            return [_llamacpp(settings.llamacpp)]
-
-
-def _echo(settings: EchoSettings) -> EchoEngine:
-    speed = Speed(settings.first_delay, settings.delay)
-    return EchoEngine(
-        speed=speed, tokens=settings.tokens, slots=settings.slots, queue=settings.queue
-    )
-
-
-def _llamacpp(settings: LlamacppSettings) -> LlamacppEngine:
-    return LlamacppEngine(
-        located(settings.model_path, settings.model_name),
-        Sizes(**settings.model_dump(include={field.name for field in fields(Sizes)})),
-        Defaults(settings.temperature, settings.top_p, settings.default_max_tokens),
-        is_embedding=settings.embedding,
-    )
-
-
-def _vllm(settings: VllmSettings) -> Sequence[Engine]:
-    options = Options(
-        **_model(settings),
-        max_tokens=settings.default_max_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        adapters=settings.lora,
-    )
-    engines: list[Engine] = [VllmEngine(checked(options))]
-    if (embedding := settings.embedding) is not None:
-        variable = f"{options.variable}EMBEDDING__"
-        beside = Options(
-            **_model(embedding), pooling=embedding.pooling, is_measured=False, variable=variable
-        )
-        engines.append(VllmEmbeddingEngine(checked(beside)))
-    return engines
-
-
-def _model(settings: VllmModelSettings) -> dict[str, Any]:
-    told = settings.model_dump(include={"model", "slots", "queue", "context_tokens", "arguments"})
-    return {**told, "name": settings.name}
-
-
-def _openai(settings: OpenAISettings) -> OpenAIEngine:
-    same = settings.model_dump(
-        include={"context_tokens", "default_max_tokens", "slots", "queue", "limit_field"}
-    )
-    upstream = Upstream(
-        settings.name or name_of(settings.model),
-        settings.url,
-        settings.model,
-        DIALECTS[settings.dialect],
-        schema=settings.schema_mode,
-        has_tools=settings.tools,
-        is_embedding=settings.embedding,
-        bounds=Bounds(**settings.model_dump(include={field.name for field in fields(Bounds)})),
-        **same,
-    )
-    return OpenAIEngine(upstream, trusted, _key(settings))
-
-
-def _key(settings: OpenAISettings) -> Key | None:
-    if settings.api_key_file is not None:
-        return keys.in_file(settings.api_key_file, setting="INFERENCE_OPENAI__API_KEY_FILE")
-    return None if settings.api_key is None else keys.fixed(settings.api_key.get_secret_value())

@@ -20,11 +20,12 @@ from services.inference.domain.entry import (
     Llamacpp,
     OpenAi,
 )
-from services.inference.engines import gguf, model_folder
+from services.inference.engines import gguf
 from services.inference.engines.chat import Defaults
-from services.inference.engines.echo import EchoEngine, Speed
-from services.inference.engines.llamacpp import LlamacppEngine, Sizes
-from services.inference.engines.model_file import ModelFile
+from services.inference.engines.echo.engine import EchoEngine, Speed
+from services.inference.engines.llamacpp import model_folder, server
+from services.inference.engines.llamacpp.engine import LlamacppEngine
+from services.inference.engines.llamacpp.model_file import ModelFile
 from services.inference.engines.openai_http.dialect import DIALECTS, SchemaMode
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
@@ -38,6 +39,13 @@ OPENAI: Final = OpenAISettings()
 _PATIENCE: Final = timedelta(seconds=10)
 """With an upstream that does not answer yet."""
 _ECHO_SLOTS: Final = 256
+_MEMBERS: Final = {
+    "url": "openai.url",
+    "model": "openai.model",
+    "api_key": "openai.secret",
+    "context_tokens": "context_tokens",
+}
+"""What an entry calls what the settings of an upstream have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class Building:
             is_embedding=runs_on.is_embedding,
             limit_field=runs_on.limit_field,
             bounds=Bounds(start=_PATIENCE),
-            prefix="the entry's ",
+            setting=_MEMBERS.__getitem__,
         )
         connect = trusted if tenant == EVERYBODY else self.connect
         owner = OPERATORS if tenant == EVERYBODY else tenant
@@ -91,10 +99,11 @@ class Building:
         path, header = await asyncio.to_thread(self._looked_at, runs_on)
         slots = entry.slots or DEFAULTS.slots
         tokens = entry.context_tokens or DEFAULTS.context_tokens
-        model_folder.check_memory(path, header, tokens * slots)
+        contexts = server.contexts(slots, is_embedding=runs_on.is_embedding)
+        model_folder.check_memory(path, header, tokens * contexts)
         engine = LlamacppEngine(
             ModelFile(path, entry.name),
-            Sizes(
+            server.Sizes(
                 slots=slots,
                 queue=runs_on.queue,
                 context_tokens=tokens,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from services.chassis.errors import NotFound, Unavailable
 from services.inference.counted import Counted
@@ -23,7 +23,7 @@ from services.inference.held import Held, Room
 from services.inference.ports import Builder, Engine, Serving
 
 _KNOWN_NAMES: Final = 20
-Place = tuple[str, str]
+Place: TypeAlias = tuple[str, str]
 """A tenant and a name."""
 
 
@@ -89,7 +89,7 @@ class Engines:
             gone = self._held.pop(place)
             gone.follow(replace(gone.wanted, is_wanted=False))
             self._leaving.append(gone)
-        self._leaving = [each for each in self._leaving if each.engine is not None]
+        self._leaving = [each for each in self._leaving if not each.is_at_rest]
         self._held = {place: self._followed(place, each) for place, each in wanted.items()}
         self._aliases = {
             (tenant, alias): held

@@ -5,13 +5,17 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
+from services.chassis.errors import Unavailable
 from services.inference.domain.embedding import Embedded, Embedding
 from services.inference.domain.generation import Finished
 from services.inference.domain.model import Model
 from services.inference.domain.request import Message, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.ports import Engine
+
+_RETRY_AFTER: Final = timedelta(seconds=1)
 
 
 class Counted:
@@ -21,6 +25,7 @@ class Counted:
         """`name` is what its one model is called; empty: as the engine calls its models."""
         self._engine = engine
         self._name = name
+        self._is_closing = False
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -40,7 +45,8 @@ class Counted:
         await self._engine.load()
 
     async def close(self) -> None:
-        """Once nothing is under way any more. Nothing new may come."""
+        """Once nothing is under way any more; who comes from now on is told to ask again."""
+        self._is_closing = True
         await self._idle.wait()
         await self._engine.close()
 
@@ -79,6 +85,10 @@ class Counted:
 
     @contextmanager
     def _used(self) -> Iterator[None]:
+        if self._is_closing:  # Whoever comes found the model before that.
+            name = self._name or "the model"
+            message = f"{name} is being unloaded, or loaded anew; ask again in a second"
+            raise Unavailable("ENGINE_LOADING", message, model=name).after(_RETRY_AFTER)
         self._under_way += 1
         self._idle.clear()
         try:

@@ -43,8 +43,9 @@ class Following:
         came_at = asyncio.get_running_loop().time()
         async with self._looking:  # What was read first must not come last.
             if self._looked_at < came_at:
-                self._looked_at = asyncio.get_running_loop().time()
+                began_at = asyncio.get_running_loop().time()
                 self._engines.follow(await self._wanted())
+                self._looked_at = began_at
 
     async def run(self, told: Subscription, every: timedelta) -> None:
         """Look again and again, until cancelled."""

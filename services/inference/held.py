@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from services.chassis.errors import (
     FailedPrecondition,
@@ -58,8 +58,8 @@ class Room:
         self.loaded -= not entry.is_free_to_load
 
 
-Build = Callable[[Entry], Awaitable[Built]]
-Spawn = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+Build: TypeAlias = Callable[[Entry], Awaitable[Built]]
+Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
 
 
 class Held:
@@ -88,6 +88,11 @@ class Held:
         """What runs it now."""
         return self._loaded[1] if self._loaded is not None else None
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing of it is here, or on its way."""
+        return self._loaded is None and not self._is_busy
+
     def listed(self) -> Listed:
         """What can be seen of it."""
         model = self.serving.model if self.serving is not None else None
@@ -103,13 +108,13 @@ class Held:
         if self.serving is not None and not self._is_stale:
             model = self.serving.model
             self.serving = replace(self.serving, model=model, price=self.entry.price)
-        if self._task is None or self._task.done():
+        if not self._is_busy:
             self._task = self._spawn(self._converge())
 
     def again(self) -> None:
         """Try once more what failed because something else was away."""
         is_away = isinstance(self.failure, Unavailable) and self.entry.is_free_to_load
-        if is_away and self.wanted.is_wanted and (self._task is None or self._task.done()):
+        if is_away and self.wanted.is_wanted and not self._is_busy:
             self.failure = None
             self._task = self._spawn(self._converge())
 
@@ -138,6 +143,10 @@ class Held:
             message = f"{self.entry.name} is being loaded; try again in a second"
             raise Unavailable("ENGINE_LOADING", message, model=self.entry.name).after(_RETRY_AFTER)
         raise _not_loaded(self.entry.name, self.failure)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._task is not None and not self._task.done()
 
     @property
     def _is_stale(self) -> bool:

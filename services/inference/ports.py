@@ -205,7 +205,14 @@ class ModelStore(Protocol):
         """
 
     async def want(self, tenant: str, name: str, time: datetime, *, is_wanted: bool) -> None:
-        """Say whether it is to be loaded, in every process; of what is declared, too."""
+        """Say whether a tenant's own is to be loaded, in every process.
+
+        Raises:
+            NotFound: `MODEL_NOT_FOUND`.
+        """
+
+    async def wish(self, name: str, time: datetime, *, is_wanted: bool) -> None:
+        """The same of one that is declared."""
 
     async def every(self) -> Sequence[tuple[str, Wanted]]:
         """All entries, each with its tenant, and whether they are to be loaded."""

@@ -47,7 +47,7 @@ class LlamacppSettings(BaseModel, frozen=True):
     model_name: str | None = Field(None, pattern=NAME)  # Absent: the file's.
     slots: int = Field(4, ge=1, le=64)  # Generations at a time, batched together.
     queue: int = Field(64, ge=0)
-    embedding: bool = False  # Makes vectors of texts, and does nothing else.
+    is_embedding: bool = False  # Makes vectors of texts, and does nothing else.
     context_tokens: int = Field(4_096, ge=256)  # For each slot; 23 KB of memory a token.
     default_max_tokens: int = Field(512, ge=1)
     temperature: float = Field(0.2, ge=0, le=2)  # What SmolLM2's authors advise.
@@ -61,7 +61,7 @@ class VllmModelSettings(BaseModel, frozen=True):
     """A model that vLLM runs."""
 
     model: str = Field(min_length=1)  # A folder in Hugging Face's format, or OWNER/NAME of its hub.
-    model_name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")  # Absent: the folder's.
+    model_name: str | None = Field(None, pattern=NAME)  # Absent: the folder's.
     slots: int = Field(32, ge=1, le=4_096)  # Requests that are computed together.
     queue: int = Field(256, ge=0)
     context_tokens: int = Field(4_096, ge=16)  # Prompt and output together.
@@ -96,7 +96,7 @@ class VllmSettings(VllmModelSettings, frozen=True):
     def _are_names(cls, adapters: Mapping[str, Path]) -> Mapping[str, Path]:
         """An adapter is a model of its own, and has a name as one."""
         for name in adapters:
-            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+            if not re.fullmatch(NAME, name):
                 raise ValueError(f"has a name {name[:64]!r}; use letters, digits and _ . -")
         return adapters
 
@@ -116,7 +116,7 @@ class OpenAISettings(BaseModel, frozen=True):
 
     url: Annotated[str, AfterValidator(_upstream)] = ""  # With its `/v1`.
     model: str = Field("", max_length=256)  # What the model is called there.
-    name: str | None = Field(None, pattern=NAME)  # And here. Absent: the end of `model`.
+    model_name: str | None = Field(None, pattern=NAME)  # And here. Absent: the end of `model`.
     dialect: Literal["openai", "vllm", "llamacpp"] = "openai"  # What the server has beside it.
     api_key: SecretStr | None = None
     api_key_file: Path | None = None  # Read for each request: it may be replaced.
@@ -125,8 +125,8 @@ class OpenAISettings(BaseModel, frozen=True):
     slots: int = Field(32, ge=1, le=1_024)  # Requests to it at a time.
     queue: int = Field(256, ge=0)
     schema_mode: Literal["json_schema", "json_object", "none"] | None = None  # Absent: dialect's.
-    tools: bool | None = None  # Whether the model calls tools. Absent: as the dialect has it.
-    embedding: bool = False  # The model embeds, and does nothing else.
+    has_tools: bool | None = None  # Whether the model calls tools. Absent: as the dialect has it.
+    is_embedding: bool = False  # The model embeds, and does nothing else.
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     connect: Duration = Field(timedelta(seconds=5), gt=timedelta(0))
     silence: Duration = Field(timedelta(seconds=60), gt=timedelta(0))  # Before and between words.
@@ -199,9 +199,8 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings(listen="127.0.0.1:8082")
-    engine: Literal["llamacpp", "vllm", "echo", "openai"] = (
-        "llamacpp"  # Said, or without a file: the default one.
-    )
+    # Of the default model. Absent, with a file of models: there is none beside those.
+    engine: Literal["llamacpp", "vllm", "echo", "openai"] = "llamacpp"
     models: Path | None = None  # A file of further models: docs/models.md.
     models_dir: Path = Path("models")  # Where GGUF files of entries are; nothing else is read.
     llamacpp: LlamacppSettings = LlamacppSettings()

@@ -57,7 +57,7 @@ class Router:
             NotFound: `MODEL_NOT_FOUND`.
         """
         if self.route(name) is None:
-            await self.models.resolve(name)
+            await self._resolved(name)
 
     async def choose(
         self, tenant: str, request: Request, key: str, *, has_tools: bool
@@ -70,7 +70,7 @@ class Router:
             FailedPrecondition: `ROUTE_HAS_NO_MODEL`.
         """
         if (route := self.route(request.model)) is None:
-            return await self.models.resolve(request.model), None
+            return await self._resolved(request.model), None
         known = await self.models.known()
         asked = asked_of(request, key, has_tools=has_tools)
         rule = rule_of(route, asked)
@@ -113,6 +113,16 @@ class Router:
             except ServiceError:
                 continue
         return None
+
+    async def _resolved(self, name: str) -> Model:
+        try:
+            return await self.models.resolve(name)
+        except NotFound as error:
+            if self.routes:
+                routes = ", ".join(sorted(self.routes))
+                error.message += f"; routes are {routes}"
+                error.metadata["routes"] = routes
+            raise
 
     def _candidate(self, tenant: str, model: Model, asked: Asked) -> Candidate:
         return Candidate(

@@ -28,13 +28,13 @@ class TaskSettings(BaseModel, frozen=True):
     look: Duration = Field(timedelta(seconds=1), gt=timedelta(0))  # For work and letters.
 
 
-class QuotaSettings(BaseModel, frozen=True):
+class QuotaSettings(BaseModel, frozen=True, extra="forbid"):
     """What models may take, for every tenant alike."""
 
     quota_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     scope: Literal["tenant", "agent", "session"] = "tenant"  # Each of them by itself.
     period: Literal["day", "month", "total"] = "month"
-    tokens: float | None = Field(None, ge=0, allow_inf_nan=False)
+    tokens: int | None = Field(None, ge=0)
     cost_usd: float | None = Field(None, ge=0, allow_inf_nan=False)
 
     @model_validator(mode="after")

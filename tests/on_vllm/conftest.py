@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from services.inference.domain.request import Message, Request, Sampling
-from services.inference.engines.vllm import VllmEngine
-from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
-from services.inference.engines.vllm_options import Options, checked
+from services.inference.engines.vllm.embedding import VllmEmbeddingEngine
+from services.inference.engines.vllm.engine import VllmEngine
+from services.inference.engines.vllm.options import Options, checked
 from tests.contract.inference.engines import ON_A_CPU
 from tests.on_vllm.inputs import MODEL
 

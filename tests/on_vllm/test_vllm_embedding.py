@@ -7,7 +7,7 @@ import pytest
 from services.chassis.errors import InvalidArgument
 from services.inference.domain.embedding import Embedding
 from services.inference.domain.model import Capability
-from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
+from services.inference.engines.vllm.embedding import VllmEmbeddingEngine
 from tests.contract.inference.asks import answer
 from tests.on_vllm.conftest import asking
 

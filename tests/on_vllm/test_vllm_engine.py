@@ -17,8 +17,8 @@ from services.inference.domain.constraint import Constraint
 from services.inference.domain.embedding import Embedding
 from services.inference.domain.request import Message, Priority, Request, ResponseSchema
 from services.inference.domain.scoring import Scoring, shares
-from services.inference.engines.vllm import VllmEngine
-from services.inference.engines.vllm_options import Options
+from services.inference.engines.vllm.engine import VllmEngine
+from services.inference.engines.vllm.options import Options
 from services.inference.metrics import families
 from tests.contract.inference.asks import answer, idle
 from tests.contract.inference.engines import ON_A_CPU

@@ -107,9 +107,7 @@ class Member:
         found = self.entries()
         for name, each in found.items():
             if name not in known:
-                close = get_close_matches(name[:64], known, 1)
-                fix = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-                each.wrong("is not known here", fix, of_key=True)
+                each.wrong(UNKNOWN, fix_of_unknown(name, known), of_key=True)
         return {name: each for name, each in found.items() if name in known}
 
     def entries(self) -> "dict[str, Member]":
@@ -184,7 +182,7 @@ class Member:
         """One of a few words."""
         if isinstance(self.value, str) and self.value in kinds:
             return kinds[self.value]
-        self.wrong(f"is {_brief(self.value)}", f"use {' or '.join(kinds)}")
+        self.wrong(f"is {brief(self.value)}", f"use {' or '.join(kinds)}")
         return None
 
     def _unlike(self, wanted: str) -> None:
@@ -192,7 +190,15 @@ class Member:
         self.wrong(f"is {kind}", f"use {wanted}")
 
 
+UNKNOWN: Final = "is not known here"
+"""What is wrong with a member that an object does not have."""
 NAME_FIX: Final = "use 1 to 64 letters, digits, _ and -"
+
+
+def fix_of_unknown(name: str, known: Sequence[str]) -> str:
+    """The known name that was meant, or else all of them."""
+    close = get_close_matches(name[:64], known, 1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
 
 
 def is_name(text: str) -> bool:
@@ -224,5 +230,6 @@ def _shown(span: timedelta) -> str:
     return "0s"
 
 
-def _brief(value: object) -> str:
+def brief(value: object) -> str:
+    """A value in a few words: a text's beginning, else what it is."""
     return repr(value[:64]) if isinstance(value, str) else _KINDS.get(type(value), "unknown")

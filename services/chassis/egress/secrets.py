@@ -41,7 +41,7 @@ class StoredSecrets:
         """See `Secrets`."""
         found = await asyncio.to_thread(self._stored, tenant, name)
         if found is None and tenant == _ENVIRONMENT_TENANT:
-            found = self._environment.get(re.sub("[-.]", "_", name.upper()))
+            found = self._environment.get(_variable(name))
         if found is None:
             raise _missing(name, f"there is no secret {name[:64]}")
         if not found.isprintable() or not MIN_CHARACTERS <= len(found) <= MAX_BYTES:
@@ -72,8 +72,16 @@ def read(path: Path) -> str:
         return file.read(MAX_BYTES + 3).decode().rstrip("\r\n")
 
 
+def _variable(name: str) -> str:
+    return re.sub("[-.]", "_", name.upper())
+
+
 def _missing(name: str, message: str) -> FailedPrecondition:
-    fix = f"put one of {MIN_CHARACTERS} to {MAX_BYTES} characters where the service's secrets are"
+    variable = f"…_SECRET_{_variable(name[:64])}"
+    fix = (
+        f"put {MIN_CHARACTERS} to {MAX_BYTES} characters into the service's {variable}, for the "
+        f"tenant {_ENVIRONMENT_TENANT}, or into a file TENANT/{name[:64]} of its …_SECRETS__FOLDER"
+    )
     return FailedPrecondition("SECRET_NOT_FOUND", message, secret=name[:64], suggested_fix=fix)
 
 

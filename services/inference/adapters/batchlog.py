@@ -7,7 +7,7 @@ from typing import Final
 
 from runplane.inference.v1 import batches_pb2 as pb
 
-from services.chassis.errors import ServiceError
+from services.chassis.errors import InvalidArgument
 from services.chassis.eventlog.port import (
     Append,
     Claim,
@@ -72,20 +72,11 @@ class EventStoreBatches:
 
     async def load(self, tenant: str, batch_id: str) -> Loaded:
         """See `BatchLog`."""
-        first = await self._first(tenant, batch_id)
-        try:
-            loaded = await self._begun(first)
-            batch, limit = loaded.batch, PAGE // 4
-            while page := await self.store.read(
-                tenant, batch_id, after=batch.sequence, limit=limit
-            ):
-                for stored in page:
-                    batch = bt.evolve(batch, codec.event_of(stored))
-                limit = _next_limit(page)
-        except (ValueError, ServiceError) as error:
-            if isinstance(error, ServiceError) and error.code == "UNAVAILABLE":
-                raise
-            raise codec.corrupt(batch_id, 1) from error
+        loaded = await self._begun(await self._first(tenant, batch_id))
+        batch, limit = loaded.batch, PAGE // 4
+        while page := await self.store.read(tenant, batch_id, after=batch.sequence, limit=limit):
+            batch = _replayed(batch, page)
+            limit = _next_limit(page)
         if batch.is_deleted:
             raise bt.missing(batch_id)
         return Loaded(batch, loaded.items)
@@ -168,9 +159,12 @@ class EventStoreBatches:
         return found[0]
 
     async def _begun(self, first: StoredEvent) -> Loaded:
-        message = codec.read(first)
-        spec = mapping.spec(message, first.tenant)
-        items = await mapping.items(message.request, self.schemas)
+        try:
+            message = codec.read(first)
+            spec = mapping.spec(message, first.tenant)
+            items = await mapping.items(message.request, self.schemas)
+        except (ValueError, InvalidArgument) as error:
+            raise codec.corrupt(first.stream_id, first.sequence) from error
         return Loaded(bt.evolve(None, bt.Created(first.time, spec, items)), items)
 
     async def _read(
@@ -185,6 +179,15 @@ class EventStoreBatches:
     async def _last(self, tenant: str, batch_id: str) -> tuple[int, bool]:
         found = pb.Batch.FromString(await self.shown(tenant, batch_id))
         return found.last_sequence, bt.State(found.status) in bt.CLOSED
+
+
+def _replayed(batch: bt.Batch, page: Sequence[StoredEvent]) -> bt.Batch:
+    for stored in page:
+        try:
+            batch = bt.evolve(batch, codec.event_of(stored))
+        except ValueError as error:
+            raise codec.corrupt(stored.stream_id, stored.sequence) from error
+    return batch
 
 
 def _next_limit(page: Sequence[StoredEvent]) -> int:

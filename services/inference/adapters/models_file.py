@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
-from services.chassis.documents.problem import Problem
+from services.chassis.documents.report import report, unreadable
 from services.chassis.errors import FailedPrecondition
 from services.inference.domain.entry import Wanted
 from services.inference.domain.entry_document import declared
-
-_MOST: Final = 20
 
 
 def read_models(path: Path) -> Sequence[Wanted]:
@@ -22,19 +19,11 @@ def read_models(path: Path) -> Sequence[Wanted]:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise _refused(f"{path} cannot be read: {error.strerror}") from None
+        raise _refused(unreadable("models", path, error)) from None
     found, problems = declared(text)
     if problems:
-        lines = [_line(path, each) for each in problems[:_MOST]]
-        left = len(problems) - len(lines)
-        raise _refused("; ".join([*lines, *([f"and {left} more"] if left else [])]))
+        raise _refused(report("models", path, problems))
     return found
-
-
-def _line(path: Path, problem: Problem) -> str:
-    where = f"{path}:{problem.line}:{problem.column}" if problem.line else str(path)
-    said = f"{problem.field} {problem.message}".strip()
-    return f"{where}: {said}" + (f" ({problem.suggested_fix})" if problem.suggested_fix else "")
 
 
 def _refused(message: str) -> FailedPrecondition:

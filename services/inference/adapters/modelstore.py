@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -94,16 +95,19 @@ class EventStoreModels:
 
     async def want(self, tenant: str, name: str, time: datetime, *, is_wanted: bool) -> None:
         """See `ModelStore`."""
-        event = WANTED if is_wanted else UNWANTED
         while True:
             kept, _ = await self._kept(tenant, name)
-            try:
-                if kept is None:
-                    return await self._wish(name, NewEvent(event, time, b""))
-                said = replace(kept, is_wanted=is_wanted, sequence=kept.sequence + 1)
-                return await self._append(tenant, event, said, None, time)
-            except Aborted:  # Somebody said something else of it meanwhile.
-                continue
+            if kept is None:
+                raise missing(name)
+            said = replace(kept, is_wanted=is_wanted, sequence=kept.sequence + 1)
+            with suppress(Aborted):  # Somebody said something else of it meanwhile.
+                return await self._append(tenant, _event(is_wanted), said, None, time)
+
+    async def wish(self, name: str, time: datetime, *, is_wanted: bool) -> None:
+        """See `ModelStore`."""
+        while True:
+            with suppress(Aborted):  # As above.
+                return await self._wish(name, NewEvent(_event(is_wanted), time, b""))
 
     async def every(self) -> Sequence[tuple[str, Wanted]]:
         """See `ModelStore`."""
@@ -112,9 +116,7 @@ class EventStoreModels:
             try:
                 kept = _read(record)
             except Internal:
-                log.exception(
-                    "what is stored of a model cannot be read", extra={"model": record.id}
-                )
+                log.exception("stored model cannot be read", extra={"model": record.id})
                 continue
             if kept is not None:
                 found.append((tenant, Wanted(kept.entry, kept.is_wanted, kept.sequence)))
@@ -182,6 +184,10 @@ class EventStoreModels:
         )
 
 
+def _event(is_wanted: bool) -> str:
+    return WANTED if is_wanted else UNWANTED
+
+
 def _stream(name: str) -> str:
     return f"{RECORD}/{name}"
 
@@ -209,9 +215,9 @@ def _read(record: Record) -> _Kept | None:
         return None
     try:
         entry, is_wanted = decode(record.body)
-    except InvalidArgument as error:
-        message = f"what is stored of the model {record.id} cannot be read: {error.message}"
-        raise Internal("MODEL_CORRUPT", message, model=record.id) from None
+    except (InvalidArgument, KeyError, TypeError, ValueError) as error:
+        message = f"what is stored of the model {record.id} cannot be read"
+        raise Internal("MODEL_CORRUPT", message, model=record.id) from error
     return _Kept(entry, is_wanted, int(record.attributes["sequence"]))
 
 
@@ -220,6 +226,7 @@ def decode(body: bytes) -> tuple[Entry, bool]:
 
     Raises:
         InvalidArgument: `MODEL_INVALID`; it is none any more.
+        KeyError, TypeError, ValueError: it never was one.
     """
     said = json.loads(body)
     entry = replace(

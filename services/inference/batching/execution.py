@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.chassis.context import current, resumed
-from services.chassis.errors import Aborted, ServiceError, Unavailable
+from services.chassis.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim
 from services.inference.batching.ports import Loaded
 from services.inference.batching.turn import Turn, World, failed
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 MOST: Final = 32
 """Events in one append: packing them takes the loop, which is others' as well."""
 PATIENCE_SECONDS: Final = 0.1
-"""Until a store that is away is asked again, at first; each time twice as long."""
+"""Until a store that takes nothing is asked again, at first; each time twice as long."""
 MOST_PATIENCE_SECONDS: Final = 2.0
 
 
@@ -138,12 +138,12 @@ class Execution:
         return [bt.Ended(self._world.now(), bt.State.COMPLETED)]
 
     async def _append(self, loaded: Loaded, events: Sequence[bt.Event]) -> Loaded:
-        """Append, however long the store is away: what has been generated is not lost."""
+        """Append, however long the store is away or full: what has been generated is not lost."""
         patience = PATIENCE_SECONDS
         while True:
             try:
                 return await self._world.log.append(loaded, events, claim=self.claim)
-            except Unavailable as error:
+            except (ResourceExhausted, Unavailable) as error:
                 log.warning("not recorded yet", extra={"error_code": error.reason})
             except Aborted as error:
                 if error.reason != "SEQUENCE_CONFLICT":

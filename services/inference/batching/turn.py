@@ -61,7 +61,8 @@ class Turn:
         self._progress = _Progress()
         self._said: list[str] = []
         self._losses = 0
-        self._attempts = 0
+        self._failures = 0
+        self._is_trying = False
 
     def stop(self, state: ItemState) -> None:
         """End it as it stands."""
@@ -86,6 +87,11 @@ class Turn:
                 raise
         return await self._cut_short(self._stopped or ItemState.CANCELED)
 
+    @property
+    def _attempts(self) -> int:
+        """Those that failed, and the one under way. One that was interrupted is none."""
+        return self._failures + self._is_trying
+
     async def _run(self) -> Outcome:
         while True:
             try:
@@ -103,15 +109,16 @@ class Turn:
 
     async def _tried(self) -> Outcome:
         while True:
-            self._attempts += 1
+            self._is_trying = True
             try:
                 return await self._generated()
             except ServiceError as error:
-                if error.reason in NOT_NOW:
-                    self._attempts -= 1
-                elif self._attempts >= ATTEMPTS or not _is_passing(error):
-                    return self._failed(_failure(error))
-                await _backoff(max(self._attempts, 1), error)
+                self._is_trying = False
+                if error.reason not in NOT_NOW:
+                    self._failures += 1
+                    if self._failures >= ATTEMPTS or not _is_passing(error):
+                        return self._failed(_failure(error))
+                await _backoff(max(self._failures, 1), error)
             except Exception:
                 log.exception("item failed", extra={"batch_id": self._spec.batch_id})
                 return self._failed(Failure("INTERNAL", "INTERNAL", "internal error"))
@@ -142,7 +149,7 @@ class Turn:
 
     async def _seated_again(self) -> None:
         """Give way, and wait for another seat, before all items that have not begun."""
-        self._attempts -= 1
+        self._is_trying = False
         asked, seat = self._item.request, self._seat
         goes_on = asked.schema is None and not asked.sampling.stop
         if goes_on and seat is not None and seat.serving.model.can_continue:
@@ -178,7 +185,7 @@ class Turn:
 
     async def _cut_short(self, state: ItemState) -> Outcome:
         text = self._progress.text + "".join(self._said)
-        stopped = Outcome(self._index, state, max(self._attempts, 0), text)
+        stopped = Outcome(self._index, state, self._attempts, text)
         if not text or self._seat is None:
             return stopped
         model = self._seat.serving.model

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from services.chassis.documents.members import MAX_PROBLEMS, Member, Sheet
@@ -96,7 +96,7 @@ def _flag(member: Member) -> bool:
     return member.flag()
 
 
-Fields = Mapping[str, Callable[[Member], Any]]
+Fields: TypeAlias = Mapping[str, Callable[[Member], Any]]
 
 _QUEUE: Final = _whole(0, 100_000)
 LLAMACPP: Final[Fields] = {

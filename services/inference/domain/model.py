@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Capability(StrEnum):
@@ -24,7 +25,7 @@ class Capability(StrEnum):
     """A turn that calls tools the request offers, in the way its authors taught it."""
 
 
-GENERATING = frozenset(
+GENERATING: Final = frozenset(
     {Capability.GENERATE, Capability.CONTINUE, Capability.SCHEMA, Capability.CLASSIFY}
 )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from services.chassis.errors import ServiceError
 from services.inference.domain.classification import Ranked
@@ -46,7 +47,7 @@ class Embeddings:
     reading: Reading
 
 
-Item = Classified | ServiceError
+Item: TypeAlias = Classified | ServiceError
 """What came of one of several texts."""
 
 

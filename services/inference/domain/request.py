@@ -10,6 +10,7 @@ from services.chassis.errors import Violation, invalid
 from services.inference.domain import constraint, tools
 from services.inference.domain.constraint import Constraint
 from services.inference.domain.model import Capability, Model
+from services.inference.domain.texts import size_of
 from services.inference.domain.tools import Tool, tool_faults
 
 JSON: TypeAlias = tools.JSON
@@ -111,19 +112,11 @@ def check_messages(messages: Sequence[Message], prefix: str = "", *, max_bytes: 
         if message.role not in ROLES:
             fault = f"is {message.role[:32]!r}, which is no role"
             raise invalid(Violation(f"messages[{index}].role", fault, f"use {', '.join(ROLES)}"))
-        size += _bytes(message.content, f"messages[{index}].content")
-    size += _bytes(prefix, "prefix")
+        size += size_of(message.content, f"messages[{index}].content")
+    size += size_of(prefix, "prefix")
     if size > max_bytes:
         fault = f"has {size} bytes of content, the prefix's included; at most {max_bytes} are taken"
         raise invalid(Violation("messages", fault, "send less text"))
-
-
-def _bytes(text: str, field: str) -> int:
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError:
-        fix = "send valid UTF-8, without lone surrogates"
-        raise invalid(Violation(field, "is not valid text", fix)) from None
 
 
 def _prefix_faults(request: Request, model: Model) -> Iterator[Violation]:

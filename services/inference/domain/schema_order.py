@@ -12,7 +12,8 @@ from services.inference.domain.request import JSON
 _SCHEMAS_BY_NAME: Final = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 )
-_DATA: Final = frozenset({"const", "enum", "default", "examples"})
+DATA: Final = frozenset({"const", "enum", "default", "examples"})
+"""Keywords whose values are data, and no schemas."""
 
 
 def in_order(schema: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -28,7 +29,7 @@ def in_order(schema: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _value(keyword: str, value: JSON, first: Sequence[str]) -> JSON:
-    if keyword in _DATA:
+    if keyword in DATA:
         return value
     if keyword in _SCHEMAS_BY_NAME and isinstance(value, Mapping):
         rank = {name: index for index, name in enumerate(first)}

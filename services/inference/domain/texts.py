@@ -22,7 +22,7 @@ def text_faults(
     if not 1 <= len(inputs) <= MAX_INPUTS:
         fault = f"has {len(inputs)} texts; 1 to {MAX_INPUTS} are taken"
         yield Violation(field, fault, f"send 1 to {MAX_INPUTS} texts at a time")
-    size = sum(_bytes(text, field) for text in (*inputs, *others))
+    size = sum(size_of(text, field) for text in (*inputs, *others))
     if size > max_bytes:
         fault = f"makes {size} bytes with all other texts; at most {max_bytes} are taken"
         yield Violation(field, fault, "send less text at a time")
@@ -50,7 +50,12 @@ def at(error: InvalidArgument, field: str) -> InvalidArgument:
     return renamed
 
 
-def _bytes(text: str, field: str) -> int:
+def size_of(text: str, field: str) -> int:
+    """A text's bytes.
+
+    Raises:
+        InvalidArgument: `INVALID_REQUEST`; it is not text.
+    """
     try:
         return len(text.encode())
     except UnicodeEncodeError:

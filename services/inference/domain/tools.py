@@ -11,6 +11,8 @@ from services.inference.domain.model import Capability, Model
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 MAX_TOOLS: Final = 128
+MAX_TOOLS_BYTES: Final = 256 * 1024
+"""Of all of them together, as they come."""
 MAX_DESCRIPTION: Final = 4_096
 CHOICES: Final = ("", "auto", "none", "required")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.inference.domain.request import JSON
+from services.inference.domain.schema_order import DATA
 from services.inference.engines import failures
 
 MAX_COUNT: Final = 10_000
@@ -21,7 +22,6 @@ _MINIMA: Final = {
     "minProperties": MAX_COUNT,
     "minLength": MAX_LENGTH,
 }
-_DATA: Final = frozenset({"const", "enum", "default", "examples"})
 
 
 def bounded(schema: Mapping[str, JSON]) -> Mapping[str, JSON]:
@@ -46,7 +46,7 @@ def _object(members: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _member(key: str, value: JSON) -> JSON:
-    if key in _DATA:
+    if key in DATA:
         return value
     if key in _MINIMA and _is_above(value, _MINIMA[key]):
         raise failures.schema_refused(f"{key} is over {_MINIMA[key]:,}, the most there can be")

@@ -3,33 +3,30 @@
 from services.chassis.errors import InvalidArgument, Unavailable, Violation, invalid
 from services.inference.domain.abilities import unable
 
-__all__ = ["engine_failed", "schema_refused", "text_exceeds", "unable", "window_exceeded"]
+__all__ = [
+    "constraint_refused",
+    "engine_failed",
+    "schema_refused",
+    "text_exceeds",
+    "unable",
+    "window_exceeded",
+]
 
 
 def window_exceeded(prompt_tokens: int, limit_tokens: int) -> InvalidArgument:
     """The prompt leaves no room in the model's window."""
-    error = invalid(
-        Violation(
-            "messages",
-            f"has {prompt_tokens} tokens, and the model's window is {limit_tokens} tokens",
-            "send fewer or shorter messages; CountTokens tells the size",
-        ),
-        reason="CONTEXT_WINDOW_EXCEEDED",
-    )
-    error.metadata |= {"limit_tokens": str(limit_tokens), "prompt_tokens": str(prompt_tokens)}
-    return error
+    fix = "send fewer or shorter messages; CountTokens tells the size"
+    return _exceeds("messages", prompt_tokens, limit_tokens, fix)
 
 
 def text_exceeds(field: str, tokens: int, limit_tokens: int) -> InvalidArgument:
     """A text that is to be read as a whole has more tokens than the model takes."""
-    error = invalid(
-        Violation(
-            field,
-            f"has {tokens} tokens, and the model's window is {limit_tokens} tokens",
-            "send a shorter text, or parts of it",
-        ),
-        reason="CONTEXT_WINDOW_EXCEEDED",
-    )
+    return _exceeds(field, tokens, limit_tokens, "send a shorter text, or parts of it")
+
+
+def _exceeds(field: str, tokens: int, limit_tokens: int, fix: str) -> InvalidArgument:
+    fault = f"has {tokens} tokens, and the model's window is {limit_tokens} tokens"
+    error = invalid(Violation(field, fault, fix), reason="CONTEXT_WINDOW_EXCEEDED")
     error.metadata |= {"limit_tokens": str(limit_tokens), "prompt_tokens": str(tokens)}
     return error
 

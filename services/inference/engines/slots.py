@@ -79,7 +79,9 @@ class Slots:
     def _make_room(self, priority: Priority) -> None:
         if not self._places or self._places[-1].priority <= priority:
             raise self._overloaded()
-        self._places.pop().is_given.set_exception(self._overloaded())
+        place = self._places.pop()
+        if not place.is_given.done():  # As in `_give`.
+            place.is_given.set_exception(self._overloaded())
 
     def _give(self) -> None:
         while self._places and self._is_free(self._places[0].priority):

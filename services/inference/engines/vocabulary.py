@@ -7,11 +7,11 @@ a message with `<|im_start|>system` in it would speak as the system.
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from services.inference.engines import gguf
 
-Tame = Callable[[str], str]
+Tame: TypeAlias = Callable[[str], str]
 
 _CONTROL: Final = (3, 4)  # Control and user-defined tokens: matched by their spelling.
 _TOKENS: Final = "tokenizer.ggml.tokens"

@@ -9,13 +9,12 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 from runplane.inference.v1 import batches_pb2 as pb
 from runplane.inference.v1 import inference_pb2
-from runplane.type.v1 import usage_pb2
 
 from services.chassis import structs
 from services.chassis.errors import InvalidArgument, invalid
 from services.chassis.filtering import Fields, written
 from services.inference.domain import batch as bt
-from services.inference.domain.generation import Metrics, Usage
+from services.inference.domain.generation import Usage
 from services.inference.domain.request import Priority
 from services.inference.mapping import inference as mapping
 
@@ -107,7 +106,7 @@ def batch(found: bt.Batch) -> pb.Batch:
         model=spec.model,
         counts=counts(found),
         progress=round((total - found.left) / total, 4),
-        usage=_usage(found.usage),
+        usage=mapping.usage(found.usage),
         cost_usd=found.cost_usd,
         owner=spec.owner,
         labels=spec.labels,
@@ -144,9 +143,9 @@ def item(spec: bt.Spec, key: str, outcome: bt.Outcome, time: datetime) -> pb.Bat
     message.finish_reason = outcome.finish_reason
     message.attempts = outcome.attempts
     message.cost_usd = outcome.cost_usd
-    message.usage.CopyFrom(_usage(outcome.usage))
+    message.usage.CopyFrom(mapping.usage(outcome.usage))
     if outcome.metrics is not None:
-        message.metrics.CopyFrom(_metrics(outcome.metrics))
+        message.metrics.CopyFrom(mapping.metrics(outcome.metrics))
     if outcome.model:
         message.metadata.model = outcome.model
         message.metadata.model_version = outcome.model_version
@@ -194,21 +193,3 @@ def time_of(stamp: Timestamp) -> datetime:
 def text_of(time: datetime) -> str:
     """A time as lists compare it: of one width, so that times compare as texts."""
     return f"{time.astimezone(UTC).isoformat(timespec='microseconds').removesuffix('+00:00')}Z"
-
-
-def _usage(used: Usage) -> usage_pb2.Usage:
-    return usage_pb2.Usage(
-        prompt_tokens=used.prompt_tokens,
-        completion_tokens=used.completion_tokens,
-        cached_tokens=used.cached_tokens,
-        total_tokens=used.prompt_tokens + used.completion_tokens,
-    )
-
-
-def _metrics(found: Metrics) -> inference_pb2.GenerationMetrics:
-    return inference_pb2.GenerationMetrics(
-        latency_ms=round(found.latency_ms, 3),
-        time_to_first_token_ms=round(found.time_to_first_token_ms, 3),
-        queue_ms=round(found.queue_ms, 3),
-        tokens_per_second=round(found.tokens_per_second, 3),
-    )

@@ -13,7 +13,7 @@ from services.chassis import structs
 from services.chassis.errors import Violation, invalid
 from services.chassis.schema import Schema
 from services.inference.domain.constraint import MAX_CHOICES, Constraint
-from services.inference.domain.generation import Complete, Usage
+from services.inference.domain.generation import Complete, Metrics, Usage
 from services.inference.domain.model import Model
 from services.inference.domain.request import (
     JSON,
@@ -25,7 +25,7 @@ from services.inference.domain.request import (
     Sampling,
 )
 from services.inference.domain.schema_order import in_order
-from services.inference.domain.tools import MAX_TOOLS, Tool, ToolCall
+from services.inference.domain.tools import MAX_TOOLS, MAX_TOOLS_BYTES, Tool, ToolCall
 
 PRIORITIES: Final = {
     "": Priority.INTERACTIVE,
@@ -33,7 +33,8 @@ PRIORITIES: Final = {
     "batch": Priority.BATCH,
 }
 
-_MAX_SCHEMAS: Final = 64
+_BOUND: Final = "response_schema"
+_MAX_SCHEMAS: Final = 256
 _MAX_SCHEMA_BYTES: Final = 1024 * 1024  # Of source; what is made of it takes fifty times as much.
 
 
@@ -41,28 +42,29 @@ class Schemas:
     """Schemas as they come in, compiled. An agent sends the same few over and over."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, ResponseSchema] = OrderedDict()
+        self._known: OrderedDict[tuple[bytes, bool], ResponseSchema] = OrderedDict()
         self._bytes = 0
 
-    def compiled(self, document: Struct) -> ResponseSchema:
-        """The schema, its properties in order.
+    def compiled(self, document: Struct, *, field: str = _BOUND) -> ResponseSchema:
+        """The schema, its properties in order. `field` is where it stands, for errors.
 
         Raises:
             InvalidArgument: `SCHEMA_INVALID`; it is no JSON Schema, or beyond bounds.
         """
-        key = document.SerializeToString(deterministic=True)
+        said = document.SerializeToString(deterministic=True)
+        key = said, field == _BOUND
         if (known := self._known.get(key)) is not None:
             self._known.move_to_end(key)
             return known
-        self._known[key] = schema = _schema(document)
-        self._bytes += len(key)
+        self._known[key] = schema = _schema(document, field)
+        self._bytes += len(said)
         while len(self._known) > _MAX_SCHEMAS or self._bytes > _MAX_SCHEMA_BYTES:
-            self._bytes -= len(self._known.popitem(last=False)[0])
+            (oldest, _), _ = self._known.popitem(last=False)
+            self._bytes -= len(oldest)
         return schema
 
 
-def _schema(document: Struct) -> ResponseSchema:
-    field = "response_schema"
+def _schema(document: Struct, field: str) -> ResponseSchema:
     received = cast("Mapping[str, JSON]", structs.to_dict(document, field=field))
     ordered = in_order(received)
     return ResponseSchema(ordered, Schema(ordered, field=field).violations)
@@ -84,22 +86,23 @@ def request(message: pb.GenerateRequest, schemas: Schemas) -> Request:
         constraint=Constraint(
             tuple(message.choice[: MAX_CHOICES + 1]), message.regex, message.grammar
         ),
-        tools=_tools(message.tools),
+        tools=_tools(message.tools, schemas),
         tool_choice=message.tool_choice,
     )
 
 
-def _tools(sent: Sequence[pb.ToolDefinition]) -> tuple[Tool, ...]:
+def _tools(sent: Sequence[pb.ToolDefinition], schemas: Schemas) -> tuple[Tool, ...]:
     """What may be called; of too many, as much as shows that they are."""
-    return tuple(_tool(tool, f"tools[{at}]") for at, tool in enumerate(sent[: MAX_TOOLS + 1]))
+    if (size := sum(tool.ByteSize() for tool in sent)) > MAX_TOOLS_BYTES:
+        fault = f"has {size} bytes; at most {MAX_TOOLS_BYTES} are taken"
+        raise invalid(Violation("tools", fault, "send fewer tools, or smaller schemas"))
+    shown = enumerate(sent[: MAX_TOOLS + 1])
+    return tuple(_tool(tool, schemas, f"tools[{index}].input_schema") for index, tool in shown)
 
 
-def _tool(sent: pb.ToolDefinition, field: str) -> Tool:
-    where = f"{field}.input_schema"
-    document = cast("Mapping[str, JSON]", structs.to_dict(sent.input_schema, field=where))
-    schema = in_order(document) or {"type": "object"}
-    Schema(schema, field=where)
-    return Tool(sent.name, sent.description, schema)
+def _tool(sent: pb.ToolDefinition, schemas: Schemas, field: str) -> Tool:
+    schema = schemas.compiled(sent.input_schema, field=field).document
+    return Tool(sent.name, sent.description, schema or {"type": "object"})
 
 
 def priority(name: str) -> Priority:
@@ -137,7 +140,7 @@ def response(generation_id: str, text: str, end: Complete, trace_id: str) -> pb.
         text=text,
         finish_reason=end.finished.reason,
         usage=usage(end.finished.usage),
-        metrics=_metrics(end),
+        metrics=metrics(end.metrics),
         metadata=metadata(end.model, end.time, trace_id),
         tool_calls=map(_call, end.finished.tool_calls),
     )
@@ -159,7 +162,7 @@ def complete(
         text=end.finished.text or None,
         finish_reason=end.finished.reason,
         usage=usage(end.finished.usage),
-        metrics=_metrics(end),
+        metrics=metrics(end.metrics),
         metadata=metadata(end.model, end.time, trace_id),
         tool_calls=map(_call, end.finished.tool_calls),
     )
@@ -181,12 +184,13 @@ def usage(used: Usage) -> usage_pb2.Usage:
     )
 
 
-def _metrics(end: Complete) -> pb.GenerationMetrics:
+def metrics(found: Metrics) -> pb.GenerationMetrics:
+    """How fast a generation was."""
     return pb.GenerationMetrics(
-        latency_ms=round(end.metrics.latency_ms, 3),
-        time_to_first_token_ms=round(end.metrics.time_to_first_token_ms, 3),
-        queue_ms=round(end.metrics.queue_ms, 3),
-        tokens_per_second=round(end.metrics.tokens_per_second, 3),
+        latency_ms=round(found.latency_ms, 3),
+        time_to_first_token_ms=round(found.time_to_first_token_ms, 3),
+        queue_ms=round(found.queue_ms, 3),
+        tokens_per_second=round(found.tokens_per_second, 3),
     )
 
 

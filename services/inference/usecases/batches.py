@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from services.chassis.errors import (
     FailedPrecondition,
@@ -79,7 +79,7 @@ class Hands(Protocol):
         """There is something new."""
 
 
-Placed = Callable[[InvalidArgument, int, int], InvalidArgument]
+Placed: TypeAlias = Callable[[InvalidArgument, int, int], InvalidArgument]
 """An error that says which item it is about, by its index and the number of shared messages."""
 
 

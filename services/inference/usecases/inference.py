@@ -5,13 +5,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import perf_counter
+from typing import Final
 
 from services.inference.domain.generation import Complete, Delta, Finished, Stopwatch
 from services.inference.domain.model import Model
 from services.inference.domain.request import Message, Request, check, check_messages
 from services.inference.ports import Catalogue
 
-WHOLE = timedelta(hours=1)  # A pace for callers who want no pieces.
+_WHOLE: Final = timedelta(hours=1)  # A pace for callers who want no pieces.
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Inference:
     async def generate(self, tenant: str, request: Request) -> tuple[str, Complete]:
         """One assistant turn, whole."""
         texts: list[str] = []
-        async with aclosing(self._generate(tenant, request, WHOLE)) as pieces:
+        async with aclosing(self._generate(tenant, request, _WHOLE)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Complete):
                     return "".join(texts) + piece.finished.text, piece

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -139,6 +140,9 @@ class Models:
             PermissionDenied: `MODEL_NOT_YOURS`.
             FailedPrecondition: `MODEL_NOT_CHANGEABLE`; it stays loaded.
         """
+        return (await self._operable(tenant, name, is_unload=is_unload)).name
+
+    async def _operable(self, tenant: str, name: str, *, is_unload: bool) -> Entry:
         entry = (await self.get(tenant, name)).entry
         if entry.source is not Source.API and tenant != OPERATORS:
             message = (
@@ -146,8 +150,8 @@ class Models:
             )
             raise PermissionDenied("MODEL_NOT_YOURS", message, model=entry.name, field="name")
         if entry.source is Source.SETTINGS and is_unload:
-            raise _unchangeable(entry)
-        return entry.name
+            raise _unchangeable(entry, "it stays loaded: declare it in a file of models instead")
+        return entry
 
     async def load(self, tenant: str, name: str) -> Listed:
         """Have a model loaded, in every process; return when this one has it.
@@ -177,11 +181,18 @@ class Models:
         return await self.get(tenant, name)
 
     async def stop_loading(self, tenant: str, name: str) -> None:
-        """Let a model be unloaded, without waiting for it."""
-        await self._want(tenant, name, is_wanted=False)
+        """Let a model be unloaded, without waiting for it; let one be that is gone, or stays."""
+        with suppress(NotFound, FailedPrecondition):
+            await self._want(tenant, name, is_wanted=False)
 
     async def _want(self, tenant: str, name: str, *, is_wanted: bool) -> None:
-        await self.store.want(tenant, name, self.now(), is_wanted=is_wanted)
+        """Asked once more whose it is: it may have been deleted since, and a declared one of the
+        same name have come to light."""
+        entry = await self._operable(tenant, name, is_unload=not is_wanted)
+        if entry.source is Source.API:
+            await self.store.want(tenant, entry.name, self.now(), is_wanted=is_wanted)
+        else:
+            await self.store.wish(entry.name, self.now(), is_wanted=is_wanted)
         await self.follows.look()
 
     async def _stored(self, tenant: str, name: str) -> Entry:
@@ -195,7 +206,7 @@ class Models:
             return entry
         seen = (await self.get(tenant, name)).entry
         if seen.source is not Source.API:
-            raise _unchangeable(seen)
+            raise _unchangeable(seen, "change it there, or create one of another name")
         return await self._stored(tenant, seen.name)
 
     async def _check_names(self, tenant: str, entry: Entry) -> None:
@@ -230,7 +241,7 @@ def _merged(
     return {**kept, **{name: said[name] for name in mask if name in said}}
 
 
-def _unchangeable(entry: Entry) -> FailedPrecondition:
+def _unchangeable(entry: Entry, fix: str) -> FailedPrecondition:
     where = {Source.FILE: "in the file of INFERENCE_MODELS", Source.SETTINGS: "in the settings"}
     place = where.get(entry.source, "elsewhere")
     return FailedPrecondition(
@@ -238,5 +249,5 @@ def _unchangeable(entry: Entry) -> FailedPrecondition:
         f"{entry.name} is declared {place}",
         model=entry.name,
         field="name",
-        suggested_fix=f"change it {place}, or create one of another name",
+        suggested_fix=fix,
     )

@@ -51,15 +51,7 @@ class GrpcModels:
         """The model of this name; empty means the default."""
         known = await self._known.get()
         if (model := known.get(name) or await self._looked_up(name)) is None:
-            names = ", ".join(sorted(filter(None, known)))
-            raise NotFound(
-                "MODEL_NOT_FOUND",
-                f"there is no model {name or 'by default'}; there are {names}",
-                field="model",
-                model=name,
-                known=names,
-                suggested_fix=f"use one of {names}, or leave model out for the default",
-            )
+            raise _not_found(name, ", ".join(sorted(filter(None, known))))
         return model
 
     async def known(self) -> Mapping[str, Model]:
@@ -159,6 +151,20 @@ def _model(message: pb.Model) -> Model:
         message.output_price_usd,
         frozenset(message.capabilities),
         message.size_class,
+    )
+
+
+def _not_found(name: str, names: str) -> NotFound:
+    """That a model is not there; without a name, that none is the default."""
+    message = f"there is no model {name}; there are {names or 'none'}"
+    fix = f"use one of {names}, or leave model out for the default"
+    if not name:
+        message = f"no model that is served can answer; there are {names or 'none'}"
+        fix = "load or serve one whose capabilities include generate; docs/models.md says how"
+    elif not names:
+        fix = "serve one; docs/models.md says how"
+    return NotFound(
+        "MODEL_NOT_FOUND", message, field="model", model=name, known=names, suggested_fix=fix
     )
 
 

@@ -1,10 +1,9 @@
 """Routes from a YAML file: all that is wrong with it at once, each with its place."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -18,12 +17,13 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from services.chassis.documents import reading as documents
+from services.chassis.documents.members import UNKNOWN, brief, fix_of_unknown
 from services.chassis.documents.places import Reading, Unreadable, child
+from services.chassis.documents.problem import Problem
+from services.chassis.documents.report import report, unreadable
 from services.chassis.errors import FailedPrecondition
 from services.chassis.settings import Duration
 from services.orchestrator.domain.routing import MOST_MODELS, Policy, RequestClass, Route, Rule
-
-MAX_FAULTS: Final = 20
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$")]
 
@@ -51,7 +51,7 @@ class _Rule(_Strict):
     classes: list[RequestClass] = Field([], max_length=len(RequestClass))
     sizes: list[Name] = Field([], max_length=8)
     fallback: list[Name] = Field([], max_length=MOST_MODELS)
-    priority: Annotated[str, StringConstraints(pattern="^(interactive|batch)$")] = ""
+    priority: Literal["interactive", "batch"] | None = None
     hedge_after: Duration | None = None
     patience: Duration | None = None
 
@@ -72,7 +72,7 @@ class _Rule(_Strict):
             frozenset(self.classes),
             frozenset(self.sizes),
             tuple(self.fallback),
-            self.priority,
+            self.priority or "",
             None if self.hedge_after is None else self.hedge_after.total_seconds() * 1000,
             None if self.patience is None else self.patience.total_seconds() * 1000,
         )
@@ -154,6 +154,64 @@ class _Document(_Strict):
         return self
 
 
+_UNKNOWN: Final = "extra_forbidden"
+_HOLDERS: Final[Mapping[int, type[_Strict]]] = {1: _Document, 3: _Route, 5: _Rule, 7: _Share}
+"""What a field belongs to, by the steps that lead to it."""
+
+
+def _unknown(error: ErrorDetails) -> tuple[str, str]:
+    known = [*_HOLDERS[len(error["loc"])].model_fields]
+    return UNKNOWN, fix_of_unknown(str(error["loc"][-1]), known)
+
+
+def _shown(value: object) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else brief(value)
+
+
+def _not_of(error: ErrorDetails) -> tuple[str, str]:
+    given, expected = error["input"], error["ctx"]["expected"].replace("'", "")
+    return f"is {_shown(given)}", f"use {expected}"
+
+
+def _bounded(error: ErrorDetails) -> tuple[str, str]:
+    said = error["msg"].partition(" should be ")[2]
+    return f"is {_shown(error['input'])}", f"use a number that is {said}"
+
+
+def _own_words(error: ErrorDetails) -> tuple[str, str]:
+    """What a check of ours says, of the value as a whole; else what pydantic says."""
+    said = error["msg"].removeprefix("Value error, ")
+    return (f"cannot be: {said}" if error["loc"] else said), ""
+
+
+def _always(message: str, fix: str) -> Callable[[ErrorDetails], tuple[str, str]]:
+    return lambda error: (message.format(_shown(error["input"])), fix)
+
+
+_WORDS: Final[Mapping[str, Callable[[ErrorDetails], tuple[str, str]]]] = {
+    _UNKNOWN: _unknown,
+    "enum": _not_of,
+    "literal_error": _not_of,
+    "greater_than": _bounded,
+    "greater_than_equal": _bounded,
+    "less_than_equal": _bounded,
+    "missing": _always("is missing", "add it"),
+    "list_type": _always("is {}", "use a list"),
+    "string_type": _always("is {}", "use a text"),
+    "float_type": _always("is {}", "use a number"),
+    "float_parsing": _always("is {}", "use a number"),
+    "model_type": _always("is {}", "use an object"),
+    "string_pattern_mismatch": _always(
+        "is not a name: {}", "use 1 to 64 letters, digits, _ . : / and -"
+    ),
+    "time_delta_parsing": _always("is {}", "use a time such as 500ms, 20s or 5m"),
+    "time_delta_type": _always("is {}", "use a time such as 500ms, 20s or 5m"),
+    "too_short": _always("is empty", "add one, or leave the whole out"),
+}
+"""How what pydantic finds is said, and mended."""
+
+
 def routes_of(path: Path | None) -> Mapping[str, Route]:
     """The routes of a file, by name; none without a file.
 
@@ -165,7 +223,7 @@ def routes_of(path: Path | None) -> Mapping[str, Route]:
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise _refused(path, [f"it cannot be read: {error.strerror}"]) from None
+        raise _refused(path, unreadable("routes", path, error)) from None
     return read(source, path)
 
 
@@ -175,34 +233,30 @@ def read(source: bytes, path: Path) -> Mapping[str, Route]:
         reading = documents.read(source)
         found = _Document.model_validate(reading.value)
     except Unreadable as error:
-        problem = error.problem
-        said = f"{problem.field or 'it'}: {problem.message}"
-        raise _refused(path, [_at((problem.line, problem.column)) + said]) from None
+        raise _refused(path, report("routes", path, [error.problem])) from None
     except ValidationError as error:
-        raise _refused(path, [_fault(reading, each) for each in error.errors()]) from None
+        problems = [_problem(reading, each) for each in error.errors(include_url=False)]
+        raise _refused(path, report("routes", path, problems)) from None
     return {
         each.name: Route(each.name, tuple(rule.rule() for rule in each.rules))
         for each in found.routes
     }
 
 
-def _fault(reading: Reading, error: ErrorDetails) -> str:
+def _problem(reading: Reading, error: ErrorDetails) -> Problem:
     """One fault, with the place of the closest thing that is there."""
     where = ""
     for step in error["loc"]:
         where = child(where, step)
-    said = re.sub(r"^Value error, ", "", error["msg"])
-    return f"{_at(reading.place(where))}{where or 'it'}: {said}"
+    message, fix = _WORDS.get(error["type"], _own_words)(error)
+    line, column = reading.place(where, of_key=error["type"] == _UNKNOWN)
+    return Problem(where, message, fix, line, column)
 
 
-def _at(place: tuple[int, int]) -> str:
-    return f"line {place[0]}, column {place[1]}: " if all(place) else ""
-
-
-def _refused(path: Path, faults: list[str]) -> FailedPrecondition:
+def _refused(path: Path, message: str) -> FailedPrecondition:
     return FailedPrecondition(
         "ROUTES_INVALID",
-        "\n  ".join([f"the routes of {path} cannot be used:", *faults[:MAX_FAULTS]]),
+        message,
         field="ORCHESTRATOR_ROUTES",
         path=str(path),
         suggested_fix="mend the file; docs/routing.md shows one",

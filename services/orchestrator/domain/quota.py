@@ -219,3 +219,5 @@ def _faults(quota: Quota) -> Iterator[Violation]:
     ):
         if value is not None and not (math.isfinite(value) and 0 <= value <= most):
             yield Violation(field, f"is {value:.15g}", f"send 0 to {most:,}, or leave it out")
+        elif field == "tokens" and value is not None and value % 1:
+            yield Violation(field, f"is {value:.15g}", "send a whole number")

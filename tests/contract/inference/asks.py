@@ -1,6 +1,7 @@
 """Requests to an engine, and what comes of them."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -32,7 +33,12 @@ async def answer(
     return [*texts, end.text] if end.text else texts, end
 
 
-async def idle(engine: Engine) -> None:
+async def until(is_so: Callable[[], object]) -> None:
+    """Wait for what an engine's numbers say: the port has no events."""
     async with asyncio.timeout(5):
-        while engine.active:  # noqa: ASYNC110 - the port tells a number, not an event
+        while not is_so():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)  # What still computes gives way to who never rests.
+
+
+async def idle(engine: Engine) -> None:
+    await until(lambda: not engine.active)

@@ -14,16 +14,17 @@ from typing import Final
 from services.inference.domain.model import Capability
 from services.inference.domain.request import JSON
 from services.inference.engines.chat import Defaults
-from services.inference.engines.echo import EchoEngine
-from services.inference.engines.llamacpp import LlamacppEngine, Sizes
-from services.inference.engines.model_file import located
+from services.inference.engines.echo.engine import EchoEngine
+from services.inference.engines.llamacpp.engine import LlamacppEngine
+from services.inference.engines.llamacpp.model_file import located
+from services.inference.engines.llamacpp.server import Sizes
 from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
 from services.inference.engines.openai_http.upstream import Bounds, Upstream
-from services.inference.engines.vllm import CAPABILITIES, VllmEngine
-from services.inference.engines.vllm_embedding import VllmEmbeddingEngine
-from services.inference.engines.vllm_options import Options, checked
+from services.inference.engines.vllm.embedding import VllmEmbeddingEngine
+from services.inference.engines.vllm.engine import CAPABILITIES, VllmEngine
+from services.inference.engines.vllm.options import Options, checked
 from services.inference.ports import Engine
 from tests.contract.inference import vllm_server
 from tests.contract.inference.llamacpp_server import KEY, llamacpp_server

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from xllamacpp import CommonParams, Server, llama_pooling_type
 
-from services.inference.engines.model_file import located
+from services.inference.engines.llamacpp.model_file import located
 
 KEY = "sk-llama-cpp-0123456789"
 

@@ -16,11 +16,12 @@ from services.chassis.schema import Schema
 from services.inference.domain.model import Capability
 from services.inference.domain.request import JSON, Message, Request, ResponseSchema, Sampling
 from services.inference.engines.chat import Defaults
-from services.inference.engines.echo import EchoEngine
-from services.inference.engines.llamacpp import LlamacppEngine, Sizes
-from services.inference.engines.model_file import located
+from services.inference.engines.echo.engine import EchoEngine
+from services.inference.engines.llamacpp.engine import LlamacppEngine
+from services.inference.engines.llamacpp.model_file import located
+from services.inference.engines.llamacpp.server import Sizes
 from services.inference.ports import Engine
-from tests.contract.inference.asks import AT_ONCE, NEVER, answer, asking, idle
+from tests.contract.inference.asks import AT_ONCE, NEVER, answer, asking, idle, until
 from tests.contract.inference.engines import ENGINES, QUEUE, SLOTS
 
 needs = pytest.mark.needs
@@ -266,8 +267,7 @@ async def test_closing_while_the_prompt_is_read_stops_the_engine(engine: Engine)
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         request = asking(engine, "sleep:600000\n" + "The sea is wide. " * 150)
         reading = group.create_task(answer(engine, request))
-        while not engine.active:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0)
+        await until(lambda: engine.active)
         reading.cancel()
     await idle(engine)
 
@@ -285,7 +285,7 @@ async def test_who_finds_slots_and_queue_full_is_turned_away_with_a_delay(engine
             await anext(await started(stack, engine))
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(answer(engine, asking(engine, "hello", max_tokens=1)))
-            await asyncio.sleep(0)
+            await until(lambda: engine.waiting)
             with pytest.raises(ResourceExhausted) as caught:
                 await answer(engine, asking(engine, "hello"))
             await stack.aclose()
@@ -302,7 +302,7 @@ async def test_who_stops_waiting_takes_no_slot(engine: Engine) -> None:
             await anext(await started(stack, engine))
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(answer(engine, asking(engine, "hello")))
-            await asyncio.sleep(0)
+            await until(lambda: engine.waiting)
             waiting.cancel()
         await stack.aclose()
         await idle(engine)

@@ -11,7 +11,7 @@ from services.inference.domain.model import Capability
 from services.inference.domain.request import Message
 from services.inference.domain.scoring import Scored, Scoring, shares
 from services.inference.ports import Engine
-from tests.contract.inference.asks import AT_ONCE, answer, asking, idle
+from tests.contract.inference.asks import AT_ONCE, answer, asking, idle, until
 from tests.contract.inference.engines import SLOTS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.needs(Capability.CLASSIFY)]
@@ -123,8 +123,7 @@ async def test_scoring_that_is_cancelled_frees_its_slot(engine: Engine) -> None:
     text = "sleep:600000\n" + "The sea is wide. " * 150
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         reading = group.create_task(engine.score(scoring(engine, ("calm", "wild"), text)))
-        while not engine.active:  # noqa: ASYNC110 - the port tells a number, not an event
-            await asyncio.sleep(0.005)
+        await until(lambda: engine.active)
         reading.cancel()
     await idle(engine)
 
@@ -140,8 +139,7 @@ async def test_scoring_that_finds_slots_and_queue_full_is_turned_away(engine: En
             await anext(await stack.enter_async_context(aclosing(pieces)))
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(engine.score(scoring(engine, ("a", "b"))))
-            while not engine.waiting:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.005)
+            await until(lambda: engine.waiting)
             with pytest.raises(ResourceExhausted) as caught:
                 await engine.score(scoring(engine, ("a", "b")))
             await stack.aclose()

@@ -10,7 +10,7 @@ from services.chassis.errors import InvalidArgument, ResourceExhausted
 from services.inference.domain.embedding import Embedded, Embedding
 from services.inference.domain.model import Capability
 from services.inference.ports import Engine
-from tests.contract.inference.asks import idle
+from tests.contract.inference.asks import idle, until
 from tests.contract.inference.engines import QUEUE, SLOTS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.needs(Capability.EMBED)]
@@ -68,8 +68,7 @@ async def test_a_text_over_the_window_is_refused_by_its_place(engine: Engine) ->
 async def test_embedding_that_is_cancelled_frees_its_slot(engine: Engine) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         reading = group.create_task(embedded(engine, *[SLOW] * 32))
-        while not engine.active:  # noqa: ASYNC110 - the port tells a number, not an event
-            await asyncio.sleep(0.005)
+        await until(lambda: engine.active)
         reading.cancel()
     await idle(engine)
 
@@ -79,8 +78,7 @@ async def test_embedding_that_is_cancelled_frees_its_slot(engine: Engine) -> Non
 async def test_embedding_that_finds_slots_and_queue_full_is_turned_away(engine: Engine) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         asked = [group.create_task(embedded(engine, *[SLOW] * 32)) for _ in range(SLOTS + QUEUE)]
-        while (engine.active, engine.waiting) != (SLOTS, QUEUE):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.005)
+        await until(lambda: (engine.active, engine.waiting) == (SLOTS, QUEUE))
         with pytest.raises(ResourceExhausted) as caught:
             await embedded(engine, "x")
         for each in asked:

@@ -109,6 +109,14 @@ async def test_a_bad_setting_is_one_line_that_names_the_variable(variable: str, 
     assert lines[0].startswith(f"tester: {variable}: ")
 
 
+async def test_what_a_check_of_ours_says_stands_there_alone() -> None:
+    _, lines = await outcome(RUNPLANE_EVENT_STORE="nosuch:")
+
+    assert lines == [
+        "tester: RUNPLANE_EVENT_STORE: is not memory:, sqlite:///DIR or postgresql://…"
+    ]
+
+
 async def test_a_missing_secret_is_one_line_that_names_the_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

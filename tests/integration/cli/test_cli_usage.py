@@ -62,7 +62,7 @@ def test_a_quota_is_created_listed_shown_changed_and_deleted(echo: Suite) -> Non
     assert created[1] in listed[1]
     assert changed == (0, f"{name}  each agent: 9 tokens a month\n", "")
     assert (json.loads(shown[1])["version"], "cost_usd" in json.loads(shown[1])) == (2, False)
-    assert deleted == (0, f"{name} is deleted\n", "")
+    assert deleted == (0, f"{name} deleted\n", "")
     assert (gone[0], gone[2].startswith("refused: there is no quota")) == (1, True)
 
 

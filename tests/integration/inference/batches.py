@@ -1,5 +1,6 @@
 """A service that batches are tested with, and what tests say to it."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class Client:
         """What the admin port says."""
         async with httpx2.AsyncClient() as http:
             return (await http.get(f"http://{self.admin}/metrics")).text
+
+    async def busy(self) -> None:
+        """Wait until something has a slot."""
+        while re.search(r"^vllm:num_requests_running{.*} 0.0$", await self.metrics(), re.MULTILINE):
+            pass
 
     async def started(self, *texts: str, **fields: Any) -> pb.Batch:
         """A batch of items that say these, whose keys are their places."""

@@ -127,7 +127,7 @@ async def test_results_can_be_read_while_others_still_run(client: Client) -> Non
 async def test_a_cancel_stops_what_runs_and_keeps_what_it_had_said() -> None:
     async with serving(slots=2, delay=0.01) as client, asyncio.timeout(10):
         batch = await client.started("tokens:100000", "never")
-        await client.until(batch.batch_id, "batch_started")
+        await client.busy()
         await asyncio.sleep(0.1)  # Some of it is to be said; how much does not matter.
         request = pb.CancelBatchRequest(batch_id=batch.batch_id, reason="enough")
         canceled = await client.batches.CancelBatch(request)

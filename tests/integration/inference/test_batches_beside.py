@@ -11,16 +11,10 @@ from tests.integration.inference.batches import Client, message, serving
 LONG = "tokens:200"
 
 
-async def busy(client: Client, batch_id: str) -> None:
-    """Until an item has taken a slot."""
-    await client.until(batch_id, "batch_started")
-    await asyncio.sleep(0.1)  # And said something, on an engine that takes a second for it all.
-
-
 async def test_a_batch_leaves_a_slot_to_whoever_comes_next() -> None:
     async with serving(slots=3, delay=0.005) as client, asyncio.timeout(20):
         batch = await client.started(*[LONG] * 4)
-        await busy(client, batch.batch_id)
+        await client.busy()
         said = await client.say("at once")
         stands = await client.batches.GetBatch(pb.GetBatchRequest(batch_id=batch.batch_id))
 
@@ -31,7 +25,7 @@ async def test_a_batch_leaves_a_slot_to_whoever_comes_next() -> None:
 async def test_an_item_gives_its_slot_up_and_goes_on_where_it_was() -> None:
     async with serving(slots=1, delay=0.005) as client, asyncio.timeout(20):
         batch = await client.started(LONG)
-        await busy(client, batch.batch_id)
+        await client.busy()
         said = await client.say("only this")
         page = await client.metrics()
         ended = await client.ended(batch.batch_id)
@@ -49,7 +43,7 @@ async def test_an_item_gives_its_slot_up_and_goes_on_where_it_was() -> None:
 async def test_items_give_up_as_many_slots_as_are_waited_for() -> None:
     async with serving(slots=4, queue=8, delay=0.005) as client, asyncio.timeout(20):
         batch = await client.started(*[LONG] * 6)
-        await busy(client, batch.batch_id)
+        await client.busy()
         said = await asyncio.gather(*(client.say(LONG) for _ in range(4)))
         ended = await client.ended(batch.batch_id)
 
@@ -70,7 +64,7 @@ async def test_an_item_that_cannot_go_on_is_not_interrupted_for_ever() -> None:
 
     async with serving(slots=1, delay=0.01) as client, asyncio.timeout(30):
         batch = await client.batches.GenerateBatch(pb.GenerateBatchRequest(items=[item]))
-        await busy(client, batch.batch_id)
+        await client.busy()
         async with asyncio.TaskGroup() as group:
             group.create_task(interrupting(client))
             ended = await client.ended(batch.batch_id)

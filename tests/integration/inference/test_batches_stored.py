@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from runplane.inference.v1 import batches_pb2 as pb
 
-from services.chassis.errors import Internal, Unavailable
+from services.chassis.errors import Internal, ResourceExhausted, Unavailable
 from services.chassis.eventlog.memory import MemoryEventStore
-from services.chassis.eventlog.port import Append, Claim, NewEvent, Work
+from services.chassis.eventlog.port import Append, Claim, NewEvent, StoredEvent, Work
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.inference.adapters.batchdesk import EventStoreBatchDesk
 from services.inference.adapters.batchlog import KIND, EventStoreBatches
@@ -19,9 +20,10 @@ from services.inference.batching.gate import Gate
 from services.inference.batching.turn import World
 from services.inference.batching.worker import Sizes, working
 from services.inference.domain import batch as bt
+from services.inference.domain.generation import Finished
 from services.inference.domain.model import Model
 from services.inference.domain.request import Message, Request
-from services.inference.engines.echo import EchoEngine
+from services.inference.engines.echo.engine import EchoEngine
 from services.inference.mapping.inference import Schemas
 from services.inference.ports import Serving
 from services.inference.usecases.inference import Inference
@@ -31,30 +33,61 @@ SOON = timedelta(milliseconds=50)
 
 
 class Moody(MemoryEventStore):
-    """A store that is away for some appends: before it has written them, or behind."""
+    """A store that is full or away for some appends: before it has written them, or behind."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.full = 0
         self.before = 0
         self.behind = 0
+        self.is_overloaded = False
+        """Whether nothing can be read."""
 
     async def append(self, batch: Append) -> Claim | None:
         """As the real one, if it is there."""
-        if batch.claim is not None and self.before:
+        has_outcome = any(each.type == "batch.item_ended.v1" for each in batch.events)
+        if has_outcome and self.full:
+            self.full -= 1
+            raise ResourceExhausted("EVENT_STORE_OVERLOADED", "others write")
+        if has_outcome and self.before:
             self.before -= 1
             raise Unavailable("EVENT_STORE_UNAVAILABLE", "it is away")
         claim = await super().append(batch)
-        if batch.claim is not None and self.behind:
+        if has_outcome and self.behind:
             self.behind -= 1
             raise Unavailable("EVENT_STORE_UNAVAILABLE", "nothing is known of the outcome")
         return claim
+
+    async def read(self, *args: Any, **kwargs: Any) -> Sequence[StoredEvent]:
+        """As the real one, if it has time."""
+        if self.is_overloaded and kwargs.get("after"):
+            raise ResourceExhausted("EVENT_STORE_OVERLOADED", "others read")
+        return await super().read(*args, **kwargs)
+
+
+class Engine(EchoEngine):
+    """Echo, which counts what it was asked."""
+
+    asked = 0
+
+    def generate(
+        self, request: Request, *, pace: timedelta
+    ) -> AsyncGenerator[str | Finished, None]:
+        """As the real one."""
+        self.asked += 1
+        return super().generate(request, pace=pace)
 
 
 class One:
     """A catalogue of one."""
 
     def __init__(self) -> None:
-        self._engine = EchoEngine(slots=2)
+        self._engine = Engine(slots=2)
+
+    @property
+    def asked(self) -> int:
+        """How many generations there were."""
+        return self._engine.asked
 
     def find(self, tenant: str, name: str, *, field: str = "model") -> Serving:
         """The one."""
@@ -71,10 +104,9 @@ def now() -> datetime:
 
 
 @asynccontextmanager
-async def worked(store: MemoryEventStore) -> AsyncIterator[EventStoreBatches]:
+async def worked(store: MemoryEventStore, models: One) -> AsyncIterator[EventStoreBatches]:
     """The log of a worker's batches, on this store."""
     log = EventStoreBatches(store, MemoryHotStore(), Schemas())
-    models = One()
     world = World(log, Inference(models, SOON, 1 << 20, now), Gate(models), now)
     desk = EventStoreBatchDesk(store, "worker", timedelta(seconds=5))
     async with working(desk, world, Sizes(4, SOON, SOON)):
@@ -94,17 +126,17 @@ async def ended(log: EventStoreBatches, batch_id: str) -> Sequence[pb.BatchEvent
     return [pb.BatchEvent.FromString(each) async for each in log.watch("t", batch_id, after=0)]
 
 
-@pytest.mark.parametrize("when", ["before", "behind"])
+@pytest.mark.parametrize("when", ["full", "before", "behind"])
 async def test_what_was_generated_is_not_lost_with_the_store(when: str) -> None:
-    store = Moody()
+    store, models = Moody(), One()
     setattr(store, when, 2)
-    async with worked(store) as log, asyncio.timeout(10):
+    async with worked(store, models) as log, asyncio.timeout(10):
         await begun(log, "batch_a", 10)
         events = await ended(log, "batch_a")
 
     done = Counter(event.item.key for event in events if event.type == "item_completed")
     assert [event.sequence for event in events] == list(range(1, 14))
-    assert done == Counter(map(str, range(10)))
+    assert (done, models.asked) == (Counter(map(str, range(10))), 10)
     assert events[-1].batch.status == "completed"
 
 
@@ -121,7 +153,7 @@ async def test_a_log_that_cannot_be_read_holds_up_no_other(broken: NewEvent) -> 
     still = EventStoreBatches(store, MemoryHotStore(), Schemas())
     await begun(still, "batch_a", 1)
     await store.append(Append("t", "batch_a", 1, [broken], work=Work(KIND, is_shared=True)))
-    async with worked(store) as log, asyncio.timeout(10):
+    async with worked(store, One()) as log, asyncio.timeout(10):
         await begun(log, "batch_b", 1)
         events = await ended(log, "batch_b")
         with pytest.raises(Internal) as corrupt:
@@ -129,3 +161,15 @@ async def test_a_log_that_cannot_be_read_holds_up_no_other(broken: NewEvent) -> 
 
     assert events[-1].type == "batch_ended"
     assert corrupt.value.reason == "BATCH_CORRUPT"
+
+
+async def test_a_store_without_time_is_no_log_that_cannot_be_read() -> None:
+    store = Moody()
+    log = EventStoreBatches(store, MemoryHotStore(), Schemas())
+    await begun(log, "batch_a", 1)
+    store.is_overloaded = True
+
+    with pytest.raises(ResourceExhausted) as caught:
+        await log.load("t", "batch_a")
+
+    assert caught.value.reason == "EVENT_STORE_OVERLOADED"

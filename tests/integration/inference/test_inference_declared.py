@@ -12,7 +12,7 @@ from services.chassis.errors import FailedPrecondition
 from services.chassis.settings import SharedSettings
 from services.inference.settings import Settings
 from tests.integration.inference.models import LOOPBACK, failure, service
-from tests.integration.inference.upstreams import WHOLE, Server, silence, streaming
+from tests.integration.inference.upstreams import WHOLE, Server, answer, saying, silence, streaming
 from tests.integration.tool_registry.hosts import listening
 from tests.servers.ports import free
 from tests.servers.postgres import postgres
@@ -146,6 +146,24 @@ models:
 
     assert (model.engine, model.state) == ("openai", entries_pb2.MODEL_STATE_READY)
     assert said == "Hello there"
+
+
+async def test_an_upstream_that_refuses_the_key_names_the_entrys_own_member(
+    tmp_path: Path,
+) -> None:
+    refused = saying(answer(b"{}", "401 Unauthorized"))
+    async with listening(Server(refused, lists_models=False)) as port:
+        text = f"""
+models:
+  - name: far
+    context_tokens: 2048
+    openai: {{url: "http://127.0.0.1:{port}/v1", model: big}}
+"""
+        async with service(declared(tmp_path, text)) as running:
+            failure = (await running.get("far")).failure
+
+    assert failure.reason == "ENGINE_FAILED"
+    assert "openai.secret" in failure.message
 
 
 async def test_an_upstream_that_was_away_is_asked_again(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ async def test_a_model_that_generates_does_not_embed(client: Client) -> None:
 
 
 async def test_an_instance_that_embeds_does_nothing_else() -> None:
-    sizes = LlamacppSettings(slots=1, queue=0, context_tokens=256, embedding=True)
+    sizes = LlamacppSettings(slots=1, queue=0, context_tokens=256, is_embedding=True)
     settings = Settings(server=LOOPBACK, llamacpp=sizes)
     async with (
         running(settings, SharedSettings(page_token_key="ab" * 32)) as server,

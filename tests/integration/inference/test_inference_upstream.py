@@ -146,7 +146,7 @@ async def test_models_without_tools_refuse_them(client: pb_grpc.InferenceService
         ({"url": "http://user:word@example.com/v1"}, "api_key"),
         ({"api_key": "a", "api_key_file": "/b"}, "api_key_file"),
         ({"dialect": "klingon"}, "dialect"),
-        ({"name": "a b"}, "name"),
+        ({"model_name": "a b"}, "model_name"),
     ],
 )
 def test_settings_of_no_upstream_are_refused_by_name(more: dict[str, str], named: str) -> None:

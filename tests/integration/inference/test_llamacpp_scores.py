@@ -9,8 +9,9 @@ import pytest_asyncio
 from services.inference.domain.request import Message
 from services.inference.domain.scoring import Scoring
 from services.inference.engines.chat import Defaults
-from services.inference.engines.llamacpp import LlamacppEngine, Sizes
-from services.inference.engines.model_file import located
+from services.inference.engines.llamacpp.engine import LlamacppEngine
+from services.inference.engines.llamacpp.model_file import located
+from services.inference.engines.llamacpp.server import Sizes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -281,3 +281,13 @@ async def test_what_was_not_counted_is_counted_here(prompt_tokens: int) -> None:
 
     assert end.usage.completion_tokens == 2
     assert end.usage.prompt_tokens == await engine.count_tokens("upstream", HI.messages)
+
+
+async def test_a_key_that_is_repeated_within_a_stream_is_not_shown() -> None:
+    parts = (delta("Hel"), event({"error": {"message": f"no more for {KEY}", "code": 500}}))
+    async with asking(streaming(*parts)) as (engine, _):
+        with pytest.raises(Unavailable) as caught:
+            await spoken(engine)
+
+    assert "no more for [secret]" in caught.value.message
+    assert KEY not in f"{caught.value.message}{caught.value.metadata}"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ from tests.integration.inference.upstreams import (
     answer,
     asking,
     delta,
+    event,
     head,
     saying,
     silence,
@@ -324,6 +326,37 @@ async def test_labels_are_scored_by_all_of_their_tokens_and_the_end_of_the_turn(
         assert engine.active == 0
     assert scored.log_probabilities == (-1.5, -3.5, -4.5)
     assert scored.usage.prompt_tokens == 2
+
+
+async def test_labels_are_scored_while_no_thread_is_free(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY)
+    key = keys.in_file(file, setting="INFERENCE_OPENAI__API_KEY_FILE")
+    likely = [{"id": token, "logprob": -1.0} for token in range(128)]
+    told = {"content": [{"id": 0, "logprob": -1.0, "top_logprobs": likely}]}
+    server: list[Server] = []
+
+    async def llamacpp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path, asked = server[0].asked[-1].split()[1], server[0].body
+        if path == b"/apply-template":
+            turns = "".join(f"<{each['content']}>" for each in asked["messages"])
+            writer.write(answer(json.dumps({"prompt": turns}).encode()))
+        elif path == b"/tokenize":
+            tokens = list(asked["content"].encode())
+            writer.write(answer(json.dumps({"tokens": tokens}).encode()))
+        else:
+            writer.write(head() + event({"choices": [{"logprobs": told}]}) + DONE)
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    props = answer(b'{"default_generation_settings": {"n_ctx": 1000}}')
+    async with asking(saying(props), dialect="llamacpp", key=key) as (engine, here):
+        server.append(here)
+        here.speak = llamacpp
+        asked = Scoring("upstream", HI.messages, ("a", "bc"))
+        async with asyncio.timeout(5):
+            scored = await asyncio.gather(engine.score(asked), engine.score(asked))
+
+    assert [each.log_probabilities for each in scored] == [(-2.0, -3.0)] * 2
 
 
 async def test_an_upstream_without_log_probabilities_scores_nothing() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from services.inference.domain.embedding import Embedding
 from services.inference.domain.request import Priority
-from services.inference.engines import echo
+from services.inference.engines.echo import engine as echo
 from tests.integration.inference.batches import serving
 
 

@@ -8,15 +8,17 @@ from datetime import timedelta
 
 from services.inference.domain.generation import Finished
 from services.inference.domain.request import Message, Request
+from services.inference.engines.openai_http import keys
 from services.inference.engines.openai_http.dialect import DIALECTS
 from services.inference.engines.openai_http.engine import OpenAIEngine
 from services.inference.engines.openai_http.trusted import trusted
-from services.inference.engines.openai_http.upstream import Bounds, Connect, Upstream
+from services.inference.engines.openai_http.upstream import Bounds, Connect, Key, Upstream
 from tests.integration.tool_registry.hosts import listening, said
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 KEY = "sk-very-secret-0123456789"
+READ_KEY = keys.fixed(KEY)
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 3}}
 BOUNDS = Bounds(
     connect=timedelta(seconds=1),
@@ -127,15 +129,13 @@ async def asking(
     *,
     dialect: str = "openai",
     connect: Connect = trusted,
+    key: Key = READ_KEY,
     lists_models: bool = True,
     **more: object,
 ) -> AsyncIterator[tuple[OpenAIEngine, Server]]:
     """An engine with two slots over an upstream that speaks so."""
     server = Server(speak, lists_models=lists_models)
     options: dict[str, object] = {"context_tokens": 1_000, "bounds": BOUNDS, **more}
-
-    async def key() -> str:
-        return KEY
 
     async with listening(server) as port:
         url = f"http://127.0.0.1:{port}/v1"

@@ -5,6 +5,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
 from tests.integration.inference.models import failure, service
 from tests.integration.orchestrator.conftest import started
+from tests.servers.models import Mind, serving_models
 
 OTHER = (("runplane-tenant", "other"), ("runplane-subject", "somebody"))
 
@@ -44,3 +45,15 @@ async def test_a_tenants_models_are_not_anothers() -> None:
 
     assert answered.result == "hello there"
     assert (code, info.reason) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
+
+
+async def test_where_only_vectors_are_served_nobody_is_told_to_leave_the_model_out() -> None:
+    vectors = Mind(facts={"is_default": False, "capabilities": ["embed"]})
+    async with (
+        serving_models({"vectors": vectors}) as target,
+        started(inference_target=target) as suite,
+    ):
+        code, info, _ = await failure(suite.stub.Invoke(asking(""), timeout=10))
+
+    assert (code, info.reason) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
+    assert "generate" in info.metadata["suggested_fix"]

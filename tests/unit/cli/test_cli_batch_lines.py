@@ -61,6 +61,15 @@ def test_a_line_of_an_openai_file_is_an_item() -> None:
     }
 
 
+def test_lines_that_are_no_items_are_told_together() -> None:
+    with pytest.raises(lines.Unusable) as refused:
+        list(lines.items(['"fine"', "{", '{"message": []}', *["{"] * 100]))
+
+    said = str(refused.value).split("\n  ")
+    assert [each[:7] for each in said[1:3]] == ["line 2:", "line 3:"]
+    assert len(said) == 1 + lines.MAX_FAULTS
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [

@@ -95,6 +95,13 @@ def test_an_object_store_is_told_where_one_was_chosen() -> None:
     assert "RUNPLANE_OBJECT_STORE" not in environment("orchestrator")
 
 
+def test_the_orchestrator_finds_the_routes_from_anywhere() -> None:
+    chosen = environment("orchestrator", replace(ECHO, routes=Path("routes.yaml")))
+
+    assert chosen["ORCHESTRATOR_ROUTES"] == str(Path("routes.yaml").resolve())
+    assert "ORCHESTRATOR_ROUTES" not in environment("orchestrator")
+
+
 def test_all_know_the_event_bus_that_was_chosen() -> None:
     chosen = replace(ECHO, event_bus="kafka://127.0.0.1:9092")
 

@@ -10,7 +10,7 @@ import pytest
 from services.chassis.errors import FailedPrecondition, NotFound
 from services.inference.batching.gate import Gate, Seat
 from services.inference.domain.model import Model
-from services.inference.engines.echo import EchoEngine
+from services.inference.engines.echo.engine import EchoEngine
 from services.inference.ports import Serving
 
 

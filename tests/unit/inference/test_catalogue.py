@@ -12,7 +12,7 @@ from services.inference.catalogue import Engines, Own
 from services.inference.domain.entry import EVERYBODY, Echo, Entry, Listed, Llamacpp, State, Wanted
 from services.inference.domain.generation import Finished
 from services.inference.domain.request import Message, Request
-from services.inference.engines.echo import EchoEngine
+from services.inference.engines.echo.engine import EchoEngine
 from services.inference.ports import Built
 
 ASKED = Request("a", (Message("user", "one two three"),))
@@ -140,6 +140,27 @@ async def test_unloading_waits_for_what_is_under_way() -> None:
     assert (after, shop.built[0].is_closed) == (State.UNLOADED, True)
 
 
+async def test_who_found_a_model_before_it_was_unloaded_is_told_to_ask_again() -> None:
+    shop = Shop()
+    async with shelf(shop) as engines:
+        await loaded(engines, "t", wanted("a"))
+        engine = engines.find("t", "a").engine
+        first = engine.generate(ASKED, pace=timedelta(0))
+        await anext(first)
+        engines.follow({("t", "a"): wanted("a", number=2, is_wanted=False)})
+        await asyncio.sleep(0)
+
+        with pytest.raises(Unavailable) as meanwhile:
+            await engine.count_tokens("a", ASKED.messages)
+        await first.aclose()
+        await engines.settled("t", "a")
+        with pytest.raises(Unavailable) as after:
+            await spoken(engine.generate(ASKED, pace=timedelta(0)))
+
+    assert (meanwhile.value.reason, bool(meanwhile.value.retry_after)) == ("ENGINE_LOADING", True)
+    assert after.value.reason == "ENGINE_LOADING"
+
+
 async def test_an_entry_that_runs_otherwise_is_loaded_anew_and_another_price_is_not() -> None:
     shop = Shop()
     async with shelf(shop) as engines:
@@ -228,6 +249,18 @@ async def test_a_deleted_entry_is_let_go_of() -> None:
             engines.find("t", "a")
 
     assert [each.is_closed for each in shop.built] == [True]
+
+
+async def test_an_entry_that_is_deleted_while_it_is_loaded_holds_up_no_end() -> None:
+    shop = Shop()
+    shop.may_load.clear()
+    async with shelf(shop) as engines:
+        engines.follow({("t", "a"): wanted("a")})
+        await asyncio.sleep(0)
+        engines.follow({})
+        await engines.close()
+
+        assert [each.is_closed for each in shop.built] == [True]
 
 
 async def test_room_is_for_models_that_are_here() -> None:

@@ -3,7 +3,7 @@
 from services.chassis.errors import Unavailable
 from services.chassis.metrics import Metrics
 from services.inference.domain.model import Model
-from services.inference.engines.echo import EchoEngine
+from services.inference.engines.echo.engine import EchoEngine
 from services.inference.metrics import families
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from services.chassis.schema import Schema
 from services.inference.domain.request import JSON
-from services.inference.engines.instance import NothingMatchesError, minimal
+from services.inference.engines.echo.instance import NothingMatchesError, minimal
 
 NODE: JSON = {
     "type": "object",

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from services.chassis.errors import FailedPrecondition
-from services.inference.engines import model_file
-from services.inference.engines.model_file import located
+from services.inference.engines.llamacpp import model_file
+from services.inference.engines.llamacpp.model_file import located
 
 
 def gguf(folder: Path, name: str, content: bytes = b"") -> Path:

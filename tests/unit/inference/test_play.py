@@ -6,7 +6,7 @@ import pytest
 
 from services.chassis.schema import Schema
 from services.inference.domain.request import JSON, Message, Request, ResponseSchema, Sampling
-from services.inference.engines.play import Turn, plan
+from services.inference.engines.echo.play import Turn, plan
 
 
 def an_object(**properties: JSON) -> dict[str, JSON]:

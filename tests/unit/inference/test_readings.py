@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from services.inference.engines.readings import DIMENSIONS, hashed, likely
-from services.inference.engines.vectors import GROUP, groups, unit
+from services.inference.domain.embedding import unit
+from services.inference.engines.echo.readings import DIMENSIONS, hashed, likely
+from services.inference.engines.llamacpp.vectors import GROUP, groups
 
 
 def test_as_many_texts_are_read_together_as_there_is_room_for() -> None:

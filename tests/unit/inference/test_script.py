@@ -3,7 +3,7 @@
 import pytest
 
 from services.inference.domain.request import Message
-from services.inference.engines.script import MAX_SLEEP_MS, Counted, parse, split
+from services.inference.engines.echo.script import MAX_SLEEP_MS, Counted, parse, split
 
 
 def test_lines_that_are_no_directives_are_the_answer() -> None:

@@ -119,3 +119,20 @@ async def test_who_goes_away_gives_up_the_place_or_the_slot() -> None:
     await asyncio.wait([given, waits])
 
     assert (both.active, both.waiting) == (0, 0)
+
+
+async def test_who_has_just_gone_away_is_not_turned_away_as_well() -> None:
+    only = slots(1, queue=2)
+    await only.acquire()
+    stays, goes = (asyncio.create_task(only.acquire(BATCH)) for _ in range(2))
+    await settled()
+    interactive = asyncio.create_task(only.acquire(INTERACTIVE))
+    goes.cancel()  # It stands in the queue until its turn of the loop, behind the interactive one.
+    await asyncio.wait([goes])
+    only.release()
+    async with asyncio.timeout(5):
+        await interactive
+
+    assert goes.cancelled()
+    assert not stays.done()
+    stays.cancel()

@@ -12,7 +12,7 @@ from services.inference.domain.generation import Usage
 from services.inference.domain.model import Capability, Model
 from services.inference.domain.reading import Classified, Reading, together
 from services.inference.domain.scoring import Scored, Scoring
-from services.inference.engines.echo import EchoEngine
+from services.inference.engines.echo.engine import EchoEngine
 from services.inference.ports import Serving
 from services.inference.usecases.readings import Readings
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from services.chassis.errors import FailedPrecondition
-from services.inference.engines import vllm_options
-from services.inference.engines.vllm_options import Options, checked
+from services.inference.engines.vllm import options as vllm_options
+from services.inference.engines.vllm.options import Options, checked
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.engines.model_file import located
+from services.inference.engines.llamacpp.model_file import located
 from services.inference.engines.vocabulary import control_tokens, has_pooling, taming
 
 

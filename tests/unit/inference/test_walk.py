@@ -8,9 +8,10 @@ from typing import cast
 import pytest
 
 from services.chassis.errors import InvalidArgument, Unavailable
+from services.inference.domain.generation import Usage
 from services.inference.domain.request import JSON
 from services.inference.engines.branches import branches, sums
-from services.inference.engines.walk import LEAST, Walk
+from services.inference.engines.llamacpp.walk import LEAST, Walk
 
 CLOSING = 0
 VOCABULARY = 600
@@ -129,7 +130,7 @@ def test_a_walk_says_what_it_scored_and_what_was_cached() -> None:
 
     walk.run(KnownServer())
 
-    assert (walk.scored_tokens, walk.cached_tokens) == (3, 2)
+    assert walk.usage == Usage(len(PROMPT), 3, 2)
 
 
 def test_a_walk_that_is_closed_asks_nothing_more() -> None:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from pydantic import ValidationError
 
+from services.chassis.errors import InvalidArgument
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import Append, NewEvent
 from services.chassis.eventlog.tallies import Tally
@@ -14,6 +16,7 @@ from services.orchestrator.adapters.ledger import EventStoreLedger
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain import quota as qt
 from services.orchestrator.domain.quota import Period, Quota, Scope, Usage
+from services.orchestrator.settings import QuotaSettings
 from tests.unit.orchestrator.fakes import NOW, SPEC
 
 TODAY = date(2026, 2, 14)
@@ -54,6 +57,19 @@ def test_a_quota_holds_for_the_tasks_of_its_subject(
     found = qt.bounds(replace(QUOTA, scope=scope, subject=subject), OF_BOTH)
 
     assert [bound.account for bound in found] == accounts_of
+
+
+def test_tokens_are_whole() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        qt.check(replace(QUOTA, tokens=1.5))
+
+    assert [each.field for each in caught.value.violations] == ["tokens"]
+
+
+@pytest.mark.parametrize("typo", [{"perod": "day"}, {"tokens": 1.5}])
+def test_a_declared_quota_with_a_typo_is_refused(typo: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        QuotaSettings.model_validate({"quota_id": "q", "cost_usd": 5} | typo)
 
 
 def test_the_default_agent_is_no_agent_that_a_quota_is_of() -> None:

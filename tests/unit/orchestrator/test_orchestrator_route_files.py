@@ -76,8 +76,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_all_faults_are_told_at_once_with_their_places() -> None:
     said = faults(GOOD.replace("cheapest", "best").replace("percent: 5", "percent: 500"))
 
-    assert "line 5, column 17: routes[0].rules[0].policy" in said
-    assert "line 15, column 58: routes[1].rules[0].percent" in said
+    assert said.split("\n  ")[1:] == [
+        "routes.yaml:5:17: routes[0].rules[0].policy is 'best' "
+        "(use cheapest, fastest, pinned, weighted or canary)",
+        "routes.yaml:15:58: routes[1].rules[0].percent is 500 "
+        "(use a number that is less than or equal to 100)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -93,10 +97,18 @@ def test_all_faults_are_told_at_once_with_their_places() -> None:
         ("policy: cheapest, percent: 5", "percent is for canary"),
         ("policy: cheapest, hedge_after: 0s", "have to be above 0"),
         ("policy: cheapest, patience: -1s", "patience"),
-        ("policy: cheapest, priority: urgent", "priority"),
-        ("policy: cheapest, classes: [guessing]", "classes[0]"),
-        ("policy: cheapest, model: a", "rules[0].model"),
-        ("policy: cheapest, models: ['a b']", "models[0]"),
+        ("policy: cheapest, patience: soon", "patience is 'soon' (use a time such as 500ms"),
+        ("policy: cheapest, priority: urgent", "priority is 'urgent' (use interactive or batch)"),
+        ("policy: cheapest, classes: [guessing]", "classes[0] is 'guessing' (use classification"),
+        ("policy: cheapest, sizes: small", "sizes is 'small' (use a list)"),
+        ("policy: cheapest, falback: [a]", "falback is not known here (did you mean fallback?)"),
+        (
+            "policy: weighted, models: [{model: a, n: 1}]",
+            ".n is not known here (known are model, weight)",
+        ),
+        ("policy: weighted, models: [{model: a, weight: -1}]", "weight is -1 (use a number"),
+        ("policy: cheapest, models: ['a b']", "models[0].model is not a name: 'a b'"),
+        ("classes: [tool_use]", "policy is missing (add it)"),
         ("policy: cheapest, classes: [tool_use]", "no rule is for classification"),
         ("policy: cheapest}, {policy: cheapest", "rules[0] is for all classes: put it last"),
     ],
@@ -112,15 +124,15 @@ def test_a_rule_that_cannot_be_meant_is_refused(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("", "it: "),
-        ("routes: 1", "line 1, column 9: routes: "),
+        ("", "routes.yaml:1:1: is empty"),
+        ("routes: 1", "routes.yaml:1:9: routes is 1 (use a list)"),
         ("routes: [", "is no YAML"),
-        ("routes: []\nroutes: []", "line 2, column 1: routes: stands there twice"),
+        ("routes: []\nroutes: []", "routes.yaml:2:1: routes stands there twice"),
         ("routes: &x []", "has an anchor"),
         ("- " * 5_000, "levels deep"),
-        (GOOD + "more: 1\n", "line 20, column 7: more"),
+        (GOOD + "more: 1\n", "routes.yaml:20:1: more is not known here"),
         (GOOD.replace("name: trial", "name: mix"), "routes has mix twice"),
-        ("x" * (MAX_BYTES + 1), "it: "),
+        ("x" * (MAX_BYTES + 1), "cannot be used:"),
     ],
 )
 def test_a_text_that_is_no_file_of_routes_is_refused(source: str, said: str) -> None:

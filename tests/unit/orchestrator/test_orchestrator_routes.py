@@ -125,6 +125,7 @@ async def test_a_name_that_is_neither_route_nor_model_is_not_found() -> None:
             await asked(it, model="nobody")
 
     assert caught.value.reason == "MODEL_NOT_FOUND"
+    assert caught.value.metadata["routes"] == "default, half"
 
 
 async def test_a_kind_of_work_that_there_is_not_is_refused() -> None:

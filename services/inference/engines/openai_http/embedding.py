@@ -3,9 +3,9 @@
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
-from services.inference.domain.embedding import Embedded, Embedding
+from services.inference.domain.embedding import Embedded, Embedding, Vector, unit
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
 from services.inference.engines.openai_http import tokens
@@ -14,8 +14,6 @@ from services.inference.engines.openai_http.upstream import Upstream
 from services.inference.engines.openai_http.wire import Wire
 
 MAX_DIMENSIONS: Final = 65_536
-
-Vector: TypeAlias = tuple[float, ...]
 
 
 async def embedded(wire: Wire, upstream: Upstream, embedding: Embedding, window: int) -> Embedded:
@@ -84,7 +82,7 @@ def _unit(values: JSON) -> Vector:
     length = math.hypot(*numbers)
     if not 0 < length < math.inf:
         raise failures.engine_failed("the upstream sent a vector without a direction")
-    return tuple(each / length for each in numbers)
+    return unit(numbers)
 
 
 def _numbers(values: list[JSON]) -> list[float]:

@@ -88,7 +88,7 @@ class OpenAIEngine:
     async def generate(
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
-        """As the port says."""
+        """See `Engine`."""
         asked = body(request, self._upstream, self._ready().context_tokens)
         end: Finished | None = None
         async with (
@@ -104,12 +104,12 @@ class OpenAIEngine:
             yield end
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
-        """As the port says, by the upstream's tokenizer; without one, at most so many."""
+        """See `Engine`; by the upstream's tokenizer; without one, at most so many."""
         request = Request(model, tuple(messages), prefix=prefix)
         return await tokens.prompt_tokens(self._wire, self._upstream, request)
 
     async def score(self, scoring: Scoring) -> Scored:
-        """As the port says, by the upstream's log-probabilities."""
+        """See `Engine`; by the upstream's log-probabilities."""
         if self._scores is None or Capability.CLASSIFY not in self._upstream.capabilities:
             raise failures.unable(scoring.model, Capability.CLASSIFY)
         asked = Request(scoring.model, scoring.messages)
@@ -118,7 +118,7 @@ class OpenAIEngine:
             return await self._scores.scored(scoring, window, queue_ms)
 
     async def embed(self, embedding: Embedding) -> Embedded:
-        """As the port says."""
+        """See `Engine`."""
         if Capability.EMBED not in self._upstream.capabilities:
             raise failures.unable(embedding.model, Capability.EMBED)
         window = self._ready().context_tokens

@@ -65,13 +65,13 @@ def refusal(status: int, body: bytes, retry_after: str = "") -> Refusal:
 def refusal_of(error: JSON, status: int = 500, retry_after: str = "") -> Refusal:
     """The same from the error that a body or an event has."""
     if not isinstance(error, Mapping):
-        return Refusal(status, "", str(error)[:_SHOWN], retry_after)
+        return Refusal(status, "", str(error), retry_after)
     code = error.get("code")
     if isinstance(code, int) and 400 <= code < 600:
         status = code
     kinds = [each for each in (code, error.get("type")) if isinstance(each, str)]
     message = error.get("message") or error.get("detail") or ""
-    return Refusal(status, " ".join(kinds)[:_SHOWN], str(message)[:_SHOWN], retry_after)
+    return Refusal(status, " ".join(kinds)[:_SHOWN], str(message), retry_after)
 
 
 def fault(refused: Refusal, upstream: Upstream, now: datetime, *, is_bound: bool) -> ServiceError:
@@ -79,7 +79,8 @@ def fault(refused: Refusal, upstream: Upstream, now: datetime, *, is_bound: bool
 
     `is_bound`: whether a schema was sent, which may be what is refused.
     """
-    status, said = refused.status, f": {refused.message}" if refused.message else ""
+    status, message = refused.status, refused.message[:_SHOWN]
+    said = f": {message}" if message else ""
     if status in _KEYS:
         setting = upstream.setting("api_key")
         return failures.engine_failed(

@@ -1,21 +1,19 @@
 """How likely labels are, by a llama.cpp elsewhere: the same walk as in this process, over HTTP."""
 
 import asyncio
-import concurrent.futures
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
 
-from services.inference.domain.generation import Usage
 from services.inference.domain.request import JSON, Message, Request
 from services.inference.domain.scoring import Scored, Scoring
-from services.inference.engines import failures
-from services.inference.engines.label_tokens import LabelTokens
+from services.inference.engines.llamacpp.label_tokens import LabelTokens
+from services.inference.engines.llamacpp.walk import Walk
 from services.inference.engines.openai_http import tokens
 from services.inference.engines.openai_http.answer import DONE, parsed
 from services.inference.engines.openai_http.events import Events
 from services.inference.engines.openai_http.upstream import Upstream
 from services.inference.engines.openai_http.wire import Wire
-from services.inference.engines.walk import Walk
 
 
 class LlamacppScores:
@@ -25,6 +23,9 @@ class LlamacppScores:
         self._wire = wire
         self._upstream = upstream
         self._labels = LabelTokens(self)
+        # One for each slot. The loop's own would wait here for what needs one of them, such as a
+        # key that is read.
+        self._threads = ThreadPoolExecutor(upstream.slots, thread_name_prefix="scores")
 
     async def rendered(self, messages: Sequence[Message], prefix: str = "") -> str:
         """See `Tokenizer`."""
@@ -37,24 +38,16 @@ class LlamacppScores:
 
     async def scored(self, scoring: Scoring, window: int, queue_ms: float) -> Scored:
         """See `Scores`."""
-        rendered = await self.rendered(scoring.messages)
-        prompt = await self.tokens(rendered, is_whole=True)
-        paths = await self._labels.paths(rendered, scoring.labels)
-        size = len(prompt) + max(map(len, paths))
-        if size > window:
-            raise failures.window_exceeded(size, window)
-        walk = Walk(prompt, paths, await self._labels.closing())
-        likely = await self._walked(walk)
-        return Scored(
-            likely, Usage(len(prompt), walk.scored_tokens, walk.cached_tokens or 0), queue_ms
-        )
+        walk = await self._labels.walk(scoring.messages, scoring.labels, window)
+        await self._go(walk)
+        return Scored(walk.found, walk.usage, queue_ms)
 
-    async def _walked(self, walk: Walk) -> tuple[float, ...]:
-        """What comes of the walk, in a thread. Being cancelled, it stops it and waits for it."""
+    async def _go(self, walk: Walk) -> None:
+        """Go along it, in a thread. Being cancelled, this stops it and waits for it."""
         remote = _Remote(self._wire, self._upstream)
-        walking = asyncio.get_running_loop().run_in_executor(None, walk.run, remote)
+        walking = asyncio.get_running_loop().run_in_executor(self._threads, walk.run, remote)
         try:
-            return await asyncio.shield(walking)
+            await asyncio.shield(walking)
         finally:
             walk.is_closed = True
             remote.close()
@@ -68,7 +61,7 @@ class _Remote:
         self._wire = wire
         self._upstream = upstream
         self._loop = asyncio.get_running_loop()
-        self._asking: concurrent.futures.Future[None] | None = None
+        self._asking: Future[None] | None = None
         self._is_closed = False
         self.listening_address = upstream.url
 
@@ -85,7 +78,7 @@ class _Remote:
         self._asking = asyncio.run_coroutine_threadsafe(self._asked(body, callback), self._loop)
         if self._is_closed:  # Meanwhile.
             self._asking.cancel()
-        with suppress(concurrent.futures.CancelledError):
+        with suppress(CancelledError):
             self._asking.result()
 
     def handle_chat_completions(

@@ -44,6 +44,11 @@ class Bounds:
     """When it is overloaded and does not say until when."""
 
 
+def variable(name: str) -> str:
+    """The variable of the environment that has the setting of this name."""
+    return f"INFERENCE_OPENAI__{name.upper()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """One model of one upstream."""
@@ -69,12 +74,8 @@ class Upstream:
     limit_field: str = "max_tokens"
     """What a body calls the most tokens of an output."""
     bounds: Bounds = field(default_factory=Bounds)
-    prefix: str = "INFERENCE_OPENAI__"
-    """Of the settings that errors name: `URL`, `MODEL`, `API_KEY`, …"""
-
-    def setting(self, name: str) -> str:
-        """What the setting of this name is called."""
-        return f"{self.prefix}{name.upper()}"
+    setting: Callable[[str], str] = variable
+    """What errors call a setting: `url`, `model`, `api_key` or `context_tokens`."""
 
     @property
     def schema_mode(self) -> SchemaMode:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -103,10 +104,13 @@ class Wire:
         try:
             response = await self._send(request)
             try:
-                await self._check(response, key)
+                await self._check(response)
                 yield response
             finally:
                 await response.aclose()
+        except RefusedError as error:  # Also of what is refused within a stream.
+            said = Scrub([key] if key else []).text(error.refused.message)
+            raise RefusedError(replace(error.refused, message=said)) from None
         except httpx2.HTTPError as error:
             raise self._lost(error) from None
 
@@ -117,12 +121,11 @@ class Wire:
             return await self._client.send(request, stream=True)
         return await self._client.send(request, stream=True)
 
-    async def _check(self, response: httpx2.Response, key: str) -> None:
+    async def _check(self, response: httpx2.Response) -> None:
         if response.status_code != _OK:
             content = await self._beginning(response)
             wait = response.headers.get("retry-after", "")
-            said = Scrub([key] if key else []).text(content.decode(errors="replace"))
-            raise RefusedError(refusal(response.status_code, said.encode(), wait))
+            raise RefusedError(refusal(response.status_code, content, wait))
         packed = response.headers.get("content-encoding", "identity").lower()
         if packed != "identity":
             raise failures.engine_failed("the upstream packs its answer, which it was asked not to")

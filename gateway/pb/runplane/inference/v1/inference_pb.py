@@ -55,7 +55,8 @@ class Model(Message[_ModelFields]):
             string version = 2;
             ```
         engine:
-            The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere. Output only.
+            The engine that runs it: `llamacpp`, `vllm`, `echo`, or `openai` for a server elsewhere. Output
+            only.
 
             ```proto
             string engine = 3;
@@ -307,9 +308,10 @@ class GenerateRequest(Message[_GenerateRequestFields]):
             string priority = 6;
             ```
         tools:
-            What the turn may call, at most 128. Nothing is called here: `tool_calls` is what the model
-            wants called, and what came of it goes into the next request's messages. Refused by models whose
-            capabilities do not include `tools`, and together with `response_schema` or `prefix`.
+            What the turn may call, at most 128 of 256 KiB together. Nothing is called here: `tool_calls` is
+            what the model wants called, and what came of it goes into the next request's messages. Refused
+            by models whose capabilities do not include `tools`, and together with `response_schema` or
+            `prefix`.
 
             ```proto
             repeated runplane.inference.v1.ToolDefinition tools = 7;

@@ -243,7 +243,7 @@ class Quota(Message[_QuotaFields]):
             string period = 4;
             ```
         tokens:
-            How many tokens of prompts and outputs; absent for no limit of them.
+            How many tokens of prompts and outputs, a whole number; absent for no limit of them.
 
             ```proto
             optional double tokens = 5;

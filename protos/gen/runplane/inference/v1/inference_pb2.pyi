@@ -64,7 +64,9 @@ class Model(_message.Message):
     Output only; empty until it was loaded.
     """
     engine: _builtins.str
-    """The engine that runs it: `llamacpp`, `echo`, or `openai` for a server elsewhere. Output only."""
+    """The engine that runs it: `llamacpp`, `vllm`, `echo`, or `openai` for a server elsewhere. Output
+    only.
+    """
     context_tokens: _builtins.int
     """The most tokens of prompt and output together."""
     default_max_tokens: _builtins.int
@@ -234,9 +236,10 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolDefinition]:
-        """What the turn may call, at most 128. Nothing is called here: `tool_calls` is what the model
-        wants called, and what came of it goes into the next request's messages. Refused by models whose
-        capabilities do not include `tools`, and together with `response_schema` or `prefix`.
+        """What the turn may call, at most 128 of 256 KiB together. Nothing is called here: `tool_calls` is
+        what the model wants called, and what came of it goes into the next request's messages. Refused
+        by models whose capabilities do not include `tools`, and together with `response_schema` or
+        `prefix`.
         """
 
     @_builtins.property

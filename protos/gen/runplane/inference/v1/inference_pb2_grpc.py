@@ -93,10 +93,12 @@ class InferenceServiceServicer:
         """Generates one assistant turn and returns it whole.
 
         Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
-        (reasons `INVALID_REQUEST`, `SCHEMA_INVALID`, `CONTEXT_WINDOW_EXCEEDED`),
-        `NOT_FOUND` (`MODEL_NOT_FOUND`), `RESOURCE_EXHAUSTED` (`ENGINE_OVERLOADED`,
-        with RetryInfo) when the queue is full, and `UNAVAILABLE` (`ENGINE_FAILED`)
-        when the engine fails. Not idempotent: each call generates anew.
+        (reasons `INVALID_REQUEST`, `SCHEMA_INVALID`, `CONSTRAINT_INVALID`,
+        `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`),
+        `FAILED_PRECONDITION` (`MODEL_NOT_LOADED`), `RESOURCE_EXHAUSTED`
+        (`ENGINE_OVERLOADED`, with RetryInfo) when the queue is full, and
+        `UNAVAILABLE` (`ENGINE_FAILED`) when the engine fails. Not idempotent: each
+        call generates anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +121,8 @@ class InferenceServiceServicer:
         """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
         Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
-        512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+        512 KiB of content, but never because of the model's window), and with `NOT_FOUND`,
+        `FAILED_PRECONDITION` and `UNAVAILABLE` as `Generate` does. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +136,8 @@ class InferenceServiceServicer:
         generated, and no sampling applies: the same request to the same model version gets the same
         scores, but for rounding. Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
         (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED`, and `MODEL_CAPABILITY_MISSING` for a model that
-        does not classify), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+        does not classify), and with `NOT_FOUND`, `FAILED_PRECONDITION`, `RESOURCE_EXHAUSTED` and
+        `UNAVAILABLE` as `Generate` does. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,7 +164,8 @@ class InferenceServiceServicer:
         Returns when all of them are made; one that cannot be fails the call. Cancelling the call stops
         the engine. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED` for a
         text that is longer than the model's window, and `MODEL_CAPABILITY_MISSING` for a model that
-        does not embed), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+        does not embed), and with `NOT_FOUND`, `FAILED_PRECONDITION`, `RESOURCE_EXHAUSTED` and
+        `UNAVAILABLE` as `Generate` does. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

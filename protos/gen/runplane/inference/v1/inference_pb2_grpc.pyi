@@ -48,10 +48,12 @@ class InferenceServiceStub:
     """Generates one assistant turn and returns it whole.
 
     Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
-    (reasons `INVALID_REQUEST`, `SCHEMA_INVALID`, `CONTEXT_WINDOW_EXCEEDED`),
-    `NOT_FOUND` (`MODEL_NOT_FOUND`), `RESOURCE_EXHAUSTED` (`ENGINE_OVERLOADED`,
-    with RetryInfo) when the queue is full, and `UNAVAILABLE` (`ENGINE_FAILED`)
-    when the engine fails. Not idempotent: each call generates anew.
+    (reasons `INVALID_REQUEST`, `SCHEMA_INVALID`, `CONSTRAINT_INVALID`,
+    `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`),
+    `FAILED_PRECONDITION` (`MODEL_NOT_LOADED`), `RESOURCE_EXHAUSTED`
+    (`ENGINE_OVERLOADED`, with RetryInfo) when the queue is full, and
+    `UNAVAILABLE` (`ENGINE_FAILED`) when the engine fails. Not idempotent: each
+    call generates anew.
     """
     StreamGenerate: _grpc.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.StreamGenerateResponse]
     """Generates one assistant turn and streams its text as it is produced.
@@ -66,7 +68,8 @@ class InferenceServiceStub:
     """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
     Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
-    512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+    512 KiB of content, but never because of the model's window), and with `NOT_FOUND`,
+    `FAILED_PRECONDITION` and `UNAVAILABLE` as `Generate` does. Idempotent.
     """
     Classify: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ClassifyRequest, _inference_pb2.ClassifyResponse]
     """Says how likely each of some labels is for a text; the scores of all sum to 1.
@@ -76,7 +79,8 @@ class InferenceServiceStub:
     generated, and no sampling applies: the same request to the same model version gets the same
     scores, but for rounding. Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
     (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED`, and `MODEL_CAPABILITY_MISSING` for a model that
-    does not classify), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+    does not classify), and with `NOT_FOUND`, `FAILED_PRECONDITION`, `RESOURCE_EXHAUSTED` and
+    `UNAVAILABLE` as `Generate` does. Idempotent.
     """
     BatchClassify: _grpc.UnaryUnaryMultiCallable[_inference_pb2.BatchClassifyRequest, _inference_pb2.BatchClassifyResponse]
     """Does for several texts what `Classify` does for one.
@@ -95,7 +99,8 @@ class InferenceServiceStub:
     Returns when all of them are made; one that cannot be fails the call. Cancelling the call stops
     the engine. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED` for a
     text that is longer than the model's window, and `MODEL_CAPABILITY_MISSING` for a model that
-    does not embed), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+    does not embed), and with `NOT_FOUND`, `FAILED_PRECONDITION`, `RESOURCE_EXHAUSTED` and
+    `UNAVAILABLE` as `Generate` does. Idempotent.
     """
     @_builtins.property
     @_deprecated("""This method has been marked as deprecated using proto method options.""")
@@ -126,10 +131,12 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """Generates one assistant turn and returns it whole.
 
     Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
-    (reasons `INVALID_REQUEST`, `SCHEMA_INVALID`, `CONTEXT_WINDOW_EXCEEDED`),
-    `NOT_FOUND` (`MODEL_NOT_FOUND`), `RESOURCE_EXHAUSTED` (`ENGINE_OVERLOADED`,
-    with RetryInfo) when the queue is full, and `UNAVAILABLE` (`ENGINE_FAILED`)
-    when the engine fails. Not idempotent: each call generates anew.
+    (reasons `INVALID_REQUEST`, `SCHEMA_INVALID`, `CONSTRAINT_INVALID`,
+    `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`),
+    `FAILED_PRECONDITION` (`MODEL_NOT_LOADED`), `RESOURCE_EXHAUSTED`
+    (`ENGINE_OVERLOADED`, with RetryInfo) when the queue is full, and
+    `UNAVAILABLE` (`ENGINE_FAILED`) when the engine fails. Not idempotent: each
+    call generates anew.
     """
     StreamGenerate: _aio.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.StreamGenerateResponse]  # type: ignore[assignment]
     """Generates one assistant turn and streams its text as it is produced.
@@ -144,7 +151,8 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
     Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
-    512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+    512 KiB of content, but never because of the model's window), and with `NOT_FOUND`,
+    `FAILED_PRECONDITION` and `UNAVAILABLE` as `Generate` does. Idempotent.
     """
     Classify: _aio.UnaryUnaryMultiCallable[_inference_pb2.ClassifyRequest, _inference_pb2.ClassifyResponse]  # type: ignore[assignment]
     """Says how likely each of some labels is for a text; the scores of all sum to 1.
@@ -154,7 +162,8 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     generated, and no sampling applies: the same request to the same model version gets the same
     scores, but for rounding. Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
     (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED`, and `MODEL_CAPABILITY_MISSING` for a model that
-    does not classify), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+    does not classify), and with `NOT_FOUND`, `FAILED_PRECONDITION`, `RESOURCE_EXHAUSTED` and
+    `UNAVAILABLE` as `Generate` does. Idempotent.
     """
     BatchClassify: _aio.UnaryUnaryMultiCallable[_inference_pb2.BatchClassifyRequest, _inference_pb2.BatchClassifyResponse]  # type: ignore[assignment]
     """Does for several texts what `Classify` does for one.
@@ -173,7 +182,8 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     Returns when all of them are made; one that cannot be fails the call. Cancelling the call stops
     the engine. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED` for a
     text that is longer than the model's window, and `MODEL_CAPABILITY_MISSING` for a model that
-    does not embed), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+    does not embed), and with `NOT_FOUND`, `FAILED_PRECONDITION`, `RESOURCE_EXHAUSTED` and
+    `UNAVAILABLE` as `Generate` does. Idempotent.
     """
     @_builtins.property
     @_deprecated("""This method has been marked as deprecated using proto method options.""")
@@ -207,10 +217,12 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Generates one assistant turn and returns it whole.
 
         Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
-        (reasons `INVALID_REQUEST`, `SCHEMA_INVALID`, `CONTEXT_WINDOW_EXCEEDED`),
-        `NOT_FOUND` (`MODEL_NOT_FOUND`), `RESOURCE_EXHAUSTED` (`ENGINE_OVERLOADED`,
-        with RetryInfo) when the queue is full, and `UNAVAILABLE` (`ENGINE_FAILED`)
-        when the engine fails. Not idempotent: each call generates anew.
+        (reasons `INVALID_REQUEST`, `SCHEMA_INVALID`, `CONSTRAINT_INVALID`,
+        `CONTEXT_WINDOW_EXCEEDED`), `NOT_FOUND` (`MODEL_NOT_FOUND`),
+        `FAILED_PRECONDITION` (`MODEL_NOT_LOADED`), `RESOURCE_EXHAUSTED`
+        (`ENGINE_OVERLOADED`, with RetryInfo) when the queue is full, and
+        `UNAVAILABLE` (`ENGINE_FAILED`) when the engine fails. Not idempotent: each
+        call generates anew.
         """
 
     @_abc_1.abstractmethod
@@ -237,7 +249,8 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Counts the tokens of a prompt as the model's own template and tokenizer see it.
 
         Generates nothing and takes no slot. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`; more than
-        512 KiB of content, but never because of the model's window) and `NOT_FOUND` (`MODEL_NOT_FOUND`).
+        512 KiB of content, but never because of the model's window), and with `NOT_FOUND`,
+        `FAILED_PRECONDITION` and `UNAVAILABLE` as `Generate` does. Idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -253,7 +266,8 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         generated, and no sampling applies: the same request to the same model version gets the same
         scores, but for rounding. Cancelling the call stops the engine. Fails with `INVALID_ARGUMENT`
         (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED`, and `MODEL_CAPABILITY_MISSING` for a model that
-        does not classify), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+        does not classify), and with `NOT_FOUND`, `FAILED_PRECONDITION`, `RESOURCE_EXHAUSTED` and
+        `UNAVAILABLE` as `Generate` does. Idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -284,7 +298,8 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         Returns when all of them are made; one that cannot be fails the call. Cancelling the call stops
         the engine. Fails with `INVALID_ARGUMENT` (`INVALID_REQUEST`, `CONTEXT_WINDOW_EXCEEDED` for a
         text that is longer than the model's window, and `MODEL_CAPABILITY_MISSING` for a model that
-        does not embed), `NOT_FOUND`, `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as `Generate` does. Idempotent.
+        does not embed), and with `NOT_FOUND`, `FAILED_PRECONDITION`, `RESOURCE_EXHAUSTED` and
+        `UNAVAILABLE` as `Generate` does. Idempotent.
         """
 
     @_deprecated("""Lists the models, ordered by name: what `ModelService.ListModels` does.\n\nFor clients of earlier releases. Fails as that does.""")

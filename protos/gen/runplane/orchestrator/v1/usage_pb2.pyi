@@ -163,7 +163,7 @@ class Quota(_message.Message):
     period: _builtins.str
     """For how long it counts together: `day`, `month`, or `total`, for ever. It never changes."""
     tokens: _builtins.float
-    """How many tokens of prompts and outputs; absent for no limit of them."""
+    """How many tokens of prompts and outputs, a whole number; absent for no limit of them."""
     cost_usd: _builtins.float
     """How many US dollars; absent for no limit of them. At least one of both is there."""
     version: _builtins.int

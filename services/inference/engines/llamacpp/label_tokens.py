@@ -1,4 +1,4 @@
-"""How a model writes labels, as the whole of its turn."""
+"""How a model writes labels, as the whole of its turn, and the walk along them."""
 
 from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol
@@ -7,6 +7,7 @@ from services.chassis.lately import Lately
 from services.inference.domain.request import Message
 from services.inference.engines import failures
 from services.inference.engines.branches import Path
+from services.inference.engines.llamacpp.walk import Walk
 
 _MARK: Final = "0x7e57"  # A text that no template has a reason to touch.
 _TAIL: Final = 32  # Characters of a prompt that its last tokens are made of.
@@ -31,6 +32,20 @@ class LabelTokens:
         self._tokenizer = tokenizer
         self._closing: int | None = None
         self._known: Lately[tuple[str, str], Path] = Lately(_REMEMBERED)
+
+    async def walk(self, messages: Sequence[Message], labels: Sequence[str], window: int) -> Walk:
+        """What scores the labels behind these messages.
+
+        Raises:
+            InvalidArgument: `CONTEXT_WINDOW_EXCEEDED`; prompt and longest label leave no room.
+        """
+        rendered = await self._tokenizer.rendered(messages)
+        prompt = await self._tokenizer.tokens(rendered, is_whole=True)
+        paths = await self.paths(rendered, labels)
+        size = len(prompt) + max(map(len, paths))
+        if size > window:
+            raise failures.window_exceeded(size, window)
+        return Walk(prompt, paths, await self.closing())
 
     async def closing(self) -> int:
         """The token that ends an assistant's turn: the first one behind what it said.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from services.chassis.errors import Unavailable
-from services.inference.engines.vllm_options import Options
+from services.inference.engines.vllm.options import Options
 
 if TYPE_CHECKING:
-    from services.inference.engines.vllm_core import Core
+    from services.inference.engines.vllm.core import Core
 
 RETRY_AFTER: Final = timedelta(seconds=1)
 _LOADING_AGAIN: Final = timedelta(seconds=5)
@@ -71,7 +71,7 @@ class Host:
 
 
 def _started(options: Options) -> "Core":
-    core: Core = import_module("services.inference.engines.vllm_core").started(options)
+    core: Core = import_module("services.inference.engines.vllm.core").started(options)
     return core
 
 

@@ -1,24 +1,23 @@
 """vLLM as an engine for vectors: an instance of its own, for one that generates does not embed."""
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from services.inference.domain.embedding import Embedded, Embedding
+from services.inference.domain.embedding import Embedded, Embedding, unit
 from services.inference.domain.generation import Finished
 from services.inference.domain.model import Capability, Model
 from services.inference.domain.request import Message, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import failures
 from services.inference.engines.slots import Slots
-from services.inference.engines.vllm import ENGINE
-from services.inference.engines.vllm_host import RETRY_AFTER, Host
-from services.inference.engines.vllm_options import Options
+from services.inference.engines.vllm.engine import ENGINE
+from services.inference.engines.vllm.host import RETRY_AFTER, Host
+from services.inference.engines.vllm.options import Options
 
 if TYPE_CHECKING:
-    from services.inference.engines.vllm_core import Core, Prompt
+    from services.inference.engines.vllm.core import Core, Prompt
 
 _AT_ONCE: Final = 16  # Texts of one request that are in the engine at a time.
 
@@ -42,7 +41,7 @@ class VllmEmbeddingEngine:
         return self._slots.waiting
 
     async def load(self) -> None:
-        """As the port says. The processes that compute are started here."""
+        """See `Engine`. The processes that compute are started here."""
         await self._host.load()
 
     async def close(self) -> None:
@@ -50,7 +49,7 @@ class VllmEmbeddingEngine:
         await self._host.close()
 
     async def check(self) -> None:
-        """As the port says."""
+        """See `Engine`."""
         await self._host.check()
 
     def models(self) -> Sequence[Model]:
@@ -77,7 +76,7 @@ class VllmEmbeddingEngine:
         raise failures.unable(scoring.model, Capability.CLASSIFY)
 
     async def embed(self, embedding: Embedding) -> Embedded:
-        """As the port says."""
+        """See `Engine`."""
         core = self._host.ready()
         prompts = [await _prompt(core, *each) for each in enumerate(embedding.inputs)]
         queue_ms = await self._slots.acquire(embedding.priority)
@@ -102,7 +101,7 @@ async def _vectors(
 
     async def vector(prompt: "Prompt") -> tuple[float, ...]:
         async with free:
-            return _unit(await core.vector(prompt, embedding.priority))
+            return unit(await core.vector(prompt, embedding.priority))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -110,9 +109,3 @@ async def _vectors(
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return tuple(task.result() for task in tasks)
-
-
-def _unit(vector: Sequence[float]) -> tuple[float, ...]:
-    """The same direction, of length 1 in double precision as well."""
-    length = math.sqrt(math.fsum(each * each for each in vector)) or 1.0
-    return tuple(each / length for each in vector)

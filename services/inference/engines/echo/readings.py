@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from services.inference.engines.vectors import Vector, unit
+from services.inference.domain.embedding import Vector, unit
 
 DIMENSIONS: Final = 64
 MENTION: Final = 3.0

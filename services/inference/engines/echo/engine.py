@@ -14,9 +14,9 @@ from services.inference.domain.model import GENERATING, Capability, Model
 from services.inference.domain.request import Message, Priority, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import failures
-from services.inference.engines.play import plan
-from services.inference.engines.readings import hashed, likely, units
-from services.inference.engines.script import MAX_TOKENS, last_user_text, parse
+from services.inference.engines.echo.play import plan
+from services.inference.engines.echo.readings import hashed, likely, units
+from services.inference.engines.echo.script import MAX_TOKENS, Step, last_user_text, parse
 from services.inference.engines.slots import Slots
 
 NAME: Final = "echo"
@@ -74,17 +74,14 @@ class EchoEngine:
     async def generate(
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
-        """As the port says."""
+        """See `Engine`."""
         prompt_tokens = _count(request.messages, request.prefix)
         if prompt_tokens >= CONTEXT_TOKENS:
             raise failures.window_exceeded(prompt_tokens, CONTEXT_TOKENS)
         turn = plan(request, self._tokens)
         queue_ms = await self._slots.acquire(request.priority)
         try:
-            if turn.step.sleep_ms:
-                await asyncio.sleep(turn.step.sleep_ms / 1e3)
-            if "fail" in turn.step.flags:
-                raise failures.engine_failed("the script says so")
+            await _begun(turn.step)
             speaking = self._slowly(turn.tokens, pace) if self._slow else _at_once(turn.tokens)
             text = ""  # The last piece goes out with the end.
             async with aclosing(speaking) as pieces:
@@ -127,11 +124,8 @@ class EchoEngine:
         """Take a slot for as long as the scripts in the texts say; returns the wait for it."""
         queue_ms = await self._slots.acquire(priority)
         try:
-            for step in (parse(text).answer for text in texts):
-                if step.sleep_ms:
-                    await asyncio.sleep(step.sleep_ms / 1e3)
-                if "fail" in step.flags:
-                    raise failures.engine_failed("the script says so")
+            for text in texts:
+                await _begun(parse(text).answer)
         finally:
             self._slots.release()
         return queue_ms
@@ -156,6 +150,14 @@ class EchoEngine:
             upto = min(count, max(ready, said + 1))
             yield "".join(tokens[said:upto]), upto == count
             said = upto
+
+
+async def _begun(step: Step) -> None:
+    """What stands before what a step says: to sleep, to fail."""
+    if step.sleep_ms:
+        await asyncio.sleep(step.sleep_ms / 1e3)
+    if "fail" in step.flags:
+        raise failures.engine_failed("the script says so")
 
 
 async def _at_once(tokens: Sequence[str]) -> AsyncGenerator[tuple[str, bool], None]:

@@ -1,17 +1,15 @@
 """Texts as vectors by llama.cpp, on the thread that runs it."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
+from services.inference.domain.embedding import Vector, unit
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
-from services.inference.engines.completion import Server, failure
+from services.inference.engines.llamacpp.completion import Server, failure
 
 GROUP: Final = 4
 """Texts that are read together."""
-
-Vector: TypeAlias = tuple[float, ...]
 
 
 class Vectors:
@@ -59,9 +57,3 @@ def groups(texts: Sequence[tuple[str, int]], *, most: int) -> Sequence[Sequence[
         found[-1].append(text)
         room -= size
     return found
-
-
-def unit(vector: Sequence[float]) -> Vector:
-    """The vector of length 1 in the same direction; of one without a direction, itself."""
-    length = math.hypot(*vector)
-    return tuple(each / length for each in vector) if length else tuple(vector)

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias, cast
 from services.chassis.errors import ServiceError
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
-from services.inference.engines.completion import Server, failure
+from services.inference.engines.llamacpp.completion import Server, failure
 
 _MEASURES: Final = (("logprob", "top_logprobs"), ("prob", "top_probs"))
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
@@ -14,26 +14,21 @@ import httpx2
 
 from services.chassis.errors import Unavailable
 from services.inference.domain.embedding import Embedded, Embedding
-from services.inference.domain.generation import Finished, Usage
+from services.inference.domain.generation import Finished
 from services.inference.domain.model import GENERATING, Capability, Model
-from services.inference.domain.request import JSON, Message, Priority, Request
+from services.inference.domain.request import Message, Priority, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import chat, failures
-from services.inference.engines.completion import Completion, Server
-from services.inference.engines.label_tokens import LabelTokens
-from services.inference.engines.llamacpp_server import Sizes, give_way, started
-from services.inference.engines.model_file import ModelFile
+from services.inference.engines.llamacpp.completion import Completion, Server
+from services.inference.engines.llamacpp.loaded import Loaded
+from services.inference.engines.llamacpp.model_file import ModelFile
+from services.inference.engines.llamacpp.server import Sizes, give_way, started
 from services.inference.engines.outbox import Outbox
 from services.inference.engines.slots import Slots
-from services.inference.engines.vectors import Vectors
 from services.inference.engines.vocabulary import Tame, control_tokens, taming
-from services.inference.engines.walk import Walk
-
-__all__ = ["LlamacppEngine", "Sizes"]
 
 _RETRY_AFTER: Final = timedelta(seconds=1)
 _TOKENIZE_SECONDS: Final = 30
-_ADDED_TOKENS: Final = 3  # Those that begin and end a text, and a space before it.
 
 
 class Work(Protocol):
@@ -64,7 +59,7 @@ class LlamacppEngine:
         self._defaults = defaults
         self._slots = Slots(sizes.slots, queue=sizes.queue, retry_after=_RETRY_AFTER)
         self._threads = ThreadPoolExecutor(sizes.slots, thread_name_prefix="llamacpp")
-        self._loaded: _Loaded | None = None
+        self._loaded: Loaded | None = None
 
     @property
     def active(self) -> int:
@@ -100,7 +95,7 @@ class LlamacppEngine:
             timeout=_TOKENIZE_SECONDS,
             trust_env=False,
         )
-        self._loaded = loaded = _Loaded(server, http, self._model(version), tame)
+        self._loaded = loaded = Loaded(server, http, self._model(version), tame)
         properties = await loaded.ask("GET", "/props")
         settings = cast("Mapping[str, int]", properties["default_generation_settings"])
         # A model that was trained for less has a smaller window than was asked for.
@@ -125,7 +120,7 @@ class LlamacppEngine:
     async def generate(
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
-        """As the port says."""
+        """See `Engine`."""
         loaded = self._able(Capability.GENERATE)
         messages, prefix = loaded.tamed(request.messages, request.prefix)
         tamed = replace(request, messages=messages, prefix=prefix)
@@ -133,10 +128,7 @@ class LlamacppEngine:
         queue_ms = await self._slots.acquire(request.priority)
         outbox = Outbox()
         completion = Completion(outbox, is_bound=request.schema is not None)
-        loop = asyncio.get_running_loop()
-        running = self._threads.submit(completion.run, loaded.server, body)
-        # The slot is free when the thread is, which may be after the generator is closed.
-        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
+        running = self._submitted(completion.run, loaded.server, body)
         async with aclosing(outbox.pieces(pace)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Finished):
@@ -147,19 +139,18 @@ class LlamacppEngine:
                     yield piece
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
-        """As the port says, by the model's own template."""
+        """See `Engine`; by the model's own template."""
         return len(await self._ready().prompt_tokens(messages, prefix))
 
     async def score(self, scoring: Scoring) -> Scored:
-        """As the port says. A label's tokens are scored one by one, what labels share once."""
+        """See `Engine`. A label's tokens are scored one by one, what labels share once."""
         loaded = self._able(Capability.CLASSIFY)
         making = partial(loaded.walk, scoring)
         walk, queue_ms = await self._on_a_slot(making, loaded.server, scoring.priority)
-        usage = Usage(walk.prompt_tokens, walk.scored_tokens, walk.cached_tokens or 0)
-        return Scored(walk.found, usage, queue_ms)
+        return Scored(walk.found, walk.usage, queue_ms)
 
     async def embed(self, embedding: Embedding) -> Embedded:
-        """As the port says, by the mean of what the model makes of all tokens, or as it does."""
+        """See `Engine`; by the mean of what the model makes of all tokens, or as it does."""
         loaded = self._able(Capability.EMBED)
         making = partial(loaded.vectors, embedding.inputs)
         work, queue_ms = await self._on_a_slot(making, loaded.server, embedding.priority)
@@ -173,20 +164,25 @@ class LlamacppEngine:
         queue_ms = await self._slots.acquire(priority)
         try:
             work = await making()
-            running = self._threads.submit(work.run, server)
         except BaseException:
             self._slots.release()
             raise
-        loop = asyncio.get_running_loop()
-        # The slot is free when the thread is, and before anybody hears of the end.
-        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
+        running = self._submitted(work.run, server)
         try:
             await asyncio.wrap_future(running)
         finally:
             work.is_closed = True
         return work, queue_ms
 
-    def _able(self, capability: Capability) -> "_Loaded":
+    def _submitted(self, run: Callable[..., object], *args: object) -> Future[object]:
+        """Have a thread run it. The slot is free when the thread is, which may be after its caller
+        has gone, and before anybody hears of its end."""
+        loop = asyncio.get_running_loop()
+        running = self._threads.submit(run, *args)
+        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.release))
+        return running
+
+    def _able(self, capability: Capability) -> Loaded:
         """The model, if it can do that.
 
         Raises:
@@ -197,7 +193,7 @@ class LlamacppEngine:
             raise failures.unable(loaded.model.name, capability)
         return loaded
 
-    def _ready(self) -> "_Loaded":
+    def _ready(self) -> Loaded:
         if self._loaded is None:
             message = f"{self._file.name} is being loaded; try again in a second"
             raise Unavailable("ENGINE_LOADING", message, model=self._file.name).after(_RETRY_AFTER)
@@ -213,97 +209,6 @@ class LlamacppEngine:
             self._sizes.slots,
             frozenset({Capability.EMBED}) if self._is_embedding else GENERATING,
         )
-
-
-class _Measured(Protocol):
-    def handle_metrics(self) -> object:
-        """Figures, once the thread that computes gets to it."""
-
-
-class _Loaded:
-    """A loaded model: the server in this process, and its own loopback port for the rest."""
-
-    def __init__(self, server: Server, http: httpx2.AsyncClient, model: Model, tame: Tame) -> None:
-        self.server = server
-        self.http = http
-        self.model = model
-        self.labels = LabelTokens(self)
-        self._tame = tame
-
-    def let_go(self) -> None:
-        """Free the model's memory and end its threads now: what refers to this may live on.
-
-        A server that is told to stop before its thread has begun to work never hears of it, and
-        waits for it with the interpreter's lock in its hands. So it is asked for something first.
-        """
-        cast("_Measured", self.server).handle_metrics()
-        del self.server
-
-    def tamed(self, messages: Sequence[Message], prefix: str) -> tuple[tuple[Message, ...], str]:
-        """What is said, and nothing that the model would take for the end of a turn."""
-        said = tuple(replace(each, content=self._tame(each.content)) for each in messages)
-        return said, self._tame(prefix)
-
-    async def rendered(self, messages: Sequence[Message], prefix: str = "") -> str:
-        """The prompt that the model's own template makes of them."""
-        asked: Mapping[str, JSON] = {"messages": chat.turns(messages, prefix)}
-        return cast("str", (await self.ask("POST", "/apply-template", asked))["prompt"])
-
-    async def tokens(self, text: str, *, is_whole: bool = False) -> list[int]:
-        """A text's tokens; of a whole prompt, with those that begin one."""
-        asked: Mapping[str, JSON] = {
-            "content": text,
-            "add_special": is_whole,
-            "parse_special": True,
-        }
-        return cast("list[int]", (await self.ask("POST", "/tokenize", asked))["tokens"])
-
-    async def prompt_tokens(self, messages: Sequence[Message], prefix: str) -> list[int]:
-        """The tokens of the prompt that they make, tamed."""
-        rendered = await self.rendered(*self.tamed(messages, prefix))
-        return await self.tokens(rendered, is_whole=True)
-
-    async def walk(self, scoring: Scoring) -> Walk:
-        """What scores labels.
-
-        Raises:
-            InvalidArgument: `CONTEXT_WINDOW_EXCEEDED`; prompt and longest label leave no room.
-        """
-        messages, _ = self.tamed(scoring.messages, "")
-        rendered = await self.rendered(messages)
-        prompt = await self.tokens(rendered, is_whole=True)
-        paths = await self.labels.paths(rendered, [self._tame(each) for each in scoring.labels])
-        size, window = len(prompt) + max(map(len, paths)), self.model.context_tokens
-        if size > window:
-            raise failures.window_exceeded(size, window)
-        return Walk(prompt, paths, await self.labels.closing())
-
-    async def vectors(self, inputs: Sequence[str]) -> Vectors:
-        """What makes vectors of texts.
-
-        Raises:
-            InvalidArgument: `CONTEXT_WINDOW_EXCEEDED`; one has more tokens than the model takes.
-        """
-        window = self.model.context_tokens
-        sized: list[tuple[str, int]] = []
-        for index, text in enumerate(map(self._tame, inputs)):
-            size = len(text.encode()) + _ADDED_TOKENS  # A token has a byte at least.
-            if size > window:
-                size = len(await self.tokens(text, is_whole=True))
-            if size > window:
-                raise failures.text_exceeds(f"inputs[{index}]", size, window)
-            sized.append((text, size))
-        return Vectors(sized, most=window)
-
-    async def ask(
-        self, method: str, path: str, body: Mapping[str, JSON] | None = None
-    ) -> Mapping[str, JSON]:
-        try:
-            response = await self.http.request(method, path, json=body)
-            response.raise_for_status()
-        except httpx2.HTTPError as error:
-            raise failures.engine_failed(f"{path}: {error}") from None
-        return cast("Mapping[str, JSON]", response.json())
 
 
 def _read(file: ModelFile) -> tuple[str, Tame]:

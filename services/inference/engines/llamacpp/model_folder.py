@@ -8,11 +8,9 @@ from typing import Final
 from services.chassis.errors import FailedPrecondition, ResourceExhausted, ServiceError
 from services.inference.domain.entry import Llamacpp
 from services.inference.engines import gguf
-from services.inference.engines.memory import available_bytes
+from services.inference.engines.llamacpp.memory import available_bytes
 
 _SPARE_BYTES: Final = 64 * 1024 * 1024
-_DEFAULT_TOKENS: Final = 4_096
-_DEFAULT_SLOTS: Final = 4
 
 
 def path_of(runs_on: Llamacpp, folder: Path) -> Path:
@@ -31,7 +29,7 @@ def path_of(runs_on: Llamacpp, folder: Path) -> Path:
     if not is_there:
         raise _missing(
             f"there is no {runs_on.file} in the folder of models",
-            f"put it there: runplane models pull FILE, or into {folder}",
+            "put it there: runplane models pull FILE; INFERENCE_MODELS_DIR says where that is",
         )
     return path
 

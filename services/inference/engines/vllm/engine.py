@@ -14,20 +14,20 @@ from services.inference.domain.model import GENERATING, Capability, Model
 from services.inference.domain.request import Message, Request
 from services.inference.domain.scoring import Scored, Scoring
 from services.inference.engines import failures
-from services.inference.engines.label_trie import LabelTrie, Tokens, labels
+from services.inference.engines.branches import Path, branches, sums
 from services.inference.engines.outbox import Outbox
 from services.inference.engines.slots import Slots
-from services.inference.engines.vllm_host import RETRY_AFTER, Host
-from services.inference.engines.vllm_options import Options
+from services.inference.engines.vllm.host import RETRY_AFTER, Host
+from services.inference.engines.vllm.options import Options
 
 if TYPE_CHECKING:
-    from services.inference.engines.vllm_core import Core, Prompt
+    from services.inference.engines.vllm.core import Core, Prompt
 
 ENGINE: Final = "vllm"
 CAPABILITIES: Final = GENERATING | {Capability.CONSTRAINT}
 _NO_PIECES: Final = timedelta(minutes=1)  # A pace that nobody has who watches.
 _AT_ONCE: Final = 16  # Beginnings of labels that one scoring asks for at a time.
-_MOST_CHOICES: Final = 128  # As in vllm_core, which is imported late.
+_MOST_CHOICES: Final = 128  # As in `core`, which is imported late.
 
 
 class VllmEngine:
@@ -49,7 +49,7 @@ class VllmEngine:
         return self._slots.waiting
 
     async def load(self) -> None:
-        """As the port says. The processes that compute are started here."""
+        """See `Engine`. The processes that compute are started here."""
         await self._host.load()
 
     async def close(self) -> None:
@@ -57,7 +57,7 @@ class VllmEngine:
         await self._host.close()
 
     async def check(self) -> None:
-        """As the port says."""
+        """See `Engine`."""
         await self._host.check()
 
     def models(self) -> Sequence[Model]:
@@ -79,7 +79,7 @@ class VllmEngine:
     async def generate(
         self, request: Request, *, pace: timedelta
     ) -> AsyncGenerator[str | Finished, None]:
-        """As the port says."""
+        """See `Engine`."""
         core = self._host.ready()
         prompt = await self._prompt(core, request.messages, request.prefix)
         queue_ms = await self._slots.acquire(request.priority)
@@ -94,24 +94,24 @@ class VllmEngine:
             yield replace(end, queue_ms=queue_ms + end.queue_ms)
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
-        """As the port says, by the model's own template."""
+        """See `Engine`; by the model's own template."""
         core = self._host.ready()
         return len((await core.prompt(*_tamed(core, messages, prefix))).tokens)
 
     async def score(self, scoring: Scoring) -> Scored:
-        """As the port says. Beginnings that labels share are asked for once."""
+        """See `Engine`. Beginnings that labels share are asked for once."""
         core = self._host.ready()
         spelled = [await core.spelled(core.tame(label)) for label in scoring.labels]
-        trie = labels(spelled, core.end)
-        most = max(map(len, trie.labels))
+        paths = [(*tokens, core.end) for tokens in spelled]
+        most = max(map(len, paths))
         prompt = await self._prompt(core, scoring.messages, room=most)
         queue_ms = await self._slots.acquire(scoring.priority)
         try:
-            chances = await _chances(core, prompt, trie, scoring)
+            known = await _known(core, prompt, branches(paths), scoring)
         finally:
             self._slots.release()
-        usage = Usage(len(prompt.tokens), len(chances))
-        return Scored(trie.log_probabilities(chances), usage, queue_ms)
+        usage = Usage(len(prompt.tokens), len(branches(paths)))
+        return Scored(sums(paths, known), usage, queue_ms)
 
     async def embed(self, embedding: Embedding) -> Embedded:
         """It embeds nothing while it generates."""
@@ -180,27 +180,27 @@ def _tamed(core: "Core", messages: Sequence[Message], prefix: str) -> tuple[Sequ
     return [replace(each, content=core.tame(each.content)) for each in messages], core.tame(prefix)
 
 
-async def _chances(
-    core: "Core", prompt: "Prompt", trie: LabelTrie, scoring: Scoring
-) -> Mapping[Tokens, Mapping[int, float]]:
+async def _known(
+    core: "Core", prompt: "Prompt", following: Mapping[Path, Sequence[int]], scoring: Scoring
+) -> Mapping[Path, float]:
     """How likely each token of a label is behind the ones before it."""
     asked = Request(scoring.model, scoring.messages, priority=scoring.priority)
     free = asyncio.Semaphore(_AT_ONCE)
-    found: dict[Tokens, dict[int, float]] = {}
+    known: dict[Path, float] = {}
 
-    async def ask(said: Tokens, tokens: Sequence[int]) -> None:
+    async def ask(said: Path, tokens: Sequence[int]) -> None:
         async with free:
-            chances = found.setdefault(said, {})
             for start in range(0, len(tokens), _MOST_CHOICES):
                 some = tokens[start : start + _MOST_CHOICES]
-                chances.update(await core.chances(prompt, said, some, asked))
+                chances = await core.chances(prompt, said, some, asked)
+                known.update({(*said, token): chance for token, chance in chances.items()})
 
-    first, *others = trie.branches.items()
-    await ask(*first)  # Alone, so that the others find the prompt in the cache.
+    first, *others = following.items()
+    await ask(*first)  # The empty beginning, alone: the others find the prompt in the cache.
     try:
         async with asyncio.TaskGroup() as group:
             for each in others:
                 group.create_task(ask(*each))
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    return found
+    return known

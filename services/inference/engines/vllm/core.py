@@ -21,7 +21,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from services.chassis.errors import FailedPrecondition, ServiceError, Violation, invalid
 from services.inference.domain.request import Message, Priority, Request, Sampling
 from services.inference.engines import chat, failures
-from services.inference.engines.vllm_options import Options
+from services.inference.engines.vllm.options import Options
 from services.inference.engines.vocabulary import taming
 
 _WHOLE: Final = ChatParams(

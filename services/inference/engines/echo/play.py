@@ -8,9 +8,9 @@ from typing import Final
 from services.inference.domain.generation import FinishReason
 from services.inference.domain.request import JSON, Request, ResponseSchema
 from services.inference.engines import failures
-from services.inference.engines.instance import NothingMatchesError, merge, minimal
-from services.inference.engines.rest import rest, whole
-from services.inference.engines.script import (
+from services.inference.engines.echo.instance import NothingMatchesError, merge, minimal
+from services.inference.engines.echo.rest import rest, whole
+from services.inference.engines.echo.script import (
     MAX_TOKENS,
     Counted,
     Script,

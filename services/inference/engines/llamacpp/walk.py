@@ -10,11 +10,12 @@ import math
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from services.inference.domain.generation import Usage
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
 from services.inference.engines.branches import Path, branches, sums
-from services.inference.engines.completion import Server
-from services.inference.engines.question import Question
+from services.inference.engines.llamacpp.completion import Server
+from services.inference.engines.llamacpp.question import Question
 
 LEAST: Final = -100.0
 """Nothing counts as less likely: llama.cpp computes with 32 bits, and rounds such a token to 0."""
@@ -36,14 +37,17 @@ class Walk:
         self._prompt = prompt
         self._paths = paths
         self._closing = closing
-        self.prompt_tokens = len(prompt)
-        self.cached_tokens: int | None = None
-        """Tokens of the prompt that the first question found in the cache."""
-        self.scored_tokens = len({path[:end] for path in paths for end in range(1, len(path))})
-        """Tokens of the labels, without what ends a turn; what several begin with counts once."""
+        self._cached_tokens: int | None = None  # That the first question found in the cache.
         self.found: tuple[float, ...] = ()
         """What `run` returned."""
         self.is_closed = False
+
+    @property
+    def usage(self) -> Usage:
+        """What it took. Tokens of labels are counted without what ends a turn, and once where
+        several labels begin with them."""
+        scored = {path[:end] for path in self._paths for end in range(1, len(path))}
+        return Usage(len(self._prompt), len(scored), self._cached_tokens or 0)
 
     def run(self, server: Server) -> tuple[float, ...]:
         """The log-probability of each path; nothing if it was closed. Blocks.
@@ -81,8 +85,8 @@ class Walk:
         biases: JSON = [[produced, _FORCED]]
         how: dict[str, JSON] = {"n_probs": _TOP, "temperature": 0.0, "logit_bias": biases}
         likely = question.ask(server, prompt, how)
-        if self.cached_tokens is None:
-            self.cached_tokens = question.cached_tokens
+        if self._cached_tokens is None:
+            self._cached_tokens = question.cached_tokens
         return likely
 
     def _unlikely(

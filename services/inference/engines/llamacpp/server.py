@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol, cast
 
 from services.chassis.errors import FailedPrecondition
 from services.inference.engines import failures
-from services.inference.engines.completion import Server
-from services.inference.engines.model_file import ModelFile
-from services.inference.engines.vectors import GROUP
+from services.inference.engines.llamacpp.completion import Server
+from services.inference.engines.llamacpp.model_file import ModelFile
+from services.inference.engines.llamacpp.vectors import GROUP
 from services.inference.engines.vocabulary import has_pooling
 
 _NICENESS: Final = 10
@@ -80,9 +80,14 @@ def _embed(params: Any, sizes: Sizes) -> None:
     """
     params.embedding = True
     params.kv_unified = True
-    params.n_parallel = max(sizes.slots, GROUP)
+    params.n_parallel = contexts(sizes.slots, is_embedding=True)
     params.n_batch = params.n_ubatch = sizes.context_tokens
     params.n_ctx = sizes.context_tokens * params.n_parallel
+
+
+def contexts(slots: int, *, is_embedding: bool) -> int:
+    """How many contexts an engine has memory for."""
+    return max(slots, GROUP) if is_embedding else slots
 
 
 def give_way() -> None:
