@@ -115,7 +115,6 @@ class Replicas:
             stack = AsyncExitStack()
             target = self.settings.model_copy(update={"target": address})
             opened = await stack.enter_async_context(channel(target))
-            opened.get_state(try_to_connect=True)  # The first call is not to wait for that.
             stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(opened)
             self._there[address] = Replica(address, stub, stack)
         for address in [each for each in self._there if each not in addresses]:
