@@ -22,18 +22,10 @@ PROMPT = (11, 12, 13)
 class KnownServer:
     """llama.cpp's server, as far as a walk needs it, over logits that anybody can compute."""
 
-    listening_address = ""
-
     def __init__(self, *, spread: float = 6.0) -> None:
         self.asked: list[tuple[int, ...]] = []
         self.on_ask: Callable[[], None] = lambda: None
         self._spread = spread
-
-    def handle_chat_completions(self, body: object, callback: object) -> None:
-        raise NotImplementedError
-
-    def handle_embeddings(self, body: object) -> Mapping[str, JSON]:
-        raise NotImplementedError
 
     def logits(self, behind: tuple[int, ...]) -> list[float]:
         random = Random(repr(behind))

@@ -13,7 +13,16 @@ from services.inference.engines.outbox import Outbox
 _UNBOUND: Final = "llama.cpp can make no grammar of it; is it more than any value can match?"
 
 
-class Server(Protocol):
+class Completing(Protocol):
+    """What goes on from tokens: llama.cpp's server, in this process or elsewhere."""
+
+    def handle_completions(
+        self, body: Mapping[str, JSON], callback: Callable[[Mapping[str, JSON]], bool]
+    ) -> None:
+        """Run a completion to its end; the callback stops it by returning True."""
+
+
+class Server(Completing, Protocol):
     """What is used of `xllamacpp.Server`, which has no types."""
 
     listening_address: str
@@ -22,11 +31,6 @@ class Server(Protocol):
         self, body: Mapping[str, JSON], callback: Callable[[Mapping[str, JSON]], bool]
     ) -> None:
         """Run a chat completion to its end; the callback stops it by returning True."""
-
-    def handle_completions(
-        self, body: Mapping[str, JSON], callback: Callable[[Mapping[str, JSON]], bool]
-    ) -> None:
-        """The same with a prompt as it is, of tokens."""
 
     def handle_embeddings(self, body: Mapping[str, JSON]) -> Mapping[str, JSON]:
         """Vectors of texts, or an error."""

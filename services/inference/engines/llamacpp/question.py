@@ -6,7 +6,7 @@ from typing import Final, TypeAlias, cast
 from services.chassis.errors import ServiceError
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
-from services.inference.engines.llamacpp.completion import Server, failure
+from services.inference.engines.llamacpp.completion import Completing, failure
 
 _MEASURES: Final = (("logprob", "top_logprobs"), ("prob", "top_probs"))
 
@@ -24,7 +24,7 @@ class Question:
         self.cached_tokens = 0
         """Tokens of the prompt that came from the cache."""
 
-    def ask(self, server: Server, prompt: list[int], how: _Object) -> dict[int, float]:
+    def ask(self, server: Completing, prompt: list[int], how: _Object) -> dict[int, float]:
         """What it says of the token and of others, by token; nothing if it stopped before, or if
         the token ends within a character.
 

@@ -14,7 +14,7 @@ from services.inference.domain.generation import Usage
 from services.inference.domain.request import JSON
 from services.inference.engines import failures
 from services.inference.engines.branches import Path, branches, sums
-from services.inference.engines.llamacpp.completion import Server
+from services.inference.engines.llamacpp.completion import Completing
 from services.inference.engines.llamacpp.question import Question
 
 LEAST: Final = -100.0
@@ -49,7 +49,7 @@ class Walk:
         scored = {path[:end] for path in self._paths for end in range(1, len(path))}
         return Usage(len(self._prompt), len(scored), self._cached_tokens or 0)
 
-    def run(self, server: Server) -> tuple[float, ...]:
+    def run(self, server: Completing) -> tuple[float, ...]:
         """The log-probability of each path; nothing if it was closed. Blocks.
 
         Raises:
@@ -64,7 +64,7 @@ class Walk:
         self.found = sums(self._paths, known)
         return self.found
 
-    def _following(self, server: Server, beginning: Path, tokens: Sequence[int]) -> _Likely:
+    def _following(self, server: Completing, beginning: Path, tokens: Sequence[int]) -> _Likely:
         """The log-probabilities of the tokens behind the beginning."""
         prompt = [*self._prompt, *beginning]
         produced = tokens[0] if len(tokens) == 1 else self._closing
@@ -79,7 +79,7 @@ class Walk:
             raise failures.engine_failed("it says nothing of how likely a token is")
         return likely | self._unlikely(server, prompt, likely, (produced, missing))
 
-    def _likeliest(self, server: Server, prompt: list[int], produced: int) -> _Likely:
+    def _likeliest(self, server: Completing, prompt: list[int], produced: int) -> _Likely:
         """Those of the token that it is made to produce, and of the likeliest ones."""
         question = Question(lambda: self.is_closed)
         biases: JSON = [[produced, _FORCED]]
@@ -90,7 +90,7 @@ class Walk:
         return likely
 
     def _unlikely(
-        self, server: Server, prompt: list[int], likely: _Likely, asked: tuple[int, list[int]]
+        self, server: Completing, prompt: list[int], likely: _Likely, asked: tuple[int, list[int]]
     ) -> _Likely:
         """Those of tokens that are not among the likeliest, measured at the one produced."""
         produced, missing = asked

@@ -74,22 +74,12 @@ class _Remote:
     def handle_completions(
         self, body: Mapping[str, JSON], callback: Callable[[Mapping[str, JSON]], bool]
     ) -> None:
-        """See `Server`."""
+        """See `Completing`."""
         self._asking = asyncio.run_coroutine_threadsafe(self._asked(body, callback), self._loop)
         if self._is_closed:  # Meanwhile.
             self._asking.cancel()
         with suppress(CancelledError):
             self._asking.result()
-
-    def handle_chat_completions(
-        self, body: Mapping[str, JSON], callback: Callable[[Mapping[str, JSON]], bool]
-    ) -> None:
-        """A walk asks for none."""
-        raise NotImplementedError
-
-    def handle_embeddings(self, body: Mapping[str, JSON]) -> Mapping[str, JSON]:
-        """A walk asks for none."""
-        raise NotImplementedError
 
     async def _asked(
         self, body: Mapping[str, JSON], callback: Callable[[Mapping[str, JSON]], bool]
