@@ -1,6 +1,6 @@
 """Which model and which replica: decided again and again, with nothing else around it."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import cycle
 from time import process_time
 from typing import Final, cast
@@ -9,11 +9,10 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
 from benchmarks.load.job import Job, Report
 from services.orchestrator.domain.balancing import Load, replica
-from services.orchestrator.domain.events import Message
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.routing import Policy, RequestClass, Route, Rule
 from services.orchestrator.mapping.tasks import request
-from services.orchestrator.ports import Generation, Model, Piece
+from services.orchestrator.ports import Model
 from services.orchestrator.router import Router
 from services.orchestrator.seen import Seen
 
@@ -46,14 +45,6 @@ class _Known:
     async def resolve(self, name: str) -> Model:
         """One of them."""
         return self._models[name]
-
-    async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
-        """None."""
-        return 0
-
-    def generate(self, generation: Generation, *, timeout: float) -> AsyncGenerator[Piece, None]:
-        """Nothing is said here."""
-        raise NotImplementedError
 
 
 async def run(job: Job) -> Report:

@@ -97,8 +97,8 @@ class Speakers(Protocol):
         """
 
 
-class Models(Speakers, Protocol):
-    """The models that can be asked."""
+class KnownModels(Protocol):
+    """Models as far as a choice among them needs them."""
 
     async def known(self) -> Mapping[str, Model]:
         """All of them, by each of their names; the default one also by none."""
@@ -109,6 +109,10 @@ class Models(Speakers, Protocol):
         Raises:
             NotFound: `MODEL_NOT_FOUND`.
         """
+
+
+class Models(KnownModels, Speakers, Protocol):
+    """The models that can be asked."""
 
     async def count_tokens(self, model: str, messages: Sequence[Message], prefix: str = "") -> int:
         """How long a prompt is, the start of the turn included."""

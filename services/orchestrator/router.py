@@ -17,7 +17,7 @@ from services.orchestrator.domain.routing import (
     rule_of,
 )
 from services.orchestrator.domain.task import Task
-from services.orchestrator.ports import Model, Models
+from services.orchestrator.ports import KnownModels, Model
 from services.orchestrator.retries import is_passing
 from services.orchestrator.seen import Seen
 
@@ -42,7 +42,7 @@ _ITS_OWN: Final = frozenset(
 class Router:
     """Applies routes to the models that there are."""
 
-    models: Models
+    models: KnownModels
     routes: Mapping[str, Route]
     seen: Seen
 

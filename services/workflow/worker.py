@@ -7,7 +7,7 @@ keep it stops, for another worker goes on.
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.chassis.eventlog.port import Claim
+from services.chassis.loops import safely
 from services.workflow.domain.instance import Standing
 from services.workflow.domain.refusals import is_corrupt
 from services.workflow.execution import Execution, World
@@ -68,13 +69,13 @@ class Worker:
         elif claim.owner == self._desk.owner:
             self._begin(claim, loaded)
         else:
-            self._spawn(self._safely(partial(self._desk.wake, claim), "worker not woken"))
+            self._spawn(safely(partial(self._desk.wake, claim), "worker not woken", log=log))
 
     async def keep_claims(self) -> None:
         """Renew what is held, and stop what is not any more, until cancelled."""
         while True:
             await asyncio.sleep(self._sizes.heartbeat.total_seconds())
-            await self._safely(self._keep_claims, "claims not renewed")
+            await safely(self._keep_claims, "claims not renewed", log=log)
 
     async def look_after(self) -> None:
         """See whether somebody has moved what takes long, until cancelled. It has no part in
@@ -83,19 +84,19 @@ class Worker:
             await asyncio.sleep(self._sizes.heartbeat.total_seconds())
             for task, execution in list(self._tasks.items()):
                 if execution is not None and not task.done():
-                    await self._safely(execution.look, "not looked at")
+                    await safely(execution.look, "not looked at", log=log)
 
     async def look_around(self) -> None:
         """Take up what is due and nobody works on, until cancelled."""
         while True:
-            await self._safely(self._find, "no work found")
-            if not await self._safely(self._wait, "not known what is due"):
+            await safely(self._find, "no work found", log=log)
+            if not await safely(self._wait, "not known what is due", log=log):
                 await asyncio.sleep(self._sizes.look.total_seconds())
 
     async def listen(self) -> None:
         """Look at what other workers have moved, until cancelled."""
         while True:
-            if not await self._safely(self._heed, "not woken"):
+            if not await safely(self._heed, "not woken", log=log):
                 await asyncio.sleep(self._sizes.look.total_seconds())
 
     async def stop(self) -> None:
@@ -106,7 +107,7 @@ class Worker:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._safely(self._hand_over, "not handed over")
+        await safely(self._hand_over, "not handed over", log=log)
 
     @property
     def _room(self) -> int:
@@ -142,8 +143,8 @@ class Worker:
             extra = {"workflow_id": claim.stream_id, "error_code": error.reason}
             log.warning("workflow given up", extra=extra)
             if is_corrupt(error, claim.stream_id):  # Nobody can go on: it must not come back.
-                is_through = await self._safely(
-                    lambda: self._world.logs.abandon(claim), "workflow not abandoned"
+                is_through = await safely(
+                    lambda: self._world.logs.abandon(claim), "workflow not abandoned", log=log
                 )
         except Exception:
             log.exception("workflow given up", extra={"workflow_id": claim.stream_id})
@@ -169,12 +170,12 @@ class Worker:
 
     async def _tell(self, loaded: Loaded) -> None:
         at = Standing(loaded.definition, loaded.instance, self._world.now())
-        await self._safely(partial(self._world.effects.told, at), "workflow above not told")
+        await safely(partial(self._world.effects.told, at), "workflow above not told", log=log)
 
     async def _heed(self) -> None:
         for name in await self._desk.woken():
             if (execution := self._executions.get(name)) is not None:
-                await self._safely(execution.look, "not looked at")
+                await safely(execution.look, "not looked at", log=log)
 
     async def _wait(self) -> None:
         """Until something is due, or there is room again, or it is time to look anyway."""
@@ -215,19 +216,6 @@ class Worker:
 
     async def _hand_over(self) -> None:
         await self._desk.release(await self._desk.renew())
-
-    @staticmethod
-    async def _safely(do: Callable[[], Awaitable[object]], otherwise: str) -> bool:
-        """Whether it went well: one trouble must not end the loop, which is everybody's."""
-        try:
-            await do()
-        except ServiceError as error:
-            log.warning(otherwise, extra={"error_code": error.reason})
-        except Exception:
-            log.exception(otherwise)
-        else:
-            return True
-        return False
 
 
 @asynccontextmanager

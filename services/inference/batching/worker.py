@@ -6,13 +6,14 @@ A claim is kept by a heartbeat; who cannot keep it stops, for another worker goe
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from services.chassis.errors import Internal, ServiceError
 from services.chassis.eventlog.port import Claim
+from services.chassis.loops import safely
 from services.inference.batching.execution import Execution
 from services.inference.batching.ports import BatchDesk
 from services.inference.batching.turn import World
@@ -60,14 +61,14 @@ class Worker:
         """Renew what is held, and stop what is not any more, until cancelled."""
         while True:
             await asyncio.sleep(self._sizes.heartbeat.total_seconds())
-            await _safely(self._keep_claims, "claims not renewed")
+            await safely(self._keep_claims, "claims not renewed", log=log)
 
     async def look_around(self) -> None:
         """Take up what nobody works on, and read letters, until cancelled."""
         while True:
             self._is_stirred.clear()
-            await _safely(self._find, "no batches found")
-            await _safely(self._read_letters, "letters not read")
+            await safely(self._find, "no batches found", log=log)
+            await safely(self._read_letters, "letters not read", log=log)
             try:
                 async with asyncio.timeout(self._sizes.look.total_seconds()):
                     await self._is_stirred.wait()
@@ -77,7 +78,7 @@ class Worker:
     async def listen(self) -> None:
         """Hear of letters, until cancelled."""
         while True:
-            if await _safely(self._desk.rung, "not woken"):
+            if await safely(self._desk.rung, "not woken", log=log):
                 self.look()
             else:
                 await asyncio.sleep(self._sizes.look.total_seconds())
@@ -90,7 +91,7 @@ class Worker:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await _safely(self._hand_over, "not handed over")
+        await safely(self._hand_over, "not handed over", log=log)
 
     async def _find(self) -> None:
         room = self._sizes.max_running - len(self._executions)
@@ -147,19 +148,6 @@ class Worker:
 
 def _extra(claim: Claim, error: ServiceError) -> dict[str, str]:
     return {"batch_id": claim.stream_id, "error_code": error.reason}
-
-
-async def _safely(do: Callable[[], Awaitable[object]], otherwise: str) -> bool:
-    """Whether it went well: one trouble must not end the loop, which is everybody's."""
-    try:
-        await do()
-    except ServiceError as error:
-        log.warning(otherwise, extra={"error_code": error.reason})
-    except Exception:
-        log.exception(otherwise)
-    else:
-        return True
-    return False
 
 
 @asynccontextmanager
