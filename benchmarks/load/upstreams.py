@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, TypeAlias, cast
 
-import grpc
 from runplane.inference.v1 import inference_pb2 as pb
-from runplane.inference.v1 import inference_pb2_grpc as pb_grpc
 
+from benchmarks.load import grpc_stream
 from benchmarks.load.figures import summary_ms
 from benchmarks.load.http import connect, request
 from benchmarks.load.job import JSON, Job, Report
 
 TOKENS: Final = 48
+_METHOD: Final = "/runplane.inference.v1.InferenceService/StreamGenerate"
 _TIMEOUT: Final = 120
 _SAID: Final = b'"content":"'
 _COUNTED: Final = re.compile(rb'"completion_tokens":(\d+)')
@@ -49,8 +49,9 @@ async def run(job: Job) -> Report:
         ways: dict[str, Ask] = {"http": _by_http(job.path, tokens)}
         for way in ("here", "through"):
             if (port := job.options.get(way)) is not None:
-                channel = grpc.aio.insecure_channel(str(port))
-                ways[way] = _by_grpc(await stack.enter_async_context(channel), tokens)
+                connection = await grpc_stream.connect(str(port))
+                stack.callback(connection.close)
+                ways[way] = _by_grpc(connection, tokens)
         seen = {way: _Seen() for way in ways}
         orders = itertools.cycle(itertools.permutations(ways))
         # The first turn fills the caches.
@@ -86,19 +87,18 @@ def _prompt(caller: int) -> str:
     return f"Write story number {caller + 1} about the sea. Do not stop."
 
 
-def _by_grpc(channel: grpc.aio.Channel, limit: int) -> Ask:
-    stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(channel)
-
+def _by_grpc(connection: grpc_stream.Connection, limit: int) -> Ask:
     async def ask(caller: int) -> tuple[float, int]:
         asked = pb.GenerateRequest(
             messages=[{"role": "user", "content": _prompt(caller)}],
             sampling={"temperature": 0, "top_p": 0.9, "max_tokens": limit},
         )
-        began, first, tokens = perf_counter(), 0.0, 0
-        async for piece in stub.StreamGenerate(asked, timeout=_TIMEOUT):
-            first = first or perf_counter()
-            tokens = piece.usage.completion_tokens
-        return first - began, tokens
+        answer = connection.begin(_METHOD, asked.SerializeToString())
+        async with asyncio.timeout(_TIMEOUT):
+            last = pb.StreamGenerateResponse.FromString(await answer.last())
+        if not last.usage.completion_tokens:
+            raise EOFError("the stream ended before the generation did")
+        return answer.first - answer.began, last.usage.completion_tokens
 
     return ask
 
@@ -115,6 +115,7 @@ def _by_http(address: str, limit: int) -> Ask:
             # As our engine says it, too.
             "dry_multiplier": 0.8,
             "dry_allowed_length": 4,
+            "dry_sequence_breakers": ["\n"],
         }
         connection = await connect(address)
         answer = connection.begin(request(address, "/v1/chat/completions", body), (_SAID,))

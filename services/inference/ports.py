@@ -58,9 +58,10 @@ class Engine(Protocol):
     ) -> AsyncGenerator[str | Finished, None]:
         """Pieces of text, then `Finished`, which may carry the last text.
 
-        The first text comes at once; later ones come at least `pace` apart and hold all that was
-        produced meanwhile; the end comes at once. Closing the generator stops the engine. A
-        request's prefix is gone on from, and is not among the pieces.
+        The first text comes at once; later ones come at least `pace` apart, and further apart where
+        there are many streams, and hold all that was produced meanwhile; the end comes at once.
+        Closing the generator stops the engine. A request's prefix is gone on from, and is not
+        among the pieces.
 
         Raises:
             InvalidArgument: `CONTEXT_WINDOW_EXCEEDED` or `SCHEMA_INVALID`.

@@ -143,7 +143,7 @@ class OpenAISettings(BaseModel, frozen=True):
 class StreamSettings(BaseModel, frozen=True):
     """How text goes out."""
 
-    merge: Duration = Field(timedelta(milliseconds=10), ge=timedelta(0))  # Between two messages.
+    merge: Duration = Field(timedelta(milliseconds=20), ge=timedelta(0))  # Between two messages.
 
 
 class PriceSettings(BaseModel, frozen=True):

@@ -39,6 +39,17 @@ async def test_after_the_first_piece_all_waits_for_the_pace_but_the_end_does_not
     assert (first, rest) == ("a", [replace(END, text="bcd")])
 
 
+async def test_the_more_streams_there_are_the_more_a_piece_holds() -> None:
+    outbox, loop = Outbox(lambda: 1_000), asyncio.get_running_loop()
+    async with asyncio.timeout(5), aclosing(outbox.pieces(timedelta(milliseconds=1))) as pieces:
+        outbox.put("a")
+        await anext(pieces)
+        outbox.put("b")
+        loop.call_later(0.02, outbox.put, "c")
+
+        assert await anext(pieces) == "bc"
+
+
 async def test_text_alone_ends_a_pause_when_the_pace_has_passed() -> None:
     outbox = Outbox()
     async with asyncio.timeout(5), aclosing(outbox.pieces(timedelta(milliseconds=1))) as pieces:

@@ -58,7 +58,9 @@ class LlamacppEngine:
         self._sizes = sizes
         self._defaults = defaults
         self._slots = Slots(sizes.slots, queue=sizes.queue, retry_after=_RETRY_AFTER)
-        self._threads = ThreadPoolExecutor(sizes.slots, thread_name_prefix="llamacpp")
+        self._threads = ThreadPoolExecutor(
+            sizes.slots, thread_name_prefix="llamacpp", initializer=give_way
+        )
         self._loaded: Loaded | None = None
 
     @property
@@ -126,7 +128,7 @@ class LlamacppEngine:
         tamed = replace(request, messages=messages, prefix=prefix)
         body = chat.body(tamed, self._defaults, loaded.model.context_tokens)
         queue_ms = await self._slots.acquire(request.priority)
-        outbox = Outbox()
+        outbox = Outbox(lambda: self._slots.active)
         completion = Completion(outbox, is_bound=request.schema is not None)
         running = self._submitted(completion.run, loaded.server, body)
         async with aclosing(outbox.pieces(pace)) as pieces:

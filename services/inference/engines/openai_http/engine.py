@@ -144,7 +144,7 @@ class OpenAIEngine:
     ) -> AsyncIterator[tuple[Outbox, float]]:
         """A turn under way: its outbox, and the milliseconds it waited. Leaving it hangs up."""
         async with self._slot(request.priority) as queue_ms:
-            outbox = Outbox()
+            outbox = Outbox(lambda: self._slots.active)
             asking = asyncio.get_running_loop().create_task(self._ask(request, asked, outbox))
             try:
                 yield outbox, queue_ms

@@ -16,6 +16,7 @@ from vllm.lora.request import LoRARequest
 from vllm.pooling_params import PoolingParams
 from vllm.renderers.params import ChatParams, TokenizeParams
 from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from services.chassis.errors import FailedPrecondition, ServiceError, Violation, invalid
@@ -97,7 +98,9 @@ def started(options: Options) -> "Core":
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        return Core(_Engine.from_engine_args(_arguments(options)), options)
+        # As its own server is started, whose sizes for a GPU's batches are not the library's.
+        context = UsageContext.OPENAI_API_SERVER
+        return Core(_Engine.from_engine_args(_arguments(options), usage_context=context), options)
     except (VLLMError, ValueError, TypeError, RuntimeError, OSError) as error:
         raise failures.engine_failed(f"{options.model} cannot be loaded: {error}") from error
 

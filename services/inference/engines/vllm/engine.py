@@ -130,7 +130,7 @@ class VllmEngine:
         self, core: "Core", request: Request, prompt: "Prompt", pace: timedelta
     ) -> AsyncIterator[AsyncGenerator[str | Finished, None]]:
         """The slot is free, and vLLM knows, when the context is left."""
-        outbox = Outbox()
+        outbox = Outbox(lambda: self._slots.active)
         running = asyncio.create_task(
             self._run(core, request, prompt, outbox, is_whole=pace > _NO_PIECES)
         )
