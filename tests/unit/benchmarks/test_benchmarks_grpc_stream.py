@@ -35,7 +35,8 @@ async def serving() -> AsyncIterator[str]:
 async def test_calls_on_one_connection_each_have_their_own_last_message() -> None:
     async with serving() as address:
         connection = await connect(address)
-        calls = [connection.begin("/t.T/Say", said) for said in (b"a,b", b"c", b"large,d", b"large")]
+        asked = (b"a,b", b"c", b"large,d", b"large")
+        calls = [connection.begin("/t.T/Say", each) for each in asked]
 
         assert [await call.last() for call in calls] == [b"b", b"c", b"d", LARGE]
         assert all(call.first >= call.began for call in calls)
