@@ -139,3 +139,18 @@ def test_a_service_calls_services_that_are_there_and_let_it_in(
         assert service in str(policies[callee]["ingress"])
         assert callee in str(policies[service]["egress"])
     assert len(targets) == {"gateway": 4, "orchestrator": 2, "workflow": 2}.get(service, 0)
+
+
+@pytest.mark.parametrize(("name", "service"), [(each, "inference") for each in kustomizations()])
+def test_somebody_says_which_engine_runs_and_where_its_model_is(
+    name: str, service: str, settings: list[Any]
+) -> None:
+    mounts = [each["mountPath"] for each in pod_of(name, service)["containers"][0]["volumeMounts"]]
+    inference = settings[-1]
+
+    path = inference.llamacpp.model_path
+
+    assert "engine" in inference.model_fields_set
+    if inference.engine == "llamacpp":
+        assert path is not None
+        assert str(path.parent) in mounts
