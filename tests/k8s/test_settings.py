@@ -154,3 +154,11 @@ def test_somebody_says_which_engine_runs_and_where_its_model_is(
     if inference.engine == "llamacpp":
         assert path is not None
         assert str(path.parent) in mounts
+
+
+def test_a_variable_that_no_service_reads_is_found() -> None:
+    variables = ["ORCHESTRATOR_SERVER__LISTEN", "ORCHESTRATOR_SERVER__LISEN", "RUNPLANE_LOGS"]
+
+    found = unknown("orchestrator", variables)
+
+    assert found == ["ORCHESTRATOR_SERVER__LISEN", "RUNPLANE_LOGS"]
