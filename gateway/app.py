@@ -53,7 +53,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         application = Application(router(edge, channels, mcp), traffic, settings)
         admin = await stack.enter_async_context(
             serving_http(
-                Admin(lambda: not traffic.is_stopping), settings.admin, grace=timedelta(seconds=1)
+                Admin(lambda: not traffic.is_stopping, token=settings.admin_token),
+                settings.admin,
+                grace=timedelta(seconds=1),
             )
         )
         address = await stack.enter_async_context(serving_edge(application, sock, settings))
