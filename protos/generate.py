@@ -1,8 +1,8 @@
 """Generates the code of the contracts, or with `--check` says what of it is out of date.
 
-Three trees come of it: `protos/gen` (google's messages and grpc stubs, for services and clients),
-`gateway/pb` (Buf's messages with their fast JSON codec, for the edge only) and `gateway/openapi`
-(the edge's routes, described).
+Four trees come of it: `protos/gen` (google's messages and grpc stubs, for services and clients),
+`gateway/pb` (Buf's messages with their fast JSON codec, for the edge only), `gateway/openapi` (the
+edge's routes, described) and `docs/api` (the reference).
 """
 
 import filecmp
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import contracts
 import openapi
+import reference
 from grpc_tools import protoc
 
 PROTOS = Path(__file__).parent
@@ -29,7 +30,7 @@ EDGE_ALSO = [
     "google/rpc/error_details.proto",
     "google/rpc/status.proto",
 ]
-TREES = {name: ROOT / name for name in ("protos/gen", "gateway/pb", "gateway/openapi")}
+TREES = {name: ROOT / name for name in ("protos/gen", "gateway/pb", "gateway/openapi", "docs/api")}
 
 
 def run(*args: str) -> None:
@@ -72,6 +73,10 @@ def describe(ours: list[str], target: Path) -> None:
     edge.mkdir(parents=True)
     text = json.dumps(openapi.described(said, services), indent=1, ensure_ascii=False)
     (edge / "openapi.json").write_text(f"{text}\n", encoding="utf-8")
+    api = target / "docs/api"
+    api.mkdir(parents=True)
+    for name, page in reference.pages(said).items():
+        (api / name).write_text(page, encoding="utf-8")
 
 
 def differences(fresh: Path, committed: Path) -> list[str]:
