@@ -7,6 +7,7 @@ from importlib.metadata import version
 import click
 
 from services.cli.batch import batch
+from services.cli.config import config
 from services.cli.demo import demo
 from services.cli.invoke import invoke
 from services.cli.models import models
@@ -48,6 +49,10 @@ See what models took, and bound it:
   runplane quotas create monthly --cost-usd 50
 
 \b
+See what settings come to, and where they are from:
+  runplane config --changed
+
+\b
 Without a model, for tests and load:
   runplane up --engine echo
 """
@@ -73,3 +78,4 @@ main.add_command(workflow)
 main.add_command(batch)
 main.add_command(usage)
 main.add_command(quotas)
+main.add_command(config)
