@@ -29,13 +29,14 @@ def environments(state: Path, chosen: Sequence[str]) -> dict[str, Environment]:
     Where the suite's key is set, nothing is: these are the settings of a cluster. Else it is what a
     suite of this folder is told that runs, or what `runplane up` would tell it.
     """
-    if _is_cluster():
+    if is_cluster():
         return {name: {} for name in chosen}
     told = _running(state) or _planned(StateFolder(state))
     return {name: told[name] for name in chosen}
 
 
-def _is_cluster() -> bool:
+def is_cluster() -> bool:
+    """Whether the environment says all that services are told."""
     secrets = Path("/run/secrets")
     files = {each.name.upper() for each in secrets.iterdir()} if secrets.is_dir() else set()
     return KEY in files | {name.upper() for name in os.environ}

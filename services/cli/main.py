@@ -9,6 +9,7 @@ import click
 from services.cli.batch import batch
 from services.cli.config import config
 from services.cli.demo import demo
+from services.cli.doctor import doctor
 from services.cli.invoke import invoke
 from services.cli.models import models
 from services.cli.readings import classify, embed
@@ -49,7 +50,8 @@ See what models took, and bound it:
   runplane quotas create monthly --cost-usd 50
 
 \b
-See what settings come to, and where they are from:
+See what is wrong, what settings come to, and where they are from:
+  runplane doctor
   runplane config --changed
 
 \b
@@ -79,3 +81,4 @@ main.add_command(batch)
 main.add_command(usage)
 main.add_command(quotas)
 main.add_command(config)
+main.add_command(doctor)

@@ -1,11 +1,13 @@
-"""`python -m services.chassis.inspection MODULE config`: a JSON object on standard output."""
+"""`python -m services.chassis.inspection MODULE config|check`: a JSON object on standard output."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from services.chassis.inspection.check import checked
 from services.chassis.inspection.service import Service, read, service, sources
 
 USAGE: Final = 2
@@ -22,7 +24,26 @@ def config(of: Service) -> dict[str, Any]:
     }
 
 
-COMMANDS: Final[Mapping[str, Callable[[Service], dict[str, Any]]]] = {"config": config}
+def check(of: Service) -> dict[str, Any]:
+    """What its process would find at its start."""
+    return _findings(of, is_running=False)
+
+
+def check_running(of: Service) -> dict[str, Any]:
+    """The same beside its process, whose ports are its own."""
+    return _findings(of, is_running=True)
+
+
+def _findings(of: Service, *, is_running: bool) -> dict[str, Any]:
+    found = asyncio.run(checked(of, is_running=is_running))
+    return {"service": of.name, "faults": [], "findings": [asdict(each) for each in found]}
+
+
+COMMANDS: Final[Mapping[str, Callable[[Service], dict[str, Any]]]] = {
+    "config": config,
+    "check": check,
+    "check-running": check_running,
+}
 
 
 def main(arguments: list[str]) -> int:
