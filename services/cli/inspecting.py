@@ -85,30 +85,30 @@ def _planned(folder: StateFolder) -> dict[str, Environment]:
 
 
 async def asked(
-    command: str, told: Mapping[str, Environment], *arguments: str
+    command: str, told: Mapping[str, Environment], *, patience: float = PATIENCE_SECONDS
 ) -> dict[str, Answer]:
     """What each service says of itself. One that cannot be asked says so as a fault."""
     answers = await asyncio.gather(
-        *(_answer(name, command, extra, arguments) for name, extra in told.items())
+        *(_answer([MODULES[name], command], extra, patience) for name, extra in told.items())
     )
     return dict(zip(told, answers, strict=True))
 
 
-async def _answer(name: str, command: str, extra: Environment, arguments: Sequence[str]) -> Answer:
-    line = [*python("services.chassis.inspection"), MODULES[name], command, *arguments]
+async def _answer(arguments: Sequence[str], extra: Environment, patience: float) -> Answer:
     process = await asyncio.create_subprocess_exec(
-        *line,
+        *python("services.chassis.inspection"),
+        *arguments,
         env={**os.environ, **extra},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=LONGEST_SAID,
     )
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patience):
             said, complaint = await process.communicate()
         answer: Answer = json.loads(said)
     except TimeoutError:
-        return {"faults": [f"it did not answer within {PATIENCE_SECONDS:.0f} s"]}
+        return {"faults": [f"it did not answer within {patience:.0f} s"]}
     except ValueError:
         lines = complaint.decode(errors="replace").strip().splitlines() or ["it said nothing"]
         return {"faults": [lines[-1][:500]]}

@@ -11,6 +11,7 @@ from services.cli.config import config
 from services.cli.demo import demo
 from services.cli.doctor import doctor
 from services.cli.invoke import invoke
+from services.cli.migrate import migrate
 from services.cli.models import models
 from services.cli.readings import classify, embed
 from services.cli.tools import tools
@@ -55,6 +56,10 @@ See what is wrong, what settings come to, and where they are from:
   runplane config --changed
 
 \b
+Bring the schemas of a database up to date before an upgrade:
+  runplane migrate
+
+\b
 Without a model, for tests and load:
   runplane up --engine echo
 """
@@ -82,3 +87,4 @@ main.add_command(usage)
 main.add_command(quotas)
 main.add_command(config)
 main.add_command(doctor)
+main.add_command(migrate)

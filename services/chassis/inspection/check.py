@@ -54,7 +54,7 @@ def _of_stores(of: Service, shared: Any) -> Mapping[str, Check]:
     buses = {**shared.event_buses, "events": shared.event_bus} if of.name == "workflow" else {}
     secret = kafka.password.get_secret_value()
     return {
-        "event store": lambda: event_store(shared.event_store, of.name),
+        "event store": lambda: event_store(shared.event_store, of.name, migrates=shared.migrates),
         "hot store": lambda: hot_store(shared.hot_store),
         "object store": lambda: object_store(shared.object_store, shared.aws),
         **{
