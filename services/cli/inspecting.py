@@ -19,7 +19,8 @@ NOT_MADE: Final = "0" * 64
 PATIENCE_SECONDS: Final = 30.0
 LONGEST_SAID: Final = 8 * 1024 * 1024
 
-Environment = Mapping[str, str]
+Environment = Mapping[str, str | None]
+"""None: the variable is not there, whatever this process has."""
 Answer = dict[str, Any]
 
 
@@ -54,7 +55,9 @@ def _running(state: Path) -> dict[str, Environment] | None:
 def _of_process(pid: int) -> Environment:
     text = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
     pairs = (each.partition("=") for each in text.split("\0") if "=" in each)
-    return {name: value for name, _, value in pairs if os.environ.get(name) != value}
+    there = {name: value for name, _, value in pairs}
+    names = {*there, *os.environ}
+    return {name: there.get(name) for name in names if os.environ.get(name) != there.get(name)}
 
 
 def _planned(folder: StateFolder) -> dict[str, Environment]:
@@ -76,7 +79,9 @@ def _planned(folder: StateFolder) -> dict[str, Environment]:
         models_dir=Path(given.get("INFERENCE_MODELS_DIR") or folder.models).absolute(),
     )
     plan = planned("127.0.0.1", 8080)
-    told = {each.name: each.environment for each in programs(plan, options)}
+    told: dict[str, Mapping[str, str]] = {
+        each.name: each.environment for each in programs(plan, options)
+    }
     # What is set already is not what `up` adds.
     return {
         name: {key: value for key, value in each.items() if given.get(key) != value}
@@ -98,7 +103,7 @@ async def _answer(arguments: Sequence[str], extra: Environment, patience: float)
     process = await asyncio.create_subprocess_exec(
         *python("services.chassis.inspection"),
         *arguments,
-        env={**os.environ, **extra},
+        env={name: value for name, value in {**os.environ, **extra}.items() if value is not None},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=LONGEST_SAID,

@@ -66,7 +66,7 @@ def variable(settings: type[BaseSettings], field: str) -> str:
 def prefixes(settings: Iterable[type[BaseSettings]]) -> frozenset[str]:
     """How the variables begin that these settings are read from, and that are nobody else's."""
     found = {each.model_config.get("env_prefix", "").upper() for each in settings}
-    return frozenset(found - {"", "AWS_"})
+    return frozenset(found - {"", "AWS_", "OTEL_"})
 
 
 def unknown(set_: Collection[str], settings: Collection[type[BaseSettings]]) -> list[Unknown]:

@@ -36,8 +36,11 @@ def test_where_the_key_is_set_the_environment_alone_counts() -> None:
 
 
 def test_a_running_suite_is_shown_as_it_runs(echo: Suite) -> None:
-    found = settings("--service", "inference", "--state", str(echo.state))
+    found = settings(
+        "--service", "inference", "--state", str(echo.state), INFERENCE_ECHO__SLOTS="7"
+    )
 
+    assert found["INFERENCE_ECHO__SLOTS"]["source"] == "default"  # It runs without that.
     assert found["INFERENCE_ENGINE"]["value"] == "echo"
     assert found["INFERENCE_ENGINE"]["source"] == "runplane up"
     assert found["INFERENCE_SERVER__LISTEN"]["value"] == echo.run["grpc"]["inference"]
