@@ -7,7 +7,14 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from services.chassis.settings import SECRETS, AdminToken, ClientSettings, Duration, Key
+from services.chassis.settings import (
+    SECRETS,
+    AdminToken,
+    ClientSettings,
+    Duration,
+    Key,
+    ProcessSettings,
+)
 
 _ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s,*]+")
 _HOST: Final = re.compile(r"\*|([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -36,6 +43,10 @@ Origins = Annotated[frozenset[str], NoDecode, BeforeValidator(_listed), AfterVal
 """Origins as a setting, with commas between; `*` for all."""
 Hosts = Annotated[frozenset[str], NoDecode, BeforeValidator(_listed), AfterValidator(_hosts)]
 """Host names as a setting, with or without a port, with commas between; `*` for all."""
+
+
+Shared = ProcessSettings
+"""What this process reads of the suite's settings."""
 
 
 class DeadlineSettings(BaseModel, frozen=True):

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsError
 
 from services.chassis.errors import ServiceError
+from services.chassis.inspection.variables import unknown
 from services.chassis.logs import logging_to_stderr
 from services.chassis.server import Running
 from services.chassis.settings import ProcessSettings
@@ -48,12 +49,13 @@ def serve(
     try:
         process, running = load()
     except ValidationError as error:
-        _quit(BAD_SETTINGS, name, "; ".join(_faults(error)))
+        _quit(BAD_SETTINGS, name, "; ".join(faults(error)))
     except SettingsError as error:
-        _quit(BAD_SETTINGS, name, _unreadable(error))
+        _quit(BAD_SETTINGS, name, unreadable(error))
     if process.scheduling == "batch":
         _run_in_batches()  # Threads inherit it, so before there are any.
     with logging_to_stderr(name, process.log.level, process.log.levels):
+        _tell_unknown(name)
         runner, is_broken_off = asyncio.Runner(loop_factory=uvloop.new_event_loop), False
         try:
             is_broken_off = not runner.run(_until_signal(running))
@@ -111,7 +113,18 @@ def _run_in_batches() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def _faults(error: ValidationError) -> list[str]:
+def _tell_unknown(name: str) -> None:
+    """Say which variables nothing reads: they were meant to change something."""
+    ours = ("RUNPLANE_", f"{name.upper()}_")
+    for each in unknown(os.environ, list(_all_settings(BaseSettings))):
+        if each.name.startswith(ours):
+            log.warning(
+                "a variable is not known, and changes nothing",
+                extra={"variable": each.name, "nearest": each.nearest},
+            )
+
+
+def faults(error: ValidationError) -> list[str]:
     """Each fault as the environment variable and what is wrong with it."""
     return [
         f"{_variable(error.title, each['loc'])}: {_MESSAGES.get(each['type'], _said(each))}"
@@ -123,7 +136,7 @@ def _said(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Value error, ")
 
 
-def _unreadable(error: SettingsError) -> str:
+def unreadable(error: SettingsError) -> str:
     """A variable that has to hold JSON and does not. Only the error's text names the field."""
     field = re.search(r'field "(\w+)"', str(error))
     return f"{_variable('', (field[1],))}: is not JSON" if field else str(error)

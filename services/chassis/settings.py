@@ -190,12 +190,18 @@ class SharedSettings(ProcessSettings):
 
     page_token_key: Key  # 32 bytes in hexadecimal. Secrets have no default.
     event_store: EventStoreUrl = "memory:"  # Or sqlite:///DIR, or postgresql://…
+    migrate: Literal["start", "never"] = "start"  # Schemas; or only `runplane migrate` does.
     hot_store: HotStoreUrl = "memory:"  # Or redis://…, or redis+cluster://…
     object_store: ObjectStoreUrl | None = None  # file:///DIR or s3://…; absent: none.
     aws: AwsSettings = Field(default_factory=AwsSettings)  # AWS_…, for s3://….
     event_bus: EventBusUrl = "memory:"  # Or kafka://…: what the alias `events` stands for.
     event_buses: Mapping[str, EventBusUrl] = {}  # Further aliases, as a JSON object: name, URL.
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # RUNPLANE_KAFKA_…
+
+    @property
+    def migrates(self) -> bool:
+        """Whether a service brings its schema up to date when it starts."""
+        return self.migrate == "start"
 
     @field_validator("object_store")
     @classmethod

@@ -7,8 +7,11 @@ from importlib.metadata import version
 import click
 
 from services.cli.batch import batch
+from services.cli.config import config
 from services.cli.demo import demo
+from services.cli.doctor import doctor
 from services.cli.invoke import invoke
+from services.cli.migrate import migrate
 from services.cli.models import models
 from services.cli.readings import classify, embed
 from services.cli.tools import tools
@@ -48,6 +51,15 @@ See what models took, and bound it:
   runplane quotas create monthly --cost-usd 50
 
 \b
+See what is wrong, what settings come to, and where they are from:
+  runplane doctor
+  runplane config --changed
+
+\b
+Bring the schemas of a database up to date before an upgrade:
+  runplane migrate
+
+\b
 Without a model, for tests and load:
   runplane up --engine echo
 """
@@ -73,3 +85,6 @@ main.add_command(workflow)
 main.add_command(batch)
 main.add_command(usage)
 main.add_command(quotas)
+main.add_command(config)
+main.add_command(doctor)
+main.add_command(migrate)

@@ -18,7 +18,7 @@ from services.chassis.egress.addresses import Allowed, Denied
 from services.chassis.egress.client import Egress
 from services.chassis.egress.secrets import StoredSecrets
 from services.chassis.errors import Unavailable
-from services.chassis.eventlog.open import event_store
+from services.chassis.eventlog.open import event_store_of
 from services.chassis.eventlog.port import EventStore
 from services.chassis.hotstore.open import hot_store
 from services.chassis.hotstore.port import HotStore
@@ -88,7 +88,7 @@ async def opened(shared: SharedSettings) -> AsyncIterator[Stores]:
         FailedPrecondition, Unavailable: one of them cannot be opened.
     """
     async with (
-        event_store(shared.event_store, service="inference") as events,
+        event_store_of(shared, "inference") as events,
         hot_store(shared.hot_store) as hot,
     ):
         yield Stores(events, hot)

@@ -19,7 +19,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
 from services.chassis import ids
 from services.chassis.client import channel
-from services.chassis.eventlog.open import event_store
+from services.chassis.eventlog.open import event_store_of
 from services.chassis.hotstore.open import hot_store
 from services.chassis.hotstore.port import HotStore
 from services.chassis.metrics import Metrics
@@ -144,7 +144,7 @@ async def _at_work(
     routes = routes_of(settings.routes)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        store = await enter(event_store(shared.event_store, service="orchestrator"))
+        store = await enter(event_store_of(shared, "orchestrator"))
         hot = await enter(hot_store(shared.hot_store))
         values = await enter(_values(shared, tasks.inline_bytes))
         inference = await enter(channel(settings.inference))

@@ -24,7 +24,7 @@ from services.chassis import ids
 from services.chassis.egress.addresses import Allowed, Denied
 from services.chassis.egress.client import Egress
 from services.chassis.egress.secrets import StoredSecrets
-from services.chassis.eventlog.open import event_store
+from services.chassis.eventlog.open import event_store_of
 from services.chassis.eventlog.port import EventStore
 from services.chassis.paging import MAXIMUM, Pager
 from services.chassis.server import Running, serving
@@ -106,7 +106,7 @@ async def running(
         names.check(name)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        store = await enter(event_store(shared.event_store, service="tool_registry"))
+        store = await enter(event_store_of(shared, "tool_registry"))
         chosen = settings.egress
         allowed, never = Allowed.parsed(chosen.allow), Denied.parsed(chosen.deny)
         egress = await enter(Egress(allowed, never, settings="TOOL_REGISTRY_EGRESS"))

@@ -22,7 +22,7 @@ from services.chassis.errors import Violation, invalid
 from services.chassis.eventbus.aliases import AliasedEventBus, aliased_event_bus
 from services.chassis.eventbus.inbound import Inbound
 from services.chassis.eventlog.backlog import Backlog
-from services.chassis.eventlog.open import event_store
+from services.chassis.eventlog.open import event_store_of
 from services.chassis.eventlog.port import EventStore, Work
 from services.chassis.eventlog.relay import relaying
 from services.chassis.hotstore.open import hot_store
@@ -129,7 +129,7 @@ async def _at_work(
     """Stores, peers, the worker, which takes up workflows from here on, and the bus's two ends."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        store = await enter(event_store(shared.event_store, service="workflow"))
+        store = await enter(event_store_of(shared, "workflow"))
         hot = await enter(hot_store(shared.hot_store))
         owner, lease = ids.new("worker"), settings.worker.lease
         backlog = Backlog(settings.events.most_per_partition)

@@ -40,6 +40,8 @@ class Process:
     admin: int
     log: Path
     child: subprocess.Popen[bytes] | None = None
+    root: Path = ROOT
+    """Where its code is."""
 
     @property
     def address(self) -> str:
@@ -55,7 +57,7 @@ class Process:
             f"{prefix}LISTEN": self.address,
             f"{prefix}ADMIN": f"127.0.0.1:{self.admin}",
             f"{prefix}GRACE": "1",
-            "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}",
+            "PYTHONPATH": f"{self.root}:{self.root / 'protos' / 'gen'}",
         }
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
@@ -63,7 +65,7 @@ class Process:
                 env=PLAIN | environment | dict(self.environment),
                 stdout=log,
                 stderr=log,
-                cwd=ROOT,
+                cwd=self.root,
             )
 
     def signal(self, number: signal.Signals) -> None:

@@ -235,6 +235,22 @@ def _check_topic(topic: str) -> None:
         raise kafka_errors.invalid_topic(topic)
 
 
+async def servers_of(cluster: Cluster) -> int:
+    """How many brokers answer there: asks, and leaves nothing behind.
+
+    Raises:
+        InvalidArgument: as `opened`.
+        KafkaError, OSError: it cannot be reached, or refuses.
+    """
+    _log_seldom()
+    client = AIOKafkaAdminClient(**_options(cluster))
+    try:
+        await client.start()
+        return len((await client.describe_cluster())["brokers"])
+    finally:
+        await client.close()
+
+
 def _options(cluster: Cluster) -> dict[str, Any]:
     options: dict[str, Any] = {
         "bootstrap_servers": list(cluster.servers),

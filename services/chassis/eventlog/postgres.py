@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
@@ -23,6 +22,7 @@ from services.chassis.eventlog import postgres_work as work
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.batches import arguments
 from services.chassis.eventlog.bells import Bells
+from services.chassis.eventlog.migrations import apply_to_schema, of_schema
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
     OUTBOX,
@@ -48,8 +48,6 @@ EVERY: Final = (
     "select tenant, kind, id, attributes, body from records"
     " where kind = $1 and (tenant, id) > ($2, $3) order by tenant, id limit $4"
 )
-_SCHEMA: Final = Path(__file__).parent / "schema"
-_MIGRATING: Final = 0x72_75_6E_70_6C_61_6E_65  # The advisory lock's name: "runplane".
 _FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _COLUMNS: Final = "tenant, stream_id, sequence, position, type, time, body"
 # Those of transactions that nothing can come before any more.
@@ -330,12 +328,17 @@ def _append(appends: Sequence[Append]) -> str:
 
 @asynccontextmanager
 async def opened(
-    dsn: str, schema: str, *, now: Callable[[], datetime] | None = None
+    dsn: str,
+    schema: str,
+    *,
+    now: Callable[[], datetime] | None = None,
+    migrates: bool = True,
 ) -> AsyncIterator[PostgresEventStore]:
     """The store in this schema of the database, made if it is not there.
 
     Raises:
         InvalidArgument: `EVENT_STORE_UNSUPPORTED`; the URL is none.
+        FailedPrecondition: `EVENT_STORE_NOT_MIGRATED`; somebody else is to bring it up to date.
         Unavailable: `EVENT_STORE_UNAVAILABLE`; the database cannot be reached or used.
     """
     settings = {"search_path": schema, "application_name": f"runplane-{schema}"}
@@ -343,7 +346,10 @@ async def opened(
         pool = await asyncpg.create_pool(
             dsn, min_size=1, max_size=8, command_timeout=10, timeout=5, server_settings=settings
         )
-        await _migrate(pool, schema)
+        await _migrate(pool, schema, migrates=migrates)
+    except ServiceError:
+        await pool.close()
+        raise
     except ValueError:  # Its words may repeat the password.
         raise refusals.unsupported("is not the URL of a PostgreSQL database") from None
     except _FAILURES as error:
@@ -361,20 +367,14 @@ async def opened(
             store.close()
 
 
-async def _migrate(pool: "asyncpg.Pool[Any]", schema: str) -> None:
-    """Bring the schema up to date: each step once, whoever else is starting."""
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("select pg_advisory_xact_lock($1)", _MIGRATING)
-        await connection.execute(f'create schema if not exists "{schema}"')
-        await connection.execute(
-            "create table if not exists migrations"
-            " (number int primary key, applied timestamptz not null default now())"
-        )
-        last = await connection.fetchval("select coalesce(max(number), 0) from migrations")
-        for number, step in enumerate(sorted(_SCHEMA.glob("postgres_*.sql")), 1):
-            if number > last:
-                await connection.execute(step.read_text())
-                await connection.execute("insert into migrations (number) values ($1)", number)
+async def _migrate(pool: "asyncpg.Pool[Any]", schema: str, *, migrates: bool) -> None:
+    """Bring the schema up to date, or see that somebody has."""
+    async with pool.acquire() as connection:
+        pending = (await of_schema(connection, schema)).pending
+        if pending and not migrates:
+            raise refusals.not_migrated(schema, pending)
+        if pending:  # Who may not create a schema can still start.
+            await apply_to_schema(connection, schema)
 
 
 def _event(row: Any) -> StoredEvent:

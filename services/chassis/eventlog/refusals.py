@@ -5,6 +5,7 @@ from datetime import timedelta
 from services.chassis.errors import (
     Aborted,
     AlreadyExists,
+    FailedPrecondition,
     InvalidArgument,
     ResourceExhausted,
     ServiceError,
@@ -51,6 +52,17 @@ def inbox_full(stream_id: str, most: int) -> ServiceError:
 def unavailable(why: str) -> Unavailable:
     """The store does not answer. What was asked for may have happened or not."""
     return Unavailable("EVENT_STORE_UNAVAILABLE", f"the event store does not answer: {why[:300]}")
+
+
+def not_migrated(service: str, pending: int) -> FailedPrecondition:
+    """The schema is old, and this process was told to leave it alone."""
+    return FailedPrecondition(
+        "EVENT_STORE_NOT_MIGRATED",
+        f"the event store lacks {pending} step(s) of the schema {service}, and RUNPLANE_MIGRATE is "
+        f"never; run: runplane migrate --service {service}",
+        service=service,
+        pending=str(pending),
+    )
 
 
 def unkeepable() -> InvalidArgument:

@@ -28,6 +28,7 @@ from services.chassis.eventlog import refusals, sqlite_outbox, sqlite_tallies
 from services.chassis.eventlog import sqlite_work as work
 from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import within
+from services.chassis.eventlog.migrations import apply_to_file, of_open_file
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
     OUTBOX,
@@ -62,7 +63,6 @@ EVERY: Final = (
     "select tenant, kind, id, attributes, body from records"
     " where kind = ? and (tenant, id) > (?, ?) order by tenant, id limit ?"
 )
-_SCHEMA: Final = Path(__file__).parent / "schema"
 _PRAGMAS: Final = (
     "pragma journal_mode = wal",
     "pragma synchronous = full",  # A commit is on the disk when it returns, whatever happens then.
@@ -327,17 +327,18 @@ class SqliteEventStore:
 
 @asynccontextmanager
 async def opened(
-    path: Path, *, now: Callable[[], datetime] = utc_now
+    path: Path, *, now: Callable[[], datetime] = utc_now, migrates: bool = True
 ) -> AsyncIterator[SqliteEventStore]:
     """The store in this file, made if it is not there. On leaving, all is committed.
 
     Raises:
-        FailedPrecondition: `EVENT_STORE_IN_USE`; another process has it.
+        FailedPrecondition: `EVENT_STORE_IN_USE`, another process has it; or
+            `EVENT_STORE_NOT_MIGRATED`, somebody else is to bring its schema up to date.
         Unavailable: `EVENT_STORE_UNAVAILABLE`; the file cannot be used.
     """
     with _held(path), ExitStack() as stack:
         writer, reader, finder = (stack.enter_context(_connected(path)) for _ in range(3))
-        _prepare(writer, path)
+        _prepare(writer, path, migrates=migrates)
         for connection in (reader, finder):
             connection.execute("pragma query_only = true")
         async with asyncio.TaskGroup() as group:
@@ -381,25 +382,17 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
+def _prepare(db: sqlite3.Connection, path: Path, *, migrates: bool) -> None:
     try:
-        migrate(db)
+        if migrates:
+            apply_to_file(db)
+        elif (steps := of_open_file(db)).pending:
+            raise refusals.not_migrated(path.stem, steps.pending)
         make_room(db)
         # Whoever had claims is gone: the file is this process's alone.
         db.execute("update work set lease_until = 0 where owner <> ''")
     except sqlite3.Error as error:
         raise refusals.unavailable(f"{path}: {error}") from None
-
-
-def migrate(db: sqlite3.Connection) -> None:
-    """Bring the file up to date: each step once, and all or none of it."""
-    for number, step in enumerate(sorted(_SCHEMA.glob("sqlite_*.sql")), 1):
-        db.execute("begin immediate")
-        if db.execute("pragma user_version").fetchone()[0] < number:
-            for statement in statements(step.read_text()):
-                db.execute(statement)
-            db.execute(f"pragma user_version = {number}")
-        db.commit()
 
 
 def make_room(db: sqlite3.Connection) -> None:
@@ -420,16 +413,6 @@ def make_room(db: sqlite3.Connection) -> None:
     db.execute(f"pragma cache_size = {cache}")
     version = db.execute("pragma user_version").fetchone()[0]
     db.execute(f"pragma user_version = {version}")  # A commit, for the room to be on the disk.
-
-
-def statements(script: str) -> Iterator[str]:
-    """The statements of a script; unlike `executescript`, without a commit of its own."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _fetched(db: sqlite3.Connection, statement: str, values: Sequence[object]) -> list[Any]:

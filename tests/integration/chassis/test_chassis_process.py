@@ -144,3 +144,12 @@ async def test_a_taken_port_is_one_line_that_names_it(port: str) -> None:
     assert code == 1
     assert len(lines) == 1
     assert lines[0].startswith(f"tester: cannot listen on {address}: ")
+
+
+async def test_an_unknown_variable_is_a_warning_that_names_the_nearest() -> None:
+    async with process(TESTER_SLOT="2") as child:
+        assert child.stderr
+        line = json.loads(await child.stderr.readline())
+
+    assert line["level"] == "warning"
+    assert (line["variable"], line["nearest"]) == ("TESTER_SLOT", "TESTER_SLOTS")

@@ -1,0 +1,94 @@
+"""Looks at all that a service needs, all at once, each within its time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final
+
+from services.chassis.errors import ServiceError
+from services.chassis.inspection.checks.events import event_store
+from services.chassis.inspection.checks.others import event_bus, hot_store, object_store
+from services.chassis.inspection.checks.ports import port
+from services.chassis.inspection.effective import unread_files
+from services.chassis.inspection.finding import Finding, doubtful, fine, refused, wrong
+from services.chassis.inspection.service import Reading, Service, read, sources
+from services.chassis.settings import SharedSettings
+
+SECONDS: Final = 8.0
+"""For each check."""
+
+Check = Callable[[], Awaitable[Sequence[Finding]]]
+
+
+async def checked(of: Service, *, is_running: bool) -> list[Finding]:
+    """What is found. Ports of a service that runs are its own, and are not looked at."""
+    reading = read(of)
+    found = list(_of_settings(of, reading))
+    if reading.faults:
+        return found
+    checks = {**_of_stores(of, reading.shared), **_of_service(of, reading.own)}
+    if not is_running:
+        found += [port(*each) for each in _listens(of, reading.own)]
+    results = await asyncio.gather(*(_within(name, each) for name, each in checks.items()))
+    return [*found, *(each for result in results for each in result)]
+
+
+def _of_settings(of: Service, reading: Reading) -> Iterator[Finding]:
+    for fault in reading.faults:
+        name, _, problem = fault.partition(": ")
+        yield wrong("settings", fault, f"set {name}; it {problem}" if problem else "mend it")
+    for each in reading.unknown:
+        yield doubtful("settings", each.problem, each.fix)
+    for name in unread_files(sources().secrets, of.kinds):
+        fix = "only whole fields are read from secret files: set the variable, or the whole group"
+        yield doubtful("settings", f"the secret file {name} is read by nothing", fix)
+    if not reading.faults:
+        yield fine("settings", "can be read")
+
+
+def _of_stores(of: Service, shared: Any) -> Mapping[str, Check]:
+    if not isinstance(shared, SharedSettings):
+        return {}
+    kafka = shared.kafka
+    buses = {**shared.event_buses, "events": shared.event_bus} if of.name == "workflow" else {}
+    secret = kafka.password.get_secret_value()
+    return {
+        "event store": lambda: event_store(shared.event_store, of.name, migrates=shared.migrates),
+        "hot store": lambda: hot_store(shared.hot_store),
+        "object store": lambda: object_store(shared.object_store, shared.aws),
+        **{
+            f"event bus {alias}": lambda alias=alias, url=url: event_bus(  # type: ignore[misc]
+                alias, url, kafka.username, secret
+            )
+            for alias, url in buses.items()
+        },
+    }
+
+
+def _of_service(of: Service, own: Any) -> Mapping[str, Check]:
+    """What only the service itself knows: its `checks` module, if it has one."""
+    name = f"{of.module}.checks"
+    if find_spec(name) is None:
+        return {}
+    return {of.name: lambda: import_module(name).checks(own)}
+
+
+def _listens(of: Service, own: Any) -> Iterable[tuple[str, str]]:
+    where, prefix = (own, "") if hasattr(own, "listen") else (own.server, "SERVER__")
+    for name in ("listen", "admin"):
+        if not (listen := getattr(where, name)).endswith(":0"):
+            yield f"{of.name.upper()}_{prefix}{name.upper()}", listen
+
+
+async def _within(name: str, check: Check) -> Sequence[Finding]:
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await check()
+    except TimeoutError:
+        fix = "see whether it is overloaded, or whether a firewall swallows what is sent"
+        return [wrong(name, f"nothing was heard within {SECONDS:.0f} s", fix)]
+    except ServiceError as error:
+        return [refused(name, error)]
+    except OSError as error:
+        return [wrong(name, str(error), "let this user reach it, or name another")]

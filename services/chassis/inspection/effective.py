@@ -1,0 +1,144 @@
+"""What settings come to, and where each of them is from. Secrets are never shown."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from services.chassis.inspection.variables import DELIMITER, variable, variables
+
+MASK: Final = "…"
+_USER: Final = re.compile(r"(?<=://)([^:@/?#]*)(:[^\s]*)?@")
+_OPTION: Final = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+_IS_SECRET: Final = re.compile(r"password|secret|token(?!s|izer)|key|credential", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A setting as a process has it."""
+
+    name: str
+    value: Any
+    """As JSON has it."""
+    source: str
+    """`default`, `environment` or `secret file`."""
+    variable: str | None
+    """What sets it: the variable, or the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What settings are read from."""
+
+    environment: Mapping[str, str]
+    secrets: Path | None = None
+
+    def of(self, name: str) -> tuple[str, str | None]:
+        """Where the setting with this variable is from: it, a group that holds it, or a file."""
+        given = {each.upper() for each in self.environment}
+        if name in given or any(each.startswith(name + DELIMITER) for each in given):
+            return "environment", name
+        if (group := self._group(name)) is not None:
+            return "environment", group
+        if (path := self._file(name)) is not None:
+            return "secret file", str(path)
+        return "default", None
+
+    def _group(self, name: str) -> str | None:
+        """`INFERENCE_ECHO` with `{"delay": 1}` in it, for `INFERENCE_ECHO__DELAY`."""
+        values = {each.upper(): value for each, value in self.environment.items()}
+        whole = name
+        while DELIMITER in whole:
+            whole = whole.rpartition(DELIMITER)[0]
+            path = name[len(whole) + len(DELIMITER) :].split(DELIMITER)
+            if whole in values and _holds(values[whole], path):
+                return whole
+        return None
+
+    def _file(self, name: str) -> Path | None:
+        if self.secrets is None or not self.secrets.is_dir():
+            return None
+        return next((each for each in self.secrets.iterdir() if each.name.upper() == name), None)
+
+
+def unread_files(folder: Path | None, settings: Iterable[type[BaseSettings]]) -> list[str]:
+    """Secret files that look like settings and are none: only whole fields are read from files."""
+    known = (each.name for one in settings for each in variables(one))
+    nested = {name for name in known if DELIMITER in name}
+    if folder is None or not folder.is_dir():
+        return []
+    return sorted(each.name for each in folder.iterdir() if each.name.upper() in nested)
+
+
+def effective(settings: BaseSettings, sources: Sources) -> Iterator[Effective]:
+    """Each setting there is, groups taken apart."""
+    kind = type(settings)
+    for name, field in kind.model_fields.items():
+        yield from _of(getattr(settings, name), field, variable(kind, name), sources)
+
+
+def _of(value: Any, field: FieldInfo, name: str, sources: Sources) -> Iterator[Effective]:
+    if isinstance(value, BaseSettings):
+        yield from effective(value, sources)
+    elif isinstance(value, BaseModel):
+        for part, nested in type(value).model_fields.items():
+            inner = f"{name}{DELIMITER}{part.upper()}"
+            yield from _of(getattr(value, part), nested, inner, sources)
+    else:
+        source, where = sources.of(name)
+        is_secret = "SecretStr" in repr(field.annotation)
+        yield Effective(name, shown(value, is_secret=is_secret), source, where)
+
+
+def shown(value: Any, *, is_secret: bool = False) -> Any:
+    """A value as JSON has it, without what nobody may see."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if isinstance(value, Mapping):
+        return {
+            str(key): shown(each, is_secret=is_secret or bool(_IS_SECRET.search(str(key))))
+            for key, each in value.items()
+        }
+    if isinstance(value, frozenset | set):
+        value = sorted(value)
+    if isinstance(value, list | tuple):
+        return [shown(each, is_secret=is_secret) for each in value]
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    return MASK if is_secret and value is not None else _plainly(value)
+
+
+def masked(url: str) -> str:
+    """A URL without the password in it."""
+    without = _USER.sub(lambda found: f"{found[1]}{':' + MASK if found[2] else ''}@", url)
+    return _OPTION.sub(rf"\1{MASK}", without)
+
+
+def _plainly(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}s"
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return masked(str(value)) if "://" in str(value) else str(value)
+
+
+def _holds(text: str, path: Iterable[str]) -> bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    for part in path:
+        if not isinstance(value, dict):
+            return False
+        found = {key.upper(): each for key, each in value.items()}
+        if part not in found:
+            return False
+        value = found[part]
+    return True

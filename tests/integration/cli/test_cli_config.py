@@ -1,0 +1,66 @@
+"""`runplane config` as a process."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.running import Suite, outcome
+
+KEY = "5" * 64
+
+
+def settings(*arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
+    """What the one service that is asked for says of itself, by name."""
+    code, out, err = outcome("config", "--json", *arguments, **environment)
+    assert code == 0, err
+    (said,) = json.loads(out)["services"].values()
+    return {row["name"]: row for row in said["settings"]}
+
+
+def test_a_laptop_is_shown_what_up_would_tell_and_nothing_is_made(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+
+    found = settings("--service", "workflow", "--state", str(state))
+
+    assert found["RUNPLANE_EVENT_STORE"]["value"] == f"sqlite:///{state / 'data'}"
+    assert found["RUNPLANE_EVENT_STORE"]["source"] == "runplane up"
+    assert found["RUNPLANE_PAGE_TOKEN_KEY"]["value"] == "…"
+    assert not state.exists()
+
+
+def test_where_the_key_is_set_the_environment_alone_counts() -> None:
+    found = settings("--service", "workflow", "--changed", RUNPLANE_PAGE_TOKEN_KEY=KEY)
+
+    assert list(found) == ["RUNPLANE_PAGE_TOKEN_KEY"]
+    assert found["RUNPLANE_PAGE_TOKEN_KEY"]["source"] == "environment"
+
+
+def test_a_running_suite_is_shown_as_it_runs(echo: Suite) -> None:
+    found = settings(
+        "--service", "inference", "--state", str(echo.state), INFERENCE_ECHO__SLOTS="7"
+    )
+
+    assert found["INFERENCE_ECHO__SLOTS"]["source"] == "default"  # It runs without that.
+    assert found["INFERENCE_ENGINE"]["value"] == "echo"
+    assert found["INFERENCE_ENGINE"]["source"] == "runplane up"
+    assert found["INFERENCE_SERVER__LISTEN"]["value"] == echo.run["grpc"]["inference"]
+
+
+def test_passwords_are_in_no_output() -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/db"
+    environment = {"RUNPLANE_EVENT_STORE": url, "RUNPLANE_KAFKA_PASSWORD": "hunter2"}
+
+    _, out, err = outcome("config", RUNPLANE_PAGE_TOKEN_KEY=KEY, **environment)
+
+    assert "hunter2" not in out + err
+    assert "postgresql://me:…@127.0.0.1:1/db" in out
+
+
+def test_wrong_and_unknown_settings_are_told() -> None:
+    environment = {"INFERENCE_ECHO__SLOTS": "many", "INFERENCE_ECHO_DELAY": "1s"}
+
+    code, _, err = outcome("config", "--service", "inference", **environment)
+
+    assert code == 1
+    assert "INFERENCE_ECHO__SLOTS" in err
+    assert "did you mean INFERENCE_ECHO__DELAY?" in err
