@@ -81,7 +81,7 @@ def test_each_service_is_measured_by_one_port() -> None:
     found = [
         each["spec"]["selector"]["app.kubernetes.io/name"]
         for each in of_kind("Service")
-        if labels <= each["metadata"]["labels"].items()
+        if labels <= each["metadata"].get("labels", {}).items()
         and port in {part["name"] for part in each["spec"]["ports"]}
     ]
 
@@ -169,3 +169,18 @@ def test_a_pod_has_as_many_gpus_as_its_process_computes_on(name: str, gpus: int)
 
     assert limits["nvidia.com/gpu"] == gpus
     assert json.loads(arguments).get("tensor_parallel_size", 1) == gpus
+
+
+def test_every_service_sends_its_traces_to_the_collector() -> None:
+    things = built(ALL)
+    (collector,) = [
+        each for each in of_kind("Service") if each["metadata"]["name"] == "otel-collector"
+    ]
+
+    told = {
+        name: environment(things, each).get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        for name, each in deployments(things).items()
+    }
+
+    port = collector["spec"]["ports"][0]["port"]
+    assert told == dict.fromkeys(READ, f"http://otel-collector:{port}")
