@@ -2,10 +2,17 @@
 
 import logging
 from collections.abc import Coroutine
+from time import perf_counter
 from typing import Any, Protocol
 
 import grpc
-from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn._types import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPScope,
+    Scope,
+    WebSocketScope,
+)
 
 from gateway import errors, head
 from gateway.conversation import Conversation
@@ -13,6 +20,7 @@ from gateway.endpoints import Endpoint
 from gateway.errors import Failure
 from gateway.exchange import Exchange
 from gateway.hosts import hosts
+from gateway.metrics import Requests
 from gateway.origins import SAFE, check_origin
 from gateway.routes import Router
 from gateway.settings import Settings
@@ -28,6 +36,13 @@ class Answered(Protocol):
     """A request or a WebSocket, as far as errors go."""
 
     service: str
+    route: str
+    status: int
+
+    @property
+    def scope(self) -> HTTPScope | WebSocketScope:
+        """What was asked, as ASGI has it."""
+        ...
 
     @property
     def context(self) -> RequestContext:
@@ -42,9 +57,16 @@ class Answered(Protocol):
 class Application:
     """Answers every request, whatever it is."""
 
-    def __init__(self, router: Router[Endpoint], traffic: Traffic, settings: Settings) -> None:
+    def __init__(
+        self,
+        router: Router[Endpoint],
+        traffic: Traffic,
+        settings: Settings,
+        requests: Requests | None = None,
+    ) -> None:
         self._router = router
         self._traffic = traffic
+        self._requests = requests or Requests()
         self._hosts = hosts(settings.listen, settings.allowed_hosts)
         self._origins = settings.allowed_origins
 
@@ -61,6 +83,8 @@ class Application:
 
     async def _guarded(self, answered: Answered, answering: Coroutine[Any, Any, None]) -> None:
         self._traffic.enter()
+        scope, start = answered.scope, perf_counter()
+        self._requests.begin(kind := scope["type"])
         try:
             await answering
         except ClientGone:
@@ -74,6 +98,10 @@ class Application:
             await answered.fail(errors.internal(answered.context))
         finally:
             self._traffic.leave()
+            method = scope["method"] if scope["type"] == "http" else "GET"
+            took, trace_id = perf_counter() - start, answered.context.trace_id
+            said = (answered.route, method, answered.status)
+            self._requests.end(kind, took, said, trace_id)
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
@@ -88,6 +116,7 @@ class Application:
             await exchange.answer_nothing((b"allow", allow.encode()))
             return
         endpoint, captures = self._router.find(method, path)
+        exchange.route = endpoint.route
         if endpoint.service:
             self._traffic.admit()
             exchange.service = endpoint.service
@@ -107,6 +136,7 @@ class Application:
                 f"{path[:200]} is no WebSocket",
                 suggested_fix="send a plain GET, without Upgrade",
             )
+        socket.route = endpoint.route
         self._traffic.admit()
         socket.service = endpoint.service
         await endpoint.converse(socket)

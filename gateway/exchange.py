@@ -43,8 +43,10 @@ class Exchange:
         "_send",
         "head",
         "receive",
+        "route",
         "scope",
         "service",
+        "status",
     )
 
     def __init__(
@@ -60,6 +62,10 @@ class Exchange:
         self.head: Head
         self.service = ""
         """The service that is to answer."""
+        self.route = ""
+        """The template of what is to answer; empty while that is not known."""
+        self.status = 0
+        """What was answered; 0 while nothing is."""
 
     @property
     def context(self) -> RequestContext:
@@ -168,6 +174,7 @@ class Exchange:
         """Send what such an application sends."""
         if message["type"] == "http.response.start":
             self._is_relayed = True
+            self.status = message["status"]
             request_id = (b"x-request-id", self.context.request_id.encode())
             message["headers"] = [*message["headers"], request_id]
         await self._send(message)
@@ -182,6 +189,7 @@ class Exchange:
             await self.finish(self._framing.error(failure.body))
 
     async def _start(self, status: int, headers: Iterable[Header]) -> None:
+        self.status = status
         await self._send(
             {"type": "http.response.start", "status": status, "headers": headers, "trailers": False}
         )

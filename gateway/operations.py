@@ -26,6 +26,8 @@ class Own:
 class About(Own):
     """`GET /`."""
 
+    route = "/"
+
     def __init__(self, routes: list[str]) -> None:
         try:
             release = version("runplane")
@@ -50,6 +52,8 @@ class About(Own):
 class Alive(Own):
     """`GET /healthz`: the process runs."""
 
+    route = "/healthz"
+
     async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
         """Say so."""
         await exchange.answer(200, b'{"status": "ok"}')
@@ -57,6 +61,8 @@ class Alive(Own):
 
 class Ready(Own):
     """`GET /readyz`: whether every service behind the edge serves."""
+
+    route = "/readyz"
 
     def __init__(self, channels: Mapping[str, grpc.aio.Channel], traffic: Traffic) -> None:
         self._stubs = {name: health_pb2_grpc.HealthStub(each) for name, each in channels.items()}
