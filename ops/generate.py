@@ -76,6 +76,7 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
         ),
         ("Fallbacks", rate("runplane_orchestrator_fallbacks_total", "reason"), "{{reason}}", "ops"),
         ("Cache hits", rate("runplane_orchestrator_cache_hits_total", "where"), "{{where}}", "ops"),
+        ("Tools not tried", "runplane_tool_registry_circuits", "{{state}}", "none"),
         ("Replicas left out", "runplane_orchestrator_inference_out", "{{replica}}", "none"),
     ],
     "inference": [

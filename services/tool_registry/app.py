@@ -31,6 +31,7 @@ from services.chassis.paging import MAXIMUM, Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
 from services.chassis.suite import suite_id
+from services.tool_registry import metrics
 from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
@@ -171,6 +172,7 @@ def _servicer(
     circuits = Circuits(policy, now=time.monotonic, chance=random.random)
     calls = Calls(parts.shelf, limits, circuits, runs, partial(ids.new, "call"))
     measured.show(calls.measures.calls)
+    measured.add(*metrics.of_circuits(circuits))
     key = _key(shared)
     pagers = (Pager(key, "tools", part=PART), Pager(key, "tool_versions", part=PART))
     documents, standing = Documents(parts.registry), Standing(circuits, settings.approval)

@@ -26,6 +26,31 @@ async def _hostile(running: Suite) -> None:
         )
 
 
+COUNTED = {
+    ("runplane_orchestrator_task_states_total", "completed"): 1,
+    ("gen_ai_invoke_agent_duration_seconds_count", "completed"): 1,
+    ("runplane_orchestrator_tool_results_total", "success"): 1,
+    ("gen_ai_execute_tool_duration_seconds_count", "calculator", "success"): 2,
+    ("gen_ai_server_time_to_first_token_seconds_count", "echo"): 2,
+    ("runplane_workflow_phases_total", "active"): 1,
+    ("runplane_edge_request_duration_seconds_count", "/v1/agent/invoke", "POST", "200"): 1,
+}
+
+
+async def test_what_a_suite_did_is_counted() -> None:
+    async with asyncio.timeout(60), suite() as running:
+        await used(running)
+        shown = {
+            (sample.name, *sorted(sample.labels.values())): sample.value
+            for families in (await running.shown()).values()
+            for family in families
+            for sample in family.samples
+        }
+
+    counts = {key: shown.get((key[0], *sorted(key[1:]))) for key in COUNTED}
+    assert counts == COUNTED
+
+
 async def test_no_label_has_a_value_that_somebody_made_up() -> None:
     async with asyncio.timeout(60), suite() as running:
         await used(running)
