@@ -16,6 +16,7 @@ from gateway.http import serving_edge
 from gateway.mcp.endpoint import PATH, Mcp
 from gateway.metrics import Requests
 from gateway.operations import About, Alive, Ready
+from gateway.pages import File
 from gateway.routes import Route, Router
 from gateway.settings import Settings
 from gateway.traffic import Traffic
@@ -27,6 +28,11 @@ from services.chassis.server import Running
 
 Channels = Mapping[str, grpc.aio.Channel]
 
+# Where our own files are, and what they are.
+FILES: Final = {
+    "/openapi.json": ("openapi/openapi.json", "application/json"),
+    "/docs": ("docs.html", "text/html; charset=utf-8"),
+}
 # By whether replies stream, and requests as well.
 _KINDS: Final[dict[tuple[bool, bool], type[Unary | Streaming | Conversation]]] = {
     (False, False): Unary,
@@ -57,7 +63,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         application = Application(router(edge, channels, mcp), traffic, settings, requests)
         admin = await stack.enter_async_context(
             serving_http(
-                Admin(lambda: not traffic.is_stopping, measured),
+                Admin(lambda: not traffic.is_stopping, measured, settings.admin_token),
                 settings.admin,
                 grace=timedelta(seconds=1),
             )
@@ -80,6 +86,7 @@ def router(edge: Edge, channels: Channels, mcp: Endpoint) -> Router[Endpoint]:
     own: dict[str, Endpoint] = {
         "/healthz": Alive(),
         "/readyz": Ready(channels, edge.traffic),
+        **{route: File(route, *each) for route, each in FILES.items()},
     }
     root = templates.Template(("",), ())
     return Router(

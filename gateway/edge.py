@@ -15,6 +15,7 @@ from uvicorn._types import (
 )
 
 from gateway import errors, head
+from gateway.access import Access
 from gateway.conversation import Conversation
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure
@@ -67,6 +68,7 @@ class Application:
         self._router = router
         self._traffic = traffic
         self._requests = requests or Requests()
+        self._access = Access()
         self._hosts = hosts(settings.listen, settings.allowed_hosts)
         self._origins = settings.allowed_origins
 
@@ -102,6 +104,7 @@ class Application:
             took, trace_id = perf_counter() - start, answered.context.trace_id
             said = (answered.route, method, answered.status)
             self._requests.end(kind, took, said, trace_id)
+            self._access.answered(method, answered.route, answered.status, took)
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope

@@ -122,10 +122,12 @@ class Exchange:
                 raise too_large(max_bytes)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def answer(self, status: int, body: bytes, *headers: Header) -> None:
+    async def answer(
+        self, status: int, body: bytes, *headers: Header, media: Header = _JSON
+    ) -> None:
         """Send a whole response."""
         sent = [
-            _JSON,
+            media,
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", self.context.request_id.encode()),
             *headers,
@@ -139,9 +141,9 @@ class Exchange:
             body = b""
         await self.finish(body)
 
-    async def answer_nothing(self, *headers: Header) -> None:
+    async def answer_nothing(self, *headers: Header, status: int = 204) -> None:
         """Send a response without a body."""
-        await self._start(204, [(b"x-request-id", self.context.request_id.encode()), *headers])
+        await self._start(status, [(b"x-request-id", self.context.request_id.encode()), *headers])
         await self.finish()
 
     async def start(self, framing: Framing) -> None:

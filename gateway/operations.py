@@ -21,6 +21,7 @@ class Own:
     """An answer that no service gives."""
 
     service = ""
+    route = ""
 
 
 class About(Own):
@@ -40,6 +41,8 @@ class About(Own):
                 "protocol_versions": VERSIONS,
                 "health": "/healthz",
                 "readiness": "/readyz",
+                "description": "/openapi.json",
+                "docs": "/docs",
                 "routes": routes,
             }
         ).encode()
