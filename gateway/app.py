@@ -14,6 +14,7 @@ from gateway.edge import Application
 from gateway.endpoints import Edge, Endpoint, Streaming, Unary
 from gateway.http import serving_edge
 from gateway.mcp.endpoint import PATH, Mcp
+from gateway.metrics import Requests
 from gateway.operations import About, Alive, Ready
 from gateway.pages import File
 from gateway.routes import Route, Router
@@ -22,6 +23,7 @@ from gateway.traffic import Traffic
 from services.chassis.admin import Admin
 from services.chassis.client import channel
 from services.chassis.http import bound, serving_http
+from services.chassis.metrics import Metrics
 from services.chassis.server import Running
 
 Channels = Mapping[str, grpc.aio.Channel]
@@ -56,10 +58,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         traffic = Traffic(tasks, max_requests=settings.limits.max_requests)
         edge = Edge(settings, traffic)
         mcp = await stack.enter_async_context(Mcp(edge, channels))
-        application = Application(router(edge, channels, mcp), traffic, settings)
+        requests, measured = Requests(), Metrics()
+        requests.show_in(measured)
+        application = Application(router(edge, channels, mcp), traffic, settings, requests)
         admin = await stack.enter_async_context(
             serving_http(
-                Admin(lambda: not traffic.is_stopping, token=settings.admin_token),
+                Admin(lambda: not traffic.is_stopping, measured, settings.admin_token),
                 settings.admin,
                 grace=timedelta(seconds=1),
             )

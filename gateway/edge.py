@@ -21,6 +21,7 @@ from gateway.endpoints import Endpoint
 from gateway.errors import Failure
 from gateway.exchange import Exchange
 from gateway.hosts import hosts
+from gateway.metrics import Requests
 from gateway.origins import SAFE, check_origin
 from gateway.routes import Router
 from gateway.settings import Settings
@@ -57,9 +58,16 @@ class Answered(Protocol):
 class Application:
     """Answers every request, whatever it is."""
 
-    def __init__(self, router: Router[Endpoint], traffic: Traffic, settings: Settings) -> None:
+    def __init__(
+        self,
+        router: Router[Endpoint],
+        traffic: Traffic,
+        settings: Settings,
+        requests: Requests | None = None,
+    ) -> None:
         self._router = router
         self._traffic = traffic
+        self._requests = requests or Requests()
         self._access = Access()
         self._hosts = hosts(settings.listen, settings.allowed_hosts)
         self._origins = settings.allowed_origins
@@ -78,6 +86,7 @@ class Application:
     async def _guarded(self, answered: Answered, answering: Coroutine[Any, Any, None]) -> None:
         self._traffic.enter()
         scope, start = answered.scope, perf_counter()
+        self._requests.begin(kind := scope["type"])
         try:
             await answering
         except ClientGone:
@@ -92,7 +101,9 @@ class Application:
         finally:
             self._traffic.leave()
             method = scope["method"] if scope["type"] == "http" else "GET"
-            took = perf_counter() - start
+            took, trace_id = perf_counter() - start, answered.context.trace_id
+            said = (answered.route, method, answered.status)
+            self._requests.end(kind, took, said, trace_id)
             self._access.answered(method, answered.route, answered.status, took)
 
     async def _answer(self, exchange: Exchange) -> None:

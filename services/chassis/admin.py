@@ -11,9 +11,9 @@ from services.chassis.loglevel import PATH as LOG_LEVEL
 from services.chassis.loglevel import LogLevel
 from services.chassis.metrics import CONTENT_TYPE, Metrics
 
-_OK = (200, b"ok\n")
-_NOT_READY = (503, b"not ready\n")
-_UNKNOWN = (404, b"not found; try /livez, /readyz, /metrics or /loglevel\n")
+_OK = (200, CONTENT_TYPE, b"ok\n")
+_NOT_READY = (503, CONTENT_TYPE, b"not ready\n")
+_UNKNOWN = (404, CONTENT_TYPE, b"not found; try /livez, /readyz, /metrics or /loglevel\n")
 
 
 class Admin:
@@ -38,19 +38,20 @@ class Admin:
         if scope["path"] == LOG_LEVEL:
             await self._log_level(scope, receive, send)
             return
-        status, body = self._answer(scope["path"])
+        accept = b", ".join(value for name, value in scope["headers"] if name == b"accept")
+        status, media_type, body = self._answer(scope["path"], accept.decode("latin-1"))
         headers = [
-            (b"content-type", CONTENT_TYPE.encode()),
+            (b"content-type", media_type.encode()),
             (b"content-length", b"%d" % len(body)),
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _answer(self, path: str) -> tuple[int, bytes]:
+    def _answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
         if path == "/livez":
             return _OK
         if path == "/readyz":
             return _OK if self._is_ready() else _NOT_READY
         if path == "/metrics":
-            return 200, self._metrics.page()
+            return 200, *self._metrics.answer(accept)
         return _UNKNOWN

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
+from services.chassis.calls import Begin, Calls
 from services.chassis.context import current, from_metadata
 from services.chassis.errors import DeadlineExceeded, InvalidArgument, ServiceError
 from services.chassis.status import to_status
@@ -54,7 +55,7 @@ class _Registry:
     which its loop waits for each of them anew with every call: 30 µs with the methods of a service.
     """
 
-    def __init__(self, server: grpc.aio.Server, wrap: Callable[[str, Any], Any]) -> None:
+    def __init__(self, server: grpc.aio.Server, wrap: Callable[[str, str, Any], Any]) -> None:
         self._server = server
         self._wrap = wrap
 
@@ -63,7 +64,7 @@ class _Registry:
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Register, wrapped."""
-        wrapped = {name: self._wrap(name, handler) for name, handler in handlers.items()}
+        wrapped = {name: self._wrap(service, name, each) for name, each in handlers.items()}
         generic = grpc.method_handlers_generic_handler(service, wrapped)
         self._server.add_generic_rpc_handlers((generic,))
 
@@ -76,33 +77,40 @@ class Boundary:
     grpc's own interceptors would cost 20 µs a call.
     """
 
-    def __init__(self, *, domain: str, timeout: timedelta) -> None:
+    def __init__(self, *, domain: str, timeout: timedelta, calls: Calls | None = None) -> None:
         self._domain = domain
+        self._calls = calls or Calls()
         self._timeout = timeout.total_seconds()
 
     def before(self, server: grpc.aio.Server) -> grpc.aio.Server:
         """A server to register with: what is registered there is wrapped and put on `server`."""
         return cast(grpc.aio.Server, _Registry(server, self._wrap))
 
-    def _wrap(self, name: str, handler: Any) -> Any:  # grpc does not say what a handler is
+    def _wrap(self, service: str, name: str, handler: Any) -> Any:  # grpc has no type for handlers
+        begin = self._calls.of(service, name)
         parse = handler.request_deserializer
         if handler.unary_unary:
-            unary = self._unary(name, handler.unary_unary, parse)
+            unary = self._unary(name, handler.unary_unary, parse, begin)
             return handler._replace(unary_unary=unary, request_deserializer=None)
         if not handler.response_streaming:
             raise TypeError("this kind of RPC is not wrapped")
         kind = "stream_stream" if handler.request_streaming else "unary_stream"
         read = _each_parsed if handler.request_streaming else _parsed
+        stream = self._stream(name, getattr(handler, kind), lambda raw: read(raw, parse), begin)
         return handler._replace(
-            **{kind: self._stream(name, getattr(handler, kind), lambda raw: read(raw, parse))},
+            **{kind: stream},
             request_deserializer=None,
             response_serializer=_or_bytes(handler.response_serializer),
         )
 
-    def _unary(self, name: str, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse) -> Any:
+    def _unary(
+        self, name: str, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse, begin: Begin
+    ) -> Any:
         async def unary(raw: bytes, context: Any) -> Any:
+            call = begin(context)
             try:
-                current.set(from_metadata(context.invocation_metadata()))
+                current.set(known := from_metadata(context.invocation_metadata()))
+                call.trace_id = known.trace_id
                 request = _parsed(raw, parse)
                 if context.time_remaining() is not None:
                     return await inner(request, context)
@@ -114,11 +122,17 @@ class Boundary:
         return unary
 
     def _stream(
-        self, name: str, inner: Callable[[Any, Any], AsyncIterator[Any]], read: Callable[[Any], Any]
+        self,
+        name: str,
+        inner: Callable[[Any, Any], AsyncIterator[Any]],
+        read: Callable[[Any], Any],
+        begin: Begin,
     ) -> Any:
         async def stream(raw: Any, context: Any) -> AsyncIterator[Any]:
+            call = begin(context)
             try:
-                current.set(from_metadata(context.invocation_metadata()))
+                current.set(known := from_metadata(context.invocation_metadata()))
+                call.trace_id = known.trace_id
                 request = read(raw)
                 left = None if context.time_remaining() is not None else self._timeout
                 async with asyncio.timeout(left), aclosing(inner(request, context)) as messages:  # type: ignore[type-var]

@@ -5,13 +5,25 @@ Figures are read when they are asked for, so that counting costs those who work 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isinf
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+
+from services.chassis.histograms import Histogram, Series, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_CONTENT_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
+_OPEN: Final = "application/openmetrics-text"
 
 Read = Callable[[], Mapping[str, float]]
 """The figure by each value of the label; by "" where there is no label."""
@@ -31,18 +43,34 @@ class Figure:
     """Whether it only grows, while the process lives."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A gauge of several labels, which is read when it is asked for."""
+
+    name: str
+    description: str
+    labels: tuple[str, ...]
+    """The values of each are of a bounded set."""
+    read: Callable[[], Mapping[tuple[str, ...], float]]
+
+
 class Metrics(Collector):
     """The figures of a process."""
 
     def __init__(self, figures: list[Figure] | None = None) -> None:
         self._figures = figures or []
         self._included: list[Callable[[], Iterable[Metric]]] = []
+        self._shown: list[Histogram | Tally | Reading] = []
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     def add(self, *figures: Figure) -> None:
         """Show these as well."""
         self._figures += figures
+
+    def show(self, *shown: Histogram | Tally | Reading) -> None:
+        """Show these as well."""
+        self._shown += shown
 
     def include(self, read: Callable[[], Iterable[Metric]]) -> None:
         """Show what this tells as well, such as a library's own."""
@@ -61,9 +89,54 @@ class Metrics(Collector):
             for value, number in figure.read().items():
                 metric.add_metric([value] if labels else [], number)
             yield metric
+        yield from map(_family, self._shown)
         for included in self._included:
             yield from included()
 
     def page(self) -> bytes:
         """All of them as text."""
         return generate_latest(self._registry)
+
+    def answer(self, accept: str) -> tuple[str, bytes]:
+        """All of them in the format that is asked for, and its media type. Examples of traces are
+        in OpenMetrics only."""
+        if _OPEN in accept:
+            return OPEN_CONTENT_TYPE, _open_page(self._registry)
+        return CONTENT_TYPE, self.page()
+
+
+def _open_page(registry: CollectorRegistry) -> bytes:
+    page: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+    return page
+
+
+def _shown(bound: float) -> str:
+    return "+Inf" if isinf(bound) else str(bound)
+
+
+def _family(shown: Histogram | Tally | Reading) -> Metric:
+    if isinstance(shown, Histogram):
+        histogram = HistogramMetricFamily(shown.name, shown.description, labels=shown.labels)
+        for values, series in [*shown.series.items()]:
+            histogram.add_metric(values, _buckets(series), series.total)
+        return histogram
+    family = CounterMetricFamily if isinstance(shown, Tally) else GaugeMetricFamily
+    metric = family(shown.name, shown.description, labels=shown.labels)
+    for values, number in (shown.counts if isinstance(shown, Tally) else shown.read()).items():
+        metric.add_metric(values, number)
+    return metric
+
+
+def _buckets(
+    series: Series,
+) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+    return [
+        (_shown(bound), float(count))
+        if example is None
+        else (
+            _shown(bound),
+            float(count),
+            Exemplar({"trace_id": example[1]}, example[0]),
+        )
+        for bound, count, example in series.buckets()
+    ]

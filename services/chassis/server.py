@@ -10,6 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.chassis.admin import Admin
+from services.chassis.calls import Calls
 from services.chassis.http import bound, host_and_port, serving_http
 from services.chassis.interceptors import Boundary
 from services.chassis.metrics import Metrics
@@ -89,7 +90,9 @@ async def serving(  # noqa: PLR0913 - all that services differ in
     Raises:
         OSError: an address cannot be listened on.
     """
-    boundary = Boundary(domain=domain, timeout=UNARY_TIMEOUT)
+    measured = metrics or Metrics()
+    (calls := Calls()).show_in(measured)
+    boundary = Boundary(domain=domain, timeout=UNARY_TIMEOUT, calls=calls)
     server = grpc.aio.server(
         options=_options(settings),
         maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
@@ -104,7 +107,7 @@ async def serving(  # noqa: PLR0913 - all that services differ in
     address = _listen(server, settings.listen)
     await health_of.set_serving(False)
     async with serving_http(
-        Admin(health_of.is_serving, metrics, settings.admin_token),
+        Admin(health_of.is_serving, measured, settings.admin_token),
         settings.admin,
         grace=timedelta(seconds=1),
     ) as admin:

@@ -123,6 +123,7 @@ async def running(
         of_operations = operations_rpc.OperationsServicer(operations, pager("operations"))
         measured = Metrics()
         measured.include(metrics.families(lambda: engines.engines))
+        measured.show(*inference.measures.all())
         batch_servicer = await enter(_batches(settings, shared, stores, inference, measured))
         server = await enter(
             serving(

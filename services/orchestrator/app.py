@@ -182,10 +182,16 @@ async def _at_work(
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
-        measured = Metrics(metrics.of_cache(answers.counts))
+        measured = _measured(worker, task_log, answers)
         measured.add(*metrics.of_routing(world.seen, replicas.loads))
         post = Post(world, worker, desk)
         yield _Parts(world, sessions, cases, post, HotStatuses(hot), worker, measured)
+
+
+def _measured(worker: Worker, log: EventStoreTaskLog, answers: Answers) -> Metrics:
+    measured = Metrics([*metrics.of_worker(worker), *metrics.of_cache(answers.counts)])
+    measured.show(*log.measures.all())
+    return measured
 
 
 def _answers(hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> Answers:

@@ -6,6 +6,7 @@ from services.chassis.metrics import Figure
 from services.orchestrator.domain.balancing import Load
 from services.orchestrator.domain.caching import CacheCounts
 from services.orchestrator.seen import Seen
+from services.orchestrator.worker import Worker
 
 
 def of_cache(counts: CacheCounts) -> list[Figure]:
@@ -72,5 +73,21 @@ def of_routing(seen: Seen, loads: Callable[[], Sequence[Load]]) -> list[Figure]:
             "Whether a replica of the inference service is left out for a while: it failed.",
             lambda: {each.address: float(each.is_out) for each in loads()},
             label="replica",
+        ),
+    ]
+
+
+def of_worker(worker: Worker) -> list[Figure]:
+    """How much a worker has to do."""
+    return [
+        Figure(
+            "runplane_orchestrator_tasks_running",
+            "Tasks that run in this process.",
+            lambda: {"": worker.load()[0]},
+        ),
+        Figure(
+            "runplane_orchestrator_tasks_queued",
+            "Tasks that wait for a place in this process.",
+            lambda: {"": worker.load()[1]},
         ),
     ]

@@ -89,6 +89,10 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def load(self) -> tuple[int, int]:
+        """How many tasks run here, and how many wait for a place."""
+        return self._running + self._children, len(self._queue) + len(self._followers)
+
     def check_room(self, *, is_child: bool = False, must_wait: bool = False) -> None:
         """Refuse before anything is done for a task there is no room for. Tasks that others wait
         for have as many places of their own, so that none of them waits for those it is for.

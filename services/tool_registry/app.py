@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -26,10 +26,12 @@ from services.chassis.egress.client import Egress
 from services.chassis.egress.secrets import StoredSecrets
 from services.chassis.eventlog.open import event_store_of
 from services.chassis.eventlog.port import EventStore
+from services.chassis.metrics import Metrics
 from services.chassis.paging import MAXIMUM, Pager
 from services.chassis.server import Running, serving
 from services.chassis.settings import SharedSettings
 from services.chassis.suite import suite_id
+from services.tool_registry import metrics
 from services.tool_registry.adapters.builtin.calculator import Calculator
 from services.tool_registry.adapters.builtin.current_time import CurrentTime
 from services.tool_registry.adapters.builtin.unit_convert import UnitConvert
@@ -120,14 +122,13 @@ async def running(
         await enter(links.open(Importer(registrations, parts.registry)))
         rules = Rules(settings.mcp.stdio, outside.check_url)
         servers = Servers(registrations, links, parts.registry, rules, now)
-        of_tools = _servicer(settings, shared, parts, await enter(Runs()))
+        measured = Metrics()
+        of_tools = _servicer(settings, shared, parts, await enter(Runs()), measured)
         register: list[Callable[[grpc.aio.Server], object]] = [
             partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, of_tools),
             *_of_servers(shared, servers, links),
         ]
-        server = await enter(
-            serving(settings.server, domain=DOMAIN, register=register, services=SERVICES)
-        )
+        server = await enter(_serving(settings, register, measured))
         background = await enter(asyncio.TaskGroup())
         warming = [background.create_task(tool.warm()) for tool in (clock, units)]
         yield server
@@ -164,12 +165,14 @@ def _parts(
 
 
 def _servicer(
-    settings: Settings, shared: SharedSettings, parts: Parts, runs: Runs
+    settings: Settings, shared: SharedSettings, parts: Parts, runs: Runs, measured: Metrics
 ) -> ToolRegistryServicer:
     limits = Limits(**settings.limits.model_dump())
     policy = Policy(**settings.circuit.model_dump())
     circuits = Circuits(policy, now=time.monotonic, chance=random.random)
     calls = Calls(parts.shelf, limits, circuits, runs, partial(ids.new, "call"))
+    measured.show(calls.measures.calls)
+    measured.add(*metrics.of_circuits(circuits))
     key = _key(shared)
     pagers = (Pager(key, "tools", part=PART), Pager(key, "tool_versions", part=PART))
     documents, standing = Documents(parts.registry), Standing(circuits, settings.approval)
@@ -189,6 +192,18 @@ def _of_servers(
         partial(servers_pb2_grpc.add_McpServerServiceServicer_to_server, of_servers),
         partial(resources_pb2_grpc.add_ResourceServiceServicer_to_server, of_resources),
     ]
+
+
+def _serving(
+    settings: Settings, register: Sequence[Callable[[grpc.aio.Server], object]], measured: Metrics
+) -> AbstractAsyncContextManager[Running]:
+    return serving(
+        settings.server,
+        domain=DOMAIN,
+        register=register,
+        services=SERVICES,
+        metrics=measured,
+    )
 
 
 def _key(shared: SharedSettings) -> bytes:

@@ -156,6 +156,7 @@ async def _at_work(
         histories = EventStoreHistories(store)
         verifications = Verifications(histories, logs, definitions, worker, now=now)
         measured = Metrics(metrics.of_events(backlog, inbound))
+        measured.show(*logs.measures.all())
         await enter(_verifying(settings.verify, store, verifications, measured))
         created = Definitions(definitions, check_source)
         yield _Parts(created, workflows, happenings, verifications, measured)

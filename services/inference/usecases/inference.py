@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Final
 
+from services.chassis.context import current
 from services.inference.domain.generation import Complete, Delta, Finished, Stopwatch
 from services.inference.domain.model import Model
 from services.inference.domain.request import Message, Request, check, check_messages
+from services.inference.measures import Measures
 from services.inference.ports import Catalogue
 
 _WHOLE: Final = timedelta(hours=1)  # A pace for callers who want no pieces.
@@ -24,6 +26,7 @@ class Inference:
     """The least time between two pieces of a stream."""
     max_prompt_bytes: int
     now: Callable[[], datetime]
+    measures: Measures = field(default_factory=Measures)
 
     async def generate(self, tenant: str, request: Request) -> tuple[str, Complete]:
         """One assistant turn, whole."""
@@ -63,6 +66,9 @@ class Inference:
                 first = first or now
                 if isinstance(piece, Finished):
                     metrics = Stopwatch(start, first, now).metrics(piece)
-                    yield Complete(piece, metrics, model, self.now())
+                    complete = Complete(piece, metrics, model, self.now())
+                    known = current.get(None)
+                    self.measures.generated(complete, known.trace_id if known else "")
+                    yield complete
                 else:
                     yield Delta(piece)

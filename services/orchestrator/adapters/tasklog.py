@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import Internal, NotFound, ServiceError
@@ -29,6 +30,7 @@ from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large, LargeTexts
 from services.orchestrator.domain.request import Request
 from services.orchestrator.domain.task import CLOSED, STILL, State, Task, evolve, replay
+from services.orchestrator.measures import Measures
 
 _PAGE: Final = 256
 PREFIX: Final = "task_"
@@ -47,6 +49,7 @@ class EventStoreTaskLog:
         lease: timedelta,
         values: Values | None = None,
     ) -> None:
+        self.measures = Measures()
         self._values = values or Values()
         self._store = store
         self._hot = hot
@@ -61,7 +64,9 @@ class EventStoreTaskLog:
         if not (task.spec.place.sequence or task.spec.parent_task_id or task.spec.call):
             records.append(opened(task))
         batch = Append(tenant, task_id, 0, new, work=self._work, records=records, key=key)
+        start = perf_counter()
         claim = await self._store.append(batch)
+        self.measures.appended(None, task, (event,), perf_counter() - start)
         if claim is None:
             raise Internal("CLAIM_MISSING", f"{task_id} began without a claim", task_id=task_id)
         await self._publish(task, new)
@@ -97,26 +102,28 @@ class EventStoreTaskLog:
     ) -> Task:
         """See `TaskLog`."""
         events = await self._values.kept(task.spec.tenant, events)
-        expected, state, new = task.sequence, task.state, []
+        before, new = task, []
         for event in events:
             task, written = _after(task, event)
             new.append(written)
         tenant, task_id = task.spec.tenant, task.spec.task_id
+        start = perf_counter()
         await self._store.append(
             Append(
                 tenant,
                 task_id,
-                expected,
+                before.sequence,
                 new,
                 claim=claim,
                 is_done=task.is_closed,
                 answered=answered,
-                records=[codec.record(task)] if task.state is not state else (),
+                records=[codec.record(task)] if task.state is not before.state else (),
                 snapshot=await self._snapshot(task, new),
                 tallies=accounts.tallies(task.spec, events),
                 spent=[task_id] if accounts.ends_a_call(events) else (),
             )
         )
+        self.measures.appended(before, task, events, perf_counter() - start)
         if stored is not None:
             stored(task)
         if new:

@@ -16,6 +16,7 @@ from services.tool_registry.domain.call import Call, Outcome, Warned
 from services.tool_registry.domain.circuit import Event
 from services.tool_registry.domain.refusals import timed_out, unavailable
 from services.tool_registry.domain.tool import Entry, ToolFailure
+from services.tool_registry.measures import Measures
 from services.tool_registry.ports import Answer, Invocation, Shelf, Tool
 from services.tool_registry.usecases.circuits import Circuits
 from services.tool_registry.usecases.places import Places
@@ -47,6 +48,7 @@ class Calls:
         runs: Runs,
         new_id: Callable[[], str],
     ) -> None:
+        self.measures = Measures()
         self._shelf = shelf
         self._circuits = circuits
         self._runs = runs
@@ -75,11 +77,17 @@ class Calls:
         entry = tool.entry
         calls.check(call, entry)
         begun = _Begun(entry, call.id or self._new_id(), time.perf_counter())
+        ended = "canceled"
         try:
             answer = await self._answered(tool, _invocation(call, begun, report))
-            return await self._outcome(begun, answer, call.capabilities)
+            outcome = await self._outcome(begun, answer, call.capabilities)
+            ended = "success"
         except (ToolFailure, ServiceError) as error:
+            ended = "error"
             return _instead(begun, error)
+        finally:
+            self.measures.called(entry.definition.name, ended, time.perf_counter() - begun.start)
+        return outcome
 
     async def stream(self, call: Call) -> AsyncGenerator[Told | Outcome, None]:
         """Call a tool; what it tells meanwhile, and then what came of it. Raises as `call` does.

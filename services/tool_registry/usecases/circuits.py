@@ -1,6 +1,7 @@
 """The circuits of all tools that fail. In memory, each process by itself: it is a guess that a
 trial corrects, not a fact to be kept."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from operator import itemgetter
@@ -61,6 +62,12 @@ class Circuits:
     def state(self, tenant: str, name: str, version: str) -> State:
         """The state of a tool's circuit, as callers see it."""
         return ci.seen(self._known.get((tenant, name, version)) or CLOSED, self._now())
+
+    def counts(self) -> dict[str, float]:
+        """How many circuits are not closed, by their state."""
+        now = self._now()
+        found = Counter(ci.seen(each, now) for each in self._known.values())
+        return {each.value: found[each] for each in (State.OPEN, State.HALF_OPEN)}
 
     def trouble(self, tenant: str, name: str, version: str) -> str:
         """Why calls of a tool are refused at the moment; empty if they are not."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import Aborted
@@ -35,6 +36,7 @@ from services.workflow.domain.instance import Instance, Standing
 from services.workflow.domain.refusals import missing
 from services.workflow.domain.steps import Look, Over, Rest, next_step
 from services.workflow.mapping.workflows import RECORD, is_closed, record, sequence_of
+from services.workflow.measures import Measures
 from services.workflow.ports import Appended, DefinitionStore, Loaded
 
 KIND: Final = "workflow"
@@ -82,6 +84,7 @@ class EventStoreWorkflows:
         self._work = work
         self._now = now
         self._known = Known()
+        self.measures = Measures()
 
     async def begin(
         self, definition: Definition, decided: Decided, *, takes: bool, key: Key | None = None
@@ -191,11 +194,13 @@ class EventStoreWorkflows:
         new = codec.encoded(definition, before, decided, head)
         at = Standing(definition, instance, self._now())
         name = (instance.spec.tenant, instance.spec.workflow_id)
+        start = perf_counter()
         try:
             claim = await self._store.append(self._batch(at, before, new, way))
         except Aborted:
             self._known.drop(name)
             raise
+        self.measures.appended(before, instance, perf_counter() - start)
         after = Loaded(definition, instance, new.head)
         self._remember(name, after)
         await self._tell(instance, new)

@@ -125,3 +125,12 @@ def test_a_tenant_with_many_failing_tools_has_only_its_own_forgotten(circuits: C
     assert circuits.state(*KEY) is State.OPEN
     assert circuits.state("other", "tool_0", "1.0.0") is State.CLOSED
     assert circuits.state("other", f"tool_{MAX_KEPT}", "1.0.0") is State.OPEN
+
+
+def test_circuits_are_counted_by_their_state(circuits: Circuits, clock: FakeClock) -> None:
+    fail(circuits)
+    while_open = circuits.counts()
+    clock.advance(PAUSE * 2)
+
+    assert while_open == {"open": 1, "half_open": 0}
+    assert circuits.counts() == {"open": 0, "half_open": 1}

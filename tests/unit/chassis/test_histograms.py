@@ -1,0 +1,65 @@
+"""Distributions and counts, as `/metrics` shows them."""
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
+from prometheus_client.parser import text_string_to_metric_families as families
+
+from services.chassis.histograms import MOST, OTHER, Histogram, Tally
+from services.chassis.metrics import CONTENT_TYPE, OPEN_CONTENT_TYPE, Metrics
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+OPEN = "application/openmetrics-text; version=1.0.0, text/plain;q=0.5"
+
+
+def shown(*figures: Histogram | Tally) -> Metrics:
+    metrics = Metrics()
+    metrics.show(*figures)
+    return metrics
+
+
+def test_buckets_count_all_that_were_at_most_their_bound() -> None:
+    histogram = Histogram("took_seconds", "What it took.", ["kind"], (1.0, 5.0))
+    for value in (0.5, 1.0, 3.0, 10.0):
+        histogram.observe(value, "read")
+
+    (family,) = families(shown(histogram).page().decode())
+
+    counts = {each.labels["le"]: each.value for each in family.samples if "le" in each.labels}
+    assert counts == {"1.0": 2, "5.0": 3, "+Inf": 4}
+    assert [each.value for each in family.samples if each.name == "took_seconds_sum"] == [14.5]
+
+
+def test_more_label_values_than_are_kept_apart_are_all_others() -> None:
+    histogram, tally = Histogram("took_seconds", "t", ["a", "b"]), Tally("done", "d", ["a"])
+    for number in range(MOST + 50):
+        histogram.observe(1.0, f"tool{number}", "x")
+        tally.add(1, f"tool{number}")
+
+    assert len(histogram.series) == MOST + 1
+    assert len(tally.counts) == MOST + 1
+    assert histogram.series[OTHER, OTHER].total == 50
+    assert tally.counts[OTHER,] == 50
+
+
+def test_a_bucket_shows_its_last_trace_to_those_who_ask_for_open_metrics() -> None:
+    histogram = Histogram("took_seconds", "What it took.", (), (1.0, 5.0))
+    histogram.observe(0.25, trace_id=TRACE)
+    histogram.observe(3.0)
+
+    media_type, page = shown(histogram).answer(OPEN)
+
+    (family,) = open_families(page.decode())
+    examples = {each.labels["le"]: each.exemplar for each in family.samples if each.exemplar}
+    assert media_type == OPEN_CONTENT_TYPE
+    assert {le: (each.labels, each.value) for le, each in examples.items()} == {
+        "1.0": ({"trace_id": TRACE}, 0.25)
+    }
+
+
+def test_the_plain_format_has_no_traces() -> None:
+    histogram = Histogram("took_seconds", "What it took.")
+    histogram.observe(0.25, trace_id=TRACE)
+
+    media_type, page = shown(histogram).answer("text/plain")
+
+    assert media_type == CONTENT_TYPE
+    assert TRACE not in page.decode()
