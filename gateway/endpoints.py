@@ -55,6 +55,7 @@ class Rpc(ABC):
 
     def __init__(self, edge: Edge, method: Method, rule: Rule, template: Template) -> None:
         self.service = method.service
+        self.route = rule.template
         self._limits = edge.settings.limits
         self._max_message_bytes = getattr(edge.settings, method.service).max_message_bytes
         self._traffic = edge.traffic

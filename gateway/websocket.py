@@ -14,6 +14,7 @@ from gateway.head import Head
 from gateway.traffic import ClientGone
 from services.chassis.context import RequestContext, local_context
 from services.chassis.errors import InvalidArgument
+from services.chassis.tracing.spans import NOTHING, Nothing, Span
 
 OK: Final = 1000
 _UNSUPPORTED: Final = 1003
@@ -50,6 +51,7 @@ class WebSocket:
         self.head: Head
         self.service = ""
         """The service that is to answer."""
+        self.span: Span | Nothing = NOTHING
 
     @property
     def context(self) -> RequestContext:

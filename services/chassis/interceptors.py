@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 from services.chassis.context import current, from_metadata
 from services.chassis.errors import DeadlineExceeded, InvalidArgument, ServiceError
 from services.chassis.status import to_status
+from services.chassis.tracing.rpc import Method, method, served
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class _Registry:
     which its loop waits for each of them anew with every call: 30 µs with the methods of a service.
     """
 
-    def __init__(self, server: grpc.aio.Server, wrap: Callable[[str, Any], Any]) -> None:
+    def __init__(self, server: grpc.aio.Server, wrap: Callable[[str, str, Any], Any]) -> None:
         self._server = server
         self._wrap = wrap
 
@@ -63,7 +64,7 @@ class _Registry:
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Register, wrapped."""
-        wrapped = {name: self._wrap(name, handler) for name, handler in handlers.items()}
+        wrapped = {name: self._wrap(service, name, handler) for name, handler in handlers.items()}
         generic = grpc.method_handlers_generic_handler(service, wrapped)
         self._server.add_generic_rpc_handlers((generic,))
 
@@ -84,48 +85,53 @@ class Boundary:
         """A server to register with: what is registered there is wrapped and put on `server`."""
         return cast(grpc.aio.Server, _Registry(server, self._wrap))
 
-    def _wrap(self, name: str, handler: Any) -> Any:  # grpc does not say what a handler is
-        parse = handler.request_deserializer
+    def _wrap(self, service: str, name: str, handler: Any) -> Any:  # grpc has no type for it
+        parse, of = handler.request_deserializer, method(service, name)
         if handler.unary_unary:
-            unary = self._unary(name, handler.unary_unary, parse)
+            unary = self._unary(of, handler.unary_unary, parse)
             return handler._replace(unary_unary=unary, request_deserializer=None)
         if not handler.response_streaming:
             raise TypeError("this kind of RPC is not wrapped")
         kind = "stream_stream" if handler.request_streaming else "unary_stream"
         read = _each_parsed if handler.request_streaming else _parsed
         return handler._replace(
-            **{kind: self._stream(name, getattr(handler, kind), lambda raw: read(raw, parse))},
+            **{kind: self._stream(of, getattr(handler, kind), lambda raw: read(raw, parse))},
             request_deserializer=None,
             response_serializer=_or_bytes(handler.response_serializer),
         )
 
-    def _unary(self, name: str, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse) -> Any:
+    def _unary(self, of: Method, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse) -> Any:
         async def unary(raw: bytes, context: Any) -> Any:
             try:
                 current.set(from_metadata(context.invocation_metadata()))
-                request = _parsed(raw, parse)
-                if context.time_remaining() is not None:
-                    return await inner(request, context)
-                async with asyncio.timeout(self._timeout):
-                    return await inner(request, context)
+                with served(of):
+                    request = _parsed(raw, parse)
+                    if context.time_remaining() is not None:
+                        return await inner(request, context)
+                    async with asyncio.timeout(self._timeout):
+                        return await inner(request, context)
             except Exception as error:  # noqa: BLE001 - the one place that renders every error
-                await self._abort(name, context, error)
+                await self._abort(of.name, context, error)
 
         return unary
 
     def _stream(
-        self, name: str, inner: Callable[[Any, Any], AsyncIterator[Any]], read: Callable[[Any], Any]
+        self,
+        of: Method,
+        inner: Callable[[Any, Any], AsyncIterator[Any]],
+        read: Callable[[Any], Any],
     ) -> Any:
         async def stream(raw: Any, context: Any) -> AsyncIterator[Any]:
             try:
                 current.set(from_metadata(context.invocation_metadata()))
-                request = read(raw)
                 left = None if context.time_remaining() is not None else self._timeout
-                async with asyncio.timeout(left), aclosing(inner(request, context)) as messages:  # type: ignore[type-var]
-                    async for message in messages:
-                        yield message
+                with served(of):
+                    request = read(raw)
+                    async with asyncio.timeout(left), aclosing(inner(request, context)) as messages:  # type: ignore[type-var]
+                        async for message in messages:
+                            yield message
             except Exception as error:  # noqa: BLE001 - as above
-                await self._abort(name, context, error)
+                await self._abort(of.name, context, error)
 
         return stream
 

@@ -20,6 +20,7 @@ from services.chassis.errors import ServiceError
 from services.chassis.logs import logging_to_stderr
 from services.chassis.server import Running
 from services.chassis.settings import ProcessSettings
+from services.chassis.tracing.setup import tracing
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def serve(
         _quit(BAD_SETTINGS, name, _unreadable(error))
     if process.scheduling == "batch":
         _run_in_batches()  # Threads inherit it, so before there are any.
-    with logging_to_stderr(name, process.log.level):
+    with logging_to_stderr(name, process.log.level), tracing(name, process.telemetry):
         runner, is_broken_off = asyncio.Runner(loop_factory=uvloop.new_event_loop), False
         try:
             is_broken_off = not runner.run(_until_signal(running))
