@@ -63,6 +63,8 @@ class RequestContext:
     """What others have put beside the trace, as it came."""
     parent_id: str = ""
     """The part of the trace that this one is of; empty if it is the first."""
+    is_made_up: bool = False
+    """Whether `span_id` stands for no span: nothing is a part of it."""
 
     @property
     def traceparent(self) -> str:
@@ -108,15 +110,21 @@ def local_context(principal: Principal = LOCAL) -> RequestContext:
 
 
 def resumed(tenant: str, subject: str, trace_id: str) -> RequestContext:
-    """The context of work that a request of an earlier time asked for."""
+    """The context of work that a request of an earlier time asked for; that request's own, where it
+    is the current one still."""
     who = Principal(tenant, subject)
+    here = current.get(None)
+    if here is not None and here.trace_id == trace_id and here.principal == who:
+        return replace(here, idempotency_key="", cache_control="")
     return _begun(LOCAL if who == LOCAL else who, trace_id or new_trace_id())
 
 
 def _begun(principal: Principal, trace_id: str) -> RequestContext:
     sampled = sampling[0].takes(trace_id, None)
     request_id = f"req_{secrets.token_hex(8)}"
-    return RequestContext(principal, request_id, trace_id, new_span_id(), sampled=sampled)
+    return RequestContext(
+        principal, request_id, trace_id, new_span_id(), sampled=sampled, is_made_up=True
+    )
 
 
 def child(context: RequestContext) -> RequestContext:
@@ -124,13 +132,29 @@ def child(context: RequestContext) -> RequestContext:
     return replace(context, span_id=new_span_id())
 
 
-def continued(context: RequestContext, traceparent: str) -> RequestContext:
-    """The same request within the trace that a caller names; unchanged if it names none."""
+def continued(context: RequestContext, traceparent: str, state: str = "") -> RequestContext:
+    """The same request as a part of the span that a caller names; unchanged if it names none."""
     trace = _TRACEPARENT.fullmatch(traceparent)
     if trace is None:
         return context
     sampled = sampling[0].takes(trace[1], _is_sampled(trace[3]))
-    return replace(context, trace_id=trace[1], parent_id=trace[2], sampled=sampled)
+    return replace(
+        context,
+        trace_id=trace[1],
+        span_id=trace[2],
+        sampled=sampled,
+        tracestate=_state(state),
+        is_made_up=False,
+    )
+
+
+def traceparent_of(trace_id: str) -> str:
+    """A trace as a message carries it: with the part that is current, if it is of that trace."""
+    here = current.get(None)
+    if here is not None and here.trace_id == trace_id:
+        return here.traceparent
+    flags = "01" if sampling[0].takes(trace_id, None) else "00"
+    return f"00-{trace_id}-{new_span_id()}-{flags}"
 
 
 def _is_sampled(flags: str) -> bool:
@@ -178,14 +202,13 @@ def from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -> Request
         idempotency_key=values.get(IDEMPOTENCY_KEY, ""),
         cache_control=values.get(CACHE_CONTROL, ""),
         sampled=sampling[0].takes(trace_id, _is_sampled(trace[3]) if trace else None),
-        tracestate=_state(values) if trace else "",
+        tracestate=_state(values.get(STATE_KEY, "")) if trace else "",
         parent_id=trace[2] if trace else "",
     )
 
 
-def _state(values: Mapping[str, str]) -> str:
+def _state(state: str) -> str:
     """What others put beside the trace; nothing if it is no list, as W3C has it."""
-    state = values.get(STATE_KEY, "")
     return state if _STATE.fullmatch(state) else ""
 
 

@@ -342,7 +342,8 @@ class Worker:
 
     async def _execute(self, run: Run) -> None:
         try:
-            await run.execute()
+            with run.world.traced(run.task, run.claim):
+                await run.execute()
         finally:
             self._forget(run)
             if run.spec.parent_task_id:

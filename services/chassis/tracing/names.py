@@ -46,6 +46,7 @@ TENANT: Final = "runplane.tenant"
 STATUS: Final = "runplane.grpc_status"
 STATE: Final = "runplane.state"
 COST: Final = "runplane.cost_usd"
+TOKENS: Final = "runplane.tokens"
 EVENTS: Final = "runplane.events"
 CANCELED: Final = "runplane.canceled"
 

@@ -19,6 +19,8 @@ class Sampling:
         """Whether a trace is recorded; `said` is what the caller does, if there is one."""
         if self.follows_caller and said is not None:
             return said
+        if self.share in (0.0, 1.0):
+            return self.share == 1.0
         return int(trace_id[16:], 16) < self.share * _ALL
 
 

@@ -5,8 +5,10 @@ nothing is recorded, all of this is one comparison.
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -29,6 +31,7 @@ MOST_CHARACTERS: Final = 4096
 
 _sinks: list[Callable[["Span"], None]] = []
 """Of this process: none, or the one that `record_to` set."""
+_serving: ContextVar["Span | Nothing"] = ContextVar("runplane_serving")
 _with_content: set[bool] = set()
 
 
@@ -158,8 +161,43 @@ def span(
     """A new part of the trace: of the current span, or of `here`."""
     if not _sinks or (parent := here or current.get(None)) is None or not parent.sampled:
         return NOTHING
-    mine = replace(parent, span_id=new_span_id(), parent_id=parent.span_id)
+    above = "" if parent.is_made_up else parent.span_id
+    mine = replace(parent, span_id=new_span_id(), parent_id=above, is_made_up=False)
     return Span(name, kind, mine, facts)
+
+
+def beside(name: str, kind: int = INTERNAL, facts: Facts | None = None) -> Span | Nothing:
+    """The same, but as a block it does not become what is current: for generators, whose caller
+    would be taken for a part of it."""
+    if isinstance(aside := span(name, kind, facts), Span):
+        aside.is_in_scope = False
+    return aside
+
+
+def life(name: str, facts: Facts, *, whole: str, number: int) -> Span | Nothing:
+    """One of the lives of something that outlives processes: `number`, from 1, of `whole`.
+
+    Ids follow from both: a later life, wherever it is, is linked to the one before, and a part of
+    the first.
+    """
+    if not is_recording():
+        return NOTHING
+    here, above = current.get(), ""
+    if not here.is_made_up:
+        above = here.span_id
+    elif number > 1:
+        above = life_id(whole, 1)
+    own = life_id(whole, number)
+    mine = replace(here, span_id=own, parent_id=above, is_made_up=False)
+    living = Span(name, INTERNAL, mine, facts)
+    if number > 1:
+        living.link(here.trace_id, life_id(whole, number - 1))
+    return living
+
+
+def life_id(whole: str, number: int) -> str:
+    """The id of that span."""
+    return hashlib.sha256(f"{whole}/{number}".encode()).hexdigest()[:16]
 
 
 def entered(name: str, kind: int = SERVER, facts: Facts | None = None) -> Span | Nothing:
@@ -168,12 +206,23 @@ def entered(name: str, kind: int = SERVER, facts: Facts | None = None) -> Span |
         return NOTHING
     served = Span(name, kind, here, facts)
     served.is_in_scope = False
+    _serving.set(served)
     return served
+
+
+def serving() -> Span | Nothing:
+    """The span of the call that is being answered."""
+    return _serving.get(NOTHING) if _sinks else NOTHING
 
 
 def is_recording() -> bool:
     """Whether anything of the current trace is recorded."""
     return bool(_sinks) and (here := current.get(None)) is not None and here.sampled
+
+
+def is_on() -> bool:
+    """Whether this process records anything."""
+    return bool(_sinks)
 
 
 def has_content() -> bool:
