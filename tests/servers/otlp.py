@@ -34,6 +34,9 @@ class Recorded:
 class Collector(pb_grpc.TraceServiceServicer):
     """What arrived so far."""
 
+    is_counting: bool = False
+    """Whether spans are only counted."""
+    count: int = 0
     port: int = 0
     spans: list[Recorded] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
@@ -47,6 +50,9 @@ class Collector(pb_grpc.TraceServiceServicer):
         """Keep them."""
         self.metadata.append(dict(context.invocation_metadata()))
         for of in request.resource_spans:
+            self.count += sum(len(scope.spans) for scope in of.scope_spans)
+            if self.is_counting:
+                continue
             service = _facts(of.resource.attributes)["service.name"]
             for scope in of.scope_spans:
                 self.spans += [_recorded(service, each) for each in scope.spans]
@@ -59,10 +65,10 @@ class Collector(pb_grpc.TraceServiceServicer):
 
 
 @contextmanager
-def collector() -> Iterator[Collector]:
+def collector(*, is_counting: bool = False) -> Iterator[Collector]:
     """One that listens on loopback."""
     server = grpc.server(ThreadPoolExecutor(2))
-    kept = Collector()
+    kept = Collector(is_counting)
     pb_grpc.add_TraceServiceServicer_to_server(kept, server)
     kept.port = server.add_insecure_port("127.0.0.1:0")
     server.start()
