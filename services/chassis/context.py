@@ -1,5 +1,6 @@
 """Who asks, and under which request and trace: as gRPC metadata and as a context variable."""
 
+import random
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -101,7 +102,22 @@ def new_trace_id() -> str:
 
 def new_span_id() -> str:
     """A random span id."""
-    return secrets.token_hex(8)
+    return f"{random.getrandbits(64) or 1:016x}"
+
+
+def within(context: RequestContext, span_id: str, parent_id: str) -> RequestContext:
+    """The same request in a span; `replace` would take twice as long."""
+    return RequestContext(
+        context.principal,
+        context.request_id,
+        context.trace_id,
+        span_id,
+        context.idempotency_key,
+        context.cache_control,
+        context.sampled,
+        context.tracestate,
+        parent_id,
+    )
 
 
 def local_context(principal: Principal = LOCAL) -> RequestContext:

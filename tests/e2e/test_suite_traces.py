@@ -152,4 +152,5 @@ def test_a_workflow_is_one_tree_out_over_kafka_and_back_in(traced: Suite, sink: 
     assert above.kind == 4  # A producer's.
     assert "POST /v1/events" in parents(spans, received.name)
     assert "invoke_workflow asker" in parents(spans, "invoke_agent helper")
+    assert "POST /v1/workflows" in parents(spans, "invoke_agent helper")
     assert parents(spans, "send events/asked")[-1] == "POST /v1/workflows"

@@ -6,49 +6,47 @@ gives way. A collector that does not answer costs a line a minute, and no caller
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import grpc
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
-from opentelemetry.trace.status import Status, StatusCode
 
 from services.chassis.settings import TelemetrySettings
 from services.chassis.tracing import names
-from services.chassis.tracing.spans import CONSUMER, SERVER, Span, Value
+from services.chassis.tracing.otlp import Encoder
+from services.chassis.tracing.spans import Span
 
 log = logging.getLogger(__name__)
 
 BATCH: Final = 512
 _DELAY_MS: Final = 1000
 _QUIET_SECONDS: Final = 60.0
-_SCOPE: Final = InstrumentationScope("runplane")
-_KINDS: Final = dict(enumerate(SpanKind, 1))
-_FLAGS: Final = TraceFlags(TraceFlags.SAMPLED)
-_FAILED: Final = Status(StatusCode.ERROR)
-_UNSET: Final = Status(StatusCode.UNSET)
+
+
+class _Way(Protocol):
+    """What the SDK's exporters do, and no more."""
+
+    def export(self, spans: Sequence[Any]) -> SpanExportResult: ...
+
+    def shutdown(self) -> None: ...
 
 
 @contextmanager
 def exporting(service: str, settings: TelemetrySettings) -> Iterator[Callable[[Span], None]]:
     """What takes spans that have ended. On leaving, those that wait are sent."""
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)  # `log` says it.
-    resource = Resource({"service.name": f"runplane-{service}", "service.namespace": "runplane"})
-    renamed = names.RENAMED[settings.conventions]
-    exporter = _Exporter(_otlp(settings), partial(_readable, resource=resource, renamed=renamed))
+    resource = {"service.name": f"runplane-{service}", "service.namespace": "runplane"}
+    encoder = Encoder(resource, names.RENAMED[settings.conventions])
     batches = BatchSpanProcessor(
-        exporter,
+        _Exporter(_otlp(settings, encoder)),
         max_queue_size=settings.max_queue,
         schedule_delay_millis=_DELAY_MS,
         max_export_batch_size=BATCH,
     )
-    emit: Callable[[Any], None] = batches._batch_processor.emit  # noqa: SLF001 - `on_end` wants the SDK's own spans, which are made only when they are sent
+    # `on_end` wants the SDK's own spans, which nobody makes here.
+    emit: Callable[[Any], None] = batches._batch_processor.emit  # noqa: SLF001
     try:
         yield emit
     finally:
@@ -56,16 +54,15 @@ def exporting(service: str, settings: TelemetrySettings) -> Iterator[Callable[[S
 
 
 class _Exporter(SpanExporter):
-    """Turns spans into the SDK's, in its thread, and says once a minute that they do not arrive."""
+    """Says once a minute that spans do not arrive."""
 
-    def __init__(self, inner: SpanExporter, readable: Callable[[Span], ReadableSpan]) -> None:
-        self._inner = inner
-        self._readable = readable
+    def __init__(self, way: _Way) -> None:
+        self._way = way
         self._quiet_until = 0.0
 
     def export(self, spans: Sequence[Any]) -> SpanExportResult:
         """See `SpanExporter`."""
-        result = self._inner.export([self._readable(each) for each in spans])
+        result = self._way.export(spans)
         if result is not SpanExportResult.SUCCESS and time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
             log.warning("traces not sent", extra={"spans": len(spans)})
@@ -73,60 +70,39 @@ class _Exporter(SpanExporter):
 
     def shutdown(self) -> None:
         """See `SpanExporter`."""
-        self._inner.shutdown()
+        self._way.shutdown()
 
 
-def _otlp(settings: TelemetrySettings) -> SpanExporter:
-    endpoint, timeout = settings.endpoint or "", settings.timeout.total_seconds()
+def _otlp(settings: TelemetrySettings, encoder: Encoder) -> _Way:
     pairs = [each.partition("=") for each in settings.headers.get_secret_value().split(",") if each]
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    if settings.protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415 - one of two
-            OTLPSpanExporter,
-        )
+    way = _by_grpc if settings.protocol == "grpc" else _by_http
+    return way(settings, headers, encoder)
 
-        is_plain = endpoint.startswith("http://")
-        return OTLPSpanExporter(
-            endpoint=endpoint,
-            insecure=is_plain,
-            credentials=None if is_plain else grpc.ssl_channel_credentials(),
-            headers=headers,
-            timeout=timeout,
-        )
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - the other
-        OTLPSpanExporter as HttpExporter,
+
+def _by_grpc(settings: TelemetrySettings, headers: dict[str, str], encoder: Encoder) -> _Way:
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415 - one of two
+        OTLPSpanExporter,
     )
 
-    path = "" if endpoint.rstrip("/").endswith("/v1/traces") else "/v1/traces"
-    return HttpExporter(endpoint=endpoint.rstrip("/") + path, headers=headers, timeout=timeout)
+    class Exporter(OTLPSpanExporter):
+        def _translate_data(self, data: Any) -> Any:
+            return encoder.request(data)
 
-
-def _readable(span: Span, *, resource: Resource, renamed: Mapping[str, str]) -> ReadableSpan:
-    here = span.context
-    state = TraceState.from_header([here.tracestate]) if here.tracestate else None
-    is_remote = span.kind in {SERVER, CONSUMER}
-    parent = _context(here.trace_id, here.parent_id, None, is_remote) if here.parent_id else None
-    return ReadableSpan(
-        name=span.name,
-        context=_context(here.trace_id, here.span_id, state),
-        parent=parent,
-        resource=resource,
-        attributes=_named(span.facts, renamed),
-        events=[Event(name, _named(facts, renamed), at) for name, at, facts in span.events],
-        links=[Link(_context(trace, of)) for trace, of in span.links],
-        kind=_KINDS[span.kind],
-        status=_FAILED if span.failure else _UNSET,
-        start_time=span.start_ns,
-        end_time=span.end_ns,
-        instrumentation_scope=_SCOPE,
+    endpoint = settings.endpoint or ""
+    is_plain = endpoint.startswith("http://")
+    return Exporter(
+        endpoint=endpoint,
+        insecure=is_plain,
+        credentials=None if is_plain else grpc.ssl_channel_credentials(),
+        headers=headers,
+        timeout=settings.timeout.total_seconds(),
     )
 
 
-def _named(facts: Mapping[str, Value], renamed: Mapping[str, str]) -> Mapping[str, Value]:
-    return {renamed.get(name, name): value for name, value in facts.items()} if renamed else facts
+def _by_http(settings: TelemetrySettings, headers: dict[str, str], encoder: Encoder) -> _Way:
+    from services.chassis.tracing.http import HttpWay  # noqa: PLC0415 - the other
 
-
-def _context(
-    trace_id: str, span_id: str, state: TraceState | None = None, is_remote: bool = False
-) -> SpanContext:
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote, _FLAGS, state)
+    endpoint = (settings.endpoint or "").rstrip("/")
+    url = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint}/v1/traces"
+    return HttpWay(url, headers, settings.timeout.total_seconds(), encoder)

@@ -9,10 +9,9 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Final, TypeAlias
 
-from services.chassis.context import RequestContext, current, new_span_id, sampling
+from services.chassis.context import RequestContext, current, new_span_id, sampling, within
 from services.chassis.errors import ServiceError
 from services.chassis.tracing import names
 from services.chassis.tracing.sampling import Sampling
@@ -162,8 +161,7 @@ def span(
     if not _sinks or (parent := here or current.get(None)) is None or not parent.sampled:
         return NOTHING
     above = "" if parent.is_made_up else parent.span_id
-    mine = replace(parent, span_id=new_span_id(), parent_id=above, is_made_up=False)
-    return Span(name, kind, mine, facts)
+    return Span(name, kind, within(parent, new_span_id(), above), facts)
 
 
 def beside(name: str, kind: int = INTERNAL, facts: Facts | None = None) -> Span | Nothing:
@@ -187,9 +185,7 @@ def life(name: str, facts: Facts, *, whole: str, number: int) -> Span | Nothing:
         above = here.span_id
     elif number > 1:
         above = life_id(whole, 1)
-    own = life_id(whole, number)
-    mine = replace(here, span_id=own, parent_id=above, is_made_up=False)
-    living = Span(name, INTERNAL, mine, facts)
+    living = Span(name, INTERNAL, within(here, life_id(whole, number), above), facts)
     if number > 1:
         living.link(here.trace_id, life_id(whole, number - 1))
     return living

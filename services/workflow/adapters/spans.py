@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from services.chassis.context import RequestContext, current
 from services.chassis.eventlog.port import Claim, Key
+from services.chassis.lately import Lately
 from services.chassis.tracing import names
 from services.chassis.tracing.spans import CLIENT, Facts, Span, is_recording, life, span
 from services.workflow.adapters.workflowlog import EventStoreWorkflows
@@ -14,6 +16,7 @@ from services.workflow.domain.definition import Definition
 from services.workflow.domain.instance import Instance
 from services.workflow.ports import Appended, Loaded
 
+_MOST_BEGUN: Final = 1024
 # What of a log is an event of the span.
 _EVENTS: Final[dict[type[Any], str]] = {
     ev.Moved: "moved",
@@ -34,6 +37,8 @@ class WorkflowSpans:
 
     def __init__(self) -> None:
         self._live: dict[tuple[str, str], Span] = {}
+        self.begun: Lately[tuple[str, str], RequestContext] = Lately(_MOST_BEGUN)
+        """By whose calls they began, until they are worked on."""
 
     @contextmanager
     def running(self, instance: Instance, claim: Claim) -> Iterator[None]:
@@ -47,12 +52,15 @@ class WorkflowSpans:
             names.TENANT: spec.tenant,
             names.STATE: instance.state,
         }
+        name = spec.tenant, spec.workflow_id
+        if (here := self.begun.get(name)) is not None:
+            self.begun.drop(name)
+            current.set(here)
         title, whole = f"invoke_workflow {spec.definition}", spec.workflow_id
         living = life(title, facts, whole=whole, number=claim.epoch)
         if not isinstance(living, Span):
             yield
             return
-        name = spec.tenant, spec.workflow_id
         self._live[name] = living
         try:
             with living:
@@ -83,7 +91,11 @@ class TracedWorkflows(EventStoreWorkflows):
     ) -> Appended:
         """See `WorkflowLog`."""
         with span("append events", CLIENT, {names.EVENTS: len(decided[1])}):
-            return await super().begin(definition, decided, takes=takes, key=key)
+            begun = await super().begin(definition, decided, takes=takes, key=key)
+        if is_recording():
+            spec = decided[0].spec
+            self.spans.begun.put((spec.tenant, spec.workflow_id), current.get())
+        return begun
 
     async def append(
         self,

@@ -2,9 +2,15 @@
 
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from services.chassis.context import current, local_context
 from services.chassis.settings import TelemetrySettings
@@ -12,6 +18,32 @@ from services.chassis.tracing import names
 from services.chassis.tracing.setup import tracing
 from services.chassis.tracing.spans import CLIENT, span
 from tests.servers.otlp import collector
+
+
+@contextmanager
+def collected_by_http() -> Iterator[tuple[str, list[tuple[str, str | None, Any]]]]:
+    kept: list[tuple[str, str | None, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            request = trace_service_pb2.ExportTraceServiceRequest.FromString(body)
+            kept.append((self.path, self.headers["authorization"], request))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", kept
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def recorded(settings: TelemetrySettings) -> str:
@@ -41,6 +73,18 @@ def test_a_span_arrives_as_it_was() -> None:
     assert arrived.links == [("a" * 32, "b" * 16)]
     assert arrived.is_failed
     assert kept.metadata[0]["authorization"] == "Bearer x"
+
+
+def test_the_same_arrives_over_http() -> None:
+    with collected_by_http() as (url, kept):
+        trace = recorded(
+            TelemetrySettings(endpoint=url, protocol="http/protobuf", headers="authorization=x")
+        )
+
+    (path, authorization, request), *_ = kept
+    (span_,) = request.resource_spans[0].scope_spans[0].spans
+    assert (path, authorization) == ("/v1/traces", "x")
+    assert (span_.name, span_.trace_id.hex()) == ("chat m", trace)
 
 
 def test_an_older_set_of_names_is_a_setting() -> None:
