@@ -121,6 +121,47 @@ def test_the_agents_span_has_what_tail_samplers_want(traced: Suite, sink: Collec
     assert "secret words" not in json.dumps([each.facts for each in sink.of(trace)])
 
 
+def test_who_continues_a_task_is_linked_to_it(traced: Suite, sink: Collector) -> None:
+    first, second = "c" * 31 + "1", "c" * 31 + "2"
+    body = {"query": "sleep:700\nHello", "timeout_ms": 300}
+    with httpx2.Client(base_url=traced.url, timeout=20) as http:
+        said = http.post(
+            "/v1/agent/invoke",
+            json=body,
+            headers={"traceparent": f"00-{first}-{CALLER}-01"},
+        ).json()
+        assert said["status"] == "partial", said
+        done = http.post(
+            "/v1/agent/continue",
+            json={"continue_mark": said["continue_mark"]},
+            headers={"traceparent": f"00-{second}-{CALLER}-01"},
+        )
+        assert done.status_code == 200, done.text
+    until(lambda: "invoke_agent default" in names(sink.of(first)))
+    until(lambda: any(each.links for each in sink.of(second)))
+
+    agent = next(each for each in sink.of(first) if each.name == "invoke_agent default")
+    (link,) = (link for each in sink.of(second) for link in each.links)
+    assert link == (first, agent.span_id)
+
+
+def test_an_approval_is_an_event_of_the_agents_span(traced: Suite, sink: Collector) -> None:
+    trace = "d" * 31 + "1"
+    headers = {"traceparent": f"00-{trace}-{CALLER}-01"}
+    body = {"query": QUERY, "approval_tools": ["calculator"]}
+    with httpx2.Client(base_url=traced.url, timeout=20) as http:
+        made = http.post("/v1/tasks", json=body, headers=headers)
+        assert made.status_code == 200, made.text
+        path = f"/v1/tasks/{made.json()['task_id']}"
+        until(lambda: http.get(path).json()["status"] == "waiting")
+        http.post(f"{path}:cancel", json={})
+    until(lambda: "invoke_agent default" in names(sink.of(trace)))
+
+    agent = next(each for each in sink.of(trace) if each.name == "invoke_agent default")
+    assert ("approval_asked", {"gen_ai.tool.name": "calculator"}) in agent.events
+    assert agent.facts["runplane.state"] == "canceled"
+
+
 def test_a_workflow_is_one_tree_out_over_kafka_and_back_in(traced: Suite, sink: Collector) -> None:
     trace = "b" * 31 + "1"
     headers = {"traceparent": f"00-{trace}-{CALLER}-01"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from services.chassis.context import (
     STATE_KEY,
@@ -13,7 +13,7 @@ from services.chassis.context import (
     current,
     from_metadata,
 )
-from services.chassis.eventbus.port import EventBus, Message
+from services.chassis.eventbus.port import Message
 from services.chassis.tracing import names
 from services.chassis.tracing.spans import (
     CONSUMER,
@@ -29,7 +29,14 @@ from services.chassis.tracing.spans import (
 _SYSTEM: Final = "kafka"
 
 
-async def publish(bus: EventBus, messages: Sequence[Message]) -> None:
+class Publisher(Protocol):
+    """What of an event bus this needs."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """See `EventBus`."""
+
+
+async def publish(bus: Publisher, messages: Sequence[Message]) -> None:
     """Have a bus told, with a span for each message whose trace is recorded. Raises as the bus."""
     if not is_on():
         await bus.publish(messages)

@@ -2,15 +2,25 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from services.chassis.context import current, from_metadata, local_context, resumed
 from services.chassis.errors import NotFound
+from services.chassis.eventbus.port import Message
 from services.chassis.settings import TelemetrySettings
+from services.chassis.tracing.messaging import publish, received
 from services.chassis.tracing.sampling import Sampling, sampler
-from services.chassis.tracing.spans import NOTHING, Span, entered, record_to, span
+from services.chassis.tracing.spans import (
+    NOTHING,
+    Span,
+    entered,
+    life,
+    life_id,
+    record_to,
+    span,
+)
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -144,3 +154,81 @@ def test_settings_have_the_defaults_that_opentelemetry_names(
 
     assert (generic.endpoint, generic.share) == ("http://all:4317", 0.25)
     assert own.endpoint == "http://ours:4317"
+
+
+def test_a_later_life_is_a_part_of_the_first_and_linked_to_the_one_before(
+    recorded: list[Span],
+) -> None:
+    came_in()
+    first = life("invoke_agent x", {}, whole="task_1", number=1)
+    first.end()
+    current.set(resumed("another", "elsewhere", TRACE))
+    with life("invoke_agent x", {}, whole="task_1", number=3):
+        pass
+
+    begun, later = recorded
+    assert begun.context.parent_id != ""
+    assert (later.context.trace_id, later.context.parent_id) == (TRACE, begun.context.span_id)
+    assert later.links == [(TRACE, life_id("task_1", 2))]
+
+
+def test_work_that_no_span_asked_for_is_a_part_of_none(recorded: list[Span]) -> None:
+    current.set(local_context())
+    with span("append events"):
+        pass
+
+    assert recorded[0].context.parent_id == ""
+
+
+def test_work_of_the_same_request_goes_on_in_its_context(recorded: list[Span]) -> None:
+    came_in()
+
+    assert resumed("default", "local", TRACE).span_id == current.get().span_id
+    assert resumed("other", "local", TRACE).span_id != current.get().span_id
+
+
+class Bus:
+    """Takes everything, or nothing."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.fault = fault
+        self.taken: list[Message] = []
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.taken += messages
+
+
+def message(flags: str = "01") -> Message:
+    return Message("t", "k", b"v", {"traceparent": f"00-{TRACE}-{CALLER}-{flags}", "ce_id": "1"})
+
+
+async def test_a_message_carries_its_trace_to_who_reads_it(recorded: list[Span]) -> None:
+    bus = Bus()
+    await publish(bus, [message()])
+    (taken,) = bus.taken
+    with received(taken, taken.headers["traceparent"], "default"), span("append events"):
+        pass
+
+    sent, inner, read = recorded
+    assert (sent.name, sent.context.trace_id, sent.context.parent_id) == ("send t", TRACE, CALLER)
+    assert (read.name, read.context.parent_id) == ("process t", sent.context.span_id)
+    assert inner.context.parent_id == read.context.span_id
+
+
+async def test_a_message_whose_trace_is_not_recorded_goes_as_it_is(recorded: list[Span]) -> None:
+    bus, plain = Bus(), Message("t", "k", b"v", {})
+    await publish(bus, [message("00")])
+    record_to(None, Sampling())
+    await publish(bus, [plain])
+
+    assert bus.taken == [message("00"), plain]
+    assert recorded == []
+
+
+async def test_a_message_that_is_not_taken_is_a_failed_span(recorded: list[Span]) -> None:
+    with pytest.raises(NotFound):
+        await publish(Bus(NotFound("TOPIC_MISSING", "there is none")), [message()])
+
+    assert [each.failure for each in recorded] == ["not_sent"]
