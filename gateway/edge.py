@@ -2,12 +2,20 @@
 
 import logging
 from collections.abc import Coroutine
+from time import perf_counter
 from typing import Any, Protocol
 
 import grpc
-from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn._types import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPScope,
+    Scope,
+    WebSocketScope,
+)
 
 from gateway import errors, head, tracing
+from gateway.access import Access
 from gateway.conversation import Conversation
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure
@@ -31,6 +39,13 @@ class Answered(Protocol):
 
     service: str
     span: Span | Nothing
+    route: str
+    status: int
+
+    @property
+    def scope(self) -> HTTPScope | WebSocketScope:
+        """What was asked, as ASGI has it."""
+        ...
 
     @property
     def context(self) -> RequestContext:
@@ -48,6 +63,7 @@ class Application:
     def __init__(self, router: Router[Endpoint], traffic: Traffic, settings: Settings) -> None:
         self._router = router
         self._traffic = traffic
+        self._access = Access()
         self._hosts = hosts(settings.listen, settings.allowed_hosts)
         self._origins = settings.allowed_origins
 
@@ -64,6 +80,7 @@ class Application:
 
     async def _guarded(self, answered: Answered, answering: Coroutine[Any, Any, None]) -> None:
         self._traffic.enter()
+        scope, start = answered.scope, perf_counter()
         try:
             await answering
         except ClientGone:
@@ -79,6 +96,9 @@ class Application:
         finally:
             answered.span.end()
             self._traffic.leave()
+            method = scope["method"] if scope["type"] == "http" else "GET"
+            took = perf_counter() - start
+            self._access.answered(method, answered.route, answered.status, took)
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
@@ -94,7 +114,8 @@ class Application:
             await exchange.answer_nothing((b"allow", allow.encode()))
             return
         endpoint, captures = self._router.find(method, path)
-        tracing.name_after(exchange.span, method, getattr(endpoint, "route", ""))
+        tracing.name_after(exchange.span, method, endpoint.route)
+        exchange.route = endpoint.route
         if endpoint.service:
             self._traffic.admit()
             exchange.service = endpoint.service
@@ -116,6 +137,7 @@ class Application:
                 suggested_fix="send a plain GET, without Upgrade",
             )
         tracing.name_after(socket.span, "GET", endpoint.route)
+        socket.route = endpoint.route
         self._traffic.admit()
         socket.service = endpoint.service
         await endpoint.converse(socket)

@@ -37,6 +37,11 @@ class Endpoint(Protocol):
         """The service behind it; empty for the edge itself."""
         ...
 
+    @property
+    def route(self) -> str:
+        """The template that it answers at."""
+        ...
+
     async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
         """Answer a request."""
         ...

@@ -54,7 +54,8 @@ def serve(
         _quit(BAD_SETTINGS, name, _unreadable(error))
     if process.scheduling == "batch":
         _run_in_batches()  # Threads inherit it, so before there are any.
-    with logging_to_stderr(name, process.log.level), tracing(name, process.telemetry):
+    telling = logging_to_stderr(name, process.log.level, process.log.levels)
+    with telling, tracing(name, process.telemetry):
         runner, is_broken_off = asyncio.Runner(loop_factory=uvloop.new_event_loop), False
         try:
             is_broken_off = not runner.run(_until_signal(running))
