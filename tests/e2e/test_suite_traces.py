@@ -190,7 +190,9 @@ def test_a_workflow_is_one_tree_out_over_kafka_and_back_in(traced: Suite, sink: 
             seconds=30,
         )
     wanted = ("invoke_workflow asker", "invoke_agent helper", "execute_tool calculator")
-    until(lambda: has_come(sink.of(trace), *wanted, "process workflow-signals"))
+    until(
+        lambda: has_come(sink.of(trace), *wanted, "process workflow-signals", "send events/asked")
+    )
 
     spans = sink.of(trace)
     print(tree(spans))  # noqa: T201 - as above
