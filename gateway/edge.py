@@ -14,7 +14,7 @@ from uvicorn._types import (
     WebSocketScope,
 )
 
-from gateway import errors, head
+from gateway import errors, head, tracing
 from gateway.access import Access
 from gateway.conversation import Conversation
 from gateway.endpoints import Endpoint
@@ -29,6 +29,8 @@ from gateway.traffic import ClientGone, Traffic
 from gateway.websocket import WebSocket
 from services.chassis.context import RequestContext, current
 from services.chassis.errors import InvalidArgument, ServiceError
+from services.chassis.tracing import names
+from services.chassis.tracing.spans import Nothing, Span
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Answered(Protocol):
     """A request or a WebSocket, as far as errors go."""
 
     service: str
+    span: Span | Nothing
     route: str
     status: int
 
@@ -90,6 +93,7 @@ class Application:
         try:
             await answering
         except ClientGone:
+            answered.span.set(names.CANCELED, True)
             log.debug("the client went away")
         except ServiceError as error:
             await answered.fail(errors.from_error(error, answered.context))
@@ -99,6 +103,7 @@ class Application:
             log.exception("unhandled error")
             await answered.fail(errors.internal(answered.context))
         finally:
+            answered.span.end()
             self._traffic.leave()
             method = scope["method"] if scope["type"] == "http" else "GET"
             took, trace_id = perf_counter() - start, answered.context.trace_id
@@ -110,8 +115,9 @@ class Application:
         scope = exchange.scope
         exchange.read(known := head.read(scope["headers"]))
         current.set(known.context)
-        self._hosts.check(known.fields.get(b"host", b""))
         method, path = scope["method"], scope["raw_path"].decode("ascii", "replace")
+        exchange.span = tracing.served(method, path)
+        self._hosts.check(known.fields.get(b"host", b""))
         if b"origin" in known.fields and method not in SAFE:
             check_origin(known.text(b"origin"), known.text(b"host"), self._origins)
         if method == "OPTIONS":
@@ -119,6 +125,7 @@ class Application:
             await exchange.answer_nothing((b"allow", allow.encode()))
             return
         endpoint, captures = self._router.find(method, path)
+        tracing.name_after(exchange.span, method, endpoint.route)
         exchange.route = endpoint.route
         if endpoint.service:
             self._traffic.admit()
@@ -129,9 +136,10 @@ class Application:
         scope = socket.scope
         socket.read_head(known := head.read(scope["headers"]))
         current.set(known.context)
+        path = scope["raw_path"].decode("ascii", "replace")
+        socket.span = tracing.served("GET", path)
         self._hosts.check(known.fields.get(b"host", b""))
         check_origin(known.text(b"origin"), known.text(b"host"), self._origins)
-        path = scope["raw_path"].decode("ascii", "replace")
         endpoint, _ = self._router.find("GET", path)
         if not isinstance(endpoint, Conversation):
             raise InvalidArgument(
@@ -139,6 +147,7 @@ class Application:
                 f"{path[:200]} is no WebSocket",
                 suggested_fix="send a plain GET, without Upgrade",
             )
+        tracing.name_after(socket.span, "GET", endpoint.route)
         socket.route = endpoint.route
         self._traffic.admit()
         socket.service = endpoint.service

@@ -17,9 +17,11 @@ from uvicorn._types import (
 from gateway.errors import Failure
 from gateway.head import Head
 from gateway.sse import Framing
+from gateway.tracing import answered
 from gateway.traffic import ClientGone
 from services.chassis.context import RequestContext, local_context
 from services.chassis.errors import DeadlineExceeded, InvalidArgument
+from services.chassis.tracing.spans import NOTHING, Nothing, Span
 
 Header = tuple[bytes, bytes]
 
@@ -46,6 +48,7 @@ class Exchange:
         "route",
         "scope",
         "service",
+        "span",
         "status",
     )
 
@@ -62,6 +65,7 @@ class Exchange:
         self.head: Head
         self.service = ""
         """The service that is to answer."""
+        self.span: Span | Nothing = NOTHING
         self.route = ""
         """The template of what is to answer; empty while that is not known."""
         self.status = 0
@@ -176,6 +180,7 @@ class Exchange:
         """Send what such an application sends."""
         if message["type"] == "http.response.start":
             self._is_relayed = True
+            answered(self.span, message["status"])
             self.status = message["status"]
             request_id = (b"x-request-id", self.context.request_id.encode())
             message["headers"] = [*message["headers"], request_id]
@@ -191,6 +196,7 @@ class Exchange:
             await self.finish(self._framing.error(failure.body))
 
     async def _start(self, status: int, headers: Iterable[Header]) -> None:
+        answered(self.span, status)
         self.status = status
         await self._send(
             {"type": "http.response.start", "status": status, "headers": headers, "trailers": False}

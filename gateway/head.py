@@ -9,6 +9,7 @@ from services.chassis.context import (
     CACHE_CONTROL,
     IDEMPOTENCY_KEY,
     REQUEST_KEY,
+    STATE_KEY,
     TRACE_KEY,
     VERSION_KEY,
     RequestContext,
@@ -24,6 +25,7 @@ TIMEOUT: Final = "x-request-timeout"
 _PASSED: Final = {
     b"x-request-id": REQUEST_KEY,
     b"traceparent": TRACE_KEY,
+    b"tracestate": STATE_KEY,
     b"runplane-version": VERSION_KEY,
     b"idempotency-key": IDEMPOTENCY_KEY,
     b"cache-control": CACHE_CONTROL,
@@ -47,6 +49,8 @@ _READ: Final = frozenset(
         b"transfer-encoding",
     }
 )
+# Lists, each word of which counts (RFC 9110, 5.3).
+_LISTED: Final = (b"cache-control", b"tracestate")
 _ONCE: Final = (b"host", b"mcp-session-id", b"origin")
 _PRINTABLE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s)?")
@@ -90,9 +94,9 @@ def read(headers: Headers) -> Head:
     fields = dict(said)
     if len(fields) < len(said):
         _check_once([name for name, _ in said])
-        if b"cache-control" in fields:  # A list, each word of which counts (RFC 9110, 5.3).
-            words = [value for name, value in said if name == b"cache-control"]
-            fields[b"cache-control"] = b", ".join(words)
+        for listed in _LISTED:
+            if listed in fields:
+                fields[listed] = b", ".join(value for name, value in said if name == listed)
     passed = [
         (key, fields[name].decode("latin-1")) for name, key in _PASSED.items() if name in fields
     ]

@@ -14,6 +14,7 @@ from gateway.head import Head
 from gateway.traffic import ClientGone
 from services.chassis.context import RequestContext, local_context
 from services.chassis.errors import InvalidArgument
+from services.chassis.tracing.spans import NOTHING, Nothing, Span
 
 OK: Final = 1000
 _UNSUPPORTED: Final = 1003
@@ -51,6 +52,7 @@ class WebSocket:
         self.head: Head
         self.service = ""
         """The service that is to answer."""
+        self.span: Span | Nothing = NOTHING
         self.route = ""
         """The template of what is to answer; empty while that is not known."""
         self.status = 0

@@ -25,6 +25,7 @@ from benchmarks.rows import (
     status,
     stores,
     stream,
+    telemetry,
     tools,
     upstream,
     vllm,
@@ -41,6 +42,10 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "mcp": (mcp.calls, "tools/call at /mcp, and at the official SDK's own server beside it"),
     "invoke-1": (invoke.one, "invokes with echo, one caller"),
     "invoke-32": (invoke.many, "invokes with echo, 32 callers"),
+    "telemetry": (
+        telemetry.telemetry,
+        "the same with every trace recorded, and with none",
+    ),
     "append": (stores.append, "event stores alone, 1 and 64 writers, every append on the disk"),
     "durable": (stores.durable, "invokes of 32 callers without a disk, on SQLite, on PostgreSQL"),
     "history": (history.history, "bytes that the store keeps of a task, a tool call"),

@@ -19,7 +19,7 @@ from gateway.mcp.rpc import Caller
 from gateway.mcp.sessions import Session
 from gateway.mcp.stream import Stream
 from services.chassis.asking import METHODS
-from services.chassis.context import continued
+from services.chassis.context import STATE_KEY, TRACE_KEY, continued
 
 CALLER: Final = "runplane.caller"
 """Where the ASGI scope has the `Caller`."""
@@ -63,10 +63,11 @@ class Context(Protocol):
 def caller_of(ctx: Context) -> Caller:
     """On whose behalf; within the trace that the request's `_meta` names, if it names one."""
     caller: Caller = ctx.request.scope[CALLER]
-    traceparent = meta_of(ctx).get("traceparent")
+    traceparent, state = (meta_of(ctx).get(key) for key in (TRACE_KEY, STATE_KEY))
     if not isinstance(traceparent, str):
         return caller
-    return replace(caller, context=continued(caller.context, traceparent))
+    within = continued(caller.context, traceparent, state if isinstance(state, str) else "")
+    return replace(caller, context=within)
 
 
 def session_of(ctx: Context) -> Session | None:

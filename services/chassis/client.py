@@ -7,9 +7,11 @@ from typing import Final, TypeVar
 
 import grpc
 
-from services.chassis.context import current
+from services.chassis.context import RequestContext, current
 from services.chassis.settings import ClientSettings
 from services.chassis.status import from_rpc_error
+from services.chassis.tracing.rpc import called
+from services.chassis.tracing.spans import is_recording
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -50,10 +52,22 @@ async def unary(
     Raises:
         ServiceError: what the peer said, or that it cannot be reached.
     """
+    if is_recording():
+        return await _recorded(method, request, timeout)
     try:
         return await method(request, timeout=timeout, metadata=current.get().metadata())
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from None
+
+
+async def _recorded(
+    method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request, timeout: float
+) -> Response:
+    with called(_path(method)):
+        try:
+            return await method(request, timeout=timeout, metadata=current.get().metadata())
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
 
 
 async def streaming(
@@ -61,17 +75,31 @@ async def streaming(
     request: Request,
     *,
     timeout: float,
+    here: RequestContext | None = None,
 ) -> AsyncGenerator[Response, None]:
-    """Messages of a server stream. Closing the generator cancels the call.
+    """Messages of a server stream. Closing the generator cancels the call. It is made for the
+    current request, or as a part of `here`.
 
     Raises:
         ServiceError: as `unary`.
     """
-    call = method(request, timeout=timeout, metadata=current.get().metadata())
+    here = here or current.get()
+    calling = called(_path(method), here)  # Not entered: those who read are no part of it.
+    here = calling.context or here
+    call = method(request, timeout=timeout, metadata=here.metadata())
     try:
         async for message in call:
             yield message
     except grpc.aio.AioRpcError as error:
-        raise from_rpc_error(error) from None
+        failed = from_rpc_error(error)
+        calling.fail(failed.reason)
+        raise failed from None
     finally:
         call.cancel()
+        calling.end()
+
+
+def _path(method: object) -> bytes:
+    """What is called, for which grpc has no public name."""
+    path: bytes = getattr(method, "_method", b"")
+    return path

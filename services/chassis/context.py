@@ -1,5 +1,6 @@
 """Who asks, and under which request and trace: as gRPC metadata and as a context variable."""
 
+import random
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -8,11 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.chassis.errors import FailedPrecondition, Violation, invalid
+from services.chassis.tracing.sampling import Sampling
 
 VERSIONS: Final = ("1.0",)
 VERSION_KEY: Final = "runplane-version"
 REQUEST_KEY: Final = "x-request-id"
 TRACE_KEY: Final = "traceparent"
+STATE_KEY: Final = "tracestate"
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 CACHE_CONTROL: Final = "cache-control"
 TENANT_KEY: Final = "runplane-tenant"
@@ -20,6 +23,7 @@ SUBJECT_KEY: Final = "runplane-subject"
 ROLES_KEY: Final = "runplane-roles"
 
 _ID: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,128}")
+_STATE: Final = re.compile(r"[\x20-\x7e]{1,512}")
 _TRACEPARENT: Final = re.compile(
     r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
 )
@@ -54,11 +58,19 @@ class RequestContext:
     """What came beside the request as such. It names this call, and is not sent along."""
     cache_control: str = ""
     """What came beside it of cached answers. It is of this call, too."""
+    sampled: bool = True
+    """Whether those who record traces record this one."""
+    tracestate: str = ""
+    """What others have put beside the trace, as it came."""
+    parent_id: str = ""
+    """The part of the trace that this one is of; empty if it is the first."""
+    is_made_up: bool = False
+    """Whether `span_id` stands for no span: nothing is a part of it."""
 
     @property
     def traceparent(self) -> str:
         """The trace and this part of it, as W3C Trace Context has them."""
-        return f"00-{self.trace_id}-{self.span_id}-01"
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What to send along with calls made on behalf of this one.
@@ -66,10 +78,12 @@ class RequestContext:
         The local principal goes without saying: each pair costs grpc some 7 µs.
         """
         who = self.principal
-        pairs = (
+        pairs: tuple[tuple[str, str], ...] = (
             (REQUEST_KEY, self.request_id),
             (TRACE_KEY, self.traceparent),
         )
+        if self.tracestate:
+            pairs = (*pairs, (STATE_KEY, self.tracestate))
         if who == LOCAL:
             return pairs
         named = (*pairs, (TENANT_KEY, who.tenant), (SUBJECT_KEY, who.subject))
@@ -77,6 +91,8 @@ class RequestContext:
 
 
 current: ContextVar[RequestContext] = ContextVar("runplane_request")
+sampling: Final = [Sampling()]
+"""What this process records of traces. `tracing` sets it, once."""
 
 
 def new_trace_id() -> str:
@@ -86,19 +102,45 @@ def new_trace_id() -> str:
 
 def new_span_id() -> str:
     """A random span id."""
-    return secrets.token_hex(8)
+    return f"{random.getrandbits(64) or 1:016x}"
+
+
+def within(context: RequestContext, span_id: str, parent_id: str) -> RequestContext:
+    """The same request in a span; `replace` would take twice as long."""
+    return RequestContext(
+        context.principal,
+        context.request_id,
+        context.trace_id,
+        span_id,
+        context.idempotency_key,
+        context.cache_control,
+        context.sampled,
+        context.tracestate,
+        parent_id,
+    )
 
 
 def local_context(principal: Principal = LOCAL) -> RequestContext:
     """A context for work that no request asked for, such as start-up."""
-    return RequestContext(principal, f"req_{secrets.token_hex(8)}", new_trace_id(), new_span_id())
+    return _begun(principal, new_trace_id())
 
 
 def resumed(tenant: str, subject: str, trace_id: str) -> RequestContext:
-    """The context of work that a request of an earlier time asked for."""
+    """The context of work that a request of an earlier time asked for; that request's own, where it
+    is the current one still."""
     who = Principal(tenant, subject)
+    here = current.get(None)
+    if here is not None and here.trace_id == trace_id and here.principal == who:
+        return replace(here, idempotency_key="", cache_control="")
+    return _begun(LOCAL if who == LOCAL else who, trace_id or new_trace_id())
+
+
+def _begun(principal: Principal, trace_id: str) -> RequestContext:
+    sampled = sampling[0].takes(trace_id, None)
     request_id = f"req_{secrets.token_hex(8)}"
-    return RequestContext(LOCAL if who == LOCAL else who, request_id, trace_id, new_span_id())
+    return RequestContext(
+        principal, request_id, trace_id, new_span_id(), sampled=sampled, is_made_up=True
+    )
 
 
 def child(context: RequestContext) -> RequestContext:
@@ -106,10 +148,33 @@ def child(context: RequestContext) -> RequestContext:
     return replace(context, span_id=new_span_id())
 
 
-def continued(context: RequestContext, traceparent: str) -> RequestContext:
-    """The same request within the trace that a caller names; unchanged if it names none."""
+def continued(context: RequestContext, traceparent: str, state: str = "") -> RequestContext:
+    """The same request as a part of the span that a caller names; unchanged if it names none."""
     trace = _TRACEPARENT.fullmatch(traceparent)
-    return replace(context, trace_id=trace[1]) if trace else context
+    if trace is None:
+        return context
+    sampled = sampling[0].takes(trace[1], _is_sampled(trace[3]))
+    return replace(
+        context,
+        trace_id=trace[1],
+        span_id=trace[2],
+        sampled=sampled,
+        tracestate=_state(state),
+        is_made_up=False,
+    )
+
+
+def traceparent_of(trace_id: str) -> str:
+    """A trace as a message carries it: with the part that is current, if it is of that trace."""
+    here = current.get(None)
+    if here is not None and here.trace_id == trace_id:
+        return here.traceparent
+    flags = "01" if sampling[0].takes(trace_id, None) else "00"
+    return f"00-{trace_id}-{new_span_id()}-{flags}"
+
+
+def _is_sampled(flags: str) -> bool:
+    return int(flags, 16) & 1 == 1
 
 
 def _identifier(key: str, value: str) -> str:
@@ -141,17 +206,26 @@ def from_metadata(metadata: Iterable[tuple[str, str | bytes]] | None) -> Request
     if (version := values.get(VERSION_KEY)) is not None:
         negotiate(version)
     trace = _TRACEPARENT.fullmatch(values.get(TRACE_KEY, ""))
+    trace_id = trace[1] if trace else new_trace_id()
     request_id = values.get(REQUEST_KEY)
     return RequestContext(
         principal=_principal(values),
         request_id=(
             _identifier(REQUEST_KEY, request_id) if request_id else f"req_{secrets.token_hex(8)}"
         ),
-        trace_id=trace[1] if trace else new_trace_id(),
+        trace_id=trace_id,
         span_id=new_span_id(),
         idempotency_key=values.get(IDEMPOTENCY_KEY, ""),
         cache_control=values.get(CACHE_CONTROL, ""),
+        sampled=sampling[0].takes(trace_id, _is_sampled(trace[3]) if trace else None),
+        tracestate=_state(values.get(STATE_KEY, "")) if trace else "",
+        parent_id=trace[2] if trace else "",
     )
+
+
+def _state(state: str) -> str:
+    """What others put beside the trace; nothing if it is no list, as W3C has it."""
+    return state if _STATE.fullmatch(state) else ""
 
 
 def negotiate(version: str) -> str:

@@ -15,6 +15,7 @@ from services.chassis.calls import Begin, Calls
 from services.chassis.context import current, from_metadata
 from services.chassis.errors import DeadlineExceeded, InvalidArgument, ServiceError
 from services.chassis.status import to_status
+from services.chassis.tracing.rpc import Method, method, served
 
 log = logging.getLogger(__name__)
 
@@ -86,17 +87,17 @@ class Boundary:
         """A server to register with: what is registered there is wrapped and put on `server`."""
         return cast(grpc.aio.Server, _Registry(server, self._wrap))
 
-    def _wrap(self, service: str, name: str, handler: Any) -> Any:  # grpc has no type for handlers
+    def _wrap(self, service: str, name: str, handler: Any) -> Any:  # grpc has no type for it
+        parse, of = handler.request_deserializer, method(service, name)
         begin = self._calls.of(service, name)
-        parse = handler.request_deserializer
         if handler.unary_unary:
-            unary = self._unary(name, handler.unary_unary, parse, begin)
+            unary = self._unary(of, handler.unary_unary, parse, begin)
             return handler._replace(unary_unary=unary, request_deserializer=None)
         if not handler.response_streaming:
             raise TypeError("this kind of RPC is not wrapped")
         kind = "stream_stream" if handler.request_streaming else "unary_stream"
         read = _each_parsed if handler.request_streaming else _parsed
-        stream = self._stream(name, getattr(handler, kind), lambda raw: read(raw, parse), begin)
+        stream = self._stream(of, getattr(handler, kind), lambda raw: read(raw, parse), begin)
         return handler._replace(
             **{kind: stream},
             request_deserializer=None,
@@ -104,26 +105,27 @@ class Boundary:
         )
 
     def _unary(
-        self, name: str, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse, begin: Begin
+        self, of: Method, inner: Callable[[Any, Any], Awaitable[Any]], parse: Parse, begin: Begin
     ) -> Any:
         async def unary(raw: bytes, context: Any) -> Any:
             call = begin(context)
             try:
                 current.set(known := from_metadata(context.invocation_metadata()))
                 call.trace_id = known.trace_id
-                request = _parsed(raw, parse)
-                if context.time_remaining() is not None:
-                    return await inner(request, context)
-                async with asyncio.timeout(self._timeout):
-                    return await inner(request, context)
+                with served(of):
+                    request = _parsed(raw, parse)
+                    if context.time_remaining() is not None:
+                        return await inner(request, context)
+                    async with asyncio.timeout(self._timeout):
+                        return await inner(request, context)
             except Exception as error:  # noqa: BLE001 - the one place that renders every error
-                await self._abort(name, context, error)
+                await self._abort(of.name, context, error)
 
         return unary
 
     def _stream(
         self,
-        name: str,
+        of: Method,
         inner: Callable[[Any, Any], AsyncIterator[Any]],
         read: Callable[[Any], Any],
         begin: Begin,
@@ -133,13 +135,14 @@ class Boundary:
             try:
                 current.set(known := from_metadata(context.invocation_metadata()))
                 call.trace_id = known.trace_id
-                request = read(raw)
                 left = None if context.time_remaining() is not None else self._timeout
-                async with asyncio.timeout(left), aclosing(inner(request, context)) as messages:  # type: ignore[type-var]
-                    async for message in messages:
-                        yield message
+                with served(of):
+                    request = read(raw)
+                    async with asyncio.timeout(left), aclosing(inner(request, context)) as messages:  # type: ignore[type-var]
+                        async for message in messages:
+                            yield message
             except Exception as error:  # noqa: BLE001 - as above
-                await self._abort(name, context, error)
+                await self._abort(of.name, context, error)
 
         return stream
 

@@ -21,6 +21,7 @@ from services.chassis.inspection.variables import unknown
 from services.chassis.logs import logging_to_stderr
 from services.chassis.server import Running
 from services.chassis.settings import ProcessSettings
+from services.chassis.tracing.setup import tracing
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def serve(
         _quit(BAD_SETTINGS, name, unreadable(error))
     if process.scheduling == "batch":
         _run_in_batches()  # Threads inherit it, so before there are any.
-    with logging_to_stderr(name, process.log.level, process.log.levels):
+    telling = logging_to_stderr(name, process.log.level, process.log.levels)
+    with telling, tracing(name, process.telemetry):
         _tell_unknown(name)
         runner, is_broken_off = asyncio.Runner(loop_factory=uvloop.new_event_loop), False
         try:

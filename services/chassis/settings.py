@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     Field,
@@ -125,6 +126,65 @@ class LogSettings(BaseModel, frozen=True):
         return levels
 
 
+def _either(name: str, *otel: str) -> AliasChoices:
+    return AliasChoices(f"RUNPLANE_TELEMETRY_{name}", *(f"OTEL_{each}" for each in otel))
+
+
+def _otlp(url: str | None) -> str | None:
+    if url and not re.match(r"https?://[^/\s]+", url):
+        raise ValueError("is not the address of a collector, such as http://127.0.0.1:4317")
+    return url or None
+
+
+class TelemetrySettings(BaseSettings):
+    """`RUNPLANE_TELEMETRY_…`, else `OTEL_…` as every program with OpenTelemetry reads it: where
+    traces go. Without an endpoint nothing is recorded."""
+
+    model_config = SettingsConfigDict(
+        secrets_dir=SECRETS if SECRETS.is_dir() else None, frozen=True, validate_by_name=True
+    )
+
+    endpoint: Annotated[str | None, AfterValidator(_otlp)] = Field(
+        None,
+        validation_alias=_either(
+            "ENDPOINT", "EXPORTER_OTLP_TRACES_ENDPOINT", "EXPORTER_OTLP_ENDPOINT"
+        ),
+    )
+    protocol: Literal["grpc", "http/protobuf"] = Field(
+        "grpc",
+        validation_alias=_either(
+            "PROTOCOL", "EXPORTER_OTLP_TRACES_PROTOCOL", "EXPORTER_OTLP_PROTOCOL"
+        ),
+    )
+    headers: SecretStr = Field(  # name=value, with commas between.
+        SecretStr(""),
+        validation_alias=_either(
+            "HEADERS", "EXPORTER_OTLP_TRACES_HEADERS", "EXPORTER_OTLP_HEADERS"
+        ),
+    )
+    sampler: Literal[
+        "always_on",
+        "always_off",
+        "traceidratio",
+        "parentbased_always_on",
+        "parentbased_always_off",
+        "parentbased_traceidratio",
+    ] = Field("parentbased_always_on", validation_alias=_either("SAMPLER", "TRACES_SAMPLER"))
+    share: float = Field(  # Of traces, for the samplers with a ratio.
+        1.0, ge=0, le=1, validation_alias=_either("SHARE", "TRACES_SAMPLER_ARG")
+    )
+    max_queue: int = Field(8192, ge=512, le=1_000_000, validation_alias=_either("MAX_QUEUE"))
+    timeout: Duration = Field(  # For one batch.
+        timedelta(seconds=5), gt=timedelta(0), validation_alias=_either("TIMEOUT")
+    )
+    conventions: Literal["latest", "1.36"] = Field(
+        "latest", validation_alias=_either("CONVENTIONS")
+    )
+    content: bool = Field(  # Prompts, answers and what tools are given, as attributes.
+        False, validation_alias=_either("CONTENT")
+    )
+
+
 class ProcessSettings(BaseSettings):
     """`RUNPLANE_…`: how every process of a suite runs, the edge's included."""
 
@@ -134,6 +194,7 @@ class ProcessSettings(BaseSettings):
 
     log: LogSettings = LogSettings()
     scheduling: Literal["batch", "normal"] = "batch"  # `normal` beside an embedded model.
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
 
 class AwsSettings(BaseSettings):

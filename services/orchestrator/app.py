@@ -41,8 +41,8 @@ from services.orchestrator.adapters.replicas import replicas_of
 from services.orchestrator.adapters.routes import routes_of
 from services.orchestrator.adapters.schemas import CompiledSchemas
 from services.orchestrator.adapters.sessionstore import EventStoreSessions
+from services.orchestrator.adapters.spans import TracedTaskLog
 from services.orchestrator.adapters.statuses import HotStatuses
-from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.tools_grpc import GrpcTools
 from services.orchestrator.adapters.values import Values
 from services.orchestrator.budget import Budget
@@ -141,7 +141,6 @@ async def _at_work(
 ) -> AsyncIterator[_Parts]:
     """Stores, peers and the worker, which takes up tasks from here on."""
     tasks, ttl = settings.tasks, settings.catalogue_ttl
-    routes = routes_of(settings.routes)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store_of(shared, "orchestrator"))
@@ -154,7 +153,7 @@ async def _at_work(
         desk = await enter(at_desk(store, hot, owner=owner, lease=lease))
         sizes = Sizes(tasks.max_running, tasks.max_queued, lease / 4, tasks.look)
         worker = await enter(working(desk, sizes))
-        task_log = EventStoreTaskLog(store, hot, owner=owner, lease=lease, values=values)
+        task_log = TracedTaskLog(store, hot, owner=owner, lease=lease, values=values)
         answers = _answers(hot, settings, now)
         asked = GrpcModels(inference, replicas, timeout=settings.inference.timeout, ttl=ttl)
         models = CachedModels(asked, answers, worker.spawn, is_on=settings.cache.enabled)
@@ -177,7 +176,8 @@ async def _at_work(
             ),
             max_wait=tasks.max_wait,
             linger=tasks.linger,
-            routes=routes,
+            routes=routes_of(settings.routes),
+            traced=task_log.spans.running,
         )
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
@@ -188,7 +188,7 @@ async def _at_work(
         yield _Parts(world, sessions, cases, post, HotStatuses(hot), worker, measured)
 
 
-def _measured(worker: Worker, log: EventStoreTaskLog, answers: Answers) -> Metrics:
+def _measured(worker: Worker, log: TracedTaskLog, answers: Answers) -> Metrics:
     measured = Metrics([*metrics.of_worker(worker), *metrics.of_cache(answers.counts)])
     measured.show(*log.measures.all())
     return measured

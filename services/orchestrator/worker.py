@@ -348,7 +348,8 @@ class Worker:
     async def _execute(self, run: Run) -> None:
         concerning.set({"task_id": run.spec.task_id})
         try:
-            await run.execute()
+            with run.world.traced(run.task, run.claim):
+                await run.execute()
         finally:
             self._forget(run)
             if run.spec.parent_task_id:

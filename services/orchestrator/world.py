@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from services.chassis.eventlog.port import Claim
 from services.orchestrator.briefing import Briefings
 from services.orchestrator.budget import Budget
 from services.orchestrator.domain.routing import Route
+from services.orchestrator.domain.task import Task
 from services.orchestrator.equipment import Catalogues
 from services.orchestrator.memory import Memory
 from services.orchestrator.places import Places
@@ -39,6 +42,10 @@ class World:
     routes: Mapping[str, Route] = field(default_factory=dict)
     """By name."""
     seen: Seen = field(default_factory=Seen)
+    traced: Callable[[Task, Claim | None], AbstractContextManager[None]] = lambda _task, _claim: (
+        nullcontext()
+    )
+    """What tells others of a run, as long as it lasts."""
 
     @property
     def router(self) -> Router:

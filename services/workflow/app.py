@@ -37,9 +37,10 @@ from services.workflow.adapters.desk import at_desk
 from services.workflow.adapters.happenings import EventStoreHappenings, handler
 from services.workflow.adapters.histories import EventStoreHistories
 from services.workflow.adapters.publications import Publications, topic_of
+from services.workflow.adapters.spans import TracedWorkflows, WorkflowSpans
 from services.workflow.adapters.tools_grpc import GrpcTools
 from services.workflow.adapters.turns import EventStoreTurn
-from services.workflow.adapters.workflowlog import KIND, LINGER, EventStoreWorkflows, Outlets
+from services.workflow.adapters.workflowlog import KIND, LINGER, Outlets
 from services.workflow.domain.definition import Kind, Source
 from services.workflow.effects import Effects
 from services.workflow.execution import World
@@ -139,12 +140,13 @@ async def _at_work(
         )
         outlets = Outlets(hot, Publications(backlog, settings.events.format))
         work = Work(KIND, owner, lease)
-        logs = EventStoreWorkflows(store, outlets, definitions, work=work, now=now)
+        logs = TracedWorkflows(store, outlets, definitions, work=work, now=now)
+        logs.spans = spans = WorkflowSpans()
         actions = await enter(_actions(settings))
         effects = Effects(actions, ChildWorkflows(lambda: workflows), random.random)
         desk = await enter(at_desk(store, hot, owner=owner, lease=lease))
         sizes = Sizes(settings.worker.max_running, lease / 4, settings.worker.look)
-        worker = await enter(working(desk, World(logs, effects, now, LINGER), sizes))
+        worker = await enter(working(desk, World(logs, effects, now, LINGER, spans.running), sizes))
         new_id = partial(ids.new, "wf")
         workflows = Workflows(logs, definitions, worker, now=now, new_id=new_id)
         topic = settings.events.inbound

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +16,7 @@ from services.chassis.eventlog.port import Claim
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.decide import reminded
 from services.workflow.domain.definition import Kind
-from services.workflow.domain.instance import Standing
+from services.workflow.domain.instance import Instance, Standing
 from services.workflow.domain.outcomes import stopped
 from services.workflow.domain.steps import Ask, Over, Rest, Run, Step, is_current, next_step
 from services.workflow.domain.timing import timed
@@ -38,6 +39,10 @@ class World:
     now: Callable[[], datetime]
     linger: timedelta
     """A workflow that rests no longer than this is kept."""
+    traced: Callable[[Instance, Claim], AbstractContextManager[None]] = lambda _instance, _claim: (
+        nullcontext()
+    )
+    """What tells others of a workflow, as long as it is held here."""
 
 
 class Execution:
@@ -78,13 +83,14 @@ class Execution:
         spec = loaded.instance.spec
         current.set(resumed(spec.tenant, spec.owner, spec.trace_id))
         concerning.set({"workflow_id": spec.workflow_id})
-        while is_held:
-            self._learn(loaded)
-            at = self._at(self._loaded or loaded)
-            self._step = next_step(at)
-            appended = await self._record(self._step, await self._decision(at, self._step))
-            loaded, is_held = appended.loaded, appended.claim is not None
-        await self._world.effects.told(self._at(loaded))
+        with self._world.traced(loaded.instance, self.claim):
+            while is_held:
+                self._learn(loaded)
+                at = self._at(self._loaded or loaded)
+                self._step = next_step(at)
+                appended = await self._record(self._step, await self._decision(at, self._step))
+                loaded, is_held = appended.loaded, appended.claim is not None
+            await self._world.effects.told(self._at(loaded))
 
     async def _decision(self, at: Standing, step: Step) -> Decide:
         """What is to be decided once the step is done, or was cut short."""

@@ -32,6 +32,7 @@ from services.chassis.eventlog.port import (
     Outgoing,
     Work,
 )
+from services.chassis.tracing.messaging import publish
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ class Relay:
     async def _publish(self, messages: Sequence[Message]) -> None:
         """One that the bus will never take must not hold up the rest."""
         try:
-            await self._bus.publish(messages)
+            await publish(self._bus, messages)
         except InvalidArgument as refused:
             if len(messages) == 1:
                 await self._bus.publish([_set_aside(messages[0], refused)])

@@ -1,5 +1,6 @@
 """Models, by the inference service."""
 
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,6 +16,16 @@ from runplane.type.v1 import content_pb2
 from services.chassis import structs
 from services.chassis.client import streaming, unary
 from services.chassis.errors import FailedPrecondition, NotFound, ServiceError, Unavailable
+from services.chassis.tracing import names
+from services.chassis.tracing.spans import (
+    CLIENT,
+    Facts,
+    Nothing,
+    Span,
+    beside,
+    has_content,
+    is_recording,
+)
 from services.orchestrator.adapters.cached import CachedForTenants
 from services.orchestrator.adapters.replicas import Replicas
 from services.orchestrator.domain.events import Message, Turn
@@ -71,10 +82,15 @@ class GrpcModels:
         """One turn; closing the generator closes the call, which stops the engine."""
         request = self._request(generation)
         with self._replicas.lent(generation) as replica:
-            call = streaming(replica.stub.StreamGenerate, request, timeout=timeout)
-            async with aclosing(call) as messages:
-                async for message in messages:
-                    yield _piece(message)
+            chat = beside(f"chat {generation.model}", CLIENT, _facts(generation))
+            here = chat.context
+            call = streaming(replica.stub.StreamGenerate, request, timeout=timeout, here=here)
+            with chat:
+                async with aclosing(call) as messages:
+                    async for message in messages:
+                        piece = _piece(message)
+                        _ended(chat, piece)
+                        yield piece
 
     def _request(self, generation: Generation) -> pb.GenerateRequest:
         request = pb.GenerateRequest(
@@ -124,6 +140,31 @@ class GrpcModels:
         for default in (model for model in usable if model.is_default):
             known[""] = known[default.name]
         return known
+
+
+def _facts(generation: Generation) -> Facts | None:
+    if not is_recording():
+        return None
+    facts: dict[str, str | int] = {
+        names.OPERATION: "chat",
+        names.PROVIDER: "runplane",
+        names.MODEL: generation.model,
+        names.MAX_TOKENS: generation.max_tokens,
+    }
+    if has_content():
+        said = [{"role": each.role, "content": each.content} for each in generation.messages]
+        facts[names.INPUT] = json.dumps(said, ensure_ascii=False)
+    return facts
+
+
+def _ended(chat: Span | Nothing, last: Piece) -> None:
+    turn = last.turn
+    if isinstance(chat, Nothing) or turn is None:
+        return
+    chat.set(names.FINISH, [last.finish_reason])
+    chat.set(names.INPUT_TOKENS, turn.prompt_tokens)
+    chat.set(names.OUTPUT_TOKENS, turn.completion_tokens)
+    chat.set(names.CACHED_TOKENS, turn.cached_tokens)
 
 
 def _not_usable(model: pb.Model) -> ServiceError:

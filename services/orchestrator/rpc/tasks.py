@@ -16,6 +16,7 @@ from services.chassis import filtering
 from services.chassis.errors import ServiceError
 from services.chassis.paging import Pager
 from services.chassis.status import KINDS
+from services.chassis.tracing.spans import life_id, serving
 from services.orchestrator.domain.events import Failure
 from services.orchestrator.domain.letters import Decide, Say, Word
 from services.orchestrator.mapping import large
@@ -71,6 +72,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
             caller(context),
             default_timeout=self._settings.invoke_timeout,
         )
+        spec = answer.task.spec
+        serving().link(spec.trace_id, life_id(spec.task_id, 1))
         return await self._response(answer)
 
     async def StreamInvoke(

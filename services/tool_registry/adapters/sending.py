@@ -3,8 +3,9 @@
 from typing import Final
 from urllib.parse import quote
 
-from services.chassis.context import TRACE_KEY, child, current
+from services.chassis.context import STATE_KEY, TRACE_KEY, child, current
 from services.chassis.errors import FailedPrecondition
+from services.chassis.tracing.spans import is_recording
 from services.tool_registry.domain import http_fields
 
 _KEY_CHARACTERS: Final = "".join(map(chr, range(0x21, 0x7F)))
@@ -30,5 +31,8 @@ def sendable_secret(value: str, name: str) -> str:
 
 def trace() -> dict[str, str]:
     """The trace of the request that is served, in a span of its own; empty if there is none."""
-    here = current.get(None)
-    return {} if here is None else {TRACE_KEY: child(here).traceparent}
+    if (here := current.get(None)) is None:
+        return {}
+    here = here if is_recording() else child(here)  # The call's own span, if there is one.
+    state = {STATE_KEY: here.tracestate} if here.tracestate else {}
+    return {TRACE_KEY: here.traceparent, **state}

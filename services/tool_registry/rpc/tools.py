@@ -20,6 +20,7 @@ from services.tool_registry.domain.caller import Caller
 from services.tool_registry.domain.tool import Entry
 from services.tool_registry.mapping import calls, documents, tools
 from services.tool_registry.mapping.targets import target
+from services.tool_registry.rpc.spans import executed, executing
 from services.tool_registry.usecases.calls import Calls
 from services.tool_registry.usecases.documents import Documents
 from services.tool_registry.usecases.registry import Registry
@@ -127,7 +128,9 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
         here = current.get()
-        outcome = await self._calls.call(_asked(request, context, here))
+        with executing(request) as told:
+            outcome = await self._calls.call(_asked(request, context, here))
+            executed(told, outcome)
         return await _packed(calls.response, outcome, here)
 
     async def StreamCallTool(
@@ -135,9 +138,13 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     ) -> AsyncIterator[pb.ToolCallEvent]:
         """See the contract."""
         here = current.get()
-        async with aclosing(self._calls.stream(_asked(request, context, here))) as events:
-            async for told in events:
-                yield await _packed(calls.event, told, here)
+        calling = self._calls.stream(_asked(request, context, here))
+        with executing(request) as execution:
+            async with aclosing(calling) as events:
+                async for told in events:
+                    if isinstance(told, Outcome):
+                        executed(execution, told)
+                    yield await _packed(calls.event, told, here)
 
     def _packed(self, entry: Entry) -> pb.Tool:
         return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry.target))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from google.protobuf.struct_pb2 import Struct
 
 from services.chassis import structs
-from services.chassis.context import new_trace_id
+from services.chassis.context import traceparent_of
 from services.chassis.errors import ResourceExhausted, Violation, invalid
 from services.chassis.eventbus import cloudevents
 from services.chassis.eventbus.cloudevents import CloudEvent
@@ -18,6 +17,7 @@ from services.chassis.eventbus.inbound import Handler
 from services.chassis.eventbus.port import Message
 from services.chassis.eventlog.backlog import RETRY_AFTER, Backlog
 from services.chassis.eventlog.port import Append, EventStore, Kept, Key, NewEvent
+from services.chassis.tracing.messaging import received
 from services.workflow.adapters.histories import PREFIX
 from services.workflow.adapters.publications import SOURCE
 from services.workflow.usecases.happenings import Happening, Happenings
@@ -26,7 +26,6 @@ from services.workflow.usecases.workflows import Caller
 STORED: Final = "event.published.v1"
 TENANT: Final = "default"
 """Of events that do not say whose they are."""
-_TRACE: Final = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class EventStoreHappenings:
@@ -89,7 +88,7 @@ def packed(happening: Happening, caller: Caller, topic: str, time: datetime) -> 
         subject=happening.workflow_id,
         time=time,
         key=happening.workflow_id or happening.correlation_id,
-        traceparent=f"00-{caller.trace_id}-{caller.trace_id[:16]}-01" if caller.trace_id else "",
+        traceparent=traceparent_of(caller.trace_id) if caller.trace_id else "",
         extensions=extensions,
     )
     return cloudevents.packed(event, topic)
@@ -118,10 +117,9 @@ def handler(happenings: Happenings) -> Handler:
 
     async def handle(message: Message) -> None:
         event = cloudevents.unpacked(message)
-        trace = _TRACE.fullmatch(event.traceparent)
         tenant = event.extensions.get("tenant", TENANT)
-        trace_id = trace[1] if trace else new_trace_id()
-        await happenings.arrived(tenant, unpacked(event), trace_id)
+        with received(message, event.traceparent, tenant) as here:
+            await happenings.arrived(tenant, unpacked(event), here.trace_id)
 
     return handle
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from google.protobuf import json_format
 from runplane.workflow.v1 import events_pb2 as pb
 
-from services.chassis.context import new_span_id
+from services.chassis.context import traceparent_of
 from services.chassis.eventbus import cloudevents
 from services.chassis.eventbus.cloudevents import CloudEvent
 from services.chassis.eventbus.port import Message
@@ -65,7 +65,7 @@ class Publications:
                 subject=event.workflow_id,
                 time=event.timestamp.ToDatetime(tzinfo=UTC),
                 key=event.workflow_id,
-                traceparent=f"00-{event.trace_id}-{new_span_id()}-01" if event.trace_id else "",
+                traceparent=traceparent_of(event.trace_id) if event.trace_id else "",
                 extensions={"tenant": event.tenant, "correlationid": event.correlation_id},
             ),
             topic,

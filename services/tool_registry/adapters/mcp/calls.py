@@ -21,7 +21,7 @@ from mcp_types import (
 )
 from pydantic import TypeAdapter, ValidationError
 
-from services.chassis.context import TRACE_KEY, current
+from services.chassis.context import STATE_KEY, TRACE_KEY, current
 from services.chassis.errors import Violation, invalid
 from services.chassis.telling import Progress, unheard
 from services.tool_registry.adapters.mcp.answers import answer, requests
@@ -111,8 +111,10 @@ async def _relist(session: Session, name: str) -> None:
 
 def trace() -> dict[str, str]:
     """What `_meta` says of the trace: the span is the one that the caller is told."""
-    here = current.get(None)
-    return {} if here is None else {TRACE_KEY: here.traceparent}
+    if (here := current.get(None)) is None:
+        return {}
+    state = {STATE_KEY: here.tracestate} if here.tracestate else {}
+    return {TRACE_KEY: here.traceparent, **state}
 
 
 def _params(session: Session, target: Mcp, invocation: Invocation) -> CallToolRequestParams:

@@ -1,0 +1,156 @@
+"""Spans of tasks. What happens to one is in its log: the log's writer tells its span."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from services.chassis.eventlog.port import Claim, EventStore, Key
+from services.chassis.hotstore.port import HotStore
+from services.chassis.tracing import names
+from services.chassis.tracing.spans import (
+    CLIENT,
+    Facts,
+    Nothing,
+    Span,
+    has_content,
+    is_recording,
+    life,
+    span,
+)
+from services.orchestrator.adapters.tasklog import EventStoreTaskLog
+from services.orchestrator.adapters.values import Values
+from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.task import Task
+
+# What of a log is an event of the span, and what is said of it: never what somebody wrote.
+_EVENTS: Final[dict[type[ev.Event], tuple[str, Callable[[Any], Facts]]]] = {
+    ev.StepAbandoned: (
+        "retry",
+        lambda e: {"step": e.step, "attempt": e.attempt, names.ERROR: e.failure.reason},
+    ),
+    ev.ModelChanged: (
+        "fallback",
+        lambda e: {
+            "from": e.before,
+            "to": e.model,
+            names.ERROR: e.failure.reason if e.failure else "",
+        },
+    ),
+    ev.ApprovalAsked: ("approval_asked", lambda e: {names.TOOL: e.tool}),
+    ev.ApprovalDecided: (
+        "approval_decided",
+        lambda e: {names.TOOL: e.tool, "is_approved": e.is_approved},
+    ),
+    ev.InputAsked: ("input_asked", lambda e: {names.TOOL: e.tool}),
+    ev.Waited: ("waiting", lambda e: {"wants": e.wants}),
+    ev.Resumed: ("resumed", lambda _: {}),
+    ev.Steered: ("steered", lambda _: {}),
+    ev.ChildStarted: ("child_started", lambda e: {names.TASK: e.child_task_id}),
+    ev.Warned: ("warning", lambda e: {"code": e.code}),
+}
+
+
+class TaskSpans:
+    """The spans of the tasks that run here, by tenant and task."""
+
+    def __init__(self) -> None:
+        self._live: dict[tuple[str, str], Span] = {}
+
+    @contextmanager
+    def running(self, task: Task, claim: Claim | None) -> Iterator[None]:
+        """`invoke_agent`, for as long as a task runs here. One that was taken up is linked to the
+        run before."""
+        spec = task.spec
+        agent = spec.agent_id or "default"
+        number = claim.epoch if claim is not None else 1
+        living = life(f"invoke_agent {agent}", _facts(spec), whole=spec.task_id, number=number)
+        if not isinstance(living, Span):
+            yield
+            return
+        name = spec.tenant, spec.task_id
+        self._live[name] = living
+        try:
+            with living:
+                yield
+        finally:
+            self._live.pop(name, None)
+
+    def told(self, task: Task, events: Sequence[ev.Event]) -> None:
+        """This was appended to a task's log, and this is how it stands."""
+        living = self._live.get((task.spec.tenant, task.spec.task_id))
+        if living is None:
+            return
+        for event in events:
+            if (known := _EVENTS.get(type(event))) is not None:
+                living.event(known[0], known[1](event))
+        living.set(names.STATE, task.state.value)
+        if task.is_closed:
+            _ended(living, task)
+
+
+class TracedTaskLog(EventStoreTaskLog):
+    """The logs of tasks, whose appends are spans, and known to the spans of their tasks."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        hot: HotStore,
+        *,
+        owner: str,
+        lease: timedelta,
+        values: Values | None = None,
+    ) -> None:
+        super().__init__(store, hot, owner=owner, lease=lease, values=values)
+        self.spans = TaskSpans()
+
+    async def begin(self, event: ev.Queued | ev.Started, key: Key | None) -> tuple[Task, Claim]:
+        """See `TaskLog`."""
+        with span("append events", CLIENT, {names.EVENTS: 1}):
+            return await super().begin(event, key)
+
+    async def append(
+        self,
+        task: Task,
+        events: Sequence[ev.Event],
+        claim: Claim,
+        *,
+        answered: Sequence[int] = (),
+        stored: Callable[[Task], None] | None = None,
+    ) -> Task:
+        """See `TaskLog`."""
+        if not is_recording():
+            return await super().append(task, events, claim, answered=answered, stored=stored)
+
+        def told(after: Task) -> None:
+            self.spans.told(after, events)
+            if stored is not None:
+                stored(after)
+
+        with span("append events", CLIENT, {names.EVENTS: len(events)}):
+            return await super().append(task, events, claim, answered=answered, stored=told)
+
+
+def _facts(spec: ev.Spec) -> Facts:
+    facts: dict[str, str] = {
+        names.OPERATION: "invoke_agent",
+        names.PROVIDER: "runplane",
+        names.AGENT: spec.agent_id or "default",
+        names.MODEL: spec.model,
+        names.CONVERSATION: spec.session_id,
+        names.TASK: spec.task_id,
+        names.TENANT: spec.tenant,
+    }
+    if spec.agent_id:
+        facts[names.AGENT_ID] = spec.agent_id
+    return facts | {names.INPUT: spec.query} if has_content() else facts
+
+
+def _ended(living: Span | Nothing, task: Task) -> None:
+    living.set(names.ANSWERED_BY, task.model)
+    living.set(names.TOKENS, task.tokens)
+    living.set(names.COST, task.cost_usd)
+    if task.failure is not None:
+        living.fail(task.failure.reason)
+    if has_content():
+        living.set(names.OUTPUT, task.text)

@@ -1,0 +1,42 @@
+"""Spans of tool calls: `execute_tool`, with what the tool is given only if somebody asks for it."""
+
+import json
+
+from runplane.tool_registry.v1 import tool_registry_pb2 as pb
+
+from services.chassis import structs
+from services.chassis.tracing import names
+from services.chassis.tracing.spans import (
+    NOTHING,
+    Facts,
+    Nothing,
+    Span,
+    has_content,
+    is_recording,
+    span,
+)
+from services.tool_registry.domain.call import Outcome
+
+
+def executing(request: pb.CallToolRequest) -> Span | Nothing:
+    """Of a call that begins."""
+    if not is_recording():
+        return NOTHING
+    facts: Facts = {
+        names.OPERATION: "execute_tool",
+        names.TOOL: request.name[:64],
+        names.TOOL_CALL: request.tool_call_id[:128],
+    }
+    if has_content():
+        facts = {**facts, names.TOOL_INPUT: json.dumps(structs.to_dict(request.input))}
+    return span(f"execute_tool {request.name[:64]}", facts=facts)
+
+
+def executed(execution: Span | Nothing, outcome: Outcome) -> None:
+    """What came of it."""
+    if outcome.failure is not None:
+        execution.fail(outcome.failure.reason)
+    elif outcome.requests is not None:
+        execution.event("input_asked")
+    if has_content():
+        execution.set(names.TOOL_RESULT, json.dumps(outcome.result, default=str))
