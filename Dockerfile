@@ -4,6 +4,8 @@
 
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 ARG PYTHON_DIGEST=sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
+ARG CUDA_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04
+ARG CUDA_DIGEST=sha256:f8ef28f579ea42a44b415d2c5d46f788e6a9b395c6c83f2929416e1fc192c143
 
 
 # The suite's own wheel.
@@ -131,3 +133,43 @@ FROM runtime AS cli
 LABEL org.opencontainers.image.title="runplane/cli"
 COPY --from=cli-tree /build/tree /app
 ENTRYPOINT ["python", "-m", "services.cli"]
+
+
+# vLLM on GPUs: amd64, gigabytes, and a compiler, since Triton builds what it starts kernels with.
+FROM ${CUDA_IMAGE}@${CUDA_DIGEST} AS cuda
+# Ubuntu's archive keeps no version that another has replaced: none is named.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev python-is-python3 python3-dev python3-pip \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM cuda AS inference-gpu-tree
+ARG SOURCE_DATE_EPOCH=0
+WORKDIR /build
+COPY images/packages.sh images/inference-gpu.lock ./
+RUN sh packages.sh inference-gpu.lock
+COPY images/code.sh ./
+COPY --from=wheel /build/dist dist
+RUN sh code.sh services/inference
+
+FROM cuda AS inference-gpu
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CUDA_IMAGE
+LABEL org.opencontainers.image.title="runplane/inference-gpu" \
+      org.opencontainers.image.vendor="Runplane" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${CUDA_IMAGE}"
+ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1
+ENV INFERENCE_SERVER__LISTEN=0.0.0.0:8082 INFERENCE_SERVER__ADMIN=0.0.0.0:9090 INFERENCE_ENGINE=vllm
+# What vLLM, Triton and FlashInfer compile and fetch goes below HOME: mount a volume there.
+ENV HOME=/cache VLLM_NO_USAGE_STATS=1
+EXPOSE 8082 9090
+WORKDIR /app
+USER 65532:65532
+STOPSIGNAL SIGTERM
+HEALTHCHECK NONE
+COPY --from=inference-gpu-tree /build/tree /app
+ENTRYPOINT ["python", "-m", "services.inference"]

