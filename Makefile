@@ -15,7 +15,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 HASHED = $(BIN)/uv pip compile -q --no-header --no-annotate --no-emit-index-url --generate-hashes \
 	--only-binary :all:
 # What the bases in the Dockerfile are: Debian 12's and Ubuntu 24.04's Python.
-SLIM := --python-platform x86_64-manylinux_2_36 --python-version 3.11
+SLIM := --python-platform x86_64-manylinux_2_36 --python-version 3.11.14
 CUDA := --python-platform x86_64-manylinux_2_39 --python-version 3.12
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 LOG := .venv/pip.log

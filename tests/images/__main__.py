@@ -62,10 +62,10 @@ def _check(prefix: Path) -> None:
 def _is_the_same_again(prefix: Path, python: Path, image: Image) -> None:
     """A second build from nothing makes the same bytes."""
     prefix.mkdir()
-    again = Tree(Builder(prefix, python).build(image.name) / "app").fingerprint
-    if again != Tree(image.tree).fingerprint:
-        raise Unwell(f"{image.name} is not the same when it is built again")
-    print(f"{image.name} is the same when it is built again: {again}")
+    again = Tree(Builder(prefix, python).build(image.name) / "app")
+    if unlike := again.unlike(Tree(image.tree)):
+        raise Unwell(f"{image.name} is not the same when it is built again: {', '.join(unlike)}")
+    print(f"{image.name} is the same when it is built again: {again.fingerprint}")
 
 
 def _serves(images: dict[str, Image], prefix: Path) -> None:

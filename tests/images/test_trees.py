@@ -48,3 +48,11 @@ def test_whatever_changes_a_file_changes_the_fingerprint(change: object, tmp_pat
 
 def test_packages_are_those_with_metadata(tmp_path: Path) -> None:
     assert tree(tmp_path / "one").packages == {"runplane-0.1.0"}
+
+
+def test_what_is_unlike_is_named(tmp_path: Path) -> None:
+    one, other = tree(tmp_path / "one"), tree(tmp_path / "other")
+    rewritten(other.path / "one.py")
+
+    assert one.unlike(one) == []
+    assert one.unlike(other) == ["one.py"]

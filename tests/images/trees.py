@@ -40,12 +40,23 @@ class Tree:
         return ", ".join(f"{name} {size:.0f}" for name, size in most)
 
     @property
+    def entries(self) -> frozenset[tuple[str, int, int, str]]:
+        """Names, modes, times and contents: what a layer of them is made of."""
+        return frozenset(
+            (
+                str(path.relative_to(self.path)),
+                path.lstat().st_mode,
+                int(path.lstat().st_mtime),
+                hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+            )
+            for path in self.path.rglob("*")
+        )
+
+    @property
     def fingerprint(self) -> str:
-        """Of names, modes, times and contents: what a layer of them is made of."""
-        whole = hashlib.sha256()
-        for path in sorted(self.path.rglob("*")):
-            stat = path.lstat()
-            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-            entry = (str(path.relative_to(self.path)), stat.st_mode, int(stat.st_mtime), content)
-            whole.update(repr(entry).encode())
-        return whole.hexdigest()[:16]
+        """One word for all of that."""
+        return hashlib.sha256(repr(sorted(self.entries)).encode()).hexdigest()[:16]
+
+    def unlike(self, other: "Tree") -> list[str]:
+        """The names of what is not the same in both."""
+        return sorted({name for name, *_ in self.entries ^ other.entries})
