@@ -32,11 +32,11 @@ NPM := $(if $(wildcard /etc/ssl/certs),NODE_OPTIONS=--use-openssl-ca )npm instal
 SHOW := { grep -v '^WARNING' $(LOG) | tail -n 30 >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev up demo test test-mcp test-vllm check lint types imports contracts sizes protos bench lock \
+.PHONY: help install dev up demo test test-mcp test-vllm check lint types imports contracts sizes k8s protos bench lock \
 	images-lock images-check image sbom clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: .venv/.stamp-install ## Create .venv and install the suite and its model
 
@@ -57,7 +57,7 @@ test-mcp: .venv/.stamp-conformance ## Run the official MCP conformance suites
 test-vllm: .venv-vllm/.stamp ## Test what runs vLLM, on a CPU
 	@exec $(VLLM)/python -m tests.on_vllm
 
-check: lint types imports contracts sizes ## Run every check that needs no server
+check: lint types imports contracts sizes k8s ## Run every check that needs no server
 
 lint: .venv/.stamp-dev ## Check style and format
 	$(BIN)/ruff check .
@@ -77,6 +77,9 @@ contracts: .venv/.stamp-dev ## Check the contracts and the code generated from t
 
 sizes: .venv/.stamp-dev ## Check the length of files and functions, and the lock file
 	$(BIN)/python tests/checks/sizes.py
+
+k8s: .venv/.stamp-dev ## Build the manifests of Kubernetes, and check every object
+	@$(BIN)/python -m tests.k8s
 
 protos: .venv/.stamp-dev ## Generate the code of the contracts
 	$(BIN)/python protos/generate.py

@@ -15,6 +15,7 @@ from gateway.endpoints import Edge, Endpoint, Streaming, Unary
 from gateway.http import serving_edge
 from gateway.mcp.endpoint import PATH, Mcp
 from gateway.operations import About, Alive, Ready
+from gateway.pages import File
 from gateway.routes import Route, Router
 from gateway.settings import Settings
 from gateway.traffic import Traffic
@@ -25,6 +26,11 @@ from services.chassis.server import Running
 
 Channels = Mapping[str, grpc.aio.Channel]
 
+# Where our own files are, and what they are.
+FILES: Final = {
+    "/openapi.json": ("openapi/openapi.json", "application/json"),
+    "/docs": ("docs.html", "text/html; charset=utf-8"),
+}
 # By whether replies stream, and requests as well.
 _KINDS: Final[dict[tuple[bool, bool], type[Unary | Streaming | Conversation]]] = {
     (False, False): Unary,
@@ -53,7 +59,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         application = Application(router(edge, channels, mcp), traffic, settings)
         admin = await stack.enter_async_context(
             serving_http(
-                Admin(lambda: not traffic.is_stopping), settings.admin, grace=timedelta(seconds=1)
+                Admin(lambda: not traffic.is_stopping, token=settings.admin_token),
+                settings.admin,
+                grace=timedelta(seconds=1),
             )
         )
         address = await stack.enter_async_context(serving_edge(application, sock, settings))
@@ -74,6 +82,7 @@ def router(edge: Edge, channels: Channels, mcp: Endpoint) -> Router[Endpoint]:
     own: dict[str, Endpoint] = {
         "/healthz": Alive(),
         "/readyz": Ready(channels, edge.traffic),
+        **{route: File(route, *each) for route, each in FILES.items()},
     }
     root = templates.Template(("",), ())
     return Router(

@@ -2,12 +2,20 @@
 
 import logging
 from collections.abc import Coroutine
+from time import perf_counter
 from typing import Any, Protocol
 
 import grpc
-from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn._types import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPScope,
+    Scope,
+    WebSocketScope,
+)
 
 from gateway import errors, head
+from gateway.access import Access
 from gateway.conversation import Conversation
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure
@@ -28,6 +36,13 @@ class Answered(Protocol):
     """A request or a WebSocket, as far as errors go."""
 
     service: str
+    route: str
+    status: int
+
+    @property
+    def scope(self) -> HTTPScope | WebSocketScope:
+        """What was asked, as ASGI has it."""
+        ...
 
     @property
     def context(self) -> RequestContext:
@@ -45,6 +60,7 @@ class Application:
     def __init__(self, router: Router[Endpoint], traffic: Traffic, settings: Settings) -> None:
         self._router = router
         self._traffic = traffic
+        self._access = Access()
         self._hosts = hosts(settings.listen, settings.allowed_hosts)
         self._origins = settings.allowed_origins
 
@@ -61,6 +77,7 @@ class Application:
 
     async def _guarded(self, answered: Answered, answering: Coroutine[Any, Any, None]) -> None:
         self._traffic.enter()
+        scope, start = answered.scope, perf_counter()
         try:
             await answering
         except ClientGone:
@@ -74,6 +91,9 @@ class Application:
             await answered.fail(errors.internal(answered.context))
         finally:
             self._traffic.leave()
+            method = scope["method"] if scope["type"] == "http" else "GET"
+            took = perf_counter() - start
+            self._access.answered(method, answered.route, answered.status, took)
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
@@ -88,6 +108,7 @@ class Application:
             await exchange.answer_nothing((b"allow", allow.encode()))
             return
         endpoint, captures = self._router.find(method, path)
+        exchange.route = endpoint.route
         if endpoint.service:
             self._traffic.admit()
             exchange.service = endpoint.service
@@ -107,6 +128,7 @@ class Application:
                 f"{path[:200]} is no WebSocket",
                 suggested_fix="send a plain GET, without Upgrade",
             )
+        socket.route = endpoint.route
         self._traffic.admit()
         socket.service = endpoint.service
         await endpoint.converse(socket)

@@ -37,6 +37,11 @@ class Endpoint(Protocol):
         """The service behind it; empty for the edge itself."""
         ...
 
+    @property
+    def route(self) -> str:
+        """The template that it answers at."""
+        ...
+
     async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
         """Answer a request."""
         ...
@@ -55,6 +60,7 @@ class Rpc(ABC):
 
     def __init__(self, edge: Edge, method: Method, rule: Rule, template: Template) -> None:
         self.service = method.service
+        self.route = rule.template
         self._limits = edge.settings.limits
         self._max_message_bytes = getattr(edge.settings, method.service).max_message_bytes
         self._traffic = edge.traffic

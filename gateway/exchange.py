@@ -43,8 +43,10 @@ class Exchange:
         "_send",
         "head",
         "receive",
+        "route",
         "scope",
         "service",
+        "status",
     )
 
     def __init__(
@@ -60,6 +62,10 @@ class Exchange:
         self.head: Head
         self.service = ""
         """The service that is to answer."""
+        self.route = ""
+        """The template of what is to answer; empty while that is not known."""
+        self.status = 0
+        """What was answered; 0 while nothing is."""
 
     @property
     def context(self) -> RequestContext:
@@ -116,10 +122,12 @@ class Exchange:
                 raise too_large(max_bytes)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def answer(self, status: int, body: bytes, *headers: Header) -> None:
+    async def answer(
+        self, status: int, body: bytes, *headers: Header, media: Header = _JSON
+    ) -> None:
         """Send a whole response."""
         sent = [
-            _JSON,
+            media,
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", self.context.request_id.encode()),
             *headers,
@@ -133,9 +141,9 @@ class Exchange:
             body = b""
         await self.finish(body)
 
-    async def answer_nothing(self, *headers: Header) -> None:
+    async def answer_nothing(self, *headers: Header, status: int = 204) -> None:
         """Send a response without a body."""
-        await self._start(204, [(b"x-request-id", self.context.request_id.encode()), *headers])
+        await self._start(status, [(b"x-request-id", self.context.request_id.encode()), *headers])
         await self.finish()
 
     async def start(self, framing: Framing) -> None:
@@ -168,6 +176,7 @@ class Exchange:
         """Send what such an application sends."""
         if message["type"] == "http.response.start":
             self._is_relayed = True
+            self.status = message["status"]
             request_id = (b"x-request-id", self.context.request_id.encode())
             message["headers"] = [*message["headers"], request_id]
         await self._send(message)
@@ -182,6 +191,7 @@ class Exchange:
             await self.finish(self._framing.error(failure.body))
 
     async def _start(self, status: int, headers: Iterable[Header]) -> None:
+        self.status = status
         await self._send(
             {"type": "http.response.start", "status": status, "headers": headers, "trailers": False}
         )

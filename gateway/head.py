@@ -39,6 +39,7 @@ _READ: Final = frozenset(
         b"content-length",
         b"content-type",
         b"host",
+        b"if-none-match",
         b"last-event-id",
         b"mcp-protocol-version",
         b"mcp-session-id",

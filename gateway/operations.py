@@ -21,10 +21,13 @@ class Own:
     """An answer that no service gives."""
 
     service = ""
+    route = ""
 
 
 class About(Own):
     """`GET /`."""
+
+    route = "/"
 
     def __init__(self, routes: list[str]) -> None:
         try:
@@ -38,6 +41,8 @@ class About(Own):
                 "protocol_versions": VERSIONS,
                 "health": "/healthz",
                 "readiness": "/readyz",
+                "description": "/openapi.json",
+                "docs": "/docs",
                 "routes": routes,
             }
         ).encode()
@@ -50,6 +55,8 @@ class About(Own):
 class Alive(Own):
     """`GET /healthz`: the process runs."""
 
+    route = "/healthz"
+
     async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
         """Say so."""
         await exchange.answer(200, b'{"status": "ok"}')
@@ -57,6 +64,8 @@ class Alive(Own):
 
 class Ready(Own):
     """`GET /readyz`: whether every service behind the edge serves."""
+
+    route = "/readyz"
 
     def __init__(self, channels: Mapping[str, grpc.aio.Channel], traffic: Traffic) -> None:
         self._stubs = {name: health_pb2_grpc.HealthStub(each) for name, each in channels.items()}

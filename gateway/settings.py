@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from services.chassis.settings import SECRETS, ClientSettings, Duration, Key
+from services.chassis.settings import SECRETS, AdminToken, ClientSettings, Duration, Key
 
 _ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s,*]+")
 _HOST: Final = re.compile(r"\*|([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     page_token_key: Key = Field(validation_alias="RUNPLANE_PAGE_TOKEN_KEY")  # As the services'.
     listen: str = "127.0.0.1:8080"
     admin: str = "127.0.0.1:0"  # Plain HTTP: /livez and /readyz of this process alone.
+    admin_token: AdminToken | None = None  # For /loglevel; absent: from this machine only.
     inference: ClientSettings = ClientSettings(target="127.0.0.1:8082")
     orchestrator: ClientSettings = ClientSettings(target="127.0.0.1:8081")
     tool_registry: ClientSettings = ClientSettings(target="127.0.0.1:8083")

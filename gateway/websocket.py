@@ -21,6 +21,7 @@ _POLICY: Final = 1008  # Any fault of the client's, as 400 is in HTTP.
 _INTERNAL: Final = 1011
 _TRY_AGAIN: Final = 1013
 _REASON_BYTES: Final = 123
+_SWITCHING: Final = 101
 
 # What a close frame says beside an error; else it depends on whose fault it is.
 _CODES: Final = {
@@ -50,6 +51,10 @@ class WebSocket:
         self.head: Head
         self.service = ""
         """The service that is to answer."""
+        self.route = ""
+        """The template of what is to answer; empty while that is not known."""
+        self.status = 0
+        """As HTTP has it: 101 once it is open; what it failed with, if it did."""
 
     @property
     def context(self) -> RequestContext:
@@ -70,6 +75,7 @@ class WebSocket:
         headers = [(b"x-request-id", self.context.request_id.encode())]
         await self._out({"type": "websocket.accept", "subprotocol": None, "headers": headers})
         self._is_open = True
+        self.status = _SWITCHING
 
     async def read(self, max_bytes: int) -> bytes:
         """The next text.
@@ -105,6 +111,7 @@ class WebSocket:
 
     async def fail(self, failure: Failure) -> None:
         """Say what went wrong: as an HTTP response instead of a socket, or as the last text."""
+        self.status = failure.http
         with suppress(ClientGone):
             if not self._is_open:
                 await self._refuse(failure)

@@ -1,16 +1,21 @@
 """Generates the code of the contracts, or with `--check` says what of it is out of date.
 
-Two trees come of it: `protos/gen` (google's messages and grpc stubs, for services and clients) and
-`gateway/pb` (Buf's messages with their fast JSON codec, for the edge only).
+Four trees come of it: `protos/gen` (google's messages and grpc stubs, for services and clients),
+`gateway/pb` (Buf's messages with their fast JSON codec, for the edge only), `gateway/openapi` (the
+edge's routes, described) and `docs/api` (the reference).
 """
 
 import filecmp
+import json
 import shutil
 import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+import contracts
+import openapi
+import reference
 from grpc_tools import protoc
 
 PROTOS = Path(__file__).parent
@@ -25,7 +30,7 @@ EDGE_ALSO = [
     "google/rpc/error_details.proto",
     "google/rpc/status.proto",
 ]
-TREES = {"protos/gen": ROOT / "protos/gen", "gateway/pb": ROOT / "gateway/pb"}
+TREES = {name: ROOT / name for name in ("protos/gen", "gateway/pb", "gateway/openapi", "docs/api")}
 
 
 def run(*args: str) -> None:
@@ -54,6 +59,24 @@ def generate(target: Path) -> None:
     packages(gen / "runplane")
     run(f"--py_out={edge}", *ours, *EDGE_ALSO)
     packages(edge)
+    describe(ours, target)
+
+
+def describe(ours: list[str], target: Path) -> None:
+    """Write what is made of the contracts for people."""
+    raw = target / "descriptors"
+    also = ["google/longrunning/operations.proto"]
+    run("--include_imports", "--include_source_info", f"--descriptor_set_out={raw}", *ours, *also)
+    said = contracts.read(raw.read_bytes())
+    services = [each.full_name for each in said.services]
+    edge = target / "gateway/openapi"
+    edge.mkdir(parents=True)
+    text = json.dumps(openapi.described(said, services), indent=1, ensure_ascii=False)
+    (edge / "openapi.json").write_text(f"{text}\n", encoding="utf-8")
+    api = target / "docs/api"
+    api.mkdir(parents=True)
+    for name, page in reference.pages(said).items():
+        (api / name).write_text(page, encoding="utf-8")
 
 
 def differences(fresh: Path, committed: Path) -> list[str]:
@@ -61,8 +84,8 @@ def differences(fresh: Path, committed: Path) -> list[str]:
     names = {
         path.relative_to(root)
         for root in (fresh, committed)
-        for path in root.rglob("*.py*")
-        if path.is_file() and path.suffix in {".py", ".pyi"}
+        for path in root.rglob("*")
+        if path.is_file() and path.suffix in {".py", ".pyi", ".json", ".md"}
     }
     return sorted(
         str(name)

@@ -11,7 +11,7 @@ from benchmarks.load.job import Job
 from benchmarks.servers.vllm import Front, ours, theirs
 
 CALLERS: Final = (1, 8, 32)
-COUNTS: Final = {1: 10, 8: 5, 32: 3}
+COUNTS: Final = {1: 5, 8: 3, 32: 2}
 TOKENS: Final = 128
 _NOTE: Final = (
     "same model, settings and sampling; in turns, so that each has the machine; each started first "

@@ -29,6 +29,7 @@ class Mcp:
     """The MCP endpoint; as a context, for as long as the edge serves."""
 
     service = ""
+    route = PATH
 
     def __init__(self, edge: Edge, channels: Mapping[str, grpc.aio.Channel]) -> None:
         self._edge = edge

@@ -1,21 +1,32 @@
-"""`/livez`, `/readyz` and `/metrics` over plain HTTP, for those who speak neither gRPC nor TLS."""
+"""`/livez`, `/readyz`, `/metrics` and `/loglevel` over plain HTTP, for those who speak neither gRPC
+nor TLS."""
 
 from collections.abc import Callable
 
+from pydantic import SecretStr
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from services.chassis.levels import Levels
+from services.chassis.loglevel import PATH as LOG_LEVEL
+from services.chassis.loglevel import LogLevel
 from services.chassis.metrics import CONTENT_TYPE, Metrics
 
 _OK = (200, b"ok\n")
 _NOT_READY = (503, b"not ready\n")
-_UNKNOWN = (404, b"not found; try /livez, /readyz or /metrics\n")
+_UNKNOWN = (404, b"not found; try /livez, /readyz, /metrics or /loglevel\n")
 
 
 class Admin:
     """An ASGI application that asks `is_ready`, and shows `metrics`."""
 
-    def __init__(self, is_ready: Callable[[], bool], metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        is_ready: Callable[[], bool],
+        metrics: Metrics | None = None,
+        token: SecretStr | None = None,
+    ) -> None:
         self._is_ready = is_ready
+        self._log_level = LogLevel(Levels(), token)
         self._metrics = metrics or Metrics()
 
     async def __call__(
@@ -23,6 +34,9 @@ class Admin:
     ) -> None:
         """Answer one request."""
         if scope["type"] != "http":
+            return
+        if scope["path"] == LOG_LEVEL:
+            await self._log_level(scope, receive, send)
             return
         status, body = self._answer(scope["path"])
         headers = [

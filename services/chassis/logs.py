@@ -4,18 +4,23 @@ import json
 import logging
 import queue
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
+from types import MappingProxyType
 from typing import Final
 
+from services.chassis.concerning import concerning
 from services.chassis.context import current
+from services.chassis.levels import apply
+from services.chassis.tracebacks import shown
 
 _STANDARD: Final = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", None, None)).keys() | {"message", "asctime", "context"}
 )
 _MAX_LINES: Final = 10_000
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class JsonFormatter(logging.Formatter):
@@ -36,8 +41,8 @@ class JsonFormatter(logging.Formatter):
         }
         line |= getattr(record, "context", {})
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = shown(record.exc_info[1])
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
@@ -56,7 +61,9 @@ class _Handler(QueueHandler):
             record.context = {
                 "request_id": context.request_id,
                 "trace_id": context.trace_id,
+                "span_id": context.span_id,
                 "tenant": context.principal.tenant,
+                **concerning.get(),
             }
         return record
 
@@ -66,7 +73,9 @@ class _Handler(QueueHandler):
 
 
 @contextmanager
-def logging_to_stderr(service: str, level: str) -> Iterator[None]:
+def logging_to_stderr(
+    service: str, level: str, levels: Mapping[str, str] = _NONE
+) -> Iterator[None]:
     """Log as JSON lines until the context is left; then what is queued is still written."""
     lines: queue.Queue[logging.LogRecord] = queue.Queue()
     writer = logging.StreamHandler(sys.stderr)
@@ -75,9 +84,7 @@ def logging_to_stderr(service: str, level: str) -> Iterator[None]:
     handler = _Handler(lines)
     root = logging.getLogger()
     root.addHandler(handler)
-    root.setLevel(level.upper())
-    for noisy in ("httpx2", "httpcore2", "uvicorn.access", "grpc._cython.cygrpc"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    apply(level, levels)
     listener.start()
     try:
         yield

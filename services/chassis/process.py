@@ -53,7 +53,7 @@ def serve(
         _quit(BAD_SETTINGS, name, _unreadable(error))
     if process.scheduling == "batch":
         _run_in_batches()  # Threads inherit it, so before there are any.
-    with logging_to_stderr(name, process.log.level):
+    with logging_to_stderr(name, process.log.level, process.log.levels):
         runner, is_broken_off = asyncio.Runner(loop_factory=uvloop.new_event_loop), False
         try:
             is_broken_off = not runner.run(_until_signal(running))

@@ -104,7 +104,9 @@ async def serving(  # noqa: PLR0913 - all that services differ in
     address = _listen(server, settings.listen)
     await health_of.set_serving(False)
     async with serving_http(
-        Admin(health_of.is_serving, metrics), settings.admin, grace=timedelta(seconds=1)
+        Admin(health_of.is_serving, metrics, settings.admin_token),
+        settings.admin,
+        grace=timedelta(seconds=1),
     ) as admin:
         await server.start()
         try:

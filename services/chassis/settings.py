@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis.levels import MOST_CHANGES, fault
+
 SECRETS: Final = Path("/run/secrets")
 
 _UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -79,6 +81,9 @@ def _event_bus(url: str) -> str:
 EventBusUrl = Annotated[str, AfterValidator(_event_bus)]
 """Where events for other systems go, as a setting."""
 
+AdminToken = Annotated[SecretStr, Field(min_length=16, max_length=256)]
+"""What who operates a process sends to its admin port, as a setting."""
+
 Key = Annotated[SecretStr, AfterValidator(_key)]
 """A secret key as a setting."""
 
@@ -88,6 +93,7 @@ class ServerSettings(BaseModel, frozen=True):
 
     listen: str = "127.0.0.1:0"
     admin: str = "127.0.0.1:0"  # Plain HTTP: /livez and /readyz.
+    admin_token: AdminToken | None = None  # For /loglevel; absent: from this machine only.
     grace: Duration = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024)
     max_concurrent_rpcs: int = Field(4096, ge=1)
@@ -105,6 +111,18 @@ class LogSettings(BaseModel, frozen=True):
     """What is logged, as JSON lines on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    levels: Mapping[str, str] = {}  # Of single loggers, as a JSON object: logger, level.
+
+    @field_validator("levels")
+    @classmethod
+    def _can_be(cls, levels: Mapping[str, str]) -> Mapping[str, str]:
+        """Levels that loggers can have, and not too many."""
+        if len(levels) > MOST_CHANGES:
+            raise ValueError(f"has more than {MOST_CHANGES} loggers")
+        for name, level in levels.items():
+            if problem := fault(name, level):
+                raise ValueError(f"{name[:200]}={level[:20]}: {problem}")
+        return levels
 
 
 class ProcessSettings(BaseSettings):

@@ -10,6 +10,9 @@ import click
 COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 FILE_BYTES = 10 * 1024 * 1024
 SHOWN = ("warning", "error", "critical")
+LEFT_OUT = frozenset(
+    {"time", "level", "service", "logger", "message", "tenant", "span_id", "exception"}
+)
 
 
 class Display:
@@ -56,7 +59,6 @@ class Display:
         level = str(record.get("level", "info"))
         if not self._verbose and level not in SHOWN:
             return None
-        left_out = {"time", "level", "service", "logger", "message", "tenant", "exception"}
-        facts = " ".join(f"{key}={value}" for key, value in record.items() if key not in left_out)
+        facts = " ".join(f"{key}={value}" for key, value in record.items() if key not in LEFT_OUT)
         text = f"{level}: {record['message']} {facts}".rstrip()
         return "\n".join(filter(None, (text, record.get("exception"))))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
+from services.chassis.concerning import concerning
 from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim, Key
@@ -341,6 +342,7 @@ class Worker:
         self.spawn(self._execute(run), context)
 
     async def _execute(self, run: Run) -> None:
+        concerning.set({"task_id": run.spec.task_id})
         try:
             await run.execute()
         finally:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeGuard
 
+from services.chassis.concerning import concerning
 from services.chassis.context import current, resumed
 from services.chassis.errors import Aborted, Unavailable
 from services.chassis.eventlog.port import Claim
@@ -76,6 +77,7 @@ class Execution:
         loaded, is_held = self._loaded or await self._load(), True
         spec = loaded.instance.spec
         current.set(resumed(spec.tenant, spec.owner, spec.trace_id))
+        concerning.set({"workflow_id": spec.workflow_id})
         while is_held:
             self._learn(loaded)
             at = self._at(self._loaded or loaded)

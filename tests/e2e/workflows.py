@@ -13,8 +13,8 @@ from runplane.workflow.v1 import workflow_pb2_grpc as pb_grpc
 
 from services.chassis.client import channel
 from services.chassis.settings import ClientSettings
-from services.cli.ports import free
 from tests.e2e.replicas import Process, patiently, started
+from tests.servers.ports import free
 
 # What is killed is taken up soon, and the tool registry is not what the load is too much for.
 SOON = {"WORKFLOW_WORKER__LEASE": "1s", "WORKFLOW_WORKER__LOOK": "100ms"}
@@ -44,10 +44,9 @@ def engine(
     folder: Path, event_store: str, *, replicas: int = 1, **environment: str
 ) -> Iterator[Engine]:
     """One that serves. Each service takes what is its own of the environment."""
-    taken: set[int] = set()
 
     def process(name: str, number: int = 1, **settings: str) -> Process:
-        port, admin = (free("127.0.0.1", taken=taken) for _ in range(2))
+        port, admin = free(), free()
         return Process(name, settings, port, admin, folder / f"{name}_{number}.log")
 
     registry = process("tool_registry", **(ROOM | environment))

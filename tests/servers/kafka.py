@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
 
-from services.cli.ports import free, is_free
+from services.cli.ports import is_free
+from tests.servers.ports import free
 
 READY_SECONDS = 10
 
@@ -56,7 +57,7 @@ class Kafka:
 def kafka(*, advertised: int | None = None) -> Iterator[Kafka]:
     """An empty broker."""
     with tempfile.TemporaryDirectory(prefix="runplane-kafka-") as path:
-        port = free("127.0.0.1", taken=set())
+        port = free()
         server = Kafka(Path(path), port, advertised or port)
         server.start()
         try:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from services.chassis.concerning import concerning
 from services.chassis.context import current, resumed
 from services.chassis.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.port import Claim
@@ -56,6 +57,7 @@ class Execution:
         loaded = await self._world.log.load(self.claim.tenant, self.claim.stream_id)
         spec = loaded.batch.spec
         current.set(resumed(spec.tenant, spec.owner, spec.trace_id))
+        concerning.set({"batch_id": spec.batch_id})
         try:
             async with asyncio.TaskGroup() as group:
                 await self._run_all(group, loaded)

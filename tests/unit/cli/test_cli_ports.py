@@ -5,7 +5,6 @@ import socket
 import pytest
 
 from services.cli.ports import free, is_free, joined
-from tests.servers.ports import reserved
 
 HOST = "127.0.0.1"
 
@@ -52,17 +51,6 @@ def test_no_port_is_given_twice() -> None:
 
 def test_a_preferred_port_beyond_the_last_is_passed_over() -> None:
     assert free(HOST, preferred=65_537, taken=set()) < 65_536
-
-
-def test_a_reserved_port_is_a_servers_that_names_it_and_nobody_elses() -> None:
-    with reserved(2) as first:
-        with socket.create_server((HOST, first + 1)) as server:
-            port = server.getsockname()[1]
-
-        with socket.socket() as other, pytest.raises(OSError, match="in use"):
-            other.bind((HOST, port))
-
-    assert port == first + 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""What the edge answers that no contract has, and what it has in common, as OpenAPI says it."""
+
+from typing import Any, Final
+
+_TEXT: Final = {"type": "string"}
+_ANY: Final = {"type": "object"}
+
+ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "What went wrong, the same on every route.",
+    "required": ["status", "code", "grpc_status", "error_code", "message"],
+    "properties": {
+        "status": {"const": "error"},
+        "code": {"type": "integer", "description": "The status of HTTP."},
+        "grpc_status": {"type": "string", "description": "The canonical name of gRPC's code."},
+        "error_code": {"type": "string", "description": "The reason. Programs test it."},
+        "message": {"type": "string", "description": "For a developer: what happened."},
+        "schema_path": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "Where in a schema, if one was violated.",
+        },
+        "suggested_fix": {"type": "string", "description": "What to do about it."},
+        "details": {
+            "type": "array",
+            "items": _ANY,
+            "description": "Messages of google.rpc, with `@type`.",
+        },
+        "request_id": _TEXT,
+        "trace_id": _TEXT,
+    },
+}
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": _TEXT}
+
+
+PARAMETERS: Final[dict[str, Any]] = {
+    "IdempotencyKey": _header(
+        "Idempotency-Key", "The same key has the same result, for 24 hours; where starts take one."
+    ),
+    "RequestId": _header("X-Request-Id", "Names this request; made up where it is absent."),
+    "RequestTimeout": _header(
+        "X-Request-Timeout", "How long the call may take: seconds, or with ms or s."
+    ),
+    "Traceparent": _header("traceparent", "The trace that this is part of (W3C Trace Context)."),
+    "Version": _header("runplane-version", "The version of the protocol; 1.0."),
+}
+
+
+def _answered(summary: str, media_type: str, schema: dict[str, Any], **others: str) -> Any:
+    content = {media_type: {"schema": schema}}
+    responses: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
+    for status, description in others.items():
+        responses[status.removeprefix("_")] = {"description": description}
+    return {"tags": ["edge"], "summary": summary, "responses": responses}
+
+
+_UNCHANGED: Final = "It is still what `If-None-Match` says."
+
+OWN: Final[dict[str, Any]] = {
+    "/": {"get": _answered("Says what this is, and lists its routes.", "application/json", _ANY)},
+    "/healthz": {"get": _answered("Says that the edge lives.", "application/json", _ANY)},
+    "/readyz": {
+        "get": _answered(
+            "Says whether every service behind the edge serves.",
+            "application/json",
+            _ANY,
+            _503="One of them does not.",
+        )
+    },
+    "/openapi.json": {
+        "get": _answered("This description.", "application/json", _ANY, _304=_UNCHANGED)
+    },
+    "/docs": {"get": _answered("It, for people.", "text/html", _TEXT, _304=_UNCHANGED)},
+    "/mcp": {
+        "post": _answered("Speaks MCP, by JSON-RPC.", "application/json", _ANY)
+        | {"requestBody": {"required": True, "content": {"application/json": {"schema": _ANY}}}}
+    },
+}

@@ -1,0 +1,116 @@
+"""How much loggers say: by settings, and for a while by who operates the process.
+
+Ours say as much as is asked for. Libraries say nothing below a warning: their lines for debugging
+show what they carry, and that is prompts, keys and rows.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from services.chassis.errors import ResourceExhausted, Violation, invalid
+
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+OURS: Final = ("services", "gateway")
+MOST_CHANGES: Final = 64
+LONGEST: Final = timedelta(days=1)
+
+_OUR_NAME: Final = re.compile(r"(services|gateway)(\.[A-Za-z0-9_]{1,64}){0,8}")
+_ANY_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}(\.[A-Za-z0-9_]{1,64}){0,8}")
+
+
+def fault(logger: str, level: str) -> str:
+    """Why this logger cannot have this level; empty if it can."""
+    if level not in LEVELS:
+        return f"is none of {', '.join(LEVELS)}"
+    if not _ANY_NAME.fullmatch(logger):
+        return "names no logger"
+    if not _OUR_NAME.fullmatch(logger) and LEVELS[level] < logging.WARNING:
+        return "is of a library, whose lines below warning show what it carries"
+    return ""
+
+
+def apply(level: str, levels: Mapping[str, str]) -> None:
+    """Have all of ours say as much as `level`, and some loggers as much as `levels` has them."""
+    logging.getLogger().setLevel(max(LEVELS[level], logging.WARNING))
+    for name in OURS:
+        logging.getLogger(name).setLevel(LEVELS[level])
+    for name, each in levels.items():
+        logging.getLogger(name).setLevel(LEVELS[each])
+
+
+@dataclass(slots=True)
+class _Change:
+    level: str
+    before: int
+    timer: asyncio.TimerHandle | None = None
+
+
+class Levels:
+    """What was changed while the process runs; each change can be taken back."""
+
+    def __init__(self) -> None:
+        self._changes: dict[str, _Change] = {}
+
+    def shown(self) -> dict[str, object]:
+        """What loggers say now, and which of it was changed."""
+        effective = {
+            name: logging.getLevelName(logging.getLogger(name).getEffectiveLevel()).lower()
+            for name in OURS
+        }
+        return {"levels": effective, "changes": [self._one(name) for name in self._changes]}
+
+    def change(self, logger: str, level: str, lasts: timedelta | None) -> None:
+        """Have a logger say as much as that, for so long, or until it is taken back.
+
+        Raises:
+            InvalidArgument: `INVALID_REQUEST`; the logger cannot have the level.
+            ResourceExhausted: `LOG_LEVELS_EXHAUSTED`; too many are changed.
+        """
+        if problem := fault(logger, level):
+            field = "level" if level not in LEVELS else "logger"
+            fix = "name a logger below services or gateway, or the level warning or error"
+            raise invalid(Violation(field, problem, fix))
+        self.take_back(logger)
+        if len(self._changes) >= MOST_CHANGES:
+            raise ResourceExhausted(
+                "LOG_LEVELS_EXHAUSTED",
+                f"{MOST_CHANGES} loggers are changed already",
+                suggested_fix="take one back: PUT its name with no level",
+            )
+        change = _Change(level, logging.getLogger(logger).level)
+        self._changes[logger] = change
+        logging.getLogger(logger).setLevel(LEVELS[level])
+        if lasts is not None:
+            loop = asyncio.get_running_loop()
+            change.timer = loop.call_later(lasts.total_seconds(), self.take_back, logger)
+
+    def take_back(self, logger: str) -> None:
+        """Have it say what it said before it was changed."""
+        if (change := self._changes.pop(logger, None)) is None:
+            return
+        if change.timer is not None:
+            change.timer.cancel()
+        logging.getLogger(logger).setLevel(change.before)
+
+    def clear(self) -> None:
+        """Take all of it back."""
+        for name in list(self._changes):
+            self.take_back(name)
+
+    def _one(self, name: str) -> dict[str, object]:
+        change = self._changes[name]
+        one: dict[str, object] = {"logger": name, "level": change.level}
+        if change.timer is not None:
+            left = change.timer.when() - asyncio.get_running_loop().time()
+            one["reverts_in_seconds"] = round(max(left, 0.0), 1)
+        return one

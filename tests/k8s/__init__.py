@@ -1,0 +1,1 @@
+"""The manifests in k8s/, built and judged without a cluster: `python -m tests.k8s`."""

@@ -1,0 +1,102 @@
+"""What the pods of the manifests are told: variables and files, as the services' settings."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings
+
+import gateway.settings
+import services.inference.settings
+import services.orchestrator.settings
+import services.tool_registry.settings
+import services.workflow.settings
+from services.chassis.settings import ProcessSettings, SharedSettings
+from tests.k8s.manifests import Object
+
+READ: Final[Mapping[str, tuple[type[BaseSettings], ...]]] = {
+    "gateway": (ProcessSettings, gateway.settings.Settings),
+    "inference": (SharedSettings, services.inference.settings.Settings),
+    "orchestrator": (SharedSettings, services.orchestrator.settings.Settings),
+    "tool-registry": (SharedSettings, services.tool_registry.settings.Settings),
+    "workflow": (SharedSettings, services.workflow.settings.Settings),
+}
+"""What each service's process reads, by the name of its Deployment."""
+
+SECRETS: Final = {
+    "runplane_page_token_key": "0" * 64,
+    "orchestrator_mark_key": "1" * 64,
+    "runplane_event_store": "postgresql://somebody:secret@postgres.example/runplane",
+    "runplane_hot_store": "redis://:secret@redis.example:6379/0",
+    "runplane_event_bus": "kafka://kafka.example:9092",
+}
+"""What Secrets may hold, by the file that a pod finds it in."""
+
+
+def deployments(things: Sequence[Object]) -> dict[str, Object]:
+    """The suite's services, by name."""
+    return {
+        each["metadata"]["name"]: each
+        for each in things
+        if each["kind"] == "Deployment" and each["metadata"]["name"] in READ
+    }
+
+
+def environment(things: Sequence[Object], deployment: Object) -> dict[str, str]:
+    """The variables of the one container of a Deployment."""
+    maps = {each["metadata"]["name"]: each for each in things if each["kind"] == "ConfigMap"}
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    found: dict[str, str] = {}
+    for source in container["envFrom"]:
+        found |= maps[source["configMapRef"]["name"]]["data"]
+    return found | {
+        each["name"]: each["value"] for each in container.get("env", []) if "value" in each
+    }
+
+
+def files(deployment: Object) -> list[str]:
+    """What there is in /run/secrets."""
+    pod = deployment["spec"]["template"]["spec"]
+    volume = next(each for each in pod["volumes"] if each["name"] == "secrets")
+    return [
+        item["path"]
+        for source in volume["projected"]["sources"]
+        for item in source["secret"]["items"]
+    ]
+
+
+def loaded(kind: type[BaseSettings], folder: Path) -> Any:
+    """The settings, from `os.environ` and the folder."""
+    return kind() if kind is ProcessSettings else kind(_secrets_dir=folder)
+
+
+def unknown(name: str, variables: Sequence[str]) -> list[str]:
+    """Variables with a prefix of ours that no settings of a service read."""
+    known = [path for kind in READ[name] for path in _variables(kind)]
+    prefixes = ("RUNPLANE_", f"{name.upper().replace('-', '_')}_")
+    return [each for each in variables if each.startswith(prefixes) and each not in known]
+
+
+def _variables(kind: type[BaseSettings]) -> Iterator[str]:
+    prefix = kind.model_config.get("env_prefix", "")
+    for path in _paths(kind):
+        yield (prefix + "__".join(path)).upper()
+    for field in kind.model_fields.values():
+        if isinstance(field.validation_alias, str):
+            yield field.validation_alias
+
+
+def _paths(kind: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    for name, field in kind.model_fields.items():
+        yield (name,)
+        for inner in _models(field.annotation):
+            yield from ((name, *path) for path in _paths(inner))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    options = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else [annotation]
+    for option in options:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            yield option

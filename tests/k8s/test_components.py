@@ -1,0 +1,171 @@
+"""What components say of the suite is so: its metrics, contracts, ports and names."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.chassis.eventbus.inbound import Inbound
+from services.chassis.eventlog.backlog import Backlog
+from services.inference.metrics import families
+from services.workflow.metrics import of_events
+from tests.k8s.manifests import Object, built, kustomizations
+from tests.k8s.settings import READ, deployments, environment
+
+ROOT = Path(__file__).parents[2]
+METRIC = re.compile(r"[a-z_:]+(?=\{)")
+ALL = "tests/everything"
+
+
+def of_kind(kind: str, name: str = ALL) -> list[Object]:
+    return [each for each in built(name) if each["kind"] == kind]
+
+
+def queries(name: str) -> Iterator[tuple[str, str]]:
+    """What is asked of Prometheus, and the namespace that it is asked for."""
+    for scaled in of_kind("ScaledObject", name):
+        for trigger in scaled["spec"]["triggers"]:
+            if query := trigger["metadata"].get("query"):
+                yield query, scaled["metadata"]["namespace"]
+
+
+def measured() -> set[str]:
+    """The names that a suite has on its pages. What vLLM counts itself is tested with vLLM."""
+    inbound = Inbound.__new__(Inbound)  # It is not asked for figures.
+    with_vllm = (ROOT / "tests/on_vllm/test_vllm_engine.py").read_text(encoding="utf-8")
+    of_vllm = re.search(r'for name in \((?P<names>"kv_cache_usage_perc"[^)]*)\)', with_vllm)
+    assert of_vllm is not None
+    return {
+        *(figure.name for figure in of_events(Backlog(), inbound)),
+        *(family.name for family in families(list)()),
+        *(f"vllm:{each}" for each in re.findall(r'"(\w+)"', of_vllm["names"])),
+    }
+
+
+def test_replicas_follow_these_metrics_and_each_of_them_is_measured() -> None:
+    asked = {metric for query, _ in queries(ALL) for metric in METRIC.findall(query)}
+
+    assert asked == {
+        "vllm:num_requests_waiting",
+        "vllm:kv_cache_usage_perc",
+        "runplane_workflow_outbox_messages",
+        "runplane_workflow_inbound_lag_messages",
+    }
+    assert asked <= measured()
+
+
+@pytest.mark.parametrize("name", kustomizations())
+def test_replicas_follow_what_is_measured_in_their_own_namespace(name: str) -> None:
+    assert [
+        query for query, namespace in queries(name) if f'namespace="{namespace}"' not in query
+    ] == []
+
+
+@pytest.mark.parametrize("name", kustomizations())
+def test_what_scales_scales_a_deployment_that_is_there(name: str) -> None:
+    scalers = [*of_kind("ScaledObject", name), *of_kind("HorizontalPodAutoscaler", name)]
+
+    targets = [each["spec"]["scaleTargetRef"]["name"] for each in scalers]
+
+    assert set(targets) <= set(READ)
+    assert len(targets) == len(set(targets))
+
+
+def test_each_service_is_measured_by_one_port() -> None:
+    (monitor,) = of_kind("ServiceMonitor")
+    port = monitor["spec"]["endpoints"][0]["port"]
+    labels = monitor["spec"]["selector"]["matchLabels"].items()
+
+    found = [
+        each["spec"]["selector"]["app.kubernetes.io/name"]
+        for each in of_kind("Service")
+        if labels <= each["metadata"]["labels"].items()
+        and port in {part["name"] for part in each["spec"]["ports"]}
+    ]
+
+    assert sorted(found) == sorted(READ)
+
+
+def test_the_way_in_for_grpc_leads_to_every_service_of_the_contracts() -> None:
+    declared = set()
+    for path in (ROOT / "protos/runplane").rglob("*.proto"):
+        text = path.read_text(encoding="utf-8")
+        package = re.findall(r"^package ([\w.]+);", text, re.MULTILINE)[0]
+        names = re.findall(r"^service (\w+) \{", text, re.MULTILINE)
+        backend = package.split(".")[1].replace("_", "-")
+        declared |= {(f"{package}.{each}", backend) for each in names}
+
+    (route,) = of_kind("GRPCRoute")
+    led = {
+        (match["method"]["service"], rule["backendRefs"][0]["name"])
+        for rule in route["spec"]["rules"]
+        for match in rule["matches"]
+    }
+
+    assert led == declared
+
+
+def test_the_ways_in_lead_to_ports_that_are_there() -> None:
+    ports = {
+        (each["metadata"]["name"], port["port"])
+        for each in of_kind("Service")
+        for port in each["spec"]["ports"]
+    }
+
+    led = {
+        (backend["name"], backend["port"])
+        for each in [*of_kind("HTTPRoute"), *of_kind("GRPCRoute")]
+        for rule in each["spec"]["rules"]
+        for backend in rule["backendRefs"]
+    }
+
+    assert led
+    assert led <= ports
+
+
+def test_the_certificate_is_for_the_names_that_the_ways_in_have() -> None:
+    (certificate,), (way_in,) = of_kind("Certificate"), of_kind("Gateway")
+    listeners = {each["name"]: each for each in way_in["spec"]["listeners"]}
+    routes = [*of_kind("HTTPRoute"), *of_kind("GRPCRoute")]
+
+    names = sorted(each["hostname"] for each in listeners.values())
+
+    assert certificate["spec"]["dnsNames"] == sorted(names, key=len)
+    assert {each["tls"]["certificateRefs"][0]["name"] for each in listeners.values()} == {
+        certificate["spec"]["secretName"]
+    }
+    for route in routes:
+        listener = listeners[route["spec"]["parentRefs"][0]["sectionName"]]
+        assert route["spec"]["hostnames"] == [listener["hostname"]]
+
+
+def test_the_edge_answers_to_the_name_that_its_way_in_has() -> None:
+    things = built(ALL)
+
+    allowed = environment(things, deployments(things)["gateway"])["GATEWAY_ALLOWED_HOSTS"]
+
+    assert of_kind("HTTPRoute")[0]["spec"]["hostnames"][0] in allowed.split(",")
+
+
+def test_the_pool_is_the_inference_pods_and_their_port() -> None:
+    (pool,) = of_kind("InferencePool")
+    template = deployments(built(ALL))["inference"]["spec"]["template"]
+
+    ports = {each["containerPort"] for each in template["spec"]["containers"][0]["ports"]}
+
+    assert pool["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert {each["number"] for each in pool["spec"]["targetPorts"]} <= ports
+
+
+@pytest.mark.parametrize(("name", "gpus"), [("tests/gpu", 1), ("tests/gpu-tensor-parallel", 2)])
+def test_a_pod_has_as_many_gpus_as_its_process_computes_on(name: str, gpus: int) -> None:
+    things = built(name)
+    inference = deployments(things)["inference"]
+    arguments = environment(things, inference).get("INFERENCE_VLLM__ARGUMENTS", "{}")
+
+    limits = inference["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+
+    assert limits["nvidia.com/gpu"] == gpus
+    assert json.loads(arguments).get("tensor_parallel_size", 1) == gpus
