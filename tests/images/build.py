@@ -1,0 +1,113 @@
+"""Carries out the Dockerfile's own steps in a folder.
+
+A stage is a folder there, and COPY and RUN happen inside it. What an engine would add (layers, the
+base image's files) is not made.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.images.dockerfile import ROOT, Step, argument, filled, ours
+
+INSTALL_SECONDS: Final = 600
+_LEFT_OUT: Final = shutil.ignore_patterns(
+    "__pycache__", "site-packages", "test", "idlelib", "tkinter", "config-*"
+)
+
+
+def base_python(into: Path) -> Path:
+    """A Python of its own with pip and nothing else, as a base image has it.
+
+    It is copied: the one that runs this may be where other users cannot go.
+    """
+    library = Path(sysconfig.get_path("stdlib"))
+    copied = into / "lib" / library.name
+    shutil.copytree(library, copied, ignore=_LEFT_OUT, symlinks=True)
+    for shared in Path(sys.base_prefix, "lib").glob("libpython*"):
+        shutil.copy(shared, into / "lib")
+    (into / "bin").mkdir()
+    shutil.copy(Path(sys.executable).resolve(), into / "bin" / "python")
+    packages = Path(sysconfig.get_path("purelib"))
+    for found in [packages / "pip", *packages.glob("pip-*.dist-info")]:
+        shutil.copytree(found, copied / "site-packages" / found.name)
+    return into / "bin" / "python"
+
+
+def libraries(python: Path) -> dict[str, str]:
+    """What a copied Python needs set, to find its own library and not the system's."""
+    return {"LD_LIBRARY_PATH": str(python.parents[1] / "lib")}
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Builds stages below `prefix`, each once."""
+
+    prefix: Path
+    python: Path
+    arguments: dict[str, str] = field(default_factory=dict)
+    """As `--build-arg`."""
+
+    def build(self, name: str) -> Path:
+        """The folder that stands for `/` in the stage, with what COPY and RUN put there."""
+        root = self.prefix / name
+        if not root.exists():
+            root.mkdir()
+            stage = ours()[name]
+            if stage.base in ours():
+                shutil.copytree(self.build(stage.base), root, dirs_exist_ok=True, symlinks=True)
+            self._follow(stage.steps, root)
+        return root
+
+    def _follow(self, steps: tuple[Step, ...], root: Path) -> None:
+        here, values = root, {}
+        for step in steps:
+            if step.word == "ARG":
+                default = argument(step.rest)
+                values |= default | {k: v for k, v in self.arguments.items() if k in default}
+            elif step.word == "WORKDIR":
+                here = _inside(root, root, step.rest)
+                here.mkdir(parents=True, exist_ok=True)
+            elif step.word == "COPY":
+                self._copy(filled(step.rest, values), root, here)
+            elif step.word == "RUN":
+                self._run(step.rest, here, values)
+
+    def _copy(self, rest: str, root: Path, here: Path) -> None:
+        *sources, into = rest.split()
+        context = ROOT
+        if sources[0].startswith("--from="):
+            context = self.build(sources.pop(0).removeprefix("--from="))
+        target = _inside(root, here, into)
+        for source in sources:
+            found = context / source.lstrip("/")
+            if found.is_dir():
+                shutil.copytree(
+                    found,
+                    target,
+                    symlinks=True,
+                    dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("__pycache__") if context == ROOT else None,
+                )
+            else:
+                shutil.copy2(found, target)
+
+    def _run(self, command: str, here: Path, values: dict[str, str]) -> None:
+        path = f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        subprocess.run(
+            ["sh", "-c", command],
+            cwd=here,
+            env=kept | values | {"PATH": path} | libraries(self.python),
+            check=True,
+            timeout=INSTALL_SECONDS,
+        )
+
+
+def _inside(root: Path, here: Path, path: str) -> Path:
+    return root / path.lstrip("/") if path.startswith("/") else here / path
