@@ -126,8 +126,8 @@ class LogSettings(BaseModel, frozen=True):
         return levels
 
 
-def _either(name: str, *otel: str) -> AliasChoices:
-    return AliasChoices(f"RUNPLANE_TELEMETRY_{name}", *(f"OTEL_{each}" for each in otel))
+def _either(name: str, *others: str) -> AliasChoices:
+    return AliasChoices(f"RUNPLANE_TELEMETRY_{name}", *others)
 
 
 def _otlp(url: str | None) -> str | None:
@@ -147,19 +147,19 @@ class TelemetrySettings(BaseSettings):
     endpoint: Annotated[str | None, AfterValidator(_otlp)] = Field(
         None,
         validation_alias=_either(
-            "ENDPOINT", "EXPORTER_OTLP_TRACES_ENDPOINT", "EXPORTER_OTLP_ENDPOINT"
+            "ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
         ),
     )
     protocol: Literal["grpc", "http/protobuf"] = Field(
         "grpc",
         validation_alias=_either(
-            "PROTOCOL", "EXPORTER_OTLP_TRACES_PROTOCOL", "EXPORTER_OTLP_PROTOCOL"
+            "PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
         ),
     )
     headers: SecretStr = Field(  # name=value, with commas between.
         SecretStr(""),
         validation_alias=_either(
-            "HEADERS", "EXPORTER_OTLP_TRACES_HEADERS", "EXPORTER_OTLP_HEADERS"
+            "HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"
         ),
     )
     sampler: Literal[
@@ -169,11 +169,11 @@ class TelemetrySettings(BaseSettings):
         "parentbased_always_on",
         "parentbased_always_off",
         "parentbased_traceidratio",
-    ] = Field("parentbased_always_on", validation_alias=_either("SAMPLER", "TRACES_SAMPLER"))
+    ] = Field("parentbased_always_on", validation_alias=_either("SAMPLER", "OTEL_TRACES_SAMPLER"))
     share: float = Field(  # Of traces, for the samplers with a ratio.
-        1.0, ge=0, le=1, validation_alias=_either("SHARE", "TRACES_SAMPLER_ARG")
+        1.0, ge=0, le=1, validation_alias=_either("SHARE", "OTEL_TRACES_SAMPLER_ARG")
     )
-    max_queue: int = Field(8192, ge=512, le=1_000_000, validation_alias=_either("MAX_QUEUE"))
+    max_queue: int = Field(8192, ge=512, le=1_000_000, validation_alias=_either("QUEUE"))
     timeout: Duration = Field(  # For one batch.
         timedelta(seconds=5), gt=timedelta(0), validation_alias=_either("TIMEOUT")
     )

@@ -22,7 +22,7 @@ KINDS = {kind.__name__ for kind in ServiceError.__subclasses__()}
 CODES = {code.name for code in grpc.StatusCode}
 VARIABLE = re.compile(
     "(RUNPLANE|GATEWAY|INFERENCE|ORCHESTRATOR|TOOL_REGISTRY|GRPC|VLLM|TOOL_KIND|TOOL_STATE|"
-    "MODEL_STATE|HF)_"
+    "MODEL_STATE|HF|OTEL)_"
 )
 """Names of environment variables and of values in the contracts: they look like reasons."""
 NAME = re.compile(r"[A-Z][A-Z0-9_]+[A-Z0-9]")
