@@ -12,9 +12,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from services.chassis.inspection.variables import DELIMITER, variable, variables
+from services.chassis.inspection.variables import DELIMITER, variables, variables_of
 
 MASK: Final = "…"
+DEFAULT: Final = "default"
 _USER: Final = re.compile(r"(?<=://)([^:@/?#]*)(:[^\s]*)?@")
 _OPTION: Final = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 _IS_SECRET: Final = re.compile(r"password|secret|token(?!s|izer)|key|credential", re.IGNORECASE)
@@ -49,7 +50,7 @@ class Sources:
             return "environment", group
         if (path := self._file(name)) is not None:
             return "secret file", str(path)
-        return "default", None
+        return DEFAULT, None
 
     def _group(self, name: str) -> str | None:
         """`INFERENCE_ECHO` with `{"delay": 1}` in it, for `INFERENCE_ECHO__DELAY`."""
@@ -81,7 +82,9 @@ def effective(settings: BaseSettings, sources: Sources) -> Iterator[Effective]:
     """Each setting there is, groups taken apart."""
     kind = type(settings)
     for name, field in kind.model_fields.items():
-        yield from _of(getattr(settings, name), field, variable(kind, name), sources)
+        names = variables_of(kind, name)
+        given = (each for each in names if sources.of(each)[0] != DEFAULT)
+        yield from _of(getattr(settings, name), field, next(given, names[0]), sources)
 
 
 def _of(value: Any, field: FieldInfo, name: str, sources: Sources) -> Iterator[Effective]:

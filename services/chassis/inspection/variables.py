@@ -1,13 +1,13 @@
 """Which environment variables settings know, and which are set that none of them knows. Pure."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any, Final, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -52,15 +52,18 @@ def variables(settings: type[BaseSettings]) -> Iterator[Variable]:
     """All that set something in these settings, those of settings inside them too."""
     delimiter = settings.model_config.get("env_nested_delimiter")
     for name, field in settings.model_fields.items():
-        yield from _of_field(field, variable(settings, name), delimiter)
+        for each in variables_of(settings, name):
+            yield from _of_field(field, each, delimiter)
 
 
-def variable(settings: type[BaseSettings], field: str) -> str:
-    """The variable of a field right in these settings."""
+def variables_of(settings: type[BaseSettings], field: str) -> Sequence[str]:
+    """The variables of a field right in these settings; the first that is set counts."""
     alias = settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return [each.upper() for each in alias.choices if isinstance(each, str)]
     if isinstance(alias, str):
-        return alias.upper()
-    return f"{settings.model_config.get('env_prefix', '')}{field}".upper()
+        return [alias.upper()]
+    return [f"{settings.model_config.get('env_prefix', '')}{field}".upper()]
 
 
 def prefixes(settings: Iterable[type[BaseSettings]]) -> frozenset[str]:

@@ -68,6 +68,13 @@ def test_settings_within_settings_are_read_from_their_own_variables() -> None:
     assert {"RUNPLANE_KAFKA_PASSWORD", "RUNPLANE_LOG__LEVEL", "AWS_REGION"} <= names
 
 
+def test_each_of_several_names_of_a_setting_is_known() -> None:
+    names = {each.name for each in variables(SharedSettings)}
+
+    assert {"RUNPLANE_TELEMETRY_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} <= names
+    assert unknown(["RUNPLANE_TELEMETRY_ENDPOINT"], [SharedSettings]) == []
+
+
 def test_variables_of_other_programs_for_s3_are_left_alone() -> None:
     assert unknown(["AWS_PROFILE"], [SharedSettings]) == []
 
