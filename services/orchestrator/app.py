@@ -140,7 +140,7 @@ async def _at_work(
     settings: Settings, shared: SharedSettings, now: Callable[[], datetime]
 ) -> AsyncIterator[_Parts]:
     """Stores, peers and the worker, which takes up tasks from here on."""
-    tasks, ttl = settings.tasks, settings.catalogue_ttl
+    tasks, ttl, routes = settings.tasks, settings.catalogue_ttl, routes_of(settings.routes)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(event_store_of(shared, "orchestrator"))
@@ -176,7 +176,7 @@ async def _at_work(
             ),
             max_wait=tasks.max_wait,
             linger=tasks.linger,
-            routes=routes_of(settings.routes),
+            routes=routes,
             traced=task_log.spans.running,
         )
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
