@@ -44,9 +44,6 @@ def body(request: Request, defaults: Defaults, context_tokens: int) -> dict[str,
         # longer it gets.
         "dry_multiplier": 0.8,
         "dry_allowed_length": 4,
-        # For each, llama.cpp looks through its whole vocabulary before it starts: 3 ms, and by
-        # itself it takes four.
-        "dry_sequence_breakers": ["\n"],
         "stream": True,
         "stream_options": {"include_usage": True},
         # Calls back after each batch of the prompt, so that a cancel need not wait for all of it.
@@ -54,7 +51,11 @@ def body(request: Request, defaults: Defaults, context_tokens: int) -> dict[str,
     }
     if sampling.seed is not None:
         asked["seed"] = sampling.seed & _MAX_SEED
-    if request.schema is not None:
+    if request.schema is None:
+        # For each, llama.cpp looks through its whole vocabulary before it starts: 3 ms. By itself
+        # it takes four, and JSON needs them: it repeats its quotes and colons.
+        asked["dry_sequence_breakers"] = ["\n"]
+    else:
         asked["grammar"] = grammar(request.schema.document)
     return asked
 

@@ -70,3 +70,13 @@ def test_a_schema_goes_out_as_a_grammar_in_its_own_order() -> None:
     assert isinstance(grammar, str)
     assert grammar.startswith("%llguidance")
     assert grammar.index('"b"') < grammar.index('"a"')
+
+
+def test_free_text_has_one_sequence_breaker_and_json_llamacpps_four() -> None:
+    schema = ResponseSchema({"type": "object"}, lambda _: [])
+
+    free = body(Request("", ()), DEFAULTS, 1)
+    bound = body(Request("", (), schema=schema), DEFAULTS, 1)
+
+    assert free["dry_sequence_breakers"] == ["\n"]
+    assert "dry_sequence_breakers" not in bound

@@ -127,8 +127,6 @@ class LlamacppEngine:
         messages, prefix = loaded.tamed(request.messages, request.prefix)
         tamed = replace(request, messages=messages, prefix=prefix)
         body = chat.body(tamed, self._defaults, loaded.model.context_tokens)
-        if request.schema is not None:  # JSON repeats its quotes and colons: all of them break.
-            del body["dry_sequence_breakers"]
         queue_ms = await self._slots.acquire(request.priority)
         outbox = Outbox(lambda: self._slots.active)
         completion = Completion(outbox, is_bound=request.schema is not None)
