@@ -4,6 +4,7 @@ import asyncio
 import os
 import pwd
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -227,3 +228,17 @@ async def test_a_check_that_hears_nothing_ends(monkeypatch: pytest.MonkeyPatch) 
         found = await check._within("hot store", silent)
 
     assert [(each.check, each.level) for each in found] == [("hot store", Level.ERROR)]
+
+
+async def test_a_store_whose_package_an_image_does_not_have_is_not_what_it_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    monkeypatch.delitem(sys.modules, "services.chassis.objectstore.s3", raising=False)
+
+    found = await check._within(
+        "object store", lambda: others.object_store("s3://values", AwsSettings())
+    )
+
+    assert [(each.check, each.level) for each in found] == [("object store", Level.OK)]
+    assert "obstore" in found[0].message
