@@ -114,22 +114,6 @@ def test_what_an_image_sets_are_settings_of_its_service(
     assert ports == set(of(whole(name), "EXPOSE")[-1].split())
 
 
-def test_every_file_that_is_copied_is_let_into_the_build() -> None:
-    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    copied = {
-        source
-        for stage in ours().values()
-        for rest in stage.all("COPY")
-        if not rest.startswith("--from=")
-        for source in rest.split()[:-1]
-    }
-
-    allowed = {line.removeprefix("!").replace("*", "[^/]*") for line in ignored if line[0] == "!"}
-    assert "*" in ignored
-    assert [each for each in copied if not any(re.fullmatch(one, each) for one in allowed)] == []
-    assert [each for each in copied if not (ROOT / each).exists()] == []
-
-
 def test_an_instruction_that_is_not_known_is_refused() -> None:
     with pytest.raises(ValueError, match="ONBUILD"):
         stages("FROM scratch AS one\nONBUILD RUN true\n")
