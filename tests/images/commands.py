@@ -1,0 +1,81 @@
+"""Runs in each image what pods run in it, and what docs/images.md says may be run."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from tests.images.box import Told, is_possible
+from tests.images.running import CALLEES, KEYS, OWN, Image, Places, Unwell
+
+STATE: Final = ("--state", "/tmp/state")  # noqa: S108 - a pod's own
+SERVICES: Final = {
+    "inference": "runplane.inference.v1.InferenceService",
+    "tool-registry": "runplane.tool_registry.v1.ToolRegistryService",
+    "orchestrator": "runplane.orchestrator.v1.OrchestratorService",
+    "workflow": "runplane.workflow.v1.WorkflowService",
+}
+IN_POD: Final = """
+import os, pathlib
+lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+rights = dict(line.split(":\t") for line in lines if line.startswith(("Cap", "NoNewPrivs")))
+assert rights == {**dict.fromkeys(rights, "0" * 16), "NoNewPrivs": "1"}, rights
+assert (os.getuid(), os.getgid(), os.getgroups()) == (65532, 65532, []), os.getgroups()
+assert all(os.statvfs(each).f_flag & os.ST_RDONLY for each in (".", "/", "/run"))
+"""
+
+
+def is_in_a_pod(image: Image) -> bool:
+    """Whether processes are run as a pod has them: if it may be, it is."""
+    if is_possible():
+        _well(image.ask("-c", IN_POD), image, "the box")
+    return is_possible()
+
+
+def migrates(cli: Image, where: Places) -> None:
+    """The Job of k8s/components/migrations: its command, and what it may read."""
+    store = {"runplane_event_store": where.stores.secrets["runplane_event_store"]}
+    told = Told(secrets=KEYS | OWN["orchestrator"].secrets | store)
+    pending = cli.run("migrate", "--check", *STATE, told=told)
+    if pending.returncode != 1 or "steps pending" not in pending.stdout:
+        raise Unwell(f"migrate --check says {pending.stdout}{pending.stderr}")
+    _well(cli.run("migrate", *STATE, told=told), cli, "migrate")
+    _well(cli.run("migrate", "--check", *STATE, told=told), cli, "migrate --check")
+
+
+def is_sound(images: Mapping[str, Image], where: Places) -> None:
+    """Each image looks at what its service needs, and the command's at all of it."""
+    for name in CALLEES:
+        image, told = images[name], where.told(name)
+        arguments = ("-m", "services.chassis.inspection", image.module)
+        said = _well(image.ask(*arguments, "check", told=told), image, "check")
+        _no_errors(image, json.loads(said)["findings"])
+        if name in SERVICES:
+            _well(image.ask(*arguments, "migrate-check", told=told), image, "migrate-check")
+    cli = images["cli"]
+    said = _well(cli.run("doctor", "--json", *STATE, told=where.all()), cli, "doctor")
+    _no_errors(cli, [each for found in json.loads(said)["findings"].values() for each in found])
+
+
+def is_probed(images: Mapping[str, Image], where: Places) -> None:
+    """Each image's probe answers, by each way of asking it."""
+    for name in CALLEES:
+        urls = [f"http://{where.admin[name]}/livez", f"http://{where.admin[name]}/readyz"]
+        if name in SERVICES:
+            urls += [
+                f"grpc://{where.listen[name]}",
+                f"grpc://{where.listen[name]}/{SERVICES[name]}",
+            ]
+        for url in urls:
+            _well(images[name].ask("-m", "services.chassis.probe", url), images[name], url)
+
+
+def _no_errors(image: Image, findings: Sequence[Mapping[str, str]]) -> None:
+    if faults := [each for each in findings if each["level"] != "ok"]:
+        raise Unwell(f"{image.name} finds {faults}")
+
+
+def _well(answer: "subprocess.CompletedProcess[str]", image: Image, what: str) -> str:
+    if answer.returncode != 0:
+        raise Unwell(f"{what} in {image.name} says {answer.stdout}{answer.stderr}")
+    return answer.stdout
