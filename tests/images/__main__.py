@@ -35,7 +35,7 @@ def main() -> int:
         prefix.chmod(0o755)  # For the user that images run as.
         try:
             _check(prefix)
-        except (Unwell, subprocess.CalledProcessError) as error:
+        except (Unwell, subprocess.SubprocessError) as error:
             print(f"images: {error}", file=sys.stderr)
             return 1
         finally:

@@ -14,8 +14,11 @@ from tests.images.build import libraries
 from tests.images.dockerfile import Step, whole
 from tests.servers.ports import free
 
-READY_SECONDS: Final = 30.0
+READY_SECONDS: Final = 60.0
+ASK_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 30.0
+Answer = subprocess.CompletedProcess[str]
+
 CALLEES: Final[Mapping[str, tuple[str, ...]]] = {
     "inference": (),
     "tool-registry": (),
@@ -72,21 +75,21 @@ class Image:
         """The package that is run."""
         return self.command[2]
 
-    def ask(self, *arguments: str, told: Told | None = None) -> "subprocess.CompletedProcess[str]":
+    def ask(self, *arguments: str, told: Told | None = None) -> Answer:
         """`python` with these arguments inside the image, to its end."""
         return self._asked([str(self.python), *arguments], told or Told())
 
-    def run(self, *arguments: str, told: Told | None = None) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments: str, told: Told | None = None) -> Answer:
         """What the image runs, with these arguments, to its end."""
         return self._asked([*self.command, *arguments], told or Told())
 
-    def _asked(self, command: list[str], told: Told) -> "subprocess.CompletedProcess[str]":
+    def _asked(self, command: list[str], told: Told) -> Answer:
         secrets = self.root / "secrets-asked"
         pipe = subprocess.PIPE
         how = {"cwd": self.tree, "stdout": pipe, "stderr": pipe, "env": self.environment}
         with started(command, told, secrets, **how) as process:
             try:
-                said, complaint = process.communicate(timeout=READY_SECONDS)
+                said, complaint = process.communicate(timeout=ASK_SECONDS)
             finally:
                 process.kill()
         return subprocess.CompletedProcess(command, process.returncode, said, complaint)

@@ -83,7 +83,7 @@ def test_an_image_says_what_it_is(name: str) -> None:
     assert labels["org.opencontainers.image.title"] == f"runplane/{name}"
     assert labels.keys() >= {
         f"org.opencontainers.image.{key}"
-        for key in ("version", "revision", "licenses", "base.name")
+        for key in ("version", "revision", "licenses", "base.name", "base.digest")
     }
 
 
