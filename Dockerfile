@@ -173,9 +173,12 @@ LABEL org.opencontainers.image.title="runplane/inference-gpu" \
       org.opencontainers.image.base.digest="${CUDA_DIGEST}"
 ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1
 ENV INFERENCE_SERVER__LISTEN=0.0.0.0:8082 INFERENCE_SERVER__ADMIN=0.0.0.0:9090 INFERENCE_ENGINE=vllm
-# What vLLM, Triton and FlashInfer compile and fetch goes below HOME: mount a volume there. torch would
-# take /tmp, which a pod has little of.
-ENV HOME=/cache TORCHINDUCTOR_CACHE_DIR=/cache/torchinductor VLLM_NO_USAGE_STATS=1
+# What is compiled and fetched goes below HOME: mount a volume there. Some would take /tmp, which a pod has
+# little of, and name a folder there by a user who has no name.
+ENV HOME=/cache USER=runplane VLLM_NO_USAGE_STATS=1 \
+    FLASH_ATTENTION_CUTE_DSL_CACHE_DIR=/cache/cute-dsl \
+    QUACK_CACHE_DIR=/cache/quack \
+    TORCHINDUCTOR_CACHE_DIR=/cache/torchinductor
 EXPOSE 8082 9090
 WORKDIR /app
 USER 65532:65532

@@ -125,3 +125,20 @@ def test_continued_lines_and_arguments_are_read() -> None:
     assert found["one"].base == "a:1"
     assert environment(list(found["one"].steps)) == {"A": "1", "B": "two"}
     assert filled("${A}-${B}", {"A": "1", "B": "2"}) == "1-2"
+
+
+def test_the_image_for_gpus_has_what_its_kernels_are_compiled_with() -> None:
+    (command,) = ours()["cuda"].all("RUN")
+
+    packages = {each.strip('"').removesuffix("-${CUDA_RELEASE}") for each in command.split()}
+    assert packages >= {"g++", "ninja-build", "python3-dev", "cuda-nvcc", "cuda-cudart-dev"}
+
+
+def test_what_is_compiled_on_a_gpu_is_kept_below_home() -> None:
+    """A pod's /tmp is small, and names of folders there want a user's."""
+    told = environment(whole("inference-gpu"))
+
+    folders = {name: value for name, value in told.items() if name.endswith("_CACHE_DIR")}
+    assert len(folders) > 2
+    assert [each for each in folders.values() if not each.startswith(f"{told['HOME']}/")] == []
+    assert told["USER"]
