@@ -1,5 +1,5 @@
 # Runs a command as a pod has it: `sh box.sh SECRETS COMMAND…`, in a mount namespace of its own.
-# The root is read-only, /tmp is new, /run/secrets holds the files of SECRETS, and no right is left.
+# This folder and the root are read-only, /tmp is new, /run/secrets holds the files of SECRETS, no right is left.
 set -eu
 
 secrets=$1
@@ -13,6 +13,9 @@ chown -R 0:65532 /run/secrets
 chmod -R u=rX,g=rX,o= /run/secrets
 mount -o remount,ro /run
 mount -t tmpfs -o mode=1777,size=256m tmp /tmp
+mount --bind "$PWD" "$PWD"
+mount -o remount,bind,ro "$PWD"
 mount -o remount,bind,ro /
+cd "$PWD"
 exec setpriv --reuid 65532 --regid 65532 --clear-groups --no-new-privs --inh-caps -all \
     --bounding-set -all env "PATH=$path" "$@"
