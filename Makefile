@@ -103,7 +103,7 @@ images-lock: .venv/.stamp-dev ## Write what images install, of the versions in r
 	@$(HASHED) --no-deps --group model -o images/model.lock
 
 images-check: .venv/.stamp-dev sbom ## Install what images hold into a folder, as the Dockerfile does, and run it from there
-	@exec $(BIN)/python -m tests.images
+	@exec $(BIN)/python -u -m tests.images
 
 image: ## Build the images, or those in IMAGES, with Docker
 	@for image in $(IMAGES); do \
