@@ -47,7 +47,9 @@ STATUS: Final = "runplane.grpc_status"
 STATE: Final = "runplane.state"
 COST: Final = "runplane.cost_usd"
 TOKENS: Final = "runplane.tokens"
+APPENDS: Final = "runplane.appends"
 EVENTS: Final = "runplane.events"
+APPEND_MS: Final = "runplane.append_ms"
 CANCELED: Final = "runplane.canceled"
 
 RENAMED: Final[Mapping[str, Mapping[str, str]]] = {
