@@ -97,7 +97,6 @@ def test_a_query_is_one_tree_through_every_service(traced: Suite, sink: Collecto
     assert (top.parent_id, top.tracestate) == (CALLER, "vendor=1")
     assert parents(spans, "execute_tool calculator") == [
         "runplane.tool_registry.v1.ToolRegistryService/CallTool",
-        "runplane.tool_registry.v1.ToolRegistryService/CallTool",
         "invoke_agent default",
         "runplane.orchestrator.v1.OrchestratorService/Invoke",
         "POST /v1/agent/invoke",
@@ -125,6 +124,9 @@ def test_the_agents_span_has_what_tail_samplers_want(traced: Suite, sink: Collec
     assert agent.facts["gen_ai.response.model"] == "echo"
     assert agent.facts["runplane.tokens"] == task["metrics"]["tokens_used"]
     assert agent.facts["runplane.cost_usd"] == 0
+    assert agent.facts["runplane.appends"] >= 2
+    assert agent.facts["runplane.events"] > agent.facts["runplane.appends"]
+    assert agent.facts["runplane.append_ms"] > 0
     assert "secret words" not in json.dumps([each.facts for each in sink.of(trace)])
 
 
