@@ -62,7 +62,7 @@ def test_a_service_understands_all_that_its_pod_says(
     variables = list(environment(things, deployments(things)[service]))
 
     assert unknown(service, variables) == []
-    assert len(settings) == 2
+    assert len(settings) == len(READ[service])
 
 
 @each_service

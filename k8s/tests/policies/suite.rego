@@ -109,11 +109,17 @@ has_pods(service) if {
 	selects({"matchLabels": service.spec.selector}, pod_labels(thing))
 }
 
-# Events that are kept in a process are another replica's loss.
+# What each service opens. What is kept in a process is another replica's loss.
+opens := {
+	"inference": {"runplane_event_store", "runplane_hot_store"},
+	"orchestrator": {"runplane_event_store", "runplane_hot_store"},
+	"tool-registry": {"runplane_event_store"},
+	"workflow": {"runplane_event_store", "runplane_hot_store", "runplane_event_bus"},
+}
+
 deny contains sprintf("%s: no Secret says where its %s is", [title(thing), file]) if {
 	some thing in services
-	thing.metadata.name != "gateway"
-	some file in {"runplane_event_store", "runplane_hot_store", "runplane_event_bus"}
+	some file in opens[thing.metadata.name]
 	not file in {item.path |
 		some volume in thing.spec.template.spec.volumes
 		some source in volume.projected.sources
