@@ -64,7 +64,8 @@ BROKEN: dict[str, Break] = {
 GONE = {
     ("NetworkPolicy", "orchestrator"): "Deployment orchestrator: no NetworkPolicy is for it",
     ("PodDisruptionBudget", "orchestrator"): "Deployment orchestrator: no PodDisruptionBudget",
-    ("HorizontalPodAutoscaler", "orchestrator"): "Deployment orchestrator: nothing, or more",
+    ("HorizontalPodAutoscaler", "gateway"): "Deployment gateway: nothing, or more",
+    ("ScaledObject", "orchestrator"): "Deployment orchestrator: nothing, or more",
     ("Deployment", "orchestrator"): "Service orchestrator: selects no pods",
 }
 
