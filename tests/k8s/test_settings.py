@@ -113,6 +113,15 @@ def test_a_pod_is_not_killed_before_its_service_has_handed_over(
     assert whole >= before + grace + HANDING_OVER
 
 
+@pytest.mark.parametrize(("name", "service"), [each for each in EACH if each[1] != "gateway"])
+def test_callers_find_the_replicas_that_autoscalers_add(
+    name: str, service: str, settings: list[Any]
+) -> None:
+    age = settings[-1].server.connection_age
+
+    assert timedelta(0) < age <= timedelta(minutes=5)
+
+
 @each_service
 def test_a_service_calls_services_that_are_there_and_let_it_in(
     name: str, service: str, settings: list[Any]
