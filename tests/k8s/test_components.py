@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway import endpoints
+from gateway import settings as edge
+from gateway.mcp import endpoint as mcp
 from tests.k8s.manifests import Object, built
 from tests.k8s.settings import READ, deployments, environment
 
@@ -69,6 +72,34 @@ def test_the_ways_in_lead_to_ports_that_are_there() -> None:
     assert led <= ports
 
 
+def test_no_way_in_ends_a_stream_before_the_edge_does() -> None:
+    (route,) = of_kind("HTTPRoute")
+    longest = edge.DeadlineSettings().maximum.total_seconds()
+    ends = longest * endpoints._LONGER + endpoints._MARGIN + endpoints.STALL
+
+    allowed = {
+        seconds(rule["timeouts"][kind])
+        for rule in route["spec"]["rules"]
+        for kind in ("request", "backendRequest")
+        if "matches" not in rule
+    }
+
+    assert min(allowed) > ends
+
+
+def test_who_listens_by_mcp_may_do_so_for_ever() -> None:
+    (route,) = of_kind("HTTPRoute")
+
+    (rule,) = (each for each in route["spec"]["rules"] if "matches" in each)
+
+    assert rule["matches"] == [{"path": {"type": "Exact", "value": mcp.PATH}}]
+    assert set(rule["timeouts"].values()) == {"0s"}
+
+
+def seconds(duration: str) -> int:
+    return int(duration.removesuffix("s"))
+
+
 def test_the_certificate_is_for_the_names_that_the_ways_in_have() -> None:
     (certificate,), (way_in,) = of_kind("Certificate"), of_kind("Gateway")
     listeners = {each["name"]: each for each in way_in["spec"]["listeners"]}
@@ -101,6 +132,23 @@ def test_the_pool_is_the_inference_pods_and_their_port() -> None:
 
     assert pool["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     assert {each["number"] for each in pool["spec"]["targetPorts"]} <= ports
+
+
+def test_the_pools_picker_reads_how_busy_the_pods_are() -> None:
+    (pool,) = of_kind("InferencePool")
+    (policy,) = (
+        each for each in of_kind("NetworkPolicy") if each["metadata"]["name"] == "inference"
+    )
+
+    let_in = [
+        rule["ports"]
+        for rule in policy["spec"]["ingress"]
+        for source in rule["from"]
+        if source.get("podSelector", {}).get("matchLabels")
+        == {"inferencepool": pool["spec"]["endpointPickerRef"]["name"]}
+    ]
+
+    assert let_in == [[{"port": "admin"}]]
 
 
 @pytest.mark.parametrize(("name", "gpus"), [("tests/gpu", 1), ("tests/gpu-tensor-parallel", 2)])

@@ -88,6 +88,20 @@ deny contains sprintf("%s: a rollout may leave fewer than there are", [title(thi
 	not thing.spec.strategy.rollingUpdate.maxUnavailable == 0
 }
 
+# Kubernetes' own deadline is ten minutes.
+deny contains sprintf("%s: its rollout counts as failed before its start may be over", [title(thing)]) if {
+	some thing in services
+	probe := thing.spec.template.spec.containers[0].startupProbe
+	probe.periodSeconds * probe.failureThreshold >= object.get(thing.spec, "progressDeadlineSeconds", 600)
+}
+
+deny contains sprintf("%s: all files of its volumes are looked at when a pod starts", [title(thing)]) if {
+	some thing in services
+	some volume in thing.spec.template.spec.volumes
+	volume.persistentVolumeClaim
+	not thing.spec.template.spec.securityContext.fsGroupChangePolicy == "OnRootMismatch"
+}
+
 deny contains sprintf("%s: nothing, or more than one thing, says how many there are", [title(thing)]) if {
 	some thing in services
 	scalers := [scaler |
