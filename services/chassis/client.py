@@ -33,6 +33,7 @@ async def channel(settings: ClientSettings) -> AsyncIterator[grpc.aio.Channel]:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1_000),  # How long it may take to connect.
         ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 2_000),  # Else 30 s, in which all may go.
         ("grpc.http2.bdp_probe", 0),  # Else a stream that nobody reads is given megabytes.
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),

@@ -60,6 +60,7 @@ BROKEN: dict[str, Break] = {
     ].pop(),
     "a rollout may leave fewer": lambda thing: thing["spec"].pop("strategy"),
     "more than one thing, says how many": lambda thing: thing["spec"].update(replicas=2),
+    "a new pod counts before callers": lambda thing: thing["spec"].pop("minReadySeconds"),
     "its rollout counts as failed": lambda thing: main_of(thing)["startupProbe"].update(
         failureThreshold=300
     ),

@@ -88,6 +88,11 @@ deny contains sprintf("%s: a rollout may leave fewer than there are", [title(thi
 	not thing.spec.strategy.rollingUpdate.maxUnavailable == 0
 }
 
+deny contains sprintf("%s: a new pod counts before callers can have heard of it", [title(thing)]) if {
+	some thing in services
+	object.get(thing.spec, "minReadySeconds", 0) < 10
+}
+
 # Kubernetes' own deadline is ten minutes.
 deny contains sprintf("%s: its rollout counts as failed before its start may be over", [title(thing)]) if {
 	some thing in services

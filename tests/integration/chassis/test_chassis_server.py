@@ -17,13 +17,12 @@ from runplane.inference.v1 import inference_pb2_grpc as inference_grpc
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 
-from services.chassis.client import channel
 from services.chassis.context import Principal, RequestContext, current
 from services.chassis.errors import Unavailable, Violation, invalid
 from services.chassis.http import address_of
 from services.chassis.metrics import Figure, Metrics
 from services.chassis.server import serving
-from services.chassis.settings import ClientSettings, ServerSettings
+from services.chassis.settings import ServerSettings
 from tests.integration.chassis.fakes import (
     DOMAIN,
     INFERENCE,
@@ -36,7 +35,6 @@ from tests.integration.chassis.fakes import (
     serving_tools,
 )
 from tests.servers.ports import free
-from tests.servers.proxy import proxy
 
 REQUEST = pb.GetToolRequest(name="calculator")
 
@@ -362,24 +360,3 @@ async def test_what_is_no_address_is_an_error_that_says_so(port: str, address: s
     with pytest.raises(OSError, match="HOST:PORT"):
         async with serving_tools(settings=settings):
             pass
-
-
-async def test_callers_connect_anew_after_a_while_and_no_call_is_lost_by_it() -> None:
-    """So they look names up again, and find the replicas that have come since."""
-    settings = ServerSettings(grace=timedelta(0), connection_age=timedelta(seconds=1))
-    async with asyncio.timeout(20), serving_tools(settings=settings) as server, proxy() as between:
-        between.target = int(server.address.rpartition(":")[2])
-        target = ClientSettings(target=f"127.0.0.1:{between.port}")
-        async with channel(target) as peer:
-            stub = pb_grpc.ToolRegistryServiceStub(peer)
-            watching = health_pb2_grpc.HealthStub(peer).Watch(health_pb2.HealthCheckRequest())
-            assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
-
-            async def calling() -> None:
-                while between.connections < 5:
-                    await stub.GetTool(REQUEST)
-
-            await asyncio.gather(*(calling() for _ in range(32)))
-
-            assert not watching.done()
-            watching.cancel()
