@@ -1,5 +1,6 @@
 """The Job that migrates runs a command that there is, with all that it reads."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,22 @@ def test_the_job_runs_a_command_that_there_is() -> None:
 
     assert said.exit_code == 0
     assert "RUNPLANE_EVENT_STORE" in said.output
+
+
+def test_the_commands_of_the_readme_find_the_job_in_their_overlay() -> None:
+    text = (ROOT / "k8s/README.md").read_text(encoding="utf-8")
+    (overlay, name), *others = re.findall(
+        r"apply -k k8s/(\S+) -l app.kubernetes.io/name=(\w+)", text
+    )
+
+    labelled = {
+        each["kind"]
+        for each in built(overlay)
+        if each["metadata"].get("labels", {}).get("app.kubernetes.io/name") == name
+    }
+
+    assert others == []
+    assert labelled == {"Job", "NetworkPolicy"}
 
 
 def test_the_job_migrates_with_the_files_that_it_has(tmp_path: Path) -> None:
