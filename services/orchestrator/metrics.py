@@ -90,4 +90,9 @@ def of_worker(worker: Worker) -> list[Figure]:
             "Tasks that wait for a place in this process.",
             lambda: {"": worker.load()[1]},
         ),
+        Figure(
+            "runplane_orchestrator_queue_wait_seconds",
+            "How long the task that waits longest for a place in this process has waited.",
+            lambda: {"": worker.longest_wait()},
+        ),
     ]

@@ -43,6 +43,7 @@ from services.chassis.eventlog.times import from_micros, length, micros, span
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 128
+MOST_CONNECTIONS: Final = 8  # Of a process, beside the one that listens.
 WRITERS: Final = 2
 EVERY: Final = (
     "select tenant, kind, id, attributes, body from records"
@@ -344,7 +345,12 @@ async def opened(
     settings = {"search_path": schema, "application_name": f"runplane-{schema}"}
     try:
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=8, command_timeout=10, timeout=5, server_settings=settings
+            dsn,
+            min_size=1,
+            max_size=MOST_CONNECTIONS,
+            command_timeout=10,
+            timeout=5,
+            server_settings=settings,
         )
         await _migrate(pool, schema, migrates=migrates)
     except ServiceError:

@@ -56,6 +56,23 @@ async def test_a_place_that_a_task_leaves_goes_to_the_one_that_waits_longest() -
     assert it.log.ended == [f"task_{n}" for n in range(4)]
 
 
+async def test_the_longest_wait_is_that_of_the_first_that_has_no_place() -> None:
+    go, waits = asyncio.Event(), []
+    async with bench((go, "Hello"), max_running=1) as it:
+        runs = [await it.submit()]
+        waits.append(it.worker.longest_wait())
+        for number in (2, 3):
+            runs.append(await it.submit(task_id=f"task_{number}"))
+            await pass_time(2)
+            waits.append(it.worker.longest_wait())
+        go.set()
+        for run in runs:
+            await end_of(run)
+        waits.append(it.worker.longest_wait())
+
+    assert waits == [0.0, pytest.approx(2), pytest.approx(4), 0.0]
+
+
 async def test_one_at_a_time_means_one_at_a_time() -> None:
     async with bench(("Hello",), max_running=1) as it:
         for run in [await it.submit(task_id=f"task_{n}") for n in range(3)]:
