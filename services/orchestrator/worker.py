@@ -16,6 +16,7 @@ from typing import Final
 from services.chassis.concerning import concerning
 from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
+from services.chassis.eventlog.newer import is_newer
 from services.chassis.eventlog.port import Claim, Key
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import Cancel, written
@@ -288,12 +289,15 @@ class Worker:
     async def _take_up_if_readable(self, world: World, claim: Claim) -> None:
         """A log that this release cannot read must not end the others' work. Its claim is given
         back after two heartbeats, as any that has no run."""
+        named = {"task_id": claim.stream_id}
         try:
             await self.take_up(world, claim)
-        except ServiceError:
-            raise
+        except ServiceError as error:
+            if not is_newer(error):
+                raise
+            log.warning("task left to a newer version", extra=named)
         except Exception:
-            log.exception("task cannot be taken up", extra={"task_id": claim.stream_id})
+            log.exception("task cannot be taken up", extra=named)
 
     def _admit(self, run: Run, context: contextvars.Context) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run
