@@ -5,8 +5,7 @@ from typing import Any
 
 import httpx2
 
-from tests.e2e.journeys import Journeys
-from tests.e2e.running import until
+from tests.e2e.journeys import Journeys, wait
 from tests.e2e.streams import is_contiguous, watched
 from tests.servers.counting import Counting
 
@@ -57,7 +56,7 @@ class Belongings:
         self._make_tasks()
         lines = [{"key": str(n), "messages": [{"role": "user", "content": "hi"}]} for n in range(2)]
         self.batch = self._post("/v1/batches", {"items": lines})["batch_id"]
-        until(lambda: self._get(f"/v1/batches/{self.batch}")["status"] == "completed")
+        wait(lambda: self._get(f"/v1/batches/{self.batch}")["status"] == "completed")
         self.before = self.seen()
 
     def go_over_to(self, http: httpx2.Client) -> None:
@@ -92,7 +91,7 @@ class Belongings:
         approval = {"tool_call_id": self.call_id}
         self._post(f"/v1/tasks/{self.tasks['waiting']}:approve", approval)
         for name in ("waiting", "running", "pending"):
-            until(lambda name=name: self._state(name) == "completed", seconds=60)  # type: ignore[misc]
+            wait(lambda name=name: self._state(name) == "completed")  # type: ignore[misc]
             log = watched(self.http, f"/v1/tasks/{self.tasks[name]}:watch")
             assert is_contiguous(event.said for event in log)
         self.journeys.finish()
@@ -109,12 +108,12 @@ class Belongings:
         self._post(f"/v1/tasks/{self.tasks['canceled']}:cancel", {"reason": "enough"})
         self.tasks["waiting"] = task({"query": SCRIPT, "approval_tools": ["calculator"]})
         for name in ("completed", "failed", "canceled", "waiting"):
-            until(lambda name=name: self._state(name) == name, seconds=30)  # type: ignore[misc]
+            wait(lambda name=name: self._state(name) == name)  # type: ignore[misc]
         self.call_id = self._asked_for(self.tasks["waiting"])
         busy = self._post("/v1/sessions", {"on_busy": "enqueue"})["session_id"]
         self.tasks["running"] = task({"query": "tokens:3000", "session_id": busy})
         self.tasks["pending"] = task({"query": SCRIPT, "session_id": busy})
-        until(lambda: self._get(f"/v1/tasks/{self.tasks['running']}")["last_sequence"] > 5)
+        wait(lambda: self._get(f"/v1/tasks/{self.tasks['running']}")["last_sequence"] > 5)
         assert [self._state(name) for name in ("running", "pending")] == ["running", "pending"]
 
     def _make_workflows(self) -> None:
@@ -162,7 +161,7 @@ class Belongings:
         return self._post(f"/v1/workflows/{self.workflows[name]}:{verb}", body)
 
     def _until(self, name: str, holds: Callable[[dict[str, Any]], bool]) -> None:
-        until(lambda: holds(self._get(f"/v1/workflows/{self.workflows[name]}")))
+        wait(lambda: holds(self._get(f"/v1/workflows/{self.workflows[name]}")))
 
     def _get(self, path: str) -> dict[str, Any]:
         reply = self.http.get(path)

@@ -51,7 +51,7 @@ def start_as_the_other(suite: Mixed) -> None:
         each.environment = {**each.environment, "RUNPLANE_MIGRATE": "never"}
         each.start()
     for each in suite.all:
-        until(lambda each=each: is_ready(each))  # type: ignore[misc]
+        until(lambda each=each: is_ready(each), seconds=60)  # type: ignore[misc]
 
 
 def migrate(event_store: str) -> None:

@@ -49,7 +49,7 @@ def run_in(root: Path, *line: str, **environment: str) -> str:
         env={"PYTHONPATH": path, **environment},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert found.returncode == 0, found.stderr.decode()
     return found.stdout.decode()
