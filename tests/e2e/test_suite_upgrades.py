@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +15,9 @@ from services.chassis.eventlog.open import event_store
 from services.chassis.eventlog.port import Append, NewEvent
 from services.workflow.domain.instance import Standing
 from services.workflow.mapping import workflows as mapping
-from tests.e2e.belongings import Belongings
+from tests.e2e.belongings import DOCUMENTS, Belongings
 from tests.e2e.replicas import ROOT, is_ready
-from tests.e2e.running import until
+from tests.e2e.running import Suite, suite, until
 from tests.e2e.versions import Mixed, mixed, run_in
 from tests.histories import reading
 from tests.servers.counting import Counting, counting
@@ -137,3 +139,21 @@ async def test_the_version_before_reads_what_is_recorded(tmp_path: Path, earlier
     url = f"sqlite:///{tmp_path / 'data'}"
     await put_histories(url)
     await asyncio.to_thread(look)
+
+
+def test_what_is_defined_can_be_carried_over_to_another_suite(
+    tmp_path: Path, echo: Suite, http: httpx2.Client
+) -> None:
+    http.post("/v1/agents", json={"agent_id": "carried", "instructions": "You help."})
+    http.post("/v1/definitions", json={"yaml": DOCUMENTS})
+    with suite(tmp_path, "--engine", "echo") as new, httpx2.Client(base_url=new.url) as there:
+        line = [sys.executable, ROOT / "examples" / "carry_over.py", echo.url, new.url]
+        first, second = (
+            subprocess.run(line, capture_output=True, text=True, check=True).stdout for _ in "12"
+        )
+        agent = there.get("/v1/agents/carried").json()
+        definition = there.get("/v1/definitions/documents").json()
+
+    assert "agents carried: carried over\n" in first
+    assert "agents carried: there is an agent carried already\n" in second
+    assert (agent["instructions"], definition["version"]) == ("You help.", 1)

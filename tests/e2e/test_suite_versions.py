@@ -1,7 +1,9 @@
 """A suite half of which is of the version before: on the wire, and in the event store."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import httpx2
@@ -10,7 +12,7 @@ import pytest
 from tests.e2e.journeys import Journeys
 from tests.e2e.replicas import ROOT
 from tests.e2e.running import until
-from tests.e2e.streams import asked
+from tests.e2e.streams import Sse, answer_of, asked, is_contiguous, read, watched
 from tests.e2e.versions import Mixed, imported, mixed
 from tests.servers.counting import Counting, counting
 from tests.servers.postgres import postgres
@@ -75,6 +77,53 @@ def test_a_task_goes_on_with_another_version(tmp_path: Path, earlier: Path, is_b
 
 
 @both_ways
+def test_a_stream_that_an_update_cuts_goes_on_where_it_was(
+    tmp_path: Path, earlier: Path, is_back: bool
+) -> None:
+    """Its caller was cut off and has not left: the task is not cancelled."""
+    first = ("orchestrator",) if not is_back else ()
+    with mixed(tmp_path, earlier, first) as suite, client(suite) as http:
+        said: list[Sse] = []
+        with http.stream("POST", "/v1/agent/stream", json={"query": LONG}) as reply:
+            for event in read(reply.iter_lines()):
+                said.append(event)
+                if len(said) == 5:
+                    suite.replace("orchestrator", Signals.SIGTERM)
+        *before, cut = said
+        resumed = {"Last-Event-ID": before[-1].id}
+        until(lambda: seen(http, before[0].said["task_id"]), seconds=60)
+        after = watched(http, before[0].said["watch"], **resumed)
+
+    whole = [event.said for event in (*before, *after)]
+    assert (cut.said["status"], cut.said["error_code"]) == ("error", "SERVICE_UNAVAILABLE")
+    assert is_contiguous(whole)
+    assert whole[-1]["status"] == "completed"
+    assert answer_of(whole).split() == LONG.split()
+
+
+def test_an_answer_that_an_update_cuts_is_had_by_asking_again(
+    tmp_path: Path, earlier: Path
+) -> None:
+    body, key = {"query": LONG}, {"Idempotency-Key": "the same"}
+    with (
+        mixed(tmp_path, earlier, ("orchestrator",)) as suite,
+        client(suite) as http,
+        ThreadPoolExecutor() as pool,
+    ):
+        asking = pool.submit(lambda: http.post("/v1/agent/invoke", json=body, headers=key))
+        until(lambda: http.get("/v1/tasks").json()["tasks"])
+        suite.replace("orchestrator", Signals.SIGTERM)
+        cut = asking.result(timeout=30)
+        until(lambda: http.get("/v1/tasks").status_code == 200, seconds=60)
+        again = http.post("/v1/agent/invoke", json=body, headers=key).json()
+        tasks = http.get("/v1/tasks").json()["tasks"]
+
+    assert (cut.status_code, cut.json()["error_code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert (again["status"], again["result"].split()) == ("completed", LONG.split())
+    assert [each["task_id"] for each in tasks] == [again["task_id"]]
+
+
+@both_ways
 async def test_workflows_go_on_with_another_version(
     tmp_path: Path, earlier: Path, is_back: bool
 ) -> None:
@@ -95,7 +144,7 @@ async def test_workflows_go_on_with_another_version(
 
 
 @pytest.mark.parametrize(
-    "names", [("orchestrator",), ("tool_registry",), ("gateway",)], ids=" and ".join
+    "names", [("orchestrator",), ("tool_registry", "gateway")], ids=" and ".join
 )
 async def test_workflows_run_over_a_part_of_the_version_before(
     tmp_path: Path, earlier: Path, names: tuple[str, ...]

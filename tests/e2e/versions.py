@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import environ
 from pathlib import Path
+from signal import Signals
 
 from tests.e2e.replicas import KEY, PACE, ROOT, Process, started
 from tests.e2e.running import UNCACHED
@@ -83,10 +84,12 @@ class Mixed:
         (found,) = self.replicas[name]
         return found
 
-    def replace(self, name: str) -> None:
-        """Kill one, and start the other version in its place."""
+    def replace(self, name: str, how: Signals = Signals.SIGKILL) -> None:
+        """End one by a signal, and start the other version in its place."""
         process = self.process(name)
-        process.kill()
+        process.signal(how)
+        assert process.child is not None
+        process.child.wait(20)
         process.root = ROOT if process.root == self.earlier else self.earlier
         process.start()
 
