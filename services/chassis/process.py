@@ -51,7 +51,7 @@ def serve(
         process, running = load()
     except ValidationError as error:
         _quit(BAD_SETTINGS, name, "; ".join(faults(error)))
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         _quit(BAD_SETTINGS, name, unreadable(error))
     if process.scheduling == "batch":
         _run_in_batches()  # Threads inherit it, so before there are any.
@@ -117,13 +117,13 @@ def _run_in_batches() -> None:
 
 def _tell_unknown(name: str) -> None:
     """Say which variables nothing reads: they were meant to change something."""
-    ours = ("RUNPLANE_", f"{name.upper()}_")
-    for each in unknown(os.environ, list(_all_settings(BaseSettings))):
-        if each.name.startswith(ours):
-            log.warning(
-                "a variable is not known, and changes nothing",
-                extra={"variable": each.name, "nearest": each.nearest},
-            )
+    prefixes = ("RUNPLANE_", f"{name.upper()}_")
+    ours = [each for each in os.environ if each.upper().startswith(prefixes)]
+    for each in unknown(ours, list(_all_settings(BaseSettings))):
+        log.warning(
+            "a variable is not known, and changes nothing",
+            extra={"variable": each.name, "nearest": each.nearest},
+        )
 
 
 def faults(error: ValidationError) -> list[str]:
@@ -138,8 +138,10 @@ def _said(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Value error, ")
 
 
-def unreadable(error: SettingsError) -> str:
+def unreadable(error: SettingsError | RecursionError) -> str:
     """A variable that has to hold JSON and does not. Only the error's text names the field."""
+    if isinstance(error, RecursionError):
+        return "a setting holds JSON that is nested too deeply"
     field = re.search(r'field "(\w+)"', str(error))
     return f"{_variable('', (field[1],))}: is not JSON" if field else str(error)
 
