@@ -59,7 +59,8 @@ def not_migrated(service: str, pending: int) -> FailedPrecondition:
     return FailedPrecondition(
         "EVENT_STORE_NOT_MIGRATED",
         f"the event store lacks {pending} step(s) of the schema {service}, and RUNPLANE_MIGRATE is "
-        f"never; run: runplane migrate --service {service}",
+        f"never; run: runplane migrate --service {service}, with its RUNPLANE_EVENT_STORE or "
+        "--state",
         service=service,
         pending=str(pending),
     )
