@@ -1,6 +1,10 @@
 """`runplane config` as a process."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +68,17 @@ def test_wrong_and_unknown_settings_are_told() -> None:
     assert code == 1
     assert "INFERENCE_ECHO__SLOTS" in err
     assert "did you mean INFERENCE_ECHO__DELAY?" in err
+
+
+def test_who_waits_at_a_terminal_is_told_what_for() -> None:
+    seen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "services.cli", "config", "--service", "gateway"]
+    try:
+        shown = subprocess.run(command, stderr=terminal, stdout=subprocess.PIPE, check=True).stdout
+    finally:
+        os.close(terminal)
+    with open(seen, "rb", buffering=0) as screen:
+        told = screen.read(1_000).decode()
+
+    assert told.splitlines() == ["asking 1 service …"]
+    assert b"asking" not in shown
