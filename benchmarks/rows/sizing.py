@@ -1,6 +1,7 @@
 """What a replica of each service carries: CPU by kind of request, memory by open stream."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,9 +12,10 @@ from benchmarks.figure import Figure
 from benchmarks.load.job import JSON, Job
 from benchmarks.suite import Suite, seconds
 from tests.servers.postgres import Postgres, postgres
+from tests.servers.redis import Redis, redis
 
 STREAMS: Final = 1000
-_NOTE: Final = "32 callers, engine echo, event store PostgreSQL on the same machine"
+_NOTE: Final = "32 callers, engine echo, PostgreSQL and Valkey on the same machine"
 _CALCULATOR: Final[dict[str, JSON]] = {"expression": "6 * 7"}
 _KINDS: Final[dict[str, Job]] = {
     "invoke": Job(
@@ -44,28 +46,34 @@ _KINDS: Final[dict[str, Job]] = {
 class _Whole:
     suite: Suite
     database: Postgres
+    hot: Redis
 
     def cpu(self) -> dict[str, float]:
-        """Of all processes, the database's as one."""
-        if (running := self.database.process) is None:
-            raise RuntimeError("the database has ended")
-        first = psutil.Process(running.pid)
-        spent = sum(seconds(each) for each in (first, *first.children(recursive=True)))
-        return {**self.suite.cpu(), "postgresql": spent}
+        """Of all processes; each store's as one."""
+        stores = {"postgresql": self.database.process, "valkey": self.hot.process}
+        return {**self.suite.cpu(), **{name: _seconds(of) for name, of in stores.items()}}
+
+
+def _seconds(of: subprocess.Popen[bytes] | None) -> float:
+    if of is None:
+        raise RuntimeError("a store has ended")
+    first = psutil.Process(of.pid)
+    return sum(seconds(each) for each in (first, *first.children(recursive=True)))
 
 
 def sizing(bench: Bench) -> Iterator[Figure]:
-    """On PostgreSQL, as a cluster has it."""
-    with postgres() as server:
-        with bench.suite("echo", RUNPLANE_EVENT_STORE=server.url) as suite:
-            whole = _Whole(suite, server)
+    """With the stores that a cluster has."""
+    with postgres() as database, redis() as hot:
+        stores = {"RUNPLANE_EVENT_STORE": database.url, "RUNPLANE_HOT_STORE": hot.url}
+        with bench.suite("echo", **stores) as suite:
+            whole = _Whole(suite, database, hot)
             for name, kind in _KINDS.items():
                 job = replace(kind, address=suite.address, callers=32, seconds=bench.scaled(8))
                 yield _spent(bench, name, whole, job)
             target = suite.grpc["workflow"]
             job = Job("workflows", target=target, callers=32, seconds=bench.scaled(8))
             yield _spent(bench, "workflow of three steps", whole, job)
-        yield from _open(bench, server)
+        yield from _open(bench, stores)
 
 
 def _spent(bench: Bench, name: str, whole: _Whole, job: Job) -> Figure:
@@ -82,11 +90,11 @@ def _spent(bench: Bench, name: str, whole: _Whole, job: Job) -> Figure:
     )
 
 
-def _open(bench: Bench, server: Postgres) -> Iterator[Figure]:
+def _open(bench: Bench, stores: Mapping[str, str]) -> Iterator[Figure]:
     """Streams whose model says nothing for a minute."""
     room = str(2 * STREAMS)
     settings = {"INFERENCE_ECHO__SLOTS": room, "ORCHESTRATOR_TASKS__MAX_RUNNING": room}
-    with bench.suite("echo", RUNPLANE_EVENT_STORE=server.url, **settings) as suite:
+    with bench.suite("echo", **stores, **settings) as suite:
         job = Job(
             "held",
             suite.address,
