@@ -51,7 +51,11 @@ def inbox_full(stream_id: str, most: int) -> ServiceError:
 
 def unavailable(why: str) -> Unavailable:
     """The store does not answer. What was asked for may have happened or not."""
-    return Unavailable("EVENT_STORE_UNAVAILABLE", f"the event store does not answer: {why[:300]}")
+    return Unavailable(
+        "EVENT_STORE_UNAVAILABLE",
+        f"the event store does not answer: {why[:300]}",
+        suggested_fix="try again later; see that it runs, and that RUNPLANE_EVENT_STORE names it",
+    )
 
 
 def not_migrated(service: str, pending: int) -> FailedPrecondition:
