@@ -65,7 +65,7 @@ def serve(
             causes = _leaves(error)
             if not all(isinstance(cause, ServiceError | OSError) for cause in causes):
                 raise
-            _quit(CANNOT_START, name, "; ".join(map(str, causes)))
+            _quit(CANNOT_START, name, "; ".join(map(_with_fix, causes)))
         finally:
             if not is_broken_off:
                 runner.close()
@@ -169,6 +169,12 @@ def _leaves(error: Exception) -> list[Exception]:
     if isinstance(error, ExceptionGroup):
         return [leaf for part in error.exceptions for leaf in _leaves(part)]
     return [error]
+
+
+def _with_fix(error: Exception) -> str:
+    """What went wrong, and what to do where the error knows."""
+    fix = error.metadata.get("suggested_fix") if isinstance(error, ServiceError) else None
+    return f"{error} ({fix})" if fix else str(error)
 
 
 def _quit(code: int, name: str, message: str) -> Never:

@@ -283,6 +283,7 @@ def check_cancel(task: Task) -> bool:
             f"{task.spec.task_id} is {task.state.value} and cannot be cancelled",
             task_id=task.spec.task_id,
             state=task.state.value,
+            suggested_fix="nothing is left to stop; get the task to see what came of it",
         )
     return task.state is not State.CANCELED
 
