@@ -203,12 +203,12 @@ async def opened(url: str, *, now: Callable[[], datetime]) -> AsyncIterator[Redi
             plain = url.replace("redis+cluster://", "redis://", 1)
             client: Redis | RedisCluster = RedisCluster.from_url(plain, **options)
         else:
-            client = Redis.from_pool(
-                BlockingConnectionPool.from_url(
-                    url, max_connections=CONNECTIONS, timeout=SECONDS, **options
-                )
+            pool = BlockingConnectionPool.from_url(
+                url, max_connections=CONNECTIONS, timeout=SECONDS, **options
             )
-    except (ValueError, RedisError, RedisClusterException):  # Its words may repeat the password.
+            pool.make_connection()  # type: ignore[no-untyped-call] # It knows all options.
+            client = Redis.from_pool(pool)
+    except (TypeError, ValueError, RedisError, RedisClusterException):  # They may quote the URL.
         fix = "use memory:, redis://HOST:6379 or redis+cluster://HOST:6379"
         violation = Violation("RUNPLANE_HOT_STORE", "is not the URL of a Redis", fix)
         raise invalid(violation, reason="HOT_STORE_UNSUPPORTED") from None
