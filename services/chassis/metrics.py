@@ -1,14 +1,16 @@
 """What a process says of itself to those who measure it: `/metrics`, in Prometheus' text format.
 
-Figures are read when they are asked for, so that counting costs those who work nothing more.
+Figures are read when they are asked for, so that counting costs those who work nothing more. A page
+is written by a thread, one at a time: a large one takes longer than a caller should wait.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isinf
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -61,8 +63,7 @@ class Metrics(Collector):
         self._figures = figures or []
         self._included: list[Callable[[], Iterable[Metric]]] = []
         self._shown: list[Histogram | Tally | Reading] = []
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
+        self._writing = asyncio.Lock()
 
     def add(self, *figures: Figure) -> None:
         """Show these as well."""
@@ -75,10 +76,6 @@ class Metrics(Collector):
     def include(self, read: Callable[[], Iterable[Metric]]) -> None:
         """Show what this tells as well, such as a library's own."""
         self._included.append(read)
-
-    def describe(self) -> list[Metric]:
-        """Nothing: figures are known when they are read."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """Read all of them."""
@@ -95,19 +92,35 @@ class Metrics(Collector):
 
     def page(self) -> bytes:
         """All of them as text."""
-        return generate_latest(self._registry)
+        return generate_latest(self)
 
     def answer(self, accept: str) -> tuple[str, bytes]:
         """All of them in the format that is asked for, and its media type. Examples of traces are
         in OpenMetrics only."""
-        if _OPEN in accept:
-            return OPEN_CONTENT_TYPE, _open_page(self._registry)
-        return CONTENT_TYPE, self.page()
+        return _written(self, accept)
+
+    async def written(self, accept: str) -> tuple[str, bytes]:
+        """The same: read at once, and written beside the loop."""
+        async with self._writing:
+            return await asyncio.to_thread(_written, _Read([*self.collect()]), accept)
 
 
-def _open_page(registry: CollectorRegistry) -> bytes:
-    page: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
-    return page
+@dataclass(frozen=True, slots=True)
+class _Read(Collector):
+    """What was read."""
+
+    metrics: list[Metric]
+
+    def collect(self) -> Iterator[Metric]:
+        """All of it."""
+        return iter(self.metrics)
+
+
+def _written(figures: Collector, accept: str) -> tuple[str, bytes]:
+    if _OPEN in accept:
+        page: bytes = openmetrics.generate_latest(figures)  # type: ignore[no-untyped-call]
+        return OPEN_CONTENT_TYPE, page
+    return CONTENT_TYPE, generate_latest(figures)
 
 
 def _shown(bound: float) -> str:
