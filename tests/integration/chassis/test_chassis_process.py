@@ -153,3 +153,29 @@ async def test_an_unknown_variable_is_a_warning_that_names_the_nearest() -> None
 
     assert line["level"] == "warning"
     assert (line["variable"], line["nearest"]) == ("TESTER_SLOT", "TESTER_SLOTS")
+
+
+@pytest.mark.parametrize("place", ["callback", "task", "thread", "finalizer"])
+async def test_what_nobody_catches_is_a_line_that_does_not_quote_it(place: str) -> None:
+    async with process(TESTER_FAILS=place) as child:
+        assert child.stderr
+        said = b""
+        while b'"message": "serving"' not in said:
+            said += await child.stderr.readline()
+        child.terminate()
+        rest, _ = await child.stderr.read(), await child.wait()
+
+    lines = [json.loads(each) for each in (said + rest).splitlines()]
+    (line,) = [each for each in lines if each["level"] == "error"]
+    assert line["message"] == "nobody caught this"
+    assert "builtins.ValueError" in line["exception"]
+    assert "invalid literal" not in (said + rest).decode()
+
+
+async def test_a_start_that_fails_by_a_bug_says_so_and_does_not_quote_it() -> None:
+    code, said = await outcome(TESTER_FAILS="start")
+
+    last = [each for each in said if not each.startswith("{")]
+    assert (code, last) == (1, ["tester: internal error (ValueError); the log has more"])
+    assert "invalid literal" not in "".join(said)
+    assert "builtins.ValueError" in "".join(said)
