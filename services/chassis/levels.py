@@ -39,6 +39,11 @@ def fault(logger: str, level: str) -> str:
     return ""
 
 
+def _unknown(logger: str) -> str:
+    """Loggers are never forgotten, so that none may be made by who asks; empty if it is there."""
+    return "" if logger in logging.root.manager.loggerDict else "is no logger of this process"
+
+
 def apply(level: str, levels: Mapping[str, str]) -> None:
     """Have all of ours say as much as `level`, and some loggers as much as `levels` has them."""
     logging.getLogger().setLevel(max(LEVELS[level], logging.WARNING))
@@ -76,7 +81,7 @@ class Levels:
             InvalidArgument: `INVALID_REQUEST`; the logger cannot have the level.
             ResourceExhausted: `LOG_LEVELS_EXHAUSTED`; too many are changed.
         """
-        if problem := fault(logger, level):
+        if problem := fault(logger, level) or _unknown(logger):
             field = "level" if level not in LEVELS else "logger"
             fix = "name a logger below services or gateway, or the level warning or error"
             raise invalid(Violation(field, problem, fix))
