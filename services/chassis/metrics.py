@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isinf
+from operator import itemgetter
 from typing import Final
 
 from prometheus_client import generate_latest
@@ -21,7 +22,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from services.chassis.histograms import Histogram, Series, Tally
+from services.chassis.histograms import MOST, OTHER, Histogram, Series, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_CONTENT_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
@@ -40,7 +41,7 @@ class Figure:
     description: str
     read: Read
     label: str = ""
-    """Its values are of a bounded set."""
+    """Its values are of a bounded set; else the largest figures are shown, the rest as one."""
     is_counter: bool = False
     """Whether it only grows, while the process lives."""
 
@@ -83,7 +84,7 @@ class Metrics(Collector):
             family = CounterMetricFamily if figure.is_counter else GaugeMetricFamily
             labels = [figure.label] if figure.label else []
             metric = family(figure.name, figure.description, labels=labels)
-            for value, number in figure.read().items():
+            for value, number in _bounded(figure.read()).items():
                 metric.add_metric([value] if labels else [], number)
             yield metric
         yield from map(_family, self._shown)
@@ -121,6 +122,14 @@ def _written(figures: Collector, accept: str) -> tuple[str, bytes]:
         page: bytes = openmetrics.generate_latest(figures)  # type: ignore[no-untyped-call]
         return OPEN_CONTENT_TYPE, page
     return CONTENT_TYPE, generate_latest(figures)
+
+
+def _bounded(read: Mapping[str, float]) -> Mapping[str, float]:
+    """The largest figures; those that are too many are one."""
+    if len(read) <= MOST:
+        return read
+    ordered = sorted(read.items(), key=itemgetter(1), reverse=True)
+    return {**dict(ordered[:MOST]), OTHER: sum(number for _, number in ordered[MOST:])}
 
 
 def _shown(bound: float) -> str:

@@ -6,7 +6,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from services.chassis.histograms import MOST, OTHER, Histogram, Tally
-from services.chassis.metrics import CONTENT_TYPE, OPEN_CONTENT_TYPE, Metrics
+from services.chassis.metrics import CONTENT_TYPE, OPEN_CONTENT_TYPE, Figure, Metrics
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 OPEN = "application/openmetrics-text; version=1.0.0, text/plain;q=0.5"
@@ -88,6 +88,18 @@ def test_the_plain_format_has_no_traces() -> None:
 
     assert media_type == CONTENT_TYPE
     assert TRACE not in page.decode()
+
+
+def test_a_figure_of_too_many_values_shows_the_largest_and_the_rest_as_one() -> None:
+    read = {f"topic{number}": float(number) for number in range(10 * MOST)}
+    metrics = Metrics([Figure("waiting", "What waits.", lambda: read, label="topic")])
+
+    (family,) = families(metrics.page().decode())
+
+    shown = {each.labels["topic"]: each.value for each in family.samples}
+    assert len(shown) == MOST + 1
+    assert shown[f"topic{10 * MOST - 1}"] == 10 * MOST - 1
+    assert sum(shown.values()) == sum(read.values())
 
 
 async def test_others_are_served_while_a_large_page_is_written() -> None:
