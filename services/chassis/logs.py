@@ -22,6 +22,8 @@ _STANDARD: Final = frozenset(
 )
 _MAX_LINES: Final = 10_000
 _MOST_CHARACTERS: Final = 2_000  # Of a text, but for frames, which are bounded by themselves.
+# Libraries whose warnings quote what the servers of tenants say. What follows a colon is left out.
+_QUOTING: Final = frozenset({"mcp"})
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -39,7 +41,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "service": self._service,
             "logger": record.name,
-            "message": _cut(record.getMessage()),
+            "message": _cut(_message(record)),
         }
         line |= getattr(record, "context", {})
         line |= {key: _cut(value) for key, value in vars(record).items() if key not in _STANDARD}
@@ -47,6 +49,12 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = shown(record.exc_info[1])
         # In ASCII: beyond it there are ends of lines, and what steers terminals.
         return json.dumps(line, default=_named)
+
+
+def _message(record: logging.LogRecord) -> str:
+    if record.name.partition(".")[0] in _QUOTING:
+        return str(record.msg).partition(":")[0]
+    return record.getMessage()
 
 
 def _cut(value: object) -> object:

@@ -27,7 +27,7 @@ class Sparing(logging.Filter):
         if (now := self._now()) - self._second >= 1.0:
             self._second = now
             self._told.clear()
-        sentence = record.name, str(record.msg)
+        sentence = record.name, str(record.msg).partition(":")[0]
         if (told := self._told.get(sentence, 0)) >= A_SECOND or len(self._told) >= _MOST:
             return self._leave_out(sentence)
         self._told[sentence] = told + 1

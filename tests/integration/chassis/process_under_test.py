@@ -5,6 +5,7 @@ import gc
 import sys
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -60,6 +61,8 @@ async def fail_in(place: str) -> None:
     elif place == "thread":
         (thread := threading.Thread(target=fail)).start()
         thread.join()
+    elif place == "warning":
+        warnings.warn("invalid literal: a prompt", UserWarning, stacklevel=1)
     elif place == "finalizer":
         Finalized()
     await asyncio.sleep(0)

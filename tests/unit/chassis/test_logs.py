@@ -130,6 +130,21 @@ def test_libraries_say_nothing_below_a_warning(capsys: pytest.CaptureFixture[str
     assert said == ["what is wrong", "what is done"]
 
 
+def test_what_servers_of_tenants_say_is_not_part_of_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client = logging.getLogger("mcp.client.streamable_http")
+    with logging_to_stderr("tester", "debug"):
+        client.warning(f"Unknown SSE event: {'a prompt'}")
+        client.warning("notification handler for %r raised", "a prompt")
+
+    written = capsys.readouterr().err
+    assert [line["message"] for line in lines(written)] == [
+        "Unknown SSE event",
+        "notification handler for %r raised",
+    ]
+
+
 def test_a_logger_may_say_more_than_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     with logging_to_stderr("tester", "warning", {"services.test.logs": "debug"}):
         log.debug("more")
