@@ -14,6 +14,8 @@ from typing import Final
 
 from services.chassis.errors import ResourceExhausted, Violation, invalid
 
+log = logging.getLogger(__name__)
+
 LEVELS: Final = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -92,6 +94,8 @@ class Levels:
                 f"{MOST_CHANGES} loggers are changed already",
                 suggested_fix="take one back: PUT its name with no level",
             )
+        # Before it may hide this line.
+        log.warning("log level changed", extra={"changed": logger, "to": level})
         change = _Change(level, logging.getLogger(logger).level)
         self._changes[logger] = change
         logging.getLogger(logger).setLevel(LEVELS[level])
@@ -106,6 +110,7 @@ class Levels:
         if change.timer is not None:
             change.timer.cancel()
         logging.getLogger(logger).setLevel(change.before)
+        log.warning("log level taken back", extra={"changed": logger})
 
     def clear(self) -> None:
         """Take all of it back."""

@@ -132,7 +132,9 @@ def _either(name: str, *others: str) -> AliasChoices:
 
 
 def _otlp(url: str | None) -> str | None:
-    if url and not re.match(r"https?://[^/\s:@\[\]]+(:\d{1,5})?(/|$)|https?://\[[0-9A-Fa-f:.]+\]", url):
+    if url and not re.match(
+        r"https?://[^/\s:@\[\]]+(:\d{1,5})?(/|$)|https?://\[[0-9A-Fa-f:.]+\]", url
+    ):
         raise ValueError("is not the address of a collector, such as http://127.0.0.1:4317")
     return url or None
 
