@@ -23,6 +23,9 @@ from services.chassis.levels import MOST_CHANGES, fault
 SECRETS: Final = Path("/run/secrets")
 
 _UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_COLLECTOR: Final = re.compile(  # Without a password, which is a header's.
+    r"https?://([^/\s:@\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/|$)"
+)
 _HEADER: Final = re.compile(r"\s*[A-Za-z0-9_.-]+\s*=[\x20-\x7e]*")
 _AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)")
 
@@ -132,9 +135,7 @@ def _either(name: str, *others: str) -> AliasChoices:
 
 
 def _otlp(url: str | None) -> str | None:
-    if url and not re.match(
-        r"https?://[^/\s:@\[\]]+(:\d{1,5})?(/|$)|https?://\[[0-9A-Fa-f:.]+\]", url
-    ):
+    if url and not _COLLECTOR.match(url):
         raise ValueError("is not the address of a collector, such as http://127.0.0.1:4317")
     return url or None
 
