@@ -64,7 +64,7 @@ def caller_of(ctx: Context) -> Caller:
     """On whose behalf; within the trace that the request's `_meta` names, if it names one."""
     caller: Caller = ctx.request.scope[CALLER]
     traceparent, state = (meta_of(ctx).get(key) for key in (TRACE_KEY, STATE_KEY))
-    if not isinstance(traceparent, str):
+    if not isinstance(traceparent, str) or not caller.head.follows:
         return caller
     within = continued(caller.context, traceparent, state if isinstance(state, str) else "")
     return replace(caller, context=within)
