@@ -22,6 +22,7 @@ from services.chassis.eventlog import postgres_work as work
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.batches import arguments
 from services.chassis.eventlog.bells import Bells
+from services.chassis.eventlog.measures import Measures, timed
 from services.chassis.eventlog.migrations import apply_to_schema, of_schema
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
@@ -67,8 +68,13 @@ class PostgresEventStore:
     """See `EventStore`. `opened` makes one. Without a clock of its own it goes by the server's."""
 
     def __init__(
-        self, pool: "asyncpg.Pool[Any]", bells: Bells, now: Callable[[], datetime] | None
+        self,
+        pool: "asyncpg.Pool[Any]",
+        bells: Bells,
+        now: Callable[[], datetime] | None,
+        name: str = "",
     ) -> None:
+        self.measures = Measures(name)
         self._pool = pool
         self._bells = bells
         self._clock = now
@@ -76,6 +82,7 @@ class PostgresEventStore:
         self._has_work = asyncio.Semaphore(0)
         self._is_closed = False
 
+    @timed
     async def append(self, batch: Append) -> Claim | None:
         """See `EventStore`."""
         if self._is_closed:
@@ -291,6 +298,7 @@ class PostgresEventStore:
         try:
             rows = await self._fetch(_append(appends), self._now(), *arguments(appends))
             outcomes = [_outcome(*each) for each in zip(appends, rows, strict=True)]
+            self.measures.committed(len(batch))
         except InvalidArgument as refused:
             if len(batch) > 1:  # One of them has a text that cannot be kept; which is not said.
                 for each in batch:
@@ -361,7 +369,7 @@ async def opened(
     except _FAILURES as error:
         raise refusals.unavailable(f"{type(error).__name__}: {error}") from None
     async with pool, asyncio.TaskGroup() as group:
-        store = PostgresEventStore(pool, bells := Bells(), now)
+        store = PostgresEventStore(pool, bells := Bells(), now, schema)
         for _ in range(WRITERS):
             group.create_task(store.write_all())
         connecting = partial(asyncpg.connect, dsn, timeout=5, server_settings=settings)
