@@ -1,4 +1,4 @@
-"""By which names the admin port shows what it measures, and how much of a request it reads."""
+"""The admin port: by which names it shows what it measures, and what it takes of a request."""
 
 import asyncio
 from contextlib import suppress
