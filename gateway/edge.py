@@ -29,6 +29,7 @@ from gateway.traffic import ClientGone, Traffic
 from gateway.websocket import WebSocket
 from services.chassis.context import RequestContext, current
 from services.chassis.errors import InvalidArgument, ServiceError
+from services.chassis.exemplars import example_of
 from services.chassis.tracing import names
 from services.chassis.tracing.spans import Nothing, Span
 
@@ -107,7 +108,7 @@ class Application:
             answered.span.end()
             self._traffic.leave()
             method = scope["method"] if scope["type"] == "http" else "GET"
-            took, trace_id = perf_counter() - start, answered.context.trace_id
+            took, trace_id = perf_counter() - start, example_of(answered.context)
             said = (answered.route, method, answered.status)
             self._requests.end(kind, took, said, trace_id)
             self._access.answered(method, answered.route, answered.status, took)

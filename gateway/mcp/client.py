@@ -15,6 +15,7 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from gateway.mcp.operations import Operation
 from gateway.mcp.rpc import Caller
 from gateway.mcp.sessions import Session
 from gateway.mcp.stream import Stream
@@ -68,6 +69,12 @@ def caller_of(ctx: Context) -> Caller:
         return caller
     within = continued(caller.context, traceparent, state if isinstance(state, str) else "")
     return replace(caller, context=within)
+
+
+def operation_of(ctx: Context) -> Operation:
+    """What is asked for, for those who count it."""
+    caller: Caller = ctx.request.scope[CALLER]
+    return caller.operation
 
 
 def session_of(ctx: Context) -> Session | None:

@@ -100,6 +100,8 @@ class ServerSettings(BaseModel, frozen=True):
     admin: str = "127.0.0.1:0"  # Plain HTTP: /livez and /readyz.
     admin_token: AdminToken | None = None  # For /loglevel; absent: from this machine only.
     grace: Duration = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
+    # Then callers connect anew, and find replicas that have come since. Absent: they need not.
+    connection_age: Duration | None = Field(None, ge=timedelta(seconds=1))
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024)
     max_concurrent_rpcs: int = Field(4096, ge=1)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import grpc
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -44,7 +45,9 @@ def exporting(service: str, settings: TelemetrySettings) -> Iterator[Callable[[S
     resource = {"service.name": f"runplane-{service}", "service.namespace": "runplane"}
     encoder = Encoder(resource, names.RENAMED[settings.conventions])
     batches = BatchSpanProcessor(
-        _Exporter(_otlp(settings, encoder)),
+        _Exporter(
+            _otlp(settings, encoder), urlsplit(settings.endpoint or "").netloc.rpartition("@")[2]
+        ),
         max_queue_size=settings.max_queue,
         schedule_delay_millis=_DELAY_MS,
         max_export_batch_size=CONTENT_BATCH if settings.content else BATCH,
@@ -61,10 +64,11 @@ def exporting(service: str, settings: TelemetrySettings) -> Iterator[Callable[[S
 
 
 class _Exporter(SpanExporter):
-    """Says once a minute that spans do not arrive."""
+    """Says once a minute that spans do not arrive, and where they were to go."""
 
-    def __init__(self, way: _Way) -> None:
+    def __init__(self, way: _Way, place: str) -> None:
         self._way = way
+        self._place = place
         self._quiet_until = 0.0
 
     def export(self, spans: Sequence[Any]) -> SpanExportResult:
@@ -76,7 +80,8 @@ class _Exporter(SpanExporter):
             cause = type(error).__name__
         if result is not SpanExportResult.SUCCESS and time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
-            log.warning("traces not sent", extra={"spans": len(spans), "cause": cause})
+            facts = {"to": self._place, "spans": len(spans), "cause": cause}
+            log.warning("traces not sent", extra=facts)
         return result
 
     def shutdown(self) -> None:

@@ -109,6 +109,12 @@ async def test_a_bad_setting_is_one_line_that_names_the_variable(variable: str, 
     assert lines[0].startswith(f"tester: {variable}: ")
 
 
+async def test_json_that_is_nested_too_deeply_is_one_line() -> None:
+    code, lines = await outcome(TESTER_SERVER="[" * 100_000)
+
+    assert (code, lines) == (2, ["tester: a setting holds JSON that is nested too deeply"])
+
+
 async def test_what_a_check_of_ours_says_stands_there_alone() -> None:
     _, lines = await outcome(RUNPLANE_EVENT_STORE="nosuch:")
 
