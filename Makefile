@@ -32,7 +32,7 @@ NPM := $(if $(wildcard /etc/ssl/certs),NODE_OPTIONS=--use-openssl-ca )npm instal
 SHOW := { grep -v '^WARNING' $(LOG) | tail -n 30 >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev up demo test test-mcp test-vllm check lint types imports contracts sizes k8s protos bench lock \
+.PHONY: help install dev up demo test test-mcp test-vllm check lint types imports contracts sizes k8s rules protos bench lock \
 	images-lock images-check image sbom clean
 
 help: ## List the targets
@@ -57,7 +57,7 @@ test-mcp: .venv/.stamp-conformance ## Run the official MCP conformance suites
 test-vllm: .venv-vllm/.stamp ## Test what runs vLLM, on a CPU
 	@exec $(VLLM)/python -m tests.on_vllm
 
-check: lint types imports contracts sizes k8s ## Run every check that needs no server
+check: lint types imports contracts sizes k8s rules ## Run every check that needs no server
 
 lint: .venv/.stamp-dev ## Check style and format
 	$(BIN)/ruff check .
@@ -80,6 +80,11 @@ sizes: .venv/.stamp-dev ## Check the length of files and functions, and the lock
 
 k8s: .venv/.stamp-dev ## Build the manifests of Kubernetes, and check every object
 	@$(BIN)/python -m tests.k8s
+
+rules: ## Check the rules for Prometheus with promtool, where it is; make test evaluates them anyway
+	@if command -v promtool >/dev/null; then \
+		promtool check rules ops/rules/*.yaml && promtool test rules ops/rules/tests/*.yaml; \
+	fi
 
 protos: .venv/.stamp-dev ## Generate the code of the contracts
 	$(BIN)/python protos/generate.py

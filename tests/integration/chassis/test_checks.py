@@ -3,8 +3,10 @@
 import asyncio
 import os
 import pwd
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -160,6 +162,21 @@ async def test_a_folder_that_cannot_be_written_is_told(closed: Path) -> None:
         large = await others.object_store(closed.as_uri(), AwsSettings())
 
     assert [each.level for each in [*found, *large]] == [Level.ERROR, Level.ERROR]
+
+
+async def test_a_file_that_is_somebody_elses_is_told() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # Unlike pytest's, others can reach it.
+        if not os.getuid():
+            shutil.chown(folder, "nobody")
+        url = f"sqlite:///{folder}"
+        async with opened(url, service="workflow"):
+            pass
+        os.chmod(f"{folder}/workflow.db", 0o444)
+        with as_nobody():
+            found = await events.event_store(url, "workflow")
+
+    assert [each.level for each in found] == [Level.ERROR]
+    assert "workflow.db" in found[0].message
 
 
 async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
