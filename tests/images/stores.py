@@ -19,16 +19,14 @@ def stores() -> Iterator[Told]:
     with postgres() as events, redis() as hot, kafka() as bus, moto() as objects:
         objects.make(BUCKET)
         yield Told(
-            {
-                "RUNPLANE_MIGRATE": "never",
-                "RUNPLANE_OBJECT_STORE": f"s3://{BUCKET}",
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{objects.port}",
-                "AWS_ACCESS_KEY_ID": "id",
-            },
+            {"RUNPLANE_MIGRATE": "never"},
             {
                 "runplane_event_store": events.url,
                 "runplane_hot_store": hot.url,
                 "runplane_event_bus": bus.url,
+                "runplane_object_store": f"s3://{BUCKET}",
+                "aws_endpoint_url": f"http://127.0.0.1:{objects.port}",
+                "aws_access_key_id": "id",
                 "aws_secret_access_key": "secret",
             },
         )
