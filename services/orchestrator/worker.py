@@ -18,6 +18,7 @@ from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.newer import is_newer
 from services.chassis.eventlog.port import Claim, Key
+from services.orchestrator.beginning import Ask, at_once, wait_for
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import Cancel, written
 from services.orchestrator.domain.task import evolve
@@ -78,6 +79,7 @@ class Worker:
         self._strangers: frozenset[Claim] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
+        self._has_models = False  # Until it has seen some, it takes nothing up.
         self.is_draining = False
         """Whether callers may be cut off by this process, and have not left."""
 
@@ -234,6 +236,11 @@ class Worker:
             except Exception:
                 log.exception("no work found")
 
+    async def wait_for_models(self, are_there: Ask) -> None:
+        """Let tasks be taken up from when on there is somebody to ask."""
+        await wait_for(are_there)
+        self._has_models = True
+
     def drain(self) -> None:
         """Take no more tasks; those that run go on."""
         self.is_draining = True
@@ -280,7 +287,7 @@ class Worker:
 
     async def _look_around(self, world: World) -> None:
         has_room = len(self._followers) <= self._sizes.max_queued
-        if self._free and has_room and not self.is_draining:
+        if self._has_models and self._free and has_room and not self.is_draining:
             for claim in await self._desk.find(self._free):
                 log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
                 await self._take_up_if_readable(world, claim)
@@ -408,12 +415,14 @@ async def working(desk: Desk, sizes: Sizes) -> AsyncIterator[Worker]:
 
 
 @asynccontextmanager
-async def on_duty(worker: Worker, world: World) -> AsyncIterator[None]:
-    """Keep the worker's claims and look for work, until the context is left."""
+async def on_duty(worker: Worker, world: World, are_there: Ask = at_once) -> AsyncIterator[None]:
+    """Keep the worker's claims and look for work, until the context is left: from when on models
+    are there."""
     async with asyncio.TaskGroup() as group:
         duties: Sequence[asyncio.Task[None]] = (
             group.create_task(worker.keep_claims()),
             group.create_task(worker.look_around(world)),
+            group.create_task(worker.wait_for_models(are_there)),
         )
         try:
             yield

@@ -47,13 +47,15 @@ def stop(suite: Mixed) -> None:
 
 
 def start_as_the_other(suite: Mixed) -> None:
-    """Start all of it as the other version, which may not change a schema."""
-    for each in suite.all:
-        each.root = ROOT if each.root == suite.earlier else suite.earlier
-        each.environment = {**each.environment, "RUNPLANE_MIGRATE": "never"}
-        each.start()
-    for each in suite.all:
-        until(lambda each=each: is_ready(each), seconds=60)  # type: ignore[misc]
+    """Start all of it as the other version, which may not change a schema: what is called first."""
+    for names in (("inference", "tool_registry"), ("orchestrator",), ("workflow",), ("gateway",)):
+        processes = [suite.process(name) for name in names]
+        for each in processes:
+            each.root = ROOT if each.root == suite.earlier else suite.earlier
+            each.environment = {**each.environment, "RUNPLANE_MIGRATE": "never"}
+            each.start()
+        for each in processes:
+            until(lambda each=each: is_ready(each), seconds=60)  # type: ignore[misc]
 
 
 def migrate(event_store: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.eventlog.port import Append, NewEvent, Work
+from services.orchestrator import beginning
 from services.orchestrator.adapters import codec
 from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.domain import events as ev
@@ -151,6 +152,45 @@ async def test_a_log_that_cannot_be_read_does_not_end_the_others_work() -> None:
         task = await it.log.load("default", "task_1")
 
     assert task.state is State.COMPLETED
+
+
+async def test_what_others_left_waits_until_there_are_models() -> None:
+    async with bench(("Hello",)) as it:
+        queued = ev.Queued(NOW, SPEC)
+        left = Append("default", "task_1", 0, [codec.encode(queued, replay([queued]))])
+        await it.log.store.append(replace(left, work=Work(KIND)))
+        there: list[bool] = []
+
+        async def are_there() -> bool:
+            return bool(there)
+
+        async with on_duty(it.worker, it.world, are_there):
+            await pass_time(5)
+            before = await it.log.load("default", "task_1")
+            there.append(True)
+            await pass_time(5)
+        after = await it.log.load("default", "task_1")
+
+    assert (before.state, after.state) == (State.PENDING, State.COMPLETED)
+
+
+async def test_what_others_left_does_not_wait_for_models_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(beginning, "PATIENCE", timedelta(seconds=3))
+    async with bench(("Hello",)) as it:
+        queued = ev.Queued(NOW, SPEC)
+        left = Append("default", "task_1", 0, [codec.encode(queued, replay([queued]))])
+        await it.log.store.append(replace(left, work=Work(KIND)))
+
+        async def never() -> bool:
+            return False
+
+        async with on_duty(it.worker, it.world, never):
+            await pass_time(9)
+        task = await it.log.load("default", "task_1")
+
+    assert task.is_closed
 
 
 async def test_a_cancel_whose_end_cannot_be_written_is_kept() -> None:
