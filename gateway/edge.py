@@ -29,6 +29,7 @@ from gateway.traffic import ClientGone, Traffic
 from gateway.websocket import WebSocket
 from services.chassis.context import RequestContext, current
 from services.chassis.errors import InvalidArgument, ServiceError
+from services.chassis.exemplars import example_of
 from services.chassis.tracing import names
 from services.chassis.tracing.spans import Nothing, Span
 
@@ -74,6 +75,7 @@ class Application:
         self._access = Access()
         self._hosts = hosts(settings.listen, settings.allowed_hosts)
         self._origins = settings.allowed_origins
+        self._follows = settings.follow_traces
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -106,17 +108,17 @@ class Application:
             answered.span.end()
             self._traffic.leave()
             method = scope["method"] if scope["type"] == "http" else "GET"
-            took, trace_id = perf_counter() - start, answered.context.trace_id
+            took, trace_id = perf_counter() - start, example_of(answered.context)
             said = (answered.route, method, answered.status)
             self._requests.end(kind, took, said, trace_id)
             self._access.answered(method, answered.route, answered.status, took)
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
-        exchange.read(known := head.read(scope["headers"]))
+        exchange.read(known := head.read(scope["headers"], follows=self._follows))
         current.set(known.context)
         method, path = scope["method"], scope["raw_path"].decode("ascii", "replace")
-        exchange.span = tracing.served(method, path)
+        exchange.span = tracing.served(method, known.elsewhere)
         self._hosts.check(known.fields.get(b"host", b""))
         if b"origin" in known.fields and method not in SAFE:
             check_origin(known.text(b"origin"), known.text(b"host"), self._origins)
@@ -125,7 +127,7 @@ class Application:
             await exchange.answer_nothing((b"allow", allow.encode()))
             return
         endpoint, captures = self._router.find(method, path)
-        tracing.name_after(exchange.span, method, endpoint.route)
+        tracing.name_after(exchange.span, method, endpoint.route, path)
         exchange.route = endpoint.route
         if endpoint.service:
             self._traffic.admit()
@@ -134,10 +136,10 @@ class Application:
 
     async def _converse(self, socket: WebSocket) -> None:
         scope = socket.scope
-        socket.read_head(known := head.read(scope["headers"]))
+        socket.read_head(known := head.read(scope["headers"], follows=self._follows))
         current.set(known.context)
         path = scope["raw_path"].decode("ascii", "replace")
-        socket.span = tracing.served("GET", path)
+        socket.span = tracing.served("GET", known.elsewhere)
         self._hosts.check(known.fields.get(b"host", b""))
         check_origin(known.text(b"origin"), known.text(b"host"), self._origins)
         endpoint, _ = self._router.find("GET", path)
@@ -147,7 +149,7 @@ class Application:
                 f"{path[:200]} is no WebSocket",
                 suggested_fix="send a plain GET, without Upgrade",
             )
-        tracing.name_after(socket.span, "GET", endpoint.route)
+        tracing.name_after(socket.span, "GET", endpoint.route, path)
         socket.route = endpoint.route
         self._traffic.admit()
         socket.service = endpoint.service

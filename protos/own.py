@@ -49,21 +49,33 @@ PARAMETERS: Final[dict[str, Any]] = {
 }
 
 
-def _answered(summary: str, media_type: str, schema: dict[str, Any], **others: str) -> Any:
+def _answered(
+    name: str, summary: str, media_type: str, schema: dict[str, Any], **others: str
+) -> Any:
     content = {media_type: {"schema": schema}}
     responses: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
     for status, description in others.items():
         responses[status.removeprefix("_")] = {"description": description}
-    return {"tags": ["edge"], "summary": summary, "responses": responses}
+    return {
+        "tags": ["edge"],
+        "operationId": f"edge_{name}",
+        "summary": summary,
+        "responses": responses,
+    }
 
 
 _UNCHANGED: Final = "It is still what `If-None-Match` says."
 
 OWN: Final[dict[str, Any]] = {
-    "/": {"get": _answered("Says what this is, and lists its routes.", "application/json", _ANY)},
-    "/healthz": {"get": _answered("Says that the edge lives.", "application/json", _ANY)},
+    "/": {
+        "get": _answered(
+            "About", "Says what this is, and lists its routes.", "application/json", _ANY
+        )
+    },
+    "/healthz": {"get": _answered("Alive", "Says that the edge lives.", "application/json", _ANY)},
     "/readyz": {
         "get": _answered(
+            "Ready",
             "Says whether every service behind the edge serves.",
             "application/json",
             _ANY,
@@ -71,11 +83,11 @@ OWN: Final[dict[str, Any]] = {
         )
     },
     "/openapi.json": {
-        "get": _answered("This description.", "application/json", _ANY, _304=_UNCHANGED)
+        "get": _answered("OpenApi", "This description.", "application/json", _ANY, _304=_UNCHANGED)
     },
-    "/docs": {"get": _answered("It, for people.", "text/html", _TEXT, _304=_UNCHANGED)},
+    "/docs": {"get": _answered("Docs", "It, for people.", "text/html", _TEXT, _304=_UNCHANGED)},
     "/mcp": {
-        "post": _answered("Speaks MCP, by JSON-RPC.", "application/json", _ANY)
+        "post": _answered("Mcp", "Speaks MCP, by JSON-RPC.", "application/json", _ANY)
         | {"requestBody": {"required": True, "content": {"application/json": {"schema": _ANY}}}}
     },
 }

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsError
 
+from services.chassis import uncaught
 from services.chassis.errors import ServiceError
 from services.chassis.inspection.variables import unknown
 from services.chassis.logs import logging_to_stderr
@@ -56,16 +57,18 @@ def serve(
     if process.scheduling == "batch":
         _run_in_batches()  # Threads inherit it, so before there are any.
     telling = logging_to_stderr(name, process.log.level, process.log.levels)
-    with telling, tracing(name, process.telemetry):
+    with telling, uncaught.told(), tracing(name, process.telemetry):
         _tell_unknown(name)
         runner, is_broken_off = asyncio.Runner(loop_factory=uvloop.new_event_loop), False
         try:
             is_broken_off = not runner.run(_until_signal(running))
-        except (ServiceError, OSError, ExceptionGroup) as error:
+        except Exception as error:
             causes = _leaves(error)
-            if not all(isinstance(cause, ServiceError | OSError) for cause in causes):
-                raise
-            _quit(CANNOT_START, name, "; ".join(map(str, causes)))
+            if all(isinstance(cause, ServiceError | OSError) for cause in causes):
+                _quit(CANNOT_START, name, "; ".join(map(_with_fix, causes)))
+            log.exception("ended by an error that nobody caught")
+            kinds = ", ".join(type(cause).__name__ for cause in causes)
+            _quit(CANNOT_START, name, f"internal error ({kinds}); the log has more")
         finally:
             if not is_broken_off:
                 runner.close()
@@ -76,6 +79,7 @@ def serve(
 async def _until_signal(running: AbstractAsyncContextManager[Running]) -> bool:
     """Whether it came to serve; a signal breaks a start off."""
     loop, starting = asyncio.get_running_loop(), asyncio.current_task()
+    loop.set_exception_handler(uncaught.of_loop)
     stop, serves = asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:
@@ -169,6 +173,12 @@ def _leaves(error: Exception) -> list[Exception]:
     if isinstance(error, ExceptionGroup):
         return [leaf for part in error.exceptions for leaf in _leaves(part)]
     return [error]
+
+
+def _with_fix(error: Exception) -> str:
+    """What went wrong, and what to do where the error knows."""
+    fix = error.metadata.get("suggested_fix") if isinstance(error, ServiceError) else None
+    return f"{error} ({fix})" if fix else str(error)
 
 
 def _quit(code: int, name: str, message: str) -> Never:

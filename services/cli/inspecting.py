@@ -3,9 +3,12 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import click
 
 from services.chassis.inspection.effective import names_in
 from services.chassis.settings import SECRETS
@@ -96,6 +99,8 @@ async def asked(
     command: str, told: Mapping[str, Environment], *, patience: float = PATIENCE_SECONDS
 ) -> dict[str, Answer]:
     """What each service says of itself. One that cannot be asked says so as a fault."""
+    if sys.stderr.isatty():  # It takes seconds, and whoever sits there wonders.
+        click.echo(f"asking {len(told)} service{'s' if len(told) > 1 else ''} …", err=True)
     answers = await asyncio.gather(
         *(_answer([MODULES[name], command], extra, patience) for name, extra in told.items())
     )

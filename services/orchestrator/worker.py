@@ -52,6 +52,8 @@ class _Waiting:
 
     context: contextvars.Context
     expiry: asyncio.TimerHandle
+    since: float
+    """In the loop's time."""
     watch: asyncio.Task[None] | None = None
     """What waits for another task to end."""
 
@@ -95,6 +97,11 @@ class Worker:
     def load(self) -> tuple[int, int]:
         """How many tasks run here, and how many wait for a place."""
         return self._running + self._children, len(self._queue) + len(self._followers)
+
+    def longest_wait(self) -> float:
+        """For how many seconds the first in the queue has waited for a place."""
+        first = next(iter(self._queue.values()), None)
+        return 0.0 if first is None else asyncio.get_running_loop().time() - first.since
 
     def check_room(self, *, is_child: bool = False, must_wait: bool = False) -> None:
         """Refuse before anything is done for a task there is no room for. Tasks that others wait
@@ -333,7 +340,8 @@ class Worker:
     def _waiting(self, run: Run, context: contextvars.Context) -> _Waiting:
         """Stand in a queue, but not beyond the task's deadline."""
         loop = asyncio.get_running_loop()
-        return _Waiting(context, loop.call_at(run.deadline, self._hurry, run))
+        expiry = loop.call_at(run.deadline, self._hurry, run)
+        return _Waiting(context, expiry, loop.time())
 
     def _hurry(self, run: Run) -> None:
         """One that waits and is to end has its end written at once."""

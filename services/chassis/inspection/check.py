@@ -97,6 +97,8 @@ async def _within(name: str, check: Check) -> Sequence[Finding]:
         return [wrong(name, f"nothing was heard within {SECONDS:.0f} s", fix)]
     except ServiceError as error:
         return [refused(name, error)]
+    except ModuleNotFoundError as error:  # An image holds what its service uses.
+        return [fine(name, f"is not used here: there is no {error.name}")]
     except OSError as error:
         return [wrong(name, str(error), "let this user reach it, or name another")]
     except Exception as error:  # noqa: BLE001 - its words may hold a secret, and others count too

@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -244,3 +245,14 @@ async def test_a_check_that_hears_nothing_ends(monkeypatch: pytest.MonkeyPatch) 
         found = await check._within("hot store", silent)
 
     assert [(each.check, each.level) for each in found] == [("hot store", Level.ERROR)]
+
+
+async def test_a_store_whose_package_an_image_does_not_have_is_not_what_it_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+
+    found = await check._within("hot store", lambda: others.hot_store("redis://127.0.0.1"))
+
+    assert [(each.check, each.level) for each in found] == [("hot store", Level.OK)]
+    assert "redis" in found[0].message

@@ -2,6 +2,9 @@
 
 import json
 import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +82,17 @@ def test_what_an_older_run_left_is_not_taken_for_a_running_suite(
     found = settings("--service", "workflow", "--state", str(tmp_path))
 
     assert found["RUNPLANE_EVENT_STORE"]["value"] == f"sqlite:///{tmp_path / 'data'}"
+
+
+def test_who_waits_at_a_terminal_is_told_what_for() -> None:
+    seen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "services.cli", "config", "--service", "gateway"]
+    try:
+        shown = subprocess.run(command, stderr=terminal, stdout=subprocess.PIPE, check=True).stdout
+    finally:
+        os.close(terminal)
+    with open(seen, "rb", buffering=0) as screen:
+        told = screen.read(1_000).decode()
+
+    assert told.splitlines() == ["asking 1 service …"]
+    assert b"asking" not in shown

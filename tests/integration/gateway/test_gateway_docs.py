@@ -64,6 +64,16 @@ async def test_every_route_that_the_edge_lists_is_described(http: httpx2.AsyncCl
     assert missing == []
 
 
+async def test_every_operation_has_an_id_of_its_own_to_name_functions_by(
+    http: httpx2.AsyncClient,
+) -> None:
+    said = await description(http)
+
+    ids = [each.get("operationId") for item in said["paths"].values() for each in item.values()]
+    assert None not in ids
+    assert len(ids) == len(set(ids))
+
+
 async def test_a_route_is_described_with_its_contracts_comments(http: httpx2.AsyncClient) -> None:
     said = await description(http)
 

@@ -1,9 +1,12 @@
 import asyncio
+import contextvars
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from services.chassis.context import LOCAL, Principal, current
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.eventlog.port import Append, NewEvent, Work
 from services.orchestrator import beginning
@@ -55,6 +58,23 @@ async def test_a_place_that_a_task_leaves_goes_to_the_one_that_waits_longest() -
     assert states == [State.RUNNING] + [State.PENDING] * 3
     assert [run.task.state for run in runs] == [State.COMPLETED] * 4
     assert it.log.ended == [f"task_{n}" for n in range(4)]
+
+
+async def test_the_longest_wait_is_that_of_the_first_that_has_no_place() -> None:
+    go, waits = asyncio.Event(), []
+    async with bench((go, "Hello"), max_running=1) as it:
+        runs = [await it.submit()]
+        waits.append(it.worker.longest_wait())
+        for number in (2, 3):
+            runs.append(await it.submit(task_id=f"task_{number}"))
+            await pass_time(2)
+            waits.append(it.worker.longest_wait())
+        go.set()
+        for run in runs:
+            await end_of(run)
+        waits.append(it.worker.longest_wait())
+
+    assert waits == [0.0, pytest.approx(2), pytest.approx(4), 0.0]
 
 
 async def test_one_at_a_time_means_one_at_a_time() -> None:
@@ -172,6 +192,23 @@ async def test_what_others_left_waits_until_there_are_models() -> None:
         after = await it.log.load("default", "task_1")
 
     assert (before.state, after.state) == (State.PENDING, State.COMPLETED)
+
+
+async def test_models_are_waited_for_although_nobody_asked_for_anything() -> None:
+    asked: list[Principal] = []
+
+    async def are_there() -> bool:
+        asked.append(current.get().principal)
+        return True
+
+    async def started() -> Sequence[Principal]:
+        async with bench(("Hello",)) as it, on_duty(it.worker, it.world, are_there):
+            await pass_time(1)
+        return asked
+
+    nobodys = asyncio.create_task(started(), context=contextvars.Context())
+
+    assert await nobodys == [LOCAL]
 
 
 async def test_what_others_left_does_not_wait_for_models_for_ever(
