@@ -94,7 +94,7 @@ class Contracts:
     messages: dict[str, Message] = field(default_factory=dict)
     enums: dict[str, Enum] = field(default_factory=dict)
     comments: dict[str, str] = field(default_factory=dict)
-    """Of files, by their packages' lines."""
+    """Of files: what stands above their `package`."""
 
 
 def read(raw: bytes) -> Contracts:
