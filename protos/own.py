@@ -1,5 +1,6 @@
 """What the edge answers that no contract has, and what it has in common, as OpenAPI says it."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 _TEXT: Final = {"type": "string"}
@@ -49,33 +50,34 @@ PARAMETERS: Final[dict[str, Any]] = {
 }
 
 
-def _answered(summary: str, media_type: str, schema: dict[str, Any], **others: str) -> Any:
-    content = {media_type: {"schema": schema}}
-    responses: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
-    for status, description in others.items():
-        responses[status.removeprefix("_")] = {"description": description}
-    return {"tags": ["edge"], "summary": summary, "responses": responses}
+def _answered(
+    summary: str,
+    *,
+    media_type: str = "application/json",
+    schema: dict[str, Any] = _ANY,
+    others: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """A route's answer; `others` are statuses that it has beside 200."""
+    said = {status: {"description": text} for status, text in (others or {}).items()}
+    whole = {"description": "The answer.", "content": {media_type: {"schema": schema}}}
+    return {"tags": ["edge"], "summary": summary, "responses": {"200": whole, **said}}
 
 
-_UNCHANGED: Final = "It is still what `If-None-Match` says."
+_UNCHANGED: Final = {"304": "It is still what `If-None-Match` says."}
+_UNREADY: Final = {"503": "One of them does not."}
 
 OWN: Final[dict[str, Any]] = {
-    "/": {"get": _answered("Says what this is, and lists its routes.", "application/json", _ANY)},
-    "/healthz": {"get": _answered("Says that the edge lives.", "application/json", _ANY)},
+    "/": {"get": _answered("Says what this is, and lists its routes.")},
+    "/healthz": {"get": _answered("Says that the edge lives.")},
     "/readyz": {
-        "get": _answered(
-            "Says whether every service behind the edge serves.",
-            "application/json",
-            _ANY,
-            _503="One of them does not.",
-        )
+        "get": _answered("Says whether every service behind the edge serves.", others=_UNREADY)
     },
-    "/openapi.json": {
-        "get": _answered("This description.", "application/json", _ANY, _304=_UNCHANGED)
+    "/openapi.json": {"get": _answered("This description.", others=_UNCHANGED)},
+    "/docs": {
+        "get": _answered("It, for people.", media_type="text/html", schema=_TEXT, others=_UNCHANGED)
     },
-    "/docs": {"get": _answered("It, for people.", "text/html", _TEXT, _304=_UNCHANGED)},
     "/mcp": {
-        "post": _answered("Speaks MCP, by JSON-RPC.", "application/json", _ANY)
+        "post": _answered("Speaks MCP, by JSON-RPC.")
         | {"requestBody": {"required": True, "content": {"application/json": {"schema": _ANY}}}}
     },
 }
