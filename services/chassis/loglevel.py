@@ -26,7 +26,9 @@ from services.chassis.levels import LONGEST, Levels
 PATH: Final = "/loglevel"
 _MOST_BYTES: Final = 4096
 _OWN_HOST: Final = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
+# By an error's reason, else by its kind.
 _HTTP: Final = {
+    "METHOD_NOT_ALLOWED": 405,
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
@@ -61,7 +63,7 @@ class LogLevel:
                 fix = "use GET or PUT"
                 raise InvalidArgument("METHOD_NOT_ALLOWED", "not offered here", suggested_fix=fix)
         except ServiceError as error:
-            await _send(send, _HTTP[error.code], _shown(error))
+            await _send(send, _status(error), _shown(error))
         else:
             await _send(send, 200, self._levels.shown())
 
@@ -110,9 +112,13 @@ async def _body(receive: ASGIReceiveCallable) -> bytes:
     return body
 
 
+def _status(error: ServiceError) -> int:
+    return _HTTP.get(error.reason) or _HTTP[error.code]
+
+
 def _shown(error: ServiceError) -> dict[str, object]:
     fix = error.metadata.get("suggested_fix", "")
-    said = {"status": "error", "code": _HTTP[error.code], "grpc_status": error.code}
+    said = {"status": "error", "code": _status(error), "grpc_status": error.code}
     return said | {"error_code": error.reason, "message": error.message, "suggested_fix": fix}
 
 
@@ -122,6 +128,7 @@ async def _send(send: ASGISendCallable, status: int, content: dict[str, object])
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
+        (b"allow", b"GET, HEAD, PUT"),
     ]
     await send(
         {"type": "http.response.start", "status": status, "headers": headers, "trailers": False}
