@@ -16,6 +16,7 @@ _SIMPLE: Final = {
 }
 """Messages that are one text."""
 _EVERYWHERE: Final = ("RequestTimeout", "RequestId", "Traceparent", "Version")
+_SENTENCES: Final = re.compile(r"(?<=\.)\s+")
 
 
 def described(contracts: Contracts, services: list[str]) -> dict[str, Any]:
@@ -63,13 +64,13 @@ class _Operation:
         self.path = _VARIABLE.sub(self._variable, rule.template)
 
     def described(self, tag: str, number: int) -> Schema:
-        summary, _, rest = self._rpc.comment.partition("\n\n")
+        summary, *rest = _SENTENCES.split(self._rpc.comment, maxsplit=1)
         again = str(number + 1) if number else ""
         said: Schema = {
             "tags": [tag],
             "operationId": f"{tag}_{self._rpc.name}{again}",
             "summary": summary.replace("\n", " "),
-            "description": rest,
+            "description": "".join(rest),
             "parameters": self._parameters(),
             "responses": self._responses(),
         }

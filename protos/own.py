@@ -11,7 +11,7 @@ ERROR: Final[dict[str, Any]] = {
     "description": "What went wrong, the same on every route.",
     "required": ["status", "code", "grpc_status", "error_code", "message"],
     "properties": {
-        "status": {"const": "error"},
+        "status": {"const": "error", "description": "Tells that it is an error."},
         "code": {"type": "integer", "description": "The status of HTTP."},
         "grpc_status": {"type": "string", "description": "The canonical name of gRPC's code."},
         "error_code": {"type": "string", "description": "The reason. Programs test it."},
@@ -27,8 +27,8 @@ ERROR: Final[dict[str, Any]] = {
             "items": _ANY,
             "description": "Messages of google.rpc, with `@type`.",
         },
-        "request_id": _TEXT,
-        "trace_id": _TEXT,
+        "request_id": {"type": "string", "description": "Names the request."},
+        "trace_id": {"type": "string", "description": "The trace that it was part of."},
     },
 }
 
@@ -51,6 +51,7 @@ PARAMETERS: Final[dict[str, Any]] = {
 
 
 def _answered(
+    name: str,
     summary: str,
     *,
     media_type: str = "application/json",
@@ -58,26 +59,36 @@ def _answered(
     others: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A route's answer; `others` are statuses that it has beside 200."""
-    said = {status: {"description": text} for status, text in (others or {}).items()}
     whole = {"description": "The answer.", "content": {media_type: {"schema": schema}}}
-    return {"tags": ["edge"], "summary": summary, "responses": {"200": whole, **said}}
+    said = {status: {"description": text} for status, text in (others or {}).items()}
+    responses = {"200": whole, **said}
+    return {
+        "tags": ["edge"],
+        "operationId": f"edge_{name}",
+        "summary": summary,
+        "responses": responses,
+    }
 
 
 _UNCHANGED: Final = {"304": "It is still what `If-None-Match` says."}
 _UNREADY: Final = {"503": "One of them does not."}
 
 OWN: Final[dict[str, Any]] = {
-    "/": {"get": _answered("Says what this is, and lists its routes.")},
-    "/healthz": {"get": _answered("Says that the edge lives.")},
+    "/": {"get": _answered("About", "Says what this is, and lists its routes.")},
+    "/healthz": {"get": _answered("Alive", "Says that the edge lives.")},
     "/readyz": {
-        "get": _answered("Says whether every service behind the edge serves.", others=_UNREADY)
+        "get": _answered(
+            "Ready", "Says whether every service behind the edge serves.", others=_UNREADY
+        )
     },
-    "/openapi.json": {"get": _answered("This description.", others=_UNCHANGED)},
+    "/openapi.json": {"get": _answered("Description", "This description.", others=_UNCHANGED)},
     "/docs": {
-        "get": _answered("It, for people.", media_type="text/html", schema=_TEXT, others=_UNCHANGED)
+        "get": _answered(
+            "Docs", "It, for people.", media_type="text/html", schema=_TEXT, others=_UNCHANGED
+        )
     },
     "/mcp": {
-        "post": _answered("Speaks MCP, by JSON-RPC.")
+        "post": _answered("Mcp", "Speaks MCP, by JSON-RPC.")
         | {"requestBody": {"required": True, "content": {"application/json": {"schema": _ANY}}}}
     },
 }
