@@ -157,12 +157,11 @@ class Exchange(Served):
 
     async def fail(self, failure: Failure) -> None:
         """Say what went wrong: as the response, or in the stream if that has started."""
-        self._note(failure.http)
-        if self._is_relayed:
-            return  # It has begun to say something else.
-        if self._framing is None:
+        if self._framing is None and not self._is_relayed:
             await self.answer(failure.http, failure.body, *failure.headers)
-        else:
+            return
+        self._broke(failure)
+        if self._framing is not None:  # Else it has begun to say something else.
             await self.finish(self._framing.error(failure.body))
 
     async def _start(self, status: int, headers: Iterable[Header]) -> None:

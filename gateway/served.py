@@ -1,6 +1,7 @@
 """What a request and a WebSocket have alike while they are answered."""
 
 from abc import ABC, abstractmethod
+from typing import Final
 
 from uvicorn._types import HTTPScope, WebSocketScope
 
@@ -9,6 +10,9 @@ from gateway.head import Head
 from gateway.tracing import answered
 from services.chassis.context import RequestContext, local_context
 from services.chassis.tracing.spans import NOTHING, Nothing, Span
+
+# Of a replica that stops and sends its callers to another: each update would be an outage.
+_GOES_ON: Final = frozenset({"EDGE_STOPPING", "SERVICE_STOPPING"})
 
 
 class Served(ABC):
@@ -43,6 +47,11 @@ class Served(ABC):
     @abstractmethod
     async def fail(self, failure: Failure) -> None:
         """Say what went wrong."""
+
+    def _broke(self, failure: Failure) -> None:
+        """Take note of what breaks it off after it began."""
+        if failure.reason not in _GOES_ON:
+            self._note(failure.http)
 
     def _note(self, status: int) -> None:
         """Take note of what is answered."""

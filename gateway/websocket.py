@@ -97,15 +97,16 @@ class WebSocket(Served):
 
     async def fail(self, failure: Failure) -> None:
         """Say what went wrong: as an HTTP response instead of a socket, or as the last text."""
-        self._note(failure.http)
         with suppress(ClientGone):
             if not self._is_open:
                 await self._refuse(failure)
                 return
+            self._broke(failure)
             await self.text(failure.body.decode())
             await self.close(close_code(failure.http), failure.reason)
 
     async def _refuse(self, failure: Failure) -> None:
+        self._note(failure.http)
         if "websocket.http.response" not in (self.scope.get("extensions") or {}):
             await self.close(close_code(failure.http), failure.reason)
             return

@@ -75,3 +75,15 @@ async def test_a_stream_that_fails_in_the_middle_failed(
     span = await ended(spans, "POST /v1/agent/stream")
     assert reply.status_code == 200
     assert (span.facts[names.HTTP_STATUS], span.failure) == (503, "503")
+
+
+@pytest.mark.parametrize("reason", ["SERVICE_STOPPING", "EDGE_STOPPING"])
+async def test_a_stream_that_is_sent_to_another_replica_did_not_fail(
+    edge: Suite, http: httpx2.AsyncClient, spans: "asyncio.Queue[Span]", reason: str
+) -> None:
+    edge.script.error, edge.script.error_after = Unavailable(reason, "another goes on"), 1
+    reply = await http.get("/v1/tasks/task_1:watch")
+
+    span = await ended(spans, "GET /v1/tasks/{task_id}:watch")
+    assert reason in reply.text
+    assert (span.facts[names.HTTP_STATUS], span.failure) == (200, "")
