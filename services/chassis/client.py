@@ -7,11 +7,11 @@ from typing import Final, TypeVar
 
 import grpc
 
-from services.chassis.context import RequestContext, current
+from services.chassis.context import current
 from services.chassis.settings import ClientSettings
 from services.chassis.status import from_rpc_error
 from services.chassis.tracing.rpc import called
-from services.chassis.tracing.spans import is_recording
+from services.chassis.tracing.spans import Nothing, Span, is_recording
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -75,17 +75,16 @@ async def streaming(
     request: Request,
     *,
     timeout: float,
-    here: RequestContext | None = None,
+    span: Span | Nothing | None = None,
 ) -> AsyncGenerator[Response, None]:
-    """Messages of a server stream. Closing the generator cancels the call. It is made for the
-    current request, or as a part of `here`.
+    """Messages of a server stream. Closing the generator cancels the call. Its span is `span`,
+    which whoever made it ends; else one of its own.
 
     Raises:
         ServiceError: as `unary`.
     """
-    here = here or current.get()
-    calling = called(_path(method), here)  # Not entered: those who read are no part of it.
-    here = calling.context or here
+    calling = called(_path(method)) if span is None else span
+    here = calling.context or current.get()  # Not entered: those who read are no part of it.
     call = method(request, timeout=timeout, metadata=here.metadata())
     try:
         async for message in call:
@@ -96,7 +95,8 @@ async def streaming(
         raise failed from None
     finally:
         call.cancel()
-        calling.end()
+        if span is None:
+            calling.end()
 
 
 def _path(method: object) -> bytes:

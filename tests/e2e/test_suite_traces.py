@@ -11,6 +11,7 @@ from tests.e2e.running import Suite, suite, until
 from tests.servers.kafka import kafka
 from tests.servers.otlp import Collector, Recorded, collector, tree
 
+SERVER = 2
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADERS = {"traceparent": f"00-{TRACE}-{CALLER}-01", "tracestate": "vendor=1"}
 QUERY = 'tool:calculator {"expression": "6 * 7"}\nsecret words'
@@ -97,7 +98,6 @@ def test_a_query_is_one_tree_through_every_service(traced: Suite, sink: Collecto
     assert (top.parent_id, top.tracestate) == (CALLER, "vendor=1")
     assert parents(spans, "execute_tool calculator") == [
         "runplane.tool_registry.v1.ToolRegistryService/CallTool",
-        "runplane.tool_registry.v1.ToolRegistryService/CallTool",
         "invoke_agent default",
         "runplane.orchestrator.v1.OrchestratorService/Invoke",
         "POST /v1/agent/invoke",
@@ -125,7 +125,32 @@ def test_the_agents_span_has_what_tail_samplers_want(traced: Suite, sink: Collec
     assert agent.facts["gen_ai.response.model"] == "echo"
     assert agent.facts["runplane.tokens"] == task["metrics"]["tokens_used"]
     assert agent.facts["runplane.cost_usd"] == 0
+    assert agent.facts["runplane.appends"] >= 2
+    assert agent.facts["runplane.events"] > agent.facts["runplane.appends"]
+    assert agent.facts["runplane.append_ms"] > 0
     assert "secret words" not in json.dumps([each.facts for each in sink.of(trace)])
+
+
+def test_what_asks_a_model_directly_says_which_one_answered(traced: Suite, sink: Collector) -> None:
+    trace = "e" * 31 + "1"
+    headers = {"traceparent": f"00-{trace}-{CALLER}-01"}
+    with httpx2.Client(base_url=traced.url, timeout=20) as http:
+        for path, body in (
+            ("embed", {"inputs": ["One"]}),
+            ("classify", {"input": "One", "labels": ["a", "b"]}),
+            ("generate", {"messages": [{"role": "user", "content": "Hello"}]}),
+        ):
+            said = http.post(f"/v1/inference/{path}", json=body, headers=headers)
+            assert said.status_code == 200, said.text
+    service = "runplane.inference.v1.InferenceService/"
+    until(lambda: {"embeddings echo", f"{service}Generate"} <= names(sink.of(trace)))
+
+    facts = {each.name: each.facts for each in sink.of(trace) if each.kind == SERVER}
+    for name in ("embeddings echo", f"{service}Classify", f"{service}Generate"):
+        assert facts[name]["gen_ai.response.model"] == "echo"
+        assert facts[name]["runplane.queue_ms"] >= 0
+    assert facts[f"{service}Generate"]["runplane.first_text_ms"] > 0
+    assert facts["embeddings echo"]["gen_ai.usage.input_tokens"] > 0
 
 
 def test_who_continues_a_task_is_linked_to_it(traced: Suite, sink: Collector) -> None:

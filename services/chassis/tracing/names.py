@@ -47,7 +47,11 @@ STATUS: Final = "runplane.grpc_status"
 STATE: Final = "runplane.state"
 COST: Final = "runplane.cost_usd"
 TOKENS: Final = "runplane.tokens"
+QUEUE_MS: Final = "runplane.queue_ms"
+FIRST_TEXT_MS: Final = "runplane.first_text_ms"
+APPENDS: Final = "runplane.appends"
 EVENTS: Final = "runplane.events"
+APPEND_MS: Final = "runplane.append_ms"
 CANCELED: Final = "runplane.canceled"
 
 RENAMED: Final[Mapping[str, Mapping[str, str]]] = {

@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from services.chassis.context import RequestContext, current
+from services.chassis.context import current
 from services.chassis.tracing import names
 from services.chassis.tracing.spans import CLIENT, NOTHING, Facts, Nothing, Span, entered, span
 
@@ -33,9 +33,9 @@ def served(of: Method) -> Span | Nothing:
     return serving
 
 
-def called(raw: bytes, here: RequestContext | None = None) -> Span | Nothing:
+def called(raw: bytes) -> Span | Nothing:
     """The span of a call that goes out; `raw` is its path as grpc has it."""
-    calling = span("", CLIENT, here=here)
+    calling = span("", CLIENT)
     if isinstance(calling, Span):
         if (of := _called.get(raw)) is None:
             service, _, name = raw.decode().strip("/").rpartition("/")

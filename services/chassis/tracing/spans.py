@@ -27,6 +27,7 @@ CONSUMER: Final = 5
 
 MOST_EVENTS: Final = 64
 MOST_CHARACTERS: Final = 4096
+SLOW_APPEND_MS: Final = 100.0
 
 _sinks: list[Callable[["Span"], None]] = []
 """Of this process: none, or the one that `record_to` set."""
@@ -72,6 +73,19 @@ class Span:
         """Say something of it; long text is cut."""
         is_long = isinstance(value, str) and len(value) > MOST_CHARACTERS
         self.facts[name] = value[:MOST_CHARACTERS] if is_long else value  # type: ignore[index]
+
+    def appended(self, events: int, seconds: float) -> None:
+        """So many events went into a log, in so much time. A span of each would be most of a trace:
+        they are added up, and what was slow is an event."""
+        facts, milliseconds = self.facts, seconds * 1e3
+        for name, more in (
+            (names.APPENDS, 1),
+            (names.EVENTS, events),
+            (names.APPEND_MS, milliseconds),
+        ):
+            facts[name] = facts.get(name, 0) + more  # type: ignore[operator]
+        if milliseconds >= SLOW_APPEND_MS:
+            self.event("slow_append", {names.EVENTS: events, names.APPEND_MS: milliseconds})
 
     def event(self, name: str, facts: Facts | None = None) -> None:
         """Something happens in it."""
@@ -126,6 +140,9 @@ class Nothing:
     context: None = None
 
     def set(self, name: str, value: Value) -> None:
+        """Nothing."""
+
+    def appended(self, events: int, seconds: float) -> None:
         """Nothing."""
 
     def event(self, name: str, facts: Facts | None = None) -> None:

@@ -15,6 +15,7 @@ from services.inference.domain.reading import Reading
 from services.inference.domain.request import Priority
 from services.inference.mapping import inference as mapping
 from services.inference.mapping import readings as mapping_readings
+from services.inference.rpc import spans
 from services.inference.rpc.models import ModelServicer
 from services.inference.usecases.inference import Inference
 from services.inference.usecases.readings import Readings
@@ -42,6 +43,7 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         """See the contract."""
         asked = mapping.request(request, self._schemas)
         text, end = await self._inference.generate(_tenant(), asked)
+        spans.generated(end)
         return mapping.response(self._new_id(), text, end, current.get().trace_id)
 
     async def StreamGenerate(
@@ -54,6 +56,7 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
             async for piece in pieces:
                 sequence += 1
                 if isinstance(piece, Complete):
+                    spans.generated(piece)
                     trace_id = current.get().trace_id
                     yield mapping.complete(generation_id, sequence, piece, trace_id)
                 else:
@@ -75,6 +78,7 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         """See the contract."""
         asked = mapping_readings.question(request, Priority.INTERACTIVE)
         result, reading = await self._readings.classify(_tenant(), asked, request.input)
+        spans.read(reading)
         return mapping_readings.classified(self._told(reading), result)
 
     async def BatchClassify(
@@ -87,12 +91,14 @@ class InferenceServicer(pb_grpc.InferenceServiceServicer):
         items, reading = await self._readings.batch_classify(
             _tenant(), asked, inputs, time_left=None if left is None else timedelta(seconds=left)
         )
+        spans.read(reading)
         return mapping_readings.batch_classified(self._told(reading), items)
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
         """See the contract."""
         asked = mapping_readings.embedding(request)
         embeddings = await self._readings.embed(_tenant(), asked)
+        spans.embedded(embeddings.reading)
         return mapping_readings.embedded(self._told(embeddings.reading), embeddings.vectors)
 
     async def ListModels(

@@ -17,11 +17,13 @@ from services.chassis import structs
 from services.chassis.client import streaming, unary
 from services.chassis.errors import FailedPrecondition, NotFound, ServiceError, Unavailable
 from services.chassis.tracing import names
+from services.chassis.tracing.rpc import method
 from services.chassis.tracing.spans import (
     CLIENT,
     Facts,
     Nothing,
     Span,
+    Value,
     beside,
     has_content,
     is_recording,
@@ -34,6 +36,7 @@ from services.orchestrator.ports import Generation, Model, Piece
 
 _PAGE = 1000
 _KEPT = 64
+_RPC = method("runplane.inference.v1.InferenceService", "StreamGenerate").facts
 # A service of an earlier release says nothing of states.
 USABLE = (entries_pb2.MODEL_STATE_UNSPECIFIED, entries_pb2.MODEL_STATE_READY)
 
@@ -83,8 +86,7 @@ class GrpcModels:
         request = self._request(generation)
         with self._replicas.lent(generation) as replica:
             chat = beside(f"chat {generation.model}", CLIENT, _facts(generation))
-            here = chat.context
-            call = streaming(replica.stub.StreamGenerate, request, timeout=timeout, here=here)
+            call = streaming(replica.stub.StreamGenerate, request, timeout=timeout, span=chat)
             with chat:
                 async with aclosing(call) as messages:
                     async for message in messages:
@@ -145,7 +147,8 @@ class GrpcModels:
 def _facts(generation: Generation) -> Facts | None:
     if not is_recording():
         return None
-    facts: dict[str, str | int] = {
+    facts: dict[str, Value] = {
+        **_RPC,
         names.OPERATION: "chat",
         names.PROVIDER: "runplane",
         names.MODEL: generation.model,

@@ -3,20 +3,20 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from time import perf_counter
 from typing import Any, Final
 
 from services.chassis.eventlog.port import Claim, EventStore, Key
 from services.chassis.hotstore.port import HotStore
 from services.chassis.tracing import names
 from services.chassis.tracing.spans import (
-    CLIENT,
     Facts,
     Nothing,
     Span,
     has_content,
     is_recording,
     life,
-    span,
+    serving,
 )
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.adapters.values import Values
@@ -76,21 +76,24 @@ class TaskSpans:
         finally:
             self._live.pop(name, None)
 
-    def told(self, task: Task, events: Sequence[ev.Event]) -> None:
-        """This was appended to a task's log, and this is how it stands."""
+    def told(self, task: Task, events: Sequence[ev.Event], seconds: float) -> None:
+        """This was appended to a task's log in so much time, and this is how it stands."""
         living = self._live.get((task.spec.tenant, task.spec.task_id))
         if living is None:
             return
+        living.appended(len(events), seconds)
         for event in events:
             if (known := _EVENTS.get(type(event))) is not None:
                 living.event(known[0], known[1](event))
+            if (turn := getattr(event, "turn", None)) is not None and turn.is_cached:
+                living.event("cache_hit")
         living.set(names.STATE, task.state.value)
         if task.is_closed:
             _ended(living, task)
 
 
 class TracedTaskLog(EventStoreTaskLog):
-    """The logs of tasks, whose appends are spans, and known to the spans of their tasks."""
+    """The logs of tasks, whose appends are known to the spans of their tasks."""
 
     def __init__(
         self,
@@ -106,8 +109,10 @@ class TracedTaskLog(EventStoreTaskLog):
 
     async def begin(self, event: ev.Queued | ev.Started, key: Key | None) -> tuple[Task, Claim]:
         """See `TaskLog`."""
-        with span("append events", CLIENT, {names.EVENTS: 1}):
-            return await super().begin(event, key)
+        start = perf_counter()
+        begun = await super().begin(event, key)
+        serving().appended(1, perf_counter() - start)
+        return begun
 
     async def append(
         self,
@@ -122,13 +127,14 @@ class TracedTaskLog(EventStoreTaskLog):
         if not is_recording():
             return await super().append(task, events, claim, answered=answered, stored=stored)
 
+        start = perf_counter()
+
         def told(after: Task) -> None:
-            self.spans.told(after, events)
+            self.spans.told(after, events, perf_counter() - start)
             if stored is not None:
                 stored(after)
 
-        with span("append events", CLIENT, {names.EVENTS: len(events)}):
-            return await super().append(task, events, claim, answered=answered, stored=told)
+        return await super().append(task, events, claim, answered=answered, stored=told)
 
 
 def _facts(spec: ev.Spec) -> Facts:

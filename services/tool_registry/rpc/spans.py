@@ -1,4 +1,5 @@
-"""Spans of tool calls: `execute_tool`, with what the tool is given only if somebody asks for it."""
+"""Spans of tool calls: the RPC's own becomes `execute_tool`. It has what the tool is given only if
+somebody asks for it."""
 
 import json
 
@@ -6,30 +7,23 @@ from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 
 from services.chassis import structs
 from services.chassis.tracing import names
-from services.chassis.tracing.spans import (
-    NOTHING,
-    Facts,
-    Nothing,
-    Span,
-    has_content,
-    is_recording,
-    span,
-)
+from services.chassis.tracing.spans import NOTHING, Nothing, Span, has_content, serving
 from services.tool_registry.domain.call import Outcome
 
 
 def executing(request: pb.CallToolRequest) -> Span | Nothing:
     """Of a call that begins."""
-    if not is_recording():
+    execution = serving()
+    if isinstance(execution, Nothing):
         return NOTHING
-    facts: Facts = {
-        names.OPERATION: "execute_tool",
-        names.TOOL: request.name[:64],
-        names.TOOL_CALL: request.tool_call_id[:128],
-    }
+    tool = request.name[:64]
+    execution.name = f"execute_tool {tool}"
+    execution.set(names.OPERATION, "execute_tool")
+    execution.set(names.TOOL, tool)
+    execution.set(names.TOOL_CALL, request.tool_call_id[:128])
     if has_content():
-        facts = {**facts, names.TOOL_INPUT: json.dumps(structs.to_dict(request.input))}
-    return span(f"execute_tool {request.name[:64]}", facts=facts)
+        execution.set(names.TOOL_INPUT, json.dumps(structs.to_dict(request.input)))
+    return execution
 
 
 def executed(execution: Span | Nothing, outcome: Outcome) -> None:

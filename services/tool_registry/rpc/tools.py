@@ -128,9 +128,9 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
     async def CallTool(self, request: pb.CallToolRequest, context: Context) -> pb.CallToolResponse:
         """See the contract."""
         here = current.get()
-        with executing(request) as told:
-            outcome = await self._calls.call(_asked(request, context, here))
-            executed(told, outcome)
+        execution = executing(request)
+        outcome = await self._calls.call(_asked(request, context, here))
+        executed(execution, outcome)
         return await _packed(calls.response, outcome, here)
 
     async def StreamCallTool(
@@ -139,12 +139,12 @@ class ToolRegistryServicer(pb_grpc.ToolRegistryServiceServicer):
         """See the contract."""
         here = current.get()
         calling = self._calls.stream(_asked(request, context, here))
-        with executing(request) as execution:
-            async with aclosing(calling) as events:
-                async for told in events:
-                    if isinstance(told, Outcome):
-                        executed(execution, told)
-                    yield await _packed(calls.event, told, here)
+        execution = executing(request)
+        async with aclosing(calling) as events:
+            async for told in events:
+                if isinstance(told, Outcome):
+                    executed(execution, told)
+                yield await _packed(calls.event, told, here)
 
     def _packed(self, entry: Entry) -> pb.Tool:
         return self._shown(tools.tool(entry), self._registry.unavailable(_caller(), entry.target))

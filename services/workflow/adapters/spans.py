@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any, Final
 
 from services.chassis.context import RequestContext, current
 from services.chassis.eventlog.port import Claim, Key
 from services.chassis.lately import Lately
 from services.chassis.tracing import names
-from services.chassis.tracing.spans import CLIENT, Facts, Span, is_recording, life, span
+from services.chassis.tracing.spans import Facts, Span, is_recording, life, serving
 from services.workflow.adapters.workflowlog import EventStoreWorkflows
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
@@ -68,11 +69,12 @@ class WorkflowSpans:
         finally:
             self._live.pop(name, None)
 
-    def told(self, instance: Instance, events: Sequence[ev.Event]) -> None:
-        """This was appended to a workflow's log, and this is how it stands."""
+    def told(self, instance: Instance, events: Sequence[ev.Event], seconds: float) -> None:
+        """This was appended to a workflow's log in so much time, and this is how it stands."""
         living = self._live.get((instance.spec.tenant, instance.spec.workflow_id))
         if living is None:
             return
+        living.appended(len(events), seconds)
         for event in events:
             if (known := _EVENTS.get(type(event))) is not None:
                 living.event(known, _said(event))
@@ -82,7 +84,7 @@ class WorkflowSpans:
 
 
 class TracedWorkflows(EventStoreWorkflows):
-    """The logs of workflows, whose appends are spans, and known to the spans of their workflows."""
+    """The logs of workflows, whose appends are known to the spans of their workflows."""
 
     spans: WorkflowSpans
 
@@ -90,8 +92,9 @@ class TracedWorkflows(EventStoreWorkflows):
         self, definition: Definition, decided: Decided, *, takes: bool, key: Key | None = None
     ) -> Appended:
         """See `WorkflowLog`."""
-        with span("append events", CLIENT, {names.EVENTS: len(decided[1])}):
-            begun = await super().begin(definition, decided, takes=takes, key=key)
+        start = perf_counter()
+        begun = await super().begin(definition, decided, takes=takes, key=key)
+        serving().appended(len(decided[1]), perf_counter() - start)
         if is_recording():
             spec = decided[0].spec
             self.spans.begun.put((spec.tenant, spec.workflow_id), current.get())
@@ -109,9 +112,9 @@ class TracedWorkflows(EventStoreWorkflows):
         """See `WorkflowLog`."""
         if not is_recording():
             return await super().append(loaded, decided, takes=takes, claim=claim, key=key)
-        with span("append events", CLIENT, {names.EVENTS: len(decided[1])}):
-            appended = await super().append(loaded, decided, takes=takes, claim=claim, key=key)
-        self.spans.told(appended.loaded.instance, decided[1])
+        start = perf_counter()
+        appended = await super().append(loaded, decided, takes=takes, claim=claim, key=key)
+        self.spans.told(appended.loaded.instance, decided[1], perf_counter() - start)
         return appended
 
 
