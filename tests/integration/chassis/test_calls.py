@@ -81,6 +81,22 @@ async def test_a_call_with_a_context_that_cannot_be_used_counts_too() -> None:
     assert counts[key] == 1
 
 
+async def test_a_stream_whose_time_is_over_is_told_from_one_that_was_cut_short() -> None:
+    async with (
+        serving_tools(engine=Engine()) as server,
+        grpc.aio.insecure_channel(server.address) as peer,
+    ):
+        stub = inference_grpc.InferenceServiceStub(peer)
+        with pytest.raises(grpc.aio.AioRpcError):
+            async for _ in stub.StreamGenerate(inference.GenerateRequest(), timeout=0.1):
+                pass
+
+        key = (INFERENCE, "StreamGenerate", "DEADLINE_EXCEEDED")
+        counts = await until(server, f"{DURATION}_count", lambda found: found.get(key) == 1)
+
+    assert (INFERENCE, "StreamGenerate", "CANCELLED") not in counts
+
+
 async def test_a_stream_is_under_way_until_its_caller_goes_away() -> None:
     async with (
         serving_tools(engine=Engine()) as server,
@@ -97,22 +113,6 @@ async def test_a_stream_is_under_way_until_its_caller_goes_away() -> None:
     assert during[method] == 1
     assert after[method] == 0
     assert counts[*method, "CANCELLED"] == 1
-
-
-async def test_a_stream_whose_time_is_over_is_told_from_one_that_was_cut_short() -> None:
-    async with (
-        serving_tools(engine=Engine()) as server,
-        grpc.aio.insecure_channel(server.address) as peer,
-    ):
-        stub = inference_grpc.InferenceServiceStub(peer)
-        with pytest.raises(grpc.aio.AioRpcError):
-            async for _ in stub.StreamGenerate(inference.GenerateRequest(), timeout=0.1):
-                pass
-
-        key = (INFERENCE, "StreamGenerate", "DEADLINE_EXCEEDED")
-        counts = await until(server, f"{DURATION}_count", lambda found: found.get(key) == 1)
-
-    assert (INFERENCE, "StreamGenerate", "CANCELLED") not in counts
 
 
 async def test_a_call_shows_its_trace_to_those_who_ask_for_open_metrics() -> None:

@@ -1,5 +1,6 @@
 """All services and the edge in one process, and what their admin ports show."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -87,3 +88,4 @@ async def used(suite: Suite) -> None:
     await suite.http.post("/v1/definitions", json={"yaml": yaml})
     started = await suite.http.post("/v1/workflows", json={"definition": "signed"})
     assert started.status_code == 200, started.text
+    await asyncio.sleep(0)
