@@ -81,7 +81,7 @@ OWN: Final[dict[str, Any]] = {
             "Ready", "Says whether every service behind the edge serves.", others=_UNREADY
         )
     },
-    "/openapi.json": {"get": _answered("Description", "This description.", others=_UNCHANGED)},
+    "/openapi.json": {"get": _answered("OpenApi", "This description.", others=_UNCHANGED)},
     "/docs": {
         "get": _answered(
             "Docs", "It, for people.", media_type="text/html", schema=_TEXT, others=_UNCHANGED
