@@ -17,6 +17,7 @@ from benchmarks.load import (
     elsewhere,
     fan_out,
     first_token,
+    held,
     listing,
     streams,
     tool_calls,
@@ -48,6 +49,7 @@ KINDS: Final[dict[str, Callable[[Job], Awaitable[Report]]]] = {
     "take_over": elsewhere.take_over,
     "fan_out": fan_out.run,
     "first_token": first_token.run,
+    "held": held.run,
     "tool_calls": tool_calls.run,
     "tool_kinds": _brought("benchmarks.load.kinds"),  # With all that a client of tools needs.
     "tools_list": listing.run,

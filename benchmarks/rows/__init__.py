@@ -21,6 +21,7 @@ from benchmarks.rows import (
     replay,
     replicas,
     routing,
+    sizing,
     start_up,
     status,
     stores,
@@ -85,5 +86,6 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "workflow-signal": (workflow.signal, "signals, 1 and 32 callers, on SQLite and PostgreSQL"),
     "workflow-undo": (workflow.undo, "a workflow whose one action is undone"),
     "workflow-waiting": (workflow.waiting, "what 10,000 workflows cost that wait"),
+    "sizing": (sizing.sizing, "what a replica of each service carries, the database beside it"),
     "start-up": (start_up.start_up, "each process, and the whole suite"),
 }
