@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from functools import cached_property
 from time import perf_counter
 from typing import Any, Final
 
-from services.chassis.eventlog.port import Claim, EventStore, Key
-from services.chassis.hotstore.port import HotStore
+from services.chassis.eventlog.port import Claim, Key
 from services.chassis.tracing import names
 from services.chassis.tracing.lives import Lives
 from services.chassis.tracing.spans import (
@@ -19,7 +18,6 @@ from services.chassis.tracing.spans import (
     serving,
 )
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
-from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task
 
@@ -86,17 +84,10 @@ class TaskSpans:
 class TracedTaskLog(EventStoreTaskLog):
     """The logs of tasks, whose appends are known to the spans of their tasks."""
 
-    def __init__(
-        self,
-        store: EventStore,
-        hot: HotStore,
-        *,
-        owner: str,
-        lease: timedelta,
-        values: Values | None = None,
-    ) -> None:
-        super().__init__(store, hot, owner=owner, lease=lease, values=values)
-        self.spans = TaskSpans()
+    @cached_property
+    def spans(self) -> TaskSpans:
+        """The spans of tasks that run here."""
+        return TaskSpans()
 
     async def begin(self, event: ev.Queued | ev.Started, key: Key | None) -> tuple[Task, Claim]:
         """See `TaskLog`."""

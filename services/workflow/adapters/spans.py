@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from time import perf_counter
 from typing import Any, Final
 
@@ -82,7 +83,10 @@ class WorkflowSpans:
 class TracedWorkflows(EventStoreWorkflows):
     """The logs of workflows, whose appends are known to the spans of their workflows."""
 
-    spans: WorkflowSpans
+    @cached_property
+    def spans(self) -> WorkflowSpans:
+        """The spans of workflows that are worked on here."""
+        return WorkflowSpans()
 
     async def begin(
         self, definition: Definition, decided: Decided, *, takes: bool, key: Key | None = None
