@@ -26,14 +26,14 @@ from services.chassis.levels import LONGEST, Levels
 PATH: Final = "/loglevel"
 _MOST_BYTES: Final = 4096
 _OWN_HOST: Final = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
-# By an error's reason, else by its kind.
 _HTTP: Final = {
-    "METHOD_NOT_ALLOWED": 405,
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
     "RESOURCE_EXHAUSTED": 429,
+    "METHOD_NOT_ALLOWED": 405,
 }
+"""By an error's reason, else by its kind."""
 
 
 class _Wish(BaseModel):
