@@ -1,21 +1,16 @@
 """A hot store in Redis, or anything that speaks its protocol: replicas hear of each other.
 
-What is published goes to a few bounded streams; each process reads all of them and passes on what
-its own subscribers asked for. Subscribers of the same process hear at once. Nobody waits for Redis
-to publish: while it is away, what is published is lost to others, as the port allows, and
-everything else forgets. It heals by itself.
+Subscribers of the same process hear at once; those of others by `redis_posts.py`. While Redis is
+away, everything else forgets. It heals by itself.
 """
 
 import asyncio
 import logging
-import secrets
-import zlib
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import groupby
+from itertools import count
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -26,23 +21,16 @@ from redis.exceptions import RedisClusterException, RedisError
 from services.chassis.errors import Violation, invalid
 from services.chassis.hotstore.memory import MemoryHotStore, MemorySubscription
 from services.chassis.hotstore.port import Entry
+from services.chassis.hotstore.redis_posts import BEAT, FAILURES, SECONDS, Node, Posts
 
 log = logging.getLogger(__name__)
 
-SHARDS: Final = 8
 COMMANDS: Final = 23  # At once; more wait. A cluster's client would refuse them.
-CONNECTIONS: Final = SHARDS + COMMANDS + 1  # A reader for each shard, and one that sends.
-KEPT: Final = 4_000  # Entries of a stream, about: a reader that is slower misses some.
-WAITING: Final = 10_000  # Entries that have not gone out yet; then the oldest are lost.
-BATCH: Final = 512
-BLOCK_MS: Final = 1_000
-SECONDS: Final = 2.0  # For a command; then Redis counts as away.
-PAUSE: Final = 1.0  # Before it is tried again.
+CONNECTIONS: Final = COMMANDS + 2  # One that sends, and one that hears.
 QUIET: Final = timedelta(seconds=5)  # Between two lines that say that it is away.
-ENDING: Final = 0.05  # For readers that were told to end; then their connections are closed.
-# A cluster's client closes connections that others are just opening: an AttributeError of its own.
-_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError)
+ENDING: Final = 0.05  # For tasks that were told to end; then their connections are closed.
 
+_CLUSTER: Final = "redis+cluster://"
 # A value is its expiry in microseconds, 8 bytes, and the value. The store's own expiry cleans up.
 # KEYS: key; ARGV: now, amount, ttl. Adds to a counter that is kept as `expiry:count`.
 _ADD: Final = """
@@ -62,30 +50,29 @@ return count
 class RedisHotStore:
     """See `HotStore`. `opened` makes one."""
 
-    def __init__(self, client: "Redis | RedisCluster", now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, client: "Redis | RedisCluster", node: Node, now: Callable[[], datetime]
+    ) -> None:
+        """`node`: of the nodes that pass on what is published; another one each time."""
         self._client = client
         self._now = now
         self._local = MemoryHotStore()
-        self._origin = secrets.token_bytes(8)
-        self._going_out: deque[tuple[str, Entry]] = deque(maxlen=WAITING)
-        self._has_some = asyncio.Event()
+        self.posts = Posts(node, self._local.publish, self._say_away)
         self._commands = asyncio.Semaphore(COMMANDS)
         self._said_at: datetime | None = None
-        self._is_settled = asyncio.Event()
-        self._is_settled.set()
 
     async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
         """See `HotStore`."""
-        if not entries:
-            return
-        await self._local.publish(topic, entries)
-        self._going_out.extend((topic, entry) for entry in entries)
-        self._is_settled.clear()
-        self._has_some.set()
+        if entries:
+            await self._local.publish(topic, entries)
+            self.posts.publish(topic, entries)
 
-    def subscribe(self, topic: str) -> AbstractAsyncContextManager[MemorySubscription]:
-        """See `HotStore`."""
-        return self._local.subscribe(topic)
+    @asynccontextmanager
+    async def subscribe(self, topic: str) -> AsyncIterator[MemorySubscription]:
+        """See `HotStore`. What others publish is heard as soon as Redis knows of it."""
+        with self.posts.wanted(topic):
+            async with self._local.subscribe(topic) as subscription:
+                yield subscription
 
     async def get(self, key: str) -> bytes | None:
         """See `HotStore`."""
@@ -113,68 +100,15 @@ class RedisHotStore:
         return await self._local.add(key, amount, ttl=ttl) if counted is None else int(counted)
 
     async def settled(self) -> None:
-        """Wait until what was published has gone out, or was given up."""
-        await self._is_settled.wait()
-
-    async def send_all(self) -> None:
-        """Send what is published, until cancelled."""
-        while not _is_cancelled():
-            await self._has_some.wait()
-            self._has_some.clear()
-            while self._going_out and not _is_cancelled():
-                count = min(len(self._going_out), BATCH)
-                await self._send([self._going_out.popleft() for _ in range(count)])
-            self._is_settled.set()
-
-    async def receive_all(self, shard: int, last: bytes | str) -> None:
-        """Pass on what others publish on a shard after the entry `last`, until cancelled."""
-        key = _stream(shard)
-        while not _is_cancelled():
-            try:
-                found: Any = await self._client.xread({key: last}, count=BATCH, block=BLOCK_MS)
-            except _FAILURES as error:
-                if _is_cancelled():
-                    return
-                self._say_away(error)
-                await asyncio.sleep(PAUSE)
-                continue
-            for messages in _by_stream(found):
-                last = await self._passed_on(messages) or last
-
-    async def last(self, shard: int) -> bytes | str:
-        """The newest entry of a shard's stream; what comes after it is new."""
-        reading = partial(self._client.xrevrange, count=1)
-        found = await self._asked(None, reading, _stream(shard))
-        return found[0][0] if found else "0-0"
-
-    async def _send(self, batch: Sequence[tuple[str, Entry]]) -> None:
-        try:
-            async with asyncio.timeout(SECONDS):
-                pipeline = self._client.pipeline(transaction=False)
-                for topic, entry in batch:
-                    fields: Any = {"o": self._origin, "t": topic, "s": entry.sequence}
-                    fields["b"] = entry.body
-                    pipeline.xadd(_stream(_shard(topic)), fields, maxlen=KEPT, approximate=True)
-                await pipeline.execute()
-        except _FAILURES as error:
-            if not _is_cancelled():
-                self._say_away(error)
-                await asyncio.sleep(PAUSE)
-
-    async def _passed_on(self, messages: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> bytes:
-        """The id of the last one."""
-        others = [fields for _, fields in messages if fields[b"o"] != self._origin]
-        for topic, group in groupby(others, key=lambda fields: fields[b"t"]):
-            entries = [Entry(int(fields[b"s"]), fields[b"b"]) for fields in group]
-            await self._local.publish(topic.decode(), entries)
-        return messages[-1][0] if messages else b""
+        """See `Posts`."""
+        await self.posts.settled()
 
     async def _asked(self, otherwise: Any, command: Callable[..., Any], *given: Any) -> Any:
         """What Redis says, or the other thing while it is away."""
         try:
             async with asyncio.timeout(SECONDS), self._commands:
                 return await command(*given)
-        except _FAILURES as error:
+        except FAILURES as error:
             self._say_away(error)
             return otherwise
 
@@ -194,56 +128,69 @@ async def opened(url: str, *, now: Callable[[], datetime]) -> AsyncIterator[Redi
         InvalidArgument: `HOT_STORE_UNSUPPORTED`; the URL is none.
     """
     options: dict[str, Any] = {
-        "socket_timeout": SECONDS + BLOCK_MS / 1000,
+        "socket_timeout": SECONDS + BEAT,
         "socket_connect_timeout": SECONDS,
         "retry": Retry(NoBackoff(), 0),
     }
     try:
-        if url.startswith("redis+cluster://"):
-            plain = url.replace("redis+cluster://", "redis://", 1)
-            client: Redis | RedisCluster = RedisCluster.from_url(plain, **options)
-        else:
-            client = Redis.from_pool(
-                BlockingConnectionPool.from_url(
-                    url, max_connections=CONNECTIONS, timeout=SECONDS, **options
-                )
-            )
+        client, node = _connected(url, options)
     except (ValueError, RedisError, RedisClusterException):  # Its words may repeat the password.
         fix = "use memory:, redis://HOST:6379 or redis+cluster://HOST:6379"
         violation = Violation("RUNPLANE_HOT_STORE", "is not the URL of a Redis", fix)
         raise invalid(violation, reason="HOT_STORE_UNSUPPORTED") from None
-    store = RedisHotStore(client, now)
+    store = RedisHotStore(client, node, now)
     try:
-        lasts = [await store.last(shard) for shard in range(SHARDS)]
+        await store.get("")  # A cluster's client has to be alone when it asks for the first time.
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(store.send_all())]
-            for shard, last in enumerate(lasts):
-                tasks.append(group.create_task(store.receive_all(shard, last)))
+            posts = store.posts
+            tasks = [group.create_task(posts.send_all()), group.create_task(posts.hear_all())]
             try:
                 yield store
             finally:
+                posts.end()
                 await _ended(tasks, client)
     finally:
         await client.aclose()
 
 
+def _connected(url: str, options: Mapping[str, Any]) -> "tuple[Redis | RedisCluster, Node]":
+    if url.startswith(_CLUSTER):
+        plain = url.replace(_CLUSTER, "redis://", 1)
+        cluster = RedisCluster.from_url(plain, **options)
+        return cluster, _Nodes(cluster, partial(Redis.from_url, plain, **options))
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=CONNECTIONS, timeout=SECONDS, **options
+    )
+    client = Redis.from_pool(pool)
+    return client, lambda: nullcontext(client)
+
+
+class _Nodes:
+    """The nodes of a cluster, one after the other: what is published at one is heard at each."""
+
+    def __init__(self, cluster: RedisCluster, connect: Callable[[], Redis]) -> None:
+        self._cluster = cluster
+        self._connect = connect
+        self._turns = count()
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[Redis]:
+        async with self._connect() as client:
+            if nodes := self._cluster.get_nodes():  # Else it is away: that of the URL.
+                node = nodes[next(self._turns) % len(nodes)]
+                client.connection_pool.connection_kwargs.update(host=node.host, port=node.port)
+            yield client
+
+
 async def _ended(tasks: Sequence["asyncio.Task[None]"], client: "Redis | RedisCluster") -> None:
-    """Cancel them. A cancellation that comes while the client connects is lost in it; what then
-    waits for news has none coming once its connection is closed. To cancel again would leak it."""
-    for task in tasks:
-        task.cancel()
+    """Wait until they end, or cancel them. A cancellation that comes while the client connects is
+    lost in it; what then waits for news has none coming once its connection is closed."""
     _, running = await asyncio.wait(tasks, timeout=ENDING)
+    for task in running:
+        task.cancel()
     while running:
         await client.aclose()
         _, running = await asyncio.wait(running, timeout=ENDING)
-
-
-def _shard(topic: str) -> int:
-    return zlib.crc32(topic.encode()) % SHARDS
-
-
-def _stream(shard: int) -> str:
-    return f"runplane:live:{shard}"
 
 
 def _key(key: str) -> str:
@@ -252,16 +199,3 @@ def _key(key: str) -> str:
 
 def _micros(time: datetime) -> int:
     return int(time.timestamp() * 1_000_000)
-
-
-def _by_stream(found: Any) -> list[Any]:
-    """The messages of each stream: RESP2 has pairs, RESP3 a map with one more list around them."""
-    if isinstance(found, dict):
-        return [each for pages in found.values() for each in pages]
-    return [messages for _, messages in found or ()]
-
-
-def _is_cancelled() -> bool:
-    """Whether to stop. The client may make an error of its own of a cancellation, or nothing."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

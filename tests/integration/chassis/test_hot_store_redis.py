@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from redis.asyncio import Redis as Client
 
-from services.chassis.hotstore import redis as adapter
+from services.chassis.hotstore import redis_posts
 from services.chassis.hotstore.port import Entry, HotStore
 from services.chassis.hotstore.redis import opened
 from tests.servers.redis import Redis, RedisCluster, redis_cluster
@@ -112,7 +114,7 @@ async def test_it_may_be_away_when_the_service_starts(server: Redis) -> None:
 async def test_a_store_closes_at_once_while_its_readers_wait(
     cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "BLOCK_MS", 60_000)
+    monkeypatch.setattr(redis_posts, "BEAT", 60.0)
 
     async with asyncio.timeout(20):
         for _ in range(3):
@@ -156,3 +158,43 @@ async def test_a_whole_cluster_may_be_away_when_the_service_starts(cluster: Redi
 
     assert heard == [Entry(1, b"one")]
     assert kept == [b"again"] * len(KEYS)
+
+
+async def test_a_process_hears_of_nothing_that_nobody_in_it_asked_for(server: Redis) -> None:
+    prefix = "runplane:live:"
+    async with (
+        asyncio.timeout(20),
+        opened(server.url, now=now) as store,
+        Client.from_url(server.url, decode_responses=True) as client,
+    ):
+        async with store.subscribe("one"), store.subscribe("two"), store.subscribe("two"):
+            await store.settled()
+            asked = await client.pubsub_channels(f"{prefix}*")
+        async with store.subscribe("three"):
+            await store.settled()
+            left = await client.pubsub_channels(f"{prefix}*")
+
+    assert set(asked) == {prefix, f"{prefix}one", f"{prefix}two"}
+    assert set(left) == {prefix, f"{prefix}three"}
+
+
+async def test_who_is_subscribed_hears_again_after_redis_was_away(server: Redis) -> None:
+    async with (
+        opened(server.url, now=now) as one,
+        opened(server.url, now=now) as other,
+        other.subscribe("t") as there,
+        asyncio.timeout(20),
+    ):
+        server.stop()
+        await one.publish("t", [Entry(1, b"lost")])
+        await one.settled()
+        server.start()
+        heard: list[Entry] = []
+        while not heard:
+            await one.publish("t", [Entry(2, b"again")])
+            await one.settled()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    heard += await there.next()
+
+    assert {entry.body for entry in heard} == {b"again"}

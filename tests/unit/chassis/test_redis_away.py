@@ -22,7 +22,7 @@ async def test_a_store_that_is_away_is_said_to_be_so_once_in_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
-    store = RedisHotStore(cast(Any, Gone()), clock)
+    store = RedisHotStore(cast(Any, Gone()), cast(Any, None), clock)
 
     for _ in range(100):
         assert await store.get("key") is None

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Protocol
+from uuid import uuid4
 
 import pytest
 
@@ -27,23 +28,28 @@ class Clock(Protocol):
 
 
 class Replicas:
-    """Two processes' hot stores as one: what one publishes and keeps, the other hears and reads."""
+    """Two processes' hot stores as one: what one publishes and keeps, the other hears and reads.
+
+    Its topics are its own: what the test before has published may still be on its way.
+    """
 
     def __init__(self, one: RedisHotStore, other: RedisHotStore) -> None:
         self._one = one
         self._other = other
+        self._name = uuid4().hex
 
     async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
         """Through the one, out, and in at the other: what is subscribed later is from then on."""
-        async with asyncio.timeout(10), self._other.subscribe(topic) as there:
-            await self._one.publish(topic, entries)
+        async with asyncio.timeout(10), self.subscribe(topic) as there:
+            await self._other.settled()
+            await self._one.publish(f"{self._name} {topic}", entries)
             await self._one.settled()
             while entries and entries[-1] not in await there.next():
                 pass
 
     def subscribe(self, topic: str) -> AbstractAsyncContextManager[Subscription]:
         """At the other."""
-        return self._other.subscribe(topic)
+        return self._other.subscribe(f"{self._name} {topic}")
 
     async def get(self, key: str) -> bytes | None:
         """From the other."""
@@ -88,4 +94,5 @@ async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[H
     server.clear()
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(opened(server.url, now=clock)) for _ in range(2)]
-        yield Replicas(*stores) if request.param.endswith("replicas") else stores[0]
+        one, other = stores
+        yield Replicas(one, other if request.param.endswith("replicas") else one)
