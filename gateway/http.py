@@ -45,6 +45,7 @@ class _Protocol(Swept, HttpToolsProtocol):
         self.head_bytes = 0
         self.head_since = self.loop.time()
         self.is_in_body = False
+        self._silent_bytes = 0
         self._cycles: list[RequestResponseCycle] = []
 
     @property
@@ -64,8 +65,13 @@ class _Protocol(Swept, HttpToolsProtocol):
         super().on_header(name, value)
         self._count(len(name) + len(value))
 
+    def on_body(self, body: bytes) -> None:
+        self._silent_bytes = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         self.head_since = None
+        self._silent_bytes = 0
         self.head_bytes = 0
         name_target(self.url, self.headers)
         super().on_headers_complete()
@@ -90,7 +96,9 @@ class _Protocol(Swept, HttpToolsProtocol):
             head, end, rest = data.partition(b"\r\n\r\n")
             passed_over = _OTHER_UPGRADE if self._is_get(head) else _UPGRADE
             data = passed_over.sub(b"\r\nignored:", head) + end + rest
+        self._silent_bytes += len(data)
         super().data_received(data)
+        self._check_silence()
         if self.head_since is None and not self._is_busy():
             self.head_since = self.loop.time()  # Bytes that begin nothing buy no time.
 
@@ -153,7 +161,18 @@ class _Protocol(Swept, HttpToolsProtocol):
         self.transport.write(STATUS_LINE[failure.http] + lines + b"\r\n" + failure.body)
         self.transport.close()
 
+    def _check_silence(self) -> None:
+        """End what the parser tells nothing of, such as a header without an end: it would copy all
+        of it with each piece that comes."""
+        if self._silent_bytes <= self.limits.max_head_bytes or self.transport.is_closing():
+            return
+        if self.is_in_body or self._is_busy():
+            self.transport.abort()
+        else:
+            self.refuse(_head_too_large(self.limits.max_head_bytes))
+
     def _count(self, size: int) -> None:
+        self._silent_bytes = 0
         self.head_bytes += size
         if self.head_bytes > self.limits.max_head_bytes:
             raise ValueError("head too large")  # The parser turns it into `send_400_response`.

@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
     mcp: McpSettings = McpSettings()
+    follow_traces: bool = True  # Of clients; false: each request begins one, linked to theirs.
     heartbeat: Duration = timedelta(seconds=15)  # On an idle event stream; pings of WebSockets.
     allowed_origins: Origins = frozenset()  # Of pages elsewhere that may do more than read.
     allowed_hosts: Hosts = frozenset()  # Names to answer to. None: all, on loopback its own.

@@ -3,7 +3,7 @@
 set -eu
 
 for lock in "$@"; do
-    python -m pip install --disable-pip-version-check --no-input --no-cache-dir --quiet \
+    python -m pip install --disable-pip-version-check --no-input --quiet \
         --root-user-action ignore --require-hashes --only-binary :all: --no-deps --no-compile \
         --target tree -r "$lock"
 done

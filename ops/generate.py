@@ -11,6 +11,12 @@ HEIGHT: Final = 8
 
 EDGE: Final = "runplane_edge_request_duration_seconds"
 RPC: Final = "runplane_rpc_duration_seconds"
+MCP: Final = "mcp_server_operation_duration_seconds"
+STORE: Final = "runplane_event_store"
+TURNS: Final = "gen_ai_client_inference_duration_seconds"
+MCP: Final = "mcp_server_operation_duration_seconds"
+STORE: Final = "runplane_event_store"
+TURNS: Final = "gen_ai_client_inference_duration_seconds"
 
 Panel = tuple[str, str, str, str]
 """Title, expression, legend, unit."""
@@ -27,6 +33,8 @@ def rate(metric: str, by: str) -> str:
 
 
 MODEL: Final = "gen_ai_request_model"
+WORKFLOW: Final = "gen_ai_workflow_name"
+WORKFLOW: Final = "gen_ai_workflow_name"
 TOOL: Final = "gen_ai_tool_name"
 TOOLS: Final = "gen_ai_execute_tool_duration_seconds"
 
@@ -45,6 +53,30 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
             "{{rpc_service}}",
             "none",
         ),
+        (
+            "Append, p99",
+            quantile(0.99, f"{STORE}_append_duration_seconds", "store"),
+            "{{store}}",
+            "s",
+        ),
+        (
+            "Changes a commit, p95",
+            quantile(0.95, f"{STORE}_commit_changes", "store"),
+            "{{store}}",
+            "none",
+        ),
+        (
+            "Append, p99",
+            quantile(0.99, f"{STORE}_append_duration_seconds", "store"),
+            "{{store}}",
+            "s",
+        ),
+        (
+            "Changes a commit, p95",
+            quantile(0.95, f"{STORE}_commit_changes", "store"),
+            "{{store}}",
+            "none",
+        ),
     ],
     "agents": [
         (
@@ -61,6 +93,8 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
         ),
         ("Running", "runplane_orchestrator_tasks_running", "{{instance}}", "none"),
         ("Queued", "runplane_orchestrator_tasks_queued", "{{instance}}", "none"),
+        ("Places", "runplane_orchestrator_task_slots", "{{instance}}", "none"),
+        ("Places", "runplane_orchestrator_task_slots", "{{instance}}", "none"),
         (
             "Tool results",
             rate("runplane_orchestrator_tool_results_total", "outcome"),
@@ -69,10 +103,23 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
         ),
         ("Tools, p95", quantile(0.95, TOOLS, TOOL), "{{gen_ai_tool_name}}", "s"),
         (
-            "Append, p99",
-            quantile(0.99, "runplane_orchestrator_append_duration_seconds", "instance"),
-            "{{instance}}",
+            "Time in a state, p95",
+            quantile(0.95, "runplane_orchestrator_task_state_duration_seconds", "state"),
+            "{{state}}",
             "s",
+        ),
+        (
+            "Calls of tools, p95",
+            quantile(0.95, "gen_ai_invoke_agent_tool_calls", "state"),
+            "{{state}}",
+            "none",
+        ),
+        ("Turns of models, p95", quantile(0.95, TURNS, MODEL), f"{{{{{MODEL}}}}}", "s"),
+        (
+            "Turns that failed",
+            rate(f'{TURNS}_count{{error_type!=""}}', "error_type"),
+            "{{error_type}}",
+            "ops",
         ),
         ("Fallbacks", rate("runplane_orchestrator_fallbacks_total", "reason"), "{{reason}}", "ops"),
         ("Cache hits", rate("runplane_orchestrator_cache_hits_total", "where"), "{{where}}", "ops"),
@@ -106,6 +153,22 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
         ),
         ("Running", "vllm:num_requests_running", "{{model_name}}", "none"),
         ("Waiting", "vllm:num_requests_waiting", "{{model_name}}", "none"),
+        ("Slots", "runplane_inference_slots", "{{model_name}}", "none"),
+        (
+            "A token after the first, p95",
+            quantile(0.95, "gen_ai_server_time_per_output_token_seconds", MODEL),
+            f"{{{{{MODEL}}}}}",
+            "s",
+        ),
+        ("Cannot be loaded", "runplane_inference_model_failed", "{{model_name}}", "none"),
+        ("Slots", "runplane_inference_slots", "{{model_name}}", "none"),
+        (
+            "A token after the first, p95",
+            quantile(0.95, "gen_ai_server_time_per_output_token_seconds", MODEL),
+            f"{{{{{MODEL}}}}}",
+            "s",
+        ),
+        ("Cannot be loaded", "runplane_inference_model_failed", "{{model_name}}", "none"),
         ("Tokens", rate("runplane_inference_tokens_total", f"{MODEL}, kind"), "{{kind}}", "ops"),
         ("Batch items", "runplane_inference_batch_items_running", "{{instance}}", "none"),
     ],
@@ -121,11 +184,14 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
             "none",
         ),
         (
-            "Append, p99",
-            quantile(0.99, "runplane_workflow_append_duration_seconds", "instance"),
-            "{{instance}}",
+            "Duration, p95",
+            quantile(0.95, "gen_ai_invoke_workflow_duration_seconds", WORKFLOW),
+            f"{{{{{WORKFLOW}}}}}",
             "s",
         ),
+        ("Running", "runplane_workflow_running", "{{instance}}", "none"),
+        ("Slots", "runplane_workflow_slots", "{{instance}}", "none"),
+        ("Waiting", "max(runplane_workflow_waiting)", "for anybody", "none"),
         (
             "Problems found",
             "increase(runplane_workflow_verification_problems_total[1h])",
@@ -141,6 +207,22 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
         ("Statuses", rate(f"{EDGE}_count", "status"), "{{status}}", "reqps"),
         ("Under way", "sum(runplane_edge_requests_in_flight) by (kind)", "{{kind}}", "none"),
         ("Errors of 5xx", "runplane:edge_errors:ratio_rate1h", "an hour", "percentunit"),
+        ("MCP", rate(f"{MCP}_count", "mcp_method_name"), "{{mcp_method_name}}", "reqps"),
+        ("MCP, p95", quantile(0.95, MCP, "mcp_method_name"), "{{mcp_method_name}}", "s"),
+        (
+            "MCP that failed",
+            rate(f'{MCP}_count{{error_type!=""}}', "error_type"),
+            "{{error_type}}",
+            "reqps",
+        ),
+        ("MCP", rate(f"{MCP}_count", "mcp_method_name"), "{{mcp_method_name}}", "reqps"),
+        ("MCP, p95", quantile(0.95, MCP, "mcp_method_name"), "{{mcp_method_name}}", "s"),
+        (
+            "MCP that failed",
+            rate(f'{MCP}_count{{error_type!=""}}', "error_type"),
+            "{{error_type}}",
+            "reqps",
+        ),
     ],
 }
 

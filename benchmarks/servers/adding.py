@@ -1,5 +1,6 @@
 """What they do, and the messages in which it is asked over gRPC."""
 
+import sys
 from typing import Any, Final
 
 import grpc
@@ -53,6 +54,7 @@ async def serve_grpc(port: int) -> None:
         (grpc.method_handlers_generic_handler(SERVICE, {"Add": handler}),)
     )
     reflection.enable_server_reflection([SERVICE, reflection.SERVICE_NAME], server, pool=POOL)
-    server.add_insecure_port(f"{HOST}:{port}")
+    bound = server.add_insecure_port(f"{HOST}:{port}")
     await server.start()
+    sys.stderr.write(f"{HOST}:{bound} serves until Ctrl-C\n")
     await server.wait_for_termination()

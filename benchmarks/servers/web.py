@@ -1,6 +1,8 @@
 """The same over HTTP and over MCP, with the server that the edge has."""
 
 import json
+import socket
+import sys
 from typing import Any, Final
 
 import uvicorn
@@ -43,12 +45,12 @@ def mcp_server() -> MCPServer[Any]:
 
 def serve_http(port: int) -> None:
     """Until it is ended."""
-    _serve(_app, port)
+    _serve(_app, port, "/add")
 
 
 def serve_mcp(port: int) -> None:
     """Streamable HTTP, stateless, until it is ended."""
-    _serve(mcp_server().streamable_http_app(stateless_http=True, json_response=True), port)
+    _serve(mcp_server().streamable_http_app(stateless_http=True, json_response=True), port, "/mcp")
 
 
 def serve_stdio(port: int) -> None:
@@ -56,6 +58,10 @@ def serve_stdio(port: int) -> None:
     mcp_server().run("stdio")
 
 
-def _serve(app: Any, port: int) -> None:
+def _serve(app: Any, port: int, path: str) -> None:
     quiet = {"log_level": "error", "access_log": False}
-    uvicorn.run(app, host=HOST, port=port, loop="uvloop", http="httptools", **quiet)
+    server = uvicorn.Server(uvicorn.Config(app, loop="uvloop", http="httptools", **quiet))
+    with socket.create_server((HOST, port)) as bound:
+        host, its_port = bound.getsockname()
+        sys.stderr.write(f"http://{host}:{its_port}{path} serves until Ctrl-C\n")
+        server.run(sockets=[bound])

@@ -15,6 +15,7 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from gateway.mcp.operations import Operation
 from gateway.mcp.rpc import Caller
 from gateway.mcp.sessions import Session
 from gateway.mcp.stream import Stream
@@ -64,10 +65,16 @@ def caller_of(ctx: Context) -> Caller:
     """On whose behalf; within the trace that the request's `_meta` names, if it names one."""
     caller: Caller = ctx.request.scope[CALLER]
     traceparent, state = (meta_of(ctx).get(key) for key in (TRACE_KEY, STATE_KEY))
-    if not isinstance(traceparent, str):
+    if not isinstance(traceparent, str) or not caller.head.follows:
         return caller
     within = continued(caller.context, traceparent, state if isinstance(state, str) else "")
     return replace(caller, context=within)
+
+
+def operation_of(ctx: Context) -> Operation:
+    """What is asked for, for those who count it."""
+    caller: Caller = ctx.request.scope[CALLER]
+    return caller.operation
 
 
 def session_of(ctx: Context) -> Session | None:

@@ -13,6 +13,7 @@ from gateway.endpoints import Edge
 from gateway.exchange import Exchange
 from gateway.head import check_json
 from gateway.mcp import refusals
+from gateway.mcp.operations import Operations
 from gateway.mcp.refusals import Refused
 from gateway.shapes import JSON
 from services.chassis.errors import InvalidArgument, ServiceError
@@ -31,9 +32,12 @@ class Mcp:
     service = ""
     route = PATH
 
-    def __init__(self, edge: Edge, channels: Mapping[str, grpc.aio.Channel]) -> None:
+    def __init__(
+        self, edge: Edge, channels: Mapping[str, grpc.aio.Channel], operations: Operations
+    ) -> None:
         self._edge = edge
         self._channels = channels
+        self._operations = operations
         self._traffic = edge.traffic
         self._limits = edge.settings.limits
         self._server: asyncio.Future[Served | None] | None = None
@@ -85,7 +89,7 @@ class Mcp:
         the rest of the edge does without."""
         try:
             module: Any = await asyncio.to_thread(import_module, "gateway.mcp.server")
-            server: Served = module.Served(self._edge, self._channels)
+            server: Served = module.Served(self._edge, self._channels, self._operations)
             async with server.running():
                 ready.set_result(server)
                 await self._is_over.wait()

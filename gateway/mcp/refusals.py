@@ -64,9 +64,12 @@ async def answer(exchange: Exchange, refused: Refused) -> None:
     await exchange.answer(failure.http, as_response(refused), *failure.headers)
 
 
+def unread_code(refused: Refused) -> int:
+    """The JSON-RPC error code of such an answer."""
+    return INVALID_REQUEST if refused.failure.http < 500 else INTERNAL_ERROR
+
+
 def as_response(refused: Refused) -> bytes:
     """A response to a message that was not read, or is no request."""
-    is_theirs = refused.failure.http < 500
-    code = INVALID_REQUEST if is_theirs else INTERNAL_ERROR
-    error = {"code": code, "message": refused.message, "data": refused.said}
+    error = {"code": unread_code(refused), "message": refused.message, "data": refused.said}
     return json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()

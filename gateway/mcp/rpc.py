@@ -15,6 +15,7 @@ from gateway.codec import Method, Rule
 from gateway.endpoints import Edge
 from gateway.head import Head, timeout
 from gateway.mcp import refusals
+from gateway.mcp.operations import Operation
 from gateway.templates import Template
 from gateway.transcode import ALL, Transcoder
 from services.chassis.context import RequestContext
@@ -37,6 +38,8 @@ class Caller:
     context: RequestContext
     receive: ASGIReceiveCallable | None
     """Says when the client is gone; None where somebody else listens for that."""
+    operation: Operation
+    """What is asked for, for those who count it."""
 
     @property
     def tenant(self) -> str:

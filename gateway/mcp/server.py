@@ -24,6 +24,7 @@ from mcp_types import (
     SetLevelRequestParams,
     SubscriptionsListenRequestParams,
 )
+from pydantic import ValidationError
 from uvicorn._types import ASGISendCallable
 
 from gateway.endpoints import Edge
@@ -39,6 +40,7 @@ from gateway.mcp.cursors import Cursors
 from gateway.mcp.ids import Ids
 from gateway.mcp.listening import Listeners
 from gateway.mcp.offers import agent_of
+from gateway.mcp.operations import CANCELED, TOOL_ERROR, Operation, Operations
 from gateway.mcp.prompts import Prompts
 from gateway.mcp.refusals import Refused
 from gateway.mcp.resources import Resources
@@ -68,7 +70,10 @@ _VERSION: Final = b"mcp-protocol-version"
 class Served:
     """An MCP server of one edge."""
 
-    def __init__(self, edge: Edge, channels: Mapping[str, grpc.aio.Channel]) -> None:
+    def __init__(
+        self, edge: Edge, channels: Mapping[str, grpc.aio.Channel], operations: Operations
+    ) -> None:
+        self._operations = operations
         services = Services(edge, channels)
         self._catalog = Catalog(services, edge.traffic, edge.settings.mcp)
         tasks = Tasks(services)
@@ -107,28 +112,37 @@ class Served:
 
     async def answer(self, exchange: Exchange, body: bytes, message: JSON) -> None:
         """Answer a request whose body was read, and says this."""
-        try:
-            if self._is_handshaken(exchange):
-                await self._handshaken(exchange, body, message)
-            else:
-                await self._modern(exchange, body, message)
-        except Refused as refused:
-            await refusals.answer(exchange, refused)
+        with self._operations.begin(_asked(message).method) as operation:
+            try:
+                if self._is_handshaken(exchange):
+                    await self._handshaken(exchange, body, message, operation)
+                else:
+                    await self._modern(exchange, body, message, operation)
+            except Refused as refused:
+                operation.failed(refusals.unread_code(refused))
+                await refusals.answer(exchange, refused)
+            if exchange.status >= 400:
+                operation.failed(exchange.status)
 
-    async def _modern(self, exchange: Exchange, body: bytes, message: JSON) -> None:
+    async def _modern(
+        self, exchange: Exchange, body: bytes, message: JSON, operation: Operation
+    ) -> None:
         asked = _asked(message)
-        caller = Caller(exchange.head, exchange.context, None if asked.hears else exchange.receive)
+        receive = None if asked.hears else exchange.receive
+        caller = Caller(exchange.head, exchange.context, receive, operation)
         await self._prepare(caller, asked)
         if not asked.hears and await self._shortcut.answered(exchange, message, caller):
             return
         manager = self._streaming if asked.hears else self._whole
         await _serve(manager, exchange, body, exchange.relay, {client.CALLER: caller})
 
-    async def _handshaken(self, exchange: Exchange, body: bytes, message: JSON) -> None:
+    async def _handshaken(
+        self, exchange: Exchange, body: bytes, message: JSON, operation: Operation
+    ) -> None:
         """The same for clients that shake hands first: all they get are streams, and they may have
         a session. What they were asked in it they answer by requests of their own."""
-        caller, session = Caller(exchange.head, exchange.context, None), None
-        who, begun = exchange.context.principal, b""
+        caller = Caller(exchange.head, exchange.context, None, operation)
+        session, who, begun = None, exchange.context.principal, b""
         try:
             if is_handshake(message):
                 begun = self._sessions.begun(message, who).encode()
@@ -185,7 +199,7 @@ def _server(
         },
         get_tool_input_schema=_schemas(catalog),
     )
-    server.middleware = [_translated]
+    server.middleware = [_counted, _translated]
     server.extensions = {client.TASKS: {}}
     handlers: list[tuple[str, type[Any], Any]] = [
         (LIST, PaginatedRequestParams, tools.list),
@@ -234,6 +248,22 @@ def _object(value: JSON) -> Mapping[str, JSON]:
     return value if isinstance(value, dict) else {}
 
 
+async def _counted(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """How a request or a notification ended, for those who count it."""
+    operation = client.operation_of(ctx)
+    try:
+        result = await call_next(ctx)
+    except MCPError as error:
+        operation.failed(error.code)
+        raise
+    except ValidationError:
+        operation.failed(refusals.INVALID_PARAMS)
+        raise
+    if isinstance(result, Mapping) and result.get("isError") is True:
+        operation.error = TOOL_ERROR
+    return result
+
+
 async def _translated(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """What services refuse, as JSON-RPC says it."""
     try:
@@ -241,6 +271,7 @@ async def _translated(ctx: ServerRequestContext[Any, Any], call_next: CallNext) 
     except Refused as refused:
         raise MCPError(refused.code, refused.message, refused.said) from None
     except ClientGone:
+        client.operation_of(ctx).error = CANCELED
         raise MCPError(refusals.INTERNAL_ERROR, "the client went away") from None
 
 

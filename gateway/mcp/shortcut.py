@@ -33,6 +33,7 @@ from pydantic import ValidationError
 from gateway.exchange import Exchange
 from gateway.mcp import client, results
 from gateway.mcp.catalog import Catalog
+from gateway.mcp.operations import TOOL_ERROR
 from gateway.mcp.refusals import Refused
 from gateway.mcp.rpc import Caller
 from gateway.mcp.tools import LIST, Tools
@@ -98,12 +99,15 @@ class Shortcut:
         try:
             result = await self._answers[plain.method](plain)
         except Refused as refused:
+            caller.operation.failed(refused.code)
             said = ErrorData(code=refused.code, message=refused.message, data=refused.said)
             await _refuse(exchange, plain, said)
         except MCPError as error:
+            caller.operation.failed(error.code)
             await _refuse(exchange, plain, error.error)
         except ValidationError:
             log.exception("a result is none in MCP")
+            caller.operation.failed(INTERNAL_ERROR)
             await _refuse(exchange, plain, ErrorData(code=INTERNAL_ERROR, message=_INVALID))
         else:
             start = b'{"jsonrpc":"2.0","id":%b,"result":' % json.dumps(plain.request_id).encode()
@@ -146,6 +150,8 @@ class Shortcut:
         """What came of a call, as the SDK lets it pass, which takes 30 µs; a task is the
         extension's."""
         result = await self._tools.call(plain, plain)
+        if result.get("isError"):
+            client.operation_of(plain).error = TOOL_ERROR
         if result["resultType"] in CORE_RESULT_TYPES and not results.is_plain(result):
             result = serialize_server_result(CALL, VERSION, result)
         return self._stamped(result)

@@ -4,15 +4,17 @@ nor TLS."""
 from collections.abc import Callable
 
 from pydantic import SecretStr
-from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from services.chassis.levels import Levels
 from services.chassis.loglevel import PATH as LOG_LEVEL
 from services.chassis.loglevel import LogLevel
 from services.chassis.metrics import CONTENT_TYPE, Metrics
+from services.chassis.rebinding import is_rebound
 
 _OK = (200, CONTENT_TYPE, b"ok\n")
 _NOT_READY = (503, CONTENT_TYPE, b"not ready\n")
+_ELSEWHERE = (403, CONTENT_TYPE, b"not for this name; use localhost or an address\n")
 _UNKNOWN = (404, CONTENT_TYPE, b"not found; try /livez, /readyz, /metrics or /loglevel\n")
 
 
@@ -38,8 +40,7 @@ class Admin:
         if scope["path"] == LOG_LEVEL:
             await self._log_level(scope, receive, send)
             return
-        accept = b", ".join(value for name, value in scope["headers"] if name == b"accept")
-        status, media_type, body = self._answer(scope["path"], accept.decode("latin-1"))
+        status, media_type, body = await self._answer(scope)
         headers = [
             (b"content-type", media_type.encode()),
             (b"content-length", b"%d" % len(body)),
@@ -47,11 +48,15 @@ class Admin:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
+    async def _answer(self, scope: HTTPScope) -> tuple[int, str, bytes]:
+        path = scope["path"]
         if path == "/livez":
             return _OK
         if path == "/readyz":
             return _OK if self._is_ready() else _NOT_READY
-        if path == "/metrics":
-            return 200, *self._metrics.answer(accept)
-        return _UNKNOWN
+        if path != "/metrics":
+            return _UNKNOWN
+        if is_rebound(scope):
+            return _ELSEWHERE
+        accept = b", ".join(value for name, value in scope["headers"] if name == b"accept")
+        return 200, *await self._metrics.written(accept.decode("latin-1"))

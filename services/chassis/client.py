@@ -23,16 +23,17 @@ _ROUND_ROBIN: Final = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
 async def channel(settings: ClientSettings) -> AsyncIterator[grpc.aio.Channel]:
     """A connection to a service: keepalive, round-robin over its replicas.
 
-    Retries are the orchestrator's and the workflow worker's alone, so grpc's are off.
+    Retries are the orchestrator's and the workflow worker's alone: no policy here has any. What no
+    service has seen, for its connection was just closed, grpc sends on the next one.
     """
     options = [
         ("grpc.service_config", _ROUND_ROBIN),
-        ("grpc.enable_retries", 0),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1_000),  # How long it may take to connect.
         ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 2_000),  # Else 30 s, in which all may go.
         ("grpc.http2.bdp_probe", 0),  # Else a stream that nobody reads is given megabytes.
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),

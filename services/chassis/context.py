@@ -29,6 +29,10 @@ _TRACEPARENT: Final = re.compile(
 )
 
 
+Link = tuple[str, str]
+"""A trace and a part of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who a call is made for. Every stored row is keyed by its tenant.
@@ -162,6 +166,12 @@ def continued(context: RequestContext, traceparent: str, state: str = "") -> Req
         tracestate=_state(state),
         is_made_up=False,
     )
+
+
+def link(traceparent: str) -> Link | None:
+    """The trace and the part of it that a caller names; None if it names none."""
+    trace = _TRACEPARENT.fullmatch(traceparent)
+    return None if trace is None else (trace[1], trace[2])
 
 
 def traceparent_of(trace_id: str) -> str:

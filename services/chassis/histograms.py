@@ -1,7 +1,8 @@
 """Distributions, such as of what calls took: counts that are rendered when they are asked for.
 
 An observation is a search among the bounds and two additions. Label values are the caller's to
-choose; how many sets of them there are is bounded here, and what is beyond counts as `other`.
+choose; how many sets of them there are is bounded here, and what is beyond counts as `other`. Its
+last label is kept: how something ended is what alerts ask for, and strangers can fill the rest.
 """
 
 from bisect import bisect_left
@@ -11,7 +12,7 @@ from typing import Final
 
 OTHER: Final = "other"
 MOST: Final = 256
-"""Sets of label values that a histogram or a tally keeps apart."""
+"""Sets of label values that a histogram or a tally keeps apart; so many more by the last label."""
 
 SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -70,9 +71,7 @@ class Histogram:
         """The distribution of these label values. With too many of them, it is all others'."""
         if (known := self.series.get(values)) is not None:
             return known
-        if len(self.series) >= MOST:
-            values = (OTHER,) * len(self.labels)
-        return self.series.setdefault(values, Series(self._bounds))
+        return self.series.setdefault(_kept(values, len(self.series)), Series(self._bounds))
 
     def observe(self, value: float, *values: str, trace_id: str = "") -> None:
         """Count a value."""
@@ -91,6 +90,15 @@ class Tally:
 
     def add(self, amount: float, *values: str) -> None:
         """Count so much more."""
-        if values not in self.counts and len(self.counts) >= MOST:
-            values = (OTHER,) * len(self.labels)
+        if values not in self.counts:
+            values = _kept(values, len(self.counts))
         self.counts[values] = self.counts.get(values, 0.0) + amount
+
+
+def _kept(values: tuple[str, ...], known: int) -> tuple[str, ...]:
+    """What new label values count as, where so many sets are known."""
+    if known < MOST:
+        return values
+    if len(values) > 1 and known < 2 * MOST:
+        return (*(OTHER,) * (len(values) - 1), values[-1])
+    return (OTHER,) * len(values)

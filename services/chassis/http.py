@@ -6,9 +6,33 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
+from typing import Final
 
 import uvicorn
 from uvicorn._types import ASGIApplication
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_BYTES: Final = 64 * 1024
+"""Of a request. uvicorn itself takes as many headers as come."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """A connection. A request that is too large ends it."""
+
+    _came = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, up to a bound."""
+        self._came += len(data)
+        if self._came > MOST_BYTES:
+            self.transport.abort()
+        else:
+            super().data_received(data)
+
+    def on_message_complete(self) -> None:
+        """Count anew."""
+        self._came = 0
+        super().on_message_complete()
 
 
 class _Server(uvicorn.Server):
@@ -76,7 +100,7 @@ async def serving_http(
     sock = bound(listen)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=_Protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

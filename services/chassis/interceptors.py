@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 from services.chassis.calls import Begin, Calls
 from services.chassis.context import current, from_metadata
 from services.chassis.errors import DeadlineExceeded, InvalidArgument, ServiceError
+from services.chassis.exemplars import example_of
 from services.chassis.status import to_status
 from services.chassis.tracing.rpc import Method, method, served
 
@@ -111,7 +112,7 @@ class Boundary:
             call = begin(context)
             try:
                 current.set(known := from_metadata(context.invocation_metadata()))
-                call.trace_id = known.trace_id
+                call.trace_id = example_of(known)
                 with served(of):
                     request = _parsed(raw, parse)
                     if context.time_remaining() is not None:
@@ -134,7 +135,7 @@ class Boundary:
             call = begin(context)
             try:
                 current.set(known := from_metadata(context.invocation_metadata()))
-                call.trace_id = known.trace_id
+                call.trace_id = example_of(known)
                 left = None if context.time_remaining() is not None else self._timeout
                 with served(of):
                     request = read(raw)

@@ -14,6 +14,8 @@ from typing import Final
 
 from services.chassis.errors import ResourceExhausted, Violation, invalid
 
+log = logging.getLogger(__name__)
+
 LEVELS: Final = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -37,6 +39,11 @@ def fault(logger: str, level: str) -> str:
     if logger.partition(".")[0] not in OURS and LEVELS[level] < logging.WARNING:
         return "is of a library, whose lines below warning show what it carries"
     return ""
+
+
+def _unknown(logger: str) -> str:
+    """Loggers are never forgotten, so that none may be made by who asks; empty if it is there."""
+    return "" if logger in logging.root.manager.loggerDict else "is no logger of this process"
 
 
 def apply(level: str, levels: Mapping[str, str]) -> None:
@@ -76,7 +83,7 @@ class Levels:
             InvalidArgument: `INVALID_REQUEST`; the logger cannot have the level.
             ResourceExhausted: `LOG_LEVELS_EXHAUSTED`; too many are changed.
         """
-        if problem := fault(logger, level):
+        if problem := fault(logger, level) or _unknown(logger):
             field = "level" if level not in LEVELS else "logger"
             fix = "name a logger below services or gateway, or the level warning or error"
             raise invalid(Violation(field, problem, fix))
@@ -87,6 +94,8 @@ class Levels:
                 f"{MOST_CHANGES} loggers are changed already",
                 suggested_fix="take one back: PUT its name with no level",
             )
+        # Before it may hide this line.
+        log.warning("log level changed", extra={"changed": logger, "to": level})
         change = _Change(level, logging.getLogger(logger).level)
         self._changes[logger] = change
         logging.getLogger(logger).setLevel(LEVELS[level])
@@ -101,6 +110,7 @@ class Levels:
         if change.timer is not None:
             change.timer.cancel()
         logging.getLogger(logger).setLevel(change.before)
+        log.warning("log level taken back", extra={"changed": logger})
 
     def clear(self) -> None:
         """Take all of it back."""

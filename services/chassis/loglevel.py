@@ -6,7 +6,6 @@ Who has the token may, from anywhere. Where no token is set, whoever is on this 
 import hmac
 import ipaddress
 import json
-import re
 from datetime import timedelta
 from typing import Final
 
@@ -22,10 +21,10 @@ from services.chassis.errors import (
     invalid,
 )
 from services.chassis.levels import LONGEST, Levels
+from services.chassis.rebinding import is_own_name
 
 PATH: Final = "/loglevel"
 _MOST_BYTES: Final = 4096
-_OWN_HOST: Final = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 _HTTP: Final = {
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
@@ -78,7 +77,7 @@ class LogLevel:
         client = scope["client"]
         is_here = client is not None and ipaddress.ip_address(client[0]).is_loopback
         # A page that a browser here shows may have a name that leads to this machine.
-        if not is_here or not _OWN_HOST.fullmatch(headers.get(b"host", b"")):
+        if not is_here or not is_own_name(headers.get(b"host", b"")):
             raise PermissionDenied(
                 "LOOPBACK_ONLY",
                 "without an admin token, only this machine may",

@@ -14,12 +14,16 @@ from typing import Final
 from services.chassis.concerning import concerning
 from services.chassis.context import current
 from services.chassis.levels import apply
+from services.chassis.sparing import Sparing
 from services.chassis.tracebacks import shown
 
 _STANDARD: Final = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", None, None)).keys() | {"message", "asctime", "context"}
 )
 _MAX_LINES: Final = 10_000
+_MOST_CHARACTERS: Final = 2_000  # Of a text, but for frames, which are bounded by themselves.
+# Libraries whose warnings quote what the servers of tenants say. What follows a colon is left out.
+_QUOTING: Final = frozenset({"mcp"})
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -37,13 +41,30 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "service": self._service,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _cut(_message(record)),
         }
         line |= getattr(record, "context", {})
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        line |= {key: _cut(value) for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = shown(record.exc_info[1])
-        return json.dumps(line, default=str, ensure_ascii=False)
+        # In ASCII: beyond it there are ends of lines, and what steers terminals.
+        return json.dumps(line, default=_named)
+
+
+def _message(record: logging.LogRecord) -> str:
+    if record.name.partition(".")[0] in _QUOTING:
+        return str(record.msg).partition(":")[0]
+    return record.getMessage()
+
+
+def _cut(value: object) -> object:
+    is_long = isinstance(value, str) and len(value) > _MOST_CHARACTERS
+    return f"{str(value)[:_MOST_CHARACTERS]}…" if is_long else value
+
+
+def _named(value: object) -> str:
+    """What is no JSON as text; of errors the type, since theirs quote."""
+    return type(value).__name__ if isinstance(value, BaseException) else str(_cut(str(value)))
 
 
 class _Handler(QueueHandler):
@@ -82,6 +103,7 @@ def logging_to_stderr(
     writer.setFormatter(JsonFormatter(service))
     listener = QueueListener(lines, writer)
     handler = _Handler(lines)
+    handler.addFilter(Sparing())
     root = logging.getLogger()
     root.addHandler(handler)
     apply(level, levels)

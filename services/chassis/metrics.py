@@ -1,14 +1,17 @@
 """What a process says of itself to those who measure it: `/metrics`, in Prometheus' text format.
 
-Figures are read when they are asked for, so that counting costs those who work nothing more.
+Figures are read when they are asked for, so that counting costs those who work nothing more. A page
+is written by a thread, one at a time: a large one takes longer than a caller should wait.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isinf
+from operator import itemgetter
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -19,7 +22,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from services.chassis.histograms import Histogram, Series, Tally
+from services.chassis.histograms import MOST, OTHER, Histogram, Series, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_CONTENT_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
@@ -38,7 +41,7 @@ class Figure:
     description: str
     read: Read
     label: str = ""
-    """Its values are of a bounded set."""
+    """Its values are of a bounded set; else the largest figures are shown, the rest as one."""
     is_counter: bool = False
     """Whether it only grows, while the process lives."""
 
@@ -61,8 +64,7 @@ class Metrics(Collector):
         self._figures = figures or []
         self._included: list[Callable[[], Iterable[Metric]]] = []
         self._shown: list[Histogram | Tally | Reading] = []
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
+        self._writing = asyncio.Lock()
 
     def add(self, *figures: Figure) -> None:
         """Show these as well."""
@@ -76,17 +78,13 @@ class Metrics(Collector):
         """Show what this tells as well, such as a library's own."""
         self._included.append(read)
 
-    def describe(self) -> list[Metric]:
-        """Nothing: figures are known when they are read."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
         """Read all of them."""
         for figure in self._figures:
             family = CounterMetricFamily if figure.is_counter else GaugeMetricFamily
             labels = [figure.label] if figure.label else []
             metric = family(figure.name, figure.description, labels=labels)
-            for value, number in figure.read().items():
+            for value, number in _bounded(figure.read()).items():
                 metric.add_metric([value] if labels else [], number)
             yield metric
         yield from map(_family, self._shown)
@@ -95,19 +93,43 @@ class Metrics(Collector):
 
     def page(self) -> bytes:
         """All of them as text."""
-        return generate_latest(self._registry)
+        return generate_latest(self)
 
     def answer(self, accept: str) -> tuple[str, bytes]:
         """All of them in the format that is asked for, and its media type. Examples of traces are
         in OpenMetrics only."""
-        if _OPEN in accept:
-            return OPEN_CONTENT_TYPE, _open_page(self._registry)
-        return CONTENT_TYPE, self.page()
+        return _written(self, accept)
+
+    async def written(self, accept: str) -> tuple[str, bytes]:
+        """The same: read at once, and written beside the loop."""
+        async with self._writing:
+            return await asyncio.to_thread(_written, _Read([*self.collect()]), accept)
 
 
-def _open_page(registry: CollectorRegistry) -> bytes:
-    page: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
-    return page
+@dataclass(frozen=True, slots=True)
+class _Read(Collector):
+    """What was read."""
+
+    metrics: list[Metric]
+
+    def collect(self) -> Iterator[Metric]:
+        """All of it."""
+        return iter(self.metrics)
+
+
+def _written(figures: Collector, accept: str) -> tuple[str, bytes]:
+    if _OPEN in accept:
+        page: bytes = openmetrics.generate_latest(figures)  # type: ignore[no-untyped-call]
+        return OPEN_CONTENT_TYPE, page
+    return CONTENT_TYPE, generate_latest(figures)
+
+
+def _bounded(read: Mapping[str, float]) -> Mapping[str, float]:
+    """The largest figures; those that are too many are one."""
+    if len(read) <= MOST:
+        return read
+    ordered = sorted(read.items(), key=itemgetter(1), reverse=True)
+    return {**dict(ordered[:MOST]), OTHER: sum(number for _, number in ordered[MOST:])}
 
 
 def _shown(bound: float) -> str:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsError
 
+from services.chassis import uncaught
 from services.chassis.errors import ServiceError
 from services.chassis.inspection.variables import unknown
 from services.chassis.logs import logging_to_stderr
@@ -51,21 +52,23 @@ def serve(
         process, running = load()
     except ValidationError as error:
         _quit(BAD_SETTINGS, name, "; ".join(faults(error)))
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         _quit(BAD_SETTINGS, name, unreadable(error))
     if process.scheduling == "batch":
         _run_in_batches()  # Threads inherit it, so before there are any.
     telling = logging_to_stderr(name, process.log.level, process.log.levels)
-    with telling, tracing(name, process.telemetry):
+    with telling, uncaught.told(), tracing(name, process.telemetry):
         _tell_unknown(name)
         runner, is_broken_off = asyncio.Runner(loop_factory=uvloop.new_event_loop), False
         try:
             is_broken_off = not runner.run(_until_signal(running))
-        except (ServiceError, OSError, ExceptionGroup) as error:
+        except Exception as error:
             causes = _leaves(error)
-            if not all(isinstance(cause, ServiceError | OSError) for cause in causes):
-                raise
-            _quit(CANNOT_START, name, "; ".join(map(str, causes)))
+            if all(isinstance(cause, ServiceError | OSError) for cause in causes):
+                _quit(CANNOT_START, name, "; ".join(map(_with_fix, causes)))
+            log.exception("ended by an error that nobody caught")
+            kinds = ", ".join(type(cause).__name__ for cause in causes)
+            _quit(CANNOT_START, name, f"internal error ({kinds}); the log has more")
         finally:
             if not is_broken_off:
                 runner.close()
@@ -76,6 +79,7 @@ def serve(
 async def _until_signal(running: AbstractAsyncContextManager[Running]) -> bool:
     """Whether it came to serve; a signal breaks a start off."""
     loop, starting = asyncio.get_running_loop(), asyncio.current_task()
+    loop.set_exception_handler(uncaught.of_loop)
     stop, serves = asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:
@@ -117,13 +121,13 @@ def _run_in_batches() -> None:
 
 def _tell_unknown(name: str) -> None:
     """Say which variables nothing reads: they were meant to change something."""
-    ours = ("RUNPLANE_", f"{name.upper()}_")
-    for each in unknown(os.environ, list(_all_settings(BaseSettings))):
-        if each.name.startswith(ours):
-            log.warning(
-                "a variable is not known, and changes nothing",
-                extra={"variable": each.name, "nearest": each.nearest},
-            )
+    prefixes = ("RUNPLANE_", f"{name.upper()}_")
+    ours = [each for each in os.environ if each.upper().startswith(prefixes)]
+    for each in unknown(ours, list(_all_settings(BaseSettings))):
+        log.warning(
+            "a variable is not known, and changes nothing",
+            extra={"variable": each.name, "nearest": each.nearest},
+        )
 
 
 def faults(error: ValidationError) -> list[str]:
@@ -138,8 +142,10 @@ def _said(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Value error, ")
 
 
-def unreadable(error: SettingsError) -> str:
+def unreadable(error: SettingsError | RecursionError) -> str:
     """A variable that has to hold JSON and does not. Only the error's text names the field."""
+    if isinstance(error, RecursionError):
+        return "a setting holds JSON that is nested too deeply"
     field = re.search(r'field "(\w+)"', str(error))
     return f"{_variable('', (field[1],))}: is not JSON" if field else str(error)
 
@@ -167,6 +173,12 @@ def _leaves(error: Exception) -> list[Exception]:
     if isinstance(error, ExceptionGroup):
         return [leaf for part in error.exceptions for leaf in _leaves(part)]
     return [error]
+
+
+def _with_fix(error: Exception) -> str:
+    """What went wrong, and what to do where the error knows."""
+    fix = error.metadata.get("suggested_fix") if isinstance(error, ServiceError) else None
+    return f"{error} ({fix})" if fix else str(error)
 
 
 def _quit(code: int, name: str, message: str) -> Never:

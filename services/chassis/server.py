@@ -52,7 +52,9 @@ class Running:
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    age = settings.connection_age
     return [
+        *([("grpc.max_connection_age_ms", round(age.total_seconds() * 1000))] if age else []),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.so_reuseport", 0),  # A taken port is an error, not a lottery.

@@ -23,6 +23,10 @@ from services.chassis.levels import MOST_CHANGES, fault
 SECRETS: Final = Path("/run/secrets")
 
 _UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_COLLECTOR: Final = re.compile(  # Without a password, which is a header's.
+    r"https?://([^/\s:@\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/|$)"
+)
+_HEADER: Final = re.compile(r"\s*[A-Za-z0-9_.-]+\s*=[\x20-\x7e]*")
 _AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)")
 
 
@@ -96,6 +100,8 @@ class ServerSettings(BaseModel, frozen=True):
     admin: str = "127.0.0.1:0"  # Plain HTTP: /livez, /readyz, /metrics, /loglevel.
     admin_token: AdminToken | None = None  # For /loglevel; absent: from this machine only.
     grace: Duration = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
+    # Then callers connect anew, and find replicas that have come since. Absent: they need not.
+    connection_age: Duration | None = Field(None, ge=timedelta(seconds=1))
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024)
     max_concurrent_rpcs: int = Field(4096, ge=1)
 
@@ -131,9 +137,17 @@ def _either(name: str, *others: str) -> AliasChoices:
 
 
 def _otlp(url: str | None) -> str | None:
-    if url and not re.match(r"https?://[^/\s]+", url):
+    if url and not _COLLECTOR.match(url):
         raise ValueError("is not the address of a collector, such as http://127.0.0.1:4317")
     return url or None
+
+
+def _headers(said: SecretStr) -> SecretStr:
+    """What is no header goes to nobody: libraries quote it where they refuse it."""
+    for each in filter(str.strip, said.get_secret_value().split(",")):
+        if not _HEADER.fullmatch(each):
+            raise ValueError("has what is no header, such as authorization=Bearer TOKEN")
+    return said
 
 
 class TelemetrySettings(BaseSettings):
@@ -156,7 +170,7 @@ class TelemetrySettings(BaseSettings):
             "PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
         ),
     )
-    headers: SecretStr = Field(  # name=value, with commas between.
+    headers: Annotated[SecretStr, AfterValidator(_headers)] = Field(  # name=value, with commas.
         SecretStr(""),
         validation_alias=_either(
             "HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"

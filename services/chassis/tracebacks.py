@@ -1,14 +1,17 @@
 """Errors as log lines have them: where and of which type, without what callers sent.
 
 Texts of errors quote what was wrong, and that may be a prompt or a secret: a `ValueError` has the
-value, a validator's error the input, a store's the row. So only texts that quote code are shown.
+value, a validator's error the input, a store's the row, and a library's `RuntimeError` anything. So
+only texts are shown that quote code, and were raised by ours or Python's.
 """
 
+import sys
 import traceback
 from collections.abc import Iterator
 from typing import Final
 
 from services.chassis.errors import ServiceError
+from services.chassis.levels import OURS
 
 _QUOTE_CODE: Final = (
     AssertionError,
@@ -16,10 +19,11 @@ _QUOTE_CODE: Final = (
     ImportError,
     NameError,
     NotImplementedError,
-    OSError,
     RuntimeError,
     TypeError,
 )
+_PYTHONS: Final = frozenset({"builtins", "socket", "ssl"})
+_LEFT_OUT: Final = "(its text may quote what callers sent, and is left out)"
 _MOST_ERRORS: Final = 10
 _MOST_FRAMES: Final = 40
 _MOST_CHARACTERS: Final = 500
@@ -52,6 +56,23 @@ def _one(error: BaseException) -> str:
 def _text(error: BaseException) -> str:
     if isinstance(error, ServiceError):
         return error.reason
-    if not isinstance(error, _QUOTE_CODE):
-        return "(its text may quote what callers sent, and is left out)"
+    if type(error).__module__ not in _PYTHONS:
+        return _LEFT_OUT
+    if isinstance(error, OSError) and error.strerror:  # The file's name may be a caller's.
+        return f"[Errno {error.errno}] {error.strerror}"[:_MOST_CHARACTERS]
+    if not isinstance(error, (*_QUOTE_CODE, OSError)) or not _is_known(_place(error)):
+        return _LEFT_OUT
     return str(error)[:_MOST_CHARACTERS]
+
+
+def _place(error: BaseException) -> str:
+    """The module that raised it; empty if nothing did."""
+    place = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        place = str(frame.f_globals.get("__name__", ""))
+    return place
+
+
+def _is_known(place: str) -> bool:
+    top = place.partition(".")[0]
+    return not top or top in OURS or top in sys.stdlib_module_names

@@ -129,7 +129,7 @@ def watch(batch_id: str, after: int, as_json: bool, url: str | None, state: Path
     sys.exit(_ended(found(url, state), batch_id, after=after, as_json=as_json))
 
 
-@batch.command()
+@batch.command(short_help="Print its items in their order.")
 @_BATCH
 @click.option(
     "--filter", "chosen", metavar="FILTER", help="Over status, key, model and reason (of errors)."

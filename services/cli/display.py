@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from services.cli.plain import plain
+
 COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 FILE_BYTES = 10 * 1024 * 1024
 SHOWN = ("warning", "error", "critical")
@@ -36,7 +38,7 @@ class Display:
     def say(self, name: str, text: str) -> None:
         """One line of `up` about a child."""
         prefix = click.style(f"{name:<{self._width}}", fg=self._colors[name])
-        click.echo(f"{prefix}  {text}")
+        click.echo(f"{prefix}  {_printable(text)}")
 
     def line(self, name: str, raw: str) -> None:
         """One line that a child wrote."""
@@ -60,5 +62,10 @@ class Display:
         if not self._verbose and level not in SHOWN:
             return None
         facts = " ".join(f"{key}={value}" for key, value in record.items() if key not in LEFT_OUT)
-        text = f"{level}: {record['message']} {facts}".rstrip()
-        return "\n".join(filter(None, (text, record.get("exception"))))
+        text = " ".join(f"{level}: {record['message']} {facts}".split())
+        return "\n".join(filter(None, (text, str(record.get("exception", "")))))
+
+
+def _printable(text: str) -> str:
+    """What a child wrote, as a terminal can take it: half a surrogate pair would end `up`."""
+    return plain(text).encode(errors="replace").decode()

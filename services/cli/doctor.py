@@ -23,7 +23,10 @@ MACHINE: Final = "machine"
 Found = dict[str, list[Finding]]
 
 
-@click.command(epilog="Exit codes: 0 no errors, 1 errors, 2 wrong usage, 3 no suite runs.")
+@click.command(
+    short_help="Look for what is wrong, and say what to do.",
+    epilog="Exit codes: 0 no errors, 1 errors, 2 wrong usage, 3 no suite runs.",
+)
 @services_option
 @click.option(
     "--server/--no-server",

@@ -3,10 +3,15 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import click
+
+from services.chassis.inspection.effective import names_in
+from services.chassis.settings import SECRETS
 from services.cli.state import StateFolder
 from services.cli.suite import MODULES, Options, planned, programs
 from services.cli.supervisor import python
@@ -16,7 +21,6 @@ OF_UP: Final = "runplane up"
 NOT_MADE: Final = "0" * 64
 """A key that `runplane up` would make. It is never shown."""
 PATIENCE_SECONDS: Final = 30.0
-LONGEST_SAID: Final = 8 * 1024 * 1024
 
 Environment = Mapping[str, str | None]
 """None: the variable is not there, whatever this process has."""
@@ -31,30 +35,32 @@ def environments(state: Path, chosen: Sequence[str]) -> dict[str, Environment]:
     """
     if is_cluster():
         return {name: {} for name in chosen}
-    told = _running(state) or _planned(StateFolder(state))
+    folder = StateFolder(state)
+    told = _running(folder) or _planned(folder)
     return {name: told[name] for name in chosen}
 
 
 def is_cluster() -> bool:
     """Whether the environment says all that services are told."""
-    secrets = Path("/run/secrets")
-    files = {each.name.upper() for each in secrets.iterdir()} if secrets.is_dir() else set()
+    files = {name.upper() for name in names_in(SECRETS)}
     return KEY in files | {name.upper() for name in os.environ}
 
 
-def _running(state: Path) -> dict[str, Environment] | None:
+def _running(folder: StateFolder) -> dict[str, Environment] | None:
     """What the processes of a running suite were started with, where the system lets us see."""
     try:
-        pids = json.loads((state / "run.json").read_text())["pids"]
+        pids = folder.run()["pids"]
         return {name: _of_process(int(pids[name])) for name in MODULES}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
 def _of_process(pid: int) -> Environment:
-    text = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    text = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes())
     pairs = (each.partition("=") for each in text.split("\0") if "=" in each)
     there = {name: value for name, _, value in pairs}
+    if KEY not in there:
+        raise ValueError("it is no process of a suite")
     names = {*there, *os.environ}
     return {name: there.get(name) for name in names if os.environ.get(name) != there.get(name)}
 
@@ -92,6 +98,8 @@ async def asked(
     command: str, told: Mapping[str, Environment], *, patience: float = PATIENCE_SECONDS
 ) -> dict[str, Answer]:
     """What each service says of itself. One that cannot be asked says so as a fault."""
+    if sys.stderr.isatty():  # It takes seconds, and whoever sits there wonders.
+        click.echo(f"asking {len(told)} service{'s' if len(told) > 1 else ''} …", err=True)
     answers = await asyncio.gather(
         *(_answer([MODULES[name], command], extra, patience) for name, extra in told.items())
     )
@@ -99,14 +107,17 @@ async def asked(
 
 
 async def _answer(arguments: Sequence[str], extra: Environment, patience: float) -> Answer:
-    process = await asyncio.create_subprocess_exec(
-        *python("services.chassis.inspection"),
-        *arguments,
-        env={name: value for name, value in {**os.environ, **extra}.items() if value is not None},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=LONGEST_SAID,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *python("services.chassis.inspection"),
+            *arguments,
+            env={k: value for k, value in {**os.environ, **extra}.items() if value is not None},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:  # What it would be told may be more than the system lets through.
+        return {"faults": [f"it cannot be asked: {error.strerror}"]}
     try:
         async with asyncio.timeout(patience):
             said, complaint = await process.communicate()

@@ -1,7 +1,6 @@
 """What `runplane doctor` looks at on this machine: versions, limits, room, and who is up."""
 
 import asyncio
-import json
 import platform
 import re
 import resource
@@ -13,6 +12,7 @@ from typing import Final
 from services.chassis.inspection.checks.events import writable
 from services.chassis.inspection.checks.ports import disk
 from services.chassis.inspection.finding import Finding, doubtful, fine, wrong
+from services.cli.state import StateFolder
 
 FILES: Final = 4_096
 SECONDS: Final = 3.0
@@ -26,8 +26,15 @@ def machine(state: Path | None) -> Iterator[Finding]:
     yield from _packages()
     yield _files()
     if state is not None:
-        yield writable("state", state) or fine("state", f"{state} can be used")
-        yield disk("disk", state)
+        yield from _state(state)
+
+
+def _state(folder: Path) -> Iterator[Finding]:
+    if (obstacle := writable("state", folder)) is not None:
+        yield obstacle
+        return
+    yield fine("state", f"{folder} can be used")
+    yield disk("disk", folder)
 
 
 def _python() -> Finding:
@@ -78,11 +85,11 @@ def _files() -> Finding:
 
 def admin_ports(state: Path) -> Mapping[str, str]:
     """Where the processes of a running suite say how they are; empty where none runs."""
+    run = StateFolder(state).run()
     try:
-        run = json.loads((state / "run.json").read_text())
         if all(Path(f"/proc/{int(pid)}").exists() for pid in run["pids"].values()):
             return {str(name): str(where) for name, where in run["admin"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         pass
     return {}
 

@@ -17,7 +17,10 @@ PATIENCE_SECONDS: Final = 3_600.0
 """A step may rewrite a large table."""
 
 
-@click.command(epilog="Exit codes: 0 up to date, 1 something is pending or failed, 2 wrong usage.")
+@click.command(
+    short_help="Bring the schemas of the event store up to date.",
+    epilog="Exit codes: 0 up to date, 1 something is pending or failed, 2 wrong usage.",
+)
 @click.option(
     "--service",
     "chosen",

@@ -19,7 +19,10 @@ WAIT: Final = {"timeout": "20s"}
 _MEMBERS: Final = "the document is no model: it has a name and an entry, or models"
 
 
-@click.group(epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no connection.")
+@click.group(
+    short_help="List, create, load, unload and pull models.",
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no connection.",
+)
 def models() -> None:
     """List, create, load and unload the models of a running suite, and pull their files.
 
@@ -34,7 +37,7 @@ def models() -> None:
 models.add_command(pull)
 
 
-@models.command("list")
+@models.command("list", short_help="List models, one a line.")
 @at_edge
 def listed(url: str | None, state: Path | None) -> None:
     """List models, one a line: name, state, engine, size, window, and what else is known."""
@@ -54,7 +57,7 @@ def show(name: str, url: str | None, state: Path | None) -> None:
     click.echo(json.dumps(said, indent=2, ensure_ascii=False))
 
 
-@models.command()
+@models.command(short_help="Create the models of a file.")
 @click.argument("file", type=click.File("rb"))
 @click.option("--load", is_flag=True, help="Load each of them, and wait for it.")
 @at_edge

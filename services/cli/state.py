@@ -4,13 +4,17 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
 DEFAULT = ".runplane"
+MOST_BYTES: Final = 1024 * 1024
+"""Of what a suite announces."""
 
 
 class StateFolder:
@@ -76,9 +80,18 @@ class StateFolder:
         fresh.write_text(json.dumps(run, indent=2) + "\n")
         fresh.replace(self.path / "run.json")
 
+    def run(self) -> Mapping[str, Any]:
+        """What the suite that runs here has announced; nothing where none has, or where that is no
+        file of ours, such as a pipe that nobody writes to."""
+        try:
+            with open(os.open(self.path / "run.json", os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                is_plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+                found = json.loads(file.read(MOST_BYTES)) if is_plain else None
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def url(self) -> str | None:
         """Where the running suite's edge listens, if one runs."""
-        try:
-            return str(json.loads((self.path / "run.json").read_text())["url"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        url = self.run().get("url")
+        return url if isinstance(url, str) else None

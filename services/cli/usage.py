@@ -24,7 +24,7 @@ _COST: Final = click.option(
 )
 
 
-@click.command(epilog=EXITS)
+@click.command(short_help="Show what models took in tasks, by day.", epilog=EXITS)
 @click.option("--agent", metavar="ID", help="Of this agent; `all` for each of them.")
 @click.option("--session", metavar="ID", help="Of this session; `all` for each of them.")
 @click.option("--from", "start", metavar="DAY", help="Default: the first of this month.")
@@ -56,7 +56,7 @@ def usage(url: str | None, state: Path | None, **asked: str | None) -> None:
     _table([*rows, (subject, "in all", said["total"])])
 
 
-@click.group(epilog=EXITS)
+@click.group(short_help="Bound what models take.", epilog=EXITS)
 def quotas() -> None:
     """List, create, change and delete quotas: bounds on what models take.
 
@@ -99,7 +99,7 @@ def create(quota_id: str, url: str | None, state: Path | None, **wanted: Any) ->
     click.echo(plain(_line(answered(found(url, state), "POST", "/v1/quotas", body=body))))
 
 
-@quotas.command()
+@quotas.command(short_help="Replace the limits of a quota.")
 @click.argument("quota_id")
 @_TOKENS
 @_COST

@@ -18,8 +18,9 @@ INVALID: Final = 1
 
 
 @click.group(
+    short_help="Check definitions, and run workflows.",
     epilog="Exit codes: 0 done, 1 refused, not valid or not consistent, 2 wrong usage, "
-    "3 no connection."
+    "3 no connection.",
 )
 def workflow() -> None:
     """Check definitions, and start, move and watch workflows of a running suite.

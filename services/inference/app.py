@@ -121,9 +121,9 @@ async def running(
         new_id = partial(ids.new, "req")
         servicer = InferenceServicer(inference, readings, model_servicer, new_id)
         of_operations = operations_rpc.OperationsServicer(operations, pager("operations"))
-        measured = Metrics()
+        measured = Metrics([metrics.of_models(lambda: engines.failed)])
         measured.include(metrics.families(lambda: engines.engines))
-        measured.show(*inference.measures.all())
+        measured.show(*inference.measures.all(), *stores.events.measures.all())
         batch_servicer = await enter(_batches(settings, shared, stores, inference, measured))
         server = await enter(
             serving(

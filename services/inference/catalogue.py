@@ -121,6 +121,15 @@ class Engines:
         declared = [held.engine for (tenant, _), held in self._held.items() if tenant == EVERYBODY]
         return [*self._own, *(each for each in declared if each is not None)]
 
+    @property
+    def failed(self) -> Mapping[str, float]:
+        """Of what is declared and wanted, what cannot be loaded is 1, for whoever measures."""
+        return {
+            name: float(held.state is State.FAILED)
+            for (tenant, name), held in self._held.items()
+            if tenant == EVERYBODY and held.wanted.is_wanted
+        }
+
     def find(self, tenant: str, name: str, *, field: str = "model") -> Serving:
         """See `Catalogue`."""
         if not name:

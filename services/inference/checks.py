@@ -7,7 +7,7 @@ from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.chassis.inspection.effective import masked
-from services.chassis.inspection.finding import Finding, fine, refused, wrong
+from services.chassis.inspection.finding import Finding, doubtful, fine, refused, wrong
 from services.inference.adapters.models_file import read_models
 from services.inference.engines.gguf import header
 from services.inference.engines.llamacpp.model_file import located
@@ -70,14 +70,24 @@ async def _upstream(settings: OpenAISettings) -> Finding:
         return wrong("upstream", f"{settings.api_key_file}: {error.strerror}", fix)
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
-        async with httpx2.AsyncClient(timeout=SECONDS) as client:
-            reply = await client.get(f"{settings.url.rstrip('/')}/models", headers=headers)
+        async with (
+            httpx2.AsyncClient(timeout=SECONDS) as client,
+            client.stream("GET", f"{settings.url.rstrip('/')}/models", headers=headers) as reply,
+        ):
+            return _of_status(reply.status_code, where)
     except httpx2.HTTPError as error:
         fix = "start it, or check INFERENCE_OPENAI__URL, which ends with /v1"
         return wrong("upstream", f"nothing answers at {where} ({type(error).__name__})", fix)
-    if reply.status_code in {401, 403}:
+
+
+def _of_status(status: int, where: str) -> Finding:
+    """What the list of models was answered with says. Some servers have none."""
+    if status in {401, 403}:
         fix = "check INFERENCE_OPENAI__API_KEY or its file"
         return wrong("upstream", f"{where} refuses this key", fix)
+    if status >= 400:
+        fix = "see that INFERENCE_OPENAI__URL ends with /v1, and what the server logs"
+        return doubtful("upstream", f"{where} answers {status} where its models are", fix)
     return fine("upstream", f"{where} answers")
 
 

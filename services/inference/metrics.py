@@ -9,14 +9,17 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from services.chassis.errors import Unavailable
+from services.chassis.metrics import Figure, Read
 from services.inference.ports import Engine
 
 _OF_VLLM: Final = "vllm:"
 _LABELS: Final = ("model_name", "engine")
 _RUNNING: Final = "vllm:num_requests_running"
 _WAITING: Final = "vllm:num_requests_waiting"
+_SLOTS: Final = "runplane_inference_slots"
 _DESCRIPTIONS: Final = {
     _RUNNING: "Requests that an engine computes.",
+    _SLOTS: "Requests that it computes at a time, at most.",
     _WAITING: "Requests that wait for an engine.",
 }
 
@@ -29,6 +32,7 @@ class Load:
     engine: str
     active: int
     waiting: int
+    slots: int
 
 
 def families(engines: Callable[[], Sequence[Engine]]) -> Callable[[], Iterator[Metric]]:
@@ -42,7 +46,7 @@ def families(engines: Callable[[], Sequence[Engine]]) -> Callable[[], Iterator[M
         own = {each.name: each for each in REGISTRY.collect() if each.name.startswith(_OF_VLLM)}
         own.pop(_RUNNING, None)
         inside = _by_model(own.pop(_WAITING, None))
-        running, waiting = (
+        running, slots, waiting = (
             GaugeMetricFamily(name, description, labels=_LABELS)
             for name, description in _DESCRIPTIONS.items()
         )
@@ -50,8 +54,9 @@ def families(engines: Callable[[], Sequence[Engine]]) -> Callable[[], Iterator[M
             labels = (load.model, load.engine)
             queued = min(inside.get(load.model, 0), load.active)  # Told at its last step.
             running.add_metric(labels, load.active - queued)
+            slots.add_metric(labels, load.slots)
             waiting.add_metric(labels, load.waiting + queued)
-        yield from (running, waiting, *own.values())
+        yield from (running, slots, waiting, *own.values())
 
     return read
 
@@ -62,9 +67,19 @@ def _loads(engines: Sequence[Engine]) -> Iterator[Load]:
             model = engine.models()[0]
         except Unavailable:  # It is being loaded.
             continue
-        yield Load(model.name, model.engine, engine.active, engine.waiting)
+        yield Load(model.name, model.engine, engine.active, engine.waiting, model.slots)
 
 
 def _by_model(metric: Metric | None) -> Mapping[str, float]:
     samples = metric.samples if metric is not None else []
     return {sample.labels["model_name"]: sample.value for sample in samples}
+
+
+def of_models(failed: Read) -> Figure:
+    """Which models are missing; `failed` has a 1 for those."""
+    return Figure(
+        "runplane_inference_model_failed",
+        "Whether a model that is declared and wanted cannot be loaded.",
+        failed,
+        label="model_name",
+    )

@@ -20,6 +20,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.chassis import ids
 from services.chassis.client import channel
 from services.chassis.eventlog.open import event_store_of
+from services.chassis.eventlog.port import EventStore
 from services.chassis.hotstore.open import hot_store
 from services.chassis.hotstore.port import HotStore
 from services.chassis.metrics import Metrics
@@ -169,11 +170,7 @@ async def _at_work(
             children=ChildTasks(worker, desk, lambda: (world, cases)),
             memory=Memory(sessions, models, now, share=settings.sessions.history_share),
             places=Places(sessions, task_log, now),
-            budget=Budget(
-                EventStoreQuotas(store, _declared(settings.quotas), ttl=ttl),
-                EventStoreLedger(store),
-                now,
-            ),
+            budget=_budget(store, settings, now),
             max_wait=tasks.max_wait,
             linger=tasks.linger,
             routes=routes,
@@ -182,21 +179,22 @@ async def _at_work(
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
         await enter(on_duty(worker, world))
-        measured = _measured(worker, task_log, answers)
+        measured = Metrics(metrics.of_worker(worker, tasks.max_running))
+        measured.add(*metrics.of_cache(answers.counts))
         measured.add(*metrics.of_routing(world.seen, replicas.loads))
+        measured.show(*task_log.measures.all(), *asked.measures.all(), *store.measures.all())
         post = Post(world, worker, desk)
         yield _Parts(world, sessions, cases, post, HotStatuses(hot), worker, measured)
-
-
-def _measured(worker: Worker, log: TracedTaskLog, answers: Answers) -> Metrics:
-    measured = Metrics([*metrics.of_worker(worker), *metrics.of_cache(answers.counts)])
-    measured.show(*log.measures.all())
-    return measured
 
 
 def _answers(hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> Answers:
     cache = settings.cache
     return Answers(hot, CacheBounds(cache.near_bytes, cache.most_bytes, cache.ttl), now)
+
+
+def _budget(store: EventStore, settings: Settings, now: Callable[[], datetime]) -> Budget:
+    quotas = EventStoreQuotas(store, _declared(settings.quotas), ttl=settings.catalogue_ttl)
+    return Budget(quotas, EventStoreLedger(store), now)
 
 
 def _declared(quotas: Sequence[QuotaSettings]) -> list[Quota]:

@@ -1,5 +1,7 @@
 """What `runplane doctor` looks at for this service: the file of routes."""
 
+import asyncio
+
 from services.chassis.inspection.finding import Finding, fine
 from services.orchestrator.adapters.routes import routes_of
 from services.orchestrator.settings import Settings
@@ -13,5 +15,5 @@ async def checks(settings: Settings) -> list[Finding]:
     """
     if settings.routes is None:
         return []
-    routes_of(settings.routes)
+    await asyncio.to_thread(routes_of, settings.routes)
     return [fine("routes", f"{settings.routes} can be used")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from services.chassis.exemplars import example
 from services.chassis.histograms import SIZES, Histogram, Tally
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import State, Task
@@ -16,6 +17,11 @@ class Measures:
         )
         for state in State:
             self.states.add(0, state.value)
+        self.stays = Histogram(
+            "runplane_orchestrator_task_state_duration_seconds",
+            "How long tasks were in a state, counted as they leave it.",
+            ["state"],
+        )
         self.durations = Histogram(
             "gen_ai_invoke_agent_duration_seconds",
             "What tasks took from their creation to their end.",
@@ -27,14 +33,12 @@ class Measures:
             ["state"],
             SIZES,
         )
+        self.calls = Histogram(
+            "gen_ai_invoke_agent_tool_calls", "Calls of tools that they made.", ["state"], SIZES
+        )
         self.tools = Tally(
             "runplane_orchestrator_tool_results", "What tools came back with.", ["outcome"]
         )
-        self.appends = Histogram(
-            "runplane_orchestrator_append_duration_seconds",
-            "How long events of tasks were on their way to the event store.",
-        )
-        self.appends.of()
         self.spent = Tally("runplane_orchestrator_tokens", "Tokens that tasks used.", [])
         self.cost = Tally("runplane_orchestrator_cost_usd", "What they cost, in US dollars.", [])
         for tally in (self.spent, self.cost):
@@ -45,24 +49,28 @@ class Measures:
     def all(self) -> tuple[Histogram | Tally, ...]:
         """All of them."""
         return (
-            *(self.states, self.durations, self.steps, self.tools),
-            *(self.appends, self.spent, self.cost),
+            *(self.states, self.stays, self.durations, self.steps, self.calls),
+            *(self.tools, self.spent, self.cost),
         )
 
-    def appended(
-        self, before: Task | None, after: Task, events: Sequence[ev.Event], took: float
-    ) -> None:
+    def appended(self, before: Task | None, after: Task, events: Sequence[ev.Event]) -> None:
         """Count what a task's new events changed."""
-        self.appends.observe(took)
         if before is None or before.state is not after.state:
             self.states.add(1, after.state.value)
+            if before is not None:
+                stay = max(0.0, (after.since - before.since).total_seconds())
+                self.stays.observe(stay, before.state.value, trace_id=example())
             if after.is_closed:
-                seconds = (after.update_time - after.create_time).total_seconds()
-                trace_id = after.spec.trace_id
-                self.durations.observe(seconds, after.state.value, trace_id=trace_id)
-                self.steps.observe(len(after.steps) + 1, after.state.value)
+                self._ended(after)
         self.spent.add(after.tokens - (before.tokens if before else 0))
         self.cost.add(after.cost_usd - (before.cost_usd if before else 0.0))
         for event in events:
             if isinstance(event, ev.ToolReturned):
                 self.tools.add(1, "error" if event.failure else "success")
+
+    def _ended(self, task: Task) -> None:
+        state = task.state.value
+        seconds = max(0.0, (task.update_time - task.create_time).total_seconds())
+        self.durations.observe(seconds, state, trace_id=example())
+        self.steps.observe(len(task.steps) + 1, state)
+        self.calls.observe(sum(len(step.calls) for step in task.steps), state)

@@ -77,8 +77,8 @@ def of_routing(seen: Seen, loads: Callable[[], Sequence[Load]]) -> list[Figure]:
     ]
 
 
-def of_worker(worker: Worker) -> list[Figure]:
-    """How much a worker has to do."""
+def of_worker(worker: Worker, slots: int) -> list[Figure]:
+    """How much a worker has to do, and how much it may do at a time."""
     return [
         Figure(
             "runplane_orchestrator_tasks_running",
@@ -89,5 +89,15 @@ def of_worker(worker: Worker) -> list[Figure]:
             "runplane_orchestrator_tasks_queued",
             "Tasks that wait for a place in this process.",
             lambda: {"": worker.load()[1]},
+        ),
+        Figure(
+            "runplane_orchestrator_queue_wait_seconds",
+            "How long the task that waits longest for a place in this process has waited.",
+            lambda: {"": worker.longest_wait()},
+        ),
+        Figure(
+            "runplane_orchestrator_task_slots",
+            "Places for tasks in this process; children of tasks have as many of their own.",
+            lambda: {"": slots},
         ),
     ]

@@ -186,4 +186,5 @@ def contended(session_id: str) -> ServiceError:
         "SESSION_CONTENDED",
         f"others were first in {session_id} {ATTEMPTS} times",
         session_id=session_id,
+        suggested_fix="send it again",
     ).after(PATIENCE)

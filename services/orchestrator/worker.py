@@ -16,7 +16,9 @@ from typing import Final
 from services.chassis.concerning import concerning
 from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
+from services.chassis.eventlog.newer import is_newer
 from services.chassis.eventlog.port import Claim, Key
+from services.orchestrator.beginning import models_are_there
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import Cancel, written
 from services.orchestrator.domain.task import evolve
@@ -50,6 +52,8 @@ class _Waiting:
 
     context: contextvars.Context
     expiry: asyncio.TimerHandle
+    since: float
+    """In the loop's time."""
     watch: asyncio.Task[None] | None = None
     """What waits for another task to end."""
 
@@ -77,6 +81,7 @@ class Worker:
         self._strangers: frozenset[Claim] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
+        self._has_models = False  # Until it has seen some, it takes nothing up.
         self.is_draining = False
         """Whether callers may be cut off by this process, and have not left."""
 
@@ -92,6 +97,11 @@ class Worker:
     def load(self) -> tuple[int, int]:
         """How many tasks run here, and how many wait for a place."""
         return self._running + self._children, len(self._queue) + len(self._followers)
+
+    def longest_wait(self) -> float:
+        """For how many seconds the first in the queue has waited for a place."""
+        first = next(iter(self._queue.values()), None)
+        return 0.0 if first is None else asyncio.get_running_loop().time() - first.since
 
     def check_room(self, *, is_child: bool = False, must_wait: bool = False) -> None:
         """Refuse before anything is done for a task there is no room for. Tasks that others wait
@@ -233,6 +243,11 @@ class Worker:
             except Exception:
                 log.exception("no work found")
 
+    async def wait_for_models(self, world: World) -> None:
+        """Let tasks be taken up from when on there is somebody to ask."""
+        await models_are_there(world.models)
+        self._has_models = True
+
     def drain(self) -> None:
         """Take no more tasks; those that run go on."""
         self.is_draining = True
@@ -279,7 +294,7 @@ class Worker:
 
     async def _look_around(self, world: World) -> None:
         has_room = len(self._followers) <= self._sizes.max_queued
-        if self._free and has_room and not self.is_draining:
+        if self._has_models and self._free and has_room and not self.is_draining:
             for claim in await self._desk.find(self._free):
                 log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
                 await self._take_up_if_readable(world, claim)
@@ -288,12 +303,15 @@ class Worker:
     async def _take_up_if_readable(self, world: World, claim: Claim) -> None:
         """A log that this release cannot read must not end the others' work. Its claim is given
         back after two heartbeats, as any that has no run."""
+        named = {"task_id": claim.stream_id}
         try:
             await self.take_up(world, claim)
-        except ServiceError:
-            raise
+        except ServiceError as error:
+            if not is_newer(error):
+                raise
+            log.warning("task left to a newer version", extra=named)
         except Exception:
-            log.exception("task cannot be taken up", extra={"task_id": claim.stream_id})
+            log.exception("task cannot be taken up", extra=named)
 
     def _admit(self, run: Run, context: contextvars.Context) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run
@@ -322,7 +340,8 @@ class Worker:
     def _waiting(self, run: Run, context: contextvars.Context) -> _Waiting:
         """Stand in a queue, but not beyond the task's deadline."""
         loop = asyncio.get_running_loop()
-        return _Waiting(context, loop.call_at(run.deadline, self._hurry, run))
+        expiry = loop.call_at(run.deadline, self._hurry, run)
+        return _Waiting(context, expiry, loop.time())
 
     def _hurry(self, run: Run) -> None:
         """One that waits and is to end has its end written at once."""
@@ -410,6 +429,7 @@ async def on_duty(worker: Worker, world: World) -> AsyncIterator[None]:
         duties: Sequence[asyncio.Task[None]] = (
             group.create_task(worker.keep_claims()),
             group.create_task(worker.look_around(world)),
+            group.create_task(worker.wait_for_models(world)),
         )
         try:
             yield

@@ -123,6 +123,7 @@ async def running(
         rules = Rules(settings.mcp.stdio, outside.check_url)
         servers = Servers(registrations, links, parts.registry, rules, now)
         measured = Metrics()
+        measured.show(*store.measures.all())
         of_tools = _servicer(settings, shared, parts, await enter(Runs()), measured)
         register: list[Callable[[grpc.aio.Server], object]] = [
             partial(pb_grpc.add_ToolRegistryServiceServicer_to_server, of_tools),

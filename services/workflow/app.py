@@ -157,8 +157,13 @@ async def _at_work(
         check_source = _checks(bus, topic)
         histories = EventStoreHistories(store)
         verifications = Verifications(histories, logs, definitions, worker, now=now)
-        measured = Metrics(metrics.of_events(backlog, inbound))
-        measured.show(*logs.measures.all())
+        measured = Metrics(
+            [
+                *metrics.of_events(backlog, inbound),
+                *metrics.of_worker(worker, settings.worker.max_running),
+            ]
+        )
+        measured.show(*logs.measures.all(), *store.measures.all())
         await enter(_verifying(settings.verify, store, verifications, measured))
         created = Definitions(definitions, check_source)
         yield _Parts(created, workflows, happenings, verifications, measured)

@@ -12,6 +12,7 @@ from typing import Final, TypeGuard
 from services.chassis.concerning import concerning
 from services.chassis.context import current, resumed
 from services.chassis.errors import Aborted, Unavailable
+from services.chassis.eventlog.newer import is_newer
 from services.chassis.eventlog.port import Claim
 from services.workflow.domain.advance import Decided
 from services.workflow.domain.decide import reminded
@@ -140,6 +141,8 @@ class Execution:
                 if error.reason == "CLAIM_LOST":
                     raise
             except Unavailable as error:
+                if is_newer(error):  # Who wrote that goes on.
+                    raise
                 log.warning("not recorded yet", extra={"error_code": error.reason})
                 await asyncio.sleep(patience.total_seconds())
                 patience = min(2 * patience, MOST_PATIENCE)

@@ -1,7 +1,13 @@
 """What workflows come to: counted as their events are stored. Pure."""
 
-from services.chassis.histograms import Histogram, Tally
+from typing import Final
+
+from services.chassis.exemplars import example
+from services.chassis.histograms import SECONDS, Histogram, Tally
 from services.workflow.domain.instance import Instance, Phase
+
+DURATIONS: Final = (*SECONDS, 1800.0, 3600.0, 14_400.0, 86_400.0, 604_800.0)
+"""People take their time with what they approve."""
 
 
 class Measures:
@@ -17,20 +23,25 @@ class Measures:
         )
         for phase in Phase:
             self.phases.add(0, phase.value)
-        self.appends = Histogram(
-            "runplane_workflow_append_duration_seconds",
-            "How long events of workflows were on their way to the event store.",
+        self.durations = Histogram(
+            "gen_ai_invoke_workflow_duration_seconds",
+            "What workflows took from their start to their end.",
+            ["gen_ai_workflow_name", "phase"],
+            DURATIONS,
         )
-        self.appends.of()
 
     def all(self) -> tuple[Histogram | Tally, ...]:
         """All of them."""
-        return (self.transitions, self.phases, self.appends)
+        return (self.transitions, self.phases, self.durations)
 
-    def appended(self, before: Instance | None, after: Instance, took: float) -> None:
+    def appended(self, before: Instance | None, after: Instance) -> None:
         """Count what a workflow's new events changed."""
-        self.appends.observe(took)
         if before is not None and before.state != after.state:
             self.transitions.add(1)
-        if before is None or before.phase is not after.phase:
-            self.phases.add(1, after.phase.value)
+        if before is not None and before.phase is after.phase:
+            return
+        self.phases.add(1, after.phase.value)
+        if after.is_closed:
+            seconds = max(0.0, (after.update_time - after.create_time).total_seconds())
+            labels = (after.spec.definition, after.phase.value)
+            self.durations.observe(seconds, *labels, trace_id=example())

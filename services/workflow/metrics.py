@@ -7,6 +7,7 @@ from services.chassis.eventlog.backlog import Backlog
 from services.chassis.metrics import Figure
 from services.workflow.domain.verification import Fault
 from services.workflow.verifier import Counts
+from services.workflow.worker import Worker
 
 
 def of_events(backlog: Backlog, inbound: Inbound) -> list[Figure]:
@@ -28,6 +29,27 @@ def of_events(backlog: Backlog, inbound: Inbound) -> list[Figure]:
             "Messages from outside that were set aside.",
             lambda: {"": inbound.dead_letters},
             is_counter=True,
+        ),
+    ]
+
+
+def of_worker(worker: Worker, slots: int) -> list[Figure]:
+    """How much a worker has to do, and how much it may do at a time."""
+    return [
+        Figure(
+            "runplane_workflow_running",
+            "Workflows that are worked on in this process.",
+            lambda: {"": worker.running},
+        ),
+        Figure(
+            "runplane_workflow_slots",
+            "Workflows that may be worked on in this process at a time.",
+            lambda: {"": slots},
+        ),
+        Figure(
+            "runplane_workflow_waiting",
+            "Workflows that are due and that no process works on, as this one counted them last.",
+            lambda: {"": worker.waiting},
         ),
     ]
 

@@ -208,6 +208,9 @@ class Desk(Protocol):
     async def due_in(self) -> timedelta | None:
         """When the next workflow that nobody works on is due."""
 
+    async def waiting(self) -> int:
+        """How many workflows are due and have nobody who works on them."""
+
 
 class Actions(Protocol):
     """Whoever does actions of one kind, out there."""

@@ -51,6 +51,13 @@ class Worker:
         self._given_up: list[Claim] = []
         self._has_gap = asyncio.Event()
         self._is_stopping = False
+        self.waiting = 0
+        """Workflows that were due a moment ago, and that nobody worked on, here or elsewhere."""
+
+    @property
+    def running(self) -> int:
+        """How many workflows are worked on here."""
+        return len(self._executions)
 
     @property
     def has_room(self) -> bool:
@@ -78,10 +85,11 @@ class Worker:
             await safely(self._keep_claims, "claims not renewed", log=log)
 
     async def look_after(self) -> None:
-        """See whether somebody has moved what takes long, until cancelled. It has no part in
-        keeping claims, for logs may take their time to be read."""
+        """See whether somebody has moved what takes long, and what nobody has, until cancelled. It
+        has no part in keeping claims, for logs may take their time to be read."""
         while True:
             await asyncio.sleep(self._sizes.heartbeat.total_seconds())
+            await safely(self._count, "not counted", log=log)
             for task, execution in list(self._tasks.items()):
                 if execution is not None and not task.done():
                     await safely(execution.look, "not looked at", log=log)
@@ -187,6 +195,9 @@ class Worker:
         except TimeoutError:
             pass
         self._has_gap.clear()
+
+    async def _count(self) -> None:
+        self.waiting = await self._desk.waiting()
 
     async def _find(self) -> None:
         if not self.has_room:

@@ -146,7 +146,7 @@ def started(processes: Sequence[Process]) -> Iterator[None]:
         for each in processes:
             each.start()
         for each in processes:
-            until(lambda each=each: is_ready(each), seconds=20)  # type: ignore[misc]
+            until(lambda each=each: is_ready(each), seconds=60)  # type: ignore[misc]
         yield
     finally:
         for each in processes:

@@ -1,5 +1,6 @@
-"""What nobody may find in logs: prompts and secrets are planted in a whole suite at level debug,
-errors are made to happen, and everything that its processes wrote is looked through."""
+"""What nobody may find in logs and spans: prompts and secrets are planted in a whole suite at level
+debug, errors are made to happen, and everything that its processes wrote and sent is looked
+through."""
 
 import os
 import signal
@@ -15,6 +16,7 @@ import httpx2
 import pytest
 
 from tests.e2e.running import PLAIN, Suite, suite, until
+from tests.servers.otlp import Collector, collector
 from tests.servers.ports import free
 
 MARK = "xyzzy"  # Part of all that is planted, and of nothing else.
@@ -56,13 +58,24 @@ def target() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def sink() -> Iterator[Collector]:
+    """What spans are sent to."""
+    with collector() as kept:
+        yield kept
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory, sink: Collector) -> Iterator[Suite]:
     """A suite full of secrets, whose bus is away."""
     folder = tmp_path_factory.mktemp("secrets")
     away = f"kafka://127.0.0.1:{free()}"
     options = ("--engine", "echo", "--verbose", "--log-level", "debug", "--event-bus", away)
     room = {"INFERENCE_EGRESS__ALLOW": "127.0.0.0/8", "TOOL_REGISTRY_EGRESS__ALLOW": "127.0.0.0/8"}
-    with suite(folder, *options, **room, **KEYS) as running:
+    told = {
+        "RUNPLANE_TELEMETRY_ENDPOINT": sink.url,
+        "RUNPLANE_TELEMETRY_HEADERS": f"authorization=Bearer {MARK}-collector",
+    }
+    with suite(folder, *options, **room, **KEYS, **told) as running:
         yield running
 
 
@@ -135,8 +148,8 @@ def broken_off(port: int) -> None:
             raw.sendall(sent.encode())
 
 
-def test_no_prompt_and_no_secret_is_in_anything_that_a_suite_writes(
-    planted: Suite, target: str
+def test_no_prompt_and_no_secret_is_in_anything_that_a_suite_writes_or_sends(
+    planted: Suite, target: str, sink: Collector
 ) -> None:
     with httpx2.Client(base_url=planted.url, timeout=30) as http:
         made = registered(http, target)
@@ -148,6 +161,8 @@ def test_no_prompt_and_no_secret_is_in_anything_that_a_suite_writes(
         until(lambda: http.get("/readyz").status_code == 200)
         troubles(http)
         until(lambda: '"level": "debug"' in written(planted))
+    sent = {"invoke_agent spy", "execute_tool leaky", "POST"}
+    until(lambda: sent <= {each.name for each in sink.spans})
 
     said = written(planted)
     assert made == [200, 200, 200]
@@ -155,6 +170,7 @@ def test_no_prompt_and_no_secret_is_in_anything_that_a_suite_writes(
     assert '"message": "answered"' in said
     assert '"message": "call failed"' in said
     assert [line for line in said.splitlines() if MARK in line] == []
+    assert [each for each in sink.spans if MARK in str(each)] == []
 
 
 @pytest.mark.parametrize(

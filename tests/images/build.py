@@ -9,15 +9,19 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.images.context import is_let_in
 from tests.images.dockerfile import ROOT, Step, argument, filled, ours
 
 INSTALL_SECONDS: Final = 600
+_BESIDE: Final = ("pip",) if sys.version_info >= (3, 11, 3) else ("pip", "async_timeout")
+"""What a base has beside Python: images are locked for one that has asyncio.timeout."""
 _LEFT_OUT: Final = shutil.ignore_patterns(
-    "__pycache__", "site-packages", "test", "idlelib", "tkinter", "config-*"
+    "__pycache__", "site-packages", "dist-packages", "test", "idlelib", "tkinter", "config-*"
 )
 
 
@@ -31,12 +35,26 @@ def base_python(into: Path) -> Path:
     shutil.copytree(library, copied, ignore=_LEFT_OUT, symlinks=True)
     for shared in Path(sys.base_prefix, "lib").glob("libpython*"):
         shutil.copy(shared, into / "lib")
-    (into / "bin").mkdir()
-    shutil.copy(Path(sys.executable).resolve(), into / "bin" / "python")
-    packages = Path(sysconfig.get_path("purelib"))
-    for found in [packages / "pip", *packages.glob("pip-*.dist-info")]:
-        shutil.copytree(found, copied / "site-packages" / found.name)
-    return into / "bin" / "python"
+    python = into / "bin" / "python"
+    python.parent.mkdir()
+    shutil.copy(Path(sys.executable).resolve(), python)
+    _give(python, _BESIDE)
+    return python
+
+
+def _give(python: Path, names: Iterable[str]) -> None:
+    """Copy packages that this process has to where a Python looks for them.
+
+    It is asked where: Debian's does not look in site-packages.
+    """
+    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    answer = subprocess.run(
+        ask, env=libraries(python), check=True, stdout=subprocess.PIPE, text=True
+    )
+    ours, theirs = Path(sysconfig.get_path("purelib")), Path(answer.stdout.strip())
+    for name in names:
+        for found in [ours / name, *ours.glob(f"{name}-*.dist-info")]:
+            shutil.copytree(found, theirs / found.name)
 
 
 def libraries(python: Path) -> dict[str, str]:
@@ -88,11 +106,7 @@ class Builder:
             found = context / source.lstrip("/")
             if found.is_dir():
                 shutil.copytree(
-                    found,
-                    target,
-                    symlinks=True,
-                    dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("__pycache__") if context == ROOT else None,
+                    found, target, symlinks=True, dirs_exist_ok=True, ignore=_ignored(context)
                 )
             else:
                 shutil.copy2(found, target)
@@ -107,6 +121,15 @@ class Builder:
             check=True,
             timeout=INSTALL_SECONDS,
         )
+
+
+def _ignored(context: Path) -> Callable[[str, list[str]], set[str]] | None:
+    """What COPY does not find in the context, for it is not sent."""
+    if context != ROOT:
+        return None
+    return lambda folder, names: {
+        name for name in names if not is_let_in(str(Path(folder, name).relative_to(ROOT)))
+    }
 
 
 def _inside(root: Path, here: Path, path: str) -> Path:

@@ -1,22 +1,24 @@
 """Runs built images as Kubernetes would: as another user, from trees that nobody may write to."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from tests.images.box import Told, started
 from tests.images.build import libraries
 from tests.images.dockerfile import Step, whole
 from tests.servers.ports import free
 
-NOBODY: Final = 65532
-READY_SECONDS: Final = 30.0
+READY_SECONDS: Final = 60.0
+ASK_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 30.0
+Answer = subprocess.CompletedProcess[str]
+
 CALLEES: Final[Mapping[str, tuple[str, ...]]] = {
     "inference": (),
     "tool-registry": (),
@@ -25,11 +27,12 @@ CALLEES: Final[Mapping[str, tuple[str, ...]]] = {
     "gateway": ("inference", "tool-registry", "orchestrator", "workflow"),
 }
 """The services, and whom each calls."""
-SETTINGS: Final = {
-    "RUNPLANE_PAGE_TOKEN_KEY": "0" * 64,
-    "ORCHESTRATOR_MARK_KEY": "1" * 64,
-    "INFERENCE_ENGINE": "echo",
+KEYS: Final = {"runplane_page_token_key": "0" * 64}
+OWN: Final = {
+    "inference": Told({"INFERENCE_ENGINE": "echo"}),
+    "orchestrator": Told(secrets={"orchestrator_mark_key": "1" * 64}),
 }
+"""What only one of them is told."""
 
 
 class Unwell(Exception):
@@ -52,10 +55,11 @@ class Image:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the image sets, with the paths that it has here."""
+        """What the image sets, with the paths that it has here, and what an engine adds."""
         set_by_image = environment(whole(self.name))
         return (
-            set_by_image
+            {"HOME": "/"}
+            | set_by_image
             | {"PYTHONPATH": str(self.tree), "PATH": str(self.python.parent)}
             | libraries(self.python)
         )
@@ -66,31 +70,37 @@ class Image:
         (entry,) = [step.rest for step in whole(self.name) if step.word == "ENTRYPOINT"]
         return [str(self.python), *json.loads(entry)[1:]]
 
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def module(self) -> str:
+        """The package that is run."""
+        return self.command[2]
+
+    def ask(self, *arguments: str, told: Told | None = None) -> Answer:
         """`python` with these arguments inside the image, to its end."""
-        return subprocess.run(
-            [str(self.python), *arguments],
-            env=self.environment,
-            cwd=self.tree,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=READY_SECONDS,
-            **_somebody(),
-        )
+        return self._asked([str(self.python), *arguments], told or Told())
+
+    def run(self, *arguments: str, told: Told | None = None) -> Answer:
+        """What the image runs, with these arguments, to its end."""
+        return self._asked([*self.command, *arguments], told or Told())
+
+    def _asked(self, command: list[str], told: Told) -> Answer:
+        secrets = self.root / "secrets-asked"
+        pipe = subprocess.PIPE
+        how = {"cwd": self.tree, "stdout": pipe, "stderr": pipe, "env": self.environment}
+        with started(command, told, secrets, **how) as process:
+            try:
+                said, complaint = process.communicate(timeout=ASK_SECONDS)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(command, process.returncode, said, complaint)
 
     @contextmanager
-    def running(self, settings: Mapping[str, str], log: Path) -> Iterator[None]:
+    def running(self, told: Told, log: Path) -> Iterator[None]:
         """The image's process; what it says goes to `log`. Ends by SIGTERM and exit code 0."""
+        secrets = self.root / "secrets"
         with log.open("wb") as said:
-            process = subprocess.Popen(
-                self.command,
-                env=self.environment | dict(settings),
-                cwd=self.tree,
-                stdout=said,
-                stderr=said,
-                **_somebody(),
-            )
+            how = {"cwd": self.tree, "stdout": said, "stderr": said, "env": self.environment}
+            process = started(self.command, told, secrets, **how)
         try:
             yield
             process.terminate()
@@ -108,25 +118,20 @@ def environment(steps: list[Step]) -> dict[str, str]:
     }
 
 
-def _somebody() -> dict[str, Any]:
-    """Whom images run as. Only root can become somebody else."""
-    if os.geteuid() != 0:
-        return {}
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-
-
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the images of one suite listen: `listen` is what callers use."""
+    """Where the images of one suite listen, and keep what they know."""
 
     listen: Mapping[str, str]
+    """What callers use."""
     admin: Mapping[str, str]
+    stores: Told
 
-    def settings(self, name: str) -> dict[str, str]:
-        """The settings of one image's process."""
+    def told(self, name: str) -> Told:
+        """What one image's process is told."""
         prefix = name.replace("-", "_").upper()
         inner = "" if name == "gateway" else "SERVER__"
-        return SETTINGS | {
+        own = {
             f"{prefix}_{inner}LISTEN": self.listen[name],
             f"{prefix}_{inner}ADMIN": self.admin[name],
             **{
@@ -134,13 +139,29 @@ class Places:
                 for callee in CALLEES[name]
             },
         }
+        told = OWN.get(name, Told())
+        if name == "gateway":  # It keeps nothing.
+            return Told(own, KEYS)
+        return Told(
+            own | told.variables | self.stores.variables,
+            KEYS | told.secrets | self.stores.secrets,
+        )
+
+    def all(self) -> Told:
+        """What all of them are told together."""
+        each = [self.told(name) for name in CALLEES]
+        return Told(
+            {k: v for told in each for k, v in told.variables.items()},
+            {k: v for told in each for k, v in told.secrets.items()},
+        )
 
 
-def places() -> Places:
+def places(stores: Told) -> Places:
     """Free ports on loopback."""
     return Places(
         {name: f"127.0.0.1:{free()}" for name in CALLEES},
         {name: f"127.0.0.1:{free()}" for name in CALLEES},
+        stores,
     )
 
 

@@ -11,6 +11,7 @@ import grimp
 import pytest
 
 from tests.images.dockerfile import ROOT
+from tests.images.locks import normal, pins
 
 SERVICES = {
     "gateway": "gateway",
@@ -28,10 +29,6 @@ OPTIONAL = {"vllm"}
 """What an image of its own brings."""
 each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 each_lock = pytest.mark.parametrize("path", sorted((ROOT / "images").glob("*.lock")), ids=str)
-
-
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=; ]", name)[0]).lower()
 
 
 def project() -> dict[str, Any]:
@@ -95,14 +92,6 @@ def test_groups_together_are_what_the_distribution_depends_on() -> None:
 
     assert grouped - needed - extra == set()
     assert needed - grouped == {"click"}  # Of the command alone.
-
-
-def pins(path: Path) -> dict[str, set[str]]:
-    """The versions that a lock file names, by distribution."""
-    found: dict[str, set[str]] = {}
-    for match in re.finditer(r"^([A-Za-z0-9._-]+)==(\S+)", path.read_text("utf-8"), re.MULTILINE):
-        found.setdefault(normal(match[1]), set()).add(match[2])
-    return found
 
 
 @each_lock

@@ -12,13 +12,13 @@ import services.orchestrator.settings
 import services.tool_registry.settings
 import services.workflow.settings
 from services.chassis.inspection.variables import unknown as inspected
-from services.chassis.settings import ProcessSettings, SharedSettings
+from services.chassis.settings import AwsSettings, ProcessSettings, SharedSettings
 from tests.k8s.manifests import Object
 
 READ: Final[Mapping[str, tuple[type[BaseSettings], ...]]] = {
     "gateway": (ProcessSettings, gateway.settings.Settings),
     "inference": (SharedSettings, services.inference.settings.Settings),
-    "orchestrator": (SharedSettings, services.orchestrator.settings.Settings),
+    "orchestrator": (SharedSettings, AwsSettings, services.orchestrator.settings.Settings),
     "tool-registry": (SharedSettings, services.tool_registry.settings.Settings),
     "workflow": (SharedSettings, services.workflow.settings.Settings),
 }
@@ -30,6 +30,11 @@ SECRETS: Final = {
     "runplane_event_store": "postgresql://somebody:secret@postgres.example/runplane",
     "runplane_hot_store": "redis://:secret@redis.example:6379/0",
     "runplane_event_bus": "kafka://kafka.example:9092",
+    "runplane_object_store": "s3://values/runplane",
+    "aws_access_key_id": "somebody",
+    "aws_secret_access_key": "secret",
+    "aws_region": "eu-north-1",
+    "aws_endpoint_url": "https://s3.example",
 }
 """What Secrets may hold, by the file that a pod finds it in."""
 

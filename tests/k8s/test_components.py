@@ -1,76 +1,23 @@
-"""What components say of the suite is so: its metrics, contracts, ports and names."""
+"""What components say of the suite is so: its contracts, ports and names."""
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from services.chassis.eventbus.inbound import Inbound
-from services.chassis.eventlog.backlog import Backlog
-from services.inference.metrics import families
-from services.workflow.metrics import of_events
-from tests.k8s.manifests import Object, built, kustomizations
+from gateway import endpoints
+from gateway import settings as edge
+from gateway.mcp import endpoint as mcp
+from tests.k8s.manifests import Object, built
 from tests.k8s.settings import READ, deployments, environment
 
 ROOT = Path(__file__).parents[2]
-METRIC = re.compile(r"[a-z_:]+(?=\{)")
 ALL = "tests/everything"
 
 
 def of_kind(kind: str, name: str = ALL) -> list[Object]:
     return [each for each in built(name) if each["kind"] == kind]
-
-
-def queries(name: str) -> Iterator[tuple[str, str]]:
-    """What is asked of Prometheus, and the namespace that it is asked for."""
-    for scaled in of_kind("ScaledObject", name):
-        for trigger in scaled["spec"]["triggers"]:
-            if query := trigger["metadata"].get("query"):
-                yield query, scaled["metadata"]["namespace"]
-
-
-def measured() -> set[str]:
-    """The names that a suite has on its pages. What vLLM counts itself is tested with vLLM."""
-    inbound = Inbound.__new__(Inbound)  # It is not asked for figures.
-    with_vllm = (ROOT / "tests/on_vllm/test_vllm_engine.py").read_text(encoding="utf-8")
-    of_vllm = re.search(r'for name in \((?P<names>"kv_cache_usage_perc"[^)]*)\)', with_vllm)
-    assert of_vllm is not None
-    return {
-        *(figure.name for figure in of_events(Backlog(), inbound)),
-        *(family.name for family in families(list)()),
-        *(f"vllm:{each}" for each in re.findall(r'"(\w+)"', of_vllm["names"])),
-    }
-
-
-def test_replicas_follow_these_metrics_and_each_of_them_is_measured() -> None:
-    asked = {metric for query, _ in queries(ALL) for metric in METRIC.findall(query)}
-
-    assert asked == {
-        "vllm:num_requests_waiting",
-        "vllm:kv_cache_usage_perc",
-        "runplane_workflow_outbox_messages",
-        "runplane_workflow_inbound_lag_messages",
-    }
-    assert asked <= measured()
-
-
-@pytest.mark.parametrize("name", kustomizations())
-def test_replicas_follow_what_is_measured_in_their_own_namespace(name: str) -> None:
-    assert [
-        query for query, namespace in queries(name) if f'namespace="{namespace}"' not in query
-    ] == []
-
-
-@pytest.mark.parametrize("name", kustomizations())
-def test_what_scales_scales_a_deployment_that_is_there(name: str) -> None:
-    scalers = [*of_kind("ScaledObject", name), *of_kind("HorizontalPodAutoscaler", name)]
-
-    targets = [each["spec"]["scaleTargetRef"]["name"] for each in scalers]
-
-    assert set(targets) <= set(READ)
-    assert len(targets) == len(set(targets))
 
 
 def test_each_service_is_measured_by_one_port() -> None:
@@ -125,6 +72,34 @@ def test_the_ways_in_lead_to_ports_that_are_there() -> None:
     assert led <= ports
 
 
+def test_no_way_in_ends_a_stream_before_the_edge_does() -> None:
+    (route,) = of_kind("HTTPRoute")
+    longest = edge.DeadlineSettings().maximum.total_seconds()
+    ends = longest * endpoints._LONGER + endpoints._MARGIN + endpoints.STALL
+
+    allowed = {
+        seconds(rule["timeouts"][kind])
+        for rule in route["spec"]["rules"]
+        for kind in ("request", "backendRequest")
+        if "matches" not in rule
+    }
+
+    assert min(allowed) > ends
+
+
+def test_who_listens_by_mcp_may_do_so_for_ever() -> None:
+    (route,) = of_kind("HTTPRoute")
+
+    (rule,) = (each for each in route["spec"]["rules"] if "matches" in each)
+
+    assert rule["matches"] == [{"path": {"type": "Exact", "value": mcp.PATH}}]
+    assert set(rule["timeouts"].values()) == {"0s"}
+
+
+def seconds(duration: str) -> int:
+    return int(duration.removesuffix("s"))
+
+
 def test_the_certificate_is_for_the_names_that_the_ways_in_have() -> None:
     (certificate,), (way_in,) = of_kind("Certificate"), of_kind("Gateway")
     listeners = {each["name"]: each for each in way_in["spec"]["listeners"]}
@@ -157,6 +132,23 @@ def test_the_pool_is_the_inference_pods_and_their_port() -> None:
 
     assert pool["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     assert {each["number"] for each in pool["spec"]["targetPorts"]} <= ports
+
+
+def test_the_pools_picker_reads_how_busy_the_pods_are() -> None:
+    (pool,) = of_kind("InferencePool")
+    (policy,) = (
+        each for each in of_kind("NetworkPolicy") if each["metadata"]["name"] == "inference"
+    )
+
+    let_in = [
+        rule["ports"]
+        for rule in policy["spec"]["ingress"]
+        for source in rule["from"]
+        if source.get("podSelector", {}).get("matchLabels")
+        == {"inferencepool": pool["spec"]["endpointPickerRef"]["name"]}
+    ]
+
+    assert let_in == [[{"port": "admin"}]]
 
 
 @pytest.mark.parametrize(("name", "gpus"), [("tests/gpu", 1), ("tests/gpu-tensor-parallel", 2)])

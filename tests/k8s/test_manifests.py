@@ -1,11 +1,14 @@
 """What stands in k8s/ builds, is what Kubernetes knows, and holds to the policies."""
 
 import copy
+import tomllib
 from collections.abc import Callable
+from ipaddress import ip_network
 
 import pytest
 
-from tests.k8s.manifests import Object, built, kustomizations, policy_faults, schema_faults
+from services.chassis.egress import addresses
+from tests.k8s.manifests import ROOT, Object, built, kustomizations, policy_faults, schema_faults
 
 Break = Callable[[Object], None]
 
@@ -57,6 +60,14 @@ BROKEN: dict[str, Break] = {
     ].pop(),
     "a rollout may leave fewer": lambda thing: thing["spec"].pop("strategy"),
     "more than one thing, says how many": lambda thing: thing["spec"].update(replicas=2),
+    "a new pod counts before callers": lambda thing: thing["spec"].pop("minReadySeconds"),
+    "its rollout counts as failed": lambda thing: main_of(thing)["startupProbe"].update(
+        failureThreshold=300
+    ),
+    "all files of its volumes are looked at": lambda thing: pod(thing).update(
+        volumes=[{"name": "all", "persistentVolumeClaim": {"claimName": "all"}}],
+        securityContext={**pod(thing)["securityContext"], "fsGroupChangePolicy": "Always"},
+    ),
     "no Secret says where its runplane_event_store is": lambda thing: pod(thing)["volumes"][0][
         "projected"
     ]["sources"].clear(),
@@ -64,7 +75,8 @@ BROKEN: dict[str, Break] = {
 GONE = {
     ("NetworkPolicy", "orchestrator"): "Deployment orchestrator: no NetworkPolicy is for it",
     ("PodDisruptionBudget", "orchestrator"): "Deployment orchestrator: no PodDisruptionBudget",
-    ("HorizontalPodAutoscaler", "orchestrator"): "Deployment orchestrator: nothing, or more",
+    ("HorizontalPodAutoscaler", "gateway"): "Deployment gateway: nothing, or more",
+    ("ScaledObject", "orchestrator"): "Deployment orchestrator: nothing, or more",
     ("Deployment", "orchestrator"): "Service orchestrator: selects no pods",
 }
 
@@ -152,3 +164,55 @@ def test_a_kind_that_no_schema_knows_is_refused() -> None:
     thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "one"}}
 
     assert list(schema_faults([thing]))
+
+
+def test_what_is_selected_by_stays_the_same_whatever_is_chosen() -> None:
+    """It cannot be changed once it is there: a rollout with another component would fail."""
+    fields = ("selector", "serviceName", "volumeClaimTemplates")
+    found: dict[str, list[Object]] = {}
+    for name in kustomizations():
+        for each in built(name):
+            if each["kind"] in {"Deployment", "StatefulSet"}:
+                fixed = {field: each["spec"].get(field) for field in fields}
+                found.setdefault(each["metadata"]["name"], []).append(fixed)
+
+    assert {name for name, each in found.items() if any(one != each[0] for one in each)} == set()
+
+
+def test_overlays_run_the_version_of_this_tree() -> None:
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))
+
+    tags = {
+        container["image"].partition(":")[2]
+        for name in kustomizations()
+        for each in built(name)
+        if each["kind"] in {"Deployment", "Job"}
+        for container in pod(each)["containers"]
+        if container["image"].startswith("runplane/")
+    }
+
+    assert tags == {project["project"]["version"]}
+
+
+@pytest.mark.parametrize("service", ["inference", "tool-registry"])
+def test_nobody_is_let_out_to_where_a_cloud_keeps_credentials(service: str) -> None:
+    metadata = [
+        ip_network(text)
+        for text, kind in (*addresses._V4, *addresses._V6)
+        if kind == addresses.METADATA
+    ]
+    blocks = [
+        source["ipBlock"]
+        for rule in named("NetworkPolicy", service, things_of())["spec"]["egress"]
+        for source in rule.get("to", [])
+        if "ipBlock" in source
+    ]
+
+    shut = [ip_network(each) for block in blocks for each in block["except"]]
+
+    assert len(blocks) == 2
+    assert [
+        str(each)
+        for each in metadata
+        if not any(each.version == one.version and each.subnet_of(one) for one in shut)  # type: ignore[arg-type]
+    ] == []

@@ -62,7 +62,7 @@ def test_a_service_understands_all_that_its_pod_says(
     variables = list(environment(things, deployments(things)[service]))
 
     assert unknown(service, variables) == []
-    assert len(settings) == 2
+    assert len(settings) == len(READ[service])
 
 
 @each_service
@@ -111,6 +111,15 @@ def test_a_pod_is_not_killed_before_its_service_has_handed_over(
     whole = timedelta(seconds=pod["terminationGracePeriodSeconds"])
 
     assert whole >= before + grace + HANDING_OVER
+
+
+@pytest.mark.parametrize(("name", "service"), [each for each in EACH if each[1] != "gateway"])
+def test_callers_find_the_replicas_that_autoscalers_add(
+    name: str, service: str, settings: list[Any]
+) -> None:
+    age = settings[-1].server.connection_age
+
+    assert timedelta(0) < age <= timedelta(minutes=5)
 
 
 @each_service

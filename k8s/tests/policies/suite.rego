@@ -88,6 +88,25 @@ deny contains sprintf("%s: a rollout may leave fewer than there are", [title(thi
 	not thing.spec.strategy.rollingUpdate.maxUnavailable == 0
 }
 
+deny contains sprintf("%s: a new pod counts before callers can have heard of it", [title(thing)]) if {
+	some thing in services
+	object.get(thing.spec, "minReadySeconds", 0) < 10
+}
+
+# Kubernetes' own deadline is ten minutes.
+deny contains sprintf("%s: its rollout counts as failed before its start may be over", [title(thing)]) if {
+	some thing in services
+	probe := thing.spec.template.spec.containers[0].startupProbe
+	probe.periodSeconds * probe.failureThreshold >= object.get(thing.spec, "progressDeadlineSeconds", 600)
+}
+
+deny contains sprintf("%s: all files of its volumes are looked at when a pod starts", [title(thing)]) if {
+	some thing in services
+	some volume in thing.spec.template.spec.volumes
+	volume.persistentVolumeClaim
+	not thing.spec.template.spec.securityContext.fsGroupChangePolicy == "OnRootMismatch"
+}
+
 deny contains sprintf("%s: nothing, or more than one thing, says how many there are", [title(thing)]) if {
 	some thing in services
 	scalers := [scaler |
@@ -109,11 +128,17 @@ has_pods(service) if {
 	selects({"matchLabels": service.spec.selector}, pod_labels(thing))
 }
 
-# Events that are kept in a process are another replica's loss.
+# What each service opens. What is kept in a process is another replica's loss.
+opens := {
+	"inference": {"runplane_event_store", "runplane_hot_store"},
+	"orchestrator": {"runplane_event_store", "runplane_hot_store"},
+	"tool-registry": {"runplane_event_store"},
+	"workflow": {"runplane_event_store", "runplane_hot_store", "runplane_event_bus"},
+}
+
 deny contains sprintf("%s: no Secret says where its %s is", [title(thing), file]) if {
 	some thing in services
-	thing.metadata.name != "gateway"
-	some file in {"runplane_event_store", "runplane_hot_store", "runplane_event_bus"}
+	some file in opens[thing.metadata.name]
 	not file in {item.path |
 		some volume in thing.spec.template.spec.volumes
 		some source in volume.projected.sources

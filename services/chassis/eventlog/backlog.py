@@ -63,6 +63,7 @@ class Backlog:
                 topic=topic,
                 waiting=str(waiting),
                 most=str(self.most(topic)),
+                suggested_fix="try again later; see that the brokers of RUNPLANE_EVENT_BUS answer",
             ).after(RETRY_AFTER)
         self._counts[topic] = waiting + count
 

@@ -14,6 +14,7 @@ from services.chassis.eventbus.port import Message
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import matches, within
+from services.chassis.eventlog.measures import Measures, timed
 from services.chassis.eventlog.memory_tallies import MemoryTallies
 from services.chassis.eventlog.memory_work import MemoryWork
 from services.chassis.eventlog.port import (
@@ -88,8 +89,13 @@ class MemoryEventStore:
     """
 
     def __init__(
-        self, max_bytes: int = 256 * 1024 * 1024, *, now: Callable[[], datetime] = utc_now
+        self,
+        max_bytes: int = 256 * 1024 * 1024,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        name: str = "",
     ) -> None:
+        self.measures = Measures(name)
         self._max_bytes = max_bytes
         self._now = now
         self._size_bytes = 0
@@ -103,6 +109,7 @@ class MemoryEventStore:
         self._outbox: OrderedDict[int, Message] = OrderedDict()
         self._numbers = itertools.count(1)
 
+    @timed
     async def append(self, batch: Append) -> Claim | None:
         """See `EventStore`. There is no await in here, so nobody sees half of it."""
         key = (batch.tenant, batch.stream_id)

@@ -84,12 +84,21 @@ def of_file(path: Path) -> Steps:
     """
     if not path.exists():
         return Steps(0, len(steps("sqlite")))
-    # Without a log beside it nobody writes, and to open it otherwise would make one.
-    has_log = path.with_name(f"{path.name}-wal").exists()
-    mode = "mode=ro" if has_log else "immutable=1"
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as db:
+    with closing(_opened_to_look(path)) as db:
         db.execute("select count(*) from sqlite_master").fetchone()
         return of_open_file(db)
+
+
+def _opened_to_look(path: Path) -> sqlite3.Connection:
+    """A connection that makes no file beside this one, not even the index of its log: its next
+    writer may be another user, who could not write that."""
+    has_log, has_index = (path.with_name(f"{path.name}{end}").exists() for end in ("-wal", "-shm"))
+    if has_log and not has_index:  # As a crash or a copy leaves it: the index stays in memory.
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&vfs=unix-none", uri=True)
+        db.execute("pragma locking_mode = exclusive")
+        return db
+    mode = "mode=ro" if has_log else "immutable=1"  # Without a log nobody writes.
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
 
 
 def of_open_file(db: sqlite3.Connection) -> Steps:

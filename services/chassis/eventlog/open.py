@@ -37,7 +37,7 @@ async def event_store(
     """
     scheme, _, rest = url.partition(":")  # The rest may hold a password.
     if scheme == "memory":
-        yield MemoryEventStore(now=now or utc_now)
+        yield MemoryEventStore(now=now or utc_now, name=service)
     elif scheme == "sqlite" and rest.startswith("///") and len(rest) > len("///"):
         path = file_of(url, service)
         async with sqlite.opened(path, now=now or utc_now, migrates=migrates) as store:

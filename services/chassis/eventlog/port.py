@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from services.chassis.eventbus.port import Message
+from services.chassis.eventlog.measures import Measures
 from services.chassis.eventlog.tallies import Held, Hold, Tally
 
 
@@ -222,6 +223,10 @@ class EventStore(Protocol):
 
     Every method raises Unavailable `EVENT_STORE_UNAVAILABLE` when the store cannot be reached.
     """
+
+    @property
+    def measures(self) -> Measures:
+        """What appends to it take, in this process."""
 
     async def append(self, batch: Append) -> Claim | None:
         """Do all of it, or none. With work: the claim that holds afterwards, if anybody has one:

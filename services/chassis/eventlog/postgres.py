@@ -22,6 +22,7 @@ from services.chassis.eventlog import postgres_work as work
 from services.chassis.eventlog import refusals
 from services.chassis.eventlog.batches import arguments
 from services.chassis.eventlog.bells import Bells
+from services.chassis.eventlog.measures import Measures, timed
 from services.chassis.eventlog.migrations import apply_to_schema, of_schema
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
@@ -43,6 +44,7 @@ from services.chassis.eventlog.times import from_micros, length, micros, span
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 128
+MOST_CONNECTIONS: Final = 8  # Of a process, beside the one that listens.
 WRITERS: Final = 2
 EVERY: Final = (
     "select tenant, kind, id, attributes, body from records"
@@ -66,8 +68,13 @@ class PostgresEventStore:
     """See `EventStore`. `opened` makes one. Without a clock of its own it goes by the server's."""
 
     def __init__(
-        self, pool: "asyncpg.Pool[Any]", bells: Bells, now: Callable[[], datetime] | None
+        self,
+        pool: "asyncpg.Pool[Any]",
+        bells: Bells,
+        now: Callable[[], datetime] | None,
+        name: str = "",
     ) -> None:
+        self.measures = Measures(name)
         self._pool = pool
         self._bells = bells
         self._clock = now
@@ -75,6 +82,7 @@ class PostgresEventStore:
         self._has_work = asyncio.Semaphore(0)
         self._is_closed = False
 
+    @timed
     async def append(self, batch: Append) -> Claim | None:
         """See `EventStore`."""
         if self._is_closed:
@@ -290,6 +298,7 @@ class PostgresEventStore:
         try:
             rows = await self._fetch(_append(appends), self._now(), *arguments(appends))
             outcomes = [_outcome(*each) for each in zip(appends, rows, strict=True)]
+            self.measures.committed(len(batch))
         except InvalidArgument as refused:
             if len(batch) > 1:  # One of them has a text that cannot be kept; which is not said.
                 for each in batch:
@@ -344,7 +353,12 @@ async def opened(
     settings = {"search_path": schema, "application_name": f"runplane-{schema}"}
     try:
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=8, command_timeout=10, timeout=5, server_settings=settings
+            dsn,
+            min_size=1,
+            max_size=MOST_CONNECTIONS,
+            command_timeout=10,
+            timeout=5,
+            server_settings=settings,
         )
         await _migrate(pool, schema, migrates=migrates)
     except ServiceError:
@@ -355,7 +369,7 @@ async def opened(
     except _FAILURES as error:
         raise refusals.unavailable(f"{type(error).__name__}: {error}") from None
     async with pool, asyncio.TaskGroup() as group:
-        store = PostgresEventStore(pool, bells := Bells(), now)
+        store = PostgresEventStore(pool, bells := Bells(), now, schema)
         for _ in range(WRITERS):
             group.create_task(store.write_all())
         connecting = partial(asyncpg.connect, dsn, timeout=5, server_settings=settings)

@@ -51,7 +51,11 @@ def inbox_full(stream_id: str, most: int) -> ServiceError:
 
 def unavailable(why: str) -> Unavailable:
     """The store does not answer. What was asked for may have happened or not."""
-    return Unavailable("EVENT_STORE_UNAVAILABLE", f"the event store does not answer: {why[:300]}")
+    return Unavailable(
+        "EVENT_STORE_UNAVAILABLE",
+        f"the event store does not answer: {why[:300]}",
+        suggested_fix="try again later; see that it runs, and that RUNPLANE_EVENT_STORE names it",
+    )
 
 
 def not_migrated(service: str, pending: int) -> FailedPrecondition:
@@ -59,7 +63,8 @@ def not_migrated(service: str, pending: int) -> FailedPrecondition:
     return FailedPrecondition(
         "EVENT_STORE_NOT_MIGRATED",
         f"the event store lacks {pending} step(s) of the schema {service}, and RUNPLANE_MIGRATE is "
-        f"never; run: runplane migrate --service {service}",
+        f"never; run: runplane migrate --service {service}, with its RUNPLANE_EVENT_STORE or "
+        "--state",
         service=service,
         pending=str(pending),
     )

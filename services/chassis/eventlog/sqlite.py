@@ -28,6 +28,7 @@ from services.chassis.eventlog import refusals, sqlite_outbox, sqlite_tallies
 from services.chassis.eventlog import sqlite_work as work
 from services.chassis.eventlog.bells import Bells, keeper
 from services.chassis.eventlog.matching import within
+from services.chassis.eventlog.measures import Measures, timed
 from services.chassis.eventlog.migrations import apply_to_file, of_open_file
 from services.chassis.eventlog.port import (
     MOST_LETTERS,
@@ -81,7 +82,9 @@ class SqliteEventStore:
         reader: sqlite3.Connection,
         finder: sqlite3.Connection,
         now: Callable[[], datetime],
+        name: str = "",
     ) -> None:
+        self.measures = Measures(name)
         self._writer = writer
         self._reader = reader
         self._finder = finder
@@ -93,6 +96,7 @@ class SqliteEventStore:
         self._slowest = math.inf
         self._is_closed = False
 
+    @timed
     async def append(self, batch: Append) -> Claim | None:
         """See `EventStore`."""
         now = micros(self._now())
@@ -296,6 +300,7 @@ class SqliteEventStore:
                 took = await loop.run_in_executor(self._thread, self._committed)
             slowest = self._slowest if self._slowest < math.inf else 0.0
             self._slowest = max(took, slowest * FORGOTTEN)
+            self.measures.committed(len(batch))
         except sqlite3.Error as error:
             self._writer.rollback()
             failed = refusals.unavailable(str(error))
@@ -342,7 +347,7 @@ async def opened(
         for connection in (reader, finder):
             connection.execute("pragma query_only = true")
         async with asyncio.TaskGroup() as group:
-            store = SqliteEventStore(writer, reader, finder, now)
+            store = SqliteEventStore(writer, reader, finder, now, path.stem)
             group.create_task(store.commit_all())
             try:
                 yield store

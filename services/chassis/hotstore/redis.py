@@ -134,7 +134,7 @@ async def opened(url: str, *, now: Callable[[], datetime]) -> AsyncIterator[Redi
     }
     try:
         client, node = _connected(url, options)
-    except (ValueError, RedisError, RedisClusterException):  # Its words may repeat the password.
+    except (TypeError, ValueError, RedisError, RedisClusterException):  # They may quote the URL.
         fix = "use memory:, redis://HOST:6379 or redis+cluster://HOST:6379"
         violation = Violation("RUNPLANE_HOT_STORE", "is not the URL of a Redis", fix)
         raise invalid(violation, reason="HOT_STORE_UNSUPPORTED") from None
@@ -161,6 +161,7 @@ def _connected(url: str, options: Mapping[str, Any]) -> "tuple[Redis | RedisClus
     pool = BlockingConnectionPool.from_url(
         url, max_connections=CONNECTIONS, timeout=SECONDS, **options
     )
+    pool.make_connection()  # type: ignore[no-untyped-call] # It knows all options.
     client = Redis.from_pool(pool)
     return client, lambda: nullcontext(client)
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -13,6 +14,9 @@ from services.chassis.inspection.check import checked
 from services.chassis.inspection.migrate import StoreSettings, migrated
 from services.chassis.inspection.service import Service, read, service, sources
 from services.chassis.process import faults
+from services.chassis.settings import SharedSettings
+
+Result = TypeVar("Result")
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -52,16 +56,24 @@ def migrate_check(of: Service) -> dict[str, Any]:
 
 
 def _migrated(of: Service, *, only_looks: bool) -> dict[str, Any]:
+    if not issubclass(of.shared, SharedSettings):
+        return {"service": of.name, "faults": ["it keeps nothing, and has no schema"]}
     try:
         url = StoreSettings().event_store
     except ValidationError as error:
         return {"service": of.name, "faults": faults(error)}
-    return {"service": of.name, **asyncio.run(migrated(of.name, url, only_looks=only_looks))}
+    return {"service": of.name, **_ran(migrated(of.name, url, only_looks=only_looks))}
 
 
 def _findings(of: Service, *, is_running: bool) -> dict[str, Any]:
-    found = asyncio.run(checked(of, is_running=is_running))
-    return {"service": of.name, "faults": [], "findings": [asdict(each) for each in found]}
+    found = _ran(checked(of, is_running=is_running))
+    return {"service": of.name, "faults": [], "findings": [asdict(each.cut()) for each in found]}
+
+
+def _ran(work: Coroutine[None, None, Result]) -> Result:
+    """What comes of it. The loop is left open: to close it would wait for threads, and one may hang
+    in what it looks at."""
+    return asyncio.Runner().run(work)
 
 
 COMMANDS: Final[Mapping[str, Callable[[Service], dict[str, Any]]]] = {
@@ -78,9 +90,15 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2 or arguments[1] not in COMMANDS:
         sys.stderr.write(f"usage: MODULE {'|'.join(COMMANDS)}\n")
         return USAGE
-    said = COMMANDS[arguments[1]](service(arguments[0]))
+    module, command = arguments
+    try:
+        of = service(module)
+    except ImportError as error:
+        sys.stderr.write(f"{module} is no service: {error}\n")
+        return USAGE
+    said = COMMANDS[command](of)
     sys.stdout.write(json.dumps(said) + "\n")
-    return FAILED if arguments[1] in CHANGING and _is_unfinished(said) else 0
+    return FAILED if command in CHANGING and _is_unfinished(said) else 0
 
 
 def _is_unfinished(said: Mapping[str, Any]) -> bool:
@@ -88,4 +106,7 @@ def _is_unfinished(said: Mapping[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # As `_ran` says.

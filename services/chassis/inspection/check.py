@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
@@ -29,7 +30,7 @@ async def checked(of: Service, *, is_running: bool) -> list[Finding]:
         return found
     checks = {**_of_stores(of, reading.shared), **_of_service(of, reading.own)}
     if not is_running:
-        found += [port(*each) for each in _listens(of, reading.own)]
+        checks = {"port": partial(_ports, list(_listens(of, reading.own))), **checks}
     results = await asyncio.gather(*(_within(name, each) for name, each in checks.items()))
     return [*found, *(each for result in results for each in result)]
 
@@ -81,14 +82,27 @@ def _listens(of: Service, own: Any) -> Iterable[tuple[str, str]]:
             yield f"{of.name.upper()}_{prefix}{name.upper()}", listen
 
 
+async def _ports(listens: Sequence[tuple[str, str]]) -> Sequence[Finding]:
+    """A name is looked up, which may take its time."""
+    return [await asyncio.to_thread(port, *each) for each in listens]
+
+
 async def _within(name: str, check: Check) -> Sequence[Finding]:
+    looking = asyncio.ensure_future(check())
     try:
-        async with asyncio.timeout(SECONDS):
-            return await check()
-    except TimeoutError:
+        await asyncio.wait([looking], timeout=SECONDS)
+        if looking.done():
+            return await looking
         fix = "see whether it is overloaded, or whether a firewall swallows what is sent"
         return [wrong(name, f"nothing was heard within {SECONDS:.0f} s", fix)]
     except ServiceError as error:
         return [refused(name, error)]
+    except ModuleNotFoundError as error:  # An image holds what its service uses.
+        return [fine(name, f"is not used here: there is no {error.name}")]
     except OSError as error:
         return [wrong(name, str(error), "let this user reach it, or name another")]
+    except Exception as error:  # noqa: BLE001 - its words may hold a secret, and others count too
+        fix = "look at the settings that name it"
+        return [wrong(name, f"it cannot be looked at ({type(error).__name__})", fix)]
+    finally:
+        looking.cancel()  # How long it takes to clean up is waited for by nobody.

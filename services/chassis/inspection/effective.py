@@ -1,12 +1,14 @@
 """What settings come to, and where each of them is from. Secrets are never shown."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -16,9 +18,14 @@ from services.chassis.inspection.variables import DELIMITER, variables, variable
 
 MASK: Final = "…"
 DEFAULT: Final = "default"
-_USER: Final = re.compile(r"(?<=://)([^:@/?#]*)(:[^\s]*)?@")
-_OPTION: Final = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
-_IS_SECRET: Final = re.compile(r"password|secret|token(?!s|izer)|key|credential", re.IGNORECASE)
+_IS_SECRET: Final = re.compile(
+    r"passw|passphrase|pwd|secret|token(?!s|iz)|key|credential|authorization|bearer|cookie|signature"
+    r"|^sig$",
+    re.IGNORECASE,
+)
+_OPTION: Final = re.compile(r"([?&;])([^=&;?]*)=([^&;]*)")
+_OF_HTTP: Final = frozenset({"http", "https"})
+"""There a user without a password is a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +71,25 @@ class Sources:
         return None
 
     def _file(self, name: str) -> Path | None:
-        if self.secrets is None or not self.secrets.is_dir():
+        if self.secrets is None:
             return None
-        return next((each for each in self.secrets.iterdir() if each.name.upper() == name), None)
+        found = (each for each in names_in(self.secrets) if each.upper() == name)
+        return next((self.secrets / each for each in found), None)
 
 
 def unread_files(folder: Path | None, settings: Iterable[type[BaseSettings]]) -> list[str]:
     """Secret files that look like settings and are none: only whole fields are read from files."""
     known = (each.name for one in settings for each in variables(one))
     nested = {name for name in known if DELIMITER in name}
-    if folder is None or not folder.is_dir():
+    return [name for name in names_in(folder) if name.upper() in nested]
+
+
+def names_in(folder: Path | None) -> list[str]:
+    """Of the files there; none where there is no folder, or none that this user can look into."""
+    try:
+        return sorted(os.listdir(folder)) if folder is not None else []
+    except OSError:
         return []
-    return sorted(each.name for each in folder.iterdir() if each.name.upper() in nested)
 
 
 def effective(settings: BaseSettings, sources: Sources) -> Iterator[Effective]:
@@ -119,9 +133,20 @@ def shown(value: Any, *, is_secret: bool = False) -> Any:
 
 
 def masked(url: str) -> str:
-    """A URL without the password in it."""
-    without = _USER.sub(lambda found: f"{found[1]}{':' + MASK if found[2] else ''}@", url)
-    return _OPTION.sub(rf"\1{MASK}", without)
+    """A URL without the secrets in it. What is none is masked as if it were: rather too much."""
+    scheme, there, rest = url.partition("://")
+    who, at, where = rest.rpartition("@")
+    user, colon, _ = who.partition(":")
+    if colon:
+        who = f"{user}:{MASK}"
+    elif who and scheme.lower() in _OF_HTTP:
+        who = MASK
+    return _OPTION.sub(_option, f"{scheme}{there}{who}{at}{where}")
+
+
+def _option(found: re.Match[str]) -> str:
+    start, name, _ = found.groups()
+    return f"{start}{name}={MASK}" if _IS_SECRET.search(unquote(name)) else found[0]
 
 
 def _plainly(value: Any) -> Any:
@@ -135,7 +160,7 @@ def _plainly(value: Any) -> Any:
 def _holds(text: str, path: Iterable[str]) -> bool:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     for part in path:
         if not isinstance(value, dict):

@@ -1,9 +1,12 @@
 """What a check finds. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from services.chassis.errors import ServiceError
+
+LONGEST: Final = 4_000
 
 
 class Level(StrEnum):
@@ -24,6 +27,10 @@ class Finding:
     """What is there, or what is wrong."""
     fix: str = ""
     """What to do."""
+
+    def cut(self) -> "Finding":
+        """The same, however much a server had to say."""
+        return replace(self, message=self.message[:LONGEST], fix=self.fix[:LONGEST])
 
 
 def fine(check: str, message: str) -> Finding:

@@ -77,8 +77,12 @@ def _read(kind: type[BaseSettings]) -> tuple[BaseSettings | None, list[str]]:
         return kind(), []
     except ValidationError as error:
         return None, faults(error)
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         return None, [unreadable(error)]
+    except OSError as error:
+        return None, [f"{error.filename}: cannot be read: {error.strerror}"]
+    except ValueError as error:  # Its words may hold what it could not read.
+        return None, [f"a setting cannot be read ({type(error).__name__})"]
 
 
 def _within(kinds: set[type[BaseSettings]]) -> Iterator[type[BaseSettings]]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from itertools import islice
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel
@@ -19,6 +20,8 @@ _OTHERS: Final = re.compile(r"RUNPLANE_(URL|(TEST|BENCH|FAULT)_.*)")
 # What Kubernetes and Docker tell each process of the services beside it.
 _LINKS: Final = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 _LIKENESS: Final = 0.75
+MOST: Final = 50
+LONGEST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +76,21 @@ def prefixes(settings: Iterable[type[BaseSettings]]) -> frozenset[str]:
 
 
 def unknown(set_: Collection[str], settings: Collection[type[BaseSettings]]) -> list[Unknown]:
-    """Those that are set, begin as these settings' variables do, and set nothing."""
+    """Those set that begin as these settings' variables do, and set nothing: `MOST` of them."""
     known = [each for one in settings for each in variables(one)]
     exact = {each.name for each in known}
     open_ = tuple(_opened(each.name) for each in known if each.is_open)
     starts = tuple(prefixes(settings))
-    return [
-        Unknown(name, _nearest(name, exact))
+    stray = (
+        name[:LONGEST]
         for name in sorted({each.upper() for each in set_})
         if name.startswith(starts)
         and name not in exact
         and not name.startswith(open_)
         and not _OTHERS.fullmatch(name)
         and not _LINKS.fullmatch(name)
-    ]
+    )
+    return [Unknown(name, _nearest(name, exact)) for name in islice(stray, MOST)]
 
 
 def _opened(name: str) -> str:

@@ -40,7 +40,11 @@ def too_large(size_bytes: int) -> ResourceExhausted:
 
 def unavailable(why: str) -> Unavailable:
     """The store does not answer. Putting the same again does no harm."""
-    return Unavailable("OBJECT_STORE_UNAVAILABLE", f"the object store does not answer: {why}")
+    return Unavailable(
+        "OBJECT_STORE_UNAVAILABLE",
+        f"the object store does not answer: {why}",
+        suggested_fix="try again later; see that it runs, and that RUNPLANE_OBJECT_STORE names it",
+    )
 
 
 def unsupported(problem: str) -> InvalidArgument:

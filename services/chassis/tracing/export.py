@@ -1,7 +1,8 @@
 """Spans on their way to a collector, by OTLP: the one place that knows OpenTelemetry's SDK.
 
 A thread of the SDK's sends them in batches from a bounded queue; when that is full, what is older
-gives way. A collector that does not answer costs a line a minute, and no caller anything.
+gives way. A collector that does not answer costs a line a minute, no caller anything, and the end
+of the process a few seconds.
 """
 
 import logging
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import grpc
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -21,6 +23,9 @@ from services.chassis.tracing.spans import Span
 log = logging.getLogger(__name__)
 
 BATCH: Final = 512
+CONTENT_BATCH: Final = 64  # With prompts in them: collectors take 4 MiB at a time.
+MOST_LAST_SECONDS: Final = 5.0
+"""For what waits when the process ends. What is not sent by then is lost."""
 _DELAY_MS: Final = 1000
 _QUIET_SECONDS: Final = 60.0
 
@@ -40,32 +45,43 @@ def exporting(service: str, settings: TelemetrySettings) -> Iterator[Callable[[S
     resource = {"service.name": f"runplane-{service}", "service.namespace": "runplane"}
     encoder = Encoder(resource, names.RENAMED[settings.conventions])
     batches = BatchSpanProcessor(
-        _Exporter(_otlp(settings, encoder)),
+        _Exporter(
+            _otlp(settings, encoder), urlsplit(settings.endpoint or "").netloc.rpartition("@")[2]
+        ),
         max_queue_size=settings.max_queue,
         schedule_delay_millis=_DELAY_MS,
-        max_export_batch_size=BATCH,
+        max_export_batch_size=CONTENT_BATCH if settings.content else BATCH,
     )
-    # `on_end` wants the SDK's own spans, which nobody makes here.
-    emit: Callable[[Any], None] = batches._batch_processor.emit  # noqa: SLF001
+    # Its `on_end` wants the SDK's own spans, which nobody makes here, and its `shutdown` half a
+    # minute, which a process that is to end does not have.
+    held = batches._batch_processor  # noqa: SLF001
+    emit: Callable[[Any], None] = held.emit
     try:
         yield emit
     finally:
-        batches.shutdown()  # type: ignore[no-untyped-call]
+        last = min(settings.timeout.total_seconds(), MOST_LAST_SECONDS)
+        held.shutdown(timeout_millis=round(last * 1000))
 
 
 class _Exporter(SpanExporter):
-    """Says once a minute that spans do not arrive."""
+    """Says once a minute that spans do not arrive, and where they were to go."""
 
-    def __init__(self, way: _Way) -> None:
+    def __init__(self, way: _Way, place: str) -> None:
         self._way = way
+        self._place = place
         self._quiet_until = 0.0
 
     def export(self, spans: Sequence[Any]) -> SpanExportResult:
-        """See `SpanExporter`."""
-        result = self._way.export(spans)
+        """See `SpanExporter`. What is raised here the SDK would keep to itself."""
+        cause, result = "", SpanExportResult.FAILURE
+        try:
+            result = self._way.export(spans)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next batch is another try
+            cause = type(error).__name__
         if result is not SpanExportResult.SUCCESS and time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
-            log.warning("traces not sent", extra={"spans": len(spans)})
+            facts = {"to": self._place, "spans": len(spans), "cause": cause}
+            log.warning("traces not sent", extra=facts)
         return result
 
     def shutdown(self) -> None:
@@ -74,8 +90,8 @@ class _Exporter(SpanExporter):
 
 
 def _otlp(settings: TelemetrySettings, encoder: Encoder) -> _Way:
-    pairs = [each.partition("=") for each in settings.headers.get_secret_value().split(",") if each]
-    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    pairs = [each.partition("=") for each in settings.headers.get_secret_value().split(",")]
+    headers = {name.strip().lower(): value.strip() for name, _, value in pairs if name.strip()}
     way = _by_grpc if settings.protocol == "grpc" else _by_http
     return way(settings, headers, encoder)
 

@@ -19,6 +19,8 @@ from services.chassis.tracing.spans import CONSUMER, SERVER, Facts, Span, Value
 _FLAGS: Final = 0x101  # Sampled; and it is known whether the parent is elsewhere.
 _REMOTE: Final = 0x301
 _KEPT: Final = 4096
+MOST_NAMES: Final = 1024
+"""Names of spans that are told apart: strangers ask for tools that there are not."""
 _SCOPE: Final = InstrumentationScope(name="runplane")
 _FAILED: Final = pb.Status(code=pb.Status.STATUS_CODE_ERROR)
 
@@ -30,12 +32,23 @@ class Encoder:
         """`renamed`: what is called something else than its name here."""
         self._resource = Resource(attributes=[_pair(name, of) for name, of in resource.items()])
         self._renamed = renamed
+        self._names: set[str] = set()
 
     def request(self, spans: Sequence[Span]) -> ExportTraceServiceRequest:
         """A batch."""
-        scope = pb.ScopeSpans(scope=_SCOPE, spans=[self._span(each) for each in spans])
+        try:
+            encoded = [self._span(each) for each in spans]
+        except (TypeError, ValueError):  # One that cannot be told must not take the others along.
+            encoded = [known for each in spans if (known := self._span_or_none(each)) is not None]
+        scope = pb.ScopeSpans(scope=_SCOPE, spans=encoded)
         of_process = pb.ResourceSpans(resource=self._resource, scope_spans=[scope])
         return ExportTraceServiceRequest(resource_spans=[of_process])
+
+    def _span_or_none(self, span: Span) -> pb.Span | None:
+        try:
+            return self._span(span)
+        except (TypeError, ValueError):
+            return None
 
     def _span(self, span: Span) -> pb.Span:
         here = span.context
@@ -44,7 +57,7 @@ class Encoder:
             span_id=bytes.fromhex(here.span_id),
             trace_state=here.tracestate,
             parent_span_id=bytes.fromhex(here.parent_id),
-            name=span.name,
+            name=self._bounded(span.name),
             kind=span.kind,  # type: ignore[arg-type] # They are the same numbers.
             start_time_unix_nano=span.start_ns,
             end_time_unix_nano=span.end_ns,
@@ -60,6 +73,15 @@ class Encoder:
             status=_FAILED if span.failure else None,
             flags=_REMOTE if span.kind in {SERVER, CONSUMER} else _FLAGS,
         )
+
+    def _bounded(self, name: str) -> str:
+        """The name; once there are too many, what kind of span it is."""
+        if name in self._names:
+            return name
+        if len(self._names) < MOST_NAMES:
+            self._names.add(name)
+            return name
+        return name.partition(" ")[0]
 
     def _named(self, facts: Facts) -> list[KeyValue]:
         renamed = self._renamed

@@ -61,6 +61,9 @@ class Span:
         self.context = context
         """Of what is done in it: it has the ids of the span and of its parent."""
         self.facts: dict[str, Value] = dict(facts or {})
+        if _with_content:  # Else there is no long text.
+            for fact in self.facts.items():
+                self.set(*fact)
         self.events: list[tuple[str, int, Facts]] = []
         self.links: list[tuple[str, str]] = []
         self.failure = ""

@@ -8,6 +8,7 @@ from runplane.inference.v1 import batches_pb2 as pb
 
 from services.chassis import structs
 from services.chassis.errors import Internal
+from services.chassis.eventlog.newer import check_known
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.inference.domain import batch as bt
 from services.inference.mapping import batches as mapping
@@ -23,6 +24,7 @@ NAMES: Final = {
     bt.Deleted: ("batch.deleted.v1", "batch_deleted"),
 }
 END: Final = NAMES[bt.Ended][1]
+_TYPES: Final = frozenset(name for name, _ in NAMES.values())
 
 
 def items_of(batch_id: str) -> str:
@@ -59,8 +61,10 @@ def event_of(stored: StoredEvent) -> bt.Event:
     """What happened; not how a batch began.
 
     Raises:
+        Unavailable: `WRITTEN_BY_NEWER_VERSION`.
         ValueError: nobody knows.
     """
+    check_known(_TYPES, stored.type)
     message = read(stored)
     if stored.type == NAMES[bt.ItemEnded][0]:
         return bt.ItemEnded(stored.time, mapping.outcome(message.item))

@@ -241,7 +241,11 @@ def missing(batch_id: str) -> NotFound:
 def already_ended(batch_id: str, state: State) -> FailedPrecondition:
     """It cannot be canceled any more."""
     return FailedPrecondition(
-        "BATCH_ALREADY_ENDED", f"{batch_id} is {state} already", batch_id=batch_id, status=state
+        "BATCH_ALREADY_ENDED",
+        f"{batch_id} is {state} already",
+        batch_id=batch_id,
+        status=state,
+        suggested_fix="nothing is left to stop; read its items, or delete it",
     )
 
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Final
 
-from services.chassis.context import current
 from services.inference.domain.generation import Complete, Delta, Finished, Stopwatch
 from services.inference.domain.model import Model
 from services.inference.domain.request import Message, Request, check, check_messages
@@ -67,8 +66,7 @@ class Inference:
                 if isinstance(piece, Finished):
                     metrics = Stopwatch(start, first, now).metrics(piece)
                     complete = Complete(piece, metrics, model, self.now())
-                    known = current.get(None)
-                    self.measures.generated(complete, known.trace_id if known else "")
+                    self.measures.generated(complete)
                     yield complete
                 else:
                     yield Delta(piece)

@@ -12,6 +12,7 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.type.v1 import usage_pb2
 
 from services.chassis import structs
+from services.chassis.eventlog.newer import check_known
 from services.chassis.eventlog.port import NewEvent, Record, StoredEvent
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.large import Large
@@ -101,7 +102,13 @@ def text_of(time: datetime) -> str:
 
 
 def decode(stored: NewEvent | StoredEvent, tenant: str) -> ev.Event:
-    """The event that was stored. Raises `KeyError` for a name that was never used."""
+    """The event that was stored.
+
+    Raises:
+        Unavailable: `WRITTEN_BY_NEWER_VERSION`.
+        KeyError: the name was never used.
+    """
+    check_known(_READ, stored.type)
     return _READ[stored.type](pb.TaskEvent.FromString(stored.body), Where(stored.time, tenant))
 
 

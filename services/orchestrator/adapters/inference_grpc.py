@@ -31,6 +31,7 @@ from services.chassis.tracing.spans import (
 from services.orchestrator.adapters.cached import CachedForTenants
 from services.orchestrator.adapters.replicas import Replicas
 from services.orchestrator.domain.events import Message, Turn
+from services.orchestrator.inferences import Inferences
 from services.orchestrator.mapping.sampling import sampling
 from services.orchestrator.ports import Generation, Model, Piece
 
@@ -53,6 +54,7 @@ class GrpcModels:
         ttl: timedelta,
     ) -> None:
         """What is read comes from any replica, by `channel`; `replicas` share the generations."""
+        self.measures = Inferences()
         self._replicas = replicas
         self._stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(channel)
         of_models: models_pb2_grpc.ModelServiceAsyncStub = models_pb2_grpc.ModelServiceStub(channel)
@@ -84,13 +86,15 @@ class GrpcModels:
     ) -> AsyncGenerator[Piece, None]:
         """One turn; closing the generator closes the call, which stops the engine."""
         request = self._request(generation)
-        with self._replicas.lent(generation) as replica:
+        asking = self.measures.begin(generation.model)
+        with self._replicas.lent(generation) as replica, asking:
             chat = beside(f"chat {generation.model}", CLIENT, _facts(generation))
             call = streaming(replica.stub.StreamGenerate, request, timeout=timeout, span=chat)
             with chat:
                 async with aclosing(call) as messages:
                     async for message in messages:
                         piece = _piece(message)
+                        asking.heard(piece.turn)
                         _ended(chat, piece)
                         yield piece
 

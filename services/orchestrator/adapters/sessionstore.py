@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from services.chassis.eventlog.newer import check_known
 from services.chassis.eventlog.port import (
     Append,
     Compare,
@@ -150,7 +151,13 @@ def encode(event: ss.Event) -> NewEvent:
 
 
 def decode(stored: StoredEvent) -> ss.Event:
-    """The event that was stored. Raises `KeyError` for a name that was never used."""
+    """The event that was stored.
+
+    Raises:
+        Unavailable: `WRITTEN_BY_NEWER_VERSION`.
+        KeyError: the name was never used.
+    """
+    check_known(_READ, stored.type)
     return _READ[stored.type](json.loads(stored.body), stored)
 
 

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import Internal, NotFound, ServiceError
@@ -64,9 +63,8 @@ class EventStoreTaskLog:
         if not (task.spec.place.sequence or task.spec.parent_task_id or task.spec.call):
             records.append(opened(task))
         batch = Append(tenant, task_id, 0, new, work=self._work, records=records, key=key)
-        start = perf_counter()
         claim = await self._store.append(batch)
-        self.measures.appended(None, task, (event,), perf_counter() - start)
+        self.measures.appended(None, task, (event,))
         if claim is None:
             raise Internal("CLAIM_MISSING", f"{task_id} began without a claim", task_id=task_id)
         await self._publish(task, new)
@@ -107,7 +105,6 @@ class EventStoreTaskLog:
             task, written = _after(task, event)
             new.append(written)
         tenant, task_id = task.spec.tenant, task.spec.task_id
-        start = perf_counter()
         await self._store.append(
             Append(
                 tenant,
@@ -123,7 +120,7 @@ class EventStoreTaskLog:
                 spent=[task_id] if accounts.ends_a_call(events) else (),
             )
         )
-        self.measures.appended(before, task, events, perf_counter() - start)
+        self.measures.appended(before, task, events)
         if stored is not None:
             stored(task)
         if new:

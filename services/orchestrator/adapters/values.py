@@ -134,10 +134,11 @@ class Values:
         size_bytes = len(text.encode())
         return ResourceExhausted(
             "TOOL_RESULT_TOO_LARGE",
-            f"it has {size_bytes} bytes, and without an object store (RUNPLANE_OBJECT_STORE) a "
-            f"task takes {self._inline_bytes}",
+            f"it has {size_bytes} bytes, and without an object store a task takes "
+            f"{self._inline_bytes}",
             size_bytes=str(size_bytes),
             limit_bytes=str(self._inline_bytes),
+            suggested_fix="ask for less at a time, or have RUNPLANE_OBJECT_STORE name a store",
         )
 
 

@@ -163,6 +163,7 @@ def check_open(task: Task) -> None:
             f"{task.spec.task_id} is {task.state.value}",
             task_id=task.spec.task_id,
             state=task.state.value,
+            suggested_fix="begin another task, with the session_id of this one to go on from it",
         )
 
 

@@ -130,6 +130,8 @@ class Task:
     sequence: int
     create_time: datetime
     update_time: datetime
+    since: datetime
+    """When it came to its state."""
     steps: tuple[Step, ...] = ()
     """Finished and current steps that called tools or thought; the answer is not among them."""
     text: str = ""
@@ -225,10 +227,12 @@ def evolve(task: Task | None, event: ev.Event) -> Task:
     state = NEXT[task.state if task else None, type(event)]
     if isinstance(event, ev.Queued | ev.Started):
         window = event.window if isinstance(event, ev.Started) else None
-        return Task(event.spec, state, 1, event.time, event.time, window=window)
+        return Task(event.spec, state, 1, event.time, event.time, event.time, window=window)
     if task is None:
         raise KeyError(type(event))
     changes = _CHANGES[type(event)](task, event) if type(event) in _CHANGES else {}
+    if state is not task.state:
+        changes["since"] = event.time
     if isinstance(event, ev.StepEvent):
         changes |= {
             "at": (event.step, event.attempt),
@@ -283,12 +287,9 @@ def check_cancel(task: Task) -> bool:
             f"{task.spec.task_id} is {task.state.value} and cannot be cancelled",
             task_id=task.spec.task_id,
             state=task.state.value,
+            suggested_fix="nothing is left to stop; get the task to see what came of it",
         )
     return task.state is not State.CANCELED
-
-
-def _claimed(task: Task, event: ev.Claimed) -> Changes:
-    return {"window": event.window}
 
 
 def _thought(task: Task, event: ev.ThoughtAdded) -> Changes:
@@ -475,7 +476,7 @@ def _with_turn(task: Task, turn: ev.Turn | None) -> Changes:
 
 
 _CHANGES: Final[dict[type[ev.Event], Callable[..., Changes]]] = {
-    ev.Claimed: _claimed,
+    ev.Claimed: lambda _, event: {"window": event.window},
     ev.ThoughtAdded: _thought,
     ev.TextAdded: _text,
     ev.ToolCalled: _called,

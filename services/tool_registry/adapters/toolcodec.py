@@ -6,6 +6,7 @@ from typing import Final
 
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 
+from services.chassis.eventlog.newer import check_known
 from services.chassis.eventlog.port import NewEvent, Snapshot, StoredEvent
 from services.tool_registry.domain.line import (
     Deleted,
@@ -46,7 +47,13 @@ def encode(name: str, event: Event) -> NewEvent:
 
 
 def decode(stored: StoredEvent) -> Event:
-    """The event that was stored. Raises `KeyError` for a name that was never used."""
+    """The event that was stored.
+
+    Raises:
+        Unavailable: `WRITTEN_BY_NEWER_VERSION`.
+        KeyError: the name was never used.
+    """
+    check_known(_READ, stored.type)
     return _READ[stored.type](pb.Tool.FromString(stored.body), stored)
 
 

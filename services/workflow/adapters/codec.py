@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from runplane.workflow.v1 import events_pb2 as pb
 
 from services.chassis.errors import ServiceError
+from services.chassis.eventlog.newer import check_known
 from services.chassis.eventlog.port import NewEvent, StoredEvent
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
@@ -63,13 +64,19 @@ def encoded(
 
 
 def decoded(stored: StoredEvent | NewEvent) -> ev.Event:
-    """The event that was stored. Raises `Unreadable`."""
+    """The event that was stored. Raises `Unreadable`; Unavailable `WRITTEN_BY_NEWER_VERSION`."""
+    check_known(TYPES, stored.type)
     with _reading():
         return unpacked(pb.WorkflowEvent.FromString(stored.body), stored.type, stored.time)
 
 
 def recorded(stored: StoredEvent) -> Recorded:
-    """The same for whoever looks whether it is what was recorded."""
+    """The same for whoever looks whether it is what was recorded.
+
+    Raises:
+        Unavailable: `WRITTEN_BY_NEWER_VERSION`.
+    """
+    check_known(TYPES, stored.type)
     digest = hash_of(stored.body)
     try:
         with _reading():

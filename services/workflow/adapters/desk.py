@@ -57,6 +57,10 @@ class EventStoreDesk:
         """See `Desk`."""
         return await self._store.due_in(KIND)
 
+    async def waiting(self) -> int:
+        """See `Desk`."""
+        return await self._store.waiting(KIND)
+
 
 @asynccontextmanager
 async def at_desk(

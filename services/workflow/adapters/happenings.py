@@ -71,6 +71,7 @@ class EventStoreHappenings:
                 f"{behind} events that came in wait to be dealt with",
                 waiting=str(behind),
                 most=str(most),
+                suggested_fix="send it again later",
             ).after(RETRY_AFTER)
 
 

@@ -41,6 +41,7 @@ async def replayed(
 
     Raises:
         NotFound: `WORKFLOW_NOT_FOUND`.
+        Unavailable: `WRITTEN_BY_NEWER_VERSION`.
         Internal: `WORKFLOW_CORRUPT`.
     """
     if not workflow_id.startswith(PREFIX):

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import Aborted
@@ -194,13 +193,12 @@ class EventStoreWorkflows:
         new = codec.encoded(definition, before, decided, head)
         at = Standing(definition, instance, self._now())
         name = (instance.spec.tenant, instance.spec.workflow_id)
-        start = perf_counter()
         try:
             claim = await self._store.append(self._batch(at, before, new, way))
         except Aborted:
             self._known.drop(name)
             raise
-        self.measures.appended(before, instance, perf_counter() - start)
+        self.measures.appended(before, instance)
         after = Loaded(definition, instance, new.head)
         self._remember(name, after)
         await self._tell(instance, new)

@@ -20,6 +20,7 @@ from services.workflow.mapping.events import error
 
 RECORD: Final = "workflow"
 HEAD: Final = "head"
+LABELS: Final = "labels."
 STATES: Final = {
     "running": pb.WORKFLOW_STATE_RUNNING,
     "waiting": pb.WORKFLOW_STATE_WAITING,
@@ -43,7 +44,7 @@ FILTERED: Final = Fields(
         "create_time",
         "update_time",
     },
-    ("labels.",),
+    (LABELS,),
     {"status": written("WORKFLOW_STATE_", list(STATES))},
 )
 
@@ -110,7 +111,7 @@ def _attributes(message: pb.Workflow, at: Standing, head: str) -> dict[str, Attr
         "create_time": text_of(at.instance.create_time),
         "update_time": text_of(at.instance.update_time),
         HEAD: head,
-        **{f"labels.{name}": value for name, value in at.instance.spec.labels.items()},
+        **{f"{LABELS}{name}": value for name, value in at.instance.spec.labels.items()},
     }
 
 
@@ -128,7 +129,8 @@ def is_closed(found: Record) -> bool:
 
 
 def differences(found: Record, at: Standing) -> Sequence[str]:
-    """What a record shows otherwise than the workflow stands: names of fields and attributes."""
+    """What a record shows otherwise than the workflow stands: names of fields and attributes. Those
+    that this version does not know are a newer one's."""
     try:
         known = pb.Workflow.FromString(found.body)
     except DecodeError:
@@ -137,7 +139,8 @@ def differences(found: Record, at: Standing) -> Sequence[str]:
     names = [each.name for each in message.DESCRIPTOR.fields]
     wrong = [name for name in names if getattr(known, name) != getattr(message, name)]
     there, right = {**found.attributes, HEAD: ""}, _attributes(message, at, "")
-    attributes = sorted(there.keys() | right.keys())
+    labels = {name for name in there if name.startswith(LABELS)}
+    attributes = sorted(labels | right.keys())
     filters = [name for name in attributes if there.get(name) != right.get(name)]
     return [*wrong, *(f"filter {name[:64]}" for name in filters)]
 

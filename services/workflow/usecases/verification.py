@@ -59,6 +59,7 @@ class Verifications:
         Raises:
             NotFound: `WORKFLOW_NOT_FOUND`.
             Aborted: `SEQUENCE_CONFLICT`; it changes all the time.
+            Unavailable: `WRITTEN_BY_NEWER_VERSION`; that one verifies it.
         """
         for _ in range(ATTEMPTS):
             beside = await self._histories.beside(tenant, workflow_id)

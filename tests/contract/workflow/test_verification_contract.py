@@ -7,7 +7,7 @@ import pytest
 from runplane.workflow.v1 import events_pb2, workflow_pb2
 
 from services.chassis import structs
-from services.chassis.errors import Internal, NotFound
+from services.chassis.errors import Internal, NotFound, Unavailable
 from services.workflow.adapters import snapshots
 from services.workflow.domain.verification import Verified
 from services.workflow.mapping.workflows import HEAD, RECORD
@@ -78,12 +78,36 @@ async def test_another_type_or_time_than_the_event_has_counts_as_changed(place: 
     ]
 
 
-@pytest.mark.parametrize("type_", ["workflow.moved.v9", ""])
-async def test_an_event_of_an_unknown_type_is_unreadable(place: Place, type_: str) -> None:
+async def test_an_event_of_no_type_is_unreadable(place: Place) -> None:
     await place.reviewed()
-    await place.tampering.event(NAME, 2, type=type_)
+    await place.tampering.event(NAME, 2, type="")
 
     assert kinds(await verified(place))[0] == ("EVENT_UNREADABLE", 2, False)
+
+
+@pytest.mark.parametrize("sequence", [1, 2, 3])
+async def test_what_a_newer_version_wrote_is_for_that_one_to_verify(
+    place: Place, sequence: int
+) -> None:
+    await place.reviewed()
+    await place.tampering.event(NAME, sequence, type="workflow.rested.v1")
+    shown = await place.logs.shown(*NAME)
+
+    with pytest.raises(Unavailable) as caught:
+        await verified(place)
+
+    assert caught.value.reason == "WRITTEN_BY_NEWER_VERSION"
+    assert await place.logs.shown(*NAME) == shown
+
+
+async def test_an_attribute_that_only_a_newer_version_has_is_no_difference(place: Place) -> None:
+    await place.reviewed()
+    record = await place.store.record(NAME[0], RECORD, NAME[1])
+    assert record is not None
+    more = {**record.attributes, "priority": 3.0}
+    await place.tampering.record(NAME, RECORD, record.body, more)
+
+    assert (await verified(place)).findings == []
 
 
 async def test_bytes_that_are_no_event_are_unreadable(place: Place) -> None:

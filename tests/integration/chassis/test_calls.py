@@ -1,7 +1,7 @@
 """What a server says of the calls it had, over a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import grpc
 import httpx2
@@ -16,6 +16,8 @@ from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 from services.chassis.calls import DURATION, IN_FLIGHT
 from services.chassis.errors import NotFound
 from services.chassis.server import Running
+from services.chassis.tracing.sampling import Sampling
+from services.chassis.tracing.spans import record_to
 from tests.integration.chassis.fakes import INFERENCE, TOOLS, Engine, raising, serving_tools
 
 LABELS = ("rpc_service", "method", "code")
@@ -115,19 +117,37 @@ async def test_a_stream_is_under_way_until_its_caller_goes_away() -> None:
     assert counts[*method, "CANCELLED"] == 1
 
 
-async def test_a_call_shows_its_trace_to_those_who_ask_for_open_metrics() -> None:
+@pytest.fixture
+def recorded() -> Iterator[None]:
+    """Traces are recorded, as far as their callers record them."""
+    record_to(lambda span: None, Sampling())
+    yield
+    record_to(None, Sampling())
+
+
+async def examples(flags: str) -> set[str]:
+    """The traces that are shown after a call with these flags."""
     async with serving_tools() as server, grpc.aio.insecure_channel(server.address) as peer:
         stub = pb_grpc.ToolRegistryServiceStub(peer)
-        traced = (("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"),)
+        traced = (("traceparent", f"00-{TRACE}-b7ad6b7169203331-{flags}"),)
         await stub.GetTool(pb.GetToolRequest(name="calculator"), metadata=traced)
         key = (TOOLS, "GetTool", "OK")
         await until(server, f"{DURATION}_count", lambda found: found.get(key) == 1)
         shown = await page(server, "application/openmetrics-text; version=1.0.0")
 
-    traces = {
+    return {
         each.exemplar.labels["trace_id"]
         for family in open_families(shown)
         for each in family.samples
         if each.exemplar
     }
-    assert traces == {TRACE}
+
+
+@pytest.mark.usefixtures("recorded")
+async def test_a_call_shows_its_trace_to_those_who_ask_for_open_metrics() -> None:
+    assert await examples("01") == {TRACE}
+
+
+@pytest.mark.usefixtures("recorded")
+async def test_a_trace_that_is_not_recorded_is_no_example() -> None:
+    assert await examples("00") == set()

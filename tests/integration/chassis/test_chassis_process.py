@@ -109,6 +109,12 @@ async def test_a_bad_setting_is_one_line_that_names_the_variable(variable: str, 
     assert lines[0].startswith(f"tester: {variable}: ")
 
 
+async def test_json_that_is_nested_too_deeply_is_one_line() -> None:
+    code, lines = await outcome(TESTER_SERVER="[" * 100_000)
+
+    assert (code, lines) == (2, ["tester: a setting holds JSON that is nested too deeply"])
+
+
 async def test_what_a_check_of_ours_says_stands_there_alone() -> None:
     _, lines = await outcome(RUNPLANE_EVENT_STORE="nosuch:")
 
@@ -153,3 +159,39 @@ async def test_an_unknown_variable_is_a_warning_that_names_the_nearest() -> None
 
     assert line["level"] == "warning"
     assert (line["variable"], line["nearest"]) == ("TESTER_SLOT", "TESTER_SLOTS")
+
+
+async def lines(place: str) -> list[dict[str, str]]:
+    """What a process logs in which something is the matter there."""
+    async with process(TESTER_FAILS=place) as child:
+        assert child.stderr
+        said = b""
+        while b'"message": "serving"' not in said:
+            said += await child.stderr.readline()
+        child.terminate()
+        rest, _ = await child.stderr.read(), await child.wait()
+    assert "invalid literal" not in (said + rest).decode()
+    return [json.loads(each) for each in (said + rest).splitlines()]
+
+
+@pytest.mark.parametrize("place", ["callback", "task", "thread", "finalizer"])
+async def test_what_nobody_catches_is_a_line_that_does_not_quote_it(place: str) -> None:
+    (line,) = [each for each in await lines(place) if each["level"] == "error"]
+
+    assert line["message"] == "nobody caught this"
+    assert "builtins.ValueError" in line["exception"]
+
+
+async def test_a_warning_of_pythons_is_a_line_that_does_not_quote_it() -> None:
+    (line,) = [each for each in await lines("warning") if each["level"] == "warning"]
+
+    assert (line["message"], line["kind"], line["said"]) == ("Python warns", "UserWarning", "")
+
+
+async def test_a_start_that_fails_by_a_bug_says_so_and_does_not_quote_it() -> None:
+    code, said = await outcome(TESTER_FAILS="start")
+
+    last = [each for each in said if not each.startswith("{")]
+    assert (code, last) == (1, ["tester: internal error (ValueError); the log has more"])
+    assert "invalid literal" not in "".join(said)
+    assert "builtins.ValueError" in "".join(said)

@@ -3,7 +3,10 @@
 import asyncio
 import os
 import pwd
+import shutil
 import socket
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -161,6 +164,21 @@ async def test_a_folder_that_cannot_be_written_is_told(closed: Path) -> None:
     assert [each.level for each in [*found, *large]] == [Level.ERROR, Level.ERROR]
 
 
+async def test_a_file_that_is_somebody_elses_is_told() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # Unlike pytest's, others can reach it.
+        if not os.getuid():
+            shutil.chown(folder, "nobody")
+        url = f"sqlite:///{folder}"
+        async with opened(url, service="workflow"):
+            pass
+        os.chmod(f"{folder}/workflow.db", 0o444)
+        with as_nobody():
+            found = await events.event_store(url, "workflow")
+
+    assert [each.level for each in found] == [Level.ERROR]
+    assert "workflow.db" in found[0].message
+
+
 async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "workflow.db").write_bytes(b"not at all" * 1_000)
 
@@ -227,3 +245,17 @@ async def test_a_check_that_hears_nothing_ends(monkeypatch: pytest.MonkeyPatch) 
         found = await check._within("hot store", silent)
 
     assert [(each.check, each.level) for each in found] == [("hot store", Level.ERROR)]
+
+
+async def test_a_store_whose_package_an_image_does_not_have_is_not_what_it_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    monkeypatch.delitem(sys.modules, "services.chassis.objectstore.s3", raising=False)
+
+    found = await check._within(
+        "object store", lambda: others.object_store("s3://values", AwsSettings())
+    )
+
+    assert [(each.check, each.level) for each in found] == [("object store", Level.OK)]
+    assert "obstore" in found[0].message

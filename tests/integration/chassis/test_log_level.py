@@ -70,6 +70,7 @@ async def test_a_change_is_taken_back_by_a_put_without_a_level() -> None:
     [
         ({"logger": NAME, "level": "loud"}, "level"),
         ({"logger": "mcp", "level": "debug"}, "logger"),
+        ({"logger": "services.nowhere", "level": "debug"}, "logger"),
         ({"level": "debug"}, "logger"),
         (DEBUG | {"seconds": 0}, "seconds"),
         (DEBUG | {"seconds": timedelta(days=2).total_seconds()}, "seconds"),

@@ -99,8 +99,8 @@ def test_a_collector_that_is_not_there_is_one_line_and_soon_over(
 ) -> None:
     with socket.socket() as held:  # Bound, and nobody listens.
         held.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{held.getsockname()[1]}"
-        settings = TelemetrySettings(endpoint=endpoint, timeout="500ms")
+        place = f"127.0.0.1:{held.getsockname()[1]}"
+        settings = TelemetrySettings(endpoint=f"http://me:secret@{place}", timeout="500ms")
         with caplog.at_level(logging.DEBUG), tracing("test", settings):
             for _ in range(3):
                 said = len(caplog.messages)
@@ -112,4 +112,4 @@ def test_a_collector_that_is_not_there_is_one_line_and_soon_over(
                     sleep(0.01)
 
     ours = [each for each in caplog.records if each.name.startswith(("services", "opentelemetry"))]
-    assert [each.message for each in ours] == ["traces not sent"]
+    assert [(each.message, vars(each)["to"]) for each in ours] == [("traces not sent", place)]

@@ -1,8 +1,14 @@
 """`runplane config` as a process."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.e2e.running import Suite, outcome
 
@@ -64,3 +70,29 @@ def test_wrong_and_unknown_settings_are_told() -> None:
     assert code == 1
     assert "INFERENCE_ECHO__SLOTS" in err
     assert "did you mean INFERENCE_ECHO__DELAY?" in err
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), "1", 1e999, None])
+def test_what_an_older_run_left_is_not_taken_for_a_running_suite(
+    tmp_path: Path, pid: object
+) -> None:
+    names = ("gateway", "inference", "tool_registry", "orchestrator", "workflow")
+    (tmp_path / "run.json").write_text(json.dumps({"pids": dict.fromkeys(names, pid)}))
+
+    found = settings("--service", "workflow", "--state", str(tmp_path))
+
+    assert found["RUNPLANE_EVENT_STORE"]["value"] == f"sqlite:///{tmp_path / 'data'}"
+
+
+def test_who_waits_at_a_terminal_is_told_what_for() -> None:
+    seen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "services.cli", "config", "--service", "gateway"]
+    try:
+        shown = subprocess.run(command, stderr=terminal, stdout=subprocess.PIPE, check=True).stdout
+    finally:
+        os.close(terminal)
+    with open(seen, "rb", buffering=0) as screen:
+        told = screen.read(1_000).decode()
+
+    assert told.splitlines() == ["asking 1 service …"]
+    assert b"asking" not in shown

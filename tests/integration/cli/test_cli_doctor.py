@@ -83,3 +83,13 @@ def test_asked_for_a_suite_that_does_not_run_it_says_so(tmp_path: Path) -> None:
 
     assert code == 3
     assert "no suite runs" in err
+
+
+def test_a_state_folder_that_is_a_link_to_nowhere_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").symlink_to(tmp_path / "absent")
+
+    code, found = looked("--state", str(tmp_path / "state"), INFERENCE_ENGINE="echo")
+
+    assert code == 1
+    assert [each["check"] for each in found["machine"] if each["level"] == "error"] == ["state"]
+    assert not (tmp_path / "absent").exists()

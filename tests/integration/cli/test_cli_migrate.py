@@ -58,7 +58,7 @@ def test_a_start_that_may_not_migrate_fails_with_the_command_to_run(tmp_path: Pa
     after = start(tmp_path)
 
     assert before.returncode == 1
-    assert "runplane migrate --service workflow" in before.stderr
+    assert "runplane migrate --service workflow, with its RUNPLANE_EVENT_STORE" in before.stderr
     assert "runplane migrate" not in after.stderr
     assert "99999" in after.stderr
 

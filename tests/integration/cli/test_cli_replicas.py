@@ -51,7 +51,7 @@ def test_replicas_share_their_tasks(tmp_path: Path) -> None:
     assert names == expected | {"tool_registry", "workflow", "gateway"}
 
 
-def test_a_bad_event_store_is_one_line(tmp_path: Path) -> None:
+def test_a_bad_event_store_is_one_line_that_names_its_setting(tmp_path: Path) -> None:
     port = str(free(SUITE))
     arguments = ("--engine", "echo", "--port", port, "--state", str(tmp_path), "--event-store")
 
@@ -60,3 +60,4 @@ def test_a_bad_event_store_is_one_line(tmp_path: Path) -> None:
     assert code == 1
     assert "hunter2" not in err
     assert len(err.splitlines()) == 1
+    assert "RUNPLANE_EVENT_STORE" in err

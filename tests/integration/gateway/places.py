@@ -116,6 +116,8 @@ class Place:
     tools: Registry
     imported: Imported
     behind: Suite
+    admin: str
+    """The edge's admin port."""
 
     @property
     def mcp(self) -> str:
@@ -162,4 +164,4 @@ async def placed(**settings: Any) -> AsyncIterator[Place]:
             **settings,
         }
         edge = await stack.enter_async_context(running(Settings(**values)))
-        yield Place(f"http://{edge.address}", tools, imported, behind)
+        yield Place(f"http://{edge.address}", tools, imported, behind, f"http://{edge.admin}")

@@ -1,6 +1,7 @@
 """What an attacker tried: the edge refuses it, or lets go of it."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import httpx2
@@ -8,12 +9,16 @@ import psutil
 import pytest
 
 from tests.integration.gateway.fakes import Script, Suite, suite
-from tests.integration.gateway.wire import request, wire
+from tests.integration.gateway.wire import Wire, request, wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BRIEF = timedelta(milliseconds=50)
 STREAM = request("POST", "/v1/agent/stream", b'{"query": "x"}', "Content-Type: application/json")
+CHUNKED = (
+    b"POST /v1/agent/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +99,32 @@ def accepted(port: int) -> list[object]:
     connections = psutil.Process().net_connections("tcp")
     held = [each for each in connections if each.laddr.port == port and each.raddr]
     return [each for each in held if each.status == psutil.CONN_ESTABLISHED]
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        (b"GET /healthz HTTP/1.1\r\na: ", b"x"),
+        (b"GET /healthz HTTP/1.1\r\n", b"x"),
+        (b"GET /", b"x"),
+        (b"", b"\r\n"),
+        (CHUNKED + b"0\r\na: ", b"x"),
+        (CHUNKED + b"1;", b"x"),
+    ],
+)
+async def test_a_line_without_an_end_is_not_read_for_long(begun: bytes, piece: bytes) -> None:
+    async with suite() as edge, asyncio.timeout(5), wire(edge.port) as client:
+        taken = await pushed(client, begun, piece * (65_536 // len(piece)))
+
+    assert taken < 16 * 1024 * 1024
+
+
+async def pushed(client: Wire, begun: bytes, piece: bytes) -> int:
+    """How much a connection takes before it is ended; what is under way counts, too."""
+    taken = 0
+    with suppress(OSError):
+        await client.send(begun)
+        while not client.reader.at_eof():
+            await client.send(piece)
+            taken += len(piece)
+    return taken

@@ -190,6 +190,7 @@ async def test_a_batch_that_has_ended_cannot_be_canceled(client: Client) -> None
 
     error = from_rpc_error(refused.value)
     assert (error.reason, error.metadata["status"]) == ("BATCH_ALREADY_ENDED", "completed")
+    assert error.metadata["suggested_fix"]
 
 
 async def test_the_same_key_starts_one_batch(client: Client) -> None:

@@ -14,10 +14,16 @@ from services.chassis.egress.client import Egress
 from services.chassis.errors import FailedPrecondition, ResourceExhausted, ServiceError, Unavailable
 from services.chassis.schema import Schema
 from services.inference.domain.request import ResponseSchema, Sampling
+from services.inference.engines.openai_http.dialect import DIALECTS
+from services.inference.engines.openai_http.engine import OpenAIEngine
+from services.inference.engines.openai_http.trusted import trusted
+from services.inference.engines.openai_http.upstream import Upstream
 from tests.integration.inference.upstreams import (
+    BOUNDS,
     DONE,
     HI,
     KEY,
+    READ_KEY,
     WHOLE,
     Speak,
     answer,
@@ -31,6 +37,7 @@ from tests.integration.inference.upstreams import (
     streaming,
     usage,
 )
+from tests.servers import ports
 
 ERROR = b'{"error": {"message": "no", "type": "invalid_request_error", "code": null}}'
 LATER = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
@@ -233,12 +240,15 @@ async def test_an_output_that_no_schema_bound_is_an_engine_that_failed(text: str
 
 
 async def test_an_upstream_that_is_not_there_is_an_engine_that_failed() -> None:
-    async with asking(silence) as (engine, _):
-        pass
+    url = f"http://127.0.0.1:{ports.free()}/v1"
+    upstream = Upstream("upstream", url, "big", DIALECTS["openai"], slots=1, queue=1, bounds=BOUNDS)
+    engine = OpenAIEngine(upstream, trusted, READ_KEY)
     with pytest.raises(Unavailable) as caught:
-        await spoken(engine)
+        await engine.load()
+    await engine.close()
 
     assert caught.value.reason == "ENGINE_FAILED"
+    assert caught.value.metadata["cause"].endswith("see INFERENCE_OPENAI__URL")
 
 
 async def test_leaving_a_stream_hangs_up() -> None:

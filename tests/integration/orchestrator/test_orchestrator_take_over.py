@@ -1,7 +1,9 @@
 """Sessions whose orchestrator stops in the middle of a turn, and whose next one goes on."""
 
 import asyncio
-from contextlib import AsyncExitStack
+import sqlite3
+from contextlib import AsyncExitStack, closing
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -10,8 +12,16 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
 from services.chassis.settings import SharedSettings
+from services.orchestrator.settings import TaskSettings
 from tests.integration.orchestrator.conftest import SHARED, Suite, started
-from tests.integration.orchestrator.sessions import begun, ended, messages, prompt_tokens, said
+from tests.integration.orchestrator.sessions import (
+    begun,
+    ended,
+    messages,
+    prompt_tokens,
+    refused,
+    said,
+)
 
 SLOW = "sleep:700\nslow"
 LONGER_THAN_THE_GRACE = "sleep:2500\nslow"
@@ -77,3 +87,26 @@ async def test_a_caller_that_is_cut_off_by_a_stop_has_not_left_its_task(
 
 async def tasks_of(suite: Suite) -> pb.ListTasksResponse:
     return await suite.stub.ListTasks(pb.ListTasksRequest(), timeout=5)
+
+
+async def test_a_task_that_a_newer_version_went_on_with_is_left_to_that_one(
+    kept: SharedSettings, tmp_path: Path
+) -> None:
+    def becomes(task_id: str, type_: str) -> None:
+        sql = "update events set type = ? where stream_id = ? and sequence = 1"
+        with closing(sqlite3.connect(tmp_path / "orchestrator.db")) as db, db:
+            db.execute(sql, (type_, task_id))
+
+    soon = TaskSettings(lease=timedelta(seconds=0.4), look=timedelta(seconds=0.02))
+    async with started(soon, shared=kept) as suite, asyncio.timeout(20):
+        newer, other = [await begun(suite, LONGER_THAN_THE_GRACE) for _ in "ab"]
+    becomes(newer.task_id, "task.begun.v1")
+
+    async with started(soon, shared=kept) as suite, asyncio.timeout(20):
+        done = await ended(suite, other.task_id)
+        asked = await refused(suite.stub.GetTask(pb.GetTaskRequest(task_id=newer.task_id)))
+        becomes(newer.task_id, "task.started.v1")
+        later = await ended(suite, newer.task_id)
+
+    assert asked == ("UNAVAILABLE", "WRITTEN_BY_NEWER_VERSION")
+    assert (done.status, later.status) == ("completed", "completed")

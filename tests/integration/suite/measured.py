@@ -23,6 +23,7 @@ from services.workflow.app import running as workflow_running
 from services.workflow.settings import Settings as WorkflowSettings
 
 LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
+MCP = "2026-07-28"
 SHARED = SharedSettings(page_token_key="00" * 32)
 
 
@@ -75,6 +76,21 @@ async def suite() -> AsyncIterator[Suite]:
         yield Suite(services, await enter(httpx2.AsyncClient(base_url=edge, timeout=20)))
 
 
+async def called_over_mcp(suite: Suite, name: str, arguments: dict[str, str]) -> httpx2.Response:
+    """Call a tool over MCP."""
+    prefix = "io.modelcontextprotocol/"
+    meta = {f"{prefix}protocolVersion": MCP, f"{prefix}clientCapabilities": {}}
+    params = {"name": name, "arguments": arguments, "_meta": meta}
+    headers = {
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": MCP,
+        "mcp-method": "tools/call",
+        "mcp-name": name,
+    }
+    sent = {"jsonrpc": "2.0", "id": name, "method": "tools/call", "params": params}
+    return await suite.http.post("/mcp", json=sent, headers=headers)
+
+
 async def used(suite: Suite) -> None:
     """Have it do a little of everything."""
     query = 'tool:calculator {"expression": "12*7"}'
@@ -84,8 +100,13 @@ async def used(suite: Suite) -> None:
         "/v1/tools/calculator:call", json={"input": {"expression": "1+1"}}
     )
     assert called.json()["status"] == "success", called.text
+    over_mcp = await called_over_mcp(suite, "calculator", {"expression": "2+2"})
+    assert over_mcp.json()["result"]["isError"] is False, over_mcp.text
     yaml = "name: signed\nstate_machine:\n  draft: {transitions: [done]}\n"
     await suite.http.post("/v1/definitions", json={"yaml": yaml})
     started = await suite.http.post("/v1/workflows", json={"definition": "signed"})
     assert started.status_code == 200, started.text
+    path = f"/v1/workflows/{started.json()['workflow_id']}:signal"
+    signalled = await suite.http.post(path, json={"target": "done"})
+    assert signalled.json()["status"] == "completed", signalled.text
     await asyncio.sleep(0)

@@ -3,7 +3,7 @@
 import asyncio
 
 from services.chassis.histograms import MOST
-from tests.integration.suite.measured import Suite, suite, used
+from tests.integration.suite.measured import Suite, called_over_mcp, suite, used
 
 HOSTILE = "hunter2"
 """In every name that is made up."""
@@ -23,6 +23,8 @@ async def _hostile(running: Suite, first: int = 0) -> None:
             running.http.get(f"/v1/tasks/task_{name}", headers=metadata),
             running.http.get(f"/{name}/{name}?{name}={name}"),
             running.http.post("/v1/events", json={"event_type": name, "payload": {}}),
+            running.http.post("/mcp", json={"jsonrpc": "2.0", "id": name, "method": name}),
+            called_over_mcp(running, name, {name: name}),
         )
 
 
@@ -30,9 +32,16 @@ COUNTED = {
     ("runplane_orchestrator_task_states_total", "completed"): 1,
     ("gen_ai_invoke_agent_duration_seconds_count", "completed"): 1,
     ("runplane_orchestrator_tool_results_total", "success"): 1,
-    ("gen_ai_execute_tool_duration_seconds_count", "calculator", "success"): 2,
+    ("gen_ai_execute_tool_duration_seconds_count", "calculator", "success"): 3,
     ("gen_ai_server_time_to_first_token_seconds_count", "echo"): 2,
     ("runplane_workflow_phases_total", "active"): 1,
+    ("gen_ai_invoke_workflow_duration_seconds_count", "signed", "completed"): 1,
+    ("runplane_workflow_running",): 0,
+    ("mcp_server_operation_duration_seconds_count", "tools/call", ""): 1,
+    ("runplane_orchestrator_task_state_duration_seconds_count", "running"): 1,
+    ("gen_ai_client_inference_duration_seconds_count", "echo", ""): 2,
+    ("gen_ai_client_inference_operation_input_tokens_count", "echo"): 2,
+    ("gen_ai_invoke_agent_tool_calls_sum", "completed"): 1,
     ("runplane_edge_request_duration_seconds_count", "/v1/agent/invoke", "POST", "200"): 1,
 }
 

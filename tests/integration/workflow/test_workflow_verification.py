@@ -181,3 +181,33 @@ async def test_a_watcher_of_one_that_was_repaired_after_its_end_comes_to_an_end(
             types = [event.type async for event in watching]
 
     assert types[-2:] == ["workflow_ended", "projection_repaired"]
+
+
+async def test_a_workflow_that_a_newer_version_went_on_with_is_left_to_that_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path) as client:
+        workflow_id = await client.start()
+    tampering, name = OfSqlite(str(tmp_path / "workflow.db")), ("default", workflow_id)
+    await tampering.event(name, 1, type="workflow.began.v1")
+
+    def tries() -> int:
+        return sum(each.message == "workflow given up" for each in caplog.records)
+
+    with caplog.at_level(logging.WARNING):
+        async with asyncio.timeout(20), serving(tmp_path, interval=0.05) as client:
+            while tries() < 2:  # noqa: ASYNC110 - it comes back: some replica can go on
+                await asyncio.sleep(0.02)
+            with pytest.raises(grpc.aio.AioRpcError) as signalled:
+                await client.workflows.SignalWorkflow(
+                    SIGNAL(workflow_id=workflow_id, target="paid")
+                )
+            shown = await client.workflows.GetWorkflow(GET(workflow_id=workflow_id))
+            await tampering.event(name, 1, type="workflow.started.v1")
+            watching = client.workflows.WatchWorkflow(WATCH(workflow_id=workflow_id))
+            types = [(await watching.read()).type for _ in range(2)]
+
+    assert signalled.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert info_of(signalled.value).reason == "WRITTEN_BY_NEWER_VERSION"
+    assert (shown.current_state, types) == ("new", ["workflow_started", "transition"])
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]

@@ -77,6 +77,12 @@ def test_secrets_are_masked_wherever_they_are() -> None:
     [
         ("postgresql://me:p%40ss@h/db", "postgresql://me:…@h/db"),
         ("postgresql://me:a/b@c@h/db", "postgresql://me:…@h/db"),
+        ("postgresql://me:a b\nc@h/db", "postgresql://me:…@h/db"),
+        ("postgresql://u/s:pw@h/db", "postgresql://u/s:…@h/db"),
+        ("postgresql://me@h/db", "postgresql://me@h/db"),
+        ("https://token@h/v1", "https://…@h/v1"),
+        ("redis://h/0?p%61ssword=pw", "redis://h/0?p%61ssword=…"),
+        ("https://h/v1?sig=pw&tokens=3", "https://h/v1?sig=…&tokens=3"),
         ("redis://:pw@h", "redis://:…@h"),
         ("postgresql://h/db?user=me&password=pw&x=1", "postgresql://h/db?user=me&password=…&x=1"),
         ("https://h/v1", "https://h/v1"),

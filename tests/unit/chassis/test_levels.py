@@ -92,9 +92,21 @@ def test_a_level_that_a_logger_cannot_have_is_refused(
     assert levels.shown()["changes"] == []
 
 
+def test_who_changes_a_level_leaves_a_trace(
+    levels: Levels, caplog: pytest.LogCaptureFixture
+) -> None:
+    levels.change(NAME, "error", None)
+    levels.take_back(NAME)
+
+    said = [each.message for each in caplog.records if vars(each).get("changed") == NAME]
+    assert said == ["log level changed", "log level taken back"]
+
+
 def test_no_more_loggers_are_changed_than_are_kept(levels: Levels) -> None:
-    for number in range(MOST_CHANGES):
-        levels.change(f"services.test_levels_{number}", "error", None)
+    names = [f"services.test_levels_{number}" for number in range(MOST_CHANGES)]
+    for name in names:
+        logging.getLogger(name)
+        levels.change(name, "error", None)
 
     with pytest.raises(ResourceExhausted) as refused:
         levels.change(NAME, "error", None)

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,8 @@ from services.chassis.concerning import concerning
 from services.chassis.context import Principal, current, local_context
 from services.chassis.errors import NotFound
 from services.chassis.logs import logging_to_stderr
+from services.chassis.sparing import A_SECOND, Sparing
+from tests.conftest import FakeClock
 
 log = logging.getLogger("services.test.logs")
 library = logging.getLogger("library.test.logs")
@@ -127,6 +130,21 @@ def test_libraries_say_nothing_below_a_warning(capsys: pytest.CaptureFixture[str
     assert said == ["what is wrong", "what is done"]
 
 
+def test_what_servers_of_tenants_say_is_not_part_of_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client = logging.getLogger("mcp.client.streamable_http")
+    with logging_to_stderr("tester", "debug"):
+        client.warning(f"Unknown SSE event: {'a prompt'}")
+        client.warning("notification handler for %r raised", "a prompt")
+
+    written = capsys.readouterr().err
+    assert [line["message"] for line in lines(written)] == [
+        "Unknown SSE event",
+        "notification handler for %r raised",
+    ]
+
+
 def test_a_logger_may_say_more_than_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     with logging_to_stderr("tester", "warning", {"services.test.logs": "debug"}):
         log.debug("more")
@@ -135,11 +153,85 @@ def test_a_logger_may_say_more_than_the_others(capsys: pytest.CaptureFixture[str
     assert [line["message"] for line in lines(capsys.readouterr().err)] == ["more"]
 
 
-def test_a_message_cannot_forge_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("end", ["\n", "\r", "\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
+def test_a_message_cannot_forge_a_line(capsys: pytest.CaptureFixture[str], end: str) -> None:
+    forged = f'x"}}{end}{{"message": "forged"}}'
     with logging_to_stderr("tester", "info"):
-        log.info("said %s", 'x"}\n{"message": "forged"}')
+        log.info("said %s", forged, extra={"also": forged})
 
-    assert len(lines(capsys.readouterr().err)) == 1
+    (line,) = lines(capsys.readouterr().err)
+    assert line["also"] == forged
+
+
+def test_what_steers_terminals_is_spelled_out(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "\x1b[2J\x9b31m\u202e\ud800\x07"
+    with logging_to_stderr("tester", "info"):
+        log.info("said", extra={"odd": odd})
+
+    written = capsys.readouterr().err
+    assert written.rstrip("\n").isprintable()
+    assert written.isascii()
+    assert lines(written)[0]["odd"] == odd
+
+
+def test_a_huge_text_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to_stderr("tester", "info"):
+        log.info("said %s", "x" * 1_000_000, extra={"a": "y" * 1_000_000, "b": ["z" * 3_000]})
+
+    written = capsys.readouterr().err
+    assert len(written) < 10_000
+    assert lines(written)[0]["a"] == "y" * 2_000 + "…"
+
+
+def test_an_error_that_is_said_by_itself_is_its_type(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to_stderr("tester", "info"):
+        log.info("said", extra={"cause": ValueError("a prompt")})
+
+    assert lines(capsys.readouterr().err)[0]["cause"] == "ValueError"
+
+
+def test_what_a_library_or_a_file_is_called_is_not_part_of_an_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with logging_to_stderr("tester", "info"):
+        for code in ("raise RuntimeError('a prompt')", "open('/a prompt')", "{}['a prompt']"):
+            try:
+                exec(code, {"__name__": "mcp.client"})  # noqa: S102 - a library's module
+            except (RuntimeError, OSError, KeyError):
+                log.exception("failed")
+
+    written = capsys.readouterr().err
+    shown = [str(each["exception"]).splitlines()[-1] for each in lines(written)]
+    assert "a prompt" not in "".join(shown)
+    assert shown[1] == "builtins.FileNotFoundError: [Errno 2] No such file or directory"
+
+
+def test_a_flood_of_lines_is_spared_and_counted(
+    capsys: pytest.CaptureFixture[str], clock: FakeClock
+) -> None:
+    sparing = Sparing(clock.monotonic)
+    record = logging.makeLogRecord({"name": "services.test.logs", "msg": "call failed"})
+    other = logging.makeLogRecord({"name": "services.test.logs", "msg": "another"})
+    with logging_to_stderr("tester", "info"):
+        passed = sum(sparing.filter(record) for _ in range(1_000))
+        is_other_passed = sparing.filter(other)
+        clock.advance(timedelta(seconds=1))
+        again = logging.makeLogRecord({"name": "services.test.logs", "msg": "call failed"})
+        sparing.filter(again)
+
+    assert (passed, is_other_passed) == (A_SECOND, True)
+    assert vars(again)["left_out"] == 1_000 - A_SECOND
+
+
+def test_the_lines_of_a_flood_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to_stderr("tester", "info"):
+        for _ in range(5_000):
+            log.info("call failed")
+        log.warning("something else")
+
+    said = [line["message"] for line in lines(capsys.readouterr().err)]
+    assert len(said) < 1_000
+    assert said[-1] == "something else"
 
 
 def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +254,7 @@ def test_lines_are_lost_but_nobody_waits_when_standard_error_is_stuck(
 
     written = Stuck()
     monkeypatch.setattr(sys, "stderr", written)
-    with logging_to_stderr("tester", "info"):
+    with logging_to_stderr("tester", "debug"):
         for n in range(12_000):  # More than are kept: it is the test's time limit that would tell.
             log.info("line", extra={"n": n})
         threading.Timer(0.2, let_go.set).start()  # Stopping has begun by then: it has to wait.

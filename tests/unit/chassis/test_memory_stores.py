@@ -180,3 +180,15 @@ async def test_an_unsupported_url_names_the_setting_and_not_the_password(
     assert caught.value.reason == reason
     assert caught.value.violations[0].field == setting
     assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+async def test_an_option_that_redis_does_not_know_is_refused_before_anybody_waits(
+    scheme: str,
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        async with hot_store(f"{scheme}://:hunter2@127.0.0.1:1/0?no_such_option=hunter2"):
+            pass
+
+    assert caught.value.reason == "HOT_STORE_UNSUPPORTED"
+    assert "hunter2" not in str(caught.value) + str(caught.value.metadata)

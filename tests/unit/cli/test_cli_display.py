@@ -55,6 +55,29 @@ def test_what_matters_is_shown(
     assert capsys.readouterr().out == f"inference  {level}: serving reason=X\n"
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        record("error", reason="\x1b[2J\x9b31m\x07red\rover"),
+        record("error", reason="two\nlines"),
+        record("error", reason="half a pair \ud800"),
+        record("error", exception="\x1b]0;title\x07"),
+        record("error", exception={"a": 1}),
+        record("error") + "\x1b[2J",
+        "\x1b[2J no JSON",
+        '{"message": ["\x1b[2J"], "level": "error"}',
+    ],
+)
+def test_what_a_child_writes_steers_no_terminal(
+    quiet: Display, capsys: pytest.CaptureFixture[str], raw: str
+) -> None:
+    quiet.line("gateway", raw)
+
+    out = capsys.readouterr().out
+    assert out.count("\n") <= 2
+    assert out.replace("\n", "").isprintable()
+
+
 def test_a_traceback_is_shown_below(quiet: Display, capsys: pytest.CaptureFixture[str]) -> None:
     quiet.line("inference", record("error", exception="Traceback …\nValueError: x"))
 

@@ -1,6 +1,7 @@
 """The state folder."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -56,7 +57,7 @@ def test_a_suite_that_announced_itself_is_found(tmp_path: Path) -> None:
     assert folder.url() is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"', "[" * 100_000, '{"url": 1}'])
 def test_a_torn_announcement_is_no_suite(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
 
@@ -77,3 +78,9 @@ def test_large_values_are_kept_in_the_folder_whatever_it_is_called(tmp_path: Pat
 
     assert SharedSettings(page_token_key="00" * 32, object_store=url).object_store == url
     assert url == f"file://{tmp_path}/a%20state/objects"
+
+
+def test_an_announcement_that_is_a_pipe_is_no_suite(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.json")
+
+    assert StateFolder(tmp_path).url() is None

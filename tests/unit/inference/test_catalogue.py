@@ -192,6 +192,25 @@ async def test_a_failure_stays_until_somebody_says_something_new() -> None:
     assert (same.state, mended.state) == (State.FAILED, State.READY)
 
 
+async def test_what_is_declared_and_cannot_be_loaded_is_known_to_those_who_measure() -> None:
+    shop = Shop()
+    async with shelf(shop) as engines:
+        await loaded(engines, EVERYBODY, wanted("a"))
+        shop.error = Unavailable("ENGINE_FAILED", "no memory")
+        engines.follow(
+            {
+                (EVERYBODY, "a"): wanted("a"),
+                (EVERYBODY, "b"): wanted("b"),
+                (EVERYBODY, "c"): wanted("c", is_wanted=False),
+                ("t", "d"): wanted("d"),
+            }
+        )
+        await engines.settled("t", "b")
+        await engines.settled("t", "d")
+
+        assert engines.failed == {"a": 0, "b": 1}
+
+
 async def test_a_failure_is_kept_without_what_led_to_it() -> None:
     shop = Shop()
     shop.error = Unavailable("ENGINE_FAILED", "what it said was large")

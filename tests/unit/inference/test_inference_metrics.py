@@ -30,6 +30,7 @@ async def test_requests_that_run_and_wait_have_the_names_that_autoscalers_know()
     labels = '{engine="echo",model_name="echo"}'
     assert f"vllm:num_requests_running{labels} 1.0" in lines
     assert f"vllm:num_requests_waiting{labels} 0.0" in lines
+    assert f"runplane_inference_slots{labels} 2.0" in lines
 
 
 def test_an_engine_that_is_being_loaded_has_no_figures() -> None:

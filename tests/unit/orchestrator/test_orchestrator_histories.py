@@ -3,9 +3,6 @@
 They are written once, and never changed: see the README beside them.
 """
 
-import base64
-import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +12,14 @@ from services.chassis.eventlog.port import NewEvent
 from services.orchestrator.adapters import codec
 from services.orchestrator.domain.task import CLOSED, State, Task, replay
 from services.orchestrator.mapping import tasks as mapping
-
-FOLDER = Path(__file__).parents[2] / "histories"
-FILES = sorted(FOLDER.glob("task_*.json"))
+from tests.histories.reading import TASKS as FILES
+from tests.histories.reading import document
 
 
 def recorded(path: Path) -> tuple[dict[str, Any], list[NewEvent]]:
     """What a log is known to add up to, and its events."""
-    document = json.loads(path.read_text())
-    events = [
-        NewEvent(each["type"], datetime.fromisoformat(each["time"]), base64.b64decode(each["body"]))
-        for each in document["events"]
-    ]
-    return document["adds_up_to"], events
+    found, events = document(path)
+    return found["adds_up_to"], events
 
 
 def facts(task: Task) -> dict[str, Any]:

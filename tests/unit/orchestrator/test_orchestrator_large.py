@@ -28,6 +28,7 @@ TASK = Task(
     5,
     fakes.NOW,
     fakes.NOW,
+    fakes.NOW,
     (
         Step("a", (Call("call_1", "look", {}, output=LARGE, latency_ms=1.0),)),
         Step("b", (Call("call_2", "look", {}, output={"small": 1}, latency_ms=1.0),)),

@@ -110,6 +110,7 @@ def test_cancel_is_refused_for_a_task_that_ended_by_itself() -> None:
         check_cancel(done)
 
     assert caught.value.reason == "TASK_ALREADY_ENDED"
+    assert caught.value.metadata["suggested_fix"]
 
 
 def test_cancel_of_a_canceled_task_has_nothing_to_do() -> None:

@@ -154,6 +154,7 @@ async def test_cancel_of_a_task_that_ends_meanwhile_is_refused() -> None:
             await canceling
 
     assert caught.value.reason == "TASK_ALREADY_ENDED"
+    assert caught.value.metadata["suggested_fix"]
 
 
 @pytest.mark.parametrize(

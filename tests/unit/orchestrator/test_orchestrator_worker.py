@@ -6,6 +6,7 @@ import pytest
 
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.eventlog.port import Append, NewEvent, Work
+from services.orchestrator import beginning
 from services.orchestrator.adapters import codec
 from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.domain import events as ev
@@ -54,6 +55,23 @@ async def test_a_place_that_a_task_leaves_goes_to_the_one_that_waits_longest() -
     assert states == [State.RUNNING] + [State.PENDING] * 3
     assert [run.task.state for run in runs] == [State.COMPLETED] * 4
     assert it.log.ended == [f"task_{n}" for n in range(4)]
+
+
+async def test_the_longest_wait_is_that_of_the_first_that_has_no_place() -> None:
+    go, waits = asyncio.Event(), []
+    async with bench((go, "Hello"), max_running=1) as it:
+        runs = [await it.submit()]
+        waits.append(it.worker.longest_wait())
+        for number in (2, 3):
+            runs.append(await it.submit(task_id=f"task_{number}"))
+            await pass_time(2)
+            waits.append(it.worker.longest_wait())
+        go.set()
+        for run in runs:
+            await end_of(run)
+        waits.append(it.worker.longest_wait())
+
+    assert waits == [0.0, pytest.approx(2), pytest.approx(4), 0.0]
 
 
 async def test_one_at_a_time_means_one_at_a_time() -> None:
@@ -151,6 +169,38 @@ async def test_a_log_that_cannot_be_read_does_not_end_the_others_work() -> None:
         task = await it.log.load("default", "task_1")
 
     assert task.state is State.COMPLETED
+
+
+async def test_what_others_left_waits_until_there_are_models() -> None:
+    async with bench(("Hello",)) as it:
+        queued = ev.Queued(NOW, SPEC)
+        left = Append("default", "task_1", 0, [codec.encode(queued, replay([queued]))])
+        await it.log.store.append(replace(left, work=Work(KIND)))
+        it.models.is_away = True
+        async with on_duty(it.worker, it.world):
+            await pass_time(5)
+            before = await it.log.load("default", "task_1")
+            it.models.is_away = False
+            await pass_time(5)
+        after = await it.log.load("default", "task_1")
+
+    assert (before.state, after.state) == (State.PENDING, State.COMPLETED)
+
+
+async def test_what_others_left_does_not_wait_for_models_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(beginning, "PATIENCE", timedelta(seconds=3))
+    async with bench(("Hello",)) as it:
+        queued = ev.Queued(NOW, SPEC)
+        left = Append("default", "task_1", 0, [codec.encode(queued, replay([queued]))])
+        await it.log.store.append(replace(left, work=Work(KIND)))
+        it.models.is_away = True
+        async with on_duty(it.worker, it.world):
+            await pass_time(9)
+        task = await it.log.load("default", "task_1")
+
+    assert task.is_closed
 
 
 async def test_a_cancel_whose_end_cannot_be_written_is_kept() -> None:

@@ -5,64 +5,21 @@ beside them.
 """
 
 import base64
-import json
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from runplane.workflow.v1 import workflow_pb2 as pb
 
-from services.chassis.eventlog.port import Record, StoredEvent
+from services.chassis.eventlog.port import Record
 from services.workflow.adapters import codec, snapshots
-from services.workflow.domain.definition import Definition
 from services.workflow.domain.evolution import evolve
-from services.workflow.domain.instance import Instance, Standing
-from services.workflow.domain.language import outcome
+from services.workflow.domain.instance import Standing
 from services.workflow.domain.verification import Beside, Fault, Following, Shown
 from services.workflow.mapping import workflows as mapping
 from services.workflow.mapping.events import NAMES
-
-FOLDER = Path(__file__).parents[2] / "histories"
-FILES = sorted(FOLDER.glob("workflow_*.json"))
-
-
-@dataclass(frozen=True)
-class History:
-    """A log, its definition, and what it is known to add up to."""
-
-    definition: Definition
-    events: list[StoredEvent]
-    adds_up_to: dict[str, Any]
-
-    def replayed(self) -> Instance:
-        """What the events add up to."""
-        instance = None
-        for event in self.events:
-            instance = evolve(self.definition, instance, codec.decoded(event))
-        assert instance is not None
-        return instance
-
-
-def recorded(path: Path) -> History:
-    document = json.loads(path.read_text())
-    found = outcome(document["definition"]).definition
-    assert found is not None
-    shown = pb.Workflow.FromString(base64.b64decode(document["adds_up_to"]["shown"]))
-    events = [
-        StoredEvent(
-            "default",
-            shown.workflow_id,
-            number,
-            number,
-            each["type"],
-            datetime.fromisoformat(each["time"]),
-            base64.b64decode(each["body"]),
-        )
-        for number, each in enumerate(document["events"], 1)
-    ]
-    return History(replace(found, version=document["version"]), events, document["adds_up_to"])
+from tests.histories.reading import WORKFLOWS as FILES
+from tests.histories.reading import History
+from tests.histories.reading import workflow as recorded
 
 
 @pytest.fixture(params=FILES, ids=lambda each: each.stem)
@@ -77,7 +34,7 @@ def test_a_recorded_log_adds_up_to_what_is_stored_of_it(history: History) -> Non
     shown = mapping.packed(at)
     assert (shown.status, shown.current_state) == (known["status"], known["state"])
     assert instance.sequence == known["sequence"]
-    assert shown == pb.Workflow.FromString(base64.b64decode(known["shown"]))
+    assert shown == history.shown
 
 
 def test_a_recorded_log_is_written_as_it_was(history: History) -> None:

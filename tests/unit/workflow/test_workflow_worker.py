@@ -68,6 +68,10 @@ class Desk:
         """Nothing waits."""
         return None
 
+    async def waiting(self) -> int:
+        """Nothing waits."""
+        return 0
+
 
 def world(logs: Logs) -> World:
     """One of these logs, where nothing is done."""

@@ -84,6 +84,9 @@ def _file(path: Path, service: str, *, migrates: bool) -> list[Finding]:
     except (sqlite3.Error, OSError) as error:
         fix = "restore it from a backup, or move it away to begin anew"
         return [wrong(CHECK, f"{path} cannot be read: {error}", fix)]
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        fix = "let this user write it: it may be another's"
+        return [wrong(CHECK, f"{path} cannot be written", fix)]
     said = f"{path} can be used" if path.exists() else f"{path} will be made"
     return [
         fine(CHECK, said),

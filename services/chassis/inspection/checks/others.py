@@ -1,5 +1,6 @@
 """Whether the hot store, the object store and the event buses can be reached."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,10 +60,7 @@ async def object_store(url: str | None, aws: AwsSettings) -> list[Finding]:
     if url is None or url == "memory:":
         return [fine("object store", "there is none" if url is None else "in memory")]
     if url.startswith("file:"):
-        folder = Path(unquote(urlsplit(url).path))
-        if (obstacle := writable("object store", folder)) is not None:
-            return [obstacle]
-        return [fine("object store", f"{folder} can be used"), disk("disk", folder)]
+        return await asyncio.to_thread(_folder, Path(unquote(urlsplit(url).path)))
     from services.chassis.objectstore import s3  # noqa: PLC0415 - who needs none, loads none
 
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
@@ -74,6 +72,12 @@ async def object_store(url: str | None, aws: AwsSettings) -> list[Finding]:
         fix = "check the bucket of RUNPLANE_OBJECT_STORE, AWS_ENDPOINT_URL, AWS_REGION and the keys"
         return [wrong("object store", f"{masked(url)}: {error.message}", fix)]
     return [fine("object store", f"{masked(url)} answers")]
+
+
+def _folder(path: Path) -> list[Finding]:
+    if (obstacle := writable("object store", path)) is not None:
+        return [obstacle]
+    return [fine("object store", f"{path} can be used"), disk("disk", path)]
 
 
 async def event_bus(alias: str, url: str, username: str, password: str) -> list[Finding]:

@@ -23,11 +23,11 @@ def port(variable: str, listen: str) -> Finding:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((host.strip("[]"), number))
             sock.listen(1)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             fix = f"stop what uses it, or set {variable} to another"
             return wrong("port", f"{listen} is taken", fix)
-        said = error.strerror or str(error)
+        said = getattr(error, "strerror", None) or str(error)
         return wrong("port", f"cannot listen on {listen}: {said}", f"set {variable} to HOST:PORT")
     return fine("port", f"{listen} is free")
 
@@ -44,8 +44,9 @@ def disk(check: str, folder: Path) -> Finding:
 
 
 def nearest(folder: Path) -> Path:
-    """The folder, or the one above it that is there, as far as this user can see."""
+    """The folder, or the one above it that is there, as far as this user can see. A link that leads
+    nowhere is there: nothing can be made in its place."""
     path = folder.absolute()
-    while not os.path.exists(path):  # Which does not mind what it may not see.
+    while not os.path.lexists(path):  # Which does not mind what it may not see.
         path = path.parent
     return path

@@ -219,8 +219,10 @@ class OpenAIEngine:
                 async with asyncio.timeout(max(until - _now(), least)):
                     return await tokens.window(self._wire, self._upstream)
             except TimeoutError:
-                name = self._upstream.name
-                fault = failures.engine_failed(f"the upstream of {name} does not answer in time")
+                name, where = self._upstream.name, self._upstream.setting("url")
+                fault = failures.engine_failed(
+                    f"the upstream of {name} does not answer in time: see {where}"
+                )
                 is_final = False
             except RefusedError as error:
                 status, fault = error.refused.status, self._wire.fault(error.refused)

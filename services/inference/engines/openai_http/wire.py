@@ -148,7 +148,8 @@ class Wire:
     def _lost(self, error: httpx2.HTTPError) -> ServiceError:
         bounds = self._upstream.bounds
         if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError):
-            why = f"the upstream of {self._upstream.name} is not there: {error}"
+            where = self._upstream.setting("url")
+            why = f"the upstream of {self._upstream.name} is not there ({error}): see {where}"
         elif isinstance(error, httpx2.TimeoutException):
             why = f"the upstream was silent for {bounds.silence.total_seconds():g} s"
         else:

@@ -255,6 +255,10 @@ class FakeDesk:
         due = [each.due for each in free if each.due is not None]
         return max(min(due) - now(), timedelta(0)) if due else None
 
+    async def waiting(self) -> int:
+        """See `Desk`."""
+        return sum(map(self._is_due, self._store.streams.values()))
+
     def _is_due(self, stream: Stream) -> bool:
         is_free = self._store.is_free(stream)
         return is_free and stream.due is not None and stream.due <= now()

@@ -40,6 +40,22 @@ async def test_so_many_run_at_once_and_the_others_wait_as_rows() -> None:
     assert len(it.peers.calls) == 5
 
 
+async def test_those_that_nobody_works_on_are_counted_by_every_process() -> None:
+    go = asyncio.Event()
+    it = bench(ONE, t=go)
+    async with it.process("w1", max_running=2) as one, it.process("w2", max_running=0) as two:
+        for _ in range(5):
+            await one.start()
+        await it.peers.until(2)
+        await asyncio.sleep(2 * HEARTBEAT.total_seconds())
+
+        assert [(each.worker.running, each.worker.waiting) for each in (one, two)] == [
+            (2, 3),
+            (0, 3),
+        ]
+        go.set()
+
+
 async def test_room_that_becomes_free_is_used_at_once() -> None:
     it = bench(TWO)
     async with it.process(max_running=1) as process:
@@ -234,7 +250,7 @@ async def test_a_workflow_that_is_moved_while_its_execution_ends_goes_on() -> No
     assert len(set(it.peers.calls)) == len(it.peers.calls) == 11
 
 
-@pytest.mark.parametrize("trouble", ["find", "renew", "due_in", "woken"])
+@pytest.mark.parametrize("trouble", ["find", "renew", "due_in", "waiting", "woken"])
 async def test_one_trouble_ends_no_loop(trouble: str) -> None:
     it = bench(ONE)
     async with it.process("w1", max_running=0) as one:

@@ -42,8 +42,10 @@ class WorkflowServiceStub:
     for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
-    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
-    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. It fails with
+    `UNAVAILABLE` (`WRITTEN_BY_NEWER_VERSION`, with RetryInfo) where this version does not know them, in
+    the midst of an update; a replica of the newer one answers. Every RPC that needs a definition fails
+    with `INTERNAL` (`DEFINITION_CORRUPT`) where that is not what was stored.
     """
 
     def __init__(self, channel):
@@ -130,8 +132,10 @@ class WorkflowServiceServicer:
     for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
-    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
-    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. It fails with
+    `UNAVAILABLE` (`WRITTEN_BY_NEWER_VERSION`, with RetryInfo) where this version does not know them, in
+    the midst of an update; a replica of the newer one answers. Every RPC that needs a definition fails
+    with `INTERNAL` (`DEFINITION_CORRUPT`) where that is not what was stored.
     """
 
     def StartWorkflow(self, request, context):
@@ -362,8 +366,10 @@ class WorkflowService:
     for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
-    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
-    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. It fails with
+    `UNAVAILABLE` (`WRITTEN_BY_NEWER_VERSION`, with RetryInfo) where this version does not know them, in
+    the midst of an update; a replica of the newer one answers. Every RPC that needs a definition fails
+    with `INTERNAL` (`DEFINITION_CORRUPT`) where that is not what was stored.
     """
 
     @staticmethod

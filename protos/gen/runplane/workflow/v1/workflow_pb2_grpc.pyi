@@ -43,8 +43,10 @@ class WorkflowServiceStub:
     for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
-    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
-    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. It fails with
+    `UNAVAILABLE` (`WRITTEN_BY_NEWER_VERSION`, with RetryInfo) where this version does not know them, in
+    the midst of an update; a replica of the newer one answers. Every RPC that needs a definition fails
+    with `INTERNAL` (`DEFINITION_CORRUPT`) where that is not what was stored.
     """
 
     @_typing.overload
@@ -162,8 +164,10 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
-    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
-    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. It fails with
+    `UNAVAILABLE` (`WRITTEN_BY_NEWER_VERSION`, with RetryInfo) where this version does not know them, in
+    the midst of an update; a replica of the newer one answers. Every RPC that needs a definition fails
+    with `INTERNAL` (`DEFINITION_CORRUPT`) where that is not what was stored.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -277,8 +281,10 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     for the event bus; what was begun goes on all the same, and can be canceled.
 
     Every RPC that reads a workflow's events fails with `INTERNAL` (`WORKFLOW_CORRUPT`) where they are
-    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. Every RPC that
-    needs a definition fails with `INTERNAL` (`DEFINITION_CORRUPT`) where that is so of it.
+    not what was recorded; `GetWorkflow`, `ListWorkflows` and `VerifyWorkflow` do not. It fails with
+    `UNAVAILABLE` (`WRITTEN_BY_NEWER_VERSION`, with RetryInfo) where this version does not know them, in
+    the midst of an update; a replica of the newer one answers. Every RPC that needs a definition fails
+    with `INTERNAL` (`DEFINITION_CORRUPT`) where that is not what was stored.
     """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,57 @@
+"""Spans that strangers have made: how much of them is kept, and that none takes others along."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.chassis.context import current, local_context
+from services.chassis.tracing import names
+from services.chassis.tracing.otlp import MOST_NAMES, Encoder
+from services.chassis.tracing.sampling import Sampling
+from services.chassis.tracing.spans import MOST_CHARACTERS, Span, record_to, span
+
+
+@pytest.fixture
+def recorded() -> Iterator[list[Span]]:
+    spans: list[Span] = []
+    record_to(spans.append, Sampling(), content=True)
+    current.set(local_context())
+    yield spans
+    record_to(None, Sampling())
+
+
+def encoded(spans: list[Span]) -> list[str]:
+    """The names of those that are sent."""
+    request = Encoder({}, {}).request(spans)
+    return [each.name for each in request.resource_spans[0].scope_spans[0].spans]
+
+
+def test_a_prompt_that_a_span_begins_with_is_cut(recorded: list[Span]) -> None:
+    span("invoke_agent x", facts={names.INPUT: "x" * 1_000_000, names.TOKENS: 7}).end()
+
+    assert len(str(recorded[0].facts[names.INPUT])) == MOST_CHARACTERS
+    assert recorded[0].facts[names.TOKENS] == 7
+
+
+@pytest.mark.parametrize(
+    "facts", [{"said": "half a pair \ud800"}, {"n": 2**70}, {"all": ["\udfff"]}]
+)
+def test_a_span_that_cannot_be_encoded_takes_no_others_along(
+    recorded: list[Span], facts: dict[str, object]
+) -> None:
+    span("before").end()
+    span("bad", facts=facts).end()  # type: ignore[arg-type]
+    span("after").end()
+
+    assert encoded(recorded) == ["before", "after"]
+
+
+def test_names_that_strangers_make_up_are_told_apart_up_to_a_number(recorded: list[Span]) -> None:
+    for number in range(MOST_NAMES + 100):
+        span(f"execute_tool made-up-{number}").end()
+    span("execute_tool made-up-7").end()
+
+    sent = encoded(recorded)
+
+    assert len(set(sent)) == MOST_NAMES + 1
+    assert sent[-2:] == ["execute_tool", "execute_tool made-up-7"]
