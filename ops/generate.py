@@ -94,6 +94,7 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
         ("Running", "runplane_orchestrator_tasks_running", "{{instance}}", "none"),
         ("Queued", "runplane_orchestrator_tasks_queued", "{{instance}}", "none"),
         ("Places", "runplane_orchestrator_task_slots", "{{instance}}", "none"),
+        ("Longest wait", "runplane_orchestrator_queue_wait_seconds", "{{instance}}", "s"),
         ("Places", "runplane_orchestrator_task_slots", "{{instance}}", "none"),
         (
             "Tool results",

@@ -16,23 +16,54 @@ MOST_BYTES: Final = 64 * 1024
 """Of a request. uvicorn itself takes as many headers as come."""
 
 
+REQUEST_SECONDS = 10.0
+"""For a request to come, from its first byte on; the first one from the connection on."""
+
+
 class _Protocol(HttpToolsProtocol):
-    """A connection. A request that is too large ends it."""
+    """A connection. A request that is too large or too slow ends it."""
 
     _came = 0
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request, and not for ever."""
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._expect_no_more()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse, up to a bound."""
+        self._expect()
         self._came += len(data)
         if self._came > MOST_BYTES:
             self.transport.abort()
         else:
             super().data_received(data)
 
+    def on_message_begin(self) -> None:
+        """Wait for its end; it may have come along with the one before."""
+        self._expect()
+        super().on_message_begin()
+
     def on_message_complete(self) -> None:
         """Count anew."""
         self._came = 0
+        self._expect_no_more()
         super().on_message_complete()
+
+    def _expect(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _expect_no_more(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class _Server(uvicorn.Server):

@@ -9,6 +9,7 @@ import logging
 from datetime import timedelta
 from typing import Final
 
+from services.chassis.context import current, local_context
 from services.chassis.errors import ServiceError
 from services.orchestrator.ports import KnownModels
 from services.orchestrator.retries import is_passing
@@ -21,7 +22,9 @@ PATIENCE: Final = timedelta(minutes=5)
 
 
 async def models_are_there(models: KnownModels) -> None:
-    """Wait until the inference service answers, or for `PATIENCE`."""
+    """Wait until the inference service answers, or for `PATIENCE`. It asks for itself: in a task of
+    its own."""
+    current.set(local_context())
     try:
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while await _are_away(models):  # noqa: ASYNC110 - it is over a wire

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Final
 
 from services.chassis.concerning import concerning
-from services.chassis.context import current, resumed
+from services.chassis.context import current, local_context, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.newer import is_newer
 from services.chassis.eventlog.port import Claim, Key
@@ -245,6 +245,7 @@ class Worker:
 
     async def wait_for_models(self, world: World) -> None:
         """Let tasks be taken up from when on there is somebody to ask."""
+        current.set(local_context())  # Whoever asks: the question is whether somebody answers.
         await models_are_there(world.models)
         self._has_models = True
 

@@ -2,14 +2,16 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gateway import endpoints
 from gateway import settings as edge
 from gateway.mcp import endpoint as mcp
-from tests.k8s.manifests import Object, built
+from tests.k8s.manifests import Object, built, title
 from tests.k8s.settings import READ, deployments, environment
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +35,28 @@ def test_each_service_is_measured_by_one_port() -> None:
     ]
 
     assert sorted(found) == sorted(READ)
+
+
+def test_the_readmes_commands_make_rules_of_the_operators_of_all_there_are(tmp_path: Path) -> None:
+    text = (ROOT / "k8s/README.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```sh\n(for rules in .*?)```", text, re.DOTALL)
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f"#!/bin/sh\ncat >> {tmp_path}/applied; echo --- >> {tmp_path}/applied\n")
+    kubectl.chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+
+    subprocess.run(["sh", "-ec", commands], cwd=ROOT, env={"PATH": path}, check=True, timeout=20)
+
+    applied = [
+        each
+        for each in yaml.safe_load_all((tmp_path / "applied").read_text(encoding="utf-8"))
+        if each
+    ]
+    assert {each["kind"] for each in applied} == {"PrometheusRule"}
+    assert [each["spec"] for each in sorted(applied, key=title)] == [
+        yaml.safe_load(file.read_text(encoding="utf-8"))
+        for file in sorted((ROOT / "ops/rules").glob("*.yaml"))
+    ]
 
 
 def test_the_way_in_for_grpc_leads_to_every_service_of_the_contracts() -> None:

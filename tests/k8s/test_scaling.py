@@ -46,7 +46,7 @@ def measured() -> set[str]:
     of_vllm = re.search(r'for name in \((?P<names>"kv_cache_usage_perc"[^)]*)\)', with_vllm)
     assert of_vllm is not None
     return {
-        *(figure.name for figure in (*of_events(Backlog(), inbound), *of_worker(worker))),
+        *(figure.name for figure in (*of_events(Backlog(), inbound), *of_worker(worker, 1))),
         *(family.name for family in families(list)()),
         *(f"vllm:{each}" for each in re.findall(r'"(\w+)"', of_vllm["names"])),
         f"{Measures().queued.name}_bucket",

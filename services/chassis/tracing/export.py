@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from services.chassis.settings import TelemetrySettings
@@ -45,9 +46,7 @@ def exporting(service: str, settings: TelemetrySettings) -> Iterator[Callable[[S
     resource = {"service.name": f"runplane-{service}", "service.namespace": "runplane"}
     encoder = Encoder(resource, names.RENAMED[settings.conventions])
     batches = BatchSpanProcessor(
-        _Exporter(
-            _otlp(settings, encoder), urlsplit(settings.endpoint or "").netloc.rpartition("@")[2]
-        ),
+        _Exporter(_otlp(settings, encoder), urlsplit(settings.endpoint or "").netloc),
         max_queue_size=settings.max_queue,
         schedule_delay_millis=_DELAY_MS,
         max_export_batch_size=CONTENT_BATCH if settings.content else BATCH,
@@ -103,7 +102,7 @@ def _by_grpc(settings: TelemetrySettings, headers: dict[str, str], encoder: Enco
 
     class Exporter(OTLPSpanExporter):
         def _translate_data(self, data: Any) -> Any:
-            return encoder.request(data)
+            return ExportTraceServiceRequest.FromString(encoder.request(data))
 
     endpoint = settings.endpoint or ""
     is_plain = endpoint.startswith("http://")

@@ -27,7 +27,7 @@ class HttpWay:
     def export(self, spans: Sequence[Span]) -> SpanExportResult:
         """Whether they arrived."""
         try:
-            body = self._encoder.request(spans).SerializeToString()
+            body = self._encoder.request(spans)
             with self._client.stream("POST", self._url, content=body) as answer:
                 self._read(answer)
         except httpx2.HTTPError:

@@ -250,12 +250,9 @@ async def test_a_check_that_hears_nothing_ends(monkeypatch: pytest.MonkeyPatch) 
 async def test_a_store_whose_package_an_image_does_not_have_is_not_what_it_uses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "obstore", None)
-    monkeypatch.delitem(sys.modules, "services.chassis.objectstore.s3", raising=False)
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
 
-    found = await check._within(
-        "object store", lambda: others.object_store("s3://values", AwsSettings())
-    )
+    found = await check._within("hot store", lambda: others.hot_store("redis://127.0.0.1"))
 
-    assert [(each.check, each.level) for each in found] == [("object store", Level.OK)]
-    assert "obstore" in found[0].message
+    assert [(each.check, each.level) for each in found] == [("hot store", Level.OK)]
+    assert "redis" in found[0].message

@@ -127,7 +127,7 @@ class Broken:
 
 
 def test_a_way_that_fails_on_the_inside_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    exporter = _Exporter(Broken())
+    exporter = _Exporter(Broken(), "collector:4317")
     results = {exporter.export([]) for _ in range(3)}
 
     assert results == {SpanExportResult.FAILURE}

@@ -100,7 +100,7 @@ def test_a_collector_that_is_not_there_is_one_line_and_soon_over(
     with socket.socket() as held:  # Bound, and nobody listens.
         held.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{held.getsockname()[1]}"
-        settings = TelemetrySettings(endpoint=f"http://me:secret@{place}", timeout="500ms")
+        settings = TelemetrySettings(endpoint=f"http://{place}", timeout="500ms")
         with caplog.at_level(logging.DEBUG), tracing("test", settings):
             for _ in range(3):
                 said = len(caplog.messages)

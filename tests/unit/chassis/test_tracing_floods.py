@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from services.chassis.context import current, local_context
 from services.chassis.tracing import names
@@ -22,7 +23,7 @@ def recorded() -> Iterator[list[Span]]:
 
 def encoded(spans: list[Span]) -> list[str]:
     """The names of those that are sent."""
-    request = Encoder({}, {}).request(spans)
+    request = ExportTraceServiceRequest.FromString(Encoder({}, {}).request(spans))
     return [each.name for each in request.resource_spans[0].scope_spans[0].spans]
 
 

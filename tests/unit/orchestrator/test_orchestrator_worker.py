@@ -1,9 +1,11 @@
 import asyncio
+import contextvars
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from services.chassis.context import LOCAL, Principal
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.eventlog.port import Append, NewEvent, Work
 from services.orchestrator import beginning
@@ -185,6 +187,17 @@ async def test_what_others_left_waits_until_there_are_models() -> None:
         after = await it.log.load("default", "task_1")
 
     assert (before.state, after.state) == (State.PENDING, State.COMPLETED)
+
+
+async def test_models_are_waited_for_although_nobody_asked_for_anything() -> None:
+    async def started() -> Principal | None:
+        async with bench(("Hello",)) as it, on_duty(it.worker, it.world):
+            await pass_time(1)
+        return it.models.asked_for
+
+    nobodys = asyncio.create_task(started(), context=contextvars.Context())
+
+    assert await nobodys == LOCAL
 
 
 async def test_what_others_left_does_not_wait_for_models_for_ever(

@@ -1,4 +1,4 @@
-"""By which names the admin port shows what it measures, and how much of a request it reads."""
+"""The admin port: by which names it shows what it measures, and what it takes of a request."""
 
 import asyncio
 from contextlib import suppress
@@ -6,6 +6,7 @@ from contextlib import suppress
 import httpx2
 import pytest
 
+from services.chassis import http
 from tests.integration.chassis.fakes import serving_tools
 
 
@@ -55,3 +56,31 @@ async def test_a_request_without_an_end_is_not_read_for_long(begun: bytes, piece
         writer.close()
 
     assert taken < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"G", b"GET /livez HTTP/1.1\r\n", b"GET /livez HTTP/1.1\r\n\r\nGET"]
+)
+async def test_a_request_that_does_not_come_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
+    async with asyncio.timeout(5), serving_tools() as server:
+        reader, writer = await asyncio.open_connection(*server.admin.rsplit(":", 1))
+        writer.write(begun)
+        with suppress(ConnectionError):
+            await reader.read()
+
+        assert reader.at_eof() or reader.exception() is not None
+        writer.close()
+
+
+async def test_a_connection_is_kept_between_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
+    async with asyncio.timeout(5), serving_tools() as server:
+        reader, writer = await asyncio.open_connection(*server.admin.rsplit(":", 1))
+        for _ in range(2):
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert b"200" in await reader.readuntil(b"ok\n")
+            await asyncio.sleep(0.1)  # Longer than a request may take.
+        writer.close()
