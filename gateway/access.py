@@ -9,10 +9,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
+from gateway.outcomes import Outcome
+
 log = logging.getLogger(__name__)
 
 A_SECOND: Final = 10
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Access:
@@ -24,19 +25,14 @@ class Access:
         self._told = 0
         self._left_out = 0
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Tell it, if it is to be told. What is at no route has none: paths may hold anything."""
+    def answered(self, outcome: Outcome, took: float) -> None:
+        """Tell it, if it is to be told; `took` in seconds."""
         if not log.isEnabledFor(logging.INFO):
             return
         if not (log.isEnabledFor(logging.DEBUG) or self._has_room()):
             self._left_out += 1
             return
-        facts: dict[str, object] = {
-            "method": method if method in _METHODS else "other",
-            "route": route or "none",
-            "status": status,
-            "ms": round(seconds * 1000, 2),
-        }
+        facts: dict[str, object] = {**outcome._asdict(), "ms": round(took * 1000, 2)}
         if self._left_out:
             facts["left_out"] = self._left_out
             self._left_out = 0

@@ -16,12 +16,10 @@ from uvicorn._types import (
 
 from gateway.errors import Failure
 from gateway.head import Head
+from gateway.served import Served
 from gateway.sse import Framing
-from gateway.tracing import answered
 from gateway.traffic import ClientGone
-from services.chassis.context import RequestContext, local_context
 from services.chassis.errors import DeadlineExceeded, InvalidArgument
-from services.chassis.tracing.spans import NOTHING, Nothing, Span
 
 Header = tuple[bytes, bytes]
 
@@ -34,59 +32,31 @@ _LINGER: Final = timedelta(seconds=2)
 _LINGER_BYTES: Final = 64 * 1024 * 1024
 
 
-class Exchange:
+class Exchange(Served):
     """A request being answered."""
 
-    __slots__ = (
-        "_context",
-        "_framing",
-        "_is_relayed",
-        "_is_unread",
-        "_send",
-        "head",
-        "receive",
-        "route",
-        "scope",
-        "service",
-        "span",
-        "status",
-    )
+    __slots__ = ("_framing", "_is_relayed", "_is_unread", "_send", "receive")
+
+    scope: HTTPScope
 
     def __init__(
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        self.scope = scope
+        super().__init__(scope)
         self.receive = receive
         self._send = send
-        self._context: RequestContext | None = None
         self._framing: Framing | None = None
         self._is_relayed = False
         self._is_unread = False
-        self.head: Head
-        self.service = ""
-        """The service that is to answer."""
-        self.span: Span | Nothing = NOTHING
-        self.route = ""
-        """The template of what is to answer; empty while that is not known."""
-        self.status = 0
-        """What was answered; 0 while nothing is."""
-
-    @property
-    def context(self) -> RequestContext:
-        """Request and trace; made up when the request's own cannot be used."""
-        if self._context is None:
-            self._context = local_context()
-        return self._context
 
     @property
     def has_started(self) -> bool:
         """Whether a stream's head is out."""
         return self._framing is not None
 
-    def read(self, head: Head) -> None:
+    def read_head(self, head: Head) -> None:
         """Take note of the head."""
-        self.head = head
-        self._context = head.context
+        super().read_head(head)
         self._is_unread = head.has_body
 
     async def body(self, *, max_bytes: int, timeout: timedelta) -> bytes:
@@ -180,24 +150,22 @@ class Exchange:
         """Send what such an application sends."""
         if message["type"] == "http.response.start":
             self._is_relayed = True
-            answered(self.span, message["status"])
-            self.status = message["status"]
+            self._note(message["status"])
             request_id = (b"x-request-id", self.context.request_id.encode())
             message["headers"] = [*message["headers"], request_id]
         await self._send(message)
 
     async def fail(self, failure: Failure) -> None:
         """Say what went wrong: as the response, or in the stream if that has started."""
-        if self._is_relayed:
-            return  # It has begun to say something else.
-        if self._framing is None:
+        if self._framing is None and not self._is_relayed:
             await self.answer(failure.http, failure.body, *failure.headers)
-        else:
+            return
+        self._broke(failure)
+        if self._framing is not None:  # Else it has begun to say something else.
             await self.finish(self._framing.error(failure.body))
 
     async def _start(self, status: int, headers: Iterable[Header]) -> None:
-        answered(self.span, status)
-        self.status = status
+        self._note(status)
         await self._send(
             {"type": "http.response.start", "status": status, "headers": headers, "trailers": False}
         )

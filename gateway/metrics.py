@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from gateway.errors import CLIENT_CLOSED
-from services.chassis.histograms import OTHER, Histogram
+from gateway.outcomes import Outcome
+from services.chassis.histograms import Histogram
 from services.chassis.metrics import Metrics, Reading
 
 DURATION: Final = "runplane_edge_request_duration_seconds"
 IN_FLIGHT: Final = "runplane_edge_requests_in_flight"
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 
 
 class Requests:
@@ -16,25 +15,22 @@ class Requests:
 
     def __init__(self) -> None:
         self._active: dict[tuple[str, ...], float] = {("http",): 0.0, ("websocket",): 0.0}
-        labels = ("route", "method", "status")
         self._histogram = Histogram(
             DURATION,
             "What requests took, streams and WebSockets to their end. The route is its template; "
             "other, where there is none.",
-            labels,
+            Outcome._fields,
         )
 
     def begin(self, kind: str) -> None:
         """Count a request in."""
         self._active[kind,] += 1
 
-    def end(self, kind: str, took: float, said: tuple[str, str, int], trace_id: str) -> None:
-        """Count it out. `said` are its route, if it has any, its method and its answer's status."""
+    def end(self, kind: str, outcome: Outcome, took: float, trace_id: str) -> None:
+        """Count it out."""
         self._active[kind,] -= 1
-        route, method, status = said
-        known = method if method in _METHODS else OTHER
-        series = self._histogram.of(route or OTHER, known, str(status or CLIENT_CLOSED))
-        series.observe(took, trace_id)
+        route, method, status = outcome
+        self._histogram.of(route, method, str(status)).observe(took, trace_id)
 
     def show_in(self, metrics: Metrics) -> None:
         """Show them there."""

@@ -21,23 +21,23 @@ class File(Own):
         self._name = name
         self._media: Header = (b"content-type", media_type.encode())
         self._body = b""
+        self._etag = b""
         self._headers: list[Header] = []
 
     async def __call__(self, exchange: Exchange, captures: Mapping[str, str]) -> None:
         """Show it."""
         if not self._body:
             self._read()
-        etag = self._headers[0][1]
-        if is_known(exchange.head.fields.get(b"if-none-match", b""), etag):
+        if is_known(exchange.head.fields.get(b"if-none-match", b""), self._etag):
             await exchange.answer_nothing(*self._headers, status=304)
             return
         await exchange.answer(200, self._body, *self._headers, media=self._media)
 
     def _read(self) -> None:
         body = (files("gateway") / self._name).read_bytes()
-        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
+        self._etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
         self._headers = [
-            (b"etag", etag),
+            (b"etag", self._etag),
             (b"cache-control", b"no-cache"),  # It may be kept, but is to be asked for.
             (b"x-content-type-options", b"nosniff"),
             (b"content-security-policy", policy(body)),

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
 
     page_token_key: Key = Field(validation_alias="RUNPLANE_PAGE_TOKEN_KEY")  # As the services'.
     listen: str = "127.0.0.1:8080"
-    admin: str = "127.0.0.1:0"  # Plain HTTP: /livez, /readyz and /metrics of this process.
+    admin: str = "127.0.0.1:0"  # Plain HTTP: /livez, /readyz, /metrics, /loglevel.
     admin_token: AdminToken | None = None  # For /loglevel; absent: from this machine only.
     inference: ClientSettings = ClientSettings(target="127.0.0.1:8082")
     orchestrator: ClientSettings = ClientSettings(target="127.0.0.1:8081")

@@ -10,11 +10,9 @@ from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent,
 
 from gateway.errors import CLIENT_CLOSED, Failure
 from gateway.exchange import too_large
-from gateway.head import Head
+from gateway.served import Served
 from gateway.traffic import ClientGone
-from services.chassis.context import RequestContext, local_context
 from services.chassis.errors import InvalidArgument
-from services.chassis.tracing.spans import NOTHING, Nothing, Span
 
 OK: Final = 1000
 _UNSUPPORTED: Final = 1003
@@ -38,37 +36,23 @@ def close_code(http: int) -> int:
     return _CODES.get(http, _POLICY if http < 500 else _INTERNAL)
 
 
-class WebSocket:
-    """A socket from its handshake to its close frame."""
+class WebSocket(Served):
+    """A socket from its handshake to its close frame.
+
+    Its status is 101 once it is open, and what it failed with, if it did.
+    """
+
+    __slots__ = ("_is_open", "_receive", "_send")
+
+    scope: WebSocketScope
 
     def __init__(
         self, scope: WebSocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        self.scope = scope
+        super().__init__(scope)
         self._receive = receive
         self._send = send
-        self._context: RequestContext | None = None
         self._is_open = False
-        self.head: Head
-        self.service = ""
-        """The service that is to answer."""
-        self.span: Span | Nothing = NOTHING
-        self.route = ""
-        """The template of what is to answer; empty while that is not known."""
-        self.status = 0
-        """As HTTP has it: 101 once it is open; what it failed with, if it did."""
-
-    @property
-    def context(self) -> RequestContext:
-        """Request and trace; made up when the request's own cannot be used."""
-        if self._context is None:
-            self._context = local_context()
-        return self._context
-
-    def read_head(self, head: Head) -> None:
-        """Take note of the head."""
-        self.head = head
-        self._context = head.context
 
     async def accept(self) -> None:
         """Answer the handshake. Raises `ClientGone`."""
@@ -77,7 +61,7 @@ class WebSocket:
         headers = [(b"x-request-id", self.context.request_id.encode())]
         await self._out({"type": "websocket.accept", "subprotocol": None, "headers": headers})
         self._is_open = True
-        self.status = _SWITCHING
+        self._note(_SWITCHING)
 
     async def read(self, max_bytes: int) -> bytes:
         """The next text.
@@ -113,15 +97,16 @@ class WebSocket:
 
     async def fail(self, failure: Failure) -> None:
         """Say what went wrong: as an HTTP response instead of a socket, or as the last text."""
-        self.status = failure.http
         with suppress(ClientGone):
             if not self._is_open:
                 await self._refuse(failure)
                 return
+            self._broke(failure)
             await self.text(failure.body.decode())
             await self.close(close_code(failure.http), failure.reason)
 
     async def _refuse(self, failure: Failure) -> None:
+        self._note(failure.http)
         if "websocket.http.response" not in (self.scope.get("extensions") or {}):
             await self.close(close_code(failure.http), failure.reason)
             return

@@ -46,7 +46,12 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
         ("RPCs that failed", rate(f'{RPC}_count{{code!="OK"}}', "code"), "{{code}}", "reqps"),
         ("Tasks", rate("runplane_orchestrator_task_states_total", "state"), "{{state}}", "ops"),
         ("Tokens", rate("runplane_inference_tokens_total", "kind"), "{{kind}}", "ops"),
-        ("Cost an hour", "rate(runplane_orchestrator_cost_usd_total[5m]) * 3600", "USD", "none"),
+        (
+            "Cost an hour",
+            "sum(rate(runplane_orchestrator_cost_usd_total[5m])) * 3600",
+            "USD",
+            "none",
+        ),
         (
             "RPCs under way",
             "sum(runplane_rpc_in_flight) by (rpc_service)",

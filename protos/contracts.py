@@ -17,8 +17,10 @@ from google.protobuf.descriptor_pb2 import (
     MethodDescriptorProto,
 )
 
-_MESSAGES, _ENUMS, _SERVICES = 4, 5, 6  # Numbers of FileDescriptorProto's fields.
-_FIELDS, _NESTED, _NESTED_ENUMS = 2, 3, 4  # And of DescriptorProto's.
+# Numbers of fields: of FileDescriptorProto, of DescriptorProto, and of those of services and enums.
+_PACKAGE, _MESSAGES, _ENUMS, _SERVICES = 2, 4, 5, 6
+_FIELDS, _NESTED, _NESTED_ENUMS = 2, 3, 4
+_METHODS, _VALUES = 2, 2
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Contracts:
     messages: dict[str, Message] = field(default_factory=dict)
     enums: dict[str, Enum] = field(default_factory=dict)
     comments: dict[str, str] = field(default_factory=dict)
-    """Of files, by their packages' lines."""
+    """Of files: what stands above their `package`."""
 
 
 def read(raw: bytes) -> Contracts:
@@ -117,7 +119,7 @@ class _File:
 
     def read(self) -> None:
         package = self._file.package
-        self._found.comments[self._file.name] = self._comment(2)
+        self._found.comments[self._file.name] = self._comment(_PACKAGE)
         for index, message in enumerate(self._file.message_type):
             self._message(message, package, (_MESSAGES, index))
         for index, enum in enumerate(self._file.enum_type):
@@ -125,7 +127,7 @@ class _File:
         for index, service in enumerate(self._file.service):
             at = (_SERVICES, index)
             rpcs = tuple(
-                self._rpc(rpc, self._comment(*at, 2, number))
+                self._rpc(rpc, self._comment(*at, _METHODS, number))
                 for number, rpc in enumerate(service.method)
             )
             full = f"{package}.{service.name}"
@@ -153,7 +155,8 @@ class _File:
     def _enum(self, enum: EnumDescriptorProto, scope: str, at: tuple[int, ...]) -> None:
         name = f"{scope}.{enum.name}"
         values = tuple(
-            (each.name, self._comment(*at, 2, number)) for number, each in enumerate(enum.value)
+            (each.name, self._comment(*at, _VALUES, number))
+            for number, each in enumerate(enum.value)
         )
         self._found.enums[name] = Enum(name, self._file.name, self._comment(*at), values)
 

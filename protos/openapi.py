@@ -6,11 +6,17 @@ from typing import Any, Final
 from contracts import Contracts, Field, Rpc, Rule, Service
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Proto
 from own import ERROR, OWN, PARAMETERS
-from schemas import Schema, Schemas
+from schemas import Schema, Schemas, ref
 
 _VARIABLE: Final = re.compile(r"\{([a-z0-9_.]+)(?:=([^}]*))?\}")
-_SIMPLE: Final = {"google.protobuf.Timestamp", "google.protobuf.Duration"}
+_SIMPLE: Final = {
+    "google.protobuf.Duration",
+    "google.protobuf.FieldMask",
+    "google.protobuf.Timestamp",
+}
+"""Messages that are one text."""
 _EVERYWHERE: Final = ("RequestTimeout", "RequestId", "Traceparent", "Version")
+_SENTENCES: Final = re.compile(r"(?<=\.)\s+")
 
 
 def described(contracts: Contracts, services: list[str]) -> dict[str, Any]:
@@ -40,7 +46,7 @@ def described(contracts: Contracts, services: list[str]) -> dict[str, Any]:
             "responses": {
                 "Error": {
                     "description": "It failed. `code` is the status, `error_code` the reason.",
-                    "content": {"application/json": {"schema": _ref("Error")}},
+                    "content": {"application/json": {"schema": ref("Error")}},
                 }
             },
             "schemas": {"Error": ERROR} | dict(sorted(schemas.components.items())),
@@ -58,13 +64,13 @@ class _Operation:
         self.path = _VARIABLE.sub(self._variable, rule.template)
 
     def described(self, tag: str, number: int) -> Schema:
-        summary, _, rest = self._rpc.comment.partition("\n\n")
+        summary, *rest = _SENTENCES.split(self._rpc.comment, maxsplit=1)
         again = str(number + 1) if number else ""
         said: Schema = {
             "tags": [tag],
             "operationId": f"{tag}_{self._rpc.name}{again}",
             "summary": summary.replace("\n", " "),
-            "description": rest,
+            "description": "".join(rest),
             "parameters": self._parameters(),
             "responses": self._responses(),
         }
@@ -94,8 +100,7 @@ class _Operation:
     def _queried(self, field: Field, prefix: str) -> list[Schema]:
         """A field in the query; one that is a message is its fields, with dots between."""
         name, type_name = prefix + field.name, field.proto.type_name.removeprefix(".")
-        is_simple = type_name in _SIMPLE or type_name == "google.protobuf.FieldMask"
-        if field.proto.type != Proto.TYPE_MESSAGE or is_simple:
+        if field.proto.type != Proto.TYPE_MESSAGE or type_name in _SIMPLE:
             return [self._in("query", name, field)]
         if prefix or field.proto.label == Proto.LABEL_REPEATED or "google." in type_name:
             return []  # What queries cannot say.
@@ -142,7 +147,3 @@ class _Operation:
 
 def _tag(service: Service) -> str:
     return service.name.removesuffix("Service")
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}

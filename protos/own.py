@@ -1,5 +1,6 @@
 """What the edge answers that no contract has, and what it has in common, as OpenAPI says it."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 _TEXT: Final = {"type": "string"}
@@ -10,7 +11,7 @@ ERROR: Final[dict[str, Any]] = {
     "description": "What went wrong, the same on every route.",
     "required": ["status", "code", "grpc_status", "error_code", "message"],
     "properties": {
-        "status": {"const": "error"},
+        "status": {"const": "error", "description": "Tells that it is an error."},
         "code": {"type": "integer", "description": "The status of HTTP."},
         "grpc_status": {"type": "string", "description": "The canonical name of gRPC's code."},
         "error_code": {"type": "string", "description": "The reason. Programs test it."},
@@ -26,8 +27,8 @@ ERROR: Final[dict[str, Any]] = {
             "items": _ANY,
             "description": "Messages of google.rpc, with `@type`.",
         },
-        "request_id": _TEXT,
-        "trace_id": _TEXT,
+        "request_id": {"type": "string", "description": "Names the request."},
+        "trace_id": {"type": "string", "description": "The trace that it was part of."},
     },
 }
 
@@ -50,12 +51,17 @@ PARAMETERS: Final[dict[str, Any]] = {
 
 
 def _answered(
-    name: str, summary: str, media_type: str, schema: dict[str, Any], **others: str
-) -> Any:
-    content = {media_type: {"schema": schema}}
-    responses: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
-    for status, description in others.items():
-        responses[status.removeprefix("_")] = {"description": description}
+    name: str,
+    summary: str,
+    *,
+    media_type: str = "application/json",
+    schema: dict[str, Any] = _ANY,
+    others: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """A route's answer; `others` are statuses that it has beside 200."""
+    whole = {"description": "The answer.", "content": {media_type: {"schema": schema}}}
+    said = {status: {"description": text} for status, text in (others or {}).items()}
+    responses = {"200": whole, **said}
     return {
         "tags": ["edge"],
         "operationId": f"edge_{name}",
@@ -64,30 +70,25 @@ def _answered(
     }
 
 
-_UNCHANGED: Final = "It is still what `If-None-Match` says."
+_UNCHANGED: Final = {"304": "It is still what `If-None-Match` says."}
+_UNREADY: Final = {"503": "One of them does not."}
 
 OWN: Final[dict[str, Any]] = {
-    "/": {
-        "get": _answered(
-            "About", "Says what this is, and lists its routes.", "application/json", _ANY
-        )
-    },
-    "/healthz": {"get": _answered("Alive", "Says that the edge lives.", "application/json", _ANY)},
+    "/": {"get": _answered("About", "Says what this is, and lists its routes.")},
+    "/healthz": {"get": _answered("Alive", "Says that the edge lives.")},
     "/readyz": {
         "get": _answered(
-            "Ready",
-            "Says whether every service behind the edge serves.",
-            "application/json",
-            _ANY,
-            _503="One of them does not.",
+            "Ready", "Says whether every service behind the edge serves.", others=_UNREADY
         )
     },
-    "/openapi.json": {
-        "get": _answered("OpenApi", "This description.", "application/json", _ANY, _304=_UNCHANGED)
+    "/openapi.json": {"get": _answered("OpenApi", "This description.", others=_UNCHANGED)},
+    "/docs": {
+        "get": _answered(
+            "Docs", "It, for people.", media_type="text/html", schema=_TEXT, others=_UNCHANGED
+        )
     },
-    "/docs": {"get": _answered("Docs", "It, for people.", "text/html", _TEXT, _304=_UNCHANGED)},
     "/mcp": {
-        "post": _answered("Mcp", "Speaks MCP, by JSON-RPC.", "application/json", _ANY)
+        "post": _answered("Mcp", "Speaks MCP, by JSON-RPC.")
         | {"requestBody": {"required": True, "content": {"application/json": {"schema": _ANY}}}}
     },
 }

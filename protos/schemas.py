@@ -46,7 +46,7 @@ class Schemas:
         if (name := named(full_name)) not in self.components:
             self.components[name] = {}  # Messages may hold themselves.
             self.components[name] = self.whole(full_name)
-        return {"$ref": f"#/components/schemas/{name}"}
+        return ref(name)
 
     def whole(self, full_name: str, *, without: frozenset[str] = frozenset()) -> Schema:
         """A message's schema itself, without some fields."""
@@ -95,3 +95,8 @@ def named(full_name: str) -> str:
     parts = full_name.split(".")
     ours = [each for each in parts if each not in {"runplane", "google", "v1"}]
     return ".".join(ours)
+
+
+def ref(name: str) -> Schema:
+    """A reference to the schema that is called so."""
+    return {"$ref": f"#/components/schemas/{name}"}

@@ -26,17 +26,17 @@ OURS: Final = ("services", "gateway")
 MOST_CHANGES: Final = 64
 LONGEST: Final = timedelta(days=1)
 
-_OUR_NAME: Final = re.compile(r"(services|gateway)(\.[A-Za-z0-9_]{1,64}){0,8}")
-_ANY_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}(\.[A-Za-z0-9_]{1,64}){0,8}")
+_PART: Final = r"[A-Za-z0-9_]{1,64}"
+_NAME: Final = re.compile(rf"{_PART}(\.{_PART}){{0,8}}")
 
 
 def fault(logger: str, level: str) -> str:
     """Why this logger cannot have this level; empty if it can."""
     if level not in LEVELS:
         return f"is none of {', '.join(LEVELS)}"
-    if not _ANY_NAME.fullmatch(logger):
+    if not _NAME.fullmatch(logger):
         return "names no logger"
-    if not _OUR_NAME.fullmatch(logger) and LEVELS[level] < logging.WARNING:
+    if logger.partition(".")[0] not in OURS and LEVELS[level] < logging.WARNING:
         return "is of a library, whose lines below warning show what it carries"
     return ""
 

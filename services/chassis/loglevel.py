@@ -30,7 +30,9 @@ _HTTP: Final = {
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
     "RESOURCE_EXHAUSTED": 429,
+    "METHOD_NOT_ALLOWED": 405,
 }
+"""By an error's reason, else by its kind."""
 
 
 class _Wish(BaseModel):
@@ -60,7 +62,7 @@ class LogLevel:
                 fix = "use GET or PUT"
                 raise InvalidArgument("METHOD_NOT_ALLOWED", "not offered here", suggested_fix=fix)
         except ServiceError as error:
-            await _send(send, _HTTP[error.code], _shown(error))
+            await _send(send, _status(error), _shown(error))
         else:
             await _send(send, 200, self._levels.shown())
 
@@ -109,9 +111,13 @@ async def _body(receive: ASGIReceiveCallable) -> bytes:
     return body
 
 
+def _status(error: ServiceError) -> int:
+    return _HTTP.get(error.reason) or _HTTP[error.code]
+
+
 def _shown(error: ServiceError) -> dict[str, object]:
     fix = error.metadata.get("suggested_fix", "")
-    said = {"status": "error", "code": _HTTP[error.code], "grpc_status": error.code}
+    said = {"status": "error", "code": _status(error), "grpc_status": error.code}
     return said | {"error_code": error.reason, "message": error.message, "suggested_fix": fix}
 
 
@@ -121,6 +127,7 @@ async def _send(send: ASGISendCallable, status: int, content: dict[str, object])
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
+        (b"allow", b"GET, HEAD, PUT"),
     ]
     await send(
         {"type": "http.response.start", "status": status, "headers": headers, "trailers": False}

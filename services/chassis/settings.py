@@ -97,7 +97,7 @@ class ServerSettings(BaseModel, frozen=True):
     """Where a service listens and how it stops."""
 
     listen: str = "127.0.0.1:0"
-    admin: str = "127.0.0.1:0"  # Plain HTTP: /livez and /readyz.
+    admin: str = "127.0.0.1:0"  # Plain HTTP: /livez, /readyz, /metrics, /loglevel.
     admin_token: AdminToken | None = None  # For /loglevel; absent: from this machine only.
     grace: Duration = timedelta(seconds=20)  # Below Kubernetes' 30 s before SIGKILL.
     # Then callers connect anew, and find replicas that have come since. Absent: they need not.

@@ -17,7 +17,6 @@ from services.cli.suite import MODULES, Options, planned, programs
 from services.cli.supervisor import python
 
 KEY: Final = "RUNPLANE_PAGE_TOKEN_KEY"
-MARK_KEY: Final = "ORCHESTRATOR_MARK_KEY"
 OF_UP: Final = "runplane up"
 NOT_MADE: Final = "0" * 64
 """A key that `runplane up` would make. It is never shown."""

@@ -33,6 +33,7 @@ from services.orchestrator import metrics
 from services.orchestrator.adapters.agentstore import EventStoreAgents
 from services.orchestrator.adapters.answers import Answers
 from services.orchestrator.adapters.answers import Bounds as CacheBounds
+from services.orchestrator.adapters.arrival import arrival_of
 from services.orchestrator.adapters.cached_models import CachedModels
 from services.orchestrator.adapters.desk import at_desk
 from services.orchestrator.adapters.inference_grpc import GrpcModels
@@ -178,7 +179,7 @@ async def _at_work(
         )
         marks = Marks(Seal(bytes.fromhex(settings.mark_key.get_secret_value())), now)
         cases = Tasks(world, worker, desk, marks, _bounds(settings, shared))
-        await enter(on_duty(worker, world))
+        await enter(on_duty(worker, world, arrival_of(settings.inference)))
         measured = Metrics(metrics.of_worker(worker, tasks.max_running))
         measured.add(*metrics.of_cache(answers.counts))
         measured.add(*metrics.of_routing(world.seen, replicas.loads))

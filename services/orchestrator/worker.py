@@ -14,11 +14,11 @@ from datetime import timedelta
 from typing import Final
 
 from services.chassis.concerning import concerning
-from services.chassis.context import current, local_context, resumed
+from services.chassis.context import current, resumed
 from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.newer import is_newer
 from services.chassis.eventlog.port import Claim, Key
-from services.orchestrator.beginning import models_are_there
+from services.orchestrator.beginning import Ask, at_once, wait_for
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.letters import Cancel, written
 from services.orchestrator.domain.task import evolve
@@ -243,10 +243,9 @@ class Worker:
             except Exception:
                 log.exception("no work found")
 
-    async def wait_for_models(self, world: World) -> None:
+    async def wait_for_models(self, are_there: Ask) -> None:
         """Let tasks be taken up from when on there is somebody to ask."""
-        current.set(local_context())  # Whoever asks: the question is whether somebody answers.
-        await models_are_there(world.models)
+        await wait_for(are_there)
         self._has_models = True
 
     def drain(self) -> None:
@@ -424,13 +423,14 @@ async def working(desk: Desk, sizes: Sizes) -> AsyncIterator[Worker]:
 
 
 @asynccontextmanager
-async def on_duty(worker: Worker, world: World) -> AsyncIterator[None]:
-    """Keep the worker's claims and look for work, until the context is left."""
+async def on_duty(worker: Worker, world: World, are_there: Ask = at_once) -> AsyncIterator[None]:
+    """Keep the worker's claims and look for work, until the context is left: from when on models
+    are there."""
     async with asyncio.TaskGroup() as group:
         duties: Sequence[asyncio.Task[None]] = (
             group.create_task(worker.keep_claims()),
             group.create_task(worker.look_around(world)),
-            group.create_task(worker.wait_for_models(world)),
+            group.create_task(worker.wait_for_models(are_there)),
         )
         try:
             yield

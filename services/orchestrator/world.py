@@ -42,9 +42,7 @@ class World:
     routes: Mapping[str, Route] = field(default_factory=dict)
     """By name."""
     seen: Seen = field(default_factory=Seen)
-    traced: Callable[[Task, Claim | None], AbstractContextManager[None]] = lambda _task, _claim: (
-        nullcontext()
-    )
+    traced: Callable[[Task, Claim | None], AbstractContextManager[None]] = lambda *_: nullcontext()
     """What tells others of a run, as long as it lasts."""
 
     @property

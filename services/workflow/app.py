@@ -37,7 +37,7 @@ from services.workflow.adapters.desk import at_desk
 from services.workflow.adapters.happenings import EventStoreHappenings, handler
 from services.workflow.adapters.histories import EventStoreHistories
 from services.workflow.adapters.publications import Publications, topic_of
-from services.workflow.adapters.spans import TracedWorkflows, WorkflowSpans
+from services.workflow.adapters.spans import TracedWorkflows
 from services.workflow.adapters.tools_grpc import GrpcTools
 from services.workflow.adapters.turns import EventStoreTurn
 from services.workflow.adapters.workflowlog import KIND, LINGER, Outlets
@@ -141,7 +141,7 @@ async def _at_work(
         outlets = Outlets(hot, Publications(backlog, settings.events.format))
         work = Work(KIND, owner, lease)
         logs = TracedWorkflows(store, outlets, definitions, work=work, now=now)
-        logs.spans = spans = WorkflowSpans()
+        spans = logs.spans
         actions = await enter(_actions(settings))
         effects = Effects(actions, ChildWorkflows(lambda: workflows), random.random)
         desk = await enter(at_desk(store, hot, owner=owner, lease=lease))

@@ -40,9 +40,7 @@ class World:
     now: Callable[[], datetime]
     linger: timedelta
     """A workflow that rests no longer than this is kept."""
-    traced: Callable[[Instance, Claim], AbstractContextManager[None]] = lambda _instance, _claim: (
-        nullcontext()
-    )
+    traced: Callable[[Instance, Claim], AbstractContextManager[None]] = lambda *_: nullcontext()
     """What tells others of a workflow, as long as it is held here."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CODE = ["services", "gateway", "protos", "tests", "benchmarks"]
+CODE = ["services", "gateway", "protos", "ops", "tests", "benchmarks"]
 GENERATED = [ROOT / "protos/gen", ROOT / "gateway/pb"]
 FILE_LINES = 500
 FUNCTION_LINES = 50

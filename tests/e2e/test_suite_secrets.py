@@ -204,4 +204,5 @@ def test_a_start_that_fails_tells_no_password(environment: dict[str, str], tmp_p
             process.kill()
             out, _ = process.communicate()
 
+    assert out
     assert MARK not in out.decode()

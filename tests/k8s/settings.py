@@ -1,11 +1,9 @@
 """What the pods of the manifests are told: variables and files, as the services' settings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Any, Final
 
-from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 import gateway.settings
@@ -13,6 +11,7 @@ import services.inference.settings
 import services.orchestrator.settings
 import services.tool_registry.settings
 import services.workflow.settings
+from services.chassis.inspection.variables import unknown as inspected
 from services.chassis.settings import AwsSettings, ProcessSettings, SharedSettings
 from tests.k8s.manifests import Object
 
@@ -79,29 +78,4 @@ def loaded(kind: type[BaseSettings], folder: Path) -> Any:
 
 def unknown(name: str, variables: Sequence[str]) -> list[str]:
     """Variables with a prefix of ours that no settings of a service read."""
-    known = [path for kind in READ[name] for path in _variables(kind)]
-    prefixes = ("RUNPLANE_", f"{name.upper().replace('-', '_')}_")
-    return [each for each in variables if each.startswith(prefixes) and each not in known]
-
-
-def _variables(kind: type[BaseSettings]) -> Iterator[str]:
-    prefix = kind.model_config.get("env_prefix", "")
-    for path in _paths(kind):
-        yield (prefix + "__".join(path)).upper()
-    for field in kind.model_fields.values():
-        if isinstance(field.validation_alias, str):
-            yield field.validation_alias
-
-
-def _paths(kind: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    for name, field in kind.model_fields.items():
-        yield (name,)
-        for inner in _models(field.annotation):
-            yield from ((name, *path) for path in _paths(inner))
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    options = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else [annotation]
-    for option in options:
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            yield option
+    return [each.name for each in inspected(variables, READ[name])]

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 
 from services.chassis.eventlog import refusals, sqlite
 from services.chassis.eventlog.memory import MemoryEventStore
+from services.chassis.eventlog.migrations import file_of
 from services.chassis.eventlog.port import EventStore
 from services.chassis.eventlog.times import utc_now
 from services.chassis.settings import SharedSettings
@@ -39,7 +39,7 @@ async def event_store(
     if scheme == "memory":
         yield MemoryEventStore(now=now or utc_now, name=service)
     elif scheme == "sqlite" and rest.startswith("///") and len(rest) > len("///"):
-        path = Path(rest[3:]) / f"{service}.db"
+        path = file_of(url, service)
         async with sqlite.opened(path, now=now or utc_now, migrates=migrates) as store:
             yield store
     elif scheme in {"postgresql", "postgres"}:

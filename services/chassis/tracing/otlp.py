@@ -18,6 +18,8 @@ _FAILED: Final = b"\x7a\x02\x18\x02"
 # Kind, start, end; flags. A tag is before each.
 _FIXED: Final = struct.Struct("<BBBQBQHI")
 _EVENT_TIME: Final = struct.Struct("<BQ")
+_IDS: Final = (56, 76)
+"""Digits of a trace's and a span's id, without and with that of a parent; with their tags."""
 
 
 class Encoder:
@@ -35,7 +37,7 @@ class Encoder:
         for each in spans:
             try:
                 parts += b"\x12", sized(self._span(each))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, struct.error):
                 continue
         return b"\x0a" + sized(self._resource + b"\x12" + sized(b"".join(parts)))
 
@@ -43,7 +45,7 @@ class Encoder:
         here, written = span.context, self._attributes.written
         parent = f"2208{here.parent_id}" if here.parent_id else ""
         parts = [
-            bytes.fromhex(f"0a10{here.trace_id}1208{here.span_id}{parent}"),
+            _ids(f"0a10{here.trace_id}1208{here.span_id}{parent}"),
             self._name(span.name),
             _FIXED.pack(
                 0x30,
@@ -63,7 +65,7 @@ class Encoder:
             event = _EVENT_TIME.pack(0x09, at) + b"\x12" + text(name) + written(b"\x1a", facts)
             parts += b"\x5a", sized(event)
         for trace_id, span_id in span.links:
-            parts += b"\x6a", sized(bytes.fromhex(f"0a10{trace_id}1208{span_id}"))
+            parts += b"\x6a", sized(_ids(f"0a10{trace_id}1208{span_id}"))
         if span.failure:
             parts.append(_FAILED)
         return b"".join(parts)
@@ -76,3 +78,10 @@ class Encoder:
             known = self._names[name] = b"\x2a" + text(name)
             return known
         return b"\x2a" + text(name.partition(" ")[0])
+
+
+def _ids(digits: str) -> bytes:
+    """Raises `ValueError` where they are none: what follows could not be told apart from them."""
+    if len(digits) not in _IDS:
+        raise ValueError("ids are 16 and 8 bytes long")
+    return bytes.fromhex(digits)

@@ -1,25 +1,23 @@
 """Spans of tasks. What happens to one is in its log: the log's writer tells its span."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
 from time import perf_counter
 from typing import Any, Final
 
-from services.chassis.eventlog.port import Claim, EventStore, Key
-from services.chassis.hotstore.port import HotStore
+from services.chassis.eventlog.port import Claim, Key
 from services.chassis.tracing import names
+from services.chassis.tracing.lives import Lives
 from services.chassis.tracing.spans import (
     Facts,
     Nothing,
     Span,
     has_content,
     is_recording,
-    life,
     serving,
 )
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
-from services.orchestrator.adapters.values import Values
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task
 
@@ -52,34 +50,25 @@ _EVENTS: Final[dict[type[ev.Event], tuple[str, Callable[[Any], Facts]]]] = {
 
 
 class TaskSpans:
-    """The spans of the tasks that run here, by tenant and task."""
+    """The spans of the tasks that run here."""
 
     def __init__(self) -> None:
-        self._live: dict[tuple[str, str], Span] = {}
+        self._lives = Lives()
 
-    @contextmanager
-    def running(self, task: Task, claim: Claim | None) -> Iterator[None]:
+    def running(self, task: Task, claim: Claim | None) -> AbstractContextManager[None]:
         """`invoke_agent`, for as long as a task runs here. One that was taken up is linked to the
         run before."""
         spec = task.spec
-        agent = spec.agent_id or "default"
+        title = f"invoke_agent {spec.agent_id or 'default'}"
         number = claim.epoch if claim is not None else 1
-        living = life(f"invoke_agent {agent}", _facts(spec), whole=spec.task_id, number=number)
-        if not isinstance(living, Span):
-            yield
-            return
-        name = spec.tenant, spec.task_id
-        self._live[name] = living
-        try:
-            with living:
-                yield
-        finally:
-            self._live.pop(name, None)
+        return self._lives.running(
+            title, _facts(spec), tenant=spec.tenant, whole=spec.task_id, number=number
+        )
 
     def told(self, task: Task, events: Sequence[ev.Event], seconds: float) -> None:
         """This was appended to a task's log in so much time, and this is how it stands."""
-        living = self._live.get((task.spec.tenant, task.spec.task_id))
-        if living is None:
+        living = self._lives.of(task.spec.tenant, task.spec.task_id)
+        if isinstance(living, Nothing):
             return
         living.appended(len(events), seconds)
         for event in events:
@@ -95,17 +84,10 @@ class TaskSpans:
 class TracedTaskLog(EventStoreTaskLog):
     """The logs of tasks, whose appends are known to the spans of their tasks."""
 
-    def __init__(
-        self,
-        store: EventStore,
-        hot: HotStore,
-        *,
-        owner: str,
-        lease: timedelta,
-        values: Values | None = None,
-    ) -> None:
-        super().__init__(store, hot, owner=owner, lease=lease, values=values)
-        self.spans = TaskSpans()
+    @cached_property
+    def spans(self) -> TaskSpans:
+        """The spans of tasks that run here."""
+        return TaskSpans()
 
     async def begin(self, event: ev.Queued | ev.Started, key: Key | None) -> tuple[Task, Claim]:
         """See `TaskLog`."""

@@ -1,7 +1,8 @@
 """Spans of workflows. What happens to one is in its log: the log's writer tells its span."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
 from time import perf_counter
 from typing import Any, Final
 
@@ -9,7 +10,8 @@ from services.chassis.context import RequestContext, current
 from services.chassis.eventlog.port import Claim, Key
 from services.chassis.lately import Lately
 from services.chassis.tracing import names
-from services.chassis.tracing.spans import Facts, Span, is_recording, life, serving
+from services.chassis.tracing.lives import Lives
+from services.chassis.tracing.spans import Facts, Nothing, is_recording, serving
 from services.workflow.adapters.workflowlog import EventStoreWorkflows
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
@@ -34,15 +36,14 @@ _EVENTS: Final[dict[type[Any], str]] = {
 
 
 class WorkflowSpans:
-    """The spans of the workflows that are worked on here, by tenant and workflow."""
+    """The spans of the workflows that are worked on here."""
 
     def __init__(self) -> None:
-        self._live: dict[tuple[str, str], Span] = {}
+        self._lives = Lives()
         self.begun: Lately[tuple[str, str], RequestContext] = Lately(_MOST_BEGUN)
         """By whose calls they began, until they are worked on."""
 
-    @contextmanager
-    def running(self, instance: Instance, claim: Claim) -> Iterator[None]:
+    def running(self, instance: Instance, claim: Claim) -> AbstractContextManager[None]:
         """`invoke_workflow`, for as long as a workflow is held here. Each time that it goes on is
         linked to the time before."""
         spec = instance.spec
@@ -57,22 +58,18 @@ class WorkflowSpans:
         if (here := self.begun.get(name)) is not None:
             self.begun.drop(name)
             current.set(here)
-        title, whole = f"invoke_workflow {spec.definition}", spec.workflow_id
-        living = life(title, facts, whole=whole, number=claim.epoch)
-        if not isinstance(living, Span):
-            yield
-            return
-        self._live[name] = living
-        try:
-            with living:
-                yield
-        finally:
-            self._live.pop(name, None)
+        return self._lives.running(
+            f"invoke_workflow {spec.definition}",
+            facts,
+            tenant=spec.tenant,
+            whole=spec.workflow_id,
+            number=claim.epoch,
+        )
 
     def told(self, instance: Instance, events: Sequence[ev.Event], seconds: float) -> None:
         """This was appended to a workflow's log in so much time, and this is how it stands."""
-        living = self._live.get((instance.spec.tenant, instance.spec.workflow_id))
-        if living is None:
+        living = self._lives.of(instance.spec.tenant, instance.spec.workflow_id)
+        if isinstance(living, Nothing):
             return
         living.appended(len(events), seconds)
         for event in events:
@@ -86,7 +83,10 @@ class WorkflowSpans:
 class TracedWorkflows(EventStoreWorkflows):
     """The logs of workflows, whose appends are known to the spans of their workflows."""
 
-    spans: WorkflowSpans
+    @cached_property
+    def spans(self) -> WorkflowSpans:
+        """The spans of workflows that are worked on here."""
+        return WorkflowSpans()
 
     async def begin(
         self, definition: Definition, decided: Decided, *, takes: bool, key: Key | None = None

@@ -50,10 +50,9 @@ async def samples(server: Running, name: str) -> Found:
 
 async def until(server: Running, name: str, holds: Callable[[Found], bool]) -> Found:
     """Ask again and again: a call is counted a moment after its caller has its answer."""
-    for _ in range(100):
-        if holds(found := await samples(server, name)):
-            return found
-    raise AssertionError(f"{name} stays {found}")
+    while not holds(found := await samples(server, name)):
+        pass
+    return found
 
 
 async def test_calls_are_counted_by_method_and_code() -> None:
@@ -82,6 +81,22 @@ async def test_a_call_with_a_context_that_cannot_be_used_counts_too() -> None:
         counts = await until(server, f"{DURATION}_count", lambda found: found.get(key) == 1)
 
     assert counts[key] == 1
+
+
+async def test_a_stream_whose_time_is_over_is_told_from_one_that_was_cut_short() -> None:
+    async with (
+        serving_tools(engine=Engine()) as server,
+        grpc.aio.insecure_channel(server.address) as peer,
+    ):
+        stub = inference_grpc.InferenceServiceStub(peer)
+        with pytest.raises(grpc.aio.AioRpcError):
+            async for _ in stub.StreamGenerate(inference.GenerateRequest(), timeout=0.1):
+                pass
+
+        key = (INFERENCE, "StreamGenerate", "DEADLINE_EXCEEDED")
+        counts = await until(server, f"{DURATION}_count", lambda found: found.get(key) == 1)
+
+    assert (INFERENCE, "StreamGenerate", "CANCELLED") not in counts
 
 
 async def test_a_stream_is_under_way_until_its_caller_goes_away() -> None:

@@ -133,4 +133,5 @@ async def test_other_methods_are_refused() -> None:
     ):
         reply = await client.post("/loglevel", json=DEBUG)
 
-    assert (reply.status_code, reply.json()["error_code"]) == (400, "METHOD_NOT_ALLOWED")
+    assert (reply.status_code, reply.json()["error_code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert reply.headers["allow"] == "GET, HEAD, PUT"

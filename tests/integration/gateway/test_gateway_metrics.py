@@ -5,6 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from gateway.metrics import DURATION, IN_FLIGHT
+from services.chassis.errors import Unavailable
 from tests.integration.gateway.fakes import Suite
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -60,3 +61,16 @@ async def test_nothing_is_under_way_when_nobody_asks(edge: Suite, http: httpx2.A
     under_way = await samples(edge, IN_FLIGHT)
 
     assert set(under_way.values()) == {0}
+
+
+async def test_a_stream_that_fails_in_the_middle_counts_as_what_it_failed_with(
+    edge: Suite, http: httpx2.AsyncClient
+) -> None:
+    key = ("/v1/agent/stream", "POST", "503")
+    before = await samples(edge, f"{DURATION}_count")
+    edge.script.error, edge.script.error_after = Unavailable("ENGINE_FAILED", "gone"), 2
+
+    await http.post("/v1/agent/stream", json={"query": "x"})
+
+    after = await samples(edge, f"{DURATION}_count")
+    assert after.get(key, 0) - before.get(key, 0) == 1

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from gateway import head
 from gateway.mcp.client import CALLER, caller_of
+from gateway.mcp.operations import Operations
 from gateway.mcp.rpc import Caller
 from services.chassis.tracing import names
 from services.chassis.tracing.sampling import Sampling, sampler
@@ -97,7 +98,7 @@ async def test_the_same_holds_for_what_mcp_says_beside_a_request(
     follows: bool, goes_on: bool
 ) -> None:
     known = head.read([], follows=follows)
-    caller = Caller(known, known.context, None)
+    caller = Caller(known, known.context, None, Operations().begin("tools/call"))
     request = SimpleNamespace(scope={CALLER: caller})
     said = {"_meta": SAMPLED}
 

@@ -77,6 +77,18 @@ def test_every_alert_has_a_runbook() -> None:
     assert kept == pages
 
 
+def test_runbooks_and_their_index_say_of_an_alert_what_its_rule_says() -> None:
+    index = (ROOT / "docs/runbooks/README.md").read_text()
+    said = {rule["alert"]: rule["annotations"]["summary"] for rule in rules() if "alert" in rule}
+
+    listed = dict(re.findall(r"^- \[(\w+)\]\(\1\.md\): (.*)$", index, re.MULTILINE))
+    opened = {
+        name: (ROOT / f"docs/runbooks/{name}.md").read_text().split("\n\n")[:2] for name in said
+    }
+    assert listed == said
+    assert opened == {name: [f"# {name}", summary] for name, summary in said.items()}
+
+
 def test_recorded_names_that_are_used_are_recorded() -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
 

@@ -1,6 +1,7 @@
 """Spans that strangers have made: how much of them is kept, and that none takes others along."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -42,6 +43,20 @@ def test_a_span_that_cannot_be_encoded_takes_no_others_along(
 ) -> None:
     span("before").end()
     span("bad", facts=facts).end()  # type: ignore[arg-type]
+    span("after").end()
+
+    assert encoded(recorded) == ["before", "after"]
+
+
+@pytest.mark.parametrize("trace_id", ["", "abcd", "zz" * 16, "ab" * 17])
+def test_nor_does_one_whose_ids_are_none(recorded: list[Span], trace_id: str) -> None:
+    span("before").end()
+    with span("linked") as linked:
+        linked.link(trace_id or "abc", "cd" * 8)
+    current.set(replace(current.get(), trace_id=trace_id))
+    span("bad").end()
+    recorded[-1].start_ns = -1
+    current.set(local_context())
     span("after").end()
 
     assert encoded(recorded) == ["before", "after"]

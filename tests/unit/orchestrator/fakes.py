@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
-from services.chassis.context import Principal, current
-from services.chassis.errors import NotFound, ServiceError, Unavailable
+from services.chassis.errors import NotFound, ServiceError
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import Claim, Key
 from services.chassis.hotstore.memory import MemoryHotStore
@@ -129,16 +128,9 @@ class FakeModels:
     """Models beside the default one."""
     hung_up: list[str] = field(default_factory=list)
     """Whose turns ended, however they did."""
-    is_away: bool = False
-    asked_for: Principal | None = None
-    """For whom it was last asked which models there are; each tenant has its own."""
 
     async def known(self) -> Mapping[str, Model]:
         """See `Models`."""
-        context = current.get(None)
-        self.asked_for = None if context is None else context.principal
-        if self.is_away:
-            raise Unavailable("PEER_UNAVAILABLE", "it is away")
         return {"": self.model} | {each.name: each for each in (self.model, *self.others)}
 
     async def resolve(self, name: str) -> Model:

@@ -1,11 +1,12 @@
 import asyncio
 import contextvars
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from services.chassis.context import LOCAL, Principal
+from services.chassis.context import LOCAL, Principal, current
 from services.chassis.errors import ResourceExhausted, Unavailable
 from services.chassis.eventlog.port import Append, NewEvent, Work
 from services.orchestrator import beginning
@@ -178,11 +179,15 @@ async def test_what_others_left_waits_until_there_are_models() -> None:
         queued = ev.Queued(NOW, SPEC)
         left = Append("default", "task_1", 0, [codec.encode(queued, replay([queued]))])
         await it.log.store.append(replace(left, work=Work(KIND)))
-        it.models.is_away = True
-        async with on_duty(it.worker, it.world):
+        there: list[bool] = []
+
+        async def are_there() -> bool:
+            return bool(there)
+
+        async with on_duty(it.worker, it.world, are_there):
             await pass_time(5)
             before = await it.log.load("default", "task_1")
-            it.models.is_away = False
+            there.append(True)
             await pass_time(5)
         after = await it.log.load("default", "task_1")
 
@@ -190,14 +195,20 @@ async def test_what_others_left_waits_until_there_are_models() -> None:
 
 
 async def test_models_are_waited_for_although_nobody_asked_for_anything() -> None:
-    async def started() -> Principal | None:
-        async with bench(("Hello",)) as it, on_duty(it.worker, it.world):
+    asked: list[Principal] = []
+
+    async def are_there() -> bool:
+        asked.append(current.get().principal)
+        return True
+
+    async def started() -> Sequence[Principal]:
+        async with bench(("Hello",)) as it, on_duty(it.worker, it.world, are_there):
             await pass_time(1)
-        return it.models.asked_for
+        return asked
 
     nobodys = asyncio.create_task(started(), context=contextvars.Context())
 
-    assert await nobodys == LOCAL
+    assert await nobodys == [LOCAL]
 
 
 async def test_what_others_left_does_not_wait_for_models_for_ever(
@@ -208,8 +219,11 @@ async def test_what_others_left_does_not_wait_for_models_for_ever(
         queued = ev.Queued(NOW, SPEC)
         left = Append("default", "task_1", 0, [codec.encode(queued, replay([queued]))])
         await it.log.store.append(replace(left, work=Work(KIND)))
-        it.models.is_away = True
-        async with on_duty(it.worker, it.world):
+
+        async def never() -> bool:
+            return False
+
+        async with on_duty(it.worker, it.world, never):
             await pass_time(9)
         task = await it.log.load("default", "task_1")
 
