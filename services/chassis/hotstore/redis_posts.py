@@ -83,8 +83,8 @@ class Posts:
                 self._say_changed(topic)
 
     async def settled(self) -> None:
-        """Wait until what was published has gone out, or was given up, and until Redis has heard of
-        all subscriptions."""
+        """Wait until what was published has gone out and Redis has heard of all subscriptions, or
+        until it has shown that it is away."""
         await self._is_settled.wait()
 
     def end(self) -> None:
@@ -116,7 +116,8 @@ class Posts:
                     asking.cancel()
             except* FAILURES as errors:
                 if not self._is_ending():
-                    self._ask_anew()
+                    self._changed, self._unanswered = set(), 0  # Until it is tried again.
+                    self._settle()
                     self._say_away(_first(errors))
                     await asyncio.sleep(PAUSE)
 
