@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-import grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from services.chassis.settings import TelemetrySettings
@@ -55,8 +53,15 @@ def exporting(service: str, settings: TelemetrySettings) -> Iterator[Callable[[S
     # minute, which a process that is to end does not have.
     held = batches._batch_processor  # noqa: SLF001
     emit: Callable[[Any], None] = held.emit
+
+    def ended(span: Span) -> None:
+        """Encode it while it is at hand: a second later it takes twice as long, and its objects
+        would have lived until then."""
+        if (encoded := encoder.span(span)) is not None:
+            emit(encoded)
+
     try:
-        yield emit
+        yield ended
     finally:
         last = min(settings.timeout.total_seconds(), MOST_LAST_SECONDS)
         held.shutdown(timeout_millis=round(last * 1000))
@@ -96,23 +101,9 @@ def _otlp(settings: TelemetrySettings, encoder: Encoder) -> _Way:
 
 
 def _by_grpc(settings: TelemetrySettings, headers: dict[str, str], encoder: Encoder) -> _Way:
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415 - one of two
-        OTLPSpanExporter,
-    )
+    from services.chassis.tracing.grpc_way import GrpcWay  # noqa: PLC0415 - one of two
 
-    class Exporter(OTLPSpanExporter):
-        def _translate_data(self, data: Any) -> Any:
-            return ExportTraceServiceRequest.FromString(encoder.request(data))
-
-    endpoint = settings.endpoint or ""
-    is_plain = endpoint.startswith("http://")
-    return Exporter(
-        endpoint=endpoint,
-        insecure=is_plain,
-        credentials=None if is_plain else grpc.ssl_channel_credentials(),
-        headers=headers,
-        timeout=settings.timeout.total_seconds(),
-    )
+    return GrpcWay(settings.endpoint or "", headers, settings.timeout.total_seconds(), encoder)
 
 
 def _by_http(settings: TelemetrySettings, headers: dict[str, str], encoder: Encoder) -> _Way:

@@ -8,7 +8,6 @@ import httpx2
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from services.chassis.tracing.otlp import Encoder
-from services.chassis.tracing.spans import Span
 
 _MOST_BYTES: Final = 64 * 1024
 """Of an answer, which is empty as a rule: what is read to its end keeps the connection."""
@@ -24,7 +23,7 @@ class HttpWay:
         self._url = url
         self._encoder = encoder
 
-    def export(self, spans: Sequence[Span]) -> SpanExportResult:
+    def export(self, spans: Sequence[bytes]) -> SpanExportResult:
         """Whether they arrived."""
         try:
             body = self._encoder.request(spans)

@@ -31,15 +31,17 @@ class Encoder:
         self._resource = b"\x0a" + sized(Attributes({}).written(b"\x0a", resource))
         self._names: dict[str, bytes] = {}
 
-    def request(self, spans: Sequence[Span]) -> bytes:
-        """A batch. One that cannot be told does not take the others along."""
-        parts = [_SCOPE]
-        for each in spans:
-            try:
-                parts += b"\x12", sized(self._span(each))
-            except (TypeError, ValueError, struct.error):
-                continue
-        return b"\x0a" + sized(self._resource + b"\x12" + sized(b"".join(parts)))
+    def request(self, spans: Sequence[bytes]) -> bytes:
+        """A batch of what `span` made."""
+        whole = self._resource + b"\x12" + sized(_SCOPE + b"".join(spans))
+        return b"\x0a" + sized(whole)
+
+    def span(self, span: Span) -> bytes | None:
+        """A span, as a part of a batch; None if there is something in it that cannot be told."""
+        try:
+            return b"\x12" + sized(self._span(span))
+        except (TypeError, ValueError, struct.error):
+            return None
 
     def _span(self, span: Span) -> bytes:
         here, written = span.context, self._attributes.written

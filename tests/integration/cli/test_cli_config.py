@@ -72,7 +72,7 @@ def test_wrong_and_unknown_settings_are_told() -> None:
     assert "did you mean INFERENCE_ECHO__DELAY?" in err
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), "1", 1e999, None])
+@pytest.mark.parametrize("pid", [os.getpid(), "1", 1e999, None], ids=["own", "text", "inf", "none"])
 def test_what_an_older_run_left_is_not_taken_for_a_running_suite(
     tmp_path: Path, pid: object
 ) -> None:

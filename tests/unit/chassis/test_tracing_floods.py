@@ -24,7 +24,9 @@ def recorded() -> Iterator[list[Span]]:
 
 def encoded(spans: list[Span]) -> list[str]:
     """The names of those that are sent."""
-    request = ExportTraceServiceRequest.FromString(Encoder({}, {}).request(spans))
+    encoder = Encoder({}, {})
+    told = [each for each in map(encoder.span, spans) if each is not None]
+    request = ExportTraceServiceRequest.FromString(encoder.request(told))
     return [each.name for each in request.resource_spans[0].scope_spans[0].spans]
 
 

@@ -87,11 +87,17 @@ def by_the_library(of: Span) -> pb.Span:
     )
 
 
+def sent_by(encoder: Encoder, batch: list[Span]) -> ExportTraceServiceRequest:
+    encoded = [encoder.span(each) for each in batch]
+    whole = encoder.request([each for each in encoded if each is not None])
+    return ExportTraceServiceRequest.FromString(whole)
+
+
 @given(st.lists(spans(), max_size=4))
 def test_a_batch_is_what_the_library_makes_of_it(batch: list[Span]) -> None:
     encoder = Encoder({"service.name": "test"}, {})
 
-    sent = [ExportTraceServiceRequest.FromString(encoder.request(batch)) for _ in range(2)]
+    sent = [sent_by(encoder, batch) for _ in range(2)]
 
     scope = pb.ScopeSpans(
         scope=common_pb2.InstrumentationScope(name="runplane"), spans=map(by_the_library, batch)
@@ -105,9 +111,7 @@ def test_a_name_is_another_one_in_an_older_set() -> None:
     here = RequestContext(LOCAL, "req_1", "a" * 32, "b" * 16)
     encoder = Encoder({}, {"new": "old"})
 
-    request = ExportTraceServiceRequest.FromString(
-        encoder.request([Span("x", 1, here, {"new": "1", "same": 2})])
-    )
+    request = sent_by(encoder, [Span("x", 1, here, {"new": "1", "same": 2})])
 
     (sent,) = request.resource_spans[0].scope_spans[0].spans
     assert [each.key for each in sent.attributes] == ["old", "same"]
