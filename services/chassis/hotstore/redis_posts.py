@@ -104,6 +104,7 @@ class Posts:
         """Pass on what others publish, until the end."""
         while not self._is_ending():
             self._ask_anew()
+            failed: Exception | None = None
             try:
                 async with (
                     self._node() as node,
@@ -115,11 +116,12 @@ class Posts:
                     await self._hear(pubsub)
                     asking.cancel()
             except* FAILURES as errors:
-                if not self._is_ending():
-                    self._changed, self._unanswered = set(), 0  # Until it is tried again.
-                    self._settle()
-                    self._say_away(_first(errors))
-                    await asyncio.sleep(PAUSE)
+                failed = _first(errors)
+            if failed is not None and not self._is_ending():
+                self._changed, self._unanswered = set(), 0  # Until it is tried again.
+                self._settle()
+                self._say_away(failed)
+                await asyncio.sleep(PAUSE)
 
     async def _send(self, node: Redis) -> None:
         """As long as it takes it."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from runplane.inference.v1 import batches_pb2 as pb
 
-from services.chassis.errors import Internal, ResourceExhausted, Unavailable
+from services.chassis.errors import ResourceExhausted, ServiceError, Unavailable
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.eventlog.port import Append, Claim, NewEvent, StoredEvent, Work
 from services.chassis.hotstore.memory import MemoryHotStore
@@ -141,14 +141,17 @@ async def test_what_was_generated_is_not_lost_with_the_store(when: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "reason"),
     [
-        NewEvent("batch.item_ended.v1", now(), b"\xff\xff"),
-        NewEvent("batch.unheard_of.v1", now(), b""),
-        NewEvent("batch.item_ended.v1", now(), pb.BatchEvent().SerializeToString()),
+        (NewEvent("batch.item_ended.v1", now(), b"\xff\xff"), "BATCH_CORRUPT"),
+        (NewEvent("batch.unheard_of.v1", now(), b""), "WRITTEN_BY_NEWER_VERSION"),
+        (
+            NewEvent("batch.item_ended.v1", now(), pb.BatchEvent().SerializeToString()),
+            "BATCH_CORRUPT",
+        ),
     ],
 )
-async def test_a_log_that_cannot_be_read_holds_up_no_other(broken: NewEvent) -> None:
+async def test_a_log_that_cannot_be_read_holds_up_no_other(broken: NewEvent, reason: str) -> None:
     store = MemoryEventStore()
     still = EventStoreBatches(store, MemoryHotStore(), Schemas())
     await begun(still, "batch_a", 1)
@@ -156,11 +159,11 @@ async def test_a_log_that_cannot_be_read_holds_up_no_other(broken: NewEvent) -> 
     async with worked(store, One()) as log, asyncio.timeout(10):
         await begun(log, "batch_b", 1)
         events = await ended(log, "batch_b")
-        with pytest.raises(Internal) as corrupt:
+        with pytest.raises(ServiceError) as unread:
             await log.load("t", "batch_a")
 
     assert events[-1].type == "batch_ended"
-    assert corrupt.value.reason == "BATCH_CORRUPT"
+    assert unread.value.reason == reason
 
 
 async def test_a_store_without_time_is_no_log_that_cannot_be_read() -> None:

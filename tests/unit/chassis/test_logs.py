@@ -25,7 +25,7 @@ library = logging.getLogger("library.test.logs")
 def _levels() -> Iterator[None]:
     """Put back what logging to standard error changes for the whole process."""
     root = logging.getLogger()
-    names = ("services", "gateway", "services.test.logs")
+    names = ("services", "gateway", "services.test.logs", "mcp")
     before = [(each, each.level) for each in (root, *map(logging.getLogger, names))]
     yield
     for each, level in before:
@@ -133,6 +133,7 @@ def test_libraries_say_nothing_below_a_warning(capsys: pytest.CaptureFixture[str
 def test_what_servers_of_tenants_say_is_not_part_of_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    logging.getLogger("mcp").setLevel(logging.NOTSET)  # A registry in this process silences it.
     client = logging.getLogger("mcp.client.streamable_http")
     with logging_to_stderr("tester", "debug"):
         client.warning(f"Unknown SSE event: {'a prompt'}")
