@@ -81,6 +81,7 @@ ROWS: Final[dict[str, tuple[Row, str]]] = {
         "our stream beside vLLM's own server; after `make test-vllm`",
     ),
     "upstream": (upstream.upstream, "llama.cpp by us, by its own HTTP server, by us over that"),
+    "upstream-spare": (upstream.spare, "the same, with a CPU left to what is not the model"),
     "routing": (routing.routing, "choosing a model by each policy, and a replica; in-process"),
     "fallback": (routing.fallback, "a model is killed in mid-answer, and the next one goes on"),
     "overload": (overload.overload, "what 64 callers get from a suite with small queues"),

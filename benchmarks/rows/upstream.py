@@ -1,5 +1,6 @@
 """llama.cpp in our process beside its own HTTP server, and our engine over that server."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Final
 from benchmarks.bench import Bench, Run, errors
 from benchmarks.figure import Bar, Figure
 from benchmarks.load.job import Job
-from benchmarks.servers.llamacpp import CONTEXT_TOKENS, SLOTS
+from benchmarks.servers.llamacpp import CONTEXT_TOKENS, SLOTS, THREADS
 from benchmarks.servers.running import Server, serving
 from benchmarks.suite import Suite
 
@@ -45,13 +46,22 @@ class _All:
 
 
 def upstream(bench: Bench) -> Iterator[Figure]:
-    """One caller and eight.
+    """One caller and eight; each model computes on every CPU."""
+    yield from _beside(bench, "upstream")
 
-    Which engine was started first makes some 2 % of the tokens a second: so each goes first once.
-    """
+
+def spare(bench: Bench) -> Iterator[Figure]:
+    """The same, but that each model leaves a CPU to what passes its text on."""
+    threads = max(1, len(os.sched_getaffinity(0)) - 1)
+    yield from _beside(bench, "upstream-spare", **{THREADS: str(threads)})
+
+
+def _beside(bench: Bench, row: str, **settings: str) -> Iterator[Figure]:
+    """Which engine was started first makes some 2 % of the tokens a second: so each goes first
+    once."""
     seen: dict[int, list[Run]] = {callers: [] for callers in CALLERS}
     for is_ours_first in (True, False):
-        with _all(bench, is_ours_first=is_ours_first) as ways:
+        with _all(bench, settings, is_ours_first=is_ours_first) as ways:
             ports = {
                 "here": ways.here.grpc["inference"],
                 "through": ways.through.grpc["inference"],
@@ -64,17 +74,17 @@ def upstream(bench: Bench) -> Iterator[Figure]:
                     count=bench.scaled(COUNTS[callers]),
                     options=dict(ports),
                 )
-                seen[callers] += bench.runs(f"upstream x{callers}", ways, job)
+                seen[callers] += bench.runs(f"{row} x{callers}", ways, job)
     for callers, runs in seen.items():
-        yield from _figures(callers, runs)
+        yield from _figures(f"{row} x{callers}", runs)
 
 
 @contextmanager
-def _all(bench: Bench, *, is_ours_first: bool) -> Iterator[_All]:
+def _all(bench: Bench, settings: Mapping[str, str], *, is_ours_first: bool) -> Iterator[_All]:
     with ExitStack() as stack:
-        own = bench.suite("llamacpp", **_SETTINGS)
+        own = bench.suite("llamacpp", **_SETTINGS, **settings)
         here = stack.enter_context(own) if is_ours_first else None
-        server = stack.enter_context(serving("llamacpp"))
+        server = stack.enter_context(serving("llamacpp", **settings))
         here = here or stack.enter_context(own)
         named = ("--upstream", f"http://{server.address}/v1", "--upstream-model", "smollm2")
         dialect = ("--upstream-dialect", "llamacpp")
@@ -82,8 +92,7 @@ def _all(bench: Bench, *, is_ours_first: bool) -> Iterator[_All]:
         yield _All(here, through, server)
 
 
-def _figures(callers: int, runs: list[Run]) -> Iterator[Figure]:
-    row = f"upstream x{callers}"
+def _figures(row: str, runs: list[Run]) -> Iterator[Figure]:
     for way, name in WAYS.items():
         is_first = way == "here"
         yield Figure(

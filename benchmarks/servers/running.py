@@ -1,5 +1,6 @@
 """Such a server, started and ended."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -52,15 +53,15 @@ class With:
 
 
 @contextmanager
-def serving(kind: str) -> Iterator[Server]:
-    """A server of this kind on a free port.
+def serving(kind: str, **settings: str) -> Iterator[Server]:
+    """A server of this kind on a free port; `settings` are variables of its environment.
 
     Raises:
         RuntimeError: it does not listen.
     """
     port = free(HOST, taken=_taken)
     command = [sys.executable, "-m", "benchmarks.servers", kind, str(port)]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env={**os.environ, **settings})
     try:
         began = monotonic()
         while not _listens(port):

@@ -1,9 +1,10 @@
 """A collector in the test's own process: takes OTLP by gRPC, and keeps the spans."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -34,9 +35,6 @@ class Recorded:
 class Collector(pb_grpc.TraceServiceServicer):
     """What arrived so far."""
 
-    is_counting: bool = False
-    """Whether spans are only counted."""
-    count: int = 0
     port: int = 0
     spans: list[Recorded] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
@@ -50,9 +48,6 @@ class Collector(pb_grpc.TraceServiceServicer):
         """Keep them."""
         self.metadata.append(dict(context.invocation_metadata()))
         for of in request.resource_spans:
-            self.count += sum(len(scope.spans) for scope in of.scope_spans)
-            if self.is_counting:
-                continue
             service = _facts(of.resource.attributes)["service.name"]
             for scope in of.scope_spans:
                 self.spans += [_recorded(service, each) for each in scope.spans]
@@ -64,16 +59,60 @@ class Collector(pb_grpc.TraceServiceServicer):
         return sorted(found, key=lambda each: each.start_ns)
 
 
+@dataclass
+class Counter:
+    """A collector that takes requests as they are, for next to nothing."""
+
+    port: int = 0
+    requests: list[bytes] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Its address, as a setting."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def count(self) -> int:
+        """Spans that arrived so far."""
+        read = map(pb.ExportTraceServiceRequest.FromString, self.requests)
+        scopes = (scope for each in read for of in each.resource_spans for scope in of.scope_spans)
+        return sum(len(scope.spans) for scope in scopes)
+
+    def take(self, request: bytes, _: object) -> bytes:
+        """Keep a request."""
+        self.requests.append(request)
+        return b""
+
+
 @contextmanager
-def collector(*, is_counting: bool = False) -> Iterator[Collector]:
+def collector() -> Iterator[Collector]:
     """One that listens on loopback."""
+    kept = Collector()
+    with _listening(partial(pb_grpc.add_TraceServiceServicer_to_server, kept)) as port:
+        kept.port = port
+        yield kept
+
+
+@contextmanager
+def counter() -> Iterator[Counter]:
+    """One that only counts."""
+    kept = Counter()
+    methods: dict[str, Any] = {"Export": grpc.unary_unary_rpc_method_handler(kept.take)}
+    service = pb.DESCRIPTOR.services_by_name["TraceService"].full_name
+    handler = grpc.method_handlers_generic_handler(service, methods)
+    with _listening(lambda server: server.add_generic_rpc_handlers((handler,))) as port:
+        kept.port = port
+        yield kept
+
+
+@contextmanager
+def _listening(add: Callable[[grpc.Server], None]) -> Iterator[int]:
     server = grpc.server(ThreadPoolExecutor(2))
-    kept = Collector(is_counting)
-    pb_grpc.add_TraceServiceServicer_to_server(kept, server)
-    kept.port = server.add_insecure_port("127.0.0.1:0")
+    add(server)
+    port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        yield kept
+        yield port
     finally:
         server.stop(None).wait(5)
 

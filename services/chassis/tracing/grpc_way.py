@@ -1,13 +1,10 @@
 """OTLP over gRPC: a call for each batch, with the bytes as they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
 import grpc
-from opentelemetry.sdk.trace.export import SpanExportResult
-
-from services.chassis.tracing.otlp import Encoder
 
 _EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _MOST_BYTES: Final = 64 * 1024
@@ -15,9 +12,9 @@ _MOST_BYTES: Final = 64 * 1024
 
 
 class GrpcWay:
-    """Sends batches, from the SDK's thread. A collector that is away has the timeout to come."""
+    """Sends batches. A collector that is away has the timeout to come."""
 
-    def __init__(self, url: str, headers: dict[str, str], seconds: float, encoder: Encoder) -> None:
+    def __init__(self, url: str, headers: dict[str, str], seconds: float) -> None:
         """`url` begins with http or https; the latter is TLS."""
         place, options = urlsplit(url), [("grpc.max_receive_message_length", _MOST_BYTES)]
         self._channel = (
@@ -28,21 +25,17 @@ class GrpcWay:
         self._export: Callable[..., bytes] = self._channel.unary_unary(_EXPORT)
         self._metadata = tuple(headers.items())
         self._seconds = seconds
-        self._encoder = encoder
 
-    def export(self, spans: Sequence[bytes]) -> SpanExportResult:
-        """Whether they arrived."""
+    def send(self, request: bytes) -> str:
+        """See `Way`."""
         try:
             self._export(
-                self._encoder.request(spans),
-                timeout=self._seconds,
-                metadata=self._metadata,
-                wait_for_ready=True,
+                request, timeout=self._seconds, metadata=self._metadata, wait_for_ready=True
             )
-        except grpc.RpcError:
-            return SpanExportResult.FAILURE
-        return SpanExportResult.SUCCESS
+        except grpc.RpcError as error:
+            return error.code().name if isinstance(error, grpc.Call) else type(error).__name__
+        return ""
 
-    def shutdown(self) -> None:
-        """Let go of the connection."""
+    def close(self) -> None:
+        """See `Way`."""
         self._channel.close()

@@ -18,16 +18,17 @@ class Lives:
 
     @contextmanager
     def running(
-        self, title: str, facts: Facts, *, tenant: str, whole: str, number: int
+        self, title: str, facts: Facts, *, always: Facts, of: tuple[str, str], number: int
     ) -> Iterator[None]:
-        """One of the lives of `whole`, as `life` has it, for as long as it runs here."""
-        living = life(title, facts, whole=whole, number=number)
+        """One of the lives of a tenant's whole, as `life` has it, for as long as it runs here."""
+        living = life(title, facts, always=always, whole=of[1], number=number)
         if not isinstance(living, Span):
             yield
             return
-        self._here[tenant, whole] = living
+        self._here[of] = living
         try:
             with living:
                 yield
         finally:
-            self._here.pop((tenant, whole), None)
+            if self._here.get(of) is living:  # Else it runs here again already.
+                del self._here[of]

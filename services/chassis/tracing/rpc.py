@@ -27,7 +27,7 @@ def method(service: str, name: str) -> Method:
 
 def served(of: Method) -> Span | Nothing:
     """The span of a call that came in; the current context is that call's."""
-    serving = entered(of.path, facts=of.facts)
+    serving = entered(of.path, always=of.facts)
     if serving is not NOTHING:
         serving.set(names.TENANT, current.get().principal.tenant)
     return serving
@@ -41,5 +41,5 @@ def called(raw: bytes) -> Span | Nothing:
             service, _, name = raw.decode().strip("/").rpartition("/")
             of = _called[raw] = method(service, name)
         calling.name = of.path
-        calling.facts.update(of.facts)
+        calling.always = of.facts
     return calling

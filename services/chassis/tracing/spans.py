@@ -18,6 +18,7 @@ from services.chassis.tracing.sampling import Sampling
 
 Value: TypeAlias = "str | bool | int | float | Sequence[str]"
 Facts = Mapping[str, Value]
+NO_FACTS: Final[Facts] = {}
 
 INTERNAL: Final = 1
 SERVER: Final = 2
@@ -27,6 +28,7 @@ CONSUMER: Final = 5
 
 MOST_EVENTS: Final = 64
 MOST_CHARACTERS: Final = 4096
+"""Of a text that is sent."""
 SLOW_APPEND_MS: Final = 100.0
 
 _sinks: list[Callable[["Span"], None]] = []
@@ -42,7 +44,11 @@ class Span:
     """
 
     __slots__ = (
+        "_append_ms",
+        "_appends",
         "_before",
+        "_events",
+        "always",
         "context",
         "end_ns",
         "events",
@@ -55,50 +61,54 @@ class Span:
         "start_ns",
     )
 
-    def __init__(self, name: str, kind: int, context: RequestContext, facts: Facts | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: int,
+        context: RequestContext,
+        facts: Facts | None = None,
+        always: Facts = NO_FACTS,
+    ) -> None:
         self.name = name
         self.kind = kind
         self.context = context
         """Of what is done in it: it has the ids of the span and of its parent."""
-        self.facts: dict[str, Value] = dict(facts or {})
-        if _with_content:  # Else there is no long text.
-            for fact in self.facts.items():
-                self.set(*fact)
-        self.events: list[tuple[str, int, Facts]] = []
-        self.links: list[tuple[str, str]] = []
+        self.always = always
+        """What is said of all of its kind: one object for them, of which nothing is said again."""
+        self.facts: dict[str, Value] = dict(facts) if facts else {}
+        self.events: Sequence[tuple[str, int, Facts]] = ()
+        self.links: Sequence[tuple[str, str]] = ()
         self.failure = ""
         self.is_in_scope = True
         self.start_ns = time.time_ns()
         self.end_ns = 0
         self._before: RequestContext | None = None
+        self._appends = self._events = 0
+        self._append_ms = 0.0
 
     def set(self, name: str, value: Value) -> None:
-        """Say something of it; long text is cut."""
-        is_long = isinstance(value, str) and len(value) > MOST_CHARACTERS
-        self.facts[name] = value[:MOST_CHARACTERS] if is_long else value  # type: ignore[index]
+        """Say something of it."""
+        self.facts[name] = value
 
     def appended(self, events: int, seconds: float) -> None:
         """So many events went into a log, in so much time. A span of each would be most of a trace:
         they are added up, and what was slow is an event."""
-        facts, milliseconds = self.facts, seconds * 1e3
-        for name, more in (
-            (names.APPENDS, 1),
-            (names.EVENTS, events),
-            (names.APPEND_MS, milliseconds),
-        ):
-            facts[name] = facts.get(name, 0) + more  # type: ignore[operator]
+        milliseconds = seconds * 1e3
+        self._appends += 1
+        self._events += events
+        self._append_ms += milliseconds
         if milliseconds >= SLOW_APPEND_MS:
             self.event("slow_append", {names.EVENTS: events, names.APPEND_MS: milliseconds})
 
     def event(self, name: str, facts: Facts | None = None) -> None:
         """Something happens in it."""
         if len(self.events) < MOST_EVENTS:
-            self.events.append((name, time.time_ns(), facts or {}))
+            self.events = (*self.events, (name, time.time_ns(), facts or NO_FACTS))
 
     def link(self, trace_id: str, span_id: str) -> None:
         """It goes on with what another span did."""
         if trace_id and len(self.links) < MOST_EVENTS:
-            self.links.append((trace_id, span_id))
+            self.links = (*self.links, (trace_id, span_id))
 
     def fail(self, kind: str) -> None:
         """It failed; `kind` is of a bounded set, such as an error's reason."""
@@ -109,6 +119,10 @@ class Span:
         """Record it. A second time does nothing."""
         if not self.end_ns:
             self.end_ns = time.time_ns()
+            if self._appends:
+                self.facts[names.APPENDS] = self._appends
+                self.facts[names.EVENTS] = self._events
+                self.facts[names.APPEND_MS] = self._append_ms
             for sink in _sinks:
                 sink(self)
 
@@ -175,24 +189,29 @@ def span(
     kind: int = INTERNAL,
     facts: Facts | None = None,
     *,
+    always: Facts = NO_FACTS,
     here: RequestContext | None = None,
 ) -> Span | Nothing:
     """A new part of the trace: of the current span, or of `here`."""
     if not _sinks or (parent := here or current.get(None)) is None or not parent.sampled:
         return NOTHING
     above = "" if parent.is_made_up else parent.span_id
-    return Span(name, kind, within(parent, new_span_id(), above), facts)
+    return Span(name, kind, within(parent, new_span_id(), above), facts, always)
 
 
-def beside(name: str, kind: int = INTERNAL, facts: Facts | None = None) -> Span | Nothing:
+def beside(
+    name: str, kind: int = INTERNAL, facts: Facts | None = None, *, always: Facts = NO_FACTS
+) -> Span | Nothing:
     """The same, but as a block it does not become what is current: for generators, whose caller
     would be taken for a part of it."""
-    if isinstance(aside := span(name, kind, facts), Span):
+    if isinstance(aside := span(name, kind, facts, always=always), Span):
         aside.is_in_scope = False
     return aside
 
 
-def life(name: str, facts: Facts, *, whole: str, number: int) -> Span | Nothing:
+def life(
+    name: str, facts: Facts, *, whole: str, number: int, always: Facts = NO_FACTS
+) -> Span | Nothing:
     """One of the lives of something that outlives processes: `number`, from 1, of `whole`.
 
     Ids follow from both: a later life, wherever it is, is linked to the one before, and a part of
@@ -205,7 +224,7 @@ def life(name: str, facts: Facts, *, whole: str, number: int) -> Span | Nothing:
         above = here.span_id
     elif number > 1:
         above = life_id(whole, 1)
-    living = Span(name, INTERNAL, within(here, life_id(whole, number), above), facts)
+    living = Span(name, INTERNAL, within(here, life_id(whole, number), above), facts, always)
     if number > 1:
         living.link(here.trace_id, life_id(whole, number - 1))
     return living
@@ -216,11 +235,13 @@ def life_id(whole: str, number: int) -> str:
     return hashlib.sha256(f"{whole}/{number}".encode()).hexdigest()[:16]
 
 
-def entered(name: str, kind: int = SERVER, facts: Facts | None = None) -> Span | Nothing:
+def entered(
+    name: str, kind: int = SERVER, facts: Facts | None = None, *, always: Facts = NO_FACTS
+) -> Span | Nothing:
     """The span of a call that has just come in: the current context is its own already."""
     if not _sinks or not (here := current.get()).sampled:
         return NOTHING
-    served = Span(name, kind, here, facts)
+    served = Span(name, kind, here, facts, always)
     served.is_in_scope = False
     _serving.set(served)
     return served

@@ -37,7 +37,11 @@ from services.orchestrator.ports import Generation, Model, Piece
 
 _PAGE = 1000
 _KEPT = 64
-_RPC = method("runplane.inference.v1.InferenceService", "StreamGenerate").facts
+_CHAT = {
+    **method("runplane.inference.v1.InferenceService", "StreamGenerate").facts,
+    names.OPERATION: "chat",
+    names.PROVIDER: "runplane",
+}
 # A service of an earlier release says nothing of states.
 USABLE = (entries_pb2.MODEL_STATE_UNSPECIFIED, entries_pb2.MODEL_STATE_READY)
 
@@ -88,7 +92,7 @@ class GrpcModels:
         request = self._request(generation)
         asking = self.measures.begin(generation.model)
         with self._replicas.lent(generation) as replica, asking:
-            chat = beside(f"chat {generation.model}", CLIENT, _facts(generation))
+            chat = beside(f"chat {generation.model}", CLIENT, _facts(generation), always=_CHAT)
             call = streaming(replica.stub.StreamGenerate, request, timeout=timeout, span=chat)
             with chat:
                 async with aclosing(call) as messages:
@@ -152,9 +156,6 @@ def _facts(generation: Generation) -> Facts | None:
     if not is_recording():
         return None
     facts: dict[str, Value] = {
-        **_RPC,
-        names.OPERATION: "chat",
-        names.PROVIDER: "runplane",
         names.MODEL: generation.model,
         names.MAX_TOKENS: generation.max_tokens,
     }

@@ -47,6 +47,7 @@ _EVENTS: Final[dict[type[ev.Event], tuple[str, Callable[[Any], Facts]]]] = {
     ev.ChildStarted: ("child_started", lambda e: {names.TASK: e.child_task_id}),
     ev.Warned: ("warning", lambda e: {"code": e.code}),
 }
+_ALWAYS: Final[Facts] = {names.OPERATION: "invoke_agent", names.PROVIDER: "runplane"}
 
 
 class TaskSpans:
@@ -61,9 +62,8 @@ class TaskSpans:
         spec = task.spec
         title = f"invoke_agent {spec.agent_id or 'default'}"
         number = claim.epoch if claim is not None else 1
-        return self._lives.running(
-            title, _facts(spec), tenant=spec.tenant, whole=spec.task_id, number=number
-        )
+        of = spec.tenant, spec.task_id
+        return self._lives.running(title, _facts(spec), always=_ALWAYS, of=of, number=number)
 
     def told(self, task: Task, events: Sequence[ev.Event], seconds: float) -> None:
         """This was appended to a task's log in so much time, and this is how it stands."""
@@ -121,8 +121,6 @@ class TracedTaskLog(EventStoreTaskLog):
 
 def _facts(spec: ev.Spec) -> Facts:
     facts: dict[str, str] = {
-        names.OPERATION: "invoke_agent",
-        names.PROVIDER: "runplane",
         names.AGENT: spec.agent_id or "default",
         names.MODEL: spec.model,
         names.CONVERSATION: spec.session_id,

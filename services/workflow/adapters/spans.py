@@ -20,6 +20,7 @@ from services.workflow.domain.instance import Instance
 from services.workflow.ports import Appended, Loaded
 
 _MOST_BEGUN: Final = 1024
+_ALWAYS: Final[Facts] = {names.OPERATION: "invoke_workflow"}
 # What of a log is an event of the span.
 _EVENTS: Final[dict[type[Any], str]] = {
     ev.Moved: "moved",
@@ -48,23 +49,17 @@ class WorkflowSpans:
         linked to the time before."""
         spec = instance.spec
         facts: Facts = {
-            names.OPERATION: "invoke_workflow",
             names.WORKFLOW: spec.definition,
             names.WORKFLOW_ID: spec.workflow_id,
             names.TENANT: spec.tenant,
             names.STATE: instance.state,
         }
-        name = spec.tenant, spec.workflow_id
-        if (here := self.begun.get(name)) is not None:
-            self.begun.drop(name)
+        of = spec.tenant, spec.workflow_id
+        if (here := self.begun.get(of)) is not None:
+            self.begun.drop(of)
             current.set(here)
-        return self._lives.running(
-            f"invoke_workflow {spec.definition}",
-            facts,
-            tenant=spec.tenant,
-            whole=spec.workflow_id,
-            number=claim.epoch,
-        )
+        title = f"invoke_workflow {spec.definition}"
+        return self._lives.running(title, facts, always=_ALWAYS, of=of, number=claim.epoch)
 
     def told(self, instance: Instance, events: Sequence[ev.Event], seconds: float) -> None:
         """This was appended to a workflow's log in so much time, and this is how it stands."""

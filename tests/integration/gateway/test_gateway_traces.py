@@ -68,7 +68,7 @@ async def test_where_they_are_not_it_begins_one_and_is_linked_to_its_callers(
 
     span = of_edge(recorded)
     assert (span.context.trace_id != TRACE, span.context.parent_id) == (True, "")
-    assert span.links == [(TRACE, SPAN)]
+    assert span.links == ((TRACE, SPAN),)
     assert str(seen["traceparent"])[3:35] == span.context.trace_id
     assert "tracestate" not in seen
 

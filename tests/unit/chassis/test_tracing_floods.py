@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1 import trace_pb2 as pb
 
 from services.chassis.context import current, local_context
 from services.chassis.tracing import names
@@ -22,23 +23,33 @@ def recorded() -> Iterator[list[Span]]:
     record_to(None, Sampling())
 
 
-def encoded(spans: list[Span]) -> list[str]:
-    """The names of those that are sent."""
+def sent(spans: list[Span]) -> list[pb.Span]:
+    """As a collector gets them."""
     encoder = Encoder({}, {})
     told = [each for each in map(encoder.span, spans) if each is not None]
     request = ExportTraceServiceRequest.FromString(encoder.request(told))
-    return [each.name for each in request.resource_spans[0].scope_spans[0].spans]
+    return list(request.resource_spans[0].scope_spans[0].spans)
 
 
-def test_a_prompt_that_a_span_begins_with_is_cut(recorded: list[Span]) -> None:
-    span("invoke_agent x", facts={names.INPUT: "x" * 1_000_000, names.TOKENS: 7}).end()
+def encoded(spans: list[Span]) -> list[str]:
+    """The names of those that are sent."""
+    return [each.name for each in sent(spans)]
 
-    assert len(str(recorded[0].facts[names.INPUT])) == MOST_CHARACTERS
-    assert recorded[0].facts[names.TOKENS] == 7
+
+def test_a_prompt_is_cut(recorded: list[Span]) -> None:
+    prompt = "x" * 1_000_000
+    with span("invoke_agent x", facts={names.INPUT: prompt}) as invoking:
+        invoking.set(names.OUTPUT, prompt)
+        invoking.event("warning", {"said": prompt})
+
+    (told,) = sent(recorded)
+    said = [*told.attributes, *told.events[0].attributes]
+    assert [len(each.value.string_value) for each in said] == [MOST_CHARACTERS] * 3
 
 
 @pytest.mark.parametrize(
-    "facts", [{"said": "half a pair \ud800"}, {"n": 2**70}, {"all": ["\udfff"]}]
+    "facts",
+    [{"said": "half a pair \ud800"}, {"n": 2**70}, {"all": ["\udfff"]}, {"all": [1]}, {"n": None}],
 )
 def test_a_span_that_cannot_be_encoded_takes_no_others_along(
     recorded: list[Span], facts: dict[str, object]
@@ -50,6 +61,14 @@ def test_a_span_that_cannot_be_encoded_takes_no_others_along(
     assert encoded(recorded) == ["before", "after"]
 
 
+def test_nor_does_one_of_a_time_that_cannot_be_written(recorded: list[Span]) -> None:
+    span("before").end()
+    span("bad").end()
+    recorded[-1].start_ns = -1
+
+    assert encoded(recorded) == ["before"]
+
+
 @pytest.mark.parametrize("trace_id", ["", "abcd", "zz" * 16, "ab" * 17])
 def test_nor_does_one_whose_ids_are_none(recorded: list[Span], trace_id: str) -> None:
     span("before").end()
@@ -57,7 +76,6 @@ def test_nor_does_one_whose_ids_are_none(recorded: list[Span], trace_id: str) ->
         linked.link(trace_id or "abc", "cd" * 8)
     current.set(replace(current.get(), trace_id=trace_id))
     span("bad").end()
-    recorded[-1].start_ns = -1
     current.set(local_context())
     span("after").end()
 

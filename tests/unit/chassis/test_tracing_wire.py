@@ -37,7 +37,7 @@ def spans(draw: st.DrawFn) -> Span:
         tracestate=draw(st.sampled_from(["", "vendor=1"])),
         parent_id=draw(st.one_of(st.just(""), span_ids)),
     )
-    made = Span(draw(texts), draw(st.integers(1, 5)), here, draw(facts))
+    made = Span(draw(texts), draw(st.integers(1, 5)), here, draw(facts), draw(facts))
     made.start_ns, made.end_ns = draw(times), draw(times)
     made.events = draw(st.lists(st.tuples(texts, times, facts), max_size=3))
     made.links = draw(st.lists(st.tuples(trace_ids, span_ids), max_size=2))
@@ -73,7 +73,7 @@ def by_the_library(of: Span) -> pb.Span:
         kind=of.kind,  # type: ignore[arg-type] # They are the same numbers.
         start_time_unix_nano=of.start_ns,
         end_time_unix_nano=of.end_ns,
-        attributes=pairs(of.facts),
+        attributes=[*pairs(of.always), *pairs(of.facts)],
         events=[
             pb.Span.Event(name=name, time_unix_nano=at, attributes=pairs(said))
             for name, at, said in of.events
