@@ -123,9 +123,10 @@ class Engines:
 
     @property
     def failed(self) -> Mapping[str, float]:
-        """Of what is declared and wanted, what cannot be loaded is 1, for whoever measures."""
+        """Of what is declared and wanted, what cannot be loaded is 1, for whoever measures; also
+        while it is tried again."""
         return {
-            name: float(held.state is State.FAILED)
+            name: float(held.has_failed)
             for (tenant, name), held in self._held.items()
             if tenant == EVERYBODY and held.wanted.is_wanted
         }

@@ -71,6 +71,9 @@ class Held:
         self.failure: ServiceError | None = None
         self.serving: Serving | None = None
         """While it can be asked."""
+        self.has_failed = False
+        """Whether it could not be loaded, until it is, or something else is wanted: also while it
+        is tried again."""
         self._facts = NO_FACTS
         self._build = build
         self._room = room
@@ -103,7 +106,8 @@ class Held:
     def follow(self, wanted: Wanted) -> None:
         """Do what is wanted from now on."""
         if wanted != self.wanted:
-            self.failure = None  # Whatever it was, it may be over: somebody has said something.
+            # Whatever it was, it may be over: somebody has said something.
+            self.failure, self.has_failed = None, False
         self.wanted = wanted
         if self.serving is not None and not self._is_stale:
             model = self.serving.model
@@ -200,11 +204,13 @@ class Held:
             raise
         self._loaded, self._facts = (entry, engine), built.facts
         self.serving, self.state = Serving(model, engine, entry.price), State.READY
+        self.has_failed = False
         log.info("model loaded", extra={"model": entry.name, "engine": entry.engine})
 
     def _failed(self, error: ServiceError) -> None:
         self.failure = error.with_traceback(None)  # Its frames hold what is long over.
         error.__context__ = None  # And so do those of what it was made of.
+        self.has_failed = True
         facts = {"model": self.entry.name, "error_code": error.reason}
         log.warning("model cannot be loaded", extra=facts)
 

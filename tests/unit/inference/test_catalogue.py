@@ -234,6 +234,34 @@ async def test_an_upstream_that_was_away_is_tried_again() -> None:
     assert (failed.state, back.state) == (State.FAILED, State.READY)
 
 
+async def test_those_who_measure_see_it_missing_until_it_is_back() -> None:
+    shop = Shop()
+    shop.error = Unavailable("ENGINE_FAILED", "away")
+    async with shelf(shop) as engines:
+        await loaded(engines, EVERYBODY, wanted("a"))
+        shop.error = None
+        shop.may_load.clear()
+        engines.try_again()
+        await asyncio.sleep(0)
+        state, meanwhile = engines.listed("t")[0].state, dict(engines.failed)
+        shop.may_load.set()
+        await engines.settled("t", "a")
+
+        assert (state, meanwhile) == (State.LOADING, {"a": 1})
+        assert engines.failed == {"a": 0}
+
+
+async def test_those_who_measure_see_nothing_missing_that_somebody_has_changed() -> None:
+    shop = Shop()
+    shop.error = Unavailable("ENGINE_FAILED", "away")
+    async with shelf(shop) as engines:
+        await loaded(engines, EVERYBODY, wanted("a"))
+        shop.may_load.clear()
+        engines.follow({(EVERYBODY, "a"): wanted("a", number=2)})
+
+        assert engines.failed == {"a": 0}
+
+
 async def test_a_bug_in_an_engine_fails_its_entry_alone() -> None:
     shop = Shop()
     async with shelf(shop, Own([EchoEngine()])) as engines:
