@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 LOOK: Final = timedelta(milliseconds=200)
 PATIENCE: Final = timedelta(minutes=5)
-"""Then tasks are taken up all the same: each has to end."""
+"""Then tasks go on all the same: each has to end."""
 
 Ask = Callable[[], Awaitable[bool]]
 """Whether models are there."""
@@ -27,10 +27,13 @@ async def wait_for(are_there: Ask) -> None:
     current.set(local_context())
     try:
         async with asyncio.timeout(PATIENCE.total_seconds()):
+            if await are_there():
+                return
+            log.info("tasks that were left behind wait for models")
             while not await are_there():  # noqa: ASYNC110 - it is over a wire
                 await asyncio.sleep(LOOK.total_seconds())
     except TimeoutError:
-        log.warning("no models are there, and tasks are taken up all the same")
+        log.warning("no models are there, and tasks go on all the same")
 
 
 async def at_once() -> bool:

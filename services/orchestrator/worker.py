@@ -75,13 +75,14 @@ class Worker:
         self._running = 0
         self._children = 0  # Beside them: those that others of them wait for.
         self._queue: dict[Run, _Waiting] = {}  # In order of arrival.
-        self._followers: dict[Run, _Waiting] = {}  # Those that another task comes before.
+        self._followers: dict[Run, _Waiting] = {}  # For models, or for the task before them.
         self._runs: dict[tuple[str, str], Run] = {}
         self._given_up: list[Claim] = []
         self._strangers: frozenset[Claim] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
-        self._has_models = False  # Until it has seen some, it takes nothing up.
+        self._has_models = asyncio.Event()  # Until they are waited for, they are there.
+        self._has_models.set()
         self.is_draining = False
         """Whether callers may be cut off by this process, and have not left."""
 
@@ -244,9 +245,11 @@ class Worker:
                 log.exception("no work found")
 
     async def wait_for_models(self, are_there: Ask) -> None:
-        """Let tasks be taken up from when on there is somebody to ask."""
+        """Have tasks that are taken up go on from when on there is somebody to ask. Until then a
+        cancel or their deadline ends them, as any that wait."""
+        self._has_models.clear()
         await wait_for(are_there)
-        self._has_models = True
+        self._has_models.set()
 
     def drain(self) -> None:
         """Take no more tasks; those that run go on."""
@@ -272,6 +275,14 @@ class Worker:
     def _free(self) -> int:
         return max(0, self._sizes.max_running - self._running)
 
+    @property
+    def _room(self) -> int:
+        """For how many tasks that others left behind: not for more than can run at once, once there
+        are models."""
+        if self.is_draining or len(self._followers) > self._sizes.max_queued:
+            return 0
+        return self._free if self._has_models.is_set() else self._free - len(self._followers)
+
     async def _keep_claims(self) -> None:
         if self._given_up:
             given_up, self._given_up = self._given_up, []
@@ -293,9 +304,8 @@ class Worker:
             await self._desk.release(list(forgotten))
 
     async def _look_around(self, world: World) -> None:
-        has_room = len(self._followers) <= self._sizes.max_queued
-        if self._has_models and self._free and has_room and not self.is_draining:
-            for claim in await self._desk.find(self._free):
+        if (room := self._room) > 0:
+            for claim in await self._desk.find(room):
                 log.info("task taken up", extra={"task_id": claim.stream_id, "epoch": claim.epoch})
                 await self._take_up_if_readable(world, claim)
         await self.read_letters()
@@ -315,15 +325,17 @@ class Worker:
 
     def _admit(self, run: Run, context: contextvars.Context) -> None:
         self._runs[run.spec.tenant, run.spec.task_id] = run
-        if run.has_to_wait:
+        if run.has_to_wait or not self._has_models.is_set():
             watch = self.spawn(self._follow(run), context)
             self._followers[run] = replace(self._waiting(run, context), watch=watch)
         else:
             self._place(run, context)
 
     async def _follow(self, run: Run) -> None:
-        """Stand aside, in nobody's place, until the task before it has ended."""
+        """Stand aside, in nobody's place, until there are models and the task before it has
+        ended."""
         try:
+            await self._has_models.wait()
             await run.passed()
         except Exception:
             log.exception("not waited to the end", extra={"task_id": run.spec.task_id})
@@ -424,13 +436,13 @@ async def working(desk: Desk, sizes: Sizes) -> AsyncIterator[Worker]:
 
 @asynccontextmanager
 async def on_duty(worker: Worker, world: World, are_there: Ask = at_once) -> AsyncIterator[None]:
-    """Keep the worker's claims and look for work, until the context is left: from when on models
-    are there."""
+    """Keep the worker's claims and look for work, until the context is left. What it finds goes on
+    from when on models are there."""
     async with asyncio.TaskGroup() as group:
         duties: Sequence[asyncio.Task[None]] = (
+            group.create_task(worker.wait_for_models(are_there)),
             group.create_task(worker.keep_claims()),
             group.create_task(worker.look_around(world)),
-            group.create_task(worker.wait_for_models(are_there)),
         )
         try:
             yield

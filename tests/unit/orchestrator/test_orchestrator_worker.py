@@ -1,8 +1,10 @@
 import asyncio
 import contextvars
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,10 +15,11 @@ from services.orchestrator import beginning
 from services.orchestrator.adapters import codec
 from services.orchestrator.adapters.desk import KIND
 from services.orchestrator.domain import events as ev
+from services.orchestrator.domain.letters import Cancel, written
 from services.orchestrator.domain.place import Place
 from services.orchestrator.domain.task import State, replay
 from services.orchestrator.worker import on_duty
-from tests.unit.orchestrator.fakes import NOW, SPEC, bench, end_of, pass_time
+from tests.unit.orchestrator.fakes import NOW, SPEC, Bench, bench, end_of, pass_time
 
 
 async def test_a_task_that_waits_still_ends_at_its_deadline() -> None:
@@ -174,11 +177,20 @@ async def test_a_log_that_cannot_be_read_does_not_end_the_others_work() -> None:
     assert task.state is State.COMPLETED
 
 
+async def left(it: Bench, task_id: str = "task_1", **changes: Any) -> None:
+    """Leave a task behind."""
+    queued = ev.Queued(NOW, replace(SPEC, task_id=task_id, **changes))
+    begun = Append("default", task_id, 0, [codec.encode(queued, replay([queued]))])
+    await it.log.store.append(replace(begun, work=Work(KIND)))
+
+
+async def never() -> bool:
+    return False
+
+
 async def test_what_others_left_waits_until_there_are_models() -> None:
     async with bench(("Hello",)) as it:
-        queued = ev.Queued(NOW, SPEC)
-        left = Append("default", "task_1", 0, [codec.encode(queued, replay([queued]))])
-        await it.log.store.append(replace(left, work=Work(KIND)))
+        await left(it)
         there: list[bool] = []
 
         async def are_there() -> bool:
@@ -216,18 +228,59 @@ async def test_what_others_left_does_not_wait_for_models_for_ever(
 ) -> None:
     monkeypatch.setattr(beginning, "PATIENCE", timedelta(seconds=3))
     async with bench(("Hello",)) as it:
-        queued = ev.Queued(NOW, SPEC)
-        left = Append("default", "task_1", 0, [codec.encode(queued, replay([queued]))])
-        await it.log.store.append(replace(left, work=Work(KIND)))
-
-        async def never() -> bool:
-            return False
-
+        await left(it)
         async with on_duty(it.worker, it.world, never):
             await pass_time(9)
         task = await it.log.load("default", "task_1")
 
     assert task.is_closed
+
+
+async def test_while_there_are_no_models_a_cancel_ends_what_others_left() -> None:
+    async with bench(("Hello",)) as it:
+        await left(it)
+        async with on_duty(it.worker, it.world, never):
+            await pass_time(5)
+            kind, body = written(Cancel("enough"))
+            await it.desk.send("default", "task_1", kind, body)
+            await pass_time(2)
+            task = await it.log.load("default", "task_1")
+
+    assert (task.state, it.models.asked) == (State.CANCELED, [])
+
+
+async def test_while_there_are_no_models_what_others_left_ends_at_its_deadline() -> None:
+    async with bench(("Hello",)) as it:
+        await left(it, deadline=NOW + timedelta(seconds=10))
+        async with on_duty(it.worker, it.world, never):
+            await pass_time(5)
+            it.clock.advance(timedelta(seconds=10))
+            await pass_time(10)
+            task = await it.log.load("default", "task_1")
+
+    assert task.failure is not None
+    assert (task.failure.reason, it.models.asked) == ("TASK_TIMEOUT", [])
+
+
+async def test_no_more_wait_for_models_than_can_run_at_once() -> None:
+    async with bench(("Hello",), max_running=2) as it:
+        for number in range(1, 5):
+            await left(it, f"task_{number}")
+        async with on_duty(it.worker, it.world, never):
+            await pass_time(5)
+            load = it.worker.load()
+
+    assert load == (0, 2)
+
+
+async def test_that_tasks_wait_for_models_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with bench(("Hello",)) as it, on_duty(it.worker, it.world, never):
+        await pass_time(5)
+
+    assert [line for line in caplog.messages if "wait for models" in line] == [
+        "tasks that were left behind wait for models"
+    ]
 
 
 async def test_a_cancel_whose_end_cannot_be_written_is_kept() -> None:
