@@ -68,10 +68,8 @@ class Head:
     """What goes to the service with the call."""
     fields: dict[bytes, bytes]
     """The headers that the edge reads."""
-    follows: bool = True
-    """Whether the traces of clients are gone on with."""
     elsewhere: Link | None = None
-    """Where they are not: the client's own."""
+    """The client's trace, where those are not gone on with."""
 
     @property
     def content_length(self) -> int:
@@ -115,7 +113,7 @@ def read(headers: Headers, *, follows: bool = True) -> Head:
     for name in _BESIDE:
         if name in fields:
             metadata = (*metadata, (_PASSED[name], _plain(name, fields[name])))
-    return Head(context, metadata, fields, follows, elsewhere)
+    return Head(context, metadata, fields, elsewhere)
 
 
 def _check_once(names: list[bytes]) -> None:

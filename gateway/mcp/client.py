@@ -1,7 +1,6 @@
 """Who asks, and what they can take: read off the SDK's context of a request."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from mcp.server.connection import allowed_log_levels
@@ -20,7 +19,6 @@ from gateway.mcp.rpc import Caller
 from gateway.mcp.sessions import Session
 from gateway.mcp.stream import Stream
 from services.chassis.asking import METHODS
-from services.chassis.context import STATE_KEY, TRACE_KEY, continued
 
 CALLER: Final = "runplane.caller"
 """Where the ASGI scope has the `Caller`."""
@@ -62,19 +60,14 @@ class Context(Protocol):
 
 
 def caller_of(ctx: Context) -> Caller:
-    """On whose behalf; within the trace that the request's `_meta` names, if it names one."""
+    """On whose behalf."""
     caller: Caller = ctx.request.scope[CALLER]
-    traceparent, state = (meta_of(ctx).get(key) for key in (TRACE_KEY, STATE_KEY))
-    if not isinstance(traceparent, str) or not caller.head.follows:
-        return caller
-    within = continued(caller.context, traceparent, state if isinstance(state, str) else "")
-    return replace(caller, context=within)
+    return caller
 
 
 def operation_of(ctx: Context) -> Operation:
     """What is asked for, for those who count it."""
-    caller: Caller = ctx.request.scope[CALLER]
-    return caller.operation
+    return caller_of(ctx).operation
 
 
 def session_of(ctx: Context) -> Session | None:

@@ -19,7 +19,7 @@ from gateway.shapes import JSON
 from services.chassis.errors import InvalidArgument, ServiceError
 
 if TYPE_CHECKING:
-    from gateway.mcp.server import Served
+    from gateway.mcp.server import McpServer
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Mcp:
         self._operations = operations
         self._traffic = edge.traffic
         self._limits = edge.settings.limits
-        self._server: asyncio.Future[Served | None] | None = None
+        self._server: asyncio.Future[McpServer | None] | None = None
         self._is_over = asyncio.Event()
 
     async def __aenter__(self) -> "Mcp":
@@ -76,7 +76,7 @@ class Mcp:
             )
         return body
 
-    async def _loaded(self) -> "Served | None":
+    async def _loaded(self) -> "McpServer | None":
         """The server; None if there is none. The first to ask has it loaded, and all who ask
         meanwhile wait for that."""
         if self._server is None:
@@ -84,12 +84,12 @@ class Mcp:
             self._traffic.tasks.create_task(self._serve(self._server))
         return await asyncio.shield(self._server)
 
-    async def _serve(self, ready: "asyncio.Future[Served | None]") -> None:
+    async def _serve(self, ready: "asyncio.Future[McpServer | None]") -> None:
         """Serve until the edge stops. What fails is logged, and the next to ask has it tried anew:
         the rest of the edge does without."""
         try:
             module: Any = await asyncio.to_thread(import_module, "gateway.mcp.server")
-            server: Served = module.Served(self._edge, self._channels, self._operations)
+            server: McpServer = module.McpServer(self._edge, self._channels, self._operations)
             async with server.running():
                 ready.set_result(server)
                 await self._is_over.wait()

@@ -6,14 +6,11 @@ from typing import Final
 
 from gateway.traffic import ClientGone
 from services.chassis.exemplars import example
-from services.chassis.histograms import OTHER, Histogram
+from services.chassis.histograms import CANCELED, OTHER, OTHER_ERROR, Histogram
 
 DURATION: Final = "mcp_server_operation_duration_seconds"
 TOOL_ERROR: Final = "tool_error"
 """The `error_type` of a result that says that a tool failed."""
-CANCELED: Final = "canceled"
-"""That of a request whose client went away."""
-OTHER_ERROR: Final = "_OTHER"
 # What clients send.
 METHODS: Final = frozenset(
     {

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, cast
 
@@ -14,7 +13,6 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    LOG_LEVEL_META_KEY,
     CallToolRequestParams,
     CompleteRequestParams,
     EmptyResult,
@@ -32,6 +30,7 @@ from gateway.exchange import Exchange
 from gateway.mcp import client, refusals, sessions
 from gateway.mcp.agents import Agents
 from gateway.mcp.answers import Answers, is_answer
+from gateway.mcp.asked import LISTEN, Asked, asked_of
 from gateway.mcp.asker import Askers
 from gateway.mcp.asking import Asking
 from gateway.mcp.catalog import Catalog
@@ -39,8 +38,7 @@ from gateway.mcp.client import Context
 from gateway.mcp.cursors import Cursors
 from gateway.mcp.ids import Ids
 from gateway.mcp.listening import Listeners
-from gateway.mcp.offers import agent_of
-from gateway.mcp.operations import CANCELED, TOOL_ERROR, Operation, Operations
+from gateway.mcp.operations import TOOL_ERROR, Operation, Operations
 from gateway.mcp.prompts import Prompts
 from gateway.mcp.refusals import Refused
 from gateway.mcp.resources import Resources
@@ -52,12 +50,19 @@ from gateway.mcp.tasks import CANCEL, GET, UPDATE, TaskParams, Tasks, UpdatePara
 from gateway.mcp.tools import LIST, TTL_MS, Calls, Tools
 from gateway.shapes import JSON
 from gateway.traffic import ClientGone
-from services.chassis.context import current
+from services.chassis.context import (
+    STATE_KEY,
+    TRACE_KEY,
+    RequestContext,
+    continued,
+    current,
+    link,
+)
 from services.chassis.errors import ServiceError
+from services.chassis.histograms import CANCELED, OTHER_ERROR
 from services.chassis.suite import SUITE, suite_id
 
 NAME: Final = "runplane"
-LISTEN: Final = "subscriptions/listen"
 _LISTS: Final = (LIST, "prompts/list", "resources/list", "resources/templates/list")
 _INSTRUCTIONS: Final = (
     "Tools named agent__NAME are agents: they take a query and answer it, which may take minutes. "
@@ -67,13 +72,14 @@ _MODERN: Final = b"2026-07-28"
 _VERSION: Final = b"mcp-protocol-version"
 
 
-class Served:
+class McpServer:
     """An MCP server of one edge."""
 
     def __init__(
         self, edge: Edge, channels: Mapping[str, grpc.aio.Channel], operations: Operations
     ) -> None:
         self._operations = operations
+        self._follows = edge.settings.follow_traces
         services = Services(edge, channels)
         self._catalog = Catalog(services, edge.traffic, edge.settings.mcp)
         tasks = Tasks(services)
@@ -112,12 +118,13 @@ class Served:
 
     async def answer(self, exchange: Exchange, body: bytes, message: JSON) -> None:
         """Answer a request whose body was read, and says this."""
-        with self._operations.begin(_asked(message).method) as operation:
+        asked = asked_of(message)
+        with self._operations.begin(asked.method) as operation:
             try:
                 if self._is_handshaken(exchange):
-                    await self._handshaken(exchange, body, message, operation)
+                    await self._handshaken(exchange, body, asked, operation)
                 else:
-                    await self._modern(exchange, body, message, operation)
+                    await self._modern(exchange, body, asked, operation)
             except Refused as refused:
                 operation.failed(refusals.unread_code(refused))
                 await refusals.answer(exchange, refused)
@@ -125,24 +132,23 @@ class Served:
                 operation.failed(exchange.status)
 
     async def _modern(
-        self, exchange: Exchange, body: bytes, message: JSON, operation: Operation
+        self, exchange: Exchange, body: bytes, asked: Asked, operation: Operation
     ) -> None:
-        asked = _asked(message)
         receive = None if asked.hears else exchange.receive
-        caller = Caller(exchange.head, exchange.context, receive, operation)
+        caller = Caller(exchange.head, self._context(exchange, asked), receive, operation)
         await self._prepare(caller, asked)
-        if not asked.hears and await self._shortcut.answered(exchange, message, caller):
+        if not asked.hears and await self._shortcut.answered(exchange, asked.message, caller):
             return
         manager = self._streaming if asked.hears else self._whole
         await _serve(manager, exchange, body, exchange.relay, {client.CALLER: caller})
 
     async def _handshaken(
-        self, exchange: Exchange, body: bytes, message: JSON, operation: Operation
+        self, exchange: Exchange, body: bytes, asked: Asked, operation: Operation
     ) -> None:
         """The same for clients that shake hands first: all they get are streams, and they may have
         a session. What they were asked in it they answer by requests of their own."""
-        caller = Caller(exchange.head, exchange.context, None, operation)
-        session, who, begun = None, exchange.context.principal, b""
+        caller = Caller(exchange.head, self._context(exchange, asked), None, operation)
+        message, session, who, begun = asked.message, None, exchange.context.principal, b""
         try:
             if is_handshake(message):
                 begun = self._sessions.begun(message, who).encode()
@@ -154,12 +160,25 @@ class Served:
                 return
         except ServiceError as error:
             raise refusals.from_error(error, exchange.context) from None
-        await self._prepare(caller, _asked(message))
+        await self._prepare(caller, asked)
         stream = Stream(exchange, *([(sessions.HEADER, begun)] if begun else ()))
         about = {client.CALLER: caller, client.SESSION: session, client.STREAM: stream}
         await _serve(self._streaming, exchange, body, stream.relay, about)
 
-    async def _prepare(self, caller: Caller, asked: "_Asked") -> None:
+    def _context(self, exchange: Exchange, asked: Asked) -> RequestContext:
+        """The request, within the trace that its `_meta` names, if it names one; where those of
+        clients are not followed, it is linked to that."""
+        traceparent, state = (asked.meta.get(key) for key in (TRACE_KEY, STATE_KEY))
+        if not isinstance(traceparent, str):
+            return exchange.context
+        if self._follows:
+            state = state if isinstance(state, str) else ""
+            return continued(exchange.context, traceparent, state)
+        if (elsewhere := link(traceparent)) is not None:
+            exchange.span.link(*elsewhere)
+        return exchange.context
+
+    async def _prepare(self, caller: Caller, asked: Asked) -> None:
         if asked.method == CALL:
             # Whether its headers are right depends on it.
             await self._catalog.prepare(caller, asked.name)
@@ -220,34 +239,6 @@ def _server(
     return server
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a message asks for, as far as it is a request."""
-
-    method: object
-    name: str
-    """The tool, if it is one that is to be called."""
-    meta: Mapping[str, JSON]
-
-    @property
-    def hears(self) -> bool:
-        """Whether its client wants to hear something before the result."""
-        is_told = "progressToken" in self.meta or LOG_LEVEL_META_KEY in self.meta
-        return is_told or self.method == LISTEN or bool(agent_of(self.name))
-
-
-def _asked(message: JSON) -> _Asked:
-    said = _object(message)
-    params = _object(said.get("params"))
-    name = params.get("name")
-    meta = _object(params.get("_meta"))
-    return _Asked(said.get("method"), name if isinstance(name, str) else "", meta)
-
-
-def _object(value: JSON) -> Mapping[str, JSON]:
-    return value if isinstance(value, dict) else {}
-
-
 async def _counted(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """How a request or a notification ended, for those who count it."""
     operation = client.operation_of(ctx)
@@ -258,6 +249,9 @@ async def _counted(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> 
         raise
     except ValidationError:
         operation.failed(refusals.INVALID_PARAMS)
+        raise
+    except Exception:
+        operation.error = operation.error or OTHER_ERROR
         raise
     if isinstance(result, Mapping) and result.get("isError") is True:
         operation.error = TOOL_ERROR

@@ -11,6 +11,10 @@ from itertools import accumulate
 from typing import Final
 
 OTHER: Final = "other"
+CANCELED: Final = "canceled"
+"""The `error_type` of what nobody wanted to hear the end of."""
+OTHER_ERROR: Final = "_OTHER"
+"""That of what failed without a reason of its own: a bug."""
 MOST: Final = 256
 """Sets of label values that a histogram or a tally keeps apart; so many more by the last label."""
 

@@ -1,17 +1,14 @@
-"""Turns of models as their client sees them: what is asked of the inference service. Pure."""
+"""Turns of models as their client sees them: what is asked of the inference service."""
 
 from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import ServiceError
 from services.chassis.exemplars import example
-from services.chassis.histograms import Histogram, Tally
+from services.chassis.histograms import CANCELED, OTHER_ERROR, Histogram, Tally
 from services.orchestrator.domain.events import Turn
 
 MODEL: Final = "gen_ai_request_model"
-CANCELED: Final = "canceled"
-"""The `error_type` of a turn that nobody wanted to hear the end of."""
-OTHER_ERROR: Final = "_OTHER"
 TOKENS: Final = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0)
 
 
@@ -103,4 +100,6 @@ class Inference:
             return error.reason
         if isinstance(error, Exception):
             return OTHER_ERROR
-        return CANCELED if self._turn is None else ""
+        if self._turn is not None:
+            return ""
+        return OTHER_ERROR if error is None else CANCELED

@@ -14,11 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from gateway import codec
 from gateway.endpoints import Edge
 from gateway.mcp.operations import DURATION, METHODS, Operations
-from gateway.mcp.server import Served
+from gateway.mcp.rpc import Rpc
+from gateway.mcp.server import McpServer
 from gateway.settings import Settings
 from gateway.traffic import Traffic
 from services.chassis.errors import Unavailable
-from services.chassis.histograms import OTHER
+from services.chassis.histograms import OTHER, OTHER_ERROR
 from tests.integration.gateway.places import Place, client
 from tests.integration.gateway.rpc import message, send
 from tests.servers.registry import Told, failed, success
@@ -102,6 +103,25 @@ async def test_an_error_of_json_rpc_is_counted_by_its_code(place: Place, mode: s
     assert found["tools/call", str(caught.value.code)] == 1
 
 
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_bug_behind_it_is_no_success(
+    place: Place, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a fault of ours")
+
+    before = await counted(place)
+    async with client(place, mode) as it:
+        monkeypatch.setattr(Rpc, "__call__", broken)
+        with pytest.raises(MCPError):
+            await it.list_prompts()
+
+    found = await new(place, before)
+
+    assert found["prompts/list", OTHER_ERROR] == 1
+    assert ("prompts/list", "") not in found
+
+
 @pytest.mark.parametrize(
     ("sent", "key"),
     [
@@ -131,8 +151,8 @@ async def test_every_method_that_is_offered_is_counted_by_its_name() -> None:
         nowhere = await stack.enter_async_context(grpc.aio.insecure_channel("127.0.0.1:1"))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         edge = Edge(settings, Traffic(tasks, max_requests=1))
-        served = Served(edge, dict.fromkeys(codec.CONTRACTS, nowhere), Operations())
-        offered = set(served._whole.app._request_handlers)
+        server = McpServer(edge, dict.fromkeys(codec.CONTRACTS, nowhere), Operations())
+        offered = set(server._whole.app._request_handlers)
 
     assert len(offered) > 10
     assert offered <= METHODS

@@ -1,20 +1,18 @@
 """Traces that strangers name, and what of their requests the edge's spans have."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from types import SimpleNamespace
 
 import httpx2
 import pytest
 import pytest_asyncio
 
-from gateway import head
-from gateway.mcp.client import CALLER, caller_of
-from gateway.mcp.operations import Operations
-from gateway.mcp.rpc import Caller
 from services.chassis.tracing import names
 from services.chassis.tracing.sampling import Sampling, sampler
 from services.chassis.tracing.spans import Span, record_to
 from tests.integration.gateway.fakes import Suite, suite
+from tests.integration.gateway.rpc import headers as of_mcp
+from tests.integration.gateway.rpc import message
 from tests.integration.gateway.talk import START, socket
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -93,18 +91,46 @@ async def test_the_same_holds_for_websockets(public: Suite, recorded: list[Span]
     assert str(seen["traceparent"])[3:35] != TRACE
 
 
-@pytest.mark.parametrize(("follows", "goes_on"), [(True, True), (False, False)])
-async def test_the_same_holds_for_what_mcp_says_beside_a_request(
-    follows: bool, goes_on: bool
+async def told_by_mcp(edge: Suite, version: str) -> dict[str, str | bytes]:
+    """The metadata of what a request of MCP led to, whose `_meta` names a trace."""
+    edge.script.reset()
+    sent = message("resources/read", {"uri": "weather://now"})
+    sent["params"]["_meta"].update(SAMPLED)
+    headers = {**of_mcp(sent), "MCP-Protocol-Version": version}
+    async with httpx2.AsyncClient(base_url=f"http://{edge.edge.address}", timeout=5) as http:
+        await http.post("/mcp", json=sent, headers=headers)
+    return edge.script.metadata[-1]
+
+
+async def ended(spans: list[Span]) -> Span:
+    """The span of a request, which may end after its client has the end of a stream."""
+    async with asyncio.timeout(5):
+        while not any(names.HTTP_METHOD in each.facts for each in spans):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    return of_edge(spans)
+
+
+@pytest.mark.parametrize("version", ["2026-07-28", "2025-06-18"])
+async def test_what_mcp_says_beside_a_request_is_followed_too(
+    edge: Suite, recorded: list[Span], version: str
 ) -> None:
-    known = head.read([], follows=follows)
-    caller = Caller(known, known.context, None, Operations().begin("tools/call"))
-    request = SimpleNamespace(scope={CALLER: caller})
-    said = {"_meta": SAMPLED}
+    seen = await told_by_mcp(edge, version)
 
-    context = caller_of(SimpleNamespace(request=request, params=said)).context  # type: ignore[arg-type]
+    span = await ended(recorded)
+    assert (str(seen["traceparent"])[3:35], seen["tracestate"]) == (TRACE, "vendor=1")
+    assert span.links == ()
 
-    assert (context.trace_id == TRACE) is goes_on
+
+@pytest.mark.parametrize("version", ["2026-07-28", "2025-06-18"])
+async def test_where_it_is_not_the_request_is_linked_to_it(
+    public: Suite, recorded: list[Span], version: str
+) -> None:
+    seen = await told_by_mcp(public, version)
+
+    span = await ended(recorded)
+    assert span.links == ((TRACE, SPAN),)
+    assert str(seen["traceparent"])[3:35] == span.context.trace_id
+    assert "tracestate" not in seen
 
 
 async def test_a_path_that_leads_nowhere_is_in_no_span(edge: Suite, recorded: list[Span]) -> None:

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from services.chassis.errors import Unavailable
-from services.chassis.histograms import Histogram
+from services.chassis.histograms import CANCELED, OTHER_ERROR, Histogram
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task, evolve
-from services.orchestrator.inferences import CANCELED, OTHER_ERROR, Inferences
+from services.orchestrator.inferences import Inferences
 from services.orchestrator.measures import Measures
 from tests.unit.orchestrator.fakes import NOW, SPEC
 
@@ -107,3 +107,11 @@ def test_a_turn_that_comes_to_nothing_says_why(error: BaseException, kind: str) 
     assert list(totals(inferences.durations)) == [("small", kind)]
     assert totals(inferences.firsts) == {}
     assert inferences.sent.counts == {}
+
+
+def test_a_turn_without_its_last_message_was_not_canceled() -> None:
+    inferences = Inferences()
+    with inferences.begin("small") as asked:
+        asked.heard(None)
+
+    assert list(totals(inferences.durations)) == [("small", OTHER_ERROR)]
