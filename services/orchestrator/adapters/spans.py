@@ -65,6 +65,12 @@ class TaskSpans:
         of = spec.tenant, spec.task_id
         return self._lives.running(title, _facts(spec), always=_ALWAYS, of=of, number=number)
 
+    def begins(self, spec: ev.Spec) -> Span | Nothing:
+        """That of what begins a task: the call that is answered, or the task that it is a child of,
+        whose own call may be long over."""
+        parent = spec.parent_task_id
+        return self._lives.of(spec.tenant, parent) if parent else serving()
+
     def told(self, task: Task, events: Sequence[ev.Event], seconds: float) -> None:
         """This was appended to a task's log in so much time, and this is how it stands."""
         living = self._lives.of(task.spec.tenant, task.spec.task_id)
@@ -93,7 +99,7 @@ class TracedTaskLog(EventStoreTaskLog):
         """See `TaskLog`."""
         start = perf_counter()
         begun = await super().begin(event, key)
-        serving().appended(1, perf_counter() - start)
+        self.spans.begins(event.spec).appended(1, perf_counter() - start)
         return begun
 
     async def append(
