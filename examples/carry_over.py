@@ -3,6 +3,8 @@
     python examples/carry_over.py http://127.0.0.1:8080 http://127.0.0.1:8090
 
 Of each the newest version; in the new suite it is the first. What is there already is left alone.
+Tools that an OpenAPI import or an MCP server brought are left out: as tools of their own they would
+keep it from bringing them again.
 """
 
 import argparse
@@ -28,11 +30,13 @@ def ask(url: str, body: object = None) -> dict[str, Any]:
 
 
 def listed(suite: str, kind: str) -> Iterator[str]:
-    """The names of all there are, but those that every suite has."""
+    """The names of all there are, but those that every suite has, or that something else brings."""
     token = ""
     while True:
         page = ask(f"{suite}/v1/{kind}?page_size=1000&page_token={token}")
-        yield from (each[KINDS[kind]] for each in page[kind] if each.get("kind") != BUILT_IN)
+        for each in page[kind]:
+            if each.get("kind") != BUILT_IN and not each.get("source"):
+                yield each[KINDS[kind]]
         if not (token := page.get("next_page_token")):
             return
 

@@ -25,6 +25,21 @@ from tests.servers.postgres import postgres
 
 SERVICES = ("inference", "tool_registry", "orchestrator", "workflow")
 WHOLE = (*SERVICES, "gateway")
+NOTED = {
+    "name": "noted",
+    "description": "Notes something.",
+    "input_schema": {"type": "object"},
+    "http": {"method": "POST", "url": "http://127.0.0.1:1/notes"},
+}
+PETS = {
+    "namespace": "pets",
+    "base_url": "http://127.0.0.1:1",
+    "document": {
+        "openapi": "3.1.0",
+        "info": {"title": "Pets", "version": "1"},
+        "paths": {"/pets": {"get": {"operationId": "list", "responses": {"204": {}}}}},
+    },
+}
 
 
 @contextmanager
@@ -148,6 +163,8 @@ def test_what_is_defined_can_be_carried_over_to_another_suite(
 ) -> None:
     http.post("/v1/agents", json={"agent_id": "carried", "instructions": "You help."})
     http.post("/v1/definitions", json={"yaml": DOCUMENTS})
+    http.post("/v1/tools", json=NOTED).raise_for_status()
+    http.post("/v1/tools:importOpenApi", json=PETS).raise_for_status()
     with suite(tmp_path, "--engine", "echo") as new, httpx2.Client(base_url=new.url) as there:
         line = [sys.executable, ROOT / "examples" / "carry_over.py", echo.url, new.url]
         first, second = (
@@ -155,7 +172,11 @@ def test_what_is_defined_can_be_carried_over_to_another_suite(
         )
         agent = there.get("/v1/agents/carried").json()
         definition = there.get("/v1/definitions/documents").json()
+        imported = there.post("/v1/tools:importOpenApi", json=PETS).json()["operations"]
 
     assert "agents carried: carried over\n" in first
+    assert "tools noted: carried over\n" in first
+    assert "pets__" not in first
+    assert [each["outcome"] for each in imported] == ["registered"]
     assert "agents carried: there is an agent carried already\n" in second
     assert (agent["instructions"], definition["version"]) == ("You help.", 1)
