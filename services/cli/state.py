@@ -84,7 +84,7 @@ class StateFolder:
         """What the suite that runs here has announced; nothing where none has, or where that is no
         file of ours, such as a pipe that nobody writes to."""
         try:
-            with open(os.open(self.path / "run.json", os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            with open(self.path / "run.json", "rb", opener=_unblocked) as file:
                 is_plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
                 found = json.loads(file.read(MOST_BYTES)) if is_plain else None
         except (OSError, ValueError, RecursionError):
@@ -95,3 +95,7 @@ class StateFolder:
         """Where the running suite's edge listens, if one runs."""
         url = self.run().get("url")
         return url if isinstance(url, str) else None
+
+
+def _unblocked(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""How fast models answer, and how much: counted as generations end. Pure."""
+"""How fast models answer, and how much: counted as generations end."""
 
 from typing import Final
 

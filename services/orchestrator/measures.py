@@ -1,4 +1,4 @@
-"""What tasks come to: counted as their events are stored, from what a task was and is. Pure."""
+"""What tasks come to: counted as their events are stored, from what a task was and is."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What calls of tools take: counted as they end. Pure."""
+"""What calls of tools take: counted as they end."""
 
 from services.chassis.exemplars import example
 from services.chassis.histograms import Histogram

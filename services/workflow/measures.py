@@ -1,4 +1,4 @@
-"""What workflows come to: counted as their events are stored. Pure."""
+"""What workflows come to: counted as their events are stored."""
 
 from typing import Final
 
@@ -25,7 +25,8 @@ class Measures:
             self.phases.add(0, phase.value)
         self.durations = Histogram(
             "gen_ai_invoke_workflow_duration_seconds",
-            "What workflows took from their start to their end.",
+            "What workflows took from their start to their end; one that is compensated after that "
+            "counts again, from its start to the end of its compensation.",
             ["gen_ai_workflow_name", "phase"],
             DURATIONS,
         )

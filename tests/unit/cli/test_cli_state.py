@@ -84,3 +84,15 @@ def test_an_announcement_that_is_a_pipe_is_no_suite(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "run.json")
 
     assert StateFolder(tmp_path).url() is None
+
+
+def test_an_announcement_that_is_a_folder_is_no_suite_and_stays_open_nowhere(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "run.json").mkdir()
+    folder, before = StateFolder(tmp_path), len(os.listdir("/proc/self/fd"))
+
+    found = [folder.run() for _ in range(8)]
+
+    assert found == [{}] * 8
+    assert len(os.listdir("/proc/self/fd")) == before
