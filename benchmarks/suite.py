@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -42,6 +42,17 @@ def seconds(process: psutil.Process) -> float:
     """User and system time of a process."""
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def seconds_of_all(process: psutil.Process) -> float:
+    """The same of a process and those that it started, also of those that have ended: these are
+    among its children's."""
+    times = process.cpu_times()
+    total = float(times.user + times.system + times.children_user + times.children_system)
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # It has ended just now.
+            total += seconds(child)
+    return total
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import psutil
 from benchmarks.bench import Bench, cpu_each, errors, together
 from benchmarks.figure import Figure
 from benchmarks.load.job import JSON, Job
-from benchmarks.suite import Suite, seconds
+from benchmarks.suite import Suite, seconds_of_all
 from tests.servers.postgres import Postgres, postgres
 from tests.servers.redis import Redis, redis
 
@@ -57,8 +57,7 @@ class _Whole:
 def _seconds(of: subprocess.Popen[bytes] | None) -> float:
     if of is None:
         raise RuntimeError("a store has ended")
-    first = psutil.Process(of.pid)
-    return sum(seconds(each) for each in (first, *first.children(recursive=True)))
+    return seconds_of_all(psutil.Process(of.pid))
 
 
 def sizing(bench: Bench) -> Iterator[Figure]:
