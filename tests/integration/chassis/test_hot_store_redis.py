@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis as Client
+from redis.asyncio import SSLConnection
 
 from services.chassis.hotstore import redis_posts
 from services.chassis.hotstore.port import Entry, HotStore
-from services.chassis.hotstore.redis import opened
+from services.chassis.hotstore.redis import _connected, opened
 from tests.servers.redis import Redis, RedisCluster, redis_cluster
 from tests.servers.redis import redis as redis_server
 
@@ -143,6 +144,25 @@ async def test_a_cluster_without_one_of_its_masters_fails_nothing_and_heals(
     assert heard == [Entry(1, b"one")]
     assert kept == [b"again"] * len(KEYS)
     assert told == [{b"again"}] * len(KEYS)
+
+
+@pytest.mark.parametrize("option", ["require_full_coverage=yes", "dynamic_startup_nodes=yes"])
+async def test_a_cluster_may_be_named_with_options(cluster: RedisCluster, option: str) -> None:
+    url = f"{cluster.url}?{option}"
+    async with asyncio.timeout(20), opened(url, now=now) as one, opened(url, now=now) as other:
+        told = await told_by(one, other, "t")
+        kept = await kept_by(one, other, "k")
+
+    assert (told, kept) == ({b"again"}, b"again")
+
+
+async def test_a_cluster_with_tls_is_spoken_to_by_tls_alone() -> None:
+    client, node = _connected("redis+cluster://127.0.0.1:1?ssl=true", {})
+    async with node() as one:
+        kind = one.connection_pool.connection_class
+    await client.aclose()
+
+    assert kind is SSLConnection
 
 
 async def test_a_whole_cluster_may_be_away_when_the_service_starts(cluster: RedisCluster) -> None:
