@@ -135,6 +135,7 @@ class Posts:
                         pipeline.publish(channel, message)
                     await pipeline.execute()  # Of nothing: nothing.
             except FAILURES as error:
+                self._going_out.clear()  # Lost too, as the port allows: it would come late.
                 if not self._is_ending():
                     self._say_away(error)
                     await asyncio.sleep(PAUSE)
@@ -148,11 +149,11 @@ class Posts:
         """Tell Redis what is wanted here, whenever that changes."""
         while True:
             await self._has_changed.wait()
+            await asyncio.sleep(TICK)
+            self._has_changed.clear()
             if self._is_over:  # What Redis says to this is the last that is heard.
                 await pubsub.unsubscribe(_CHANNEL)
                 return
-            await asyncio.sleep(TICK)
-            self._has_changed.clear()
             changed, self._changed = self._changed, set()
             new = [each for each in changed if each in self._wanted and each not in self._asked]
             gone = [each for each in changed if each not in self._wanted and each in self._asked]

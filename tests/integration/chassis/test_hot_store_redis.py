@@ -9,12 +9,13 @@ import pytest
 from redis.asyncio import Redis as Client
 from redis.asyncio import SSLConnection
 
-from services.chassis.hotstore import redis_posts
+from services.chassis.hotstore import redis, redis_posts
 from services.chassis.hotstore.port import Entry, HotStore
 from services.chassis.hotstore.redis import _connected, opened
 from tests.servers.redis import Redis, RedisCluster, redis_cluster
 from tests.servers.redis import redis as redis_server
 
+_CHANNEL = "runplane:live:"
 MINUTE = timedelta(minutes=1)
 KEYS = [f"k{number}" for number in range(12)]  # Each master of a cluster has some.
 
@@ -35,6 +36,13 @@ def cluster() -> Iterator[RedisCluster]:
     """A cluster of this test's own."""
     with redis_cluster() as running:
         yield running
+
+
+async def agreed(client: Client, *topics: str) -> None:
+    """Wait until processes hear of these topics, and of no others."""
+    channels = {_CHANNEL, *(f"{_CHANNEL}{topic}" for topic in topics)}
+    while set(await client.pubsub_channels(f"{_CHANNEL}*")) != channels:
+        await asyncio.sleep(0)
 
 
 async def told_by(one: HotStore, other: HotStore, topic: str) -> set[bytes]:
@@ -123,6 +131,24 @@ async def test_a_store_closes_at_once_while_its_readers_wait(
                 value = await store.get("k")
 
     assert value is None
+
+
+async def test_a_store_closes_at_once_right_after_a_change(
+    server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("BEAT", 60.0), ("TICK", 0.2)):
+        monkeypatch.setattr(redis_posts, name, seconds)
+    monkeypatch.setattr(redis, "ENDING", 60.0)
+
+    async with asyncio.timeout(20), Client.from_url(server.url, decode_responses=True) as client:
+        async with opened(server.url, now=now) as store:
+            await agreed(client)
+            async with store.subscribe("t"):
+                await asyncio.sleep(0)  # It has heard of the change, and waits for more of them.
+                await asyncio.sleep(0)
+        left = await client.pubsub_channels(f"{_CHANNEL}*")
+
+    assert left == []
 
 
 async def test_a_cluster_without_one_of_its_masters_fails_nothing_and_heals(
