@@ -99,10 +99,6 @@ class RedisHotStore:
         counted = await self._asked(None, self._client.eval, *adding)
         return await self._local.add(key, amount, ttl=ttl) if counted is None else int(counted)
 
-    async def settled(self) -> None:
-        """See `Posts`."""
-        await self.posts.settled()
-
     async def _asked(self, otherwise: Any, command: Callable[..., Any], *given: Any) -> Any:
         """What Redis says, or the other thing while it is away."""
         try:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +9,7 @@ from redis.asyncio import Redis as Client
 from redis.asyncio import SSLConnection
 
 from services.chassis.hotstore import redis, redis_posts
-from services.chassis.hotstore.port import Entry, HotStore
+from services.chassis.hotstore.port import Entry, HotStore, Subscription
 from services.chassis.hotstore.redis import _connected, opened
 from tests.servers.redis import Redis, RedisCluster, redis_cluster
 from tests.servers.redis import redis as redis_server
@@ -40,22 +39,27 @@ def cluster() -> Iterator[RedisCluster]:
 
 async def agreed(client: Client, *topics: str) -> None:
     """Wait until processes hear of these topics, and of no others."""
-    channels = {_CHANNEL, *(f"{_CHANNEL}{topic}" for topic in topics)}
-    while set(await client.pubsub_channels(f"{_CHANNEL}*")) != channels:
-        await asyncio.sleep(0)
+    channels, heard = {_CHANNEL, *(f"{_CHANNEL}{topic}" for topic in topics)}, set[str]()
+    while heard != channels:
+        heard = set(await client.pubsub_channels(f"{_CHANNEL}*"))
 
 
 async def told_by(one: HotStore, other: HotStore, topic: str) -> set[bytes]:
     """What one hears once the other is heard again."""
-    heard: list[Entry] = []
     async with other.subscribe(topic) as there:
-        while not heard:
-            await one.publish(topic, [Entry(1, b"again")])
-            waiting = asyncio.ensure_future(there.next())
-            await asyncio.wait((waiting,), timeout=0.2)
-            heard += waiting.result() if waiting.done() else ()
-            waiting.cancel()
-    return {entry.body for entry in heard}
+        return {entry.body for entry in await heard_from(one, topic, there)}
+
+
+async def heard_from(one: HotStore, topic: str, there: Subscription) -> list[Entry]:
+    """What is heard there of what one publishes again and again."""
+    heard: list[Entry] = []
+    while not heard:
+        await one.publish(topic, [Entry(1, b"again")])
+        waiting = asyncio.ensure_future(there.next())
+        await asyncio.wait((waiting,), timeout=0.2)
+        heard += waiting.result() if waiting.done() else ()
+        waiting.cancel()
+    return heard
 
 
 async def kept_by(one: HotStore, other: HotStore, key: str) -> bytes:
@@ -100,10 +104,9 @@ async def test_when_it_returns_replicas_hear_each_other_again(server: Redis) -> 
         asyncio.timeout(20),
     ):
         server.stop()
-        await one.publish("t", [Entry(1, b"lost")])
-        await one.settled()
+        await while_away(one)
         server.start()
-        told = await told_by(one, other, "t")
+        told = await told_by(one, other, "u")
 
     assert told == {b"again"}
 
@@ -207,40 +210,27 @@ async def test_a_whole_cluster_may_be_away_when_the_service_starts(cluster: Redi
 
 
 async def test_a_process_hears_of_nothing_that_nobody_in_it_asked_for(server: Redis) -> None:
-    prefix = "runplane:live:"
     async with (
         asyncio.timeout(20),
         opened(server.url, now=now) as store,
         Client.from_url(server.url, decode_responses=True) as client,
     ):
         async with store.subscribe("one"), store.subscribe("two"), store.subscribe("two"):
-            await store.settled()
-            asked = await client.pubsub_channels(f"{prefix}*")
+            await agreed(client, "one", "two")
         async with store.subscribe("three"):
-            await store.settled()
-            left = await client.pubsub_channels(f"{prefix}*")
-
-    assert set(asked) == {prefix, f"{prefix}one", f"{prefix}two"}
-    assert set(left) == {prefix, f"{prefix}three"}
+            await agreed(client, "three")
 
 
 async def test_who_is_subscribed_hears_again_after_redis_was_away(server: Redis) -> None:
     async with (
         opened(server.url, now=now) as one,
         opened(server.url, now=now) as other,
-        other.subscribe("t") as there,
+        other.subscribe("u") as there,
         asyncio.timeout(20),
     ):
         server.stop()
-        await one.publish("t", [Entry(1, b"lost")])
-        await one.settled()
+        await while_away(one)
         server.start()
-        heard: list[Entry] = []
-        while not heard:
-            await one.publish("t", [Entry(2, b"again")])
-            await one.settled()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    heard += await there.next()
+        heard = await heard_from(one, "u", there)
 
     assert {entry.body for entry in heard} == {b"again"}
