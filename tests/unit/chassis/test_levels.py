@@ -17,9 +17,11 @@ NAME = "services.test_levels"
 
 @pytest.fixture
 def levels() -> Iterator[Levels]:
+    logger = logging.getLogger(NAME)  # It is there, whichever test is the first.
     changed = Levels()
     yield changed
     changed.clear()
+    logger.setLevel(logging.NOTSET)
 
 
 def level() -> int:
