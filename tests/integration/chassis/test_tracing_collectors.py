@@ -104,6 +104,7 @@ def behaving(as_it_does: Behaviour) -> Iterator[str]:
                 each.join()
 
 
+@pytest.mark.usefixtures("in_a_request")
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_the_end_of_a_process_does_not_wait_for_a_collector(protocol: str) -> None:
     with behaving(silent) as url:

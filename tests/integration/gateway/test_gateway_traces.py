@@ -1,6 +1,6 @@
 """Traces that strangers name, and what of their requests the edge's spans have."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 import httpx2
@@ -12,7 +12,7 @@ from gateway.mcp.client import CALLER, caller_of
 from gateway.mcp.operations import Operations
 from gateway.mcp.rpc import Caller
 from services.chassis.tracing import names
-from services.chassis.tracing.sampling import Sampling, sampler
+from services.chassis.tracing.sampling import sampler
 from services.chassis.tracing.spans import Span, record_to
 from tests.integration.gateway.fakes import Suite, suite
 from tests.integration.gateway.talk import START, socket
@@ -21,14 +21,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=1"}
-
-
-@pytest.fixture
-def recorded() -> Iterator[list[Span]]:
-    spans: list[Span] = []
-    record_to(spans.append, Sampling())
-    yield spans
-    record_to(None, Sampling())
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
