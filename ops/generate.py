@@ -14,9 +14,6 @@ RPC: Final = "runplane_rpc_duration_seconds"
 MCP: Final = "mcp_server_operation_duration_seconds"
 STORE: Final = "runplane_event_store"
 TURNS: Final = "gen_ai_client_inference_duration_seconds"
-MCP: Final = "mcp_server_operation_duration_seconds"
-STORE: Final = "runplane_event_store"
-TURNS: Final = "gen_ai_client_inference_duration_seconds"
 
 Panel = tuple[str, str, str, str]
 """Title, expression, legend, unit."""
@@ -33,7 +30,6 @@ def rate(metric: str, by: str) -> str:
 
 
 MODEL: Final = "gen_ai_request_model"
-WORKFLOW: Final = "gen_ai_workflow_name"
 WORKFLOW: Final = "gen_ai_workflow_name"
 TOOL: Final = "gen_ai_tool_name"
 TOOLS: Final = "gen_ai_execute_tool_duration_seconds"
@@ -70,18 +66,6 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
             "{{store}}",
             "none",
         ),
-        (
-            "Append, p99",
-            quantile(0.99, f"{STORE}_append_duration_seconds", "store"),
-            "{{store}}",
-            "s",
-        ),
-        (
-            "Changes a commit, p95",
-            quantile(0.95, f"{STORE}_commit_changes", "store"),
-            "{{store}}",
-            "none",
-        ),
     ],
     "agents": [
         (
@@ -100,7 +84,6 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
         ("Queued", "runplane_orchestrator_tasks_queued", "{{instance}}", "none"),
         ("Places", "runplane_orchestrator_task_slots", "{{instance}}", "none"),
         ("Longest wait", "runplane_orchestrator_queue_wait_seconds", "{{instance}}", "s"),
-        ("Places", "runplane_orchestrator_task_slots", "{{instance}}", "none"),
         (
             "Tool results",
             rate("runplane_orchestrator_tool_results_total", "outcome"),
@@ -167,14 +150,6 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
             "s",
         ),
         ("Cannot be loaded", "runplane_inference_model_failed", "{{model_name}}", "none"),
-        ("Slots", "runplane_inference_slots", "{{model_name}}", "none"),
-        (
-            "A token after the first, p95",
-            quantile(0.95, "gen_ai_server_time_per_output_token_seconds", MODEL),
-            f"{{{{{MODEL}}}}}",
-            "s",
-        ),
-        ("Cannot be loaded", "runplane_inference_model_failed", "{{model_name}}", "none"),
         ("Tokens", rate("runplane_inference_tokens_total", f"{MODEL}, kind"), "{{kind}}", "ops"),
         ("Batch items", "runplane_inference_batch_items_running", "{{instance}}", "none"),
     ],
@@ -213,14 +188,6 @@ DASHBOARDS: Final[dict[str, list[Panel]]] = {
         ("Statuses", rate(f"{EDGE}_count", "status"), "{{status}}", "reqps"),
         ("Under way", "sum(runplane_edge_requests_in_flight) by (kind)", "{{kind}}", "none"),
         ("Errors of 5xx", "runplane:edge_errors:ratio_rate1h", "an hour", "percentunit"),
-        ("MCP", rate(f"{MCP}_count", "mcp_method_name"), "{{mcp_method_name}}", "reqps"),
-        ("MCP, p95", quantile(0.95, MCP, "mcp_method_name"), "{{mcp_method_name}}", "s"),
-        (
-            "MCP that failed",
-            rate(f'{MCP}_count{{error_type!=""}}', "error_type"),
-            "{{error_type}}",
-            "reqps",
-        ),
         ("MCP", rate(f"{MCP}_count", "mcp_method_name"), "{{mcp_method_name}}", "reqps"),
         ("MCP, p95", quantile(0.95, MCP, "mcp_method_name"), "{{mcp_method_name}}", "s"),
         (

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 
 from tests.e2e.journeys import Journeys, wait
-from tests.e2e.streams import is_contiguous, watched
+from tests.e2e.streams import Event, is_contiguous, read, watched
 from tests.servers.counting import Counting
 
 SCRIPT = 'tool:calculator {"expression": "12*7"}\n12 times 7 is 84.'
@@ -75,25 +75,23 @@ class Belongings:
             "/v1/tools/count",
             "/v1/definitions/documents",
         ]
-        logs = {
-            name: [
-                event.said for event in watched(self.http, f"/v1/tasks/{self.tasks[name]}:watch")
-            ]
-            for name in CLOSED
+        return {path: self._get(path) for path in paths} | {
+            each: self._log(each) for each in CLOSED
         }
-        return {path: self._get(path) for path in paths} | logs
 
-    def check(self) -> None:
+    def check(self, *, is_back: bool) -> None:
         """All is as it was, and what had not ended goes on to its end."""
-        assert agrees(self.before, self.seen())
+        older, newer = (self.seen(), self.before) if is_back else (self.before, self.seen())
+        assert says(newer, older)
         assert self._post("/v1/agent/invoke", {"query": SCRIPT}, KEYED)["task_id"] == self.keyed
         assert self._state("waiting") == "waiting"
         approval = {"tool_call_id": self.call_id}
         self._post(f"/v1/tasks/{self.tasks['waiting']}:approve", approval)
         for name in ("waiting", "running", "pending"):
             wait(lambda name=name: self._state(name) == "completed")  # type: ignore[misc]
-            log = watched(self.http, f"/v1/tasks/{self.tasks[name]}:watch")
-            assert is_contiguous(event.said for event in log)
+            log = self._log(name)
+            assert log[-1]["type"] == "task_complete"
+            assert is_contiguous(log)
         self.journeys.finish()
         self.journeys.check()
         self._check_workflows()
@@ -142,10 +140,14 @@ class Belongings:
 
     def _asked_for(self, task_id: str) -> str:
         with self.http.stream("GET", f"/v1/tasks/{task_id}:watch") as reply:
-            for line in reply.iter_lines():
-                if line.startswith("data: ") and '"approval_required"' in line:
-                    return str(httpx2.Response(200, content=line[6:]).json()["tool_call_id"])
-        raise AssertionError("nobody asks for an approval")
+            asked = (each.said for each in read(reply.iter_lines()))
+            return str(
+                next(each["tool_call_id"] for each in asked if each["type"] == "approval_required")
+            )
+
+    def _log(self, name: str) -> list[Event]:
+        path = f"/v1/tasks/{self.tasks[name]}:watch"
+        return [event.said for event in watched(self.http, path)]
 
     def _state(self, name: str) -> str:
         return str(self._get(f"/v1/tasks/{self.tasks[name]}")["status"])
@@ -176,10 +178,10 @@ class Belongings:
         return dict(reply.json())
 
 
-def agrees(one: object, other: object) -> bool:
-    """Whether both say the same, where both say something: a version may know of more fields."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return all(agrees(one[name], other[name]) for name in one.keys() & other.keys())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(agrees, one, other))
-    return one == other
+def says(more: object, less: object) -> bool:
+    """Whether one says all that the other says: a later version may know of more fields."""
+    if isinstance(more, dict) and isinstance(less, dict):
+        return less.keys() <= more.keys() and all(says(more[name], less[name]) for name in less)
+    if isinstance(more, list) and isinstance(less, list):
+        return len(more) == len(less) and all(map(says, more, less))
+    return more == less

@@ -26,6 +26,8 @@ KEY = "ab" * 32
 PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 # Text takes a while, so that a kill may come in the middle of it.
 PACE = {"INFERENCE_ENGINE": "echo", "INFERENCE_ECHO__DELAY": "PT0.002S"}
+# What is killed is taken up soon.
+SOON = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
 
 Result = TypeVar("Result")
 

@@ -11,7 +11,7 @@ import pytest
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 
-from tests.e2e.replicas import Cluster, client, cluster, patiently, watched
+from tests.e2e.replicas import SOON, Cluster, client, cluster, patiently, watched
 from tests.servers.postgres import Postgres, postgres
 from tests.servers.redis import Redis, redis
 
@@ -20,7 +20,6 @@ SCRIPT = (
     'tool:calculator {{"expression": "{n}+1"}}\n\n'
     'sleep:{sleep}\ntool:calculator {{"expression": "{n}+2"}}\ntokens:{tokens}'
 )
-SOON = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
 
 
 @pytest.fixture(scope="module")

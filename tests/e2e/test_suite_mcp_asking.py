@@ -11,12 +11,11 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from runplane.tool_registry.v1 import tool_registry_pb2 as pb
 
-from tests.e2e.replicas import Process, cluster, edge, is_ready
+from tests.e2e.replicas import SOON, Process, cluster, edge, is_ready
 from tests.e2e.running import until
 from tests.integration.gateway.handshaken import Handshaken, handshaken
 from tests.servers.registry import Told, asks, registry, success
 
-SOON = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
 FORMS = {"elicitation": {}}
 SCHEMA = {"type": "object", "properties": {"day": {"type": "integer"}}, "required": ["day"]}
 DAY = {

@@ -13,8 +13,8 @@ from runplane.orchestrator.v1 import usage_pb2, usage_pb2_grpc
 
 from services.chassis.client import channel
 from services.chassis.settings import ClientSettings
-from tests.e2e.replicas import PASSING, Cluster, client, cluster, watched
-from tests.e2e.test_suite_kills import SOON, accepted, kill
+from tests.e2e.replicas import PASSING, SOON, Cluster, client, cluster, watched
+from tests.e2e.test_suite_kills import accepted, kill
 from tests.servers.postgres import Postgres, postgres
 
 QUOTA = 20_000

@@ -12,10 +12,9 @@ from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 from runplane.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from runplane.tool_registry.v1 import tool_registry_pb2 as tools_pb
 
-from tests.e2e.replicas import Cluster, client, cluster, patiently, watched
+from tests.e2e.replicas import SOON, Cluster, client, cluster, patiently, watched
 from tests.servers.registry import Registry, Told, asks, registry, success
 
-SOON = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
 ASKED = {"day": {"method": "elicitation/create", "params": {"message": "Which day?"}}}
 GIVEN = {"day": {"action": "accept", "content": {"day": 7}}}
 Metadata = tuple[tuple[str, str], ...]

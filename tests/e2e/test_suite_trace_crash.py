@@ -6,12 +6,11 @@ from pathlib import Path
 from runplane.orchestrator.v1 import orchestrator_pb2 as pb
 
 from services.chassis.tracing.spans import life_id
-from tests.e2e.replicas import client, cluster, watched
+from tests.e2e.replicas import SOON, client, cluster, watched
 from tests.e2e.running import until
 from tests.servers.otlp import collector
 
 TRACE, CALLER = "5bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-SOON = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
 AGENT = "invoke_agent default"
 
 

@@ -81,7 +81,7 @@ async def test_what_one_version_left_another_finds_and_ends(
             start_as_the_other(suite)
             with httpx2.Client(base_url=suite.url, timeout=30) as http:
                 mine.go_over_to(http)
-                mine.check()
+                mine.check(is_back=is_back)
 
     with store(kind, tmp_path) as url:
         async with counting() as tool:

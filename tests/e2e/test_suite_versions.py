@@ -1,6 +1,7 @@
 """A suite half of which is of the version before: on the wire, and in the event store."""
 
 import asyncio
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from signal import Signals
@@ -123,24 +124,33 @@ def test_an_answer_that_an_update_cuts_is_had_by_asking_again(
     assert [each["task_id"] for each in tasks] == [again["task_id"]]
 
 
+async def travelled(
+    tmp_path: Path, earlier: Path, *, replaced: str = "", **parts: Collection[str] | str
+) -> None:
+    """Workflows on journeys through a mixed suite, one part of which is replaced on the way."""
+
+    def travel(tool: Counting) -> None:
+        with mixed(tmp_path, earlier, **parts) as suite, client(suite) as http:  # type: ignore[arg-type]
+            journeys = Journeys(http, tool)
+            journeys.begin()
+            if replaced:
+                suite.replace(replaced)
+            journeys.finish()
+            journeys.check()
+
+    async with counting() as tool:
+        await asyncio.to_thread(travel, tool)
+
+
 @both_ways
 async def test_workflows_go_on_with_another_version(
     tmp_path: Path, earlier: Path, is_back: bool
 ) -> None:
     """One version has begun an action, an agent, a wait for an event and a compensation; the other
     ends them."""
+    first = ("workflow",) if not is_back else ()
 
-    def travel(tool: Counting) -> None:
-        first = ("workflow",) if not is_back else ()
-        with mixed(tmp_path, earlier, first, **OFTEN) as suite, client(suite) as http:
-            journeys = Journeys(http, tool)
-            journeys.begin()
-            suite.replace("workflow")
-            journeys.finish()
-            journeys.check()
-
-    async with counting() as tool:
-        await asyncio.to_thread(travel, tool)
+    await travelled(tmp_path, earlier, replaced="workflow", names=first, **OFTEN)
 
 
 @pytest.mark.parametrize(
@@ -149,28 +159,12 @@ async def test_workflows_go_on_with_another_version(
 async def test_workflows_run_over_a_part_of_the_version_before(
     tmp_path: Path, earlier: Path, names: tuple[str, ...]
 ) -> None:
-    def travel(tool: Counting) -> None:
-        with mixed(tmp_path, earlier, names) as suite, client(suite) as http:
-            journeys = Journeys(http, tool)
-            journeys.begin()
-            journeys.finish()
-            journeys.check()
-
-    async with counting() as tool:
-        await asyncio.to_thread(travel, tool)
+    await travelled(tmp_path, earlier, names=names)
 
 
 async def test_workflows_run_with_a_replica_of_each_version(tmp_path: Path, earlier: Path) -> None:
     """As in the midst of an update: whatever either writes, and verifies, the other understands."""
-
-    def travel(tool: Counting, event_store: str) -> None:
-        both = {"both": ("workflow", "orchestrator"), "event_store": event_store}
-        with mixed(tmp_path, earlier, **both, **OFTEN) as suite, client(suite) as http:  # type: ignore[arg-type]
-            journeys = Journeys(http, tool)
-            journeys.begin()
-            journeys.finish()
-            journeys.check()
+    both = ("workflow", "orchestrator")
 
     with postgres() as server:
-        async with counting() as tool:
-            await asyncio.to_thread(travel, tool, server.url)
+        await travelled(tmp_path, earlier, both=both, event_store=server.url, **OFTEN)

@@ -10,12 +10,12 @@ from pathlib import Path
 from signal import Signals
 
 from tests.e2e.replicas import KEY, PACE, ROOT, Process, started
+from tests.e2e.replicas import SOON as SOON_TASKS
 from tests.e2e.running import UNCACHED
 from tests.e2e.workflows import ROOM, SOON
 from tests.servers.ports import free
 
 CODE = ("services", "gateway", "protos/gen")
-SOON_TASKS = {"ORCHESTRATOR_TASKS__LEASE": "1s", "ORCHESTRATOR_TASKS__LOOK": "100ms"}
 
 
 def earlier_code(folder: Path) -> Path:

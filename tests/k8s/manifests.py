@@ -40,6 +40,11 @@ def built(name: str) -> tuple[Object, ...]:
     return tuple(each for each in yaml.safe_load_all(done.stdout) if each)
 
 
+def of_kind(name: str, kind: str) -> dict[str, Object]:
+    """The objects of a kind in a kustomization, by their names."""
+    return {each["metadata"]["name"]: each for each in built(name) if each["kind"] == kind}
+
+
 def title(thing: Object) -> str:
     """An object's kind and name."""
     return f"{thing['kind']} {thing['metadata']['name']}"

@@ -11,25 +11,25 @@ import yaml
 from gateway import endpoints
 from gateway import settings as edge
 from gateway.mcp import endpoint as mcp
-from tests.k8s.manifests import Object, built, title
+from tests.k8s.manifests import Object, built, of_kind, title
 from tests.k8s.settings import READ, deployments, environment
 
 ROOT = Path(__file__).parents[2]
 ALL = "tests/everything"
 
 
-def of_kind(kind: str, name: str = ALL) -> list[Object]:
-    return [each for each in built(name) if each["kind"] == kind]
+def routes() -> list[Object]:
+    return [each for kind in ("HTTPRoute", "GRPCRoute") for each in of_kind(ALL, kind).values()]
 
 
 def test_each_service_is_measured_by_one_port() -> None:
-    (monitor,) = of_kind("ServiceMonitor")
+    (monitor,) = of_kind(ALL, "ServiceMonitor").values()
     port = monitor["spec"]["endpoints"][0]["port"]
     labels = monitor["spec"]["selector"]["matchLabels"].items()
 
     found = [
         each["spec"]["selector"]["app.kubernetes.io/name"]
-        for each in of_kind("Service")
+        for each in of_kind(ALL, "Service").values()
         if labels <= each["metadata"].get("labels", {}).items()
         and port in {part["name"] for part in each["spec"]["ports"]}
     ]
@@ -68,7 +68,7 @@ def test_the_way_in_for_grpc_leads_to_every_service_of_the_contracts() -> None:
         backend = package.split(".")[1].replace("_", "-")
         declared |= {(f"{package}.{each}", backend) for each in names}
 
-    (route,) = of_kind("GRPCRoute")
+    (route,) = of_kind(ALL, "GRPCRoute").values()
     led = {
         (match["method"]["service"], rule["backendRefs"][0]["name"])
         for rule in route["spec"]["rules"]
@@ -80,14 +80,14 @@ def test_the_way_in_for_grpc_leads_to_every_service_of_the_contracts() -> None:
 
 def test_the_ways_in_lead_to_ports_that_are_there() -> None:
     ports = {
-        (each["metadata"]["name"], port["port"])
-        for each in of_kind("Service")
+        (name, port["port"])
+        for name, each in of_kind(ALL, "Service").items()
         for port in each["spec"]["ports"]
     }
 
     led = {
         (backend["name"], backend["port"])
-        for each in [*of_kind("HTTPRoute"), *of_kind("GRPCRoute")]
+        for each in routes()
         for rule in each["spec"]["rules"]
         for backend in rule["backendRefs"]
     }
@@ -97,7 +97,7 @@ def test_the_ways_in_lead_to_ports_that_are_there() -> None:
 
 
 def test_no_way_in_ends_a_stream_before_the_edge_does() -> None:
-    (route,) = of_kind("HTTPRoute")
+    (route,) = of_kind(ALL, "HTTPRoute").values()
     longest = edge.DeadlineSettings().maximum.total_seconds()
     ends = longest * endpoints._LONGER + endpoints._MARGIN + endpoints.STALL
 
@@ -112,7 +112,7 @@ def test_no_way_in_ends_a_stream_before_the_edge_does() -> None:
 
 
 def test_who_listens_by_mcp_may_do_so_for_ever() -> None:
-    (route,) = of_kind("HTTPRoute")
+    (route,) = of_kind(ALL, "HTTPRoute").values()
 
     (rule,) = (each for each in route["spec"]["rules"] if "matches" in each)
 
@@ -125,9 +125,9 @@ def seconds(duration: str) -> int:
 
 
 def test_the_certificate_is_for_the_names_that_the_ways_in_have() -> None:
-    (certificate,), (way_in,) = of_kind("Certificate"), of_kind("Gateway")
+    (certificate,) = of_kind(ALL, "Certificate").values()
+    (way_in,) = of_kind(ALL, "Gateway").values()
     listeners = {each["name"]: each for each in way_in["spec"]["listeners"]}
-    routes = [*of_kind("HTTPRoute"), *of_kind("GRPCRoute")]
 
     names = sorted(each["hostname"] for each in listeners.values())
 
@@ -135,21 +135,22 @@ def test_the_certificate_is_for_the_names_that_the_ways_in_have() -> None:
     assert {each["tls"]["certificateRefs"][0]["name"] for each in listeners.values()} == {
         certificate["spec"]["secretName"]
     }
-    for route in routes:
+    for route in routes():
         listener = listeners[route["spec"]["parentRefs"][0]["sectionName"]]
         assert route["spec"]["hostnames"] == [listener["hostname"]]
 
 
 def test_the_edge_answers_to_the_name_that_its_way_in_has() -> None:
     things = built(ALL)
+    (route,) = of_kind(ALL, "HTTPRoute").values()
 
     allowed = environment(things, deployments(things)["gateway"])["GATEWAY_ALLOWED_HOSTS"]
 
-    assert of_kind("HTTPRoute")[0]["spec"]["hostnames"][0] in allowed.split(",")
+    assert route["spec"]["hostnames"][0] in allowed.split(",")
 
 
 def test_the_pool_is_the_inference_pods_and_their_port() -> None:
-    (pool,) = of_kind("InferencePool")
+    (pool,) = of_kind(ALL, "InferencePool").values()
     template = deployments(built(ALL))["inference"]["spec"]["template"]
 
     ports = {each["containerPort"] for each in template["spec"]["containers"][0]["ports"]}
@@ -159,10 +160,8 @@ def test_the_pool_is_the_inference_pods_and_their_port() -> None:
 
 
 def test_the_pools_picker_reads_how_busy_the_pods_are() -> None:
-    (pool,) = of_kind("InferencePool")
-    (policy,) = (
-        each for each in of_kind("NetworkPolicy") if each["metadata"]["name"] == "inference"
-    )
+    (pool,) = of_kind(ALL, "InferencePool").values()
+    policy = of_kind(ALL, "NetworkPolicy")["inference"]
 
     let_in = [
         rule["ports"]
@@ -189,9 +188,7 @@ def test_a_pod_has_as_many_gpus_as_its_process_computes_on(name: str, gpus: int)
 
 def test_every_service_sends_its_traces_to_the_collector() -> None:
     things = built(ALL)
-    (collector,) = [
-        each for each in of_kind("Service") if each["metadata"]["name"] == "otel-collector"
-    ]
+    collector = of_kind(ALL, "Service")["otel-collector"]
 
     told = {
         name: environment(things, each).get("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from services.cli.main import main
-from tests.k8s.manifests import Object, built
+from tests.k8s.manifests import Object, built, of_kind
 from tests.k8s.settings import SECRETS, deployments, environment
 
 ALL = "tests/everything"
@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def job() -> Object:
-    return next(each for each in built(ALL) if each["kind"] == "Job")["spec"]["template"]["spec"]
+    (only,) = of_kind(ALL, "Job").values()
+    return dict(only["spec"]["template"]["spec"])
 
 
 def test_the_job_runs_a_command_that_there_is() -> None:

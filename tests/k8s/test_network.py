@@ -1,25 +1,19 @@
 """Who may reach whom, as a network plugin would judge it: out of the one, and into the other."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.k8s.manifests import Object, built, kustomizations
+from tests.k8s.manifests import Object, built, kustomizations, of_kind
 from tests.k8s.settings import READ
 
 README: Final = Path(__file__).parents[2] / "k8s/README.md"
 EVERYONE: Final = "everyone"
-
-
-def policies(name: str) -> dict[str, Object]:
-    return {
-        each["metadata"]["name"]: each["spec"]
-        for each in built(name)
-        if each["kind"] == "NetworkPolicy"
-    }
+EVERYTHING: Final[Object] = {}
+"""A rule without conditions."""
 
 
 def pods(name: str) -> dict[str, Object]:
@@ -64,15 +58,33 @@ def admits(
     )
 
 
+def judging(policies: Iterable[Object], pod: Object, side: str) -> list[Object]:
+    """The policies that are for a pod: where there are some, nothing else is allowed."""
+    return [
+        each["spec"]
+        for each in policies
+        if side.title() in each["spec"]["policyTypes"]
+        and selects(each["spec"]["podSelector"], pod["metadata"]["labels"])
+    ]
+
+
+def rules(policies: Iterable[Object], pod: Object, side: str) -> list[Object]:
+    """What is allowed to a pod: by whatever policy, for they add up."""
+    found = judging(policies, pod, side)
+    return [rule for each in found for rule in each.get(side, [])] if found else [EVERYTHING]
+
+
 def edges(name: str) -> Iterator[tuple[str, str, str]]:
     """Caller, callee, and the name of the port."""
-    there, judged = pods(name), policies(name)
+    there, policies = pods(name), of_kind(name, "NetworkPolicy").values()
+    sent = {pod: rules(policies, template, "egress") for pod, template in there.items()}
+    taken = {pod: rules(policies, template, "ingress") for pod, template in there.items()}
     for caller, out in there.items():
         for callee, into in there.items():
             for port in ports(into).items():
                 labels, own = into["metadata"]["labels"], out["metadata"]["labels"]
-                if admits(judged[caller]["egress"], "to", labels, port) and admits(
-                    judged[callee]["ingress"], "from", own, port
+                if admits(sent[caller], "to", labels, port) and admits(
+                    taken[callee], "from", own, port
                 ):
                     yield caller, callee, port[0]
 
@@ -87,6 +99,37 @@ def said() -> set[tuple[str, str]]:
                 (each.replace(" ", "-"), callee.replace(" ", "-")) for each in callers.split(", ")
             }
     return found
+
+
+@pytest.mark.parametrize("name", kustomizations())
+def test_a_policy_is_for_every_pod_both_ways(name: str) -> None:
+    """Where none is, everything is allowed."""
+    policies = of_kind(name, "NetworkPolicy").values()
+
+    unjudged = [
+        (pod, side)
+        for pod, template in pods(name).items()
+        for side in ("ingress", "egress")
+        if not judging(policies, template, side)
+    ]
+
+    assert unjudged == []
+
+
+def policy(labels: Mapping[str, str], **sides: list[Object]) -> Object:
+    kinds = [side.title() for side in sides]
+    return {"spec": {"podSelector": {"matchLabels": labels}, "policyTypes": kinds, **sides}}
+
+
+def test_policies_add_up_whatever_they_are_called() -> None:
+    pod: Object = {"metadata": {"labels": {"app": "a", "part-of": "all"}}}
+    first, second = {"ports": [{"port": 1}]}, {"ports": [{"port": 2}]}
+    of_it, of_all = policy({"app": "a"}, ingress=[first]), policy({}, ingress=[second])
+    of_another = policy({"app": "b"}, ingress=[EVERYTHING], egress=[EVERYTHING])
+
+    assert rules([of_it, of_all, of_another], pod, "ingress") == [first, second]
+    assert rules([of_it, of_all, policy({}, egress=[])], pod, "egress") == []
+    assert rules([of_it, of_all, of_another], pod, "egress") == [EVERYTHING]
 
 
 @pytest.mark.parametrize("name", kustomizations())

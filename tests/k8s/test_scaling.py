@@ -15,25 +15,22 @@ from services.inference.metrics import families
 from services.orchestrator.metrics import of_worker
 from services.orchestrator.worker import Worker
 from services.workflow.metrics import of_events
-from tests.k8s.manifests import Object, built, kustomizations
+from tests.k8s.manifests import Object, kustomizations, of_kind
 from tests.k8s.settings import READ
 
 ROOT = Path(__file__).parents[2]
 METRIC: Final = re.compile(r"[a-z_:]+(?=\{)")
 ALL: Final = "tests/everything"
+SCALERS: Final = ("ScaledObject", "HorizontalPodAutoscaler")
 ALWAYS_THERE: Final = ("num_requests_waiting", "queue_wait", "lag_messages")
 """Of what a process shows from its start on."""
 DEFAULT_WINDOW_SECONDS: Final = 300
 """Of a HorizontalPodAutoscaler, before it takes replicas away."""
 
 
-def of_kind(kind: str, name: str = ALL) -> list[Object]:
-    return [each for each in built(name) if each["kind"] == kind]
-
-
 def triggers(name: str = ALL) -> Iterator[tuple[Object, Object]]:
     """What asks Prometheus, and whom it scales."""
-    for scaled in of_kind("ScaledObject", name):
+    for scaled in of_kind(name, "ScaledObject").values():
         for trigger in scaled["spec"]["triggers"]:
             if trigger["type"] == "prometheus":
                 yield trigger, scaled
@@ -82,16 +79,20 @@ def test_replicas_follow_what_is_measured_in_their_own_namespace(name: str) -> N
 
 @pytest.mark.parametrize("name", kustomizations())
 def test_what_scales_scales_a_deployment_that_is_there(name: str) -> None:
-    scalers = [*of_kind("ScaledObject", name), *of_kind("HorizontalPodAutoscaler", name)]
-
-    targets = [each["spec"]["scaleTargetRef"]["name"] for each in scalers]
+    targets = [
+        each["spec"]["scaleTargetRef"]["name"]
+        for kind in SCALERS
+        for each in of_kind(name, kind).values()
+    ]
 
     assert set(targets) <= set(READ)
     assert len(targets) == len(set(targets))
 
 
 def test_keda_scales_all_that_has_a_queue() -> None:
-    scaled = {each["spec"]["scaleTargetRef"]["name"] for each in of_kind("ScaledObject")}
+    scaled = {
+        each["spec"]["scaleTargetRef"]["name"] for each in of_kind(ALL, "ScaledObject").values()
+    }
 
     assert scaled == {"inference", "orchestrator", "workflow"}
 
@@ -123,7 +124,7 @@ def test_a_quantile_of_nothing_is_no_answer() -> None:
 
 def test_replicas_are_taken_away_slowly() -> None:
     """`cooldownPeriod` is about the last replica alone, and there is always more than one."""
-    for scaled in of_kind("ScaledObject"):
+    for scaled in of_kind(ALL, "ScaledObject").values():
         spec = scaled["spec"]
         behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
 
@@ -134,9 +135,9 @@ def test_replicas_are_taken_away_slowly() -> None:
 
 def test_prod_keeps_as_many_orchestrators_as_edges() -> None:
     least = {
-        each["metadata"]["name"]: each["spec"].get("minReplicaCount") or each["spec"]["minReplicas"]
-        for kind in ("ScaledObject", "HorizontalPodAutoscaler")
-        for each in of_kind(kind, "overlays/prod")
+        service: each["spec"].get("minReplicaCount") or each["spec"]["minReplicas"]
+        for kind in SCALERS
+        for service, each in of_kind("overlays/prod", kind).items()
     }
 
     assert least["orchestrator"] == least["gateway"] == 3

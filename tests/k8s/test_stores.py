@@ -11,7 +11,7 @@ import pytest
 from services.chassis.eventlog.postgres import MOST_CONNECTIONS
 from services.chassis.objectstore.open import object_store
 from services.chassis.settings import AwsSettings, SharedSettings
-from tests.k8s.manifests import Object, built, kustomizations
+from tests.k8s.manifests import Object, built, kustomizations, of_kind
 from tests.k8s.settings import READ, SECRETS, deployments, files
 from tests.servers.moto import moto
 
@@ -49,10 +49,6 @@ def opened_by(service: str) -> set[str]:
     return {file for name, file in STORES.items() if name in called}
 
 
-def things(name: str, kind: str) -> dict[str, Object]:
-    return {each["metadata"]["name"]: each for each in built(name) if each["kind"] == kind}
-
-
 @pytest.mark.parametrize("name", kustomizations())
 def test_a_service_is_given_the_stores_that_it_opens_and_no_others(name: str) -> None:
     given = {
@@ -70,7 +66,7 @@ def test_a_service_is_given_the_stores_that_it_opens_and_no_others(name: str) ->
 
 @pytest.mark.parametrize("name", kustomizations())
 def test_a_service_is_let_out_to_its_stores_and_no_others(name: str) -> None:
-    policies = things(name, "NetworkPolicy")
+    policies = of_kind(name, "NetworkPolicy")
     for service, each in deployments(built(name)).items():
         ports = {
             port["port"]
@@ -83,7 +79,7 @@ def test_a_service_is_let_out_to_its_stores_and_no_others(name: str) -> None:
 
 
 def test_a_store_in_the_cluster_lets_in_who_opens_it_and_nobody_else() -> None:
-    policies = things("overlays/dev", "NetworkPolicy")
+    policies = of_kind("overlays/dev", "NetworkPolicy")
 
     let_in = {
         store: {
@@ -102,11 +98,11 @@ def test_a_store_in_the_cluster_lets_in_who_opens_it_and_nobody_else() -> None:
 
 
 async def test_what_the_dev_overlay_says_is_enough_to_keep_a_large_value(tmp_path: Path) -> None:
-    secret = things("overlays/dev", "Secret")["runplane-object-store"]["data"]
+    secret = of_kind("overlays/dev", "Secret")["runplane-object-store"]["data"]
     said = {key: base64.b64decode(value).decode() for key, value in secret.items()}
-    store = things("overlays/dev", "StatefulSet")["object-store"]["spec"]["template"]["spec"]
+    store = of_kind("overlays/dev", "StatefulSet")["object-store"]["spec"]["template"]["spec"]
     (container,) = store["containers"]
-    (port,) = things("overlays/dev", "Service")["object-store"]["spec"]["ports"]
+    (port,) = of_kind("overlays/dev", "Service")["object-store"]["spec"]["ports"]
     for file, key in placed("orchestrator", "runplane-object-store"):
         if key in said:
             (tmp_path / file).write_text(said[key], encoding="utf-8")
@@ -139,24 +135,29 @@ def placed(service: str, secret: str) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("name", kustomizations())
-def test_postgres_in_the_cluster_takes_the_connections_of_all_replicas(name: str) -> None:
-    postgres = things(name, "StatefulSet").get("postgres")
-    if postgres is None:
-        return
-    (container,) = postgres["spec"]["template"]["spec"]["containers"]
+def containers(store: str) -> dict[str, Object]:
+    """Its one container, by the names of the kustomizations that have it in the cluster."""
+    found = {}
+    for name in kustomizations():
+        if (each := of_kind(name, "StatefulSet").get(store)) is not None:
+            (found[name],) = each["spec"]["template"]["spec"]["containers"]
+    return found
 
-    most = int(re.search(r"max_connections=(\d+)", " ".join(container["args"]))[1])  # type: ignore[index]
 
-    assert most - OF_ADMINISTRATORS >= connections(name)
+def test_postgres_in_the_cluster_takes_the_connections_of_all_replicas() -> None:
+    most = {
+        name: int(re.search(r"max_connections=(\d+)", " ".join(each["args"]))[1])  # type: ignore[index]
+        for name, each in containers("postgres").items()
+    }
+
+    assert "overlays/dev" in most
+    assert [name for name in most if most[name] - OF_ADMINISTRATORS < connections(name)] == []
 
 
 def connections(name: str) -> int:
     """The most that PostgreSQL is asked for: of all replicas, and of one more while they roll."""
-    scaled = [
-        *things(name, "HorizontalPodAutoscaler").values(),
-        *things(name, "ScaledObject").values(),
-    ]
+    kinds = ("HorizontalPodAutoscaler", "ScaledObject")
+    scaled = [each for kind in kinds for each in of_kind(name, kind).values()]
     most = {
         each["spec"]["scaleTargetRef"]["name"]: each["spec"].get("maxReplicas")
         or each["spec"]["maxReplicaCount"]
@@ -179,13 +180,13 @@ def test_the_readme_says_how_many_connections_prod_asks_for() -> None:
     assert f"`prod` asks for at most {connections('overlays/prod')}" in text
 
 
-@pytest.mark.parametrize("name", kustomizations())
-def test_kafka_keeps_its_logs_below_the_root_of_its_volume(name: str) -> None:
+def test_kafka_keeps_its_logs_below_the_root_of_its_volume() -> None:
     """Where a volume has a `lost+found`, at which Kafka would not start."""
-    for each in things(name, "StatefulSet").values():
-        (container,) = each["spec"]["template"]["spec"]["containers"]
-        for variable in container.get("env", []):
-            if variable["name"] == "KAFKA_LOG_DIRS":
-                mounts = [part["mountPath"] for part in container["volumeMounts"]]
-                assert variable["value"] not in mounts
-                assert any(variable["value"].startswith(f"{mount}/") for mount in mounts)
+    found = containers("kafka")
+
+    assert "overlays/dev" in found
+    for container in found.values():
+        (logs,) = (each["value"] for each in container["env"] if each["name"] == "KAFKA_LOG_DIRS")
+        mounts = [part["mountPath"] for part in container["volumeMounts"]]
+        assert logs not in mounts
+        assert any(logs.startswith(f"{mount}/") for mount in mounts)

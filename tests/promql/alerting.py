@@ -6,17 +6,25 @@ from typing import Any, Final
 import promql_parser
 
 from tests.promql.evaluation import At
-from tests.promql.functions import without
+from tests.promql.functions import told_apart, without
 from tests.promql.series import NAME, Labels, Storage, Vector
 
 EVERY: Final = 60.0
+KNOWN: Final = {"alert", "record", "expr", "for", "labels", "annotations"}
+"""What a rule may have; of these only annotations change nothing."""
 Given = Mapping[str, Any]
 
 
 class Rule:
-    """A rule, as it is in a file, over time."""
+    """A rule, as it is in a file, over time.
+
+    Raises:
+        NotImplementedError: it has something that is not known here.
+    """
 
     def __init__(self, given: Given) -> None:
+        if unknown := given.keys() - KNOWN:
+            raise NotImplementedError(f"{sorted(unknown)} of a rule")
         self._expression = promql_parser.parse(given["expr"])
         self._patience = seconds(given.get("for", "0s"))
         self._given = given
@@ -34,8 +42,8 @@ class Rule:
         self._told = told
 
     def _recorded(self, found: Vector) -> Vector:
-        name = (NAME, self._given["record"])
-        return {without(series, NAME) | {name}: value for series, value in found.items()}
+        labels = {**self._given.get("labels", {}), NAME: self._given["record"]}
+        return told_apart((_labelled(series, labels), value) for series, value in found.items())
 
     def _firing(self, found: Vector, time: float) -> Vector:
         """The series of `ALERTS`: of what was found for so long that it fires."""
@@ -43,11 +51,15 @@ class Rule:
         self._since = {series: self._since.get(series, time) for series in active}
         labels = dict(self._given.get("labels", {}))
         labels |= {NAME: "ALERTS", "alertname": self._given["alert"], "alertstate": "firing"}
-        return {
-            frozenset({**dict(series), **labels}.items()): 1.0
+        return told_apart(
+            (_labelled(series, labels), 1.0)
             for series, since in self._since.items()
             if time - since >= self._patience
-        }
+        )
+
+
+def _labelled(series: Labels, labels: Mapping[str, str]) -> Labels:
+    return frozenset({**dict(series), **labels}.items())
 
 
 def seconds(duration: str) -> float:

@@ -1,6 +1,6 @@
 """What functions of PromQL make of samples. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import inf, isnan, nan
 from typing import Final
@@ -15,6 +15,20 @@ _SPARSE: Final = 1.1
 def without(name: Labels, *dropped: str) -> Labels:
     """The other labels."""
     return frozenset((label, value) for label, value in name if label not in dropped)
+
+
+def told_apart(found: Iterable[tuple[Labels, float]]) -> Vector:
+    """Them as a vector, which has nothing twice.
+
+    Raises:
+        ValueError: it would.
+    """
+    made: Vector = {}
+    for name, value in found:
+        if name in made:
+            raise ValueError(f"many-to-many: more than one is {dict(name)}")
+        made[name] = value
+    return made
 
 
 def increase(samples: Samples, start: float, end: float) -> float | None:

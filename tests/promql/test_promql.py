@@ -10,26 +10,19 @@ from tests.promql.evaluation import evaluated
 from tests.promql.series import Storage, labels, values
 
 
-def at(minutes: float, expression: str, **given: str) -> dict[str, float] | float:
-    """An expression after so many minutes, by the values of the labels that are left."""
-    named = {name.replace("__", ":"): text for name, text in given.items()}
-    found = evaluated(expression, Storage(named), minutes * 60)
-    if isinstance(found, float):
-        return found
-    return {
-        ",".join(value for label, value in sorted(series) if label != "__name__"): value
-        for series, value in found.items()
-    }
-
-
 def of(series: dict[str, str], expression: str, minutes: float) -> dict[str, float]:
-    """The same for series with labels."""
+    """An expression after so many minutes, by the values of the labels that are left."""
     found = evaluated(expression, Storage(series), minutes * 60)
     assert isinstance(found, dict)
     return {
         ",".join(value for label, value in sorted(each) if label != "__name__"): value
         for each, value in found.items()
     }
+
+
+def at(minutes: float, expression: str, **given: str) -> dict[str, float]:
+    """The same for series without labels."""
+    return of(given, expression, minutes)
 
 
 def test_values_are_in_the_notation_of_promtool() -> None:
@@ -120,6 +113,9 @@ SERIES = {'m{a="x", b="1"}': "1", 'm{a="x", b="2"}': "2", 'm{a="y", b="1"}': "4"
         ("m > 2 * 0.5", {"x,2": 2, "y,1": 4}),
         ("sum by (a) (m) / n", {"x": 0.3}),
         ("sum by (a) (m) < on (a) n", {"x": 3}),
+        ('m{b="2"} / on (a) n', {"x": 0.2}),
+        ('m{b="2"} < on (a) n', {"x": 2}),
+        ('m{b="2"} < ignoring (b) n', {"x": 2}),
         ("sum by (a) (m) and n", {"x": 3}),
         ("sum by (a) (m) unless n", {"y": 4}),
         ("m unless on (a) n", {"y,1": 4}),
@@ -145,11 +141,47 @@ def test_expressions_are_what_prometheus_makes_of_them(
 
 
 @pytest.mark.parametrize(
-    "expression", ["m offset 5m", "topk(1, m)", "quantile_over_time(1, m[1m])"]
+    "expression",
+    [
+        "m offset 5m",
+        "topk(1, m)",
+        "quantile_over_time(1, m[1m])",
+        "m % 2",
+        "m % n",
+        "m > bool 1",
+        "m > bool n",
+        "m + on (a) group_left n",
+        "n + on (a) group_right (b) m",
+        "m + fill (0) n",
+        'm{a="x" or b="1"}',
+    ],
 )
 def test_what_is_not_known_is_said(expression: str) -> None:
-    with pytest.raises((NotImplementedError, KeyError)):
-        evaluated(expression, Storage({"m": "1"}), 0)
+    with pytest.raises(NotImplementedError):
+        evaluated(expression, Storage(SERIES), 0)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "m / on (a) n",
+        "n / on (a) m",
+        "m > ignoring (b) n",
+        "n < ignoring (b) m",
+        '{a="x", b!="2"} * 2',
+        'increase({a="x", b!="2"}[5m])',
+    ],
+)
+def test_what_prometheus_cannot_tell_apart_is_refused(expression: str) -> None:
+    series = {**SERIES, 'n{a="x", b="1"}': "1"} if "{" in expression else SERIES
+    again = {name: f"{value} {value}" for name, value in series.items()}
+
+    with pytest.raises(ValueError, match="many-to-many"):
+        evaluated(expression, Storage(again), 60)
+
+
+def test_what_is_not_asked_for_on_one_side_is_not_told_apart() -> None:
+    assert of(SERIES, 'm / on (a) n{a="y"}', 0) == {}
 
 
 HIGH = {"alert": "High", "expr": "m > 1", "for": "2m", "labels": {"severity": "page"}}
@@ -184,3 +216,17 @@ def test_alerts_see_what_rules_before_them_record() -> None:
 
     assert evaluated(FIRING, storage, 60)
     assert not evaluated(FIRING, storage, 120)
+
+
+def test_a_rule_that_records_gives_its_labels() -> None:
+    rule = {"record": "m", "expr": "sum by (a) (n)", "labels": {"a": "z", "b": "1"}}
+
+    storage = ran([rule], Storage({'n{a="x"}': "1"}), 0)
+
+    assert evaluated('m{a="z", b="1"}', storage, 0)
+
+
+@pytest.mark.parametrize("key", ["keep_firing_for", "limit"])
+def test_what_is_not_known_of_a_rule_is_said(key: str) -> None:
+    with pytest.raises(NotImplementedError):
+        ran([{**HIGH, key: "1m"}], Storage({"m": "1"}), 0)

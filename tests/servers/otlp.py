@@ -36,6 +36,7 @@ class Collector(pb_grpc.TraceServiceServicer):
     """What arrived so far."""
 
     port: int = 0
+    requests: list[pb.ExportTraceServiceRequest] = field(default_factory=list)
     spans: list[Recorded] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
 
@@ -46,6 +47,7 @@ class Collector(pb_grpc.TraceServiceServicer):
 
     def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
         """Keep them."""
+        self.requests.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
         for of in request.resource_spans:
             service = _facts(of.resource.attributes)["service.name"]

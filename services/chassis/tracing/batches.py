@@ -104,11 +104,11 @@ class Batches:
             self._has_many.wait(LONGEST_SECONDS)
             self._has_many.clear()
             is_last = self._is_over
-            while self._ended or self._written:
+            self._write()
+            while self._written:
                 self._send()
 
     def _send(self) -> None:
-        self._write()
         spans, size, parts = 0, 0, list[bytes]()
         with suppress(IndexError):  # Nothing is left.
             while size < MOST_BYTES:
@@ -117,7 +117,7 @@ class Batches:
                 size += len(written.body)
                 parts.append(written.body)
         try:
-            cause = self._way.send(self._encoder.request(parts)) if parts else ""
+            cause = self._way.send(self._encoder.request(parts))
         except Exception as error:  # noqa: BLE001 - whatever it is, the next batch is another try
             cause = type(error).__name__
         if cause:

@@ -36,10 +36,11 @@ class Encoder:
         return b"\x0a" + sized(whole)
 
     def span(self, span: Span) -> bytes | None:
-        """A span, as a part of a batch; None if there is something in it that cannot be told."""
+        """A span, as a part of a batch; None if there is something in it that cannot be told, or
+        that another thread is just changing."""
         try:
             return b"\x12" + sized(self._span(span))
-        except (AttributeError, TypeError, ValueError, struct.error):
+        except (AttributeError, RuntimeError, TypeError, ValueError, struct.error):
             return None
 
     def _span(self, span: Span) -> bytes:

@@ -3,20 +3,12 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from time import perf_counter
 from typing import Any, Final
 
-from services.chassis.eventlog.port import Claim, Key
+from services.chassis.eventlog.port import Claim
 from services.chassis.tracing import names
 from services.chassis.tracing.lives import Lives
-from services.chassis.tracing.spans import (
-    Facts,
-    Nothing,
-    Span,
-    has_content,
-    is_recording,
-    serving,
-)
+from services.chassis.tracing.spans import Facts, Nothing, Span, has_content, serving
 from services.orchestrator.adapters.tasklog import EventStoreTaskLog
 from services.orchestrator.domain import events as ev
 from services.orchestrator.domain.task import Task
@@ -65,6 +57,14 @@ class TaskSpans:
         of = spec.tenant, spec.task_id
         return self._lives.running(title, _facts(spec), always=_ALWAYS, of=of, number=number)
 
+    def begun(self, task: Task, seconds: float) -> None:
+        """The log of a task was begun: by the run of another one, or by the call that is answered
+        here."""
+        spec = task.spec
+        is_child = bool(spec.parent_task_id)
+        by = self._lives.of(spec.tenant, spec.parent_task_id) if is_child else serving()
+        by.appended(1, seconds)
+
     def told(self, task: Task, events: Sequence[ev.Event], seconds: float) -> None:
         """This was appended to a task's log in so much time, and this is how it stands."""
         living = self._lives.of(task.spec.tenant, task.spec.task_id)
@@ -89,34 +89,14 @@ class TracedTaskLog(EventStoreTaskLog):
         """The spans of tasks that run here."""
         return TaskSpans()
 
-    async def begin(self, event: ev.Queued | ev.Started, key: Key | None) -> tuple[Task, Claim]:
-        """See `TaskLog`."""
-        start = perf_counter()
-        begun = await super().begin(event, key)
-        serving().appended(1, perf_counter() - start)
-        return begun
-
-    async def append(
-        self,
-        task: Task,
-        events: Sequence[ev.Event],
-        claim: Claim,
-        *,
-        answered: Sequence[int] = (),
-        stored: Callable[[Task], None] | None = None,
-    ) -> Task:
-        """See `TaskLog`."""
-        if not is_recording():
-            return await super().append(task, events, claim, answered=answered, stored=stored)
-
-        start = perf_counter()
-
-        def told(after: Task) -> None:
-            self.spans.told(after, events, perf_counter() - start)
-            if stored is not None:
-                stored(after)
-
-        return await super().append(task, events, claim, answered=answered, stored=told)
+    def _appended(
+        self, before: Task | None, after: Task, events: Sequence[ev.Event], seconds: float
+    ) -> None:
+        super()._appended(before, after, events, seconds)
+        if before is None:
+            self.spans.begun(after, seconds)
+        else:
+            self.spans.told(after, events, seconds)
 
 
 def _facts(spec: ev.Spec) -> Facts:

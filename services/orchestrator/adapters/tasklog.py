@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import Internal, NotFound, ServiceError
@@ -63,8 +64,9 @@ class EventStoreTaskLog:
         if not (task.spec.place.sequence or task.spec.parent_task_id or task.spec.call):
             records.append(opened(task))
         batch = Append(tenant, task_id, 0, new, work=self._work, records=records, key=key)
+        start = perf_counter()
         claim = await self._store.append(batch)
-        self.measures.appended(None, task, (event,))
+        self._appended(None, task, (event,), perf_counter() - start)
         if claim is None:
             raise Internal("CLAIM_MISSING", f"{task_id} began without a claim", task_id=task_id)
         await self._publish(task, new)
@@ -105,6 +107,7 @@ class EventStoreTaskLog:
             task, written = _after(task, event)
             new.append(written)
         tenant, task_id = task.spec.tenant, task.spec.task_id
+        start = perf_counter()
         await self._store.append(
             Append(
                 tenant,
@@ -120,7 +123,7 @@ class EventStoreTaskLog:
                 spent=[task_id] if accounts.ends_a_call(events) else (),
             )
         )
-        self.measures.appended(before, task, events)
+        self._appended(before, task, events, perf_counter() - start)
         if stored is not None:
             stored(task)
         if new:
@@ -166,6 +169,12 @@ class EventStoreTaskLog:
     async def until_still(self, tenant: str, task_id: str) -> None:
         """See `TaskLog`."""
         await self._until(tenant, task_id, STILL)
+
+    def _appended(
+        self, before: Task | None, after: Task, events: Sequence[ev.Event], seconds: float
+    ) -> None:
+        """Events were stored, in so much time."""
+        self.measures.appended(before, after, events)
 
     async def _until(self, tenant: str, task_id: str, states: Collection[State]) -> None:
         """Its record is looked at only while nothing is published."""

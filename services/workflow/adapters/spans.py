@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from time import perf_counter
 from typing import Any, Final
 
 from services.chassis.context import RequestContext, current
-from services.chassis.eventlog.port import Claim, Key
+from services.chassis.eventlog.port import Claim
 from services.chassis.lately import Lately
 from services.chassis.tracing import names
 from services.chassis.tracing.lives import Lives
@@ -15,9 +14,7 @@ from services.chassis.tracing.spans import Facts, Nothing, is_recording, serving
 from services.workflow.adapters.workflowlog import EventStoreWorkflows
 from services.workflow.domain import events as ev
 from services.workflow.domain.advance import Decided
-from services.workflow.domain.definition import Definition
 from services.workflow.domain.instance import Instance
-from services.workflow.ports import Appended, Loaded
 
 _MOST_BEGUN: Final = 1024
 _ALWAYS: Final[Facts] = {names.OPERATION: "invoke_workflow"}
@@ -83,34 +80,16 @@ class TracedWorkflows(EventStoreWorkflows):
         """The spans of workflows that are worked on here."""
         return WorkflowSpans()
 
-    async def begin(
-        self, definition: Definition, decided: Decided, *, takes: bool, key: Key | None = None
-    ) -> Appended:
-        """See `WorkflowLog`."""
-        start = perf_counter()
-        begun = await super().begin(definition, decided, takes=takes, key=key)
-        serving().appended(len(decided[1]), perf_counter() - start)
+    def _appended(self, before: Instance | None, decided: Decided, seconds: float) -> None:
+        super()._appended(before, decided, seconds)
+        instance, events = decided
+        if before is not None:
+            self.spans.told(instance, events, seconds)
+            return
+        serving().appended(len(events), seconds)
         if is_recording():
-            spec = decided[0].spec
+            spec = instance.spec
             self.spans.begun.put((spec.tenant, spec.workflow_id), current.get())
-        return begun
-
-    async def append(
-        self,
-        loaded: Loaded,
-        decided: Decided,
-        *,
-        takes: bool = False,
-        claim: Claim | None = None,
-        key: Key | None = None,
-    ) -> Appended:
-        """See `WorkflowLog`."""
-        if not is_recording():
-            return await super().append(loaded, decided, takes=takes, claim=claim, key=key)
-        start = perf_counter()
-        appended = await super().append(loaded, decided, takes=takes, claim=claim, key=key)
-        self.spans.told(appended.loaded.instance, decided[1], perf_counter() - start)
-        return appended
 
 
 def _said(event: object) -> Facts:

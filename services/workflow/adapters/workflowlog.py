@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from time import perf_counter
 from typing import Final
 
 from services.chassis.errors import Aborted
@@ -193,16 +194,21 @@ class EventStoreWorkflows:
         new = codec.encoded(definition, before, decided, head)
         at = Standing(definition, instance, self._now())
         name = (instance.spec.tenant, instance.spec.workflow_id)
+        start = perf_counter()
         try:
             claim = await self._store.append(self._batch(at, before, new, way))
         except Aborted:
             self._known.drop(name)
             raise
-        self.measures.appended(before, instance)
+        self._appended(before, decided, perf_counter() - start)
         after = Loaded(definition, instance, new.head)
         self._remember(name, after)
         await self._tell(instance, new)
         return Appended(after, way.claim if _is_held(at, way) else claim)
+
+    def _appended(self, before: Instance | None, decided: Decided, seconds: float) -> None:
+        """Something was decided, and it took so long to store it."""
+        self.measures.appended(before, decided[0])
 
     def _batch(self, at: Standing, before: Instance | None, new: Encoded, way: _Way) -> Append:
         instance = at.instance

@@ -69,9 +69,7 @@ async def test_a_request_that_does_not_come_is_not_waited_for(
         reader, writer = await asyncio.open_connection(*server.admin.rsplit(":", 1))
         writer.write(begun)
         with suppress(ConnectionError):
-            await reader.read()
-
-        assert reader.at_eof() or reader.exception() is not None
+            await reader.read()  # To its end, for which the time limit is the test.
         writer.close()
 
 

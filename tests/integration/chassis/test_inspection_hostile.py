@@ -6,15 +6,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.running import PLAIN
+from tests.servers.misbehaving import Behaviour, misbehaving, silent
 
 KEY = "5" * 64
 SECRET = "hunter2"  # noqa: S105 - that of no one
@@ -43,32 +43,6 @@ def asked(
 def wrong(answer: Mapping[str, Any]) -> set[str]:
     """The checks that found an error."""
     return {each["check"] for each in answer["findings"] if each["level"] == "error"}
-
-
-@contextmanager
-def server(handle: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Somebody who listens."""
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listening.accept()
-                threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-    def serve(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            handle(connection)
-
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
-        listening.shutdown(socket.SHUT_RDWR)
-
-
-def silent(connection: socket.socket) -> None:
-    """Takes all, and says nothing."""
-    while connection.recv(65536):
-        pass
 
 
 def talks_junk(connection: socket.socket) -> None:
@@ -101,9 +75,9 @@ def stores_at(place: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("handle", [silent, talks_junk], ids=["silent", "junk"])
 def test_stores_that_do_not_answer_are_all_told_in_time(
-    handle: Callable[[socket.socket], None],
+    handle: Behaviour,
 ) -> None:
-    with server(handle) as place:
+    with misbehaving(handle) as place:
         answer = asked("services.workflow", "check", stores_at(place))
 
     stores = {"event store", "hot store", "object store", "event bus events", "event bus other"}
@@ -111,15 +85,15 @@ def test_stores_that_do_not_answer_are_all_told_in_time(
 
 
 @pytest.mark.parametrize("handle", [silent, talks_junk], ids=["silent", "junk"])
-def test_an_upstream_that_does_not_answer_is_told(handle: Callable[[socket.socket], None]) -> None:
-    with server(handle) as place:
+def test_an_upstream_that_does_not_answer_is_told(handle: Behaviour) -> None:
+    with misbehaving(handle) as place:
         answer = asked("services.inference", "check", upstream(place))
 
     assert "upstream" in wrong(answer)
 
 
 def test_of_an_answer_without_an_end_only_the_beginning_is_read() -> None:
-    with server(never_ends) as place:
+    with misbehaving(never_ends) as place:
         answer = asked("services.inference", "check", upstream(place))
 
     assert not wrong(answer)

@@ -3,10 +3,10 @@
 import socket
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from threading import Event, Thread
+from threading import Event
 from time import monotonic
 
 import pytest
@@ -20,38 +20,31 @@ from services.chassis.tracing.grpc_way import GrpcWay
 from services.chassis.tracing.http import HttpWay
 from services.chassis.tracing.setup import tracing
 from services.chassis.tracing.spans import span
-
-Behaviour = Callable[[socket.socket, Event], None]
+from tests.servers.misbehaving import Behaviour, misbehaving, silent
 
 QUEUED = 100_000  # Several batches, each of which would be waited for.
 UNPACKED, PART = 32 * 1024 * 1024, 64 * 1024
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n"
 
 
-def silent(connection: socket.socket, over: Event) -> None:
-    """Takes something, and says nothing."""
-    connection.recv(65536)
-    over.wait(60)
-
-
-def unwilling(connection: socket.socket, _: Event) -> None:
+def unwilling(connection: socket.socket) -> None:
     """Knows nobody."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n")
 
 
-def endless(left: Event, connection: socket.socket, over: Event) -> None:
+def endless(left: Event, connection: socket.socket) -> None:
     """An answer without an end, a byte at a time, until nobody reads it."""
     connection.recv(65536)
     connection.sendall(HEAD + b"\r\n")
     try:
-        while not over.wait(0.02):
+        while not left.wait(0.02):
             connection.sendall(b"x")
     except OSError:
         left.set()
 
 
-def packed(connection: socket.socket, over: Event) -> None:
+def packed(connection: socket.socket) -> None:
     """An answer that is large once it is unpacked."""
     connection.recv(65536)
     packing = zlib.compressobj(wbits=31)
@@ -61,13 +54,13 @@ def packed(connection: socket.socket, over: Event) -> None:
     connection.sendall(b"content-length: %d\r\n\r\n" % len(bomb) + bomb)
 
 
-def junk(connection: socket.socket, _: Event) -> None:
+def junk(connection: socket.socket) -> None:
     """What is neither HTTP nor gRPC."""
     connection.recv(65536)
     connection.sendall(b"\x00\xff\r\n" * 100)
 
 
-def elsewhere(place: str, connection: socket.socket, _: Event) -> None:
+def elsewhere(place: str, connection: socket.socket) -> None:
     """Sends those who ask to another place, with all that they have."""
     connection.recv(65536)
     head = f"HTTP/1.1 307 No\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n"
@@ -75,33 +68,10 @@ def elsewhere(place: str, connection: socket.socket, _: Event) -> None:
 
 
 @contextmanager
-def behaving(as_it_does: Behaviour) -> Iterator[str]:
-    """A server that does so with each connection; its URL."""
-    over, threads = Event(), list[Thread]()
-
-    def one(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            as_it_does(connection, over)
-
-    def all_of_them(listening: socket.socket) -> None:
-        with suppress(OSError):
-            while not over.is_set():
-                connection, _ = listening.accept()
-                connection.settimeout(10)
-                threads.append(Thread(target=one, args=(connection,)))
-                threads[-1].start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        accepting = Thread(target=all_of_them, args=(listening,))
-        accepting.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            over.set()
-            listening.shutdown(socket.SHUT_RDWR)
-            accepting.join()
-            for each in threads:
-                each.join()
+def behaving(behaviour: Behaviour) -> Iterator[str]:
+    """A collector that does so with each connection; its URL."""
+    with misbehaving(behaviour) as place:
+        yield f"http://{place}"
 
 
 @pytest.mark.usefixtures("in_a_request")
@@ -147,7 +117,7 @@ def test_http_says_what_it_met(behaviour: Behaviour, met: str) -> None:
 def test_who_sends_spans_elsewhere_does_not_get_them_there() -> None:
     came = list[bytes]()
 
-    def another(connection: socket.socket, _: Event) -> None:
+    def another(connection: socket.socket) -> None:
         came.append(connection.recv(65536))
 
     with behaving(another) as there, behaving(partial(elsewhere, there)) as url:

@@ -16,7 +16,7 @@ from gateway.pages import is_known
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VARIABLE = re.compile(r"\{([a-z0-9_.]+)=([^}]+)\}")
-SENTENCE = re.compile(r"[A-Z].{5,200}?(?<!\.)\.")
+SENTENCE = re.compile(r"[A-Z](?:(?!\.\s).){5,200}(?<!\.)\.")
 
 
 async def description(http: httpx2.AsyncClient) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from services.tool_registry.app import running as tool_registry_running
 from services.tool_registry.settings import Settings as ToolRegistrySettings
 from services.workflow.app import running as workflow_running
 from services.workflow.settings import Settings as WorkflowSettings
+from tests.integration.gateway.rpc import headers, message
 
 LOOPBACK = ServerSettings(listen="127.0.0.1:0", admin="127.0.0.1:0", grace=1)
-MCP = "2026-07-28"
 SHARED = SharedSettings(page_token_key="00" * 32)
 
 
@@ -78,17 +78,8 @@ async def suite() -> AsyncIterator[Suite]:
 
 async def called_over_mcp(suite: Suite, name: str, arguments: dict[str, str]) -> httpx2.Response:
     """Call a tool over MCP."""
-    prefix = "io.modelcontextprotocol/"
-    meta = {f"{prefix}protocolVersion": MCP, f"{prefix}clientCapabilities": {}}
-    params = {"name": name, "arguments": arguments, "_meta": meta}
-    headers = {
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": MCP,
-        "mcp-method": "tools/call",
-        "mcp-name": name,
-    }
-    sent = {"jsonrpc": "2.0", "id": name, "method": "tools/call", "params": params}
-    return await suite.http.post("/mcp", json=sent, headers=headers)
+    sent = message("tools/call", {"name": name, "arguments": arguments}, number=name)
+    return await suite.http.post("/mcp", json=sent, headers=headers(sent))
 
 
 async def used(suite: Suite) -> None:

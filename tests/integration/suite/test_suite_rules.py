@@ -65,6 +65,12 @@ def test_dashboards_are_what_their_generator_writes() -> None:
     assert written == runpy.run_path(str(OPS / "generate.py"))["files"]()
 
 
+def test_no_dashboard_has_a_panel_twice() -> None:
+    places = [place for place, _ in panels()]
+
+    assert sorted(places) == sorted(set(places))
+
+
 def test_every_alert_has_a_runbook() -> None:
     alerts = [rule for rule in rules() if "alert" in rule]
 

@@ -19,6 +19,7 @@ class Kept:
     def __init__(self, fault: Exception | str = "") -> None:
         self.fault = fault
         self.names: list[str] = []
+        self.sizes: list[int] = []
         self.has_begun, self.may_go_on = Event(), Event()
         self.may_go_on.set()
 
@@ -28,8 +29,10 @@ class Kept:
         assert self.may_go_on.wait(LAST_SECONDS)
         if isinstance(self.fault, Exception):
             raise self.fault
-        for of in ExportTraceServiceRequest.FromString(request).resource_spans:
-            self.names += [each.name for scope in of.scope_spans for each in scope.spans]
+        (of,) = ExportTraceServiceRequest.FromString(request).resource_spans
+        (scope,) = of.scope_spans
+        self.names += [each.name for each in scope.spans]
+        self.sizes.append(len(scope.spans))
         return self.fault
 
     def close(self) -> None:
@@ -133,3 +136,18 @@ def test_what_does_not_arrive_in_time_is_lost() -> None:
     way.may_go_on.set()
 
     assert "late" not in way.names
+
+
+def test_what_ends_while_a_batch_is_sent_waits_for_others() -> None:
+    way = Kept()
+    waiting = batches(way)
+    way.may_go_on.clear()
+    with waiting.sending(last_seconds=LAST_SECONDS):
+        for number in range(TOGETHER):
+            waiting.ended(ended(str(number)))
+        assert way.has_begun.wait(LAST_SECONDS)
+        for number in range(3):
+            waiting.ended(ended(f"later {number}"))
+            way.may_go_on.set()
+
+    assert way.sizes == [TOGETHER, 3]

@@ -28,7 +28,7 @@ class Clock(Protocol):
 
 
 class Replicas:
-    """Two processes' hot stores as one: what one publishes and keeps, the other hears and reads.
+    """One or two processes' stores, as one: what one publishes or keeps, the other hears or reads.
 
     Its topics are its own: what the test before has published may still be on its way.
     """
