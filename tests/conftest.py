@@ -3,11 +3,17 @@
 import gc
 import signal
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from services.chassis.context import RequestContext
+    from services.chassis.tracing.spans import Span
 
 ROOT = Path(__file__).parent.parent
 for folder in (ROOT, ROOT / "protos" / "gen"):  # As the editable install has it.
@@ -57,3 +63,26 @@ class FakeClock:
 def clock() -> FakeClock:
     """A clock that stands still until it is moved."""
     return FakeClock()
+
+
+@pytest.fixture
+def in_a_request() -> "Iterator[RequestContext]":
+    """A request that this test is a part of, and no test after it; whatever it makes current."""
+    from services.chassis.context import current, local_context  # noqa: PLC0415 - the path is ready
+
+    token = current.set(context := local_context())
+    yield context
+    current.reset(token)
+
+
+@pytest.fixture
+def recorded(in_a_request: "RequestContext") -> "Iterator[list[Span]]":
+    """The spans that ended since this test began, in a request that is recorded."""
+    from services.chassis.tracing.sampling import Sampling  # noqa: PLC0415
+    from services.chassis.tracing.spans import Span, record_to  # noqa: PLC0415
+
+    assert in_a_request.sampled
+    spans: list[Span] = []
+    record_to(spans.append, Sampling())
+    yield spans
+    record_to(None, Sampling())

@@ -30,20 +30,26 @@ _PART: Final = r"[A-Za-z0-9_]{1,64}"
 _NAME: Final = re.compile(rf"{_PART}(\.{_PART}){{0,8}}")
 
 
-def fault(logger: str, level: str) -> str:
-    """Why this logger cannot have this level; empty if it can."""
+def fault(logger: str, level: str) -> Violation | None:
+    """Why this logger cannot have this level, if it cannot."""
     if level not in LEVELS:
-        return f"is none of {', '.join(LEVELS)}"
+        known = ", ".join(LEVELS)
+        return Violation("level", f"is none of {known}", f"use one of {known}")
     if not _NAME.fullmatch(logger):
-        return "names no logger"
+        return Violation("logger", "names no logger", "name one, such as services.orchestrator")
     if logger.partition(".")[0] not in OURS and LEVELS[level] < logging.WARNING:
-        return "is of a library, whose lines below warning show what it carries"
-    return ""
+        problem = "is of a library, whose lines below warning show what it carries"
+        fix = "use warning or error, or name a logger below services or gateway"
+        return Violation("logger", problem, fix)
+    return None
 
 
-def _unknown(logger: str) -> str:
-    """Loggers are never forgotten, so that none may be made by who asks; empty if it is there."""
-    return "" if logger in logging.root.manager.loggerDict else "is no logger of this process"
+def _unknown(logger: str) -> Violation | None:
+    """Loggers are never forgotten, so that none may be made by who asks."""
+    if logger in logging.root.manager.loggerDict:
+        return None
+    fix = "name a module that this process has loaded, or a package of it, such as services.chassis"
+    return Violation("logger", "is no logger of this process", fix)
 
 
 def apply(level: str, levels: Mapping[str, str]) -> None:
@@ -83,10 +89,8 @@ class Levels:
             InvalidArgument: `INVALID_REQUEST`; the logger cannot have the level.
             ResourceExhausted: `LOG_LEVELS_EXHAUSTED`; too many are changed.
         """
-        if problem := fault(logger, level) or _unknown(logger):
-            field = "level" if level not in LEVELS else "logger"
-            fix = "name a logger below services or gateway, or the level warning or error"
-            raise invalid(Violation(field, problem, fix))
+        if violation := fault(logger, level) or _unknown(logger):
+            raise invalid(violation)
         self.take_back(logger)
         if len(self._changes) >= MOST_CHANGES:
             raise ResourceExhausted(

@@ -91,17 +91,9 @@ class Metrics(Collector):
         for included in self._included:
             yield from included()
 
-    def page(self) -> bytes:
-        """All of them as text."""
-        return generate_latest(self)
-
-    def answer(self, accept: str) -> tuple[str, bytes]:
-        """All of them in the format that is asked for, and its media type. Examples of traces are
-        in OpenMetrics only."""
-        return _written(self, accept)
-
     async def written(self, accept: str) -> tuple[str, bytes]:
-        """The same: read at once, and written beside the loop."""
+        """All of them in the format that is asked for, and its media type: read at once, and
+        written beside the loop. Examples of traces are in OpenMetrics only."""
         async with self._writing:
             return await asyncio.to_thread(_written, _Read([*self.collect()]), accept)
 

@@ -127,8 +127,9 @@ class LogSettings(BaseModel, frozen=True):
         if len(levels) > MOST_CHANGES:
             raise ValueError(f"has more than {MOST_CHANGES} loggers")
         for name, level in levels.items():
-            if problem := fault(name, level):
-                raise ValueError(f"{name[:200]}={level[:20]}: {problem}")
+            if violation := fault(name, level):
+                told = f"{violation.message}; {violation.suggested_fix}"
+                raise ValueError(f"{name[:200]}={level[:20]}: {told}")
         return levels
 
 

@@ -8,17 +8,20 @@ from typing import Final
 A_SECOND: Final = 50
 _MOST: Final = 1024
 
+_Sentence = tuple[str, int, str]
+"""A logger, a level, and what is said."""
+
 
 class Sparing(logging.Filter):
-    """Lets so many lines of one sentence through a second; the next one says in `left_out` how many
-    there were besides. A logger that may debug says all."""
+    """Lets so many lines of one sentence and level through a second; the next one says in
+    `left_out` how many there were besides. A logger that may debug says all."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         super().__init__()
         self._now = now
         self._second = 0.0
-        self._told: dict[tuple[str, str], int] = {}
-        self._left_out: dict[tuple[str, str], int] = {}
+        self._told: dict[_Sentence, int] = {}
+        self._left_out: dict[_Sentence, int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it is written."""
@@ -27,7 +30,7 @@ class Sparing(logging.Filter):
         if (now := self._now()) - self._second >= 1.0:
             self._second = now
             self._told.clear()
-        sentence = record.name, str(record.msg).partition(":")[0]
+        sentence = record.name, record.levelno, str(record.msg).partition(":")[0]
         if (told := self._told.get(sentence, 0)) >= A_SECOND or len(self._told) >= _MOST:
             return self._leave_out(sentence)
         self._told[sentence] = told + 1
@@ -35,7 +38,7 @@ class Sparing(logging.Filter):
             record.left_out = left_out
         return True
 
-    def _leave_out(self, sentence: tuple[str, str]) -> bool:
+    def _leave_out(self, sentence: _Sentence) -> bool:
         if sentence in self._left_out or len(self._left_out) < _MOST:
             self._left_out[sentence] = self._left_out.get(sentence, 0) + 1
         return False

@@ -200,8 +200,9 @@ async def test_what_vllm_counts_stands_beside_how_busy_it_is(engine: VllmEngine)
     async with aclosing(engine.generate(asking(LONG, max_tokens=200), pace=timedelta(0))) as pieces:
         await anext(pieces)
 
-        page = metrics.page().decode()
+        _, written = await metrics.written("")
 
+    page = written.decode()
     lines = page.splitlines()
     assert 'vllm:num_requests_running{engine="vllm",model_name="smollm2"} 1.0' in lines
     assert 'vllm:num_requests_waiting{engine="vllm",model_name="smollm2"} 0.0' in lines

@@ -54,6 +54,11 @@ class Redis:
         with Client.from_url(self.url) as client:
             client.flushall()
 
+    def hearers(self, channel: str) -> int:
+        """How many connections hear what is published there."""
+        with Client.from_url(self.url) as client:
+            return sum(number for _, number in client.pubsub_numsub(channel))
+
     def crash(self) -> None:
         """End it at once; what it held is gone."""
         self.stop()
@@ -81,6 +86,10 @@ class RedisCluster:
         """Forget all that it holds."""
         for master in self.masters:
             master.clear()
+
+    def hearers(self, channel: str) -> int:
+        """How many connections hear what is published there."""
+        return sum(master.hearers(channel) for master in self.masters)
 
     def wait(self) -> None:
         """Until every master says that all keys have one."""

@@ -20,8 +20,9 @@ def check_known(types: Container[str], stored_type: str) -> None:
     if stored_type in types or not _TYPE.fullmatch(stored_type):
         return
     shown = stored_type[:64]
-    message = f"a newer version wrote {shown}, and this one cannot go on; ask again, or update it"
-    raise Unavailable(NEWER, message, type=shown).after(timedelta(seconds=1))
+    message = f"a newer version wrote {shown}, and this one cannot go on"
+    fix = "ask again: a newer replica may answer; or update this one"
+    raise Unavailable(NEWER, message, type=shown, suggested_fix=fix).after(timedelta(seconds=1))
 
 
 def is_newer(error: ServiceError) -> bool:

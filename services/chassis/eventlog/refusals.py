@@ -60,13 +60,14 @@ def unavailable(why: str) -> Unavailable:
 
 def not_migrated(service: str, pending: int) -> FailedPrecondition:
     """The schema is old, and this process was told to leave it alone."""
+    lacks = f"lacks {pending} step(s) of the schema {service}"
+    command = f"runplane migrate --service {service}"
     return FailedPrecondition(
         "EVENT_STORE_NOT_MIGRATED",
-        f"the event store lacks {pending} step(s) of the schema {service}, and RUNPLANE_MIGRATE is "
-        f"never; run: runplane migrate --service {service}, with its RUNPLANE_EVENT_STORE or "
-        "--state",
+        f"the event store {lacks}, and RUNPLANE_MIGRATE is never",
         service=service,
         pending=str(pending),
+        suggested_fix=f"run: {command}, with its RUNPLANE_EVENT_STORE or --state",
     )
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
@@ -99,10 +99,6 @@ class RedisHotStore:
         counted = await self._asked(None, self._client.eval, *adding)
         return await self._local.add(key, amount, ttl=ttl) if counted is None else int(counted)
 
-    async def settled(self) -> None:
-        """See `Posts`."""
-        await self.posts.settled()
-
     async def _asked(self, otherwise: Any, command: Callable[..., Any], *given: Any) -> Any:
         """What Redis says, or the other thing while it is away."""
         try:
@@ -157,7 +153,7 @@ def _connected(url: str, options: Mapping[str, Any]) -> "tuple[Redis | RedisClus
     if url.startswith(_CLUSTER):
         plain = url.replace(_CLUSTER, "redis://", 1)
         cluster = RedisCluster.from_url(plain, **options)
-        return cluster, _Nodes(cluster, partial(Redis.from_url, plain, **options))
+        return cluster, _Nodes(cluster)
     pool = BlockingConnectionPool.from_url(
         url, max_connections=CONNECTIONS, timeout=SECONDS, **options
     )
@@ -169,17 +165,17 @@ def _connected(url: str, options: Mapping[str, Any]) -> "tuple[Redis | RedisClus
 class _Nodes:
     """The nodes of a cluster, one after the other: what is published at one is heard at each."""
 
-    def __init__(self, cluster: RedisCluster, connect: Callable[[], Redis]) -> None:
+    def __init__(self, cluster: RedisCluster) -> None:
         self._cluster = cluster
-        self._connect = connect
         self._turns = count()
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[Redis]:
-        async with self._connect() as client:
-            if nodes := self._cluster.get_nodes():  # Else it is away: that of the URL.
-                node = nodes[next(self._turns) % len(nodes)]
-                client.connection_pool.connection_kwargs.update(host=node.host, port=node.port)
+        """Connects as the cluster's own client does: by TLS, as this user, and so on."""
+        nodes = self._cluster.get_nodes() or self._cluster.startup_nodes  # It may be away.
+        node = nodes[next(self._turns) % len(nodes)]
+        pool = ConnectionPool(node.connection_class, **node.connection_kwargs)
+        async with Redis.from_pool(pool) as client:
             yield client
 
 

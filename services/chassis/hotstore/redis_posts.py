@@ -58,15 +58,11 @@ class Posts:
         """Topics that Redis was told of."""
         self._changed: set[str] = set()
         self._has_changed = asyncio.Event()
-        self._unanswered = 0
-        self._is_settled = asyncio.Event()
-        self._is_settled.set()
         self._is_over = False
 
     def publish(self, topic: str, entries: Sequence[Entry]) -> None:
         """Send entries out, soon."""
         self._going_out.append((_channel(topic), _packed(self._origin, entries)))
-        self._is_settled.clear()
         self._has_some.set()
 
     @contextmanager
@@ -81,11 +77,6 @@ class Posts:
             if not self._wanted[topic]:
                 del self._wanted[topic]
                 self._say_changed(topic)
-
-    async def settled(self) -> None:
-        """Wait until what was published has gone out and Redis has heard of all subscriptions, or
-        until it has shown that it is away."""
-        await self._is_settled.wait()
 
     def end(self) -> None:
         """Have both tasks end by themselves: where Redis answers, they do so at once. To cancel
@@ -118,8 +109,6 @@ class Posts:
             except* FAILURES as errors:
                 failed = _first(errors)
             if failed is not None and not self._is_ending():
-                self._changed, self._unanswered = set(), 0  # Until it is tried again.
-                self._settle()
                 self._say_away(failed)
                 await asyncio.sleep(PAUSE)
 
@@ -135,6 +124,7 @@ class Posts:
                         pipeline.publish(channel, message)
                     await pipeline.execute()  # Of nothing: nothing.
             except FAILURES as error:
+                self._going_out.clear()  # Lost too, as the port allows: it would come late.
                 if not self._is_ending():
                     self._say_away(error)
                     await asyncio.sleep(PAUSE)
@@ -142,28 +132,25 @@ class Posts:
             finally:
                 if not self._going_out and not self._is_over:
                     self._has_some.clear()
-                self._settle()
 
     async def _ask(self, pubsub: PubSub) -> None:
         """Tell Redis what is wanted here, whenever that changes."""
         while True:
             await self._has_changed.wait()
+            await asyncio.sleep(TICK)
+            self._has_changed.clear()
             if self._is_over:  # What Redis says to this is the last that is heard.
                 await pubsub.unsubscribe(_CHANNEL)
                 return
-            await asyncio.sleep(TICK)
-            self._has_changed.clear()
             changed, self._changed = self._changed, set()
             new = [each for each in changed if each in self._wanted and each not in self._asked]
             gone = [each for each in changed if each not in self._wanted and each in self._asked]
             self._asked.update(new)
             self._asked.difference_update(gone)
             for topics in _parted(new):
-                self._unanswered += len(topics)
                 await pubsub.subscribe(*map(_channel, topics))
             for topics in _parted(gone):
                 await pubsub.unsubscribe(*map(_channel, topics))
-            self._settle()
 
     async def _hear(self, pubsub: PubSub) -> None:
         is_asked = False
@@ -178,9 +165,6 @@ class Posts:
             is_asked = False
             if message["type"] == "message":
                 await self._heard(message["channel"], message["data"])
-            elif message["type"] == "subscribe":
-                self._unanswered -= 1
-                self._settle()
             elif self._is_over:
                 return
 
@@ -190,20 +174,15 @@ class Posts:
             await self._deliver(topic, _unpacked(message))
 
     def _ask_anew(self) -> None:
-        self._asked, self._unanswered = set(), 1  # The one that opens the connection.
-        self._say_changed(*self._wanted)
+        self._asked, self._changed = set(), set(self._wanted)
+        self._has_changed.set()
 
-    def _say_changed(self, *topics: str) -> None:
-        self._changed.update(topics)
-        self._is_settled.clear()
+    def _say_changed(self, topic: str) -> None:
+        self._changed.add(topic)
         self._has_changed.set()
 
     def _is_ending(self) -> bool:
         return self._is_over or _is_cancelled()
-
-    def _settle(self) -> None:
-        if not (self._going_out or self._changed or self._unanswered):
-            self._is_settled.set()
 
 
 def _is_cancelled() -> bool:

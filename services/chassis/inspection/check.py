@@ -19,6 +19,12 @@ from services.chassis.settings import SharedSettings
 SECONDS: Final = 8.0
 """For each check."""
 
+_WITHOUT: Final[Mapping[str, frozenset[str]]] = {
+    "hot store": frozenset({"tool_registry"}),
+    "object store": frozenset({"inference", "tool_registry", "workflow"}),
+}
+"""Services that use none, by the check of what all are told of: their images have no driver."""
+
 Check = Callable[[], Awaitable[Sequence[Finding]]]
 
 
@@ -31,7 +37,12 @@ async def checked(of: Service, *, is_running: bool) -> list[Finding]:
     checks = {**_of_stores(of, reading.shared), **_of_service(of, reading.own)}
     if not is_running:
         checks = {"port": partial(_ports, list(_listens(of, reading.own))), **checks}
-    results = await asyncio.gather(*(_within(name, each) for name, each in checks.items()))
+    results = await asyncio.gather(
+        *(
+            _within(name, each, is_used=of.name not in _WITHOUT.get(name, ()))
+            for name, each in checks.items()
+        )
+    )
     return [*found, *(each for result in results for each in result)]
 
 
@@ -87,7 +98,7 @@ async def _ports(listens: Sequence[tuple[str, str]]) -> Sequence[Finding]:
     return [await asyncio.to_thread(port, *each) for each in listens]
 
 
-async def _within(name: str, check: Check) -> Sequence[Finding]:
+async def _within(name: str, check: Check, *, is_used: bool = True) -> Sequence[Finding]:
     looking = asyncio.ensure_future(check())
     try:
         await asyncio.wait([looking], timeout=SECONDS)
@@ -97,8 +108,8 @@ async def _within(name: str, check: Check) -> Sequence[Finding]:
         return [wrong(name, f"nothing was heard within {SECONDS:.0f} s", fix)]
     except ServiceError as error:
         return [refused(name, error)]
-    except ModuleNotFoundError as error:  # An image holds what its service uses.
-        return [fine(name, f"is not used here: there is no {error.name}")]
+    except ModuleNotFoundError as error:
+        return [_lacking(name, error.name, is_used=is_used)]
     except OSError as error:
         return [wrong(name, str(error), "let this user reach it, or name another")]
     except Exception as error:  # noqa: BLE001 - its words may hold a secret, and others count too
@@ -106,3 +117,10 @@ async def _within(name: str, check: Check) -> Sequence[Finding]:
         return [wrong(name, f"it cannot be looked at ({type(error).__name__})", fix)]
     finally:
         looking.cancel()  # How long it takes to clean up is waited for by nobody.
+
+
+def _lacking(name: str, module: str | None, *, is_used: bool) -> Finding:
+    if not is_used:  # An image holds what its service uses.
+        return fine(name, f"is not used here: there is no {module}")
+    fix = "install this version again, with all that it needs"
+    return wrong(name, f"it cannot be used: there is no {module}", fix)

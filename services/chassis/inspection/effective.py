@@ -134,12 +134,12 @@ def shown(value: Any, *, is_secret: bool = False) -> Any:
 
 def masked(url: str) -> str:
     """A URL without the secrets in it. What is none is masked as if it were: rather too much."""
-    scheme, there, rest = url.partition("://")
+    scheme, there, rest = url.partition("://") if "://" in url else ("", "", url)
     who, at, where = rest.rpartition("@")
     user, colon, _ = who.partition(":")
     if colon:
         who = f"{user}:{MASK}"
-    elif who and scheme.lower() in _OF_HTTP:
+    elif who and (not there or scheme.lower() in _OF_HTTP):
         who = MASK
     return _OPTION.sub(_option, f"{scheme}{there}{who}{at}{where}")
 

@@ -51,4 +51,6 @@ def wrong(check: str, message: str, fix: str) -> Finding:
 def refused(check: str, error: ServiceError) -> Finding:
     """What the service itself would say at its start."""
     fix = "; ".join(f"{each.field}: {each.suggested_fix}" for each in error.violations)
-    return wrong(check, error.message, fix or "see the message")
+    return wrong(
+        check, error.message, fix or error.metadata.get("suggested_fix", "see the message")
+    )

@@ -1,7 +1,7 @@
 """What a server says of the calls it had, over a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 import httpx2
@@ -16,8 +16,6 @@ from runplane.tool_registry.v1 import tool_registry_pb2_grpc as pb_grpc
 from services.chassis.calls import DURATION, IN_FLIGHT
 from services.chassis.errors import NotFound
 from services.chassis.server import Running
-from services.chassis.tracing.sampling import Sampling
-from services.chassis.tracing.spans import record_to
 from tests.integration.chassis.fakes import INFERENCE, TOOLS, Engine, raising, serving_tools
 
 LABELS = ("rpc_service", "method", "code")
@@ -115,14 +113,6 @@ async def test_a_stream_is_under_way_until_its_caller_goes_away() -> None:
     assert during[method] == 1
     assert after[method] == 0
     assert counts[*method, "CANCELLED"] == 1
-
-
-@pytest.fixture
-def recorded() -> Iterator[None]:
-    """Traces are recorded, as far as their callers record them."""
-    record_to(lambda span: None, Sampling())
-    yield
-    record_to(None, Sampling())
 
 
 async def examples(flags: str) -> set[str]:

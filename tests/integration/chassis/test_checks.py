@@ -20,6 +20,7 @@ from services.chassis.inspection import check
 from services.chassis.inspection.checks import events, others
 from services.chassis.inspection.checks.ports import port
 from services.chassis.inspection.finding import Finding, Level
+from services.chassis.inspection.service import service
 from services.chassis.settings import AwsSettings
 from services.inference.checks import checks as inference
 from services.inference.settings import LlamacppSettings, OpenAISettings, Settings
@@ -247,12 +248,29 @@ async def test_a_check_that_hears_nothing_ends(monkeypatch: pytest.MonkeyPatch) 
     assert [(each.check, each.level) for each in found] == [("hot store", Level.ERROR)]
 
 
-async def test_a_store_whose_package_an_image_does_not_have_is_not_what_it_uses(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("is_used", "level"), [(True, Level.ERROR), (False, Level.OK)])
+async def test_a_store_whose_package_is_not_there_matters_to_a_service_that_uses_it(
+    monkeypatch: pytest.MonkeyPatch, is_used: bool, level: Level
 ) -> None:
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
 
-    found = await check._within("hot store", lambda: others.hot_store("redis://127.0.0.1"))
+    found = await check._within(
+        "hot store", lambda: others.hot_store("redis://127.0.0.1"), is_used=is_used
+    )
 
-    assert [(each.check, each.level) for each in found] == [("hot store", Level.OK)]
+    assert [(each.check, each.level) for each in found] == [("hot store", level)]
     assert "redis" in found[0].message
+
+
+@pytest.mark.parametrize(("module", "uses_it"), [("inference", True), ("tool_registry", False)])
+async def test_a_service_says_whether_it_uses_the_store_whose_package_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, module: str, uses_it: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    monkeypatch.setenv("RUNPLANE_PAGE_TOKEN_KEY", "5" * 64)
+    monkeypatch.setenv("RUNPLANE_HOT_STORE", "redis://127.0.0.1")
+
+    found = await check.checked(service(f"services.{module}"), is_running=True)
+
+    (hot,) = [each for each in found if each.check == "hot store"]
+    assert (hot.level is Level.ERROR) is uses_it

@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis as Client
+from redis.asyncio import SSLConnection
 
-from services.chassis.hotstore import redis_posts
-from services.chassis.hotstore.port import Entry, HotStore
-from services.chassis.hotstore.redis import opened
+from services.chassis.hotstore import redis, redis_posts
+from services.chassis.hotstore.port import Entry, HotStore, Subscription
+from services.chassis.hotstore.redis import _connected, opened
 from tests.servers.redis import Redis, RedisCluster, redis_cluster
 from tests.servers.redis import redis as redis_server
 
+_CHANNEL = "runplane:live:"
 MINUTE = timedelta(minutes=1)
 KEYS = [f"k{number}" for number in range(12)]  # Each master of a cluster has some.
 
@@ -36,17 +37,29 @@ def cluster() -> Iterator[RedisCluster]:
         yield running
 
 
+async def agreed(client: Client, *topics: str) -> None:
+    """Wait until processes hear of these topics, and of no others."""
+    channels, heard = {_CHANNEL, *(f"{_CHANNEL}{topic}" for topic in topics)}, set[str]()
+    while heard != channels:
+        heard = set(await client.pubsub_channels(f"{_CHANNEL}*"))
+
+
 async def told_by(one: HotStore, other: HotStore, topic: str) -> set[bytes]:
     """What one hears once the other is heard again."""
-    heard: list[Entry] = []
     async with other.subscribe(topic) as there:
-        while not heard:
-            await one.publish(topic, [Entry(1, b"again")])
-            waiting = asyncio.ensure_future(there.next())
-            await asyncio.wait((waiting,), timeout=0.2)
-            heard += waiting.result() if waiting.done() else ()
-            waiting.cancel()
-    return {entry.body for entry in heard}
+        return {entry.body for entry in await heard_from(one, topic, there)}
+
+
+async def heard_from(one: HotStore, topic: str, there: Subscription) -> list[Entry]:
+    """What is heard there of what one publishes again and again."""
+    heard: list[Entry] = []
+    while not heard:
+        await one.publish(topic, [Entry(1, b"again")])
+        waiting = asyncio.ensure_future(there.next())
+        await asyncio.wait((waiting,), timeout=0.2)
+        heard += waiting.result() if waiting.done() else ()
+        waiting.cancel()
+    return heard
 
 
 async def kept_by(one: HotStore, other: HotStore, key: str) -> bytes:
@@ -91,10 +104,9 @@ async def test_when_it_returns_replicas_hear_each_other_again(server: Redis) -> 
         asyncio.timeout(20),
     ):
         server.stop()
-        await one.publish("t", [Entry(1, b"lost")])
-        await one.settled()
+        await while_away(one)
         server.start()
-        told = await told_by(one, other, "t")
+        told = await told_by(one, other, "u")
 
     assert told == {b"again"}
 
@@ -124,6 +136,24 @@ async def test_a_store_closes_at_once_while_its_readers_wait(
     assert value is None
 
 
+async def test_a_store_closes_at_once_right_after_a_change(
+    server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("BEAT", 60.0), ("TICK", 0.2)):
+        monkeypatch.setattr(redis_posts, name, seconds)
+    monkeypatch.setattr(redis, "ENDING", 60.0)
+
+    async with asyncio.timeout(20), Client.from_url(server.url, decode_responses=True) as client:
+        async with opened(server.url, now=now) as store:
+            await agreed(client)
+            async with store.subscribe("t"):
+                await asyncio.sleep(0)  # It has heard of the change, and waits for more of them.
+                await asyncio.sleep(0)
+        left = await client.pubsub_channels(f"{_CHANNEL}*")
+
+    assert left == []
+
+
 async def test_a_cluster_without_one_of_its_masters_fails_nothing_and_heals(
     cluster: RedisCluster,
 ) -> None:
@@ -145,6 +175,25 @@ async def test_a_cluster_without_one_of_its_masters_fails_nothing_and_heals(
     assert told == [{b"again"}] * len(KEYS)
 
 
+@pytest.mark.parametrize("option", ["require_full_coverage=yes", "dynamic_startup_nodes=yes"])
+async def test_a_cluster_may_be_named_with_options(cluster: RedisCluster, option: str) -> None:
+    url = f"{cluster.url}?{option}"
+    async with asyncio.timeout(20), opened(url, now=now) as one, opened(url, now=now) as other:
+        told = await told_by(one, other, "t")
+        kept = await kept_by(one, other, "k")
+
+    assert (told, kept) == ({b"again"}, b"again")
+
+
+async def test_a_cluster_with_tls_is_spoken_to_by_tls_alone() -> None:
+    client, node = _connected("redis+cluster://127.0.0.1:1?ssl=true", {})
+    async with node() as one:
+        kind = one.connection_pool.connection_class
+    await client.aclose()
+
+    assert kind is SSLConnection
+
+
 async def test_a_whole_cluster_may_be_away_when_the_service_starts(cluster: RedisCluster) -> None:
     for master in cluster.masters:
         master.stop()
@@ -161,40 +210,27 @@ async def test_a_whole_cluster_may_be_away_when_the_service_starts(cluster: Redi
 
 
 async def test_a_process_hears_of_nothing_that_nobody_in_it_asked_for(server: Redis) -> None:
-    prefix = "runplane:live:"
     async with (
         asyncio.timeout(20),
         opened(server.url, now=now) as store,
         Client.from_url(server.url, decode_responses=True) as client,
     ):
         async with store.subscribe("one"), store.subscribe("two"), store.subscribe("two"):
-            await store.settled()
-            asked = await client.pubsub_channels(f"{prefix}*")
+            await agreed(client, "one", "two")
         async with store.subscribe("three"):
-            await store.settled()
-            left = await client.pubsub_channels(f"{prefix}*")
-
-    assert set(asked) == {prefix, f"{prefix}one", f"{prefix}two"}
-    assert set(left) == {prefix, f"{prefix}three"}
+            await agreed(client, "three")
 
 
 async def test_who_is_subscribed_hears_again_after_redis_was_away(server: Redis) -> None:
     async with (
         opened(server.url, now=now) as one,
         opened(server.url, now=now) as other,
-        other.subscribe("t") as there,
+        other.subscribe("u") as there,
         asyncio.timeout(20),
     ):
         server.stop()
-        await one.publish("t", [Entry(1, b"lost")])
-        await one.settled()
+        await while_away(one)
         server.start()
-        heard: list[Entry] = []
-        while not heard:
-            await one.publish("t", [Entry(2, b"again")])
-            await one.settled()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    heard += await there.next()
+        heard = await heard_from(one, "u", there)
 
     assert {entry.body for entry in heard} == {b"again"}

@@ -54,7 +54,7 @@ async def test_a_start_that_may_not_migrate_says_what_to_run(url: str, service: 
 
     steps = await looked_at(url, service)
     assert caught.value.reason == "EVENT_STORE_NOT_MIGRATED"
-    assert f"runplane migrate --service {service}" in caught.value.message
+    assert f"runplane migrate --service {service}" in caught.value.metadata["suggested_fix"]
     assert steps is not None
     assert steps.applied == 0
 

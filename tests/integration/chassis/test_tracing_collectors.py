@@ -74,6 +74,7 @@ def behaving(behaviour: Behaviour) -> Iterator[str]:
         yield f"http://{place}"
 
 
+@pytest.mark.usefixtures("in_a_request")
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_the_end_of_a_process_does_not_wait_for_a_collector(protocol: str) -> None:
     with behaving(silent) as url:

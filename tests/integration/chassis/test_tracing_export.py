@@ -19,6 +19,8 @@ from services.chassis.tracing.setup import tracing
 from services.chassis.tracing.spans import CLIENT, span
 from tests.servers.otlp import collector
 
+pytestmark = pytest.mark.usefixtures("in_a_request")
+
 
 @contextmanager
 def collected_by_http() -> Iterator[tuple[str, list[tuple[str, str | None, Any]]]]:

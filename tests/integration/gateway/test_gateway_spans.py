@@ -1,7 +1,6 @@
 """The edge's spans: how what they are of ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
@@ -20,12 +19,12 @@ CONVERSATION = f"GET {PATH}"
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def spans() -> AsyncIterator["asyncio.Queue[Span]"]:
+async def spans(recorded: list[Span]) -> "asyncio.Queue[Span]":
     """Spans as they end, the fakes' among them."""
+    assert not recorded
     ended: asyncio.Queue[Span] = asyncio.Queue()
     record_to(ended.put_nowait, Sampling())
-    yield ended
-    record_to(None, Sampling())
+    return ended
 
 
 async def ended(spans: "asyncio.Queue[Span]", name: str) -> Span:

@@ -1,14 +1,14 @@
 """Traces that strangers name, and what of their requests the edge's spans have."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 import pytest_asyncio
 
 from services.chassis.tracing import names
-from services.chassis.tracing.sampling import Sampling, sampler
+from services.chassis.tracing.sampling import sampler
 from services.chassis.tracing.spans import Span, record_to
 from tests.integration.gateway.fakes import Suite, suite
 from tests.integration.gateway.rpc import headers as of_mcp
@@ -19,14 +19,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=1"}
-
-
-@pytest.fixture
-def recorded() -> Iterator[list[Span]]:
-    spans: list[Span] = []
-    record_to(spans.append, Sampling())
-    yield spans
-    record_to(None, Sampling())
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -5,18 +5,18 @@ import asyncio
 import pytest
 from runplane.inference.v1 import entries_pb2
 
-from services.chassis.context import current, local_context
 from services.chassis.settings import ClientSettings
 from services.orchestrator.adapters.arrival import arrival_of
 from tests.integration.inference.models import service
 from tests.servers.models import Mind, serving_models
+
+pytestmark = pytest.mark.usefixtures("in_a_request")
 
 UNLOADED, LOADING = entries_pb2.MODEL_STATE_UNLOADED, entries_pb2.MODEL_STATE_LOADING
 READY, FAILED = entries_pb2.MODEL_STATE_READY, entries_pb2.MODEL_STATE_FAILED
 
 
 async def are_there(target: str) -> bool:
-    current.set(local_context())
     async with asyncio.timeout(10):
         return await arrival_of(ClientSettings(target=target))()
 

@@ -21,16 +21,13 @@ from services.chassis.operations import runner
 from services.chassis.operations.kept import KIND, Order
 from services.chassis.operations.runner import Handler, Operations, Setup, operating
 
+pytestmark = pytest.mark.usefixtures("in_a_request")
+
 LONG = timedelta(seconds=30)
 
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-@pytest.fixture(autouse=True)
-def context() -> None:
-    current.set(local_context())
 
 
 @pytest.fixture

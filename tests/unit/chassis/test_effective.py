@@ -86,6 +86,11 @@ def test_secrets_are_masked_wherever_they_are() -> None:
         ("redis://:pw@h", "redis://:…@h"),
         ("postgresql://h/db?user=me&password=pw&x=1", "postgresql://h/db?user=me&password=…&x=1"),
         ("https://h/v1", "https://h/v1"),
+        ("me:pw@h:6379/0", "me:…@h:6379/0"),
+        ("redis:me:pw@h", "redis:…@h"),
+        ("pw@h", "…@h"),
+        ("h:6379?password=pw", "h:6379?password=…"),
+        ("memory:", "memory:"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, seen: str) -> None:

@@ -1,26 +1,15 @@
 """Which traces are shown as examples of what is measured."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from services.chassis.context import current, from_metadata
 from services.chassis.exemplars import example, example_of
-from services.chassis.tracing.sampling import Sampling
-from services.chassis.tracing.spans import record_to
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def came_in(flags: str) -> None:
     current.set(from_metadata([("traceparent", f"00-{TRACE}-00f067aa0ba902b7-{flags}")]))
-
-
-@pytest.fixture
-def recorded() -> Iterator[None]:
-    record_to(lambda span: None, Sampling())
-    yield
-    record_to(None, Sampling())
 
 
 @pytest.mark.usefixtures("recorded")
@@ -37,6 +26,7 @@ def test_a_trace_that_its_caller_does_not_record_is_none() -> None:
     assert example() == ""
 
 
+@pytest.mark.usefixtures("in_a_request")
 def test_without_a_collector_there_are_no_examples() -> None:
     came_in("01")
 

@@ -17,9 +17,11 @@ NAME = "services.test_levels"
 
 @pytest.fixture
 def levels() -> Iterator[Levels]:
+    logger = logging.getLogger(NAME)  # It is there, whichever test is the first.
     changed = Levels()
     yield changed
     changed.clear()
+    logger.setLevel(logging.NOTSET)
 
 
 def level() -> int:
@@ -71,24 +73,26 @@ def test_what_lasts_for_a_while_ends_by_itself(levels: Levels) -> None:
 
 
 @pytest.mark.parametrize(
-    ("logger", "asked", "field"),
+    ("logger", "asked", "field", "fix"),
     [
-        ("services", "loud", "level"),
-        ("services", "DEBUG", "level"),
-        ("mcp.server", "debug", "logger"),
-        ("servicesque", "info", "logger"),
-        ("", "error", "logger"),
-        ("root is not named", "error", "logger"),
-        ("services." + "x" * 65, "debug", "logger"),
+        ("services", "loud", "level", "use one of"),
+        ("services", "DEBUG", "level", "use one of"),
+        ("mcp.server", "debug", "logger", "use warning or error"),
+        ("servicesque", "info", "logger", "use warning or error"),
+        ("", "error", "logger", "name one"),
+        ("root is not named", "error", "logger", "name one"),
+        ("services." + "x" * 65, "debug", "logger", "name one"),
+        ("services.chassis.levls", "debug", "logger", "name a module that this process has"),
     ],
 )
 def test_a_level_that_a_logger_cannot_have_is_refused(
-    levels: Levels, logger: str, asked: str, field: str
+    levels: Levels, logger: str, asked: str, field: str, fix: str
 ) -> None:
     with pytest.raises(InvalidArgument) as refused:
         levels.change(logger, asked, None)
 
-    assert refused.value.violations[0].field == field
+    violation = refused.value.violations[0]
+    assert (violation.field, violation.suggested_fix[: len(fix)]) == (field, fix)
     assert levels.shown()["changes"] == []
 
 

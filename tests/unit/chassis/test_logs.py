@@ -224,6 +224,17 @@ def test_a_flood_of_lines_is_spared_and_counted(
     assert vars(again)["left_out"] == 1_000 - A_SECOND
 
 
+def test_a_flood_hides_no_line_of_another_level_that_says_the_same() -> None:
+    sparing = Sparing(FakeClock().monotonic)
+    says = {"name": "services.test.logs", "msg": "call failed"}
+    with logging_to_stderr("tester", "info"):
+        for _ in range(1_000):
+            sparing.filter(logging.makeLogRecord({**says, "levelno": logging.INFO}))
+        is_passed = sparing.filter(logging.makeLogRecord({**says, "levelno": logging.WARNING}))
+
+    assert is_passed
+
+
 def test_the_lines_of_a_flood_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     with logging_to_stderr("tester", "info"):
         for _ in range(5_000):

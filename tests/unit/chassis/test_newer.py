@@ -32,6 +32,7 @@ def test_a_type_of_a_newer_version_is_for_that_one(kind: str) -> None:
         DECODERS[kind](event(f"{kind}.rested.v1"))
 
     assert caught.value.reason == "WRITTEN_BY_NEWER_VERSION"
+    assert "update" in caught.value.metadata["suggested_fix"]
     assert caught.value.retry_after is not None
 
 

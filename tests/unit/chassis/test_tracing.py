@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -25,19 +25,12 @@ from services.chassis.tracing.spans import (
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-@pytest.fixture
-def recorded() -> Iterator[list[Span]]:
-    spans: list[Span] = []
-    record_to(spans.append, Sampling())
-    yield spans
-    record_to(None, Sampling())
-
-
 def came_in(flags: str = "01", **metadata: str) -> None:
     pairs = [("traceparent", f"00-{TRACE}-{CALLER}-{flags}"), *metadata.items()]
     current.set(from_metadata(pairs))
 
 
+@pytest.mark.usefixtures("in_a_request")
 def test_without_a_collector_a_span_is_the_same_nothing_every_time() -> None:
     came_in()
 
@@ -101,12 +94,14 @@ def test_a_span_holds_a_bounded_amount(recorded: list[Span]) -> None:
     assert (len(recorded[0].events), len(recorded[0].links)) == (64, 64)
 
 
+@pytest.mark.usefixtures("in_a_request")
 def test_what_is_no_trace_state_is_not_passed_on() -> None:
     came_in(tracestate="a=\u00e9")
 
     assert "tracestate" not in dict(current.get().metadata())
 
 
+@pytest.mark.usefixtures("in_a_request")
 def test_baggage_is_not_passed_on() -> None:
     came_in(baggage="user=alice")
 
@@ -171,7 +166,6 @@ def test_a_later_life_is_a_part_of_the_first_and_linked_to_the_one_before(
 
 
 def test_work_that_no_span_asked_for_is_a_part_of_none(recorded: list[Span]) -> None:
-    current.set(local_context())
     with span("append events"):
         pass
 

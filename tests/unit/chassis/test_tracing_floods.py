@@ -1,6 +1,5 @@
 """Spans that strangers have made: how much of them is kept, and that none takes others along."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,15 +11,6 @@ from services.chassis.tracing import names
 from services.chassis.tracing.otlp import MOST_NAMES, Encoder
 from services.chassis.tracing.sampling import Sampling
 from services.chassis.tracing.spans import MOST_CHARACTERS, Span, record_to, span
-
-
-@pytest.fixture
-def recorded() -> Iterator[list[Span]]:
-    spans: list[Span] = []
-    record_to(spans.append, Sampling(), content=True)
-    current.set(local_context())
-    yield spans
-    record_to(None, Sampling())
 
 
 def sent(spans: list[Span]) -> list[pb.Span]:
@@ -37,6 +27,7 @@ def encoded(spans: list[Span]) -> list[str]:
 
 
 def test_a_prompt_is_cut(recorded: list[Span]) -> None:
+    record_to(recorded.append, Sampling(), content=True)
     prompt = "x" * 1_000_000
     with span("invoke_agent x", facts={names.INPUT: prompt}) as invoking:
         invoking.set(names.OUTPUT, prompt)

@@ -15,17 +15,18 @@ class Loading(EchoEngine):
         raise Unavailable("ENGINE_LOADING", "not yet")
 
 
-def page(*engines: EchoEngine) -> list[str]:
+async def page(*engines: EchoEngine) -> list[str]:
     metrics = Metrics()
     metrics.include(families(lambda: engines))
-    return metrics.page().decode().splitlines()
+    _, text = await metrics.written("")
+    return text.decode().splitlines()
 
 
 async def test_requests_that_run_and_wait_have_the_names_that_autoscalers_know() -> None:
     engine = EchoEngine(slots=2, queue=1)
     await engine._slots.acquire()
 
-    lines = page(engine)
+    lines = await page(engine)
 
     labels = '{engine="echo",model_name="echo"}'
     assert f"vllm:num_requests_running{labels} 1.0" in lines
@@ -33,7 +34,7 @@ async def test_requests_that_run_and_wait_have_the_names_that_autoscalers_know()
     assert f"runplane_inference_slots{labels} 2.0" in lines
 
 
-def test_an_engine_that_is_being_loaded_has_no_figures() -> None:
-    lines = [line for line in page(Loading()) if not line.startswith("#")]
+async def test_an_engine_that_is_being_loaded_has_no_figures() -> None:
+    lines = [line for line in await page(Loading()) if not line.startswith("#")]
 
     assert lines == []

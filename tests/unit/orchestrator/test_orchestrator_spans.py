@@ -1,28 +1,15 @@
 """Whose spans have what the logs of tasks took."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
-from services.chassis.context import current, local_context
 from services.chassis.eventlog.memory import MemoryEventStore
 from services.chassis.hotstore.memory import MemoryHotStore
 from services.chassis.tracing import names
-from services.chassis.tracing.sampling import Sampling
-from services.chassis.tracing.spans import Nothing, Span, entered, record_to
+from services.chassis.tracing.spans import Span, entered
 from services.orchestrator.adapters.spans import TracedTaskLog
 from services.orchestrator.domain import events as ev
 from tests.unit.orchestrator.fakes import NOW, SPEC
-
-
-@pytest.fixture
-def recorded() -> Iterator[list[Span]]:
-    spans: list[Span] = []
-    record_to(spans.append, Sampling())
-    yield spans
-    record_to(None, Sampling())
 
 
 def traced() -> TracedTaskLog:
@@ -30,14 +17,8 @@ def traced() -> TracedTaskLog:
     return TracedTaskLog(MemoryEventStore(), MemoryHotStore(), owner="worker_1", lease=lease)
 
 
-def called() -> Span | Nothing:
-    """A call has come in."""
-    current.set(local_context())
-    return entered("Invoke")
-
-
 async def test_what_a_task_took_to_begin_is_of_the_call_that_began_it(recorded: list[Span]) -> None:
-    call = called()
+    call = entered("Invoke")
     await traced().begin(ev.Started(NOW, SPEC), None)
     call.end()
 
@@ -45,7 +26,7 @@ async def test_what_a_task_took_to_begin_is_of_the_call_that_began_it(recorded: 
 
 
 async def test_what_a_child_took_to_begin_is_of_its_parent(recorded: list[Span]) -> None:
-    log, call = traced(), called()
+    log, call = traced(), entered("Invoke")
     task, claim = await log.begin(ev.Started(NOW, SPEC), None)
     call.end()
     child = replace(SPEC, task_id="task_2", parent_task_id=SPEC.task_id)

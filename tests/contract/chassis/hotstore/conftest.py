@@ -33,19 +33,36 @@ class Replicas:
     Its topics are its own: what the test before has published may still be on its way.
     """
 
-    def __init__(self, one: RedisHotStore, other: RedisHotStore) -> None:
+    def __init__(
+        self, one: RedisHotStore, other: RedisHotStore, server: Redis | RedisCluster
+    ) -> None:
         self._one = one
         self._other = other
+        self._server = server
         self._name = uuid4().hex
+        self._there: dict[str, Subscription] = {}
+        self._open = AsyncExitStack()
 
     async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
         """Through the one, out, and in at the other: what is subscribed later is from then on."""
-        async with asyncio.timeout(10), self.subscribe(topic) as there:
-            await self._other.settled()
+        async with asyncio.timeout(10):
+            there = await self._heard_there(topic)
             await self._one.publish(f"{self._name} {topic}", entries)
-            await self._one.settled()
             while entries and entries[-1] not in await there.next():
                 pass
+
+    async def _heard_there(self, topic: str) -> Subscription:
+        """A subscription that the server knows of."""
+        if topic not in self._there:
+            self._there[topic] = await self._open.enter_async_context(self.subscribe(topic))
+            channel = f"runplane:live:{self._name} {topic}"
+            while not await asyncio.to_thread(self._server.hearers, channel):
+                pass
+        return self._there[topic]
+
+    async def close(self) -> None:
+        """End what was subscribed to here."""
+        await self._open.aclose()
 
     def subscribe(self, topic: str) -> AbstractAsyncContextManager[Subscription]:
         """At the other."""
@@ -95,4 +112,6 @@ async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[H
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(opened(server.url, now=clock)) for _ in range(2)]
         one, other = stores
-        yield Replicas(one, other if request.param.endswith("replicas") else one)
+        replicas = Replicas(one, other if request.param.endswith("replicas") else one, server)
+        stack.push_async_callback(replicas.close)
+        yield replicas
