@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Final, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from runplane.inference.v1 import inference_pb2 as pb
 
@@ -27,8 +27,19 @@ _TIMEOUT: Final = 120
 _SAID: Final = b'"content":"'
 _COUNTED: Final = re.compile(rb'"completion_tokens":(\d+)')
 
-Ask: TypeAlias = Callable[[int], Awaitable[tuple[float, int]]]
-"""Asks as one of the callers; seconds to the first text, and tokens."""
+
+class Answer(NamedTuple):
+    """What a caller saw."""
+
+    first: float
+    """Seconds to the first text."""
+    rest: float
+    """Seconds from it to the end."""
+    tokens: int
+
+
+Ask: TypeAlias = Callable[[int], Awaitable[Answer]]
+"""Asks as one of the callers."""
 
 
 @dataclass(slots=True)
@@ -36,6 +47,17 @@ class _Seen:
     first: list[float] = field(default_factory=list)
     tokens: int = 0
     seconds: float = 0.0
+    later_tokens: int = 0
+    """Without the first one of each stream."""
+    rest: float = 0.0
+
+    def figures(self) -> dict[str, JSON]:
+        """By name."""
+        return {
+            **summary_ms(self.first),
+            "tokens_per_second": self.tokens / self.seconds,
+            "stream_tokens_per_second": self.later_tokens / self.rest,
+        }
 
 
 async def run(job: Job) -> Report:
@@ -58,10 +80,7 @@ async def run(job: Job) -> Report:
         for turn, order in zip(range(-1, job.count), orders, strict=False):
             for way in order:
                 await _turn(ways[way], job.callers, seen[way] if turn >= 0 else _Seen(), errors)
-    figures: dict[str, JSON] = {
-        way: {**summary_ms(each.first), "tokens_per_second": each.tokens / each.seconds}
-        for way, each in seen.items()
-    }
+    figures: dict[str, JSON] = {way: each.figures() for way, each in seen.items()}
     return {
         "count": job.count * job.callers,
         "turns": job.count,
@@ -79,8 +98,10 @@ async def _turn(ask: Ask, callers: int, seen: _Seen, errors: Counter[str]) -> No
         if isinstance(answer, BaseException):
             errors[f"{type(answer).__name__}: {str(answer)[:120]}"] += 1
         else:
-            seen.first.append(answer[0])
-            seen.tokens += answer[1]
+            seen.first.append(answer.first)
+            seen.tokens += answer.tokens
+            seen.later_tokens += answer.tokens - 1
+            seen.rest += answer.rest
 
 
 def _prompt(caller: int) -> str:
@@ -88,7 +109,7 @@ def _prompt(caller: int) -> str:
 
 
 def _by_grpc(connection: grpc_stream.Connection, limit: int) -> Ask:
-    async def ask(caller: int) -> tuple[float, int]:
+    async def ask(caller: int) -> Answer:
         asked = pb.GenerateRequest(
             messages=[{"role": "user", "content": _prompt(caller)}],
             sampling={"temperature": 0, "top_p": 0.9, "max_tokens": limit},
@@ -96,15 +117,17 @@ def _by_grpc(connection: grpc_stream.Connection, limit: int) -> Ask:
         answer = connection.begin(_METHOD, asked.SerializeToString())
         async with asyncio.timeout(_TIMEOUT):
             last = pb.StreamGenerateResponse.FromString(await answer.last())
+            end = perf_counter()
         if not last.usage.completion_tokens:
             raise EOFError("the stream ended before the generation did")
-        return answer.first - answer.began, last.usage.completion_tokens
+        first = answer.first
+        return Answer(first - answer.began, end - first, last.usage.completion_tokens)
 
     return ask
 
 
 def _by_http(address: str, limit: int) -> Ask:
-    async def ask(caller: int) -> tuple[float, int]:
+    async def ask(caller: int) -> Answer:
         body: dict[str, JSON] = {
             "messages": [{"role": "user", "content": _prompt(caller)}],
             "temperature": 0,
@@ -122,10 +145,12 @@ def _by_http(address: str, limit: int) -> Ask:
         async with asyncio.timeout(_TIMEOUT):
             await answer.seen(1)
             await answer.complete()
+            end = perf_counter()
         connection.close()
         counted = _COUNTED.findall(answer.content)
         if not counted:
             raise EOFError(answer.content[-300:].decode(errors="replace"))
-        return answer.at[0] - answer.began, int(counted[-1])
+        first = answer.at[0]
+        return Answer(first - answer.began, end - first, int(counted[-1]))
 
     return ask

@@ -1,9 +1,10 @@
 """llama.cpp in our process beside its own HTTP server, and our engine over that server."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from benchmarks.bench import Bench, Run, errors
@@ -17,12 +18,14 @@ CALLERS: Final = (1, 8)
 COUNTS: Final = {1: 30, 8: 6}
 WAYS: Final[Mapping[str, str]] = {
     "here": "our stream, in-process",
-    "http": "llama.cpp's own server",
     "through": "our stream over its server",
 }
+SERVER: Final = "llama.cpp's own server"
+SHARES: Final[Mapping[str, int]] = {"here": 1, "through": 3}
+"""The one with bars is measured longest."""
 NOTE: Final = (
     "same model, slots, threads and sampling, but for `dry`, which our engine over HTTP does not "
-    "ask for; the ways in turns, prompts cached; each started first in one half of the runs"
+    "ask for; in turns with the server, prompts cached; each started first in one half of the runs"
 )
 _SETTINGS: Final = {
     "INFERENCE_LLAMACPP__SLOTS": str(SLOTS),
@@ -35,6 +38,10 @@ class _All:
     here: Suite
     through: Suite
     server: Server
+
+    def ours(self) -> Mapping[str, Suite]:
+        """Our ways, by name."""
+        return {"here": self.here, "through": self.through}
 
     def cpu(self) -> dict[str, float]:
         """Of the processes that pass text on; the edge has nothing to do."""
@@ -57,26 +64,25 @@ def spare(bench: Bench) -> Iterator[Figure]:
 
 
 def _beside(bench: Bench, row: str, **settings: str) -> Iterator[Figure]:
-    """Which engine was started first makes some 2 % of the tokens a second: so each goes first
-    once."""
-    seen: dict[int, list[Run]] = {callers: [] for callers in CALLERS}
+    """Each of our ways takes turns with the server alone, so that either follows the other: what
+    follows itself finds its model in the CPU's caches. Which engine was started first makes some
+    2 % of the tokens a second, too: so each goes first once."""
+    seen: dict[tuple[int, str], list[Run]] = {}
     for is_ours_first in (True, False):
         with _all(bench, settings, is_ours_first=is_ours_first) as ways:
-            ports = {
-                "here": ways.here.grpc["inference"],
-                "through": ways.through.grpc["inference"],
-            }
-            for callers in CALLERS:
+            for callers, (way, suite) in product(CALLERS, ways.ours().items()):
                 job = Job(
                     "upstreams",
                     path=ways.server.address,
                     callers=callers,
-                    count=bench.scaled(COUNTS[callers]),
-                    options=dict(ports),
+                    count=bench.scaled(COUNTS[callers] // SHARES[way]),
+                    options={way: suite.grpc["inference"]},
                 )
-                seen[callers] += bench.runs(f"{row} x{callers}", ways, job)
-    for callers, runs in seen.items():
-        yield from _figures(f"{row} x{callers}", runs)
+                runs = bench.runs(f"{row} x{callers} {way}", ways, job)
+                seen.setdefault((callers, way), []).extend(runs)
+    for callers in CALLERS:
+        of = {way: seen[callers, way] for way in SHARES}
+        yield from _figures(f"{row} x{callers}", of)
 
 
 @contextmanager
@@ -92,28 +98,30 @@ def _all(bench: Bench, settings: Mapping[str, str], *, is_ours_first: bool) -> I
         yield _All(here, through, server)
 
 
-def _figures(row: str, runs: list[Run]) -> Iterator[Figure]:
-    for way, name in WAYS.items():
+def _figures(row: str, runs: Mapping[str, Sequence[Run]]) -> Iterator[Figure]:
+    here, names = runs["here"], {**WAYS, "http": SERVER}
+    for way in ("here", "http"):
         is_first = way == "here"
         yield Figure(
             row,
-            f"{name}, tokens/s",
+            f"{names[way]}, tokens/s",
             "",
-            [run.number(way, "tokens_per_second") for run in runs],
-            errors=errors(runs) if is_first else {},
+            [run.number(way, "tokens_per_second") for run in here],
+            errors=errors(here) if is_first else {},
             note=NOTE,
-            runs=[run.document() for run in runs] if is_first else (),
+            runs=[run.document() for run in here] if is_first else (),
         )
-    for way, name in WAYS.items():
-        values = [run.number(way, "p50") for run in runs]
-        yield Figure(row, f"{name}, first text p50", "ms", values)
-    for way in ("here", "through"):  # The bars are those of an engine in our process.
-        rates = [_rate(run, way) for run in runs]
-        above = [run.number(way, "p50") - run.number("http", "p50") for run in runs]
+    for way in ("here", "http"):
+        values = [run.number(way, "p50") for run in here]
+        yield Figure(row, f"{names[way]}, first text p50", "ms", values)
+    for way, of in runs.items():  # The bars are those of an engine in our process.
+        whole, stream = (
+            [run.number(way, kind) / run.number("http", kind) for run in of]
+            for kind in ("tokens_per_second", "stream_tokens_per_second")
+        )
+        above = [run.number(way, "p50") - run.number("http", "p50") for run in of]
         least, most = (Bar(1, is_least=True), Bar(5)) if way == "here" else (None, None)
-        yield Figure(row, f"{WAYS[way]}: tokens/s of its server's", "", rates, least)
-        yield Figure(row, f"{WAYS[way]}: first text above its server's", "ms", above, most)
-
-
-def _rate(run: Run, way: str) -> float:
-    return run.number(way, "tokens_per_second") / run.number("http", "tokens_per_second")
+        name = WAYS[way]
+        yield Figure(row, f"{name}: tokens/s of its server's", "", whole, least)
+        yield Figure(row, f"{name}: the same after the first text", "", stream)
+        yield Figure(row, f"{name}: first text above its server's", "ms", above, most)
