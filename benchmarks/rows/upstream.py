@@ -65,7 +65,7 @@ def spare(bench: Bench) -> Iterator[Figure]:
 
 def _beside(bench: Bench, row: str, **settings: str) -> Iterator[Figure]:
     """Each of our ways takes turns with the server alone, so that either follows the other: what
-    follows itself finds its model in the CPU's caches. Which engine was started first makes some
+    follows itself may find its model in the CPU's caches. Which engine was started first makes some
     2 % of the tokens a second, too: so each goes first once."""
     seen: dict[tuple[int, str], list[Run]] = {}
     for is_ours_first in (True, False):
